@@ -1,0 +1,4 @@
+"""The thin core: Segmind's Claude API, and nothing of Jupyter, PIL or pandas.
+
+The only room that imports httpx.
+"""

@@ -1,0 +1,292 @@
+"""Request bodies and replies: pure building and parsing, nothing is sent here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from segmind_jupyter.errors import ReplyError, SettingsError, shortened
+
+#: A content block or a message, as it goes over the wire.
+Block = dict[str, Any]
+Message = dict[str, Any]
+
+#: Stop reasons that mean "cut at the limit": Anthropic's, OpenAI's and Gemini's word for it.
+_CUT = frozenset({"max_tokens", "length", "MAX_TOKENS"})
+
+
+def request_body(
+    messages: Sequence[Message], *, instruction: str | None = None, **params: Any
+) -> dict[str, Any]:
+    """Build the body that v1 and v2 share (Segmind's pages of the Claude models).
+
+    Parameters
+    ----------
+    messages
+        ``{"role": "user" | "assistant", "content": [block, ...]}``, oldest first.
+    instruction
+        The system prompt.
+    **params
+        Model parameters, forwarded as they are: `max_tokens`, `temperature`, ...
+
+    Raises
+    ------
+    SettingsError
+        A parameter is no JSON value.
+    """
+    body: dict[str, Any] = {**params, "messages": list(messages)}
+    if instruction:
+        body["instruction"] = instruction
+    for name, value in params.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise SettingsError(f"The parameter {name}={value!r} is no JSON value.") from None
+    return body
+
+
+def user_message(blocks: Iterable[Block]) -> Message:
+    """Wrap content blocks as what the user says."""
+    return {"role": "user", "content": list(blocks)}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call; `None` where the server did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Both together, or `None` if neither is known."""
+        known = [n for n in (self.input_tokens, self.output_tokens) if n is not None]
+        return sum(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBlock:
+    """A fenced block of a reply.
+
+    Parameters
+    ----------
+    language
+        First word behind the fence, in lower case; empty where none is given.
+    code
+        What stands between the fences.
+    """
+
+    language: str
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What the model answered, with what it took.
+
+    Parameters
+    ----------
+    text
+        The answer, as Markdown. Untrusted: never display it as HTML or Markdown yourself.
+    usage
+        Tokens in and out.
+    stop_reason
+        Why the model stopped: ``"end_turn"``, ``"max_tokens"``, ...
+    model
+        The slug that answered.
+    id
+        The server's id of the message.
+    cost, remaining_credits
+        In Segmind credits, where the server told.
+    elapsed_s
+        Seconds from sending to the whole answer.
+    request_id
+        The gateway's id of the request.
+    raw
+        The server's JSON, untouched.
+    request
+        What was asked, attached by `ask` and the magics; opaque here.
+    """
+
+    text: str
+    usage: Usage = Usage()
+    stop_reason: str | None = None
+    model: str | None = None
+    id: str | None = None
+    cost: float | None = None
+    remaining_credits: float | None = None
+    elapsed_s: float | None = None
+    request_id: str | None = None
+    raw: Any = field(default=None, repr=False)
+    request: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the answer ends early because `max_tokens` was reached."""
+        return self.stop_reason in _CUT
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator answered, and no model."""
+        return isinstance(self.raw, dict) and self.raw.get("simulated") is True
+
+    @property
+    def code_blocks(self) -> list[CodeBlock]:
+        """The fenced blocks of the answer, in order (CommonMark's rules)."""
+        from markdown_it import MarkdownIt
+
+        tokens = MarkdownIt("commonmark").parse(self.text)
+        fences = (token for token in tokens if token.type == "fence")
+        return [CodeBlock(_language(fence.info), fence.content) for fence in fences]
+
+    def json(self) -> Any:
+        """Parse the answer as JSON: the whole text, or else its first fenced block that parses.
+
+        Raises
+        ------
+        ReplyError
+            Neither parses; the reply itself is untouched.
+        """
+        for candidate in (self.text, *(block.code for block in self.code_blocks)):
+            try:
+                return json.loads(candidate)
+            except (ValueError, RecursionError):
+                continue
+        raise ReplyError(
+            f"The reply is no JSON: {shortened(self.text)!r}. Ask for JSON alone; the text is "
+            "in `reply.text`."
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _language(info: str) -> str:
+    words = info.split()
+    return words[0].lower() if words else ""
+
+
+def parse_reply(
+    body: Any,
+    *,
+    headers: Mapping[str, str] | None = None,
+    model: str | None = None,
+    elapsed_s: float | None = None,
+) -> Reply:
+    """Read the model's JSON, of whichever provider's shape it is.
+
+    Parameters
+    ----------
+    body
+        The decoded JSON: Anthropic's shape, OpenAI's, Gemini's, or a plain string.
+    headers
+        The answer's headers, for cost and credits.
+    model
+        The slug that was asked for, where the body names none.
+    elapsed_s
+        Seconds that the call took.
+
+    Raises
+    ------
+    ReplyError
+        No text can be found; the message names the keys that are there.
+    """
+    headers = headers or {}
+    text = find_text(body)
+    if text is None:
+        raise ReplyError(f"The answer holds no reply text ({_shape(body)}).")
+    fields = body if isinstance(body, dict) else {}
+    return Reply(
+        text=text,
+        usage=_usage(fields),
+        stop_reason=_stop_reason(fields),
+        model=_string(fields.get("model")) or model,
+        id=_string(fields.get("id")),
+        cost=_number(headers.get("x-cost")),
+        remaining_credits=_number(headers.get("x-remaining-credits")),
+        elapsed_s=elapsed_s,
+        request_id=headers.get("x-request-id"),
+        raw=body,
+    )
+
+
+def find_text(body: Any) -> str | None:
+    """Find the assistant's text: Anthropic's, OpenAI's and Gemini's place for it, or a string.
+
+    `None` where there is none; an empty string is a text (a model may have nothing to say).
+    """
+    if isinstance(body, str):
+        return body
+    if not isinstance(body, dict):
+        return None
+    if "content" in body:
+        return _joined(body["content"])
+    if "choices" in body:
+        return _joined(_at(body, "choices", 0, "message", "content"))
+    return _joined(_at(body, "candidates", 0, "content", "parts"))
+
+
+def _joined(content: Any) -> str | None:
+    """Join the text parts of a content list; other kinds of part (thinking, tools) are no text."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return None
+    parts = (p for p in content if isinstance(p, dict) and p.get("type", "text") == "text")
+    return "".join(text for p in parts if isinstance(text := p.get("text"), str))
+
+
+def _at(value: Any, *path: str | int) -> Any:
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _usage(body: dict[str, Any]) -> Usage:
+    counts = body.get("usage") or body.get("usageMetadata")
+    if not isinstance(counts, dict):
+        return Usage()
+    return Usage(
+        _count(counts, "input_tokens", "prompt_tokens", "promptTokenCount"),
+        _count(counts, "output_tokens", "completion_tokens", "candidatesTokenCount"),
+    )
+
+
+def _count(counts: dict[str, Any], *names: str) -> int | None:
+    numbers = (_number(counts[name]) for name in names if name in counts)
+    return next((int(n) for n in numbers if n is not None and n >= 0), None)
+
+
+def _stop_reason(body: dict[str, Any]) -> str | None:
+    found = (
+        body.get("stop_reason"),
+        _at(body, "choices", 0, "finish_reason"),
+        _at(body, "candidates", 0, "finishReason"),
+    )
+    return next(filter(None, map(_string, found)), None)
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _shape(body: Any) -> str:
+    if isinstance(body, dict):
+        return "keys: " + (", ".join(sorted(map(str, body))[:12]) or "none")
+    return f"a JSON {type(body).__name__}"

@@ -1,0 +1,123 @@
+"""One background event loop, on a daemon thread, that every blocking caller shares.
+
+The core never runs on the kernel's own loop: it goes on while a cell is busy, and works the same
+under any kernel, and with or without a patched loop.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+T = TypeVar("T")
+
+#: How long one wait lasts before it looks up. Windows delivers an interrupt only between waits.
+SLICE_S: Final = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    pid: int
+    portal: BlockingPortal
+    thread: threading.Thread
+
+
+class Portal:
+    """Run coroutines on a background loop, and wait for them so that Interrupt works.
+
+    The thread starts at the first call. A forked child has the parent's objects but not its
+    threads, so there it starts anew.
+    """
+
+    def __init__(self) -> None:
+        self._running: _Running | None = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def start(
+        self, function: Callable[..., Awaitable[T]], *args: Any
+    ) -> concurrent.futures.Future[T]:
+        """Start `function(*args)` on the loop; cancelling the future cancels it there."""
+        return self._portal().start_task_soon(function, *args)
+
+    def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run `function(*args)` on the loop and wait for it.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The wait was interrupted; the coroutine was cancelled, and with it its request.
+        Exception
+            Whatever the coroutine raised, without the frames of the loop's thread: they hold
+            request headers, which `%xmode Verbose` would print.
+        """
+        future = self.start(function, *args)
+        try:
+            while not future.done():
+                concurrent.futures.wait([future], timeout=SLICE_S)
+        except BaseException:
+            future.cancel()
+            raise
+        error = future.exception()
+        if error is None:
+            return future.result()
+        _log.debug("raised on the background loop", exc_info=error)
+        error.__context__ = None
+        raise error.with_traceback(None)
+
+    def stop(self) -> None:
+        """Cancel what runs and end the thread; the next call starts it again."""
+        with self._lock:
+            running, self._running = self._running, None
+        if running is None or running.pid != os.getpid():
+            return
+        running.portal.call(running.portal.stop, True)
+        running.thread.join()
+
+    def _portal(self) -> BlockingPortal:
+        if self._pid != os.getpid():
+            # Another thread may have held the lock at the moment of the fork.
+            self._lock, self._pid, self._running = threading.Lock(), os.getpid(), None
+        with self._lock:
+            if self._running is None:
+                self._running = _start()
+            return self._running.portal
+
+
+def _start() -> _Running:
+    ready: concurrent.futures.Future[BlockingPortal] = concurrent.futures.Future()
+    thread = threading.Thread(target=_run, args=(ready,), name="segmind-jupyter", daemon=True)
+    thread.start()
+    return _Running(os.getpid(), ready.result(), thread)
+
+
+def _run(ready: concurrent.futures.Future[BlockingPortal]) -> None:
+    """Keep a loop open until it is stopped.
+
+    `anyio.from_thread.start_blocking_portal` would do, but it is a generator: dropping it in a
+    forked child, or at exit, runs its clean-up against a thread that is gone, and hangs.
+    """
+    import anyio
+    from anyio.from_thread import BlockingPortal
+
+    async def keep_open() -> None:
+        async with BlockingPortal() as portal:
+            ready.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    try:
+        anyio.run(keep_open)
+    except Exception as error:
+        if ready.done():
+            raise
+        ready.set_exception(error)

@@ -1,0 +1,157 @@
+"""Every error that this package raises: the floor under the rooms, which all of them may import.
+
+::
+
+    SegmindError
+    ├── SettingsError               a setting that cannot work (base URL, auth mode, key form)
+    │   └── MissingKeyError         no API key anywhere
+    ├── ContentError                an object or a prompt that cannot be sent
+    ├── ReplyError                  a reply that does not hold what was asked of it
+    ├── APIError                    the server answered, and it was no reply
+    │   ├── BadRequestError         400
+    │   ├── AuthenticationError     401
+    │   ├── PermissionDeniedError   403
+    │   ├── NotFoundError           404
+    │   ├── InsufficientCreditsError  406
+    │   ├── RateLimitError          429
+    │   ├── ServerError             5xx
+    │   └── MaybeBilledError        a POST whose outcome is unknown
+    └── APIConnectionError          the server was never reached
+
+Each message says what happened, to which value, and what to do next. In a notebook an error
+shows as that message alone (`_render_traceback_`), and the cell still fails.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Colours a notebook and a terminal both understand (SGR 31 is red, 0 resets).
+_RED, _RESET = "\x1b[31m", "\x1b[0m"
+
+#: The longest piece of a server's words that goes into a message.
+_MAX_DETAIL_CHARS = 400
+
+#: Terminal control sequences (CSI, OSC) and other C0/C1 controls: a server's words are data.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+def plain(text: str) -> str:
+    """Drop terminal control sequences from `text`; newlines and tabs stay."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n"))
+
+
+class SegmindError(Exception):
+    """Anything that went wrong between a notebook and Segmind."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Show in IPython as one message in colour (IPython's hook for short errors)."""
+        name = type(self).__name__
+        return [f"{_RED}{name}{_RESET}: {plain(str(self))}"]
+
+
+class SettingsError(SegmindError):
+    """A setting that cannot work: the base URL, the form of the key, the auth mode."""
+
+
+class MissingKeyError(SettingsError):
+    """No API key was found."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(
+            message
+            or "No API key. Run `%segmind key` to type one in, or set SEGMIND_API_KEY before the "
+            "kernel starts; `%segmind simulator` works without a key."
+        )
+
+
+class ContentError(SegmindError):
+    """An object or a prompt that cannot be sent."""
+
+
+class ReplyError(SegmindError):
+    """A reply that does not hold what was asked of it, such as JSON."""
+
+
+class APIConnectionError(SegmindError):
+    """The server was never reached, so nothing was sent and nothing was billed."""
+
+
+class APIError(SegmindError):
+    """The server answered, and what it answered is no reply.
+
+    Parameters
+    ----------
+    message
+        What happened and what to do next, for a person.
+    status
+        The HTTP status code, or `None` where no answer came.
+    detail
+        The server's own words, or `None`.
+    request_id
+        The server's id of the request, or `None`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        detail: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+        self.request_id = request_id
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by keyword, as exceptions otherwise pickle by position."""
+        fields = {"status": self.status, "detail": self.detail, "request_id": self.request_id}
+        return (_rebuild, (type(self), str(self), fields))
+
+
+def _rebuild(kind: type[APIError], message: str, fields: dict[str, object]) -> APIError:
+    return kind(message, **fields)  # type: ignore[arg-type]
+
+
+class BadRequestError(APIError):
+    """400: a malformed message or parameter."""
+
+
+class AuthenticationError(APIError):
+    """401: the key is missing or refused."""
+
+
+class PermissionDeniedError(APIError):
+    """403: the model is not permitted for this key."""
+
+
+class NotFoundError(APIError):
+    """404: unknown model, endpoint or request id."""
+
+
+class InsufficientCreditsError(APIError):
+    """406: not enough credits; also a refused parameter value or a team's spend limit."""
+
+
+class RateLimitError(APIError):
+    """429: too many requests."""
+
+
+class ServerError(APIError):
+    """5xx: the server or its gateway failed."""
+
+
+class MaybeBilledError(APIError):
+    """A POST whose outcome is unknown: it may have been billed, so it was not sent again."""
+
+
+def shortened(detail: str) -> str:
+    """One line of a server's words, short enough for a message."""
+    line = " ".join(plain(detail).split())
+    if len(line) <= _MAX_DETAIL_CHARS:
+        return line
+    return line[: _MAX_DETAIL_CHARS - 1] + "…"

@@ -1,0 +1,446 @@
+"""What the client sends, what it makes of the answer, and what it never does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import traceback
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import segmind_jupyter
+from segmind_jupyter.api.client import SegmindClient
+from segmind_jupyter.api.secret import Secret
+from segmind_jupyter.errors import (
+    APIConnectionError,
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ContentError,
+    InsufficientCreditsError,
+    MaybeBilledError,
+    MissingKeyError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    SegmindError,
+    ServerError,
+    SettingsError,
+)
+
+KEY = "sk-live-0123456789abcdef"
+HELLO = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
+PAGE = "<html><head><title>405 Not Allowed</title></head><body><h1>nginx</h1></body></html>"
+
+
+def test_a_chat_is_one_post_of_the_documented_body(bench):
+    """The body is the vendor's page: instruction, messages, parameters."""
+    made = bench("reply")
+    made.chat("claude-3.5-sonnet", instruction="Be brief.", max_tokens=5, top_p=0.5)
+    (request,) = made.server.requests
+    assert str(request.url) == "https://api.segmind.com/v1/claude-3.5-sonnet"
+    assert request.method == "POST"
+    assert request.headers["x-api-key"] == KEY
+    assert "authorization" not in request.headers
+    assert request.headers["user-agent"] == f"segmind-jupyter/{segmind_jupyter.__version__}"
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.content) == {
+        "instruction": "Be brief.",
+        "messages": HELLO,
+        "max_tokens": 5,
+        "top_p": 0.5,
+    }
+
+
+def test_a_reply_holds_text_usage_and_the_headers_figures(bench):
+    """Cost and credits come from the headers, the rest from the body."""
+    body = {"content": [{"type": "text", "text": "Hi"}], "usage": {"input_tokens": 3}}
+    headers = {"x-cost": "0.0021", "x-remaining-credits": "4.2", "x-request-id": "r-1"}
+    reply = bench(httpx.Response(200, json=body, headers=headers)).chat()
+    assert (reply.text, reply.usage.input_tokens, reply.usage.output_tokens) == ("Hi", 3, None)
+    assert (reply.cost, reply.remaining_credits, reply.request_id) == (0.0021, 4.2, "r-1")
+    assert (reply.model, reply.raw) == ("claude-4-sonnet", body)
+
+
+def test_elapsed_time_is_measured_on_the_injected_clock(bench):
+    """`elapsed_s` runs from the call to the whole answer, waits included."""
+    made = bench(httpx.Response(429), "reply")
+    assert made.chat().elapsed_s == sum(made.server.waits_s) > 0
+
+
+@pytest.mark.parametrize(
+    "slug", ["claude-4-sonnet", "claude-3.5-sonnet", "claude-99-not-yet-known"]
+)
+def test_any_slug_passes(bench, slug):
+    """No list of models refuses one that is new."""
+    made = bench("reply")
+    made.chat(slug)
+    assert made.server.requests[0].url.path == f"/v1/{slug}"
+
+
+@pytest.mark.parametrize(
+    "slug", ["", "../v1/x", "a/b", "Claude", "a b", "a?b", "a#b", "-a", "é", None]
+)
+def test_what_is_no_slug_is_refused_before_anything_is_sent(bench, slug):
+    """The slug becomes part of the URL's path, with the key behind it."""
+    made = bench("reply")
+    with pytest.raises(SettingsError, match="model"):
+        made.chat(slug)
+    assert made.server.requests == []
+
+
+ERRORS = [
+    (400, BadRequestError, 1),
+    (401, AuthenticationError, 2),
+    (403, PermissionDeniedError, 1),
+    (404, NotFoundError, 1),
+    (405, APIError, 1),
+    (406, InsufficientCreditsError, 1),
+    (410, APIError, 1),
+    (422, BadRequestError, 1),
+    (429, RateLimitError, 5),
+    (500, MaybeBilledError, 1),
+    (501, ServerError, 1),
+    (502, MaybeBilledError, 1),
+    (503, ServerError, 5),
+    (504, MaybeBilledError, 1),
+    (301, APIError, 1),
+    (307, APIError, 1),
+    (204, APIError, 1),
+]
+BODIES = [
+    (json.dumps({"error": "the words"}), "the words"),
+    (json.dumps({"error": {"message": "the words", "code": 7}}), "the words"),
+    (json.dumps({"message": "the words"}), "the words"),
+    (json.dumps({"detail": "the words"}), "the words"),
+    (json.dumps({"detail": [{"msg": "the words"}]}), "the words"),
+    (json.dumps({"html-message": "<b>the words</b>"}), "the words"),
+    (json.dumps({"odd": "the words"}), "the words"),
+    (json.dumps(["the words"]), "the words"),
+    ('"the words"', "the words"),
+    ("the words", "the words"),
+    (PAGE, "405 Not Allowed"),
+    ("", None),
+    ("null", None),
+    ("{}", None),
+    ("[" * 100_000, "["),
+    ("\ufffd\x1b[31mthe words\x1b[0m", "the words"),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), BODIES)
+@pytest.mark.parametrize(("status", "kind", "posts"), ERRORS)
+def test_every_status_and_body_is_the_named_error_and_posts_as_the_table_says(
+    bench, status, kind, posts, body, words
+):
+    """The class follows the status, the message holds the server's words, the key is nowhere."""
+    answer = httpx.Response(status, text=body, headers={"x-request-id": "r-9"})
+    made = bench(answer)
+    with pytest.raises(APIError) as caught:
+        made.chat()
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status, error.request_id) == (status, "r-9")
+    assert made.server.posts == posts
+    assert str(status) in str(error)
+    assert words is None or words in str(error)
+    assert "\x1b" not in str(error)
+    assert KEY not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(("status", "kind", "posts"), ERRORS)
+def test_a_message_ends_in_what_to_do_next(bench, status, kind, posts):
+    """Two sentences at most after the server's words, ending in a full stop."""
+    with pytest.raises(kind) as caught:
+        bench(httpx.Response(status)).chat()
+    assert str(caught.value).endswith((".", ")"))
+    assert len(str(caught.value)) < 300
+
+
+def test_an_unknown_model_suggests_the_nearest_known_one(bench):
+    """A typing error in the slug is answered with the slug that was meant."""
+    with pytest.raises(NotFoundError, match="Did you mean `-m claude-4-sonnet`"):
+        bench(httpx.Response(404, json={"error": "Model not found"})).chat("claude-4-sonet")
+
+
+UNKNOWN_OUTCOME = [
+    httpx.ReadTimeout(""),
+    httpx.ReadError("reset by peer"),
+    httpx.WriteError("broken pipe"),
+    httpx.WriteTimeout(""),
+    httpx.RemoteProtocolError("Server disconnected"),
+    TimeoutError(),
+]
+
+
+@pytest.mark.parametrize("trouble", UNKNOWN_OUTCOME, ids=lambda t: type(t).__name__)
+def test_a_post_that_may_have_been_billed_is_sent_once(bench, trouble):
+    """Nobody knows what became of it, so it is not sent again, and the error says so."""
+    made = bench(trouble, "reply")
+    with pytest.raises(MaybeBilledError, match="not sent again") as caught:
+        made.chat()
+    assert made.server.posts == 1
+    assert caught.value.status is None
+
+
+NEVER_OPENED = [
+    httpx.ConnectError("refused"),
+    httpx.ConnectTimeout(""),
+    httpx.PoolTimeout(""),
+]
+
+
+@pytest.mark.parametrize("trouble", NEVER_OPENED, ids=lambda t: type(t).__name__)
+def test_a_post_whose_connection_never_opened_is_sent_again(bench, trouble):
+    """Nothing was sent, so nothing can have been billed."""
+    made = bench(trouble, trouble, "reply")
+    assert made.chat().text == "A sunset."
+    assert made.server.posts == 3
+
+
+def test_a_server_that_is_never_reached_is_no_api_error(bench):
+    """After a few tries the error says that nothing was sent."""
+    made = bench(httpx.ConnectError("Name or service not known"))
+    with pytest.raises(APIConnectionError, match="nothing was sent"):
+        made.chat()
+    assert made.server.posts == 5
+
+
+@pytest.mark.parametrize("refusal", [429, 503])
+def test_retry_after_is_honoured_up_to_a_minute(bench, refusal):
+    """The wait is what the server asks for, and never more than 60 s."""
+    made = bench(
+        httpx.Response(refusal, headers={"retry-after": "7"}),
+        httpx.Response(refusal, headers={"retry-after": "3600"}),
+        "reply",
+    )
+    made.chat()
+    assert made.server.waits_s == [7.0, 60.0]
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun(bench):
+    """The caller's time-out counts for all attempts together."""
+    made = bench(httpx.Response(429, headers={"retry-after": "30"}))
+    with pytest.raises(RateLimitError):
+        made.chat(timeout_s=20)
+    assert made.server.posts == 1
+
+
+@pytest.mark.parametrize("failure", [408, 429, 500, 502, 503, 504])
+def test_a_get_is_repeated_until_it_succeeds(bench, failure):
+    """A look-up is free: connection trouble and 5xx are sat out."""
+    found = httpx.Response(200, json={"credits": 1.5, "free-credits": 0.25})
+    made = bench(httpx.Response(failure), httpx.ReadError("reset"), found)
+    credits = made.run(made.client.credits)
+    assert (credits.credits, credits.free_credits, credits.total) == (1.5, 0.25, 1.75)
+    assert len(made.server.requests) == 3
+
+
+def test_a_get_ends_at_its_deadline(bench):
+    """It does not go on for ever."""
+    made = bench(httpx.Response(502))
+    with pytest.raises(ServerError):
+        made.run(made.client.credits, timeout_s=30)
+    assert sum(made.server.waits_s) <= 30
+    assert len(made.server.requests) > 3
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "{}", '{"credits": "x"}', '{"credits": null}', "<html>"]
+)
+def test_odd_credits_are_an_error_not_a_crash(bench, body):
+    """What is not the documented object is said to be none."""
+    made = bench(httpx.Response(200, text=body))
+    with pytest.raises(APIError):
+        made.run(made.client.credits)
+
+
+def test_a_401_is_tried_once_as_bearer_and_remembered(bench):
+    """The form that worked goes first from then on."""
+
+    def bearer_only(request: httpx.Request) -> httpx.Response:
+        ok = request.headers.get("authorization") == f"Bearer {KEY}"
+        return httpx.Response(200, json={"content": "Hi"}) if ok else httpx.Response(401)
+
+    made = bench(bearer_only)
+
+    async def twice():
+        await made.client.chat("claude-4-sonnet", HELLO)
+        await made.client.chat("claude-4-sonnet", HELLO)
+
+    made.run(twice)
+    forms = ["x-api-key" in request.headers for request in made.server.requests]
+    assert forms == [True, False, False]
+    assert all(
+        ("authorization" in r.headers) != ("x-api-key" in r.headers) for r in made.server.requests
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "header"), [("bearer", "authorization"), ("x-api-key", "x-api-key")]
+)
+def test_a_chosen_form_is_the_only_one_that_is_sent(bench, form, header):
+    """`auth` other than auto: no second attempt."""
+    made = bench(httpx.Response(401), auth=form)
+    with pytest.raises(AuthenticationError):
+        made.chat()
+    (request,) = made.server.requests
+    assert header in request.headers
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_refused(bench, status):
+    """The library would carry `x-api-key` to whichever host is named."""
+    made = bench(httpx.Response(status, headers={"location": "https://elsewhere.example/"}))
+    with pytest.raises(APIError, match="Redirects are not followed"):
+        made.chat()
+    assert [r.url.host for r in made.server.requests] == ["api.segmind.com"]
+
+
+def test_without_a_key_nothing_is_sent(bench, monkeypatch):
+    """The error names the ways to set one."""
+    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
+    made = bench("reply", api_key=None)
+    with pytest.raises(MissingKeyError, match="%segmind key"):
+        made.chat()
+    assert made.server.requests == []
+
+
+def test_a_prompt_that_holds_the_key_is_not_sent(bench):
+    """A variable with the key in it would end up with the model, and in its provider's logs."""
+    made = bench("reply")
+    leak = [{"role": "user", "content": [{"type": "text", "text": f"mine is {KEY}"}]}]
+    with pytest.raises(ContentError, match="API key"):
+        made.run(made.client.chat, "claude-4-sonnet", leak)
+    assert made.server.requests == []
+
+
+def test_a_request_over_the_models_bound_is_not_sent(bench):
+    """32 MB a request (Anthropic's limits)."""
+    made = bench("reply")
+    huge = [{"role": "user", "content": [{"type": "text", "text": "x" * 32_000_001}]}]
+    with pytest.raises(ContentError, match="32 MB"):
+        made.run(made.client.chat, "claude-4-sonnet", huge)
+    assert made.server.requests == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
+def test_a_parameter_that_is_no_json_is_refused(bench, value):
+    """The message names the parameter."""
+    with pytest.raises(SettingsError, match="top_p"):
+        bench("reply").chat(top_p=value)
+
+
+@pytest.mark.parametrize(
+    "body", ["", "null", "[]", "{}", "7", PAGE, '{"error": "x"}', '{"content": 5}']
+)
+def test_an_answer_200_without_a_reply_says_that_it_may_have_been_billed(bench, body):
+    """It is not sent again, and the server's words are kept."""
+    made = bench(httpx.Response(200, text=body), "reply")
+    with pytest.raises(MaybeBilledError) as caught:
+        made.chat()
+    assert made.server.posts == 1
+    assert caught.value.status == 200
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode), st.integers(200, 599))
+def test_whatever_a_server_answers_the_result_is_a_reply_or_a_named_error(body, status):
+    """No body of any status makes the client raise anything else, or send a paid POST twice."""
+    import anyio
+
+    posts = []
+
+    def handle(request):
+        posts.append(request)
+        return httpx.Response(status, content=body)
+
+    async def no_wait(delay_s):
+        return None
+
+    async def call():
+        client = SegmindClient(KEY, transport=httpx.MockTransport(handle), sleep=no_wait)
+        async with client:
+            await client.chat("claude-4-sonnet", HELLO)
+
+    try:
+        anyio.run(call)
+    except SegmindError as error:
+        assert KEY not in repr(error) + str(error)  # noqa: PT017  either outcome is right
+    allowed = {401: 2, 429: 5, 503: 5}.get(status, 1)
+    assert len(posts) == allowed
+
+
+def test_the_key_is_nowhere_even_if_the_server_quotes_it(bench, caplog):
+    """Not in a message, a repr, a traceback, a pickle or the debug log of any library."""
+    caplog.set_level(logging.DEBUG)
+    made = bench(httpx.Response(403, json={"error": f"key {KEY} may not use this"}))
+    with pytest.raises(PermissionDeniedError) as caught:
+        made.chat()
+    seen = [
+        *map(str, [caught.value, caught.value.detail, made.client, made.client.settings]),
+        repr(caught.value),
+        "".join(traceback.format_exception(caught.value)),
+        caplog.text,
+    ]
+    assert not [text for text in seen if KEY in text]
+    assert KEY.encode() not in pickle.dumps(caught.value)
+
+
+def test_no_frame_of_a_failed_call_holds_the_key_in_a_local_name(bench):
+    """`%xmode Verbose` prints the locals of every frame."""
+    with pytest.raises(SegmindError) as caught:
+        bench(httpx.Response(500)).chat()
+    frames = traceback.StackSummary.extract(
+        traceback.walk_tb(caught.value.__traceback__), capture_locals=True
+    )
+    ours = [f for f in frames if "segmind_jupyter" in f.filename and "tests" not in f.filename]
+    assert ours
+    assert not [f for f in ours if KEY in str(f.locals)]
+
+
+def test_errors_survive_a_pickle(bench):
+    """They cross process borders in parallel work."""
+    with pytest.raises(NotFoundError) as caught:
+        bench(httpx.Response(404, json={"error": "gone"}, headers={"x-request-id": "r"})).chat()
+    twin = pickle.loads(pickle.dumps(caught.value))
+    assert (str(twin), twin.status, twin.detail, twin.request_id) == (
+        str(caught.value),
+        404,
+        "gone",
+        "r",
+    )
+
+
+def test_a_closed_client_may_be_used_again(bench):
+    """Closing frees the connections and nothing else."""
+    made = bench("reply")
+    assert made.chat().text == made.chat().text == "A sunset."
+
+
+class TestSecret:
+    def test_it_shows_itself_nowhere(self):
+        """repr, str, format, % and f-strings are all redacted."""
+        secret = Secret(KEY)
+        assert KEY not in f"{secret} {secret!r} {secret:>30} {secret!s}"
+        assert secret.reveal() == KEY
+
+    def test_it_is_not_pickled(self):
+        """A saved or transferred object must not carry it along."""
+        with pytest.raises(TypeError, match="not pickled"):
+            pickle.dumps(Secret(KEY))
+
+    def test_pasted_white_space_is_dropped(self):
+        """A key copied with its line end is the same key."""
+        assert Secret(f"  {KEY}\n") == Secret(KEY)
+        assert hash(Secret(f"{KEY}\n")) == hash(Secret(KEY))
+
+    @pytest.mark.parametrize("text", ["", "  ", "a b", "a\nb", "naïve-key", "key\x00", "k\u2028k"])
+    def test_what_cannot_stand_in_a_header_is_refused_without_being_quoted(self, text):
+        """The header library would quote it in its own error."""
+        with pytest.raises(SettingsError) as caught:
+            Secret(text)
+        assert not text.strip() or text.strip() not in str(caught.value)

@@ -1,0 +1,138 @@
+"""The background loop: blocking waits, interrupts, forks, threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from segmind_jupyter.api.portal import Portal
+from segmind_jupyter.errors import ServerError
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    portal = Portal()
+    yield portal
+    portal.stop()
+
+
+async def double(n: int) -> int:
+    await anyio.sleep(0)
+    return 2 * n
+
+
+def test_a_call_runs_on_another_thread_and_comes_back(portal):
+    """The caller's own loop, if any, is not touched."""
+
+    async def where() -> int:
+        return threading.get_ident()
+
+    assert portal.call(double, 21) == 42
+    assert portal.call(where) != threading.get_ident()
+
+
+def test_making_a_portal_starts_nothing():
+    """The thread comes with the first call."""
+    before = threading.active_count()
+    Portal().stop()
+    assert threading.active_count() == before
+
+
+def test_it_works_inside_a_running_loop(portal):
+    """A notebook cell runs inside the kernel's loop."""
+
+    async def cell() -> int:
+        return portal.call(double, 1)
+
+    assert asyncio.run(cell()) == 2
+
+
+def test_an_error_comes_without_the_frames_of_the_loop(portal):
+    """Those hold request headers, which `%xmode Verbose` would print."""
+
+    async def fail() -> None:
+        try:
+            raise ExceptionGroup("inner", [ValueError("x")])
+        except ExceptionGroup as group:
+            raise ServerError("broken") from group
+
+    with pytest.raises(ServerError) as caught:
+        portal.call(fail)
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert "fail" not in names
+    assert caught.value.__context__ is None
+
+
+def test_a_time_out_of_the_coroutine_is_its_own(portal):
+    """It is not mistaken for the end of a slice of waiting."""
+
+    async def late() -> None:
+        raise TimeoutError("mine")
+
+    with pytest.raises(TimeoutError, match="mine"):
+        portal.call(late)
+
+
+def test_an_interrupt_cancels_the_coroutine(portal):
+    """The request does not go on unseen on the other thread."""
+    started, cancelled = threading.Event(), threading.Event()
+
+    async def endless() -> None:
+        started.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    def interrupt() -> None:
+        started.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(endless)
+    assert cancelled.wait(10)
+    thread.join()
+
+
+def test_a_stopped_portal_starts_anew(portal):
+    """`close()` is no end for good."""
+    portal.call(double, 1)
+    portal.stop()
+    assert portal.call(double, 2) == 4
+
+
+def test_many_threads_share_one_loop(portal):
+    """Two threads that come first at the same time start one loop, not two."""
+    idents: list[int] = []
+
+    async def where() -> int:
+        return threading.get_ident()
+
+    threads = [threading.Thread(target=lambda: idents.append(portal.call(where))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(idents) == 8
+    assert len(set(idents)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_starts_its_own_loop(portal):
+    """The child has the parent's objects, but not its threads."""
+    assert portal.call(double, 1) == 2
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if portal.call(double, 3) == 6 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert portal.call(double, 4) == 8

@@ -1,0 +1,130 @@
+"""A loopback server that answers as it is told and keeps what it was sent."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+KEY = "sk-live-0123456789abcdef"
+
+
+def reply_body(text: str = "A sunset.", **fields: Any) -> dict[str, Any]:
+    """The vendor's documented v1 answer."""
+    return {
+        "id": "msg_abc123",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "text", "text": text}],
+        "model": "claude-4-sonnet",
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 56, "output_tokens": 31},
+        **fields,
+    }
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def blocks(self) -> list[dict[str, Any]]:
+        """The content blocks of the last message."""
+        content: list[dict[str, Any]] = self.json["messages"][-1]["content"]
+        return content
+
+
+@dataclass
+class Recorder:
+    """What the server was sent, and what it is to answer: `(status, headers, body)`."""
+
+    url: str = ""
+    requests: list[Request] = field(default_factory=list)
+    answers: list[Callable[[Request], tuple[int, dict[str, str], bytes]]] = field(
+        default_factory=list
+    )
+    #: Set when the client of the current request went away.
+    asked: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def posts(self) -> list[Request]:
+        return [request for request in self.requests if request.method == "POST"]
+
+    def will_say(self, text: str, **fields: Any) -> None:
+        self.will_answer(200, reply_body(text, **fields))
+
+    def will_answer(self, status: int, body: Any, **headers: str) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.answers.append(lambda request: (status, named, data))
+
+    def will_hang(self) -> None:
+        """Answer only once `release` is set."""
+
+        def hang(request: Request) -> tuple[int, dict[str, str], bytes]:
+            self.asked.set()
+            self.release.wait(60)
+            return 200, {}, json.dumps(reply_body()).encode()
+
+        self.answers.append(hang)
+
+    def answer(self, request: Request) -> tuple[int, dict[str, str], bytes]:
+        self.requests.append(request)
+        if self.answers:
+            return self.answers.pop(0)(request)
+        return 200, {}, json.dumps(reply_body()).encode()
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """A server on a free loopback port; `SEGMIND_BASE_URL` is not set here."""
+    recorder = Recorder()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _handle(self) -> None:
+            length = int(self.headers.get("content-length", 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Request(self.command, self.path, headers, self.rfile.read(length))
+            status, extra, data = recorder.answer(request)
+            try:
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(data)))
+                for name, value in extra.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+            except OSError:
+                self.close_connection = True  # the client went away, as it may
+
+        do_GET = do_POST = _handle  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    recorder.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield recorder
+    recorder.release.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
