@@ -1,0 +1,26 @@
+"""The gateway's protocol, offline: one pure core behind a transport and a loopback server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segmind_jupyter.simulator.behaviour import DEMO, Behaviour
+from segmind_jupyter.simulator.core import Gateway
+from segmind_jupyter.simulator.server import serve
+from segmind_jupyter.simulator.wire import SimAnswer, SimRequest
+
+if TYPE_CHECKING:
+    from segmind_jupyter.simulator.inprocess import SimulatorTransport
+
+__all__ = ["DEMO", "Behaviour", "Gateway", "SimAnswer", "SimRequest", "serve", "transport"]
+
+
+def transport(gateway: Gateway | None = None) -> SimulatorTransport:
+    """Give an httpx transport for `gateway`; a new one at a demonstration's pace if left out.
+
+    This is what a client uses whose base URL is ``simulator``.
+    """
+    # Here, because it brings httpx, which the server does without.
+    from segmind_jupyter.simulator.inprocess import SimulatorTransport
+
+    return SimulatorTransport(gateway or Gateway(DEMO))

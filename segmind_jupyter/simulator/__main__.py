@@ -1,0 +1,105 @@
+"""Runs the simulated gateway from a terminal: ``python -m segmind_jupyter.simulator``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from segmind_jupyter.simulator.behaviour import DEMO, AuthForm, Behaviour
+from segmind_jupyter.simulator.core import Gateway
+from segmind_jupyter.simulator.server import serve
+
+_DEFAULT_PORT = 8765
+
+_EPILOG = (
+    "A prompt that begins with 'echo:' is answered with the rest of it; one that begins with"
+    " 'fail:' fails with the rest as the reason."
+)
+
+_USAGE = """\
+Segmind simulator on {url} (Ctrl-C stops it)
+Every reply is made up, and says so. Use it with:
+  export SEGMIND_BASE_URL={url} SEGMIND_API_KEY=any
+"""
+
+#: Seconds between looks at the stop signal: some systems do not let a signal end a longer wait.
+_LOOK_S = 0.5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal to stop comes; give the exit status."""
+    options = _parser().parse_args(argv)
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    stopped = _stop_signal()
+    try:
+        with serve(Gateway(behaviour_of(options)), host=options.host, port=options.port) as url:
+            sys.stdout.write(_USAGE.format(url=url))
+            sys.stdout.flush()
+            while not stopped.wait(_LOOK_S):
+                pass
+    except OSError as error:
+        sys.stderr.write(f"Cannot listen on {options.host}:{options.port}: {error.strerror}.\n")
+        return 1
+    return 0
+
+
+def behaviour_of(options: argparse.Namespace) -> Behaviour:
+    """Make the gateway's settings from the parsed command line."""
+    forms: tuple[AuthForm, ...] = ("x-api-key", "bearer")
+    return Behaviour(
+        latency_s=options.latency,
+        queue_s=options.queue,
+        work_s=options.work,
+        rate_limit=options.rate_limit,
+        auth=frozenset(form for form in forms if options.auth in (form, "both")),
+        keys=frozenset(options.key) if options.key else None,
+        credits=options.credits,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m segmind_jupyter.simulator",
+        description="Segmind's Claude API, simulated on this machine.",
+        epilog=_EPILOG,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    add("--port", type=int, default=_DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
+    add("--latency", type=_amount, default=DEMO.latency_s, help="seconds of a v1 call")
+    add("--queue", type=_amount, default=DEMO.queue_s, help="seconds a v2 job is queued")
+    add("--work", type=_amount, default=DEMO.work_s, help="seconds a v2 job is processed")
+    add("--rate-limit", type=int, metavar="N", help="model calls a minute (default: no limit)")
+    add("--key", action="append", help="a key to accept, repeatable (default: any)")
+    add("--auth", choices=["x-api-key", "bearer", "both"], default="both", help="accepted headers")
+    add("--credits", type=_amount, default=DEMO.credits, help="dollars on the account")
+    add("--verbose", action="store_true", help="show each request")
+    return parser
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return amount
+
+
+def _stop_signal() -> threading.Event:
+    """Give an event that Ctrl-C or a polite kill sets."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
+
+
+if __name__ == "__main__":
+    sys.exit(main())
