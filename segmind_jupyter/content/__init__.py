@@ -1,0 +1,1 @@
+"""Python objects and prompts become content blocks. Knows nothing of HTTP."""

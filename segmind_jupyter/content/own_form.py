@@ -1,0 +1,129 @@
+"""The forms that users give their types: by registering a function, or by ``_repr_claude_()``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import singledispatch
+from typing import Any, TypeVar
+
+from segmind_jupyter.content.containers import MAX_DEPTH
+from segmind_jupyter.content.display import as_bytes, called, shown
+from segmind_jupyter.content.images import image_from_bytes
+from segmind_jupyter.content.kinds import hook, type_name
+from segmind_jupyter.content.parts import Limits, Part
+from segmind_jupyter.content.scope import Convert, Scope
+from segmind_jupyter.content.text import as_text
+from segmind_jupyter.errors import ContentError
+
+_T = TypeVar("_T")
+
+_METHOD = "_repr_claude_"
+
+
+def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], Any]]:
+    """Say how objects of a type, and of its subclasses, are shown to Claude.
+
+    Parameters
+    ----------
+    kind
+        The type. A later registration of the same type replaces the earlier one.
+
+    Returns
+    -------
+    callable
+        A decorator for a function that is given the object and returns text, an image, a figure,
+        a table, a content block, or a list of such.
+
+    Raises
+    ------
+    TypeError
+        `kind` is no class, or it is `object` itself; or what is decorated is no function.
+
+    Examples
+    --------
+    >>> class Molecule:
+    ...     smiles = "CCO"
+    >>> @register(Molecule)
+    ... def _(molecule):
+    ...     return f"a molecule, {molecule.smiles}"
+    """
+    if not isinstance(kind, type) or kind is object:
+        raise TypeError(f"register() takes a class other than object, not {kind!r}.")
+
+    def decorator(function: Callable[[_T], Any]) -> Callable[[_T], Any]:
+        if not callable(function):
+            raise TypeError(f"@register({kind.__name__}) decorates a function, not {function!r}.")
+        _registry.register(kind, function)
+        return function
+
+    return decorator
+
+
+@singledispatch
+def _registry(obj: object) -> Any:
+    """Hold the registered functions by type; this default stands for none."""
+
+
+def _registered(obj: object) -> Callable[[Any], Any] | None:
+    """Find the function for the type of `obj`, not for its ``__class__``: mocks borrow that."""
+    function = _registry.dispatch(type(obj))
+    return None if function is _registry.dispatch(object) else function
+
+
+def has_own_form(obj: object) -> bool:
+    """Tell whether a function is registered for `obj`, or its type has ``_repr_claude_``."""
+    return bool(_registered(obj) or hook(obj, _METHOD))
+
+
+def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
+    """Make the pieces that the user wants for `obj`, or nothing if that was left to us.
+
+    Raises
+    ------
+    ContentError
+        The user's function raised, gave what cannot be sent, or led back to `obj` itself.
+    """
+    title, value = _form(obj, scope)
+    if value is None:
+        return None
+    return _accepted(value, scope.inside(obj), convert, title)
+
+
+def _form(obj: Any, scope: Scope) -> tuple[str, Any]:
+    """Ask for the form; a registered function must give one, the method may decline."""
+    name = type_name(obj)
+    function = _registered(obj)
+    title = f"The function registered for {name}" if function else f"{name}.{_METHOD}()"
+    if has_own_form(obj) and (id(obj) in scope.around or len(scope.around) >= MAX_DEPTH):
+        raise ContentError(f"{title} leads back to such an object. Return text or an image.")
+    if function is None:
+        return title, shown(obj, _METHOD)
+    value = called(function, title, obj)
+    if value is None:
+        raise ContentError(f"{title} returned None. Return text, an image or a list of such.")
+    return title, value
+
+
+def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Part]:
+    if type(value) in (list, tuple):
+        return [part for item in value for part in _accepted(item, scope, convert, title)]
+    if isinstance(value, str):
+        return [as_text(value, limits=scope.limits, lines="\n" in value)]
+    if isinstance(value, Mapping):
+        return [_from_wire(value, scope.limits, title)]
+    if value is None:
+        raise ContentError(f"{title} returned a list with None in it. Leave it out.")
+    return convert(value, scope)
+
+
+def _from_wire(block: Mapping[str, Any], limits: Limits, title: str) -> Part:
+    """Read a content block; its image is encoded anew, so that it is upright and fits."""
+    match block:
+        case {"type": "text", "text": str(text)}:
+            return as_text(text, limits=limits, lines="\n" in text)
+        case {"type": "image", "source": {"type": "base64", "data": str(data)}}:
+            return image_from_bytes(as_bytes(data), limits=limits)
+    raise ContentError(
+        f"{title} returned a dict that is no content block. Return "
+        '{"type": "text", "text": ...}, or the text or the image itself.'
+    )

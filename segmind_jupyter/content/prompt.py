@@ -1,0 +1,257 @@
+"""A prompt with named objects in it becomes an ordered list of pieces. Nothing is evaluated.
+
+``{name}``, ``{name.attr}``, ``{name[0]}`` and ``{name['key']}`` stand for what the name holds,
+unless a part of it begins with an underscore; ``{{name}}`` is the escape. Everything else in
+braces (JSON, TeX, code, a typing error) stays as it was typed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.parts import STANDARD, Image, Limits, Text
+from segmind_jupyter.content.sent import SentItem
+from segmind_jupyter.errors import ContentError
+
+_STEP = r"""\.[^\W\d]\w* | \[-?\d{1,9}\] | \['[^'\n]*'\] | \["[^"\n]*"\]"""
+_PATH = rf"[^\W\d]\w*(?:{_STEP})*"
+
+_BRACED: Final = re.compile(
+    rf"\{{\{{(?P<escaped>{_PATH})\}}\}}|\{{(?P<path>{_PATH})\}}", re.VERBOSE
+)
+_WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
+_ROOT: Final = re.compile(r"\w+")
+_STEPS: Final = re.compile(_STEP, re.VERBOSE)
+
+#: Most unknown names that are pointed out; a prompt full of code has many.
+_MAX_NOTES = 5
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is asked, in order: words as they were typed, and objects where they were named.
+
+    Parameters
+    ----------
+    pieces
+        Words and objects.
+    notes
+        What the user should know about how the prompt was read.
+    """
+
+    pieces: tuple[str | SentItem, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sent(self) -> tuple[SentItem, ...]:
+        """The objects alone."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, SentItem))
+
+    def blocks(self) -> list[dict[str, Any]]:
+        """Give the content blocks: neighbouring texts joined, blank ones left out.
+
+        Anthropic models refuse a text block without a visible character.
+        """
+        return [part.wire() for part in self._joined() if _has_substance(part)]
+
+    def _joined(self) -> Iterator[Text | Image]:
+        for _, run in itertools.groupby(self._parts(), lambda part: type(part)):
+            parts = list(run)
+            texts = [part for part in parts if isinstance(part, Text)]
+            yield from [Text(_join(texts))] if texts else parts
+
+    def _parts(self) -> Iterator[Text | Image]:
+        for piece in self.pieces:
+            if isinstance(piece, str):
+                yield Text(piece)
+            else:
+                yield from piece.parts
+
+
+def _join(texts: Iterable[Text]) -> str:
+    """Join texts: words run on in the line, a table or a listing gets lines of its own."""
+    joined, inline = "", True
+    for part in texts:
+        if not part.text:
+            continue
+        apart = joined and not (inline and part.inline)
+        touching = not joined.endswith("\n") and not part.text.startswith("\n")
+        joined += ("\n\n" if apart and touching else "") + part.text
+        inline = part.inline
+    return joined
+
+
+def _has_substance(part: Text | Image) -> bool:
+    return isinstance(part, Image) or bool(part.text.strip())
+
+
+def compose(
+    body: str,
+    namespace: Mapping[str, Any],
+    *,
+    include: Iterable[str] = (),
+    raw: bool = False,
+    limits: Limits = STANDARD,
+) -> Prompt:
+    """Read a prompt.
+
+    Parameters
+    ----------
+    body
+        The prompt as it was typed.
+    namespace
+        What its names stand for.
+    include
+        Names of objects that go before the prompt.
+    raw
+        Send the body as it is, whatever it holds in braces.
+    limits
+        How large the objects may become.
+
+    Raises
+    ------
+    ContentError
+        An included name is unknown, a named object cannot be sent, or nothing is left to send.
+    """
+    first = [_included(path, namespace, limits) for path in include]
+    reader = _Reader(namespace, limits)
+    words = [body] if raw else list(reader.pieces(body))
+    prompt = Prompt((*first, *words), tuple(reader.notes()))
+    if not prompt.blocks():
+        raise ContentError(
+            "The prompt is empty. Write what you want to know in the cell, below the %%claude line."
+        )
+    return prompt
+
+
+def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
+    """Make a prompt of values in the order given: strings are words, the rest are objects.
+
+    Raises
+    ------
+    ContentError
+        A value cannot be sent, or nothing is left to send.
+    """
+    pieces = [c if isinstance(c, str) else _item("", c, limits) for c in contents]
+    prompt = Prompt(tuple(_on_lines(pieces)))
+    if not prompt.blocks():
+        raise ContentError('There is nothing to ask. Pass words: ask("What is this?", fig).')
+    return prompt
+
+
+def _on_lines(pieces: Iterable[str | SentItem]) -> Iterator[str | SentItem]:
+    """Put a line break between neighbours that are both text; nobody typed a space there."""
+    after_text = False
+    for piece in pieces:
+        if after_text and (isinstance(piece, str) or isinstance(piece.parts[0], Text)):
+            yield "\n"
+        yield piece
+        after_text = isinstance(piece, str) or isinstance(piece.parts[-1], Text)
+
+
+def _item(name: str, value: Any, limits: Limits) -> SentItem:
+    return SentItem(name=name, parts=tuple(to_parts(value, name=name or None, limits=limits)))
+
+
+def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> SentItem:
+    if not _WHOLE_PATH.fullmatch(path):
+        raise ContentError(
+            f"`-i {path}` is no name. Give the name of a variable, such as `-i df`, "
+            "`-i axes[0]` or `-i result.frame`."
+        )
+    try:
+        return _item(path, _looked_up(path, namespace), limits)
+    except _UnreadableError as error:
+        raise ContentError(f"`-i {path}`: {error}.") from None
+
+
+class _UnreadableError(Exception):
+    """A path that leads nowhere; the message says where it ends."""
+
+
+class _Reader:
+    """Splits one body, and remembers what it could not read."""
+
+    def __init__(self, namespace: Mapping[str, Any], limits: Limits) -> None:
+        self._namespace = namespace
+        self._limits = limits
+        self._unread: dict[str, str] = {}
+        self._items: dict[str, SentItem] = {}
+
+    def pieces(self, body: str) -> Iterator[str | SentItem]:
+        """Give words and objects in the order in which they stand."""
+        end = 0
+        for match in _BRACED.finditer(body):
+            piece = self._piece(match)
+            if piece is None:
+                continue
+            yield body[end : match.start()]
+            yield piece
+            end = match.end()
+        yield body[end:]
+
+    def notes(self) -> Iterator[str]:
+        """Point out what looks like a name and is none."""
+        for path, why in list(self._unread.items())[:_MAX_NOTES]:
+            yield f"`{{{path}}}` was sent as typed: {why}."
+        if len(self._unread) > _MAX_NOTES:
+            yield f"{len(self._unread) - _MAX_NOTES} more such names were sent as typed."
+
+    def _piece(self, match: re.Match[str]) -> str | SentItem | None:
+        """Read one pair of braces; `None` leaves it as it was typed."""
+        if escaped := match["escaped"]:
+            known = _ROOT.match(escaped)[0] in self._namespace  # type: ignore[index]
+            return f"{{{escaped}}}" if known else None
+        path = match["path"]
+        try:
+            # One object named twice is converted once.
+            if path not in self._items:
+                value = _looked_up(path, self._namespace)
+                self._items[path] = _item(path, value, self._limits)
+            return self._items[path]
+        except _UnreadableError as error:
+            self._unread[path] = str(error)
+            return None
+
+
+def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:
+    """Follow a path of names, attributes and keys, none of which begins with an underscore."""
+    root = _ROOT.match(path)[0]  # type: ignore[index]
+    steps = _STEPS.findall(path, len(root))
+    if any(name.startswith("_") for name in (root, *(s[1:] for s in steps if s[0] == "."))):
+        raise _UnreadableError("names with a leading underscore are not read")
+    if root not in namespace:
+        raise _UnreadableError(_unknown(root, namespace))
+    value, so_far = namespace[root], root
+    for step in steps:
+        value = _stepped(value, step, so_far)
+        so_far += step
+    return value
+
+
+def _stepped(value: Any, step: str, so_far: str) -> Any:
+    try:
+        return getattr(value, step[1:]) if step[0] == "." else value[_key(step[1:-1])]
+    except Exception as error:  # noqa: BLE001  whatever the user's own object raises
+        what = "attribute" if step[0] == "." else "item"
+        raise _UnreadableError(
+            f"`{so_far}` ({type(value).__name__}) has no {what} `{step.lstrip('.')}` "
+            f"({type(error).__name__})"
+        ) from None
+
+
+def _key(text: str) -> int | str:
+    return text[1:-1] if text[0] in "'\"" else int(text)
+
+
+def _unknown(name: str, namespace: Mapping[str, Any]) -> str:
+    public = [known for known in namespace if not known.startswith("_")]
+    near = difflib.get_close_matches(name, public, n=1)
+    hint = f"; did you mean `{{{near[0]}}}`?" if near else ""
+    return f"no variable has the name `{name}`{hint}".rstrip("?")

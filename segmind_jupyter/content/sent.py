@@ -1,0 +1,71 @@
+"""What was sent for each object that a prompt named, in words for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segmind_jupyter.content.parts import Image, Part
+
+
+@dataclass(frozen=True, slots=True)
+class SentItem:
+    """An object of the user's, and what it became.
+
+    Parameters
+    ----------
+    name
+        How the user named it: ``"fig"``, ``"df['price']"``.
+    parts
+        What was sent for it, in order.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images among the parts."""
+        return tuple(part for part in self.parts if isinstance(part, Image))
+
+    @property
+    def label(self) -> str:
+        """Its name, and what it is where a part knows: ``"fig · Figure 8x4 in"``."""
+        about = next((part.about for part in self.parts if part.about), "")
+        return " · ".join(filter(None, (self.name, about)))
+
+    @property
+    def summary(self) -> str:
+        """What went out for it: ``"800×400 PNG, 23 kB, ≈435 tokens"``, or the sum of many parts."""
+        if len(self.parts) == 1:
+            return described(self.parts[0])
+        images = len(self.images)
+        texts = len(self.parts) - images
+        counts = [_counted(images, "image"), _counted(texts, "text")]
+        tokens = sum(part.tokens for part in self.parts)
+        return ", ".join([*filter(None, counts), _estimated(tokens)])
+
+
+def described(part: Part) -> str:
+    """Say what one part is: pixels, format, bytes and estimated tokens, as far as it has them."""
+    if not isinstance(part, Image):
+        return f"text, {_estimated(part.tokens)}"
+    kind = part.media_type.removeprefix("image/").upper()
+    size = _readable_bytes(len(part.data))
+    return f"{part.width}×{part.height} {kind}, {size}, {_estimated(part.tokens)}"
+
+
+def _readable_bytes(n_bytes: int) -> str:
+    """Round to a decimal unit: 800 B, 23 kB, 1.2 MB."""
+    if n_bytes < 1_000:
+        return f"{n_bytes} B"
+    if n_bytes < 999_500:
+        return f"{n_bytes / 1_000:.0f} kB"
+    return f"{n_bytes / 1_000_000:.1f} MB"
+
+
+def _estimated(tokens: int) -> str:
+    return f"≈{tokens:,} token{'' if tokens == 1 else 's'}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}" if count else ""

@@ -1,0 +1,147 @@
+"""Bytes and paths: images by their signature, text as text, and clear words for the rest."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+
+import pytest
+
+from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.parts import Limits
+from segmind_jupyter.errors import ContentError
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_image_bytes_become_an_image(red_png, kind, picture_in):
+    """The signature decides, for every kind of bytes."""
+    assert picture_in(to_parts(kind(red_png))[0]).getpixel((1, 1)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
+def test_every_image_format_is_recognised_by_its_signature(red, file_format, tmp_path, picture_in):
+    """The name of a file does not matter."""
+    data = io.BytesIO()
+    red.save(data, file_format)
+    file = tmp_path / "no-suffix"
+    file.write_bytes(data.getvalue())
+    for obj in (data.getvalue(), file):
+        red_value, *others = picture_in(to_parts(obj)[0]).getpixel((30, 20))
+        assert red_value > 240
+        assert max(others) < 15
+
+
+def test_other_bytes_are_text_if_they_are_utf_8():
+    """Bytes that decode are sent as that text."""
+    assert to_parts("naïve — text".encode())[0].text == "naïve — text"
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\xfd", b"a\x00b", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3"])
+def test_bytes_that_are_neither_are_refused(data):
+    """The error counts the bytes and says what to do."""
+    with pytest.raises(ContentError, match=rf"^`d`: The {len(data)} bytes are .* Decode them"):
+        to_parts(data, name="d")
+
+
+def test_a_damaged_image_is_refused_and_not_sent_as_text(red_png):
+    """What begins like an image is one."""
+    with pytest.raises(ContentError, match="could not be decoded"):
+        to_parts(red_png[:60])
+
+
+def test_an_image_file_is_named_in_the_footer(red_png, tmp_path):
+    """The footer tells the format and the file, not the folder."""
+    file = tmp_path / "plot.png"
+    file.write_bytes(red_png)
+    assert to_parts(file)[0].about == "PNG file plot.png"
+
+
+def test_a_text_file_is_sent_as_its_text(tmp_path):
+    """CSV and the like go as they are, with lines of their own."""
+    file = tmp_path / "data.csv"
+    file.write_text("a,b\n1,ü\n", encoding="utf-8")
+    (part,) = to_parts(file)
+    assert part.text == "a,b\n1,ü\n"
+    assert part.about == "file data.csv, 9 bytes"
+    assert not part.inline
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_understood(tmp_path, encoding):
+    """Spreadsheets write one; it is not part of the text."""
+    file = tmp_path / "export.txt"
+    file.write_text("naïve", encoding=encoding)
+    assert to_parts(file)[0].text == "naïve"
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "語", "😀"])
+def test_a_long_file_is_cut_and_only_its_beginning_read(tmp_path, letter):
+    """The note tells the size of the file; a cut through a character does no harm."""
+    file = tmp_path / "long.txt"
+    file.write_text("." + letter * 10_000, encoding="utf-8")
+    (part,) = to_parts(file, limits=Limits(text_chars=1_001))
+    assert len(part.text) <= 1_001
+    assert part.text.startswith("." + letter * 500)
+    assert f"{file.stat().st_size:,} bytes" in part.about
+    assert "[cut: the first " in part.text
+
+
+def test_any_path_like_object_will_do(tmp_path):
+    """`os.DirEntry` and users' own path types are paths too."""
+    (tmp_path / "notes.txt").write_text("words")
+    with os.scandir(tmp_path) as entries:
+        (entry,) = entries
+        assert to_parts(entry)[0].text == "words"
+
+    class Place:
+        def __fspath__(self):
+            return os.fsencode(tmp_path / "notes.txt")
+
+    assert to_parts(Place())[0].text == "words"
+
+
+def test_the_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
+    """A leading tilde is the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "notes.txt").write_text("words")
+    assert to_parts(pathlib.Path("~/notes.txt"))[0].text == "words"
+
+
+def test_a_missing_file_is_named_with_the_folder_it_was_sought_in():
+    """The message gives the path and the working folder."""
+    with pytest.raises(ContentError, match=r"There is no file gone\.txt.* this folder is ") as e:
+        to_parts(pathlib.Path("gone.txt"))
+    assert str(pathlib.Path.cwd()) in str(e.value)
+
+
+def test_a_folder_is_refused(tmp_path):
+    """A folder has no content to send."""
+    with pytest.raises(ContentError, match="is a folder"):
+        to_parts(tmp_path)
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    """The message says how such a file can be sent after all."""
+    file = tmp_path / "model.bin"
+    file.write_bytes(b"\x80\x81\x82")
+    with pytest.raises(ContentError, match=r"model\.bin is neither an image .* Open it with"):
+        to_parts(file)
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/zero").exists(), reason="a POSIX device")
+def test_a_device_is_not_read():
+    """Reading a device might never end."""
+    with pytest.raises(ContentError, match="device or a pipe"):
+        to_parts(pathlib.Path("/dev/zero"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_a_file_without_permission_is_refused(tmp_path):
+    """The system's reason is passed on."""
+    file = tmp_path / "locked.txt"
+    file.write_text("x")
+    file.chmod(0)
+    with pytest.raises(ContentError, match="Permission denied"):
+        to_parts(file)
