@@ -163,6 +163,10 @@ class Reply:
     def __str__(self) -> str:
         return self.text
 
+    def _repr_claude_(self) -> str:
+        """Stand in a later prompt (`{reply}`) as the text alone."""
+        return self.text
+
 
 def _language(info: str) -> str:
     words = info.split()

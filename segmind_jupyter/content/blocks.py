@@ -6,8 +6,6 @@ known by name, and IPython's display methods. What none of them knows goes as it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
 from typing import Any
 
 from segmind_jupyter.content.display import displayed_part, spelled
@@ -15,7 +13,7 @@ from segmind_jupyter.content.kinds import attempted, safe_repr, type_name
 from segmind_jupyter.content.known import known_kind
 from segmind_jupyter.content.opening import opened_parts
 from segmind_jupyter.content.own_form import own_parts, register
-from segmind_jupyter.content.parts import STANDARD, Image, Limits, Part, Text
+from segmind_jupyter.content.parts import STANDARD, Limits, Part, Text, merged
 from segmind_jupyter.content.scope import Scope
 from segmind_jupyter.content.text import as_text
 from segmind_jupyter.errors import ContentError, SegmindError
@@ -54,15 +52,7 @@ def to_blocks(
     >>> to_blocks({"a": 1})
     [{'type': 'text', 'text': "{'a': 1}"}]
     """
-    return [part.wire() for part in _joined(to_parts(obj, name=name, limits=limits))]
-
-
-def _joined(parts: Iterable[Part]) -> Iterator[Part]:
-    for is_image, run in groupby(parts, key=lambda part: isinstance(part, Image)):
-        if is_image:
-            yield from run
-        elif (text := "\n".join(part.text for part in run if isinstance(part, Text))).strip():
-            yield Text(text)
+    return [part.wire() for part in merged(to_parts(obj, name=name, limits=limits))]
 
 
 def to_parts(obj: Any, *, name: str | None = None, limits: Limits = STANDARD) -> list[Part]:

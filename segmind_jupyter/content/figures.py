@@ -146,7 +146,7 @@ def _drawn(figure: Any, limits: Limits) -> tuple[Picture, str]:
 
 def _described(figure: Any) -> str:
     width, height = (f"{round(float(side), 2):g}" for side in figure.get_size_inches())
-    return f"Figure {width}x{height} in"
+    return f"Figure {width}×{height} in"
 
 
 def _inches_and_dpi(figure: Any, limits: Limits) -> tuple[tuple[float, ...], float]:

@@ -64,7 +64,7 @@ def encode_image(image: Picture, *, limits: Limits = STANDARD, about: str = "") 
     ContentError
         The picture has no pixels or cannot be decoded.
     """
-    about = about or f"PIL {image.mode} {image.width}x{image.height}"
+    about = about or f"PIL {image.mode} {image.width}×{image.height}"
     with _decoding(about):
         image.load()  # may turn a TIFF upright, and so change its size
         return _sent(image, size=_fitted(image, limits), limits=limits, about=about)
@@ -116,7 +116,7 @@ def image_from_bytes(data: bytes, *, limits: Limits = STANDARD, about: str = "")
     """
     what = about or "The image"
     with _decoding(what), _opened(bytes(data), what=what) as picture:
-        about = about or f"{picture.format} {picture.width}x{picture.height}"
+        about = about or f"{picture.format} {picture.width}×{picture.height}"
         return _reduced_while_read(picture, limits=limits, about=about)
 
 
@@ -135,7 +135,7 @@ def _opened(data: bytes, *, what: str) -> ImageFile:
     pixels = picture.width * picture.height
     if pixels > _MAX_PIXELS:
         raise ContentError(
-            f"{what} is {picture.width}x{picture.height} pixels ({pixels / 1e6:.0f} megapixels); "
+            f"{what} is {picture.width}×{picture.height} pixels ({pixels / 1e6:.0f} megapixels); "
             f"at most {_MAX_PIXELS / 1e6:.0f} are decoded. Crop it or scale it down first."
         )
     return picture
@@ -182,7 +182,7 @@ def image_from_path(
     """
     file, data = _content(path)
     with _decoding(str(file)), _opened(data, what=str(file)) as picture:
-        about = about or f"{file.name} {picture.width}x{picture.height}"
+        about = about or f"{file.name} {picture.width}×{picture.height}"
         return _reduced_while_read(picture, limits=limits, about=about)
 
 
@@ -222,7 +222,7 @@ def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") 
         The array is empty, or its shape or its type is not a picture's.
     """
     picture, size = picture_from_array(array, limits=limits)
-    shape = "x".join(str(side) for side in array.shape)
+    shape = "×".join(str(side) for side in array.shape)
     return _sent(picture, size=size, limits=limits, about=about or f"array {array.dtype} {shape}")
 
 

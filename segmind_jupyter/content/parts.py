@@ -7,6 +7,8 @@ Nothing here looks at the objects that the pieces came from; `blocks`, `images`,
 from __future__ import annotations
 
 import base64
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +58,7 @@ class Text:
     text
         What is sent.
     about
-        What it was made from, for the footer: ``"DataFrame 120x4"``; empty for the prompt's own
+        What it was made from, for the footer: ``"DataFrame 120×4"``; empty for the prompt's own
         words and for plain values.
     inline
         Whether it reads as part of a sentence (a word, a number) or wants lines of its own (a
@@ -90,7 +92,7 @@ class Image:
     width, height
         Size of the encoded picture, in pixels.
     about
-        What it was made from, for the footer: ``"Figure 8x4 in"``, ``"PIL RGB 4000x3000"``.
+        What it was made from, for the footer: ``"Figure 8×4 in"``, ``"PIL RGB 4000×3000"``.
     """
 
     data: bytes = field(repr=False)
@@ -113,3 +115,30 @@ class Image:
 
 #: A piece of a prompt.
 Part = Text | Image
+
+
+def merged(parts: Iterable[Part]) -> list[Part]:
+    """Join neighbouring texts, and leave blank ones out: Anthropic models refuse those."""
+    found: list[Part] = []
+    for _, run in itertools.groupby(parts, key=type):
+        neighbours = list(run)
+        texts = [part for part in neighbours if isinstance(part, Text)]
+        found += [Text(joined)] if (joined := _join(texts)).strip() else []
+        found += [part for part in neighbours if isinstance(part, Image)]
+    return found
+
+
+def _join(texts: Iterable[Text]) -> str:
+    """Run words on in the line; give a table or a listing lines of its own."""
+    joined, inline = "", True
+    for part in texts:
+        if not part.text:
+            continue
+        touching = joined and not joined.endswith("\n") and not part.text.startswith("\n")
+        joined += _GAPS[inline, part.inline] * bool(touching) + part.text
+        inline = part.inline
+    return joined
+
+
+#: Line breaks between two texts, by whether each of them runs on in the line.
+_GAPS = {(True, True): "", (True, False): "\n\n", (False, True): "\n\n", (False, False): "\n"}

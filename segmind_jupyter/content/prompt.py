@@ -8,14 +8,13 @@ braces (JSON, TeX, code, a typing error) stays as it was typed.
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from segmind_jupyter.content.blocks import to_parts
-from segmind_jupyter.content.parts import STANDARD, Image, Limits, Text
+from segmind_jupyter.content.parts import STANDARD, Limits, Part, Text, merged
 from segmind_jupyter.content.sent import SentItem
 from segmind_jupyter.errors import ContentError
 
@@ -58,37 +57,14 @@ class Prompt:
 
         Anthropic models refuse a text block without a visible character.
         """
-        return [part.wire() for part in self._joined() if _has_substance(part)]
+        return [part.wire() for part in merged(self._parts())]
 
-    def _joined(self) -> Iterator[Text | Image]:
-        for _, run in itertools.groupby(self._parts(), lambda part: type(part)):
-            parts = list(run)
-            texts = [part for part in parts if isinstance(part, Text)]
-            yield from [Text(_join(texts))] if texts else parts
-
-    def _parts(self) -> Iterator[Text | Image]:
+    def _parts(self) -> Iterator[Part]:
         for piece in self.pieces:
             if isinstance(piece, str):
                 yield Text(piece)
             else:
                 yield from piece.parts
-
-
-def _join(texts: Iterable[Text]) -> str:
-    """Join texts: words run on in the line, a table or a listing gets lines of its own."""
-    joined, inline = "", True
-    for part in texts:
-        if not part.text:
-            continue
-        apart = joined and not (inline and part.inline)
-        touching = not joined.endswith("\n") and not part.text.startswith("\n")
-        joined += ("\n\n" if apart and touching else "") + part.text
-        inline = part.inline
-    return joined
-
-
-def _has_substance(part: Text | Image) -> bool:
-    return isinstance(part, Image) or bool(part.text.strip())
 
 
 def compose(

@@ -29,7 +29,7 @@ class SentItem:
 
     @property
     def label(self) -> str:
-        """Its name, and what it is where a part knows: ``"fig · Figure 8x4 in"``."""
+        """Its name, and what it is where a part knows: ``"fig · Figure 8×4 in"``."""
         about = next((part.about for part in self.parts if part.about), "")
         return " · ".join(filter(None, (self.name, about)))
 

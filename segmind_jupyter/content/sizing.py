@@ -40,7 +40,7 @@ def fitted_size(
         The picture has no pixels, or the bounds leave room for none.
     """
     if width < 1 or height < 1:
-        raise ContentError(f"A picture of {width}x{height} has no pixels, so nothing can be sent.")
+        raise ContentError(f"A picture of {width}×{height} has no pixels, so nothing can be sent.")
     if edge_px < PATCH_PX or budget_tokens < 1:
         raise ContentError(
             f"No picture fits an edge of {edge_px} px and {budget_tokens} tokens: "

@@ -55,7 +55,7 @@ class TestSize:
         """8x4 inches at 100 dpi are 800x400 pixels: mostly white, with a blue line, as PNG."""
         image = encode_figure(line())
         assert (size(image), image.media_type) == ((800, 400), "image/png")
-        assert image.about == "Figure 8x4 in"
+        assert image.about == "Figure 8×4 in"
         pixels = decoded(image)
         assert share_of(pixels, (255, 255, 255)) > 0.9
         assert 0.002 < share_of(pixels, (0, 0, 255)) < 0.05
@@ -224,7 +224,7 @@ class TestObjects:
         assert np.array_equal(decoded(encode_figure(left)), whole[:, :200])
         assert np.array_equal(decoded(encode_figure(lower)), whole[300:, 200:])
         assert encode_figure(axes) == encode_figure(lower)
-        assert encode_figure(left).about == "Part of Figure 10x6 in"
+        assert encode_figure(left).about == "Part of Figure 10×6 in"
 
     def test_pyplot_gives_the_current_figure(self):
         """`plt` is the current figure while there is one, and opens none."""
@@ -283,7 +283,7 @@ class TestFailures:
         """Bad mathtext is an error of this package that shows the formula."""
         figure = line()
         figure.text(0.5, 0.5, r"$\frobnicate{$")
-        with pytest.raises(ContentError, match=r"Figure 8x4 in .*frobnicate"):
+        with pytest.raises(ContentError, match=r"Figure 8×4 in .*frobnicate"):
             encode_figure(figure)
 
     def test_saving_that_fails_names_the_cause(self):

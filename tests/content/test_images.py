@@ -364,12 +364,12 @@ class TestTheGivenImage:
         quarters().save(tmp_path / "a.png")
         with PIL.Image.open(tmp_path / "a.png") as picture:
             pass
-        with pytest.raises(ContentError, match="PIL RGB 40x20 could not be decoded"):
+        with pytest.raises(ContentError, match="PIL RGB 40×20 could not be decoded"):
             encode_image(picture)
 
     def test_picture_without_pixels_is_refused(self):
         """An empty picture is an error that names its size."""
-        with pytest.raises(ContentError, match="0x5 has no pixels"):
+        with pytest.raises(ContentError, match="0×5 has no pixels"):
             encode_image(PIL.Image.new("RGB", (0, 5)))
 
 
@@ -378,7 +378,7 @@ class TestTheSentImage:
         """4000x3000 leaves as 1270x952, and the footer knows what it was."""
         image = encode_image(PIL.Image.new("RGB", (4000, 3000)))
         assert (image.width, image.height) == (1270, 952)
-        assert image.about == "PIL RGB 4000x3000"
+        assert image.about == "PIL RGB 4000×3000"
 
     def test_same_pixels_give_the_same_bytes(self):
         """What was sent before can be found again, whatever metadata it carried."""

@@ -204,7 +204,7 @@ class TestSize:
         pixels[1500:, 2000:] = 255
         image = image_from_array(pixels)
         assert (image.width, image.height) == (1269, 952)
-        assert image.about == f"array {dtype} 3001x4001"
+        assert image.about == f"array {dtype} 3001×4001"
         shades = decoded(pixels)[[5, 5, -5, -5], [5, -5, 5, -5], 0]
         assert shades.tolist() == [0, 0, 0, 255]
 

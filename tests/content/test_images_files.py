@@ -62,7 +62,7 @@ class TestBytes:
         image = image_from_bytes(file_of(file_format))
         assert is_about(pixel(image.data, (5, 5)), (255, 0, 0))
         assert is_about(pixel(image.data, (35, 15)), (0, 0, 255))
-        assert image.about == f"{file_format} 40x20"
+        assert image.about == f"{file_format} 40×20"
 
     @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
     def test_first_frame_of_an_animation_is_sent(self, file_format: str):
@@ -74,7 +74,7 @@ class TestBytes:
     def test_large_jpeg_has_the_size_of_the_rule(self):
         """Reading a JPEG at half its size changes neither the size that is sent nor the picture."""
         image = image_from_bytes(file_of("JPEG", size=(4001, 3001)))
-        assert (image.width, image.height, image.about) == (1269, 952, "JPEG 4001x3001")
+        assert (image.width, image.height, image.about) == (1269, 952, "JPEG 4001×3001")
         assert is_about(pixel(image.data, (620, 500)), (255, 0, 0))
         assert is_about(pixel(image.data, (650, 500)), (0, 0, 255))
 
@@ -129,7 +129,7 @@ class TestBombs:
     def test_bomb_is_refused_from_its_header(self):
         """A file of a hundred bytes that claims 400 megapixels is never decoded."""
         with pytest.raises(
-            ContentError, match=r"20000x20000 pixels \(400 megapixels\); at most 179"
+            ContentError, match=r"20000×20000 pixels \(400 megapixels\); at most 179"
         ):
             image_from_bytes(png_header(20_000, 20_000))
 
@@ -158,7 +158,7 @@ class TestPaths:
         path = tmp_path / "a picture.png"
         path.write_bytes(file_of("PNG"))
         image = image_from_path(path)
-        assert image.about == "a picture.png 40x20"
+        assert image.about == "a picture.png 40×20"
         assert image_from_path(str(path)) == image
         assert is_about(pixel(image.data, (5, 5)), (255, 0, 0))
 

@@ -90,7 +90,7 @@ def test_fitting_twice_changes_nothing(width, height, edge_px, budget_tokens):
 @pytest.mark.parametrize("size", [(0, 10), (10, 0), (0, 0)])
 def test_picture_without_pixels_is_refused(size: tuple[int, int]):
     """No pixels, no size: the message says which size it was."""
-    with pytest.raises(ContentError, match=f"{size[0]}x{size[1]} has no pixels"):
+    with pytest.raises(ContentError, match=f"{size[0]}×{size[1]} has no pixels"):
         fitted_size(*size)
 
 

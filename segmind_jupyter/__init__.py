@@ -1,0 +1,103 @@
+"""Ask the Claude models that Segmind hosts about what is in your notebook.
+
+``%load_ext segmind_jupyter`` gives `%%claude` cells; `ask` does the same from Python. The names
+below are loaded when they are first used: importing this package, or loading the extension,
+imports neither httpx nor Pillow nor any other library that takes its time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from segmind_jupyter.api.client import SegmindClient
+    from segmind_jupyter.api.messages import Reply, Usage
+    from segmind_jupyter.asking import ask
+    from segmind_jupyter.content.blocks import register, to_blocks
+    from segmind_jupyter.errors import (
+        APIConnectionError,
+        APIError,
+        AuthenticationError,
+        BadRequestError,
+        ContentError,
+        InsufficientCreditsError,
+        MaybeBilledError,
+        MissingKeyError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        ReplyError,
+        SegmindError,
+        ServerError,
+        SettingsError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ContentError",
+    "InsufficientCreditsError",
+    "MaybeBilledError",
+    "MissingKeyError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "Reply",
+    "ReplyError",
+    "SegmindClient",
+    "SegmindError",
+    "ServerError",
+    "SettingsError",
+    "Usage",
+    "__version__",
+    "ask",
+    "load_ipython_extension",
+    "register",
+    "to_blocks",
+    "unload_ipython_extension",
+]
+
+#: Where each public name is at home.
+_HOMES = {
+    "Reply": "api.messages",
+    "SegmindClient": "api.client",
+    "Usage": "api.messages",
+    "ask": "asking",
+    "register": "content.blocks",
+    "to_blocks": "content.blocks",
+    **{name: "errors" for name in __all__ if name.endswith("Error")},
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the room where it is at home (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add `%%claude`, `%claude` and `%segmind` to a shell (`%load_ext segmind_jupyter`)."""
+    from segmind_jupyter.notebook.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take everything back that loading added (`%unload_ext segmind_jupyter`)."""
+    from segmind_jupyter.notebook.extension import unload
+
+    unload(shell)

@@ -1,0 +1,244 @@
+"""Where a prompt meets the service: what `ask` and the cells share.
+
+One `Service` a process holds what was set, one client on the background loop, and the ledger of
+calls. It knows nothing of notebooks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from segmind_jupyter.api.messages import Reply, user_message
+from segmind_jupyter.api.models import DEFAULT_MODEL, checked_slug
+from segmind_jupyter.api.portal import Portal
+from segmind_jupyter.api.secret import Secret
+from segmind_jupyter.api.settings import SIMULATOR, Settings, resolve
+from segmind_jupyter.api.usage import Ledger
+from segmind_jupyter.content.parts import STANDARD, Limits
+from segmind_jupyter.errors import SegmindError
+
+if TYPE_CHECKING:
+    from segmind_jupyter.api.client import Credits, SegmindClient
+    from segmind_jupyter.content.prompt import Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a call takes that says nothing else.
+
+    Parameters
+    ----------
+    model
+        Slug of the model.
+    system
+        System prompt.
+    max_tokens
+        Longest answer, in tokens; the model's own bound if `None`.
+    temperature
+        From 0 to 1; the model's own if `None`.
+    timeout_s
+        Seconds to wait for the answer; 300 if `None`.
+    limits
+        How large the objects of a prompt may become.
+    """
+
+    model: str = DEFAULT_MODEL
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    timeout_s: float | None = None
+    limits: Limits = STANDARD
+
+    def but(self, **changes: Any) -> Options:
+        """Give a copy with other values; `None` changes nothing."""
+        chosen = {name: value for name, value in changes.items() if value is not None}
+        return dataclasses.replace(self, **chosen)
+
+    def params(self) -> dict[str, Any]:
+        """Give the model parameters that are set."""
+        params = {"max_tokens": self.max_tokens, "temperature": self.temperature}
+        return {name: value for name, value in params.items() if value is not None}
+
+
+class Service:
+    """Settings, client and ledger of one process.
+
+    Parameters
+    ----------
+    portal
+        The background loop.
+
+    Attributes
+    ----------
+    options
+        What calls take that say nothing else; `%config ClaudeMagics` sets it.
+    ledger
+        The calls that were answered.
+    """
+
+    def __init__(self, portal: Portal | None = None) -> None:
+        self.options = Options()
+        self.ledger = Ledger()
+        self._portal = portal or Portal()
+        self._api_key: Secret | None = None
+        self._base_url: str | None = None
+        self._auth: str | None = None
+        self._client: SegmindClient | None = None
+        self._client_pid = os.getpid()
+
+    def use_key(self, key: str) -> None:
+        """Use this key from now on; it stays in memory.
+
+        Raises
+        ------
+        SettingsError
+            It cannot be a key.
+        """
+        self._api_key = Secret(key)
+
+    def use_simulator(self, on: bool = True) -> None:
+        """Answer from the embedded simulator, or from the service again."""
+        self._base_url = SIMULATOR if on else None
+
+    def use_auth(self, form: str | None) -> None:
+        """Send the key in this form: ``"auto"``, ``"x-api-key"`` or ``"bearer"``."""
+        self._auth = form
+
+    def settings(self) -> Settings:
+        """Put together what holds now; the environment is read at each call."""
+        return resolve(api_key=self._api_key, base_url=self._base_url, auth=self._auth)
+
+    def ask(self, prompt: Prompt, options: Options | None = None, **params: Any) -> Reply:
+        """Send a prompt and wait for the reply; an interrupt cancels the request.
+
+        Parameters
+        ----------
+        prompt
+            What to ask.
+        options
+            Model, system prompt and limits; the service's own if left out.
+        **params
+            More model parameters, forwarded as they are.
+
+        Raises
+        ------
+        SegmindError
+            As `SegmindClient.chat` does.
+        """
+        options = options or self.options
+        messages = [user_message(prompt.blocks())]
+        client = self.client()
+
+        async def chat() -> Reply:
+            return await client.chat(
+                checked_slug(options.model),
+                messages,
+                instruction=options.system,
+                timeout_s=options.timeout_s,
+                **{**options.params(), **params},
+            )
+
+        reply = self._portal.call(chat)
+        self.ledger.add(reply, model=options.model)
+        return dataclasses.replace(reply, request=prompt)
+
+    def credits(self) -> Credits:
+        """Ask what is left on the account."""
+        return self._portal.call(self.client().credits)
+
+    def client(self) -> SegmindClient:
+        """Give the client for the settings that hold now; it lives on the background loop."""
+        from segmind_jupyter.api.client import SegmindClient
+
+        settings = self.settings()
+        if self._client is None or self._client.settings != settings or self._forked():
+            self._close_client()
+            self._client, self._client_pid = SegmindClient(settings=settings), os.getpid()
+        return self._client
+
+    def close(self) -> None:
+        """Close the connections and end the background thread; the next call starts anew."""
+        self._close_client()
+        self._portal.stop()
+
+    def _close_client(self) -> None:
+        client, self._client = self._client, None
+        # A forked child must not touch the parent's connections.
+        if client is not None and not self._forked():
+            self._portal.call(client.aclose)
+
+    def _forked(self) -> bool:
+        return self._client_pid != os.getpid()
+
+
+@functools.cache
+def service() -> Service:
+    """Give the one service of this process, made at the first use."""
+    return Service()
+
+
+def ask(
+    *contents: Any,
+    model: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    timeout: float | None = None,
+    **params: Any,
+) -> Reply:
+    """Ask a Claude model about anything in your notebook, and wait for its answer.
+
+    Parameters
+    ----------
+    *contents
+        Words and objects, in the order in which the model is to see them: strings, figures,
+        images, arrays, data frames, ...
+    model
+        Slug of the model, such as ``"claude-4-sonnet"``.
+    system
+        System prompt.
+    max_tokens
+        Longest answer, in tokens.
+    temperature
+        From 0 to 1.
+    timeout
+        Seconds to wait; 300 if left out.
+    **params
+        More model parameters, forwarded as they are.
+
+    Returns
+    -------
+    Reply
+        `reply.text`, `reply.usage`, ...; in a notebook it shows as safe HTML.
+
+    Raises
+    ------
+    ContentError
+        A value cannot be sent.
+    APIError, APIConnectionError, MissingKeyError
+        As `SegmindClient.chat` does.
+
+    Examples
+    --------
+    >>> reply = ask("What is this?", fig)  # doctest: +SKIP
+    >>> reply.text  # doctest: +SKIP
+    """
+    from segmind_jupyter.content.prompt import gather
+
+    desk = service()
+    options = desk.options.but(
+        model=model,
+        system=system,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timeout_s=timeout,
+    )
+    try:
+        return desk.ask(gather(contents, limits=options.limits), options, **params)
+    except SegmindError as error:
+        # One frame of ours is enough in a traceback that says what to do.
+        raise error.with_traceback(None) from None

@@ -1,0 +1,1 @@
+"""Magics, and the rendering of replies. The only room that imports IPython and ipywidgets."""

@@ -1,0 +1,161 @@
+"""`%segmind`: what is set, what is left, what was used, and which models there are."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.display import display
+
+from segmind_jupyter import __version__
+from segmind_jupyter.api.models import DEFAULT_MODEL, KNOWN_MODELS
+from segmind_jupyter.api.settings import Settings
+from segmind_jupyter.api.usage import Totals, total
+from segmind_jupyter.asking import service
+from segmind_jupyter.errors import SegmindError
+from segmind_jupyter.notebook.magics import interruptible
+
+
+@magics_class
+class SegmindMagics(Magics):
+    """The `%segmind` command."""
+
+    @no_var_expand
+    @interruptible
+    @line_magic
+    def segmind(self, line: str) -> None:
+        """Look after the account and the settings of this kernel.
+
+        ::
+
+            %segmind                  what is set, and from where (the same as %segmind status)
+            %segmind key              type in the API key; it stays in this kernel's memory
+            %segmind credits          what is left on the account
+            %segmind usage            tokens, cost and calls of this kernel, by model
+            %segmind models           models that are known; any other slug works too
+            %segmind simulator        answer offline from now on, without a key or a bill
+            %segmind simulator off    answer from Segmind again
+        """
+        command, *rest = line.split() or ["status"]
+        if command not in _COMMANDS:
+            raise UsageError(
+                f"%segmind has no `{command}`, only {', '.join(_COMMANDS)} (%segmind? has more)"
+            )
+        _say(_COMMANDS[command](rest))
+
+
+def _say(text: str) -> None:
+    display({"text/plain": text}, raw=True)
+
+
+def _status(rest: Sequence[str]) -> str:
+    _no_more(rest, "status")
+    desk = service()
+    try:
+        rows = _settings_rows(desk.settings())
+    except SegmindError as error:
+        rows = [("problem", str(error))]
+    rows += [("model", desk.options.model), ("version", f"segmind_jupyter {__version__}")]
+    return _aligned(rows)
+
+
+def _settings_rows(settings: Settings) -> list[tuple[str, str]]:
+    if settings.simulated:
+        return [("service", "simulator (offline: no key, no bill; %segmind simulator off ends it)")]
+    source = settings.sources["api_key"]
+    key = "missing: run %segmind key, or set SEGMIND_API_KEY"
+    if settings.api_key is not None:
+        key = "set with %segmind key" if source == "set here" else f"set, from {source}"
+    return [
+        ("service", f"{settings.base_url} ({settings.sources['base_url']})"),
+        ("key", key),
+        ("sent as", settings.auth),
+    ]
+
+
+def _key(rest: Sequence[str]) -> str:
+    if rest:
+        # What stands on the line is saved in the notebook and in IPython's history.
+        raise UsageError(
+            "Run `%segmind key` alone; it asks for the key, so that the notebook does not hold it. "
+            "If that was a real key, delete this cell and renew the key"
+        )
+    service().use_key(getpass.getpass("Segmind API key: "))
+    return "The key is set for this kernel; it is not saved."
+
+
+def _credits(rest: Sequence[str]) -> str:
+    _no_more(rest, "credits")
+    left = service().credits()
+    return (
+        f"{left.total:.4f} credits left ({left.credits:.4f} bought, {left.free_credits:.4f} free)"
+    )
+
+
+def _usage(rest: Sequence[str]) -> str:
+    _no_more(rest, "usage")
+    ledger = service().ledger
+    models = ledger.by_model()
+    if not models:
+        return "No calls yet in this kernel."
+    rows = [_USAGE_HEAD, *(_usage_row(name, sums) for name, sums in models.items())]
+    if len(models) > 1:
+        rows.append(_usage_row("all", total(ledger.calls)))
+    return _aligned(rows, right=True)
+
+
+_USAGE_HEAD = ("model", "calls", "tokens in", "tokens out", "cost")
+
+
+def _usage_row(name: str, sums: Totals) -> tuple[str, ...]:
+    cost = "not told" if sums.cost is None else f"{sums.cost:.4f}"
+    return (name, f"{sums.calls:,}", f"{sums.input_tokens:,}", f"{sums.output_tokens:,}", cost)
+
+
+def _models(rest: Sequence[str]) -> str:
+    _no_more(rest, "models")
+    default = service().options.model
+    marked = [
+        f"{slug}{' (used when -m is not given)' * (slug == default)}" for slug in KNOWN_MODELS
+    ]
+    return "\n".join([*marked, f"Any other slug of a Claude model works too: -m {DEFAULT_MODEL}"])
+
+
+def _simulator(rest: Sequence[str]) -> str:
+    if list(rest) not in ([], ["on"], ["off"]):
+        raise UsageError("It is `%segmind simulator` or `%segmind simulator off`")
+    on = list(rest) != ["off"]
+    service().use_simulator(on)
+    if on:
+        return "Replies now come from the simulator: no model, no key, no network, no bill."
+    return f"Replies now come from {service().settings().base_url}."
+
+
+def _no_more(rest: Sequence[str], command: str) -> None:
+    if rest:
+        raise UsageError(f"`%segmind {command}` takes nothing more, not `{' '.join(rest)}`")
+
+
+def _aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
+    """Set rows in columns; with `right`, all but the first column end at the same place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right and n else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
+    "status": _status,
+    "key": _key,
+    "credits": _credits,
+    "usage": _usage,
+    "models": _models,
+    "simulator": _simulator,
+}

@@ -1,0 +1,150 @@
+"""LaTeX becomes MathML, or nothing at all: hostile, unknown and oversized input is refused.
+
+latex2mathml builds a tree; the markup is written here, from an allow-list, so that no byte of the
+formula reaches the page unescaped.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from segmind_jupyter.notebook.allowlist import MATH_ATTRIBUTES, MATH_TAGS, is_math_value
+from segmind_jupyter.notebook.palette import MATH
+from segmind_jupyter.notebook.plaintext import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from xml.etree.ElementTree import Element
+
+#: Longest formula that is set, in characters; the time of latex2mathml is linear in it.
+MAX_TEX_CHARS = 4_000
+
+#: Deepest nesting of the tree; browsers flatten theirs at 512, and each level costs a stack frame.
+_MAX_DEPTH = 60
+
+#: Elements that browsers draw wrongly unless they have just so many children.
+_ARITY = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2}
+_ARITY |= {"msubsup": 3, "munderover": 3}
+
+#: Commands that link, load, style, name, or define others (loops and "billion laughs").
+_HOSTILE = re.compile(
+    r"\\(?:href|url|unicode|mmlToken|require|class|style|cssId|data|html\w*|includegraphics|"
+    r"input|include|verb|[egx]?def|let|(?:re)?newcommand|providecommand|(?:re)?newenvironment|"
+    r"DeclareMathOperator|csname|catcode|bbox|toggle|mathtip|texttip)(?![a-zA-Z])"
+)
+
+#: Environments that latex2mathml has under another name; numbers of equations are left out.
+_ENVIRONMENTS = {
+    "align": "align*",
+    "aligned": "align*",
+    "eqnarray": "align*",
+    "eqnarray*": "align*",
+    "split": "align*",
+    "dcases": "cases",
+    "gather": "displaylines",
+    "gather*": "displaylines",
+    "gathered": "displaylines",
+    "multline": "displaylines",
+    "multline*": "displaylines",
+}
+_ENVIRONMENT = re.compile(r"\\(begin|end)\{([a-z]+\*?)\}")
+
+#: Names of equations and their wrappers: nothing to draw.
+_UNDRAWN = re.compile(r"\\label\{[^{}]*\}|\\(?:begin|end)\{equation\*?\}|\\(?:nonumber|notag)\b")
+
+#: A command of plain LaTeX that latex2mathml lacks.
+_ARG = re.compile(r"\\arg(?![a-zA-Z])")
+
+
+class _RefusedError(Exception):
+    """A formula that is not set."""
+
+
+def to_mathml(tex: str, *, display: bool) -> str | None:
+    r"""Set a formula as MathML.
+
+    Parameters
+    ----------
+    tex
+        LaTeX without its delimiters; untrusted.
+    display
+        Whether it stands on lines of its own.
+
+    Returns
+    -------
+    str or None
+        A ``<math>`` element, or `None` where the source should be shown instead: a command that
+        links, styles or defines (``\href``, ``\unicode``, ``\def``), one that is unknown, broken
+        LaTeX, more than `MAX_TEX_CHARS`, or nesting that is too deep.
+    """
+    drawn = _prepared(tex) if len(tex) <= MAX_TEX_CHARS else ""
+    if not drawn or _HOSTILE.search(drawn):
+        return None
+    try:
+        return "".join(_markup(_tree(drawn, display=display), depth=0))
+    except Exception:  # noqa: BLE001 - the converter raises all kinds (StopIteration, KeyError, RecursionError); the source is shown then
+        return None
+
+
+def _prepared(tex: str) -> str:
+    # A space in its place, so that the pieces around it cannot join to another command.
+    tex = _ARG.sub(r"\\operatorname{arg}", _UNDRAWN.sub(" ", tex))
+    return _ENVIRONMENT.sub(_renamed, tex)
+
+
+def _renamed(match: re.Match[str]) -> str:
+    name = _ENVIRONMENTS.get(match[2], match[2])
+    return rf"\{match[1]}{{{name}}}"
+
+
+def _tree(tex: str, *, display: bool) -> Element:
+    from latex2mathml.converter import convert_to_element
+
+    tree: Element = convert_to_element(tex, display="block" if display else "inline")
+    return tree
+
+
+def _markup(element: Element, *, depth: int) -> Iterator[str]:
+    if element.tag == "menclose":
+        # Not in MathML Core: drawn by a style, so that a cancelled term looks cancelled.
+        yield from _written("mrow", element, depth, style=_drawn(element.get("notation")))
+    elif element.tag == "mtd":
+        yield from _written("mtd", element, depth, style=MATH.get(element.get("columnalign", "")))
+    else:
+        yield from _written(element.tag, element, depth)
+
+
+def _drawn(notation: str | None) -> str:
+    style = MATH.get(notation or "")
+    if style is None:
+        raise _RefusedError(notation)
+    return style
+
+
+def _written(tag: str, element: Element, depth: int, *, style: str | None = None) -> Iterator[str]:
+    if tag not in MATH_TAGS or depth > _MAX_DEPTH or len(element) != _ARITY.get(tag, len(element)):
+        raise _RefusedError(tag)
+    yield f"<{tag}{_attributes(element, style)}>"
+    yield _text(element.text)
+    for child in element:
+        yield from _markup(child, depth=depth + 1)
+        yield _text(child.tail)
+    yield f"</{tag}>"
+
+
+def _attributes(element: Element, style: str | None) -> str:
+    kept = {k: v for k, v in element.items() if k in MATH_ATTRIBUTES and is_math_value(v)}
+    if style:
+        kept["style"] = style
+    return "".join(f' {name}="{value}"' for name, value in kept.items())
+
+
+def _text(text: str | None) -> str:
+    r"""Escape a piece of the tree, in which the converter mixes references (``&#x2211;``)."""
+    if not text:
+        return ""
+    if text.startswith("\\") and len(text) > 1:
+        raise _RefusedError(text)  # an unknown command, which would be shown as a variable
+    return html.escape(to_text(html.unescape(text)), quote=False)

@@ -1,0 +1,104 @@
+"""How a magic's line is read: options as a shell would split them, then words as they were typed.
+
+`parse_argstring` of IPython keeps the quotes of ``-s "two words"`` and stumbles over the
+apostrophe of ``%claude What's this?``; here only the options are split, the rest is prose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import MagicArgumentParser
+
+#: Fields of the request body that have options or places of their own.
+_RESERVED = {"messages": "the cell", "instruction": "-s", "model": "-m"}
+
+
+def parse(parser: MagicArgumentParser, line: str) -> tuple[argparse.Namespace, str]:
+    """Split a line into the options before the first word, and the words as they were typed.
+
+    ``--`` ends the options, for words that begin with a hyphen.
+
+    Raises
+    ------
+    UsageError
+        An option is unknown, or its value is missing or malformed.
+    """
+    parser.allow_abbrev = False
+    argv, words = _split(line, takes_value=lambda option: _takes_value(parser, option))
+    return parser.parse_args(argv), words
+
+
+def _takes_value(parser: MagicArgumentParser, option: str) -> bool:
+    action = parser._option_string_actions.get(option)
+    return action is not None and action.nargs is None
+
+
+def _split(line: str, *, takes_value: Callable[[str], bool]) -> tuple[list[str], str]:
+    stream = io.StringIO(line)
+    lexer = shlex.shlex(stream, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    argv: list[str] = []
+    while _is_option(line[stream.tell() :]):
+        option = _next(lexer, line)
+        if option == "--":
+            break
+        argv.append(option)
+        if takes_value(option) and line[stream.tell() :].strip():
+            argv.append(_next(lexer, line))
+    return argv, line[stream.tell() :].strip()
+
+
+def _is_option(rest: str) -> bool:
+    first = rest.split(maxsplit=1)[:1]
+    return bool(first) and len(first[0]) > 1 and first[0].startswith("-")
+
+
+def _next(lexer: shlex.shlex, line: str) -> str:
+    try:
+        return lexer.get_token() or ""
+    except ValueError as error:
+        raise UsageError(f"{error} in `{line.strip()}`: close the quotation mark.") from None
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number above zero, or tell argparse that it is none."""
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text}")
+    return value
+
+
+def positive_seconds(text: str) -> float:
+    """Read a number of seconds above zero, or tell argparse that it is none."""
+    value = float(text)
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text}")
+    return value
+
+
+def variable(text: str) -> str:
+    """Read the name of a variable to assign to, or tell argparse that it is none."""
+    if not text.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a variable")
+    return text
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; the value is JSON where it parses as such, and else a string."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
+    if key in _RESERVED:
+        raise argparse.ArgumentTypeError(f"{key} is set by {_RESERVED[key]}")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

@@ -1,0 +1,217 @@
+"""Untrusted Markdown becomes HTML that is safe to show and fetches nothing.
+
+Two walls: what the reply says only ever enters the HTML escaped (raw HTML is text, images are
+text, links are http, https or mailto), and the result passes an allow-list (`allowlist`).
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, MutableMapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from segmind_jupyter.notebook.allowlist import clean, is_address
+from segmind_jupyter.notebook.formula import to_mathml
+from segmind_jupyter.notebook.highlight import to_coloured
+from segmind_jupyter.notebook.mathrules import add_math
+from segmind_jupyter.notebook.palette import ELEMENTS, FRAME
+from segmind_jupyter.notebook.plaintext import to_text
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_core import StateCore
+    from markdown_it.token import Token
+
+#: What is longer is shown as plain text from here on; hostile input of this size takes seconds
+#: at worst, and 100,000 characters are some 25,000 tokens.
+MAX_MARKDOWN_CHARS = 100_000
+
+#: Largest page that is shown: thousands of empty table cells can be typed in few characters.
+MAX_HTML_CHARS = 2_000_000
+
+#: Deepest nesting, in containers; a list inside a list takes two. markdown-it drops what is deeper.
+_MAX_NESTING = 20
+
+#: How much of one reply is set as math and coloured as code, in characters; the rest is plain.
+_BUDGET = {"math": 40_000, "code": 100_000}
+
+
+def to_html(text: str) -> str:
+    """Turn untrusted Markdown into safe HTML.
+
+    Parameters
+    ----------
+    text
+        CommonMark with tables, strikethrough and math. Whatever it holds, nothing is raised: what
+        cannot be rendered is shown as it was typed.
+
+    Returns
+    -------
+    str
+        One ``<div>``, whose class keeps MathJax away from it.
+    """
+    return framed(body_html(text))
+
+
+def framed(inside: str) -> str:
+    """Put finished HTML into the reply's box (`mathjax_ignore` is MathJax's own class name)."""
+    return f'<div class="mathjax_ignore segmind-reply" style="{FRAME["reply"]}">{inside}</div>'
+
+
+def body_html(text: str) -> str:
+    """Turn untrusted Markdown into safe HTML, without the box."""
+    readable = to_text(text)
+    try:
+        return _rendered(readable)
+    except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever broke
+        return _verbatim(readable)
+
+
+class _UnfitError(Exception):
+    """A reply that is better shown as typed."""
+
+
+def _rendered(text: str) -> str:
+    head, rest = _split(text)
+    page = clean(_parser().render(head, dict(_BUDGET)))
+    if len(page) > MAX_HTML_CHARS:
+        raise _UnfitError("the page would bloat the notebook")
+    return page + (_verbatim(rest) if rest else "")
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Cut at a line's end, if there is one near the limit."""
+    if len(text) <= MAX_MARKDOWN_CHARS:
+        return text, ""
+    cut = text.rfind("\n", MAX_MARKDOWN_CHARS - 2_000, MAX_MARKDOWN_CHARS) + 1
+    cut = cut or MAX_MARKDOWN_CHARS
+    return text[:cut], text[cut:]
+
+
+def _verbatim(text: str) -> str:
+    return f'<pre style="{ELEMENTS["pre:wrapped"]}">{_escaped(text)}</pre>'
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    md = MarkdownIt("commonmark", {"html": False, "maxNesting": _MAX_NESTING})
+    md.enable(["table", "strikethrough"]).disable(["html_block", "html_inline"])
+    md.validateLink = is_address  # type: ignore[method-assign] # the documented hook
+    add_math(md)
+    md.core.ruler.push("dress", _dress)
+    for name, rule in _RULES.items():
+        md.add_render_rule(name, rule)
+    return md
+
+
+_CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
+
+
+def _dress(state: StateCore) -> None:
+    """Give every element its style, every link its marks, and every word harmless characters."""
+    for token in _every(state.tokens):
+        if token.type in _CONTAINERS and token.level >= _MAX_NESTING - 1:
+            raise _UnfitError("what is inside was dropped")
+        if token.type in {"text", "code_inline"}:
+            token.content = to_text(token.content)  # entities (`&#x202E;`) are decoded only now
+        if token.type == "link_open":
+            token.attrs = _link(str(token.attrs["href"]))
+        elif token.nesting >= 0 and (style := _style_of(token)):
+            token.attrs["style"] = style
+
+
+def _link(href: str) -> dict[str, str | int | float]:
+    """Show the real address on hover, as the words of a link may name another."""
+    if not is_address(href):
+        return {}  # `[words]()`, the one form that markdown-it does not ask `validateLink` about
+    return {"href": href, "title": href, "target": "_blank", "style": ELEMENTS["a"]}
+
+
+def _every(tokens: Sequence[Token]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        yield from _every(token.children or ())
+
+
+def _style_of(token: Token) -> str | None:
+    if token.tag in {"td", "th"}:
+        # markdown-it writes a column's alignment as a style of its own: "text-align:right".
+        align = str(token.attrs.get("style", "")).removeprefix("text-align:")
+        return ELEMENTS[f"{token.tag} {align}".strip()]
+    return ELEMENTS.get(token.tag)
+
+
+# Render rules, with the signature that markdown-it-py gives them.
+_Env = MutableMapping[str, Any]
+
+
+def _image(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    """Show an image as words: fetching it would tell its server that, and what, was read."""
+    token = tokens[index]
+    alt = "".join(child.content for child in _every(token.children or ())).strip()
+    return _escaped(f"[image: {alt} ({token.attrs['src']})]")
+
+
+def _fence(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    token = tokens[index]
+    language = (token.info.split() or [""])[0]
+    coloured = (
+        to_coloured(token.content, language=language) if _afford(env, "code", token) else None
+    )
+    return _code_block(_escaped(token.content) if coloured is None else coloured)
+
+
+def _code_block(inside: str) -> str:
+    code = f'<code style="{ELEMENTS["pre code"]}">{inside}</code>'
+    return f'<pre style="{ELEMENTS["pre"]}">{code}</pre>\n'
+
+
+def _math_inline(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    token = tokens[index]
+    source = f'<code style="{ELEMENTS["code"]}">{_escaped(token.content)}</code>'
+    return _math(token, env) or source
+
+
+def _math_block(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    token = tokens[index]
+    math = _math(token, env)
+    if math is None:
+        return _code_block(_escaped(token.content))
+    return f'<div style="{ELEMENTS["scroll"]}">{math}</div>\n'
+
+
+def _math(token: Token, env: _Env) -> str | None:
+    if not _afford(env, "math", token):
+        return None
+    return to_mathml(token.content, display=token.meta["display"])
+
+
+def _afford(env: _Env, kind: str, token: Token) -> bool:
+    env[kind] -= len(token.content)
+    return bool(env[kind] >= 0)
+
+
+def _table_open(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    return f'<div style="{ELEMENTS["scroll"]}"><table style="{ELEMENTS["table"]}">\n'
+
+
+def _table_close(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+    return "</table></div>\n"
+
+
+_RULES = {
+    "image": _image,
+    "fence": _fence,
+    "code_block": _fence,
+    "math_inline": _math_inline,
+    "math_block": _math_block,
+    "table_open": _table_open,
+    "table_close": _table_close,
+}

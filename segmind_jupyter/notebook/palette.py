@@ -1,0 +1,123 @@
+"""Every inline style that a shown reply may carry: a closed set of constants.
+
+Inline styles are used because they survive in a saved notebook wherever it is opened, and a
+closed set because the sanitizer then admits these values and no other: untrusted input styles
+nothing. JupyterLab's CSS variables come first; the fallbacks are mid-tones and translucent greys
+that read on white and on black (VS Code, Colab, nbconvert).
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+_LINE = "rgba(128,128,128,.35)"
+_TINT = "rgba(128,128,128,.1)"
+_QUIET = "var(--jp-ui-font-color2,#808080)"
+_MONO = "font-family:var(--jp-code-font-family,ui-monospace,Menlo,Consolas,monospace)"
+_CELL = f"padding:.3em .8em;border:0;border-bottom:1px solid {_LINE};vertical-align:top"
+_HEADING = "line-height:1.3;font-weight:600;margin:1em 0 .4em"
+_STRIKE = "transparent 46%,currentColor 48%,currentColor 52%,transparent 54%)"
+
+#: Of elements: an HTML tag, or a tag and its variant.
+ELEMENTS = MappingProxyType(
+    {
+        "h1": f"font-size:1.4em;{_HEADING}",
+        "h2": f"font-size:1.25em;{_HEADING}",
+        "h3": f"font-size:1.12em;{_HEADING}",
+        "h4": f"font-size:1em;{_HEADING}",
+        "h5": f"font-size:1em;{_HEADING};opacity:.85",
+        "h6": f"font-size:1em;{_HEADING};opacity:.7",
+        "p": "margin:0 0 .6em;text-align:left",
+        "ul": "margin:0 0 .6em;padding-left:1.8em",
+        "ol": "margin:0 0 .6em;padding-left:1.8em",
+        "li": "margin:.15em 0",
+        "blockquote": f"margin:0 0 .6em;padding:.1em 0 .1em .9em;border-left:3px solid {_LINE};"
+        "opacity:.85",
+        "hr": f"border:0;border-top:1px solid {_LINE};margin:1em 0",
+        "a": "color:var(--jp-content-link-color,#1f7ae0);text-decoration:underline",
+        "code": f"{_MONO};font-size:.92em;padding:.1em .35em;border-radius:3px;background:{_TINT};"
+        "color:inherit",
+        "pre": f"margin:0 0 .7em;padding:.6em .9em;border-radius:4px;background:{_TINT};"
+        "color:inherit;overflow-x:auto;white-space:pre;line-height:1.45",
+        "pre:wrapped": f"margin:0 0 .7em;white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}",
+        "pre code": f"{_MONO};font-size:.92em;padding:0;background:none;color:inherit",
+        "table": "border-collapse:collapse;border:0;margin:0;width:auto;font-size:.95em;"
+        "table-layout:auto",
+        "tr": "background:none",
+        "th": f"text-align:left;font-weight:600;{_CELL}",
+        "th left": f"text-align:left;font-weight:600;{_CELL}",
+        "th center": f"text-align:center;font-weight:600;{_CELL}",
+        "th right": f"text-align:right;font-weight:600;{_CELL}",
+        "td": f"text-align:left;{_CELL}",
+        "td left": f"text-align:left;{_CELL}",
+        "td center": f"text-align:center;{_CELL}",
+        "td right": f"text-align:right;{_CELL}",
+        "scroll": "overflow-x:auto;margin:0 0 .7em",
+    }
+)
+
+#: Of MathML, for what browsers no longer draw from attributes (MathML Core).
+MATH = MappingProxyType(
+    {
+        "left": "text-align:left",
+        "right": "text-align:right",
+        "box": "border:1px solid;padding:.15em .3em",
+        "updiagonalstrike": f"background:linear-gradient(to top right,{_STRIKE}",
+        "downdiagonalstrike": f"background:linear-gradient(to bottom right,{_STRIKE}",
+        "updiagonalstrike downdiagonalstrike": "background:"
+        f"linear-gradient(to top right,{_STRIKE},linear-gradient(to bottom right,{_STRIKE}",
+        "horizontalstrike": f"background:linear-gradient(to bottom,{_STRIKE}",
+    }
+)
+
+
+def _ink(variable: str, fallback: str, *, extra: str = "") -> str:
+    return f"color:var(--jp-mirror-editor-{variable}-color,{fallback}){extra}"
+
+
+#: Of code, by the name of a Pygments token type; a type without an entry takes its parent's.
+CODE = MappingProxyType(
+    {
+        "Comment": _ink("comment", "#5d8080", extra=";font-style:italic"),
+        "Keyword": _ink("keyword", "#338a36", extra=";font-weight:600"),
+        "Operator.Word": _ink("keyword", "#338a36", extra=";font-weight:600"),
+        "Literal.String": _ink("string", "#d04a4a"),
+        "Literal.Number": _ink("number", "#2b8a57"),
+        "Name.Function": _ink("def", "#2f7be0"),
+        "Name.Class": _ink("def", "#2f7be0"),
+        "Name.Builtin": _ink("builtin", "#338a36"),
+        "Name.Exception": _ink("builtin", "#338a36"),
+        "Name.Decorator": _ink("meta", "#a855f7"),
+        "Name.Tag": _ink("tag", "#338a36"),
+        "Name.Attribute": _ink("attribute", "#4b78d8"),
+        "Generic.Heading": _ink("header", "#2f7be0"),
+        "Generic.Subheading": _ink("header", "#2f7be0"),
+        "Generic.Prompt": _ink("meta", "#a855f7"),
+        "Generic.Deleted": "color:#d64545",
+        "Generic.Inserted": "color:#2b8a57",
+    }
+)
+
+#: Of the frame: the reply's own box and the footer. Only this package's templates use them.
+FRAME = MappingProxyType(
+    {
+        # The box clips what it holds, so that no formula can paint over the rest of the page.
+        "reply": "font-family:var(--jp-content-font-family,inherit);line-height:1.55;"
+        "max-width:60em;padding:.2em .1em;overflow-x:auto;overflow-y:hidden;"
+        "overflow-wrap:break-word",
+        "cut": "margin:.2em 0 .6em;padding:.3em .8em;border-left:3px solid #c98a1b;"
+        "background:rgba(201,138,27,.12)",
+        "footer": f"margin-top:.8em;padding-top:.45em;border-top:1px solid {_LINE};"
+        f"font-size:.82em;line-height:1.45;color:{_QUIET}",
+        "row": "display:flex;flex-wrap:wrap;gap:.5em 1.6em;margin:.5em 0 .1em",
+        "item": "display:flex;align-items:center;gap:.6em;min-width:0",
+        "thumbnail": "display:block;margin:0;max-width:96px;max-height:48px;"
+        f"border:1px solid {_LINE};border-radius:3px;background:#fff",
+        "caption": "min-width:0;overflow-wrap:anywhere",
+        "summary": "cursor:pointer;margin-top:.4em",
+        "note": "margin:.5em 0 0;padding-left:.7em;border-left:2px solid #c98a1b",
+    }
+)
+
+#: The styles that the sanitizer admits in a reply's own part.
+ADMITTED = frozenset({*ELEMENTS.values(), *MATH.values(), *CODE.values()})

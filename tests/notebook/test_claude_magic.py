@@ -1,0 +1,373 @@
+"""`%%claude` and `%claude` in a real shell, over real HTTP on loopback."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import pytest
+
+from segmind_jupyter import Reply
+from segmind_jupyter.errors import ContentError, MissingKeyError, NotFoundError, SettingsError
+
+KEY = "sk-live-0123456789abcdef"
+FIGURE = """
+from matplotlib.figure import Figure
+fig = Figure(figsize=(8, 4)); fig.subplots().plot([1, 3, 2])
+"""
+
+
+def texts(request):
+    return [block["text"] for block in request.blocks if block["type"] == "text"]
+
+
+def test_the_cells_value_is_the_reply(run, online):
+    """`_` holds it, and it shows as HTML and as text."""
+    cell = run("%%claude\nWhat is this?")
+    assert isinstance(cell.result, Reply)
+    assert cell.result.text == "A sunset."
+    assert run("_.usage.input_tokens").result == 56
+    assert online.posts[0].path == "/v1/claude-4-sonnet"
+    assert online.posts[0].blocks == [{"type": "text", "text": "What is this?"}]
+
+
+def test_a_figure_goes_where_it_is_named(run, online):
+    """Text, image, text, in the order written, and the picture keeps its 2:1."""
+    from PIL import Image
+
+    run(FIGURE)
+    cell = run("%%claude\nWhat trend does {fig} show?")
+    assert cell.error is None
+    kinds = [block["type"] for block in online.posts[0].blocks]
+    assert kinds == ["text", "image", "text"]
+    assert texts(online.posts[0]) == ["What trend does ", " show?"]
+    data = base64.b64decode(online.posts[0].blocks[1]["source"]["data"])
+    picture = Image.open(io.BytesIO(data))
+    assert picture.size == (800, 400)
+
+
+def test_a_frame_and_a_number_are_read_as_text(run, online):
+    """A table stands on lines of its own, a number in the sentence."""
+    run("import pandas as pd; df = pd.DataFrame({'age': [31, 42]}); n = 3")
+    run("%%claude\nAre {n} rows in {df} enough?")
+    (text,) = texts(online.posts[0])
+    assert text.startswith("Are 3 rows in \n\n")
+    assert text.endswith("\n\n enough?")
+    assert "age" in text
+
+
+def test_options_shape_the_request(run, online):
+    """Every option that says something about the request is in its body."""
+    run(
+        '%%claude -m claude-3.5-sonnet -s "Be brief, please." --max-tokens 7 -t 0.25 '
+        "--param top_p=0.9 --param stop=END\nHi"
+    )
+    (request,) = online.posts
+    assert request.path == "/v1/claude-3.5-sonnet"
+    body = request.json
+    body.pop("messages")
+    assert body == {
+        "instruction": "Be brief, please.",
+        "max_tokens": 7,
+        "temperature": 0.25,
+        "top_p": 0.9,
+        "stop": "END",
+    }
+
+
+def test_included_objects_go_first(run, online):
+    """In the order of the options, before the words."""
+    run(FIGURE + "note = 'Seen at noon. '")
+    run("%%claude -i fig -i note\nWhat is it?")
+    assert [block["type"] for block in online.posts[0].blocks] == ["image", "text"]
+    assert texts(online.posts[0]) == ["Seen at noon. What is it?"]
+
+
+def test_an_image_alone_is_a_message_without_empty_text(run, online):
+    """Anthropic models refuse an empty text block."""
+    run(FIGURE)
+    run("%%claude\n{fig}\n")
+    assert [block["type"] for block in online.posts[0].blocks] == ["image"]
+
+
+def test_out_assigns_the_reply(run, online):
+    """`-o NAME` is a variable like any other."""
+    run("%%claude -o answer\nHi")
+    assert run("answer.text").result == "A sunset."
+
+
+@pytest.mark.parametrize("cell", ["%%claude -q\nHi", "%%claude\nHi;", "%%claude\nHi; \n\n"])
+def test_a_quiet_cell_shows_nothing_and_loses_nothing(run, online, cell):
+    """A reply that was paid for is still in `_`."""
+    done = run(cell)
+    assert (done.result, done.shown) == (None, "")
+    assert run("_.text").result == "A sunset."
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"a": 1}', "{", "{}", "costs $5", "{{x}}", "f'{y!r}'", "\\frac{a}{b}", "{ n }", "  indented"],
+)
+def test_what_names_nothing_arrives_as_typed(run, online, body):
+    """JSON, TeX, code and money are not touched."""
+    run(f"%%claude\n{body}")
+    assert texts(online.posts[0]) == [body]
+
+
+def test_two_braces_are_the_escape(run, online):
+    """`{{n}}` sends `{n}`."""
+    run("n = 3")
+    run("%%claude\n{{n}} is {n}")
+    assert texts(online.posts[0]) == ["{n} is 3"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{n.__class__}",
+        "{n.__class__.__mro__}",
+        "{_private}",
+        "{__import__('os').system('touch pwned')}",
+        "{open('pwned', 'w')}",
+        "{n + 1}",
+        "{n!r}",
+        "{[1][0]}",
+        "{n.real()}",
+    ],
+)
+def test_nothing_in_a_prompt_is_evaluated(run, online, body, tmp_path, monkeypatch):
+    """No call, no arithmetic, no name with a leading underscore."""
+    monkeypatch.chdir(tmp_path)
+    run("n = 3; _private = 4")
+    run(f"%%claude\n{body}")
+    assert texts(online.posts[0]) == [body]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["{n}", "$n", "{open('pwned', 'w')}", "`{n}`"])
+def test_the_magics_line_is_not_expanded(run, online, line, tmp_path, monkeypatch):
+    """IPython evaluates `{x}` and `$x` in a line unless a magic says no."""
+    monkeypatch.chdir(tmp_path)
+    run("n = 3")
+    run(f"%%claude -s '{line}'\nHi") if "'" not in line else run(f'%%claude -s "{line}"\nHi')
+    assert online.posts[0].json["instruction"] == line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_raw_sends_braces_as_they_are(run, online):
+    """`--raw` turns the reading of names off."""
+    run("n = 3")
+    run("%%claude --raw\n{n} and {{n}}")
+    assert texts(online.posts[0]) == ["{n} and {{n}}"]
+
+
+def test_a_typing_error_in_a_name_is_pointed_out_under_the_reply(run, online):
+    """It is sent as typed, and the name that was meant is suggested."""
+    run(FIGURE)
+    cell = run("%%claude\nDescribe {figg}")
+    assert texts(online.posts[0]) == ["Describe {figg}"]
+    (note,) = cell.result.request.notes
+    assert note == (
+        "`{figg}` was sent as typed: no variable has the name `figg`; did you mean `{fig}`."
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%claude What is a violin plot?",
+        "%claude What's a violin plot?",
+        'answer = %claude Who said "to be"?',
+        "%claude no question",
+        "%claude -m claude-3.5-sonnet is this?",
+        "if True:\n    %claude what is {n}?",
+    ],
+)
+def test_the_line_magic_asks_in_one_line(run, online, line):
+    """Also where the line ends in a question mark or holds an apostrophe."""
+    run("n = 3")
+    cell = run(line)
+    assert cell.error is None
+    asked = line.strip().partition("%claude ")[2].replace("-m claude-3.5-sonnet ", "")
+    assert texts(online.posts[0]) == [asked.replace("{n}", "3")]
+
+
+@pytest.mark.parametrize("line", ["%claude?", "?%claude", "%%claude?"])
+def test_help_is_still_help(run, online, line):
+    """The manual shows, with an example for every option, and nothing is sent."""
+    shown = run(line).shown
+    assert online.requests == []
+    for option in (
+        "-m",
+        "-s",
+        "-i",
+        "-o",
+        "--max-tokens",
+        "-t",
+        "--param",
+        "--timeout",
+        "--raw",
+        "-q",
+    ):
+        assert f"%%claude {option}" in shown
+
+
+def test_a_prompt_may_begin_with_a_hyphen_behind_two(run, online):
+    """`--` ends the options, as everywhere."""
+    run("%claude -- -5 degrees is how cold?")
+    assert texts(online.posts[0]) == ["-5 degrees is how cold?"]
+
+
+def test_words_on_the_line_go_before_the_cell(run, online):
+    """People write the question behind `%%claude` and the material below."""
+    run("%%claude Explain this:\nx = 1")
+    assert texts(online.posts[0]) == ["Explain this:\nx = 1"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        ("%claude", "Ask something"),
+        ("%%claude --nonsense\nHi", "--nonsense"),
+        ("%%claude --max-tokens many\nHi", "--max-tokens"),
+        ("%%claude --max-tokens 0\nHi", "above 0"),
+        ("%%claude -t warm\nHi", "--temperature"),
+        ("%%claude --timeout -1\nHi", "--timeout"),
+        ("%%claude --param top_p\nHi", "KEY=VALUE"),
+        ("%%claude --param messages=1\nHi", "messages"),
+        ("%%claude -o 1x\nHi", "no name for a variable"),
+        ("%%claude -m\nHi", "expected one argument"),
+        ('%%claude -s "open\nHi', "close the quotation mark"),
+        ("%%claude claude-3.5-sonnet\nHi", "-m claude-3.5-sonnet"),
+    ],
+)
+def test_a_line_that_cannot_be_read_says_why(run, online, cell, hint):
+    """One line, no traceback, the cell fails, nothing is sent."""
+    done = run(cell)
+    assert type(done.error).__name__ == "UsageError"
+    assert hint in done.shown
+    assert "Traceback" not in done.shown
+    assert online.requests == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "hint"),
+    [
+        ("%%claude\n \n", ContentError, "empty"),
+        ("%%claude -i nope\nHi", ContentError, "`-i nope`"),
+        ("%%claude -i 'a b'\nHi", ContentError, "no name"),
+        ("%%claude -m Claude!\nHi", SettingsError, "model"),
+    ],
+)
+def test_what_cannot_be_sent_says_why(run, online, cell, kind, hint):
+    """The named error, shown as one or two lines."""
+    done = run(cell)
+    assert type(done.error) is kind
+    assert hint in done.shown
+    assert len(done.shown.strip().splitlines()) <= 2
+    assert online.requests == []
+
+
+def test_without_a_key_the_cell_says_how_to_set_one(run, recorder, monkeypatch):
+    """And nothing is sent."""
+    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
+    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
+    done = run("%%claude\nHi")
+    assert type(done.error) is MissingKeyError
+    assert "%segmind key" in done.shown
+    assert recorder.requests == []
+
+
+def test_a_key_set_in_a_running_notebook_counts(run, recorder, monkeypatch):
+    """`%env` after a first failure is what people do."""
+    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
+    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
+    assert run("%%claude\nHi").error
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    assert run("%%claude\nHi").error is None
+    assert recorder.posts[0].headers["x-api-key"] == KEY
+
+
+@pytest.mark.parametrize("mode", ["Plain", "Context", "Verbose", "Minimal"])
+def test_an_error_is_one_message_in_every_xmode_and_never_the_key(run, online, mode, caplog):
+    """Not even if the server quotes it, with every library's debug log on."""
+    caplog.set_level("DEBUG")
+    run(f"%xmode {mode}")
+    online.will_answer(404, {"error": f"no such model for {KEY}"})
+    done = run("%%claude -m claude-4-sonet\nHi")
+    assert type(done.error) is NotFoundError
+    assert "Did you mean `-m claude-4-sonnet`" in done.shown
+    assert len(done.shown.strip().splitlines()) <= 2
+    assert KEY not in done.shown + caplog.text
+
+
+@pytest.mark.parametrize("mode", ["Plain", "Context", "Verbose", "Minimal"])
+def test_ask_fails_in_the_same_words(run, online, mode):
+    """From Python the same message, at most twelve lines, and not the key."""
+    run(f"%xmode {mode}")
+    online.will_answer(500, b"<html>oops</html>")
+    done = run("from segmind_jupyter import ask\nask('Hi')")
+    assert "not sent again" in done.shown
+    assert len(done.shown.strip().splitlines()) <= 12
+    assert KEY not in done.shown
+    assert len(online.posts) == 1
+
+
+def test_ask_sends_words_and_objects_in_order(run, online):
+    """The function takes what the cell takes."""
+    run(FIGURE + "from segmind_jupyter import ask")
+    reply = run("ask('What is', fig, 'then?', model='claude-3.5-sonnet', system='Brief.')").result
+    assert reply.text == "A sunset."
+    (request,) = online.posts
+    assert [block["type"] for block in request.blocks] == ["text", "image", "text"]
+    assert request.path == "/v1/claude-3.5-sonnet"
+    assert request.json["instruction"] == "Brief."
+
+
+def test_config_sets_the_defaults_of_cells_and_of_ask(run, online):
+    """One place for both doors."""
+    run("%config ClaudeMagics.model = 'claude-3-haiku'")
+    run("%config ClaudeMagics.system = 'Answer in French.'")
+    run("%config ClaudeMagics.max_tokens = 9")
+    run("%%claude\nHi")
+    run("from segmind_jupyter import ask; ask('Hi');")
+    for request in online.posts:
+        assert request.path == "/v1/claude-3-haiku"
+        assert request.json["instruction"] == "Answer in French."
+        assert request.json["max_tokens"] == 9
+
+
+def test_config_sets_the_size_of_images(run, online):
+    """A smaller edge saves tokens."""
+    from PIL import Image
+
+    run("%config ClaudeMagics.image_edge = 280")
+    run("from PIL import Image; photo = Image.new('RGB', (1000, 500), 'red')")
+    run("%%claude\n{photo}")
+    data = base64.b64decode(online.posts[0].blocks[0]["source"]["data"])
+    assert Image.open(io.BytesIO(data)).size == (280, 140)
+
+
+def test_config_is_listed(run):
+    """`%config ClaudeMagics` shows every default with its meaning."""
+    shown = run("%config ClaudeMagics").shown
+    for name in ("model", "system", "max_tokens", "temperature", "timeout", "image_edge"):
+        assert f"ClaudeMagics.{name}" in shown
+
+
+def test_unloading_takes_everything_back(run, shell):
+    """Magics, configuration, displays and the transformer are gone; loading twice is harmless."""
+    from segmind_jupyter.notebook.question import ClaudeQuestion
+
+    run("%load_ext segmind_jupyter")
+    run("%reload_ext segmind_jupyter")
+    transformers = shell.input_transformer_manager.token_transformers
+    assert transformers.count(ClaudeQuestion) == 1
+    run("%unload_ext segmind_jupyter")
+    assert ClaudeQuestion not in transformers
+    for kind in ("line", "cell"):
+        assert not {"claude", "segmind"} & set(shell.magics_manager.magics[kind])
+    assert Reply not in shell.display_formatter.formatters["text/html"].type_printers
+    assert "ClaudeMagics" not in {type(c).__name__ for c in shell.configurables}
+    run("%load_ext segmind_jupyter")
+    assert "claude" in shell.magics_manager.magics["cell"]

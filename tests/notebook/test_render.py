@@ -1,0 +1,148 @@
+"""A reply with its footer: what it says, what it leaves out, and how it looks as text."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image as PILImage
+
+from segmind_jupyter.api.messages import Reply, Usage
+from segmind_jupyter.content.parts import Image, Text
+from segmind_jupyter.content.sent import SentItem
+from segmind_jupyter.notebook.palette import CODE
+from segmind_jupyter.notebook.render import mimebundle, reply_html, reply_text
+
+FULL = Reply(
+    text="It **rises**.",
+    usage=Usage(1435, 31),
+    stop_reason="end_turn",
+    model="claude-4-sonnet",
+    cost=0.0021,
+    remaining_credits=4.2,
+    elapsed_s=11.24,
+    raw={"simulated": True},
+)
+
+
+def picture(colour: str = "red", size: tuple[int, int] = (800, 400)) -> Image:
+    file = io.BytesIO()
+    PILImage.new("RGB", size, colour).save(file, "PNG")
+    return Image(file.getvalue(), "image/png", *size, about="Figure 8×4 in")
+
+
+def page(html: str) -> BeautifulSoup:
+    return BeautifulSoup(html, "html.parser")
+
+
+def test_the_text_side_reads_well() -> None:
+    """A terminal shows the Markdown, then one line of what the reply took."""
+    assert reply_text(FULL) == (
+        "It **rises**.\n\n── claude-4-sonnet · 1,435 tokens in, 31 out · 11.2 s · "
+        "0.0021 credits, 4.20 left · simulated"
+    )
+
+
+def test_the_text_side_names_what_was_sent_and_the_notes() -> None:
+    """Below the line stand the objects, with their sizes, and the notes."""
+    sent = [SentItem("fig", (picture(),)), SentItem("df", (Text("x" * 40, about="DataFrame 2×3"),))]
+    lines = reply_text(FULL, sent=sent, notes=["`{figg}` is no name here."]).splitlines()
+
+    assert re.fullmatch(r"   fig · Figure 8×4 in · 800×400 PNG, \d+ k?B, ≈435 tokens", lines[-3])
+    assert lines[-2] == "   df · DataFrame 2×3 · text, ≈10 tokens"
+    assert lines[-1] == "   `{figg}` is no name here."
+
+
+@pytest.mark.parametrize(
+    ("reply", "line"),
+    [
+        (Reply(text="x"), None),
+        (Reply(text="x", model="m"), "── m"),
+        (Reply(text="x", usage=Usage(5, None)), "── 5 tokens in"),
+        (Reply(text="x", usage=Usage(None, 7)), "── 7 tokens out"),
+        (Reply(text="x", usage=Usage(0, 0)), "── 0 tokens in, 0 out"),
+        (Reply(text="x", elapsed_s=125.4), "── 125 s"),
+        (Reply(text="x", cost=0.0), "── 0 credits"),
+        (Reply(text="x", cost=0.00001), "── <0.0001 credits"),
+        (Reply(text="x", cost=1234.5), "── 1,234.5 credits"),
+        (Reply(text="x", remaining_credits=0.0), "── 0.00 credits left"),
+    ],
+)
+def test_what_is_not_known_is_not_shown(reply: Reply, line: str | None) -> None:
+    """The footer holds what the server told and nothing in place of what it did not."""
+    assert reply_text(reply) == ("x" if line is None else f"x\n\n{line}")
+    assert page(reply_html(reply)).get_text().strip() == (f"x\n{line[3:]}" if line else "x")
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "length"])
+def test_a_cut_reply_says_so(reason: str) -> None:
+    """A reply that ended at its limit names the option that lifts it, on both sides."""
+    cut = Reply(text="half of", stop_reason=reason, usage=Usage(5, 31))
+
+    assert "cut after 31 tokens" in reply_text(cut)
+    assert "--max-tokens" in reply_text(cut)
+    assert "--max-tokens" in page(reply_html(cut)).get_text()
+    assert "--max-tokens" not in reply_html(FULL)
+
+
+def test_a_thumbnail_shows_what_was_sent() -> None:
+    """Each image has a small PNG of itself in the footer, of its colour and proportions."""
+    (img,) = page(reply_html(FULL, sent=[SentItem("fig", (picture("red"),))])).find_all("img")
+
+    data = base64.b64decode(img["src"].removeprefix("data:image/png;base64,"))
+    with PILImage.open(io.BytesIO(data)) as thumbnail:
+        assert thumbnail.size == (96, 48)
+        assert thumbnail.convert("RGB").getpixel((48, 24)) == (255, 0, 0)
+
+
+def test_an_image_that_cannot_be_drawn_costs_no_reply() -> None:
+    """A broken image is named without a picture."""
+    broken = SentItem("fig", (Image(b"no image", "image/png", 10, 10),))
+    shown = page(reply_html(FULL, sent=[broken]))
+
+    assert shown.img is None
+    assert "10×10 PNG, 8 B, ≈1 token" in shown.get_text()
+
+
+def test_few_objects_lie_open_and_many_are_folded() -> None:
+    """More than six objects stand behind a summary; no more than twelve have a picture."""
+    few = page(reply_html(FULL, sent=[SentItem(f"f{n}", (picture(),)) for n in range(3)]))
+    many = page(reply_html(FULL, sent=[SentItem(f"f{n}", (picture(),)) for n in range(20)]))
+
+    assert few.details is None
+    assert many.details.summary.get_text() == "20 objects sent"
+    assert len(many.find_all("img")) == 12
+    assert "f19" in many.get_text()
+
+
+def test_a_long_value_is_shortened_to_one_line() -> None:
+    """A server's or user's value cannot fill the footer."""
+    line = reply_text(Reply(text="x", model="a\nb" + "c" * 5_000)).splitlines()[-1]
+
+    assert line.startswith("── a bccc")
+    assert len(line) < 400
+
+
+def test_the_bundle_has_no_markdown_side() -> None:
+    """Front ends prefer Markdown to HTML, and run the HTML inside: there is none."""
+    assert mimebundle(FULL) == {"text/html": reply_html(FULL), "text/plain": reply_text(FULL)}
+
+
+@pytest.mark.parametrize("style", CODE.values())
+@pytest.mark.parametrize("background", ["#ffffff", "#111111"])
+def test_fallback_colours_read_on_light_and_dark(style: str, background: str) -> None:
+    """Without JupyterLab's variables, code has a contrast of 3.5 or more on white and on black."""
+    colour = re.search(r"#[0-9a-f]{6}", style)[0]
+    dark, light = sorted((_luminance(colour), _luminance(background)))
+
+    assert (light + 0.05) / (dark + 0.05) >= 3.5
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance, as WCAG 2 defines it."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

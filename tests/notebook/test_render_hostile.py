@@ -1,0 +1,226 @@
+"""Hostile replies: whatever a reply holds, nothing in its HTML is live.
+
+The HTML is read by another parser than the one that wrote it, against lists written down here a
+second time, so that a slip in the package's own lists shows.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segmind_jupyter.api.messages import Reply, Usage
+from segmind_jupyter.content.parts import Text
+from segmind_jupyter.content.sent import SentItem
+from segmind_jupyter.notebook.palette import ADMITTED, FRAME
+from segmind_jupyter.notebook.render import mimebundle, reply_html, reply_text, to_html, to_text
+
+CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
+
+HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
+BLOCKS = {"div", "p", "ul", "ol", "li", "blockquote", "hr", "pre", "details", "summary"}
+TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
+INLINE = {"a", "br", "code", "em", "img", "s", "span", "strong"}
+ELEMENTS = HEADINGS | BLOCKS | TABLES | INLINE
+SYMBOLS = {"mi", "mo", "mn", "ms", "mtext", "mspace"}
+SCRIPTS = {"msup", "msub", "msubsup", "mover", "munder", "munderover"}
+LAYOUT = {"math", "mrow", "mfrac", "msqrt", "mroot", "mstyle", "mpadded", "mphantom"}
+MATHML = SYMBOLS | SCRIPTS | LAYOUT | {"mtable", "mtr", "mtd"}
+LENGTHS = {"depth", "height", "linethickness", "lspace", "maxsize", "minsize", "rspace", "width"}
+KINDS = {"accent", "accentunder", "display", "displaystyle", "fence", "form", "largeop"}
+OTHERS = {"mathvariant", "movablelimits", "scriptlevel", "stretchy", "voffset", "style"}
+MATHML_ATTRIBUTES = LENGTHS | KINDS | OTHERS
+VOID = {"br", "hr", "img"}
+ATTRIBUTES = {"a": {"href", "title", "target", "rel", "style"}, "img": {"src", "alt", "style"}}
+STYLES = ADMITTED | set(FRAME.values())
+LIVE_CSS = re.compile(r"url|expression|import|position|javascript|@|\\", re.IGNORECASE)
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ufeff\U000e0000-\U000e007f"
+    "\ud800-\udfff]"
+)
+
+
+class Walker(HTMLParser):
+    """Visits every node of a reply's HTML and objects to what it does not know."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in ELEMENTS | MATHML, tag
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), names
+        for name, value in attrs:
+            self.check_attribute(tag, name, value or "")
+        if "href" in names:
+            assert "rel" in names
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def check_attribute(self, tag: str, name: str, value: str) -> None:
+        if tag == "div" and name == "class":
+            assert len(self.open) == 0
+            assert value == "mathjax_ignore segmind-reply"
+            return
+        allowed = ATTRIBUTES.get(tag, {"style", *(["start"] if tag == "ol" else [])})
+        assert name in (MATHML_ATTRIBUTES if tag in MATHML else allowed), (tag, name)
+        getattr(self, f"check_{name}", self.check_plain)(value)
+
+    def check_style(self, value: str) -> None:
+        assert value in STYLES
+        assert not LIVE_CSS.search(value)
+
+    def check_href(self, value: str) -> None:
+        assert re.match(r"(https?://|mailto:)[!-~]", value, re.IGNORECASE), value
+
+    def check_src(self, value: str) -> None:
+        kind, _, data = value.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data, validate=True).startswith(b"\x89PNG\r\n")
+
+    def check_rel(self, value: str) -> None:
+        assert set(value.split()) == {"noopener", "noreferrer", "nofollow"}
+
+    def check_target(self, value: str) -> None:
+        assert value == "_blank"
+
+    def check_title(self, value: str) -> None:
+        self.check_href(value)
+
+    def check_plain(self, value: str) -> None:
+        assert re.fullmatch(r"[a-z-]{0,24}|[+-]?[0-9]{0,9}(\.[0-9]{1,3})?[a-z]{0,2}", value), value
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        assert self.open, "text outside of the box"
+        assert not UNSEEN.search(data), ascii(data)
+        self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(data)
+
+    handle_decl = handle_pi = unknown_decl = handle_comment
+
+
+def walk(page: str) -> str:
+    """Check the HTML and give its text."""
+    walker = Walker()
+    walker.feed(page)
+    walker.close()
+    assert walker.open == []
+    page.encode("utf-8")
+    return walker.text
+
+
+@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case["name"])
+def test_a_hostile_reply_holds_nothing_live(case: dict[str, str]) -> None:
+    """The HTML of each reply of the corpus passes the walker, with its footer, and is not empty."""
+    text = walk(reply_html(Reply(text=case["text"], model=case["text"]), notes=[case["text"]]))
+
+    assert text.strip()
+
+
+def test_the_corpus_is_large() -> None:
+    """The corpus keeps its size, and each case has a name of its own."""
+    assert len({case["name"] for case in CORPUS}) == len(CORPUS) >= 300
+
+
+@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case["name"])
+def test_a_hostile_reply_is_quiet_in_a_terminal(case: dict[str, str]) -> None:
+    """The text side of each reply holds no control, hidden or reordering character."""
+    text = reply_text(Reply(text=case["text"], model=case["text"]), notes=[case["text"]])
+
+    assert not UNSEEN.search(text.replace("\n", "").replace("\t", ""))
+
+
+RAW = [case for case in CORPUS if case["text"].startswith("<")]
+
+
+@pytest.mark.parametrize("case", RAW, ids=lambda case: case["name"])
+def test_raw_html_stays_readable(case: dict[str, str]) -> None:
+    """What a reply typed as HTML is shown as typed: a paid word is not dropped."""
+    typed = re.findall(r"\w+", html.unescape(to_text(case["text"])))
+    shown = walk(to_html(case["text"]))
+
+    assert [word for word in typed if word not in shown] == []
+
+
+IMAGES = [c for c in CORPUS if c["name"].startswith("image:") and "![" in c["text"]]
+
+
+@pytest.mark.parametrize("case", IMAGES, ids=lambda case: case["name"])
+def test_an_image_becomes_words(case: dict[str, str]) -> None:
+    """No Markdown form of an image is fetched, and its address stays to be read."""
+    page = to_html(case["text"])
+
+    assert "<img" not in page
+    assert re.search(r"://|/api|//evil|attachment:|base64", walk(page))
+
+
+FRAGMENTS = [
+    *(case["text"] for case in CORPUS if len(case["text"]) < 200),
+    *"<>[]()!`*_~$\\{}|#&;:/\"'=",
+    *("\n", "\n\n", "    ", "> ", "- ", "1. ", "```", "$$", r"\(", r"\)", r"\[", r"\]"),
+    *("<a href=", "</math>", "</code></pre>", "javascript:", "https://x.example", "&#x6A;"),
+    *("|---|", "~~", "![", "](", "[a]: ", r"\frac", r"\text{", r"\begin{align}", "&lt;"),
+    *("\x1b", "\x00", "\u202e", "\ud800", "\u200d"),
+]
+anything = st.text(st.characters(exclude_categories=()))
+pieces = st.tuples(st.sampled_from(FRAGMENTS), st.integers(0, 60), st.integers(1, 60))
+mixtures = st.lists(
+    st.one_of(st.sampled_from(FRAGMENTS), pieces.map(lambda p: p[0][p[1] :][: p[2]])), max_size=30
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(anything, mixtures))
+def test_no_text_gets_live_html_through(text: str) -> None:
+    """Arbitrary text and shuffled hostile pieces never raise and never pass the walker's lists."""
+    walk(to_html(text))
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=st.one_of(anything, mixtures), body=mixtures)
+def test_no_field_gets_live_html_through(value: str, body: str) -> None:
+    """Model, names, descriptions and notes are data: escaped in HTML, harmless in text."""
+    sent = [SentItem(value, (Text("x", about=value),))]
+    bundle = mimebundle(Reply(text=body, model=value), sent=sent, notes=[value])
+
+    walk(bundle["text/html"])
+    assert not UNSEEN.search(bundle["text/plain"].replace("\n", "").replace("\t", ""))
+
+
+def test_the_sanitizer_alone_holds_too() -> None:
+    """Had the parser a hole and let raw HTML through, the allow-list would still stop it."""
+    from segmind_jupyter.notebook.allowlist import clean
+
+    for case in CORPUS:
+        walk(f"<div>{clean(to_text(html.unescape(case['text'])))}</div>")
+
+
+def test_a_breaking_renderer_loses_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails while rendering, the reply is shown as typed, escaped."""
+    from segmind_jupyter.notebook import markdown
+
+    monkeypatch.setattr(markdown, "clean", _failing)
+
+    page = reply_html(Reply(text="**paid** <b>", usage=Usage(1, 2)))
+
+    assert "**paid** &lt;b&gt;" in page
+    assert "1 tokens in, 2 out" in walk(page)
+
+
+def _failing(page: str) -> str:
+    raise RuntimeError(page)

@@ -1,0 +1,81 @@
+"""Public names, and how little importing and loading costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import segmind_jupyter
+
+HEAVY = (
+    "httpx", "PIL", "numpy", "pandas", "matplotlib", "ipywidgets", "nh3", "markdown_it", "anyio",
+    "latex2mathml", "pygments.lexers.python", "nest_asyncio2", "platformdirs",
+)  # fmt: skip
+
+HEAVIER = (*HEAVY, "IPython")
+
+NAMES = {
+    "APIConnectionError", "APIError", "AuthenticationError", "BadRequestError", "ContentError",
+    "InsufficientCreditsError", "MaybeBilledError", "MissingKeyError", "NotFoundError",
+    "PermissionDeniedError", "RateLimitError", "Reply", "ReplyError", "SegmindClient",
+    "SegmindError", "ServerError", "SettingsError", "Usage", "__version__", "ask",
+    "load_ipython_extension", "register", "to_blocks", "unload_ipython_extension",
+}  # fmt: skip
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_public_names_are_these():
+    """A name that comes or goes is a decision, not an accident."""
+    assert set(segmind_jupyter.__all__) == NAMES
+    assert set(dir(segmind_jupyter)) >= NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_public_name_loads(name):
+    """Each is found at its home, and documented."""
+    value = getattr(segmind_jupyter, name)
+    assert value.__doc__ if name != "__version__" else value
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """As for any module."""
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        segmind_jupyter.nonsense  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    """`import segmind_jupyter` is a matter of milliseconds."""
+    code = f"import segmind_jupyter, sys; print([m for m in {HEAVIER!r} if m in sys.modules])"
+    assert run(code) == "[]"
+
+
+def test_loading_the_extension_imports_nothing_heavy_and_starts_no_thread():
+    """What a cell needs is imported by the first cell that needs it."""
+    code = f"""
+import sys, threading
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+before = set(sys.modules), threading.active_count()
+shell.run_line_magic("load_ext", "segmind_jupyter")
+new = set(sys.modules) - before[0]
+print([m for m in {HEAVY!r} if m in new], threading.active_count() - before[1])
+"""
+    assert run(code) == "[] 0"
+
+
+def test_the_simulator_transport_loads_by_name():
+    """The client binds it late; the name must lead somewhere."""
+    code = (
+        "import pkgutil; from segmind_jupyter.api.client import _SIMULATOR_TRANSPORT as name;"
+        "print(type(pkgutil.resolve_name(name)()).__mro__[1].__name__)"
+    )
+    assert run(code) == "AsyncBaseTransport"
