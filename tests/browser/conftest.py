@@ -1,0 +1,212 @@
+"""A real JupyterLab on loopback in headless Chromium, and a notebook driven through its page."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+#: Without it Lab asks which kernel to start.
+METADATA = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "name": "python3"}}
+
+#: How the page shows that the kernel has nothing to do.
+IDLE = ".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status='idle']"
+
+#: Lab itself must not look for news, or the request log would hold its requests too; and it
+#: is to draw every output, also those below the window.
+OVERRIDES = {
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+}
+
+
+def unavailable(reason: str) -> None:
+    """Skip with the reason; under CI a browser test that cannot run fails."""
+    if os.environ.get("CI"):
+        pytest.fail(f"browser tests cannot run: {reason}")
+    pytest.skip(reason)
+
+
+@dataclass
+class Lab:
+    """A running server."""
+
+    url: str
+    token: str
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Start JupyterLab with settings, state and notebooks of its own."""
+    pytest.importorskip("jupyterlab") if not os.environ.get("CI") else None
+    home = tmp_path_factory.mktemp("home")
+    folder = tmp_path_factory.mktemp("notebooks")
+    settings = home / "app-settings"
+    settings.mkdir()
+    (settings / "overrides.json").write_text(json.dumps(OVERRIDES))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(8)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("SEGMIND")},
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "IPYTHONDIR": str(home / "ipython"),
+    }
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+        f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={folder}", "--expose-app-in-browser",
+        f"--LabApp.app_settings_dir={settings}",
+    ]  # fmt: skip
+    log = home / "lab.log"
+    with log.open("wb") as sink:
+        server = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_up(f"{url}/api/status?token={token}", server, log)
+        yield Lab(url, token, folder)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_until_up(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        if server.poll() is not None:
+            break
+        with suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=1):
+            return
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(0.1)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Start one browser for all tests."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        unavailable("there is no chromium on the PATH")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        unavailable("playwright is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Notebook:
+    """An open notebook, with everything that its page asked for."""
+
+    page: Any
+    path: Path
+    requests: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+    def run_all(self, *, timeout_s: float = 60) -> None:
+        """Run every cell, and wait until the kernel has answered the last one."""
+        self.page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for_function(
+            """() => {
+                const cells = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')];
+                return cells.length && cells.every(cell =>
+                    /\\[\\d+\\]/.test(cell.querySelector('.jp-InputPrompt').textContent));
+            }""",
+            timeout=timeout_s * 1000,
+        )
+        self.page.wait_for_selector(
+            IDLE,
+            timeout=timeout_s * 1000,
+        )
+
+    def theme(self, name: str) -> None:
+        self.page.evaluate(
+            f"void window.jupyterapp.commands.execute('apputils:change-theme', {{theme: {name!r}}})"
+        )
+        light = "true" if "Light" in name else "false"
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+    def save(self) -> Any:
+        self.page.evaluate("void window.jupyterapp.commands.execute('docmanager:save')")
+        self.page.wait_for_function(
+            "() => !document.querySelector('.jp-mod-dirty')", timeout=30_000
+        )
+        return nbformat.read(self.path, as_version=4)
+
+    def foreign_requests(self, own: str) -> list[str]:
+        """What was asked of any other host than the server's own."""
+        host = urlsplit(own).netloc
+        remote = (url for url in self.requests if urlsplit(url).scheme in {"http", "https", "ws"})
+        return [url for url in remote if urlsplit(url).netloc != host]
+
+
+@pytest.fixture
+def open_notebook(lab: Lab, chromium: Any) -> Iterator[Callable[..., Notebook]]:
+    """Open notebooks made of these cells (or a saved one) in a fresh browser profile each."""
+    contexts: list[Any] = []
+
+    def open_it(*sources: str, saved: Any = None, height: int = 1000, scale: int = 1) -> Notebook:
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        notebook = saved or nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+        path = lab.folder / f"n{secrets.token_hex(4)}.ipynb"
+        nbformat.write(notebook, path)
+        context = chromium.new_context(
+            viewport={"width": 1100, "height": height}, device_scale_factor=scale
+        )
+        contexts.append(context)
+        page = context.new_page()
+        opened = Notebook(page, path)
+        page.on("request", lambda request: opened.requests.append(request.url))
+        page.on("dialog", lambda dialog: (opened.dialogs.append(dialog.message), dialog.dismiss()))
+        page.goto(f"{lab.url}/lab/workspaces/{path.stem}/tree/{path.name}?token={lab.token}")
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
+        # The indicator alone says "idle" before there is a kernel; the status bar knows its name.
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+        return opened
+
+    yield open_it
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def artifacts() -> Path:
+    """Give the folder for screenshots, which git ignores."""
+    folder = Path(__file__).parents[2] / "test-artifacts"
+    folder.mkdir(exist_ok=True)
+    return folder

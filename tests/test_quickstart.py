@@ -1,0 +1,78 @@
+"""The example notebook, the README and the workshop around them tell the same story."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from segmind_jupyter.notebook.magics import ClaudeMagics
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "examples" / "quickstart.ipynb"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.kernel
+def test_the_quickstart_runs_top_to_bottom_without_a_key(tmp_path, monkeypatch):
+    """A plot, a photo and a frame are answered by the simulator, which decoded what it got."""
+    from nbclient import NotebookClient
+
+    for name in ("SEGMIND_API_KEY", "SEGMIND_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    notebook = nbformat.read(QUICKSTART, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
+    replies = [
+        output.data["text/plain"]
+        for cell in notebook.cells
+        if cell.source.startswith("%%claude")
+        for output in cell.outputs
+    ]
+    plot, photo, frame = replies
+    assert plot.startswith("(simulated) 1 image: 800x400 PNG, mostly white with a blue line")
+    assert photo.startswith("(simulated) 1 image: 512x600 JPEG")
+    assert frame.startswith("(simulated) text of ")
+    assert not [o for c in notebook.cells for o in c.get("outputs", ()) if o.output_type == "error"]
+
+
+def test_the_quickstart_is_stored_without_outputs():
+    """What a newcomer sees is what their own run made."""
+    notebook = json.loads(QUICKSTART.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+def test_the_readme_lists_every_option_of_the_magic():
+    """The table and the parser do not drift apart."""
+    actions = ClaudeMagics.claude.parser._actions
+    options = {option for action in actions for option in action.option_strings} - {"-h", "--help"}
+    table = set(re.findall(r"`(--?[a-z][a-z-]*)", README))
+    assert options <= table
+
+
+def test_the_readmes_two_commands_are_the_ones_that_ci_runs():
+    """The promise of the README is kept by every run of the CI."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    commands = [line.strip() for block in blocks for line in block.splitlines() if "&&" in line]
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert len(commands) == 2
+    for command in commands:
+        assert command in ci
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_the_readmes_links_lead_somewhere(target):
+    """Every relative link and picture is a file of the repository."""
+    assert (ROOT / target).exists()
+
+
+def test_binder_opens_the_quickstart():
+    """The folder's files name things that exist."""
+    script = (ROOT / "binder" / "postBuild").read_text(encoding="utf-8")
+    (path,) = re.findall(r"/lab/tree/([\w/.]+)", script)
+    assert (ROOT / path).exists()
+    assert (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").strip() == ".[lab]"
