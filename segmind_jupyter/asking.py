@@ -6,6 +6,7 @@ calls. It knows nothing of notebooks.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import functools
 import os
@@ -87,8 +88,9 @@ class Service:
         self._api_key: Secret | None = None
         self._base_url: str | None = None
         self._auth: str | None = None
-        self._client: SegmindClient | None = None
-        self._client_pid = os.getpid()
+        # Touched on the background loop alone, so that no lock is needed.
+        self._clients: list[SegmindClient] = []
+        self._pid = os.getpid()
 
     def use_key(self, key: str) -> None:
         """Use this key from now on; it stays in memory.
@@ -131,10 +133,9 @@ class Service:
         """
         options = options or self.options
         messages = [user_message(prompt.blocks())]
-        client = self.client()
 
         async def chat() -> Reply:
-            return await client.chat(
+            return await self._client().chat(
                 checked_slug(options.model),
                 messages,
                 instruction=options.system,
@@ -148,37 +149,42 @@ class Service:
 
     def credits(self) -> Credits:
         """Ask what is left on the account."""
-        return self._portal.call(self.client().credits)
 
-    def client(self) -> SegmindClient:
-        """Give the client for the settings that hold now; it lives on the background loop."""
-        from segmind_jupyter.api.client import SegmindClient
+        async def look_up() -> Credits:
+            return await self._client().credits()
 
-        settings = self.settings()
-        if self._client is None or self._client.settings != settings or self._forked():
-            self._close_client()
-            self._client, self._client_pid = SegmindClient(settings=settings), os.getpid()
-        return self._client
+        return self._portal.call(look_up)
 
     def close(self) -> None:
         """Close the connections and end the background thread; the next call starts anew."""
-        self._close_client()
+        if self._clients and self._pid == os.getpid():
+            self._portal.call(self._close_clients)
         self._portal.stop()
 
-    def _close_client(self) -> None:
-        client, self._client = self._client, None
-        # A forked child must not touch the parent's connections.
-        if client is not None and not self._forked():
-            self._portal.call(client.aclose)
+    def _client(self) -> SegmindClient:
+        """Give the client for the settings that hold now."""
+        from segmind_jupyter.api.client import SegmindClient
 
-    def _forked(self) -> bool:
-        return self._client_pid != os.getpid()
+        if self._pid != os.getpid():
+            # A forked child must not touch the parent's connections.
+            self._clients, self._pid = [], os.getpid()
+        settings = self.settings()
+        if not self._clients or self._clients[-1].settings != settings:
+            # The one before stays open: a request may be on its way there.
+            self._clients.append(SegmindClient(settings=settings))
+        return self._clients[-1]
+
+    async def _close_clients(self) -> None:
+        while self._clients:
+            await self._clients.pop().aclose()
 
 
 @functools.cache
 def service() -> Service:
-    """Give the one service of this process, made at the first use."""
-    return Service()
+    """Give the one service of this process, made at the first use and closed at exit."""
+    desk = Service()
+    atexit.register(desk.close)
+    return desk
 
 
 def ask(

@@ -1,0 +1,94 @@
+"""`ask` in programs: scripts, threads, running loops, forked children."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+KEY = "sk-live-0123456789abcdef"
+
+
+def script(code: str, base_url: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of its own, with warnings as errors."""
+    environment = {**os.environ, "SEGMIND_API_KEY": KEY, "SEGMIND_BASE_URL": base_url}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_script_asks_and_ends(recorder: Any):
+    """No thread, socket or loop keeps it from ending, and none is complained about."""
+    done = script("from segmind_jupyter import ask; print(ask('Hi'))", recorder.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "A sunset.\n", "")
+
+
+def test_an_error_in_a_script_is_a_short_traceback_without_the_key(recorder: Any):
+    """At most twelve lines, the last of which says what to do."""
+    recorder.will_answer(502, f"<html><title>Bad gateway for {KEY}</title></html>".encode())
+    done = script("from segmind_jupyter import ask\nask('Hi')", recorder.url)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 1
+    assert len(lines) <= 12
+    assert "MaybeBilledError" in lines[-1]
+    assert "not sent again" in lines[-1]
+    assert KEY not in done.stdout + done.stderr
+    assert len(recorder.posts) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        import asyncio
+        from segmind_jupyter import ask
+        async def main(): print(ask('Hi'))
+        asyncio.run(main())
+        """,
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        from segmind_jupyter import ask
+        with ThreadPoolExecutor(8) as pool:
+            print({reply.text for reply in pool.map(ask, ['Hi'] * 24)}.pop())
+        """,
+        """
+        import multiprocessing, warnings
+        from segmind_jupyter import ask
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking beside threads
+        def child(): assert ask('Hi').text == 'A sunset.'
+        if __name__ == "__main__":
+            print(ask('Hi'))
+            process = multiprocessing.get_context("fork").Process(target=child)
+            process.start(); process.join()
+            assert process.exitcode == 0
+        """,
+    ],
+    ids=["in a running loop", "from many threads", "after a fork"],
+)
+def test_ask_works(recorder: Any, code: str):
+    """Wherever people call it from."""
+    done = script(code, recorder.url)
+    assert (done.stdout, done.stderr, done.returncode) == ("A sunset.\n", "", 0)
+
+
+def test_many_threads_share_one_client(recorder: Any):
+    """The first calls of two threads at the same time do not make two clients."""
+    code = """
+    from concurrent.futures import ThreadPoolExecutor
+    from segmind_jupyter.asking import service
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: service().credits(), range(64)))
+    print(len(service()._clients))
+    """
+    for _ in range(64):
+        recorder.will_answer(200, {"credits": 1.0})
+    assert script(code, recorder.url).stdout == "1\n"
