@@ -144,7 +144,7 @@ def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> SentIt
     try:
         return _item(path, _looked_up(path, namespace), limits)
     except _UnreadableError as error:
-        raise ContentError(f"`-i {path}`: {error}.") from None
+        raise ContentError(f"`-i {path}`: {error}") from None
 
 
 class _UnreadableError(Exception):
@@ -175,7 +175,7 @@ class _Reader:
     def notes(self) -> Iterator[str]:
         """Point out what looks like a name and is none."""
         for path, why in list(self._unread.items())[:_MAX_NOTES]:
-            yield f"`{{{path}}}` was sent as typed: {why}."
+            yield f"`{{{path}}}` was sent as typed: {why}"
         if len(self._unread) > _MAX_NOTES:
             yield f"{len(self._unread) - _MAX_NOTES} more such names were sent as typed."
 
@@ -201,7 +201,7 @@ def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:
     root = _ROOT.match(path)[0]  # type: ignore[index]
     steps = _STEPS.findall(path, len(root))
     if any(name.startswith("_") for name in (root, *(s[1:] for s in steps if s[0] == "."))):
-        raise _UnreadableError("names with a leading underscore are not read")
+        raise _UnreadableError("names with a leading underscore are not read.")
     if root not in namespace:
         raise _UnreadableError(_unknown(root, namespace))
     value, so_far = namespace[root], root
@@ -218,7 +218,7 @@ def _stepped(value: Any, step: str, so_far: str) -> Any:
         what = "attribute" if step[0] == "." else "item"
         raise _UnreadableError(
             f"`{so_far}` ({type(value).__name__}) has no {what} `{step.lstrip('.')}` "
-            f"({type(error).__name__})"
+            f"({type(error).__name__})."
         ) from None
 
 
@@ -229,5 +229,5 @@ def _key(text: str) -> int | str:
 def _unknown(name: str, namespace: Mapping[str, Any]) -> str:
     public = [known for known in namespace if not known.startswith("_")]
     near = difflib.get_close_matches(name, public, n=1)
-    hint = f"; did you mean `{{{near[0]}}}`?" if near else ""
-    return f"no variable has the name `{name}`{hint}".rstrip("?")
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    return f"no variable has the name `{name}`.{hint}"

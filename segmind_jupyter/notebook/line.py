@@ -33,7 +33,10 @@ def parse(parser: MagicArgumentParser, line: str) -> tuple[argparse.Namespace, s
     """
     parser.allow_abbrev = False
     argv, words = _split(line, takes_value=lambda option: _takes_value(parser, option))
-    return parser.parse_args(argv), words
+    try:
+        return parser.parse_args(argv), words
+    except UsageError as error:
+        raise UsageError(f"{error} (%%claude? lists the options)") from None
 
 
 def _takes_value(parser: MagicArgumentParser, option: str) -> bool:

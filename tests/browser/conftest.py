@@ -181,7 +181,9 @@ def open_notebook(lab: Lab, chromium: Any) -> Iterator[Callable[..., Notebook]]:
     contexts: list[Any] = []
 
     def open_it(*sources: str, saved: Any = None, height: int = 1000, scale: int = 1) -> Notebook:
-        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        # The tag lets Run All go on after an error.
+        tag = {"tags": ["raises-exception"]}
+        cells = [nbformat.v4.new_code_cell(source, metadata=tag) for source in sources]
         notebook = saved or nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
         path = lab.folder / f"n{secrets.token_hex(4)}.ipynb"
         nbformat.write(notebook, path)

@@ -175,3 +175,29 @@ def test_the_quickstart_runs_top_to_bottom(open_notebook, lab, artifacts):
     clip = {**first, "height": last["y"] + last["height"] - first["y"]}
     notebook.page.screenshot(path=artifacts / "readme.png", clip=clip)
     assert notebook.foreign_requests(lab.url) == []
+
+
+def test_errors_and_notes_are_short_and_readable(open_notebook, artifacts):
+    """One or two lines where the eye is, in colour; a typing error is pointed out in the footer."""
+    notebook = open_notebook(
+        LOAD,
+        PLOT,
+        "%%claude\nCompare {figg} with {fig}, {n} and {{n}}",
+        "%%claude --nonsense\nHi",
+        "%%claude -m gpt-5 -t 7\nHi",
+        "%segmind simulator off",
+        "import os; os.environ.pop('SEGMIND_API_KEY', None)",
+        "%%claude\nHi",
+    )
+    notebook.run_all()
+    page = notebook.page
+    assert "Did you mean `fig`?" in page.locator(".segmind-reply").inner_text()
+    errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr'], .jp-mod-error")
+    for theme in ("JupyterLab Light", "JupyterLab Dark"):
+        notebook.theme(theme)
+        page.screenshot(path=artifacts / f"errors {theme}.png")
+    shown = page.locator(".jp-OutputArea-output").all_inner_texts()
+    failures = [text for text in shown if "Error" in text]
+    assert len(failures) == 3
+    assert all(len(text.strip().splitlines()) <= 2 for text in failures)
+    assert errors.count() >= 3

@@ -108,7 +108,7 @@ def test_a_path_stands_for_what_it_leads_to(body, text):
     ("body", "why"),
     [
         ("{m}", "no variable has the name `m`"),
-        ("{wrd}", "did you mean `{word}`"),
+        ("{wrd}", "Did you mean `word`?"),
         ("{thing.sise}", "`thing` (SimpleNamespace) has no attribute `sise`"),
         ("{row[9]}", "`row` (list) has no item `[9]`"),
         ("{row['x']}", "has no item"),

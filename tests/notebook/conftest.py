@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ def bare_shell() -> Iterator[InteractiveShell]:
     shell = InteractiveShell.instance()
     shell.colors = "nocolor"
     yield shell
-    shell.history_manager.end_session()
+    atexit.unregister(shell.atexit_operations)
     shell.atexit_operations()
     InteractiveShell.clear_instance()
 

@@ -168,7 +168,7 @@ def test_a_typing_error_in_a_name_is_pointed_out_under_the_reply(run, online):
     assert texts(online.posts[0]) == ["Describe {figg}"]
     (note,) = cell.result.request.notes
     assert note == (
-        "`{figg}` was sent as typed: no variable has the name `figg`; did you mean `{fig}`."
+        "`{figg}` was sent as typed: no variable has the name `figg`. Did you mean `fig`?"
     )
 
 
@@ -229,6 +229,7 @@ def test_words_on_the_line_go_before_the_cell(run, online):
     [
         ("%claude", "Ask something"),
         ("%%claude --nonsense\nHi", "--nonsense"),
+        ("%%claude --nonsense\nHi", "%%claude? lists the options"),
         ("%%claude --max-tokens many\nHi", "--max-tokens"),
         ("%%claude --max-tokens 0\nHi", "above 0"),
         ("%%claude -t warm\nHi", "--temperature"),
