@@ -112,9 +112,11 @@ def wait_until_up(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: Playwright keeps a loop running in this thread, beside which no
+# other test could start one.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Start one browser for all tests."""
+    """Start one browser for a module's tests."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None:
         unavailable("there is no chromium on the PATH")
