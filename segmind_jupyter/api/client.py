@@ -22,13 +22,14 @@ from segmind_jupyter.api.messages import Message, Reply, parse_reply, request_bo
 from segmind_jupyter.api.models import checked_slug
 from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed, parse_retry_after
 from segmind_jupyter.api.secret import Secret
-from segmind_jupyter.api.settings import CONNECT_TIMEOUT_S, Settings, resolve
+from segmind_jupyter.api.settings import CONNECT_TIMEOUT_S, Settings, checked_seconds, resolve
 from segmind_jupyter.errors import (
     APIConnectionError,
     APIError,
     ContentError,
     MissingKeyError,
     ReplyError,
+    SettingsError,
 )
 
 #: Anthropic's bound for one request (its page on limits).
@@ -45,6 +46,7 @@ _NEVER_OPENED = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
+    httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
 
@@ -161,6 +163,11 @@ class SegmindClient:
         **params
             Model parameters, forwarded as they are: `max_tokens`, `temperature`, ...
 
+        Returns
+        -------
+        Reply
+            Text, usage, and the seconds that it took.
+
         Raises
         ------
         MissingKeyError, ContentError, SettingsError
@@ -188,6 +195,16 @@ class SegmindClient:
 
     async def credits(self, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> Credits:
         """Ask what is left on the account (free of charge).
+
+        Parameters
+        ----------
+        timeout_s
+            Seconds to wait in all.
+
+        Returns
+        -------
+        Credits
+            What was bought and what was given.
 
         Raises
         ------
@@ -245,7 +262,8 @@ class SegmindClient:
         model: str | None = None,
     ) -> httpx.Response:
         """Send a request as often as the retry table allows, until it is answered 200."""
-        deadline = self._clock() + (timeout_s or self.settings.timeout_s)
+        limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)
+        deadline = self._clock() + limit_s
         for attempt in itertools.count(1):
             outcome = await self._attempt(method, path, body, deadline - self._clock())
             if isinstance(outcome, httpx.Response):
@@ -289,13 +307,26 @@ class SegmindClient:
 
     def _open(self) -> httpx.AsyncClient:
         if self._http is None:
-            self._http = httpx.AsyncClient(
-                auth=self._auth(),
-                headers={"user-agent": f"segmind-jupyter/{__version__}"},
-                follow_redirects=False,  # httpx would carry x-api-key to another origin
-                transport=self._transport or self._simulator_transport(),
-            )
+            auth = self._auth()
+            try:
+                self._http = self._connections(auth)
+            except (ImportError, ValueError):
+                # Unquoted: the address of a proxy may hold a password.
+                raise SettingsError(
+                    "The proxy that the environment names cannot be used. Check HTTPS_PROXY and "
+                    "ALL_PROXY (a SOCKS proxy needs `pip install 'httpx[socks]'`), or unset them."
+                ) from None
         return self._http
+
+    def _connections(self, auth: KeyAuth) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            auth=auth,
+            headers={"user-agent": f"segmind-jupyter/{__version__}"},
+            follow_redirects=False,  # httpx would carry x-api-key to another origin
+            # Plain http stays on this machine (`settings.origin`); a proxy would see the key.
+            trust_env=self._base_url.startswith("https:"),
+            transport=self._transport or self._simulator_transport(),
+        )
 
     def _auth(self) -> KeyAuth:
         if self.settings.simulated:

@@ -120,7 +120,7 @@ class Reply:
     remaining_credits: float | None = None
     elapsed_s: float | None = None
     request_id: str | None = None
-    raw: Any = field(default=None, repr=False)
+    raw: Any = field(default=None, repr=False, hash=False)
     request: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -144,6 +144,11 @@ class Reply:
 
     def json(self) -> Any:
         """Parse the answer as JSON: the whole text, or else its first fenced block that parses.
+
+        Returns
+        -------
+        object
+            Whatever the JSON stands for.
 
         Raises
         ------
@@ -185,7 +190,8 @@ def parse_reply(
     Parameters
     ----------
     body
-        The decoded JSON: Anthropic's shape, OpenAI's, Gemini's, or a plain string.
+        The decoded JSON: Anthropic's shape, OpenAI's, Gemini's, or a plain string; or the
+        result of a v2 job, whose `output` is one of these, as JSON in a string or as it is.
     headers
         The answer's headers, for cost and credits.
     model
@@ -193,12 +199,18 @@ def parse_reply(
     elapsed_s
         Seconds that the call took.
 
+    Returns
+    -------
+    Reply
+        With the model's own JSON as `raw`.
+
     Raises
     ------
     ReplyError
         No text can be found; the message names the keys that are there.
     """
     headers = headers or {}
+    body, metrics = _unwrapped(body)
     text = find_text(body)
     if text is None:
         raise ReplyError(f"The answer holds no reply text ({_shape(body)}).")
@@ -209,12 +221,29 @@ def parse_reply(
         stop_reason=_stop_reason(fields),
         model=_string(fields.get("model")) or model,
         id=_string(fields.get("id")),
-        cost=_number(headers.get("x-cost")),
-        remaining_credits=_number(headers.get("x-remaining-credits")),
+        cost=_number(headers.get("x-cost", metrics.get("cost"))),
+        remaining_credits=_number(
+            headers.get("x-remaining-credits", metrics.get("remaining_credits"))
+        ),
         elapsed_s=elapsed_s,
         request_id=headers.get("x-request-id"),
         raw=body,
     )
+
+
+def _unwrapped(body: Any) -> tuple[Any, dict[str, Any]]:
+    """Take a v2 result apart: the model's own JSON, and the gateway's metrics."""
+    if not (isinstance(body, dict) and "output" in body):
+        return body, {}
+    output, metrics = body["output"], body.get("metrics")
+    if isinstance(output, str):
+        try:
+            decoded = json.loads(output)
+        except (ValueError, RecursionError):
+            decoded = output  # the text itself
+        # `"7"` is a reply that reads 7, not a number.
+        output = decoded if isinstance(decoded, dict) else output
+    return output, metrics if isinstance(metrics, dict) else {}
 
 
 def find_text(body: Any) -> str | None:

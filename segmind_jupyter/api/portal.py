@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    pid: int
     portal: BlockingPortal
     thread: threading.Thread
 
@@ -42,7 +41,6 @@ class Portal:
     def __init__(self) -> None:
         self._running: _Running | None = None
         self._lock = threading.Lock()
-        self._pid = os.getpid()
 
     def start(
         self, function: Callable[..., Awaitable[T]], *args: Any
@@ -79,26 +77,29 @@ class Portal:
         """Cancel what runs and end the thread; the next call starts it again."""
         with self._lock:
             running, self._running = self._running, None
-        if running is None or running.pid != os.getpid():
+        if running is None:
             return
         running.portal.call(running.portal.stop, True)
         running.thread.join()
 
     def _portal(self) -> BlockingPortal:
-        if self._pid != os.getpid():
-            # Another thread may have held the lock at the moment of the fork.
-            self._lock, self._pid, self._running = threading.Lock(), os.getpid(), None
         with self._lock:
             if self._running is None:
                 self._running = _start()
+                if hasattr(os, "register_at_fork"):
+                    os.register_at_fork(after_in_child=self._forget)
             return self._running.portal
+
+    def _forget(self) -> None:
+        """Drop the parent's thread; another thread may have held the lock during the fork."""
+        self._lock, self._running = threading.Lock(), None
 
 
 def _start() -> _Running:
     ready: concurrent.futures.Future[BlockingPortal] = concurrent.futures.Future()
     thread = threading.Thread(target=_run, args=(ready,), name="segmind-jupyter", daemon=True)
     thread.start()
-    return _Running(os.getpid(), ready.result(), thread)
+    return _Running(ready.result(), thread)
 
 
 def _run(ready: concurrent.futures.Future[BlockingPortal]) -> None:

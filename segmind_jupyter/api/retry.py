@@ -28,8 +28,8 @@ Failure = Trouble | int
 #: Refused before any work was done, so sending again costs nothing.
 _POST_AGAIN = frozenset({429, 503})
 
-#: The outcome of the work is unknown.
-_POST_UNKNOWN = frozenset({500, 502, 504})
+#: Refused for what it is, so no work can have been done: not implemented, HTTP version.
+_POST_REFUSED = frozenset({501, 505})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,23 +93,53 @@ class Policy:
 
 
 def may_repeat(method: str, failure: Failure) -> bool:
-    """Tell whether a failed request may be sent again at all."""
+    """Tell whether a failed request may be sent again at all.
+
+    Parameters
+    ----------
+    method
+        ``"GET"`` or ``"POST"``.
+    failure
+        What went wrong.
+    """
     if method == "GET":
         return isinstance(failure, Trouble) or failure in {408, 429} or failure >= 500
     return failure is Trouble.NEVER_OPENED or failure in _POST_AGAIN
 
 
 def may_be_billed(method: str, failure: Failure) -> bool:
-    """Tell whether a failed request may have been carried out, and billed, all the same."""
+    """Tell whether a failed request may have been carried out, and billed, all the same.
+
+    Parameters
+    ----------
+    method
+        ``"GET"`` or ``"POST"``; only a POST starts work.
+    failure
+        What went wrong.
+    """
     if method == "GET":
         return False
-    return failure is Trouble.NO_ANSWER or failure in _POST_UNKNOWN
+    if isinstance(failure, Trouble):
+        return failure is Trouble.NO_ANSWER
+    # Segmind documents 500, 502 and 504; a gateway in between has more (408, 520 to 529).
+    unknown = failure >= 500 and failure not in _POST_AGAIN | _POST_REFUSED
+    return unknown or failure == 408
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Read a `Retry-After` header (RFC 9110: seconds, or an HTTP date) as seconds from now.
+    """Read a `Retry-After` header as seconds from now.
 
-    Returns `None` where there is none or it makes no sense; never a negative number.
+    Parameters
+    ----------
+    value
+        The header: seconds, or an HTTP date (RFC 9110).
+    now
+        The time now; the clock's if left out.
+
+    Returns
+    -------
+    float or None
+        Never negative; `None` where there is no header or it makes no sense.
     """
     if not value:
         return None

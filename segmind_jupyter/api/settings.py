@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ def resolve(
         api_key=Secret(key) if isinstance(key, str) else key,
         base_url=origin(url) if isinstance(url, str) else DEFAULT_BASE_URL,
         auth=_auth_form(auth),
-        timeout_s=_seconds(timeout_s),
+        timeout_s=READ_TIMEOUT_S if timeout_s is None else checked_seconds(timeout_s),
         sources=MappingProxyType(sources),
     )
 
@@ -152,9 +153,18 @@ def _auth_form(auth: str | None) -> AuthForm:
     return cast(AuthForm, auth)
 
 
-def _seconds(timeout_s: float | None) -> float:
-    if timeout_s is None:
-        return READ_TIMEOUT_S
-    if not 0 < timeout_s < float("inf"):
-        raise SettingsError(f"The time-out must be a positive number of seconds, not {timeout_s}.")
-    return float(timeout_s)
+def checked_seconds(timeout_s: float) -> float:
+    """Return `timeout_s` if it is a time that can be waited.
+
+    Raises
+    ------
+    SettingsError
+        It is no number, or not a positive and finite one.
+    """
+    try:
+        seconds = float(timeout_s)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise SettingsError(f"A time-out is a positive number of seconds, not {timeout_s!r}.")
+    return seconds

@@ -65,6 +65,36 @@ def test_unusual_places_for_the_text(body, text):
 
 
 @pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        (json.dumps(ANTHROPIC), "Hello there"),
+        (ANTHROPIC, "Hello there"),
+        (json.dumps(OPENAI), "Hello there"),
+        ("just words", "just words"),
+        ("7", "7"),
+        ("[1, 2]", "[1, 2]"),
+        ("{broken", "{broken"),
+        ('"quoted"', '"quoted"'),
+    ],
+)
+def test_the_result_of_a_v2_job_is_the_same_reply(output, text):
+    """`output` is the model's JSON in a string, the JSON itself, or the text."""
+    metrics = {"inference_time": 13.06, "cost": 0.02, "remaining_credits": 4.2}
+    reply = parse_reply({"status": "COMPLETED", "output": output, "metrics": metrics})
+    assert (reply.text, reply.cost, reply.remaining_credits) == (text, 0.02, 4.2)
+
+
+def test_the_result_of_a_v2_job_without_output_is_the_answer():
+    """The vendor's SDK takes the body itself then."""
+    assert parse_reply({"status": "COMPLETED", **ANTHROPIC}).text == "Hello there"
+
+
+def test_replies_can_be_hashed_and_compared():
+    """They go into sets and dictionaries, as frozen things do."""
+    assert len({parse_reply(ANTHROPIC), parse_reply(ANTHROPIC), parse_reply(OPENAI)}) == 2
+
+
+@pytest.mark.parametrize(
     "body", [None, [], 7, True, {}, {"error": "x"}, {"choices": []}, {"content": {}}]
 )
 def test_a_body_without_text_is_an_error_that_names_what_is_there(body):

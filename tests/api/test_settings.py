@@ -78,7 +78,7 @@ def test_a_base_url_that_cannot_work_or_leaks_is_refused(url):
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("timeout_s", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("timeout_s", [0, -1, float("inf"), float("nan"), "soon", []])
 def test_a_time_out_must_be_a_positive_number(timeout_s):
     """A wait without an end would freeze the cell."""
     with pytest.raises(SettingsError, match="positive"):
