@@ -10,7 +10,10 @@ import atexit
 import dataclasses
 import functools
 import os
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.api.messages import Reply, user_message
@@ -20,7 +23,7 @@ from segmind_jupyter.api.secret import Secret
 from segmind_jupyter.api.settings import SIMULATOR, Settings, resolve
 from segmind_jupyter.api.usage import Ledger
 from segmind_jupyter.content.parts import STANDARD, Limits
-from segmind_jupyter.errors import SegmindError
+from segmind_jupyter.errors import Interrupted, SegmindError, SettingsError
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.client import Credits, SegmindClient
@@ -88,9 +91,10 @@ class Service:
         self._api_key: Secret | None = None
         self._base_url: str | None = None
         self._auth: str | None = None
-        # Touched on the background loop alone, so that no lock is needed.
-        self._clients: list[SegmindClient] = []
-        self._pid = os.getpid()
+        # Touched on the background loop alone, so that no lock is needed. A client stays open
+        # when the settings change: a request may be on its way there.
+        # By process: a forked child must neither use nor drop the parent's connections.
+        self._clients: dict[tuple[int, Settings], SegmindClient] = {}
 
     def use_key(self, key: str) -> None:
         """Use this key from now on; it stays in memory.
@@ -114,7 +118,12 @@ class Service:
         """Put together what holds now; the environment is read at each call."""
         return resolve(api_key=self._api_key, base_url=self._base_url, auth=self._auth)
 
-    def ask(self, prompt: Prompt, options: Options | None = None, **params: Any) -> Reply:
+    def ask(
+        self,
+        prompt: Prompt,
+        options: Options | None = None,
+        params: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Reply:
         """Send a prompt and wait for the reply; an interrupt cancels the request.
 
         Parameters
@@ -123,16 +132,26 @@ class Service:
             What to ask.
         options
             Model, system prompt and limits; the service's own if left out.
-        **params
+        params
             More model parameters, forwarded as they are.
+
+        Returns
+        -------
+        Reply
+            With the prompt as its `request`.
 
         Raises
         ------
+        SettingsError
+            A parameter has the name of something that is set elsewhere.
+        Interrupted
+            The user interrupted the wait.
         SegmindError
             As `SegmindClient.chat` does.
         """
         options = options or self.options
         messages = [user_message(prompt.blocks())]
+        params = {**options.params(), **checked_params(params)}
 
         async def chat() -> Reply:
             return await self._client().chat(
@@ -140,10 +159,16 @@ class Service:
                 messages,
                 instruction=options.system,
                 timeout_s=options.timeout_s,
-                **{**options.params(), **params},
+                **params,
             )
 
-        reply = self._portal.call(chat)
+        try:
+            reply = self._portal.call(chat)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "The request was cancelled here. If the model had begun, it may still be billed; "
+                "`%segmind credits` tells."
+            ) from None
         self.ledger.add(reply, model=options.model)
         return dataclasses.replace(reply, request=prompt)
 
@@ -157,7 +182,7 @@ class Service:
 
     def close(self) -> None:
         """Close the connections and end the background thread; the next call starts anew."""
-        if self._clients and self._pid == os.getpid():
+        if any(pid == os.getpid() for pid, _ in self._clients):
             self._portal.call(self._close_clients)
         self._portal.stop()
 
@@ -165,23 +190,55 @@ class Service:
         """Give the client for the settings that hold now."""
         from segmind_jupyter.api.client import SegmindClient
 
-        if self._pid != os.getpid():
-            # A forked child must not touch the parent's connections.
-            self._clients, self._pid = [], os.getpid()
         settings = self.settings()
-        if not self._clients or self._clients[-1].settings != settings:
-            # The one before stays open: a request may be on its way there.
-            self._clients.append(SegmindClient(settings=settings))
-        return self._clients[-1]
+        key = os.getpid(), settings
+        if key not in self._clients:
+            self._clients[key] = SegmindClient(settings=settings)
+        return self._clients[key]
 
     async def _close_clients(self) -> None:
-        while self._clients:
-            await self._clients.pop().aclose()
+        for key in [key for key in self._clients if key[0] == os.getpid()]:
+            await self._clients.pop(key).aclose()
+
+
+#: Names that a model parameter cannot have, and where that is said instead.
+_SET_ELSEWHERE = {
+    "messages": "the prompt",
+    "instruction": "`system` (`-s`)",
+    "model": "`model` (`-m`)",
+    "timeout_s": "`timeout` (`--timeout`)",
+    "self": "nothing",
+}
+
+
+def checked_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return model parameters if none has the name of something that is set elsewhere.
+
+    Raises
+    ------
+    SettingsError
+        One has; the message names the place.
+    """
+    for name in params:
+        if name in _SET_ELSEWHERE:
+            raise SettingsError(
+                f"`{name}` cannot be a model parameter: it is set by {_SET_ELSEWHERE[name]}."
+            )
+    return params
+
+
+#: `functools.cache` alone would let two threads that come first make two services.
+_making = threading.Lock()
+
+
+def service() -> Service:
+    """Give the one service of this process, made at the first use and closed at exit."""
+    with _making:
+        return _only_service()
 
 
 @functools.cache
-def service() -> Service:
-    """Give the one service of this process, made at the first use and closed at exit."""
+def _only_service() -> Service:
     desk = Service()
     atexit.register(desk.close)
     return desk
@@ -244,7 +301,7 @@ def ask(
         timeout_s=timeout,
     )
     try:
-        return desk.ask(gather(contents, limits=options.limits), options, **params)
+        return desk.ask(gather(contents, limits=options.limits), options, params)
     except SegmindError as error:
         # One frame of ours is enough in a traceback that says what to do.
         raise error.with_traceback(None) from None

@@ -17,6 +17,7 @@
     │   ├── ServerError             5xx
     │   └── MaybeBilledError        a POST whose outcome is unknown
     └── APIConnectionError          the server was never reached
+    Interrupted (a KeyboardInterrupt)  the user did not want to wait
 
 Each message says what happened, to which value, and what to do next. In a notebook an error
 shows as that message alone (`_render_traceback_`), and the cell still fails.
@@ -37,19 +38,28 @@ _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 
+#: Directional embeddings, overrides and isolates, which make a line read otherwise than it is.
+_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
 
 def plain(text: str) -> str:
     """Drop terminal control sequences from `text`; newlines and tabs stay."""
     return _CONTROL.sub("", text.replace("\r\n", "\n"))
 
 
-class SegmindError(Exception):
-    """Anything that went wrong between a notebook and Segmind."""
+class _Short:
+    """Shows in IPython as one message in colour, by its hook for such errors."""
 
     def _render_traceback_(self) -> list[str]:
-        """Show in IPython as one message in colour (IPython's hook for short errors)."""
-        name = type(self).__name__
-        return [f"{_RED}{name}{_RESET}: {plain(str(self))}"]
+        return [f"{_RED}{type(self).__name__}{_RESET}: {plain(str(self))}"]
+
+
+class SegmindError(_Short, Exception):
+    """Anything that went wrong between a notebook and Segmind."""
+
+
+class Interrupted(_Short, KeyboardInterrupt):
+    """The user interrupted a wait. No `SegmindError`, so that ``except Exception`` lets it pass."""
 
 
 class SettingsError(SegmindError):
@@ -92,6 +102,8 @@ class APIError(SegmindError):
         The server's own words, or `None`.
     request_id
         The server's id of the request, or `None`.
+    body
+        All that the server sent, or `None`.
     """
 
     def __init__(
@@ -101,16 +113,18 @@ class APIError(SegmindError):
         status: int | None = None,
         detail: str | None = None,
         request_id: str | None = None,
+        body: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.detail = detail
         self.request_id = request_id
+        self.body = body
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by keyword, as exceptions otherwise pickle by position."""
-        fields = {"status": self.status, "detail": self.detail, "request_id": self.request_id}
-        return (_rebuild, (type(self), str(self), fields))
+        names = ("status", "detail", "request_id", "body")
+        return (_rebuild, (type(self), str(self), {name: getattr(self, name) for name in names}))
 
 
 def _rebuild(kind: type[APIError], message: str, fields: dict[str, object]) -> APIError:
@@ -150,8 +164,8 @@ class MaybeBilledError(APIError):
 
 
 def shortened(detail: str) -> str:
-    """One line of a server's words, short enough for a message."""
-    line = " ".join(plain(detail).split())
+    """One line of a server's words, short enough for a message, and in the order it is read."""
+    line = " ".join(_REORDERING.sub("", plain(detail)).split())
     if len(line) <= _MAX_DETAIL_CHARS:
         return line
     return line[: _MAX_DETAIL_CHARS - 1] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import pkgutil
@@ -16,6 +17,7 @@ import anyio
 import httpx
 
 from segmind_jupyter import __version__
+from segmind_jupyter.api.answers import Answer, OversizedError, read
 from segmind_jupyter.api.auth import KeyAuth
 from segmind_jupyter.api.errors import error_for, maybe_billed
 from segmind_jupyter.api.messages import Message, Reply, parse_reply, request_body
@@ -30,6 +32,7 @@ from segmind_jupyter.errors import (
     MissingKeyError,
     ReplyError,
     SettingsError,
+    shortened,
 )
 
 #: Anthropic's bound for one request (its page on limits).
@@ -69,8 +72,8 @@ class _Failed:
     """One attempt that gave no usable answer."""
 
     failure: Failure
-    words: str
-    answer: httpx.Response | None = None
+    reason: str = ""
+    answer: Answer | None = None
 
     @property
     def retry_after_s(self) -> float | None:
@@ -183,15 +186,15 @@ class SegmindClient:
         body = self._encoded(request_body(messages, instruction=instruction, **params))
         started = self._clock()
         answer = await self._send("POST", path, body=body, timeout_s=timeout_s, model=model)
+        elapsed_s = self._clock() - started
         try:
-            return parse_reply(
-                self._json(answer),
-                headers=answer.headers,
-                model=model,
-                elapsed_s=self._clock() - started,
+            reply = parse_reply(
+                answer.json(), headers=answer.headers, model=model, elapsed_s=elapsed_s
             )
         except (ReplyError, ValueError) as error:
-            raise self._unreadable(f"POST {path}", answer, error) from None
+            raise _unreadable(f"POST {path}", answer, error) from None
+        # Once more, as the parts of a text may hold the key together.
+        return dataclasses.replace(reply, text=self._scrubbed(reply.text))
 
     async def credits(self, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> Credits:
         """Ask what is left on the account (free of charge).
@@ -214,11 +217,10 @@ class SegmindClient:
         path = "/v1/get-user-credits"
         answer = await self._send("GET", path, timeout_s=timeout_s)
         try:
-            fields = self._json(answer)
+            fields = answer.json()
             return Credits(float(fields["credits"]), float(fields.get("free-credits") or 0.0))
         except (ValueError, TypeError, KeyError, AttributeError):
-            words = self._text(answer)
-            raise error_for(answer.status_code, words, what=f"GET {path}") from None
+            raise error_for(answer, what=f"GET {path}") from None
 
     async def aclose(self) -> None:
         """Close the connections; the client may be used again afterwards."""
@@ -260,13 +262,13 @@ class SegmindClient:
         body: bytes | None = None,
         timeout_s: float | None = None,
         model: str | None = None,
-    ) -> httpx.Response:
-        """Send a request as often as the retry table allows, until it is answered 200."""
+    ) -> Answer:
+        """Send a request as often as the retry table allows, until it is answered 2xx."""
         limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)
         deadline = self._clock() + limit_s
         for attempt in itertools.count(1):
             outcome = await self._attempt(method, path, body, deadline - self._clock())
-            if isinstance(outcome, httpx.Response):
+            if isinstance(outcome, Answer):
                 return outcome
             delay_s = self._policy.delay_s(
                 method,
@@ -283,38 +285,51 @@ class SegmindClient:
 
     async def _attempt(
         self, method: str, path: str, body: bytes | None, remaining_s: float
-    ) -> httpx.Response | _Failed:
+    ) -> Answer | _Failed:
         """Send a request once."""
-        connect_s = min(CONNECT_TIMEOUT_S, remaining_s)
-        request = self._open().build_request(
-            method,
-            f"{self._base_url}{path}",
-            content=body,
-            headers={"content-type": "application/json"} if body is not None else None,
-            timeout=httpx.Timeout(remaining_s, connect=connect_s, pool=connect_s),
-        )
+        request = self._request(method, path, body, remaining_s)
         try:
             # httpx bounds each read; the scope bounds an answer that drips in for ever.
             with anyio.fail_after(remaining_s + 0.25):
-                answer = await self._open().send(request)
+                response = await self._open().send(request, stream=True)
+                answer = await read(response, scrub=self._scrubbed)
         except _NEVER_OPENED as error:
-            return _Failed(Trouble.NEVER_OPENED, _reason(error))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            return _Failed(Trouble.NO_ANSWER, _reason(error))
-        if answer.status_code == 200:
+            return _Failed(Trouble.NEVER_OPENED, self._reason(error))
+        except (httpx.HTTPError, TimeoutError, OversizedError) as error:
+            return _Failed(Trouble.NO_ANSWER, self._reason(error))
+        if 200 <= answer.status < 300:
             return answer
-        return _Failed(answer.status_code, self._text(answer), answer)
+        return _Failed(answer.status, answer=answer)
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, remaining_s: float
+    ) -> httpx.Request:
+        connect_s = min(CONNECT_TIMEOUT_S, remaining_s)
+        try:
+            return self._open().build_request(
+                method,
+                f"{self._base_url}{path}",
+                content=body,
+                headers={"content-type": "application/json"} if body is not None else None,
+                timeout=httpx.Timeout(remaining_s, connect=connect_s, pool=connect_s),
+            )
+        except (httpx.InvalidURL, ValueError):
+            # Unquoted: a key may have been pasted in its place.
+            raise SettingsError(
+                "The base URL is no address. Set SEGMIND_BASE_URL to the service's, or unset it."
+            ) from None
 
     def _open(self) -> httpx.AsyncClient:
         if self._http is None:
             auth = self._auth()
             try:
                 self._http = self._connections(auth)
-            except (ImportError, ValueError):
+            except (ImportError, ValueError, OSError):
                 # Unquoted: the address of a proxy may hold a password.
                 raise SettingsError(
-                    "The proxy that the environment names cannot be used. Check HTTPS_PROXY and "
-                    "ALL_PROXY (a SOCKS proxy needs `pip install 'httpx[socks]'`), or unset them."
+                    "The network settings of the environment cannot be used. Check HTTPS_PROXY, "
+                    "ALL_PROXY (a SOCKS proxy needs `pip install 'httpx[socks]'`) and "
+                    "SSL_CERT_FILE, or unset them."
                 ) from None
         return self._http
 
@@ -348,43 +363,27 @@ class SegmindClient:
     def _error(
         self, what: str, failed: _Failed, *, method: str, model: str | None
     ) -> APIError | APIConnectionError:
-        status = failed.failure if isinstance(failed.failure, int) else None
-        request_id = failed.answer.headers.get("x-request-id") if failed.answer else None
+        answer = failed.answer
         if may_be_billed(method, failed.failure):
-            if status is None:
-                return maybe_billed(f"{what} was not answered ({failed.words})")
-            happened = f"{what} was answered {status}"
-            return maybe_billed(happened, status=status, body=failed.words, request_id=request_id)
-        if status is not None:
-            return error_for(status, failed.words, what=what, model=model, request_id=request_id)
+            how = f"answered {answer.status}" if answer else f"not answered ({failed.reason})"
+            return maybe_billed(f"{what} was {how}", answer)
+        if answer is not None:
+            return error_for(answer, what=what, model=model)
         return APIConnectionError(
-            f"{self._base_url} was not reached ({failed.words}), so nothing was sent. Check the "
+            f"{self._base_url} was not reached ({failed.reason}), so nothing was sent. Check the "
             "network and SEGMIND_BASE_URL, then run it again."
         )
 
-    def _unreadable(self, what: str, answer: httpx.Response, error: Exception) -> APIError:
-        why = str(error).rstrip(".") if isinstance(error, ReplyError) else "it is no JSON"
-        return maybe_billed(
-            f"{what} was answered 200, but not with a reply ({why})",
-            status=answer.status_code,
-            body=self._text(answer),
-            request_id=answer.headers.get("x-request-id"),
-        )
+    def _reason(self, error: Exception) -> str:
+        """Say why a request failed; httpx's time-outs come with an empty message."""
+        if isinstance(error, httpx.TimeoutException | TimeoutError):
+            return "it timed out"
+        return self._scrubbed(shortened(str(error))) or type(error).__name__
 
-    def _json(self, answer: httpx.Response) -> Any:
-        try:
-            return json.loads(self._text(answer))
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-
-    def _text(self, answer: httpx.Response) -> str:
-        """Decode a body (JSON is UTF-8), with the key blanked out should the server quote it."""
-        text = answer.content.decode("utf-8", errors="replace")
+    def _scrubbed(self, text: str) -> str:
         return self.settings.api_key.scrub(text) if self.settings.api_key else text
 
 
-def _reason(error: Exception) -> str:
-    """Say why a request failed; httpx's time-outs come with an empty message."""
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
-        return "it timed out"
-    return str(error) or type(error).__name__
+def _unreadable(what: str, answer: Answer, error: Exception) -> APIError:
+    why = str(error).rstrip(".") if isinstance(error, ReplyError) else "it is no JSON"
+    return maybe_billed(f"{what} was answered {answer.status}, but with no reply ({why})", answer)

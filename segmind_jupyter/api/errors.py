@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.api.models import nearest_model
 from segmind_jupyter.errors import (
@@ -31,6 +31,9 @@ from segmind_jupyter.errors import (
     shortened,
 )
 
+if TYPE_CHECKING:
+    from segmind_jupyter.api.answers import Answer
+
 __all__ = [
     "APIConnectionError",
     "APIError",
@@ -51,6 +54,9 @@ __all__ = [
     "error_for",
     "maybe_billed",
 ]
+
+#: How much of a page is searched for words, and how many of them are kept.
+_MAX_PAGE_CHARS, _MAX_DETAIL_CHARS = 20_000, 2_000
 
 #: Keys under which the gateway has been seen to put its words, in order of preference.
 _DETAIL_KEYS = ("error", "message", "detail", "html-message")
@@ -77,31 +83,28 @@ _REDIRECT = (
 _OTHER = (APIError, "Check the request and SEGMIND_BASE_URL.")
 
 
-def error_for(
-    status: int, body: str, *, what: str, model: str | None = None, request_id: str | None = None
-) -> APIError:
+def error_for(answer: Answer, *, what: str, model: str | None = None) -> APIError:
     """Name the error that an HTTP answer stands for.
 
     Parameters
     ----------
-    status
-        The HTTP status code.
-    body
-        The answer's body, in whatever form it came.
+    answer
+        What the server sent.
     what
         The request, for the message: ``"POST /v1/claude-4-sonnet"``.
     model
         The slug that was asked for; a 404 then suggests the nearest known one.
-    request_id
-        The server's id of the request.
+
+    Returns
+    -------
+    APIError
+        Of the subclass that stands for the status.
     """
-    kind, advice = _kind(status)
-    detail = detail_of(body)
-    if status == 404 and model and (near := nearest_model(model)):
+    kind, advice = _kind(answer.status)
+    if answer.status == 404 and model and (near := nearest_model(model)):
         advice = f"Did you mean `-m {near}`? {advice}"
-    said = f": {shortened(detail)}" if detail else ""
-    message = f"{what} was answered {status}{_full_stop(said)} {advice}"
-    return kind(message, status=status, detail=detail, request_id=request_id)
+    happened = _sentence(f"{what} was answered {answer.status}", answer.detail)
+    return kind(f"{happened} {advice}", **_fields(answer))
 
 
 def _kind(status: int) -> tuple[type[APIError], str]:
@@ -112,28 +115,35 @@ def _kind(status: int) -> tuple[type[APIError], str]:
     return _REDIRECT if 300 <= status < 400 else _OTHER
 
 
-def maybe_billed(
-    happened: str, *, status: int | None = None, body: str = "", request_id: str | None = None
-) -> MaybeBilledError:
+def maybe_billed(happened: str, answer: Answer | None = None) -> MaybeBilledError:
     """Describe a POST whose outcome nobody here can know.
 
     Parameters
     ----------
     happened
         What happened to which request, as the first half of a sentence.
-    status, body, request_id
-        What came back, if anything did.
+    answer
+        What the server sent, if anything.
     """
-    detail = detail_of(body)
-    said = f": {shortened(detail)}" if detail else ""
     message = (
-        f"{happened}{_full_stop(said)} It may have been billed, so it was not sent again. "
-        "`%segmind credits` tells whether your credits went down; run the cell again to retry."
+        f"{_sentence(happened, answer.detail if answer else None)} It may have been billed, so it "
+        "was not sent again. `%segmind credits` tells whether your credits went down; run the "
+        "cell again to retry."
     )
-    return MaybeBilledError(message, status=status, detail=detail, request_id=request_id)
+    return MaybeBilledError(message, **(_fields(answer) if answer else {}))
 
 
-def _full_stop(text: str) -> str:
+def _fields(answer: Answer) -> dict[str, Any]:
+    return {
+        "status": answer.status,
+        "detail": answer.detail,
+        "request_id": answer.request_id,
+        "body": answer.text,
+    }
+
+
+def _sentence(happened: str, detail: str | None) -> str:
+    text = f"{happened}: {shortened(detail)}" if detail else happened
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
@@ -141,12 +151,13 @@ def detail_of(body: str) -> str | None:
     """Find the server's own words in an error body of any form that was seen, or `None`.
 
     An envelope (``{"error": ...}``, ``{"error": {"message": ...}}``, ``{"detail": ...}`` and
-    the like), an HTML page, a list, plain text or nothing.
+    the like), an HTML page, a list, plain text or nothing; at most 2,000 characters.
     """
     try:
-        return _words(json.loads(body))
+        words = _words(json.loads(body))
     except (ValueError, RecursionError):
-        return _page_words(body)
+        words = _page_words(body[:_MAX_PAGE_CHARS])
+    return plain(words)[:_MAX_DETAIL_CHARS] if words else None
 
 
 def _words(value: Any, *, depth: int = 4) -> str | None:
@@ -159,10 +170,13 @@ def _words(value: Any, *, depth: int = 4) -> str | None:
 
 
 def _compact(value: Any) -> str | None:
-    return json.dumps(value, ensure_ascii=False, default=str)[:2_000] if value else None
+    return json.dumps(value, ensure_ascii=False, default=str) if value else None
 
 
-def _page_words(body: str) -> str | None:
-    page = re.search(r"<title[^>]*>(.*?)</title", body, re.DOTALL | re.IGNORECASE)
-    text = page[1] if page else re.sub(r"<[^<>]*>", " ", body[:20_000])
-    return " ".join(plain(text).split())[:2_000] or None
+def _page_words(page: str) -> str | None:
+    """Read the title of an HTML page, or else its text. No pattern here looks ahead for its end."""
+    lower = page.lower()
+    start = lower.find(">", lower.find("<title")) + 1 if "<title" in lower else 0
+    end = lower.find("</title", start) if start else -1
+    text = page[start:end] if end >= 0 else re.sub(r"<[^<>]*>", " ", page)
+    return " ".join(text.split()) or None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from segmind_jupyter.errors import ReplyError, SettingsError, shortened
+from segmind_jupyter.errors import ReplyError, SettingsError, plain, shortened
 
 #: A content block or a message, as it goes over the wire.
 Block = dict[str, Any]
@@ -166,7 +166,8 @@ class Reply:
         )
 
     def __str__(self) -> str:
-        return self.text
+        """Give the text without terminal control sequences, as it is likely to be printed."""
+        return plain(self.text)
 
     def _repr_claude_(self) -> str:
         """Stand in a later prompt (`{reply}`) as the text alone."""
@@ -226,7 +227,7 @@ def parse_reply(
             headers.get("x-remaining-credits", metrics.get("remaining_credits"))
         ),
         elapsed_s=elapsed_s,
-        request_id=headers.get("x-request-id"),
+        request_id=shortened(headers.get("x-request-id", "")) or None,
         raw=body,
     )
 
@@ -321,5 +322,5 @@ def _number(value: Any) -> float | None:
 
 def _shape(body: Any) -> str:
     if isinstance(body, dict):
-        return "keys: " + (", ".join(sorted(map(str, body))[:12]) or "none")
+        return "keys: " + (shortened(", ".join(sorted(map(str, body))[:12])) or "none")
     return f"a JSON {type(body).__name__}"

@@ -12,9 +12,12 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from segmind_jupyter.errors import SegmindError
 
 if TYPE_CHECKING:
+    from anyio import CancelScope
     from anyio.from_thread import BlockingPortal
 
 T = TypeVar("T")
@@ -39,7 +42,8 @@ class Portal:
     """
 
     def __init__(self) -> None:
-        self._running: _Running | None = None
+        # By process: dropping the parent's loop in a forked child would close its sockets there.
+        self._running: dict[int, _Running] = {}
         self._lock = threading.Lock()
 
     def start(
@@ -59,24 +63,27 @@ class Portal:
             Whatever the coroutine raised, without the frames of the loop's thread: they hold
             request headers, which `%xmode Verbose` would print.
         """
-        future = self.start(function, *args)
+        running = _Call(function, args)
         try:
+            future = self.start(running.run)
             while not future.done():
                 concurrent.futures.wait([future], timeout=SLICE_S)
         except BaseException:
-            future.cancel()
+            # Not `future.cancel()`: the interrupt may have come before there was a future.
+            self.start(running.cancel)
             raise
         error = future.exception()
         if error is None:
             return future.result()
-        _log.debug("raised on the background loop", exc_info=error)
+        if not isinstance(error, SegmindError):  # those say all there is to say
+            _log.debug("raised on the background loop", exc_info=error)
         error.__context__ = None
         raise error.with_traceback(None)
 
     def stop(self) -> None:
         """Cancel what runs and end the thread; the next call starts it again."""
         with self._lock:
-            running, self._running = self._running, None
+            running = self._running.pop(os.getpid(), None)
         if running is None:
             return
         running.portal.call(running.portal.stop, True)
@@ -84,15 +91,38 @@ class Portal:
 
     def _portal(self) -> BlockingPortal:
         with self._lock:
-            if self._running is None:
-                self._running = _start()
+            if os.getpid() not in self._running:
+                self._running[os.getpid()] = _start()
                 if hasattr(os, "register_at_fork"):
-                    os.register_at_fork(after_in_child=self._forget)
-            return self._running.portal
+                    os.register_at_fork(after_in_child=self._unlock)
+            return self._running[os.getpid()].portal
 
-    def _forget(self) -> None:
-        """Drop the parent's thread; another thread may have held the lock during the fork."""
-        self._lock, self._running = threading.Lock(), None
+    def _unlock(self) -> None:
+        """Start with a free lock in a child: a thread may have held it during the fork."""
+        self._lock = threading.Lock()
+
+
+class _Call(Generic[T]):
+    """One call on the loop, which can be cancelled from the moment it is made."""
+
+    def __init__(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
+        self._function, self._args = function, args
+        self._scope: CancelScope | None = None
+        self._cancelled = False
+
+    async def run(self) -> T:
+        from anyio import CancelScope
+
+        with CancelScope() as self._scope:
+            if self._cancelled:
+                self._scope.cancel()
+            return await self._function(*self._args)
+        raise concurrent.futures.CancelledError
+
+    async def cancel(self) -> None:
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
 
 
 def _start() -> _Running:

@@ -153,7 +153,7 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
 def _until(date: str, *, now: datetime) -> float | None:
     try:
         then = parsedate_to_datetime(date)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if then.tzinfo is None:
         then = then.replace(tzinfo=UTC)

@@ -32,6 +32,8 @@ class Secret:
     __slots__ = ("__text",)
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise SettingsError(f"An API key is a string, not {type(text).__name__}.")
         text = text.strip()
         if not text:
             raise SettingsError("The API key is empty. Run `%segmind key` to type one in.")
@@ -73,3 +75,6 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("An API key is not pickled: set SEGMIND_API_KEY where it is needed.")
+
+    def __getstate__(self) -> NoReturn:
+        self.__reduce__()

@@ -15,6 +15,9 @@ from segmind_jupyter.errors import SettingsError
 
 DEFAULT_BASE_URL: Final = "https://api.segmind.com"
 
+_KEY_NAME: Final = "SEGMIND_API_KEY"
+_URL_NAME: Final = "SEGMIND_BASE_URL"
+
 #: The base URL that means the simulator inside this process.
 SIMULATOR: Final = "simulator"
 
@@ -83,8 +86,8 @@ def resolve(
         A value cannot work; the message says which and why.
     """
     environ = os.environ if environ is None else environ
-    key, key_source = _first(api_key, environ, "SEGMIND_API_KEY")
-    url, url_source = _first(base_url, environ, "SEGMIND_BASE_URL")
+    key, key_source = _key(api_key, environ)
+    url, url_source = _url(base_url, environ)
     sources = {
         "api_key": key_source,
         "base_url": url_source,
@@ -92,22 +95,31 @@ def resolve(
         "timeout_s": "default" if timeout_s is None else "set here",
     }
     return Settings(
-        api_key=Secret(key) if isinstance(key, str) else key,
-        base_url=origin(url) if isinstance(url, str) else DEFAULT_BASE_URL,
+        api_key=key,
+        base_url=url,
         auth=_auth_form(auth),
         timeout_s=READ_TIMEOUT_S if timeout_s is None else checked_seconds(timeout_s),
         sources=MappingProxyType(sources),
     )
 
 
-def _first(
-    chosen: str | Secret | None, environ: Mapping[str, str], name: str
-) -> tuple[str | Secret | None, str]:
-    if chosen is not None:
+def _key(chosen: str | Secret | None, environ: Mapping[str, str]) -> tuple[Secret | None, str]:
+    """Wrap the key at once: no frame but this one sees it as a plain string."""
+    if isinstance(chosen, Secret):
         return chosen, "set here"
-    if environ.get(name, "").strip():
-        return environ[name].strip(), name
+    if chosen is not None:
+        return Secret(chosen), "set here"
+    if environ.get(_KEY_NAME, "").strip():
+        return Secret(environ[_KEY_NAME]), _KEY_NAME
     return None, "default"
+
+
+def _url(chosen: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    if chosen is not None:
+        return origin(chosen), "set here"
+    if environ.get(_URL_NAME, "").strip():
+        return origin(environ[_URL_NAME].strip()), _URL_NAME
+    return DEFAULT_BASE_URL, "default"
 
 
 def origin(base_url: str) -> str:
@@ -126,10 +138,10 @@ def origin(base_url: str) -> str:
     try:
         parts = urlsplit(base_url)
         _ = parts.port  # a malformed port raises here
-    except ValueError as error:
-        raise _bad_url(f"it does not parse ({error})") from None
+    except (ValueError, AttributeError, TypeError):
+        raise _bad_url("it is no address") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise _bad_url(f"{base_url!r} is no http(s) address")
+        raise _bad_url("it does not begin with https:// and a host")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise _bad_url("it holds a user name, a query or a fragment")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
@@ -139,6 +151,7 @@ def origin(base_url: str) -> str:
 
 
 def _bad_url(why: str) -> SettingsError:
+    """Say what is wrong without quoting it: a key may have been pasted there by mistake."""
     return SettingsError(
         f"The base URL cannot be used: {why}. Set SEGMIND_BASE_URL to {DEFAULT_BASE_URL} or to "
         f"`{SIMULATOR}`."

@@ -7,9 +7,10 @@ braces (JSON, TeX, code, a typing error) stays as it was typed.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +28,12 @@ _BRACED: Final = re.compile(
 _WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
 _ROOT: Final = re.compile(r"\w+")
 _STEPS: Final = re.compile(_STEP, re.VERBOSE)
+
+#: What begins like a known name in braces and goes on like an expression.
+_NEARLY: Final = re.compile(r"(?<!\{)\{(?P<root>[^\W\d_]\w*)[^\w{}\n][^{}\n]*\}")
+
+#: Anthropic's limits: images in a request, and their side where there are more than a few.
+_MAX_IMAGES, _FEW_IMAGES, _MANY_EDGE_PX = 100, 20, 2000
 
 #: Most unknown names that are pointed out; a prompt full of code has many.
 _MAX_NOTES = 5
@@ -95,10 +102,15 @@ def compose(
     ContentError
         An included name is unknown, a named object cannot be sent, or nothing is left to send.
     """
-    first = [_included(path, namespace, limits) for path in include]
-    reader = _Reader(namespace, limits)
-    words = [body] if raw else list(reader.pieces(body))
-    prompt = Prompt((*first, *words), tuple(reader.notes()))
+    include = list(include)
+
+    def make(limits: Limits) -> Prompt:
+        first = [_included(path, namespace, limits) for path in include]
+        reader = _Reader(namespace, limits)
+        words = [body] if raw else list(reader.pieces(body))
+        return Prompt((*first, *words), tuple(reader.notes()))
+
+    prompt = _within_bounds(make, limits)
     if not prompt.blocks():
         raise ContentError(
             "The prompt is empty. Write what you want to know in the cell, below the %%claude line."
@@ -109,15 +121,41 @@ def compose(
 def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
     """Make a prompt of values in the order given: strings are words, the rest are objects.
 
+    Parameters
+    ----------
+    contents
+        Words and objects.
+    limits
+        How large the objects may become.
+
     Raises
     ------
     ContentError
         A value cannot be sent, or nothing is left to send.
     """
-    pieces = [c if isinstance(c, str) else _item("", c, limits) for c in contents]
-    prompt = Prompt(tuple(_on_lines(pieces)))
+    contents = list(contents)
+
+    def make(limits: Limits) -> Prompt:
+        pieces = [c if isinstance(c, str) else _item("", c, limits) for c in contents]
+        return Prompt(tuple(_on_lines(pieces)))
+
+    prompt = _within_bounds(make, limits)
     if not prompt.blocks():
         raise ContentError('There is nothing to ask. Pass words: ask("What is this?", fig).')
+    return prompt
+
+
+def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits) -> Prompt:
+    """Make a prompt that holds no more images, and no larger ones, than a request may."""
+    prompt = make(limits)
+    images = sum(len(item.images) for item in prompt.sent)
+    if images > _MAX_IMAGES:
+        raise ContentError(
+            f"The prompt holds {images} images; a request takes {_MAX_IMAGES}. Name fewer, or ask "
+            "in several cells."
+        )
+    if images > _FEW_IMAGES and limits.image_edge_px > _MANY_EDGE_PX:
+        return make(dataclasses.replace(limits, image_edge_px=_MANY_EDGE_PX))
     return prompt
 
 
@@ -144,7 +182,7 @@ def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> SentIt
     try:
         return _item(path, _looked_up(path, namespace), limits)
     except _UnreadableError as error:
-        raise ContentError(f"`-i {path}`: {error}") from None
+        raise ContentError(f"`-i {path}`: {error}{_hint(path, namespace)}") from None
 
 
 class _UnreadableError(Exception):
@@ -171,13 +209,22 @@ class _Reader:
             yield piece
             end = match.end()
         yield body[end:]
+        self._note_expressions(body)
 
     def notes(self) -> Iterator[str]:
         """Point out what looks like a name and is none."""
         for path, why in list(self._unread.items())[:_MAX_NOTES]:
-            yield f"`{{{path}}}` was sent as typed: {why}"
+            hint = _hint(path, self._namespace)
+            yield f"`{{{path}}}` was sent as typed: {why}{hint}"
         if len(self._unread) > _MAX_NOTES:
             yield f"{len(self._unread) - _MAX_NOTES} more such names were sent as typed."
+
+    def _note_expressions(self, body: str) -> None:
+        """Remember what an f-string would have worked out: nothing is evaluated here."""
+        for match in _NEARLY.finditer(body):
+            if match["root"] in self._namespace and not _BRACED.fullmatch(match[0]):
+                why = "only names, attributes and keys are read. Assign it to a variable first."
+                self._unread[match[0][1:-1]] = why
 
     def _piece(self, match: re.Match[str]) -> str | SentItem | None:
         """Read one pair of braces; `None` leaves it as it was typed."""
@@ -203,7 +250,7 @@ def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:
     if any(name.startswith("_") for name in (root, *(s[1:] for s in steps if s[0] == "."))):
         raise _UnreadableError("names with a leading underscore are not read.")
     if root not in namespace:
-        raise _UnreadableError(_unknown(root, namespace))
+        raise _UnreadableError(f"no variable has the name `{root}`.")
     value, so_far = namespace[root], root
     for step in steps:
         value = _stepped(value, step, so_far)
@@ -226,8 +273,11 @@ def _key(text: str) -> int | str:
     return text[1:-1] if text[0] in "'\"" else int(text)
 
 
-def _unknown(name: str, namespace: Mapping[str, Any]) -> str:
+def _hint(path: str, namespace: Mapping[str, Any]) -> str:
+    """Suggest the name that was probably meant by a path whose first name is unknown."""
+    root = _ROOT.match(path)[0]  # type: ignore[index]
+    if root in namespace or root.startswith("_"):
+        return ""
     public = [known for known in namespace if not known.startswith("_")]
-    near = difflib.get_close_matches(name, public, n=1)
-    hint = f" Did you mean `{near[0]}`?" if near else ""
-    return f"no variable has the name `{name}`.{hint}"
+    near = difflib.get_close_matches(root, public, n=1)
+    return f" Did you mean `{near[0]}`?" if near else ""

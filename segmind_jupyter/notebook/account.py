@@ -6,17 +6,16 @@ import getpass
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from IPython.core.error import UsageError
+from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from segmind_jupyter import __version__
-from segmind_jupyter.api.models import DEFAULT_MODEL, KNOWN_MODELS
-from segmind_jupyter.api.settings import Settings
+from segmind_jupyter.api.models import KNOWN_MODELS
+from segmind_jupyter.api.settings import DEFAULT_BASE_URL, Settings
 from segmind_jupyter.api.usage import Totals, total
 from segmind_jupyter.asking import service
-from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.notebook.magics import interruptible
+from segmind_jupyter.errors import Interrupted, SegmindError, SettingsError
 
 
 @magics_class
@@ -24,7 +23,6 @@ class SegmindMagics(Magics):
     """The `%segmind` command."""
 
     @no_var_expand
-    @interruptible
     @line_magic
     def segmind(self, line: str) -> None:
         """Look after the account and the settings of this kernel.
@@ -44,7 +42,10 @@ class SegmindMagics(Magics):
             raise UsageError(
                 f"%segmind has no `{command}`, only {', '.join(_COMMANDS)} (%segmind? has more)"
             )
-        _say(_COMMANDS[command](rest))
+        try:
+            _say(_COMMANDS[command](rest))
+        except KeyboardInterrupt:
+            raise Interrupted("Nothing was changed, and nothing was billed.") from None
 
 
 def _say(text: str) -> None:
@@ -64,7 +65,7 @@ def _status(rest: Sequence[str]) -> str:
 
 def _settings_rows(settings: Settings) -> list[tuple[str, str]]:
     if settings.simulated:
-        return [("service", "simulator (offline: no key, no bill; %segmind simulator off ends it)")]
+        return [("service", f"simulator (offline: no key, no bill; {_way_out(settings)})")]
     source = settings.sources["api_key"]
     key = "missing: run %segmind key, or set SEGMIND_API_KEY"
     if settings.api_key is not None:
@@ -76,6 +77,14 @@ def _settings_rows(settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
+def _way_out(settings: Settings) -> str:
+    """Say what ends the simulator: the command, or the environment that chose it."""
+    chosen_by = settings.sources["base_url"]
+    if chosen_by == "set here":
+        return "%segmind simulator off ends it"
+    return f"{chosen_by} says so: `%env {chosen_by}={DEFAULT_BASE_URL}` ends it"
+
+
 def _key(rest: Sequence[str]) -> str:
     if rest:
         # What stands on the line is saved in the notebook and in IPython's history.
@@ -83,7 +92,12 @@ def _key(rest: Sequence[str]) -> str:
             "Run `%segmind key` alone; it asks for the key, so that the notebook does not hold it. "
             "If that was a real key, delete this cell and renew the key"
         )
-    service().use_key(getpass.getpass("Segmind API key: "))
+    try:
+        service().use_key(getpass.getpass("Segmind API key: "))
+    except StdinNotImplementedError:
+        raise SettingsError(
+            "This front end cannot ask for a key. Set SEGMIND_API_KEY before the kernel starts."
+        ) from None
     return "The key is set for this kernel; it is not saved."
 
 
@@ -107,7 +121,7 @@ def _usage(rest: Sequence[str]) -> str:
     return _aligned(rows, right=True)
 
 
-_USAGE_HEAD = ("model", "calls", "tokens in", "tokens out", "cost")
+_USAGE_HEAD = ("model", "calls", "tokens in", "tokens out", "credits")
 
 
 def _usage_row(name: str, sums: Totals) -> tuple[str, ...]:
@@ -121,7 +135,7 @@ def _models(rest: Sequence[str]) -> str:
     marked = [
         f"{slug}{' (used when -m is not given)' * (slug == default)}" for slug in KNOWN_MODELS
     ]
-    return "\n".join([*marked, f"Any other slug of a Claude model works too: -m {DEFAULT_MODEL}"])
+    return "\n".join([*marked, "Any other slug of a Claude model works too: -m SLUG"])
 
 
 def _simulator(rest: Sequence[str]) -> str:
@@ -131,7 +145,10 @@ def _simulator(rest: Sequence[str]) -> str:
     service().use_simulator(on)
     if on:
         return "Replies now come from the simulator: no model, no key, no network, no bill."
-    return f"Replies now come from {service().settings().base_url}."
+    settings = service().settings()
+    if settings.simulated:
+        return f"Replies still come from the simulator; {_way_out(settings)}."
+    return f"Replies now come from {settings.base_url}."
 
 
 def _no_more(rest: Sequence[str], command: str) -> None:

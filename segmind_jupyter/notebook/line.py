@@ -17,14 +17,17 @@ from typing import Any
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
-#: Fields of the request body that have options or places of their own.
-_RESERVED = {"messages": "the cell", "instruction": "-s", "model": "-m"}
-
 
 def parse(parser: MagicArgumentParser, line: str) -> tuple[argparse.Namespace, str]:
     """Split a line into the options before the first word, and the words as they were typed.
 
-    ``--`` ends the options, for words that begin with a hyphen.
+    Parameters
+    ----------
+    parser
+        The table of options.
+    line
+        What stands behind the magic's name. ``--`` ends the options, for words that begin with a
+        hyphen.
 
     Raises
     ------
@@ -99,8 +102,6 @@ def parameter(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
-    if key in _RESERVED:
-        raise argparse.ArgumentTypeError(f"{key} is set by {_RESERVED[key]}")
     try:
         return key, json.loads(value)
     except ValueError:

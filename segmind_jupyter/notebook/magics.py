@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -17,33 +16,11 @@ from segmind_jupyter.asking import Options, service
 from segmind_jupyter.content.parts import STANDARD, Limits
 from segmind_jupyter.notebook import line as lines
 from segmind_jupyter.notebook.names import sendable_names
+from segmind_jupyter.notebook.shown import ReplyDisplay
 
 #: Anthropic's vision page: standard models up to 1568 px and 1568 tokens, the newest more.
 _STANDARD_EDGE_PX, _HIGH_EDGE_PX = 1568, 2576
 _STANDARD_TOKENS, _HIGH_TOKENS = 1568, 4784
-
-
-class CellInterrupted(KeyboardInterrupt):
-    """A waiting cell was interrupted; shows as one line instead of a traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [
-            "\x1b[31mInterrupted\x1b[0m: the request was cancelled here. If the model had begun, "
-            "it may still be billed; `%segmind credits` tells."
-        ]
-
-
-def interruptible(method: Any) -> Any:
-    """Show an interrupted magic as one line; the cell is interrupted all the same."""
-
-    @functools.wraps(method)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise CellInterrupted from None
-
-    return wrapped
 
 
 @magics_class
@@ -58,7 +35,7 @@ class ClaudeMagics(Magics):
     temperature = Float(None, allow_none=True, help="From 0 to 1; the model's own if None.").tag(
         config=True
     )
-    timeout = Float(READ_TIMEOUT_S, help="Seconds to wait for an answer.").tag(config=True)
+    timeout = Float(READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.").tag(config=True)
     image_edge = Int(
         _STANDARD_EDGE_PX,
         min=28,
@@ -76,8 +53,9 @@ class ClaudeMagics(Magics):
         config=True
     )
 
-    def __init__(self, shell: Any = None, **kwargs: Any) -> None:
+    def __init__(self, shell: Any, *, displays: ReplyDisplay, **kwargs: Any) -> None:
         super().__init__(shell=shell, **kwargs)
+        self._displays = displays
         self._apply()
 
     @observe(
@@ -110,7 +88,6 @@ class ClaudeMagics(Magics):
         )
 
     @no_var_expand
-    @interruptible
     @magic_arguments()
     @argument("-m", "--model", metavar="MODEL", help="slug of the model (%%segmind models)")
     @argument("-s", "--system", metavar="TEXT", help="system prompt")
@@ -154,7 +131,7 @@ class ClaudeMagics(Magics):
         is no name stays as typed, and ``{{name}}`` sends ``{name}``. The reply is the value of
         the cell: ``_`` holds it, and a ``;`` at the end of the cell keeps it from being shown.
 
-        The line magic asks in one line, also with a question mark at its end::
+        The line magic asks on a line of its own, also with a question mark at its end::
 
             %claude What is a violin plot?
             reply = %claude Give {df.columns} shorter names
@@ -178,14 +155,17 @@ class ClaudeMagics(Magics):
         """
         shell: Any = self.shell
         args, words = lines.parse(self.claude.parser, line)
-        body = _body(words, cell)
+        body = _body(words, cell, alone=not args.include)
         reply = self._ask(body, args)
         if args.out:
             shell.push({args.out: reply})
-        if args.quiet or body.rstrip().endswith(";"):
-            _remember(shell, reply)
-            return None
-        return reply
+        if not (args.quiet or body.rstrip().endswith(";")):
+            return reply
+        if cell is None:
+            self._displays.hush(reply)
+            return reply  # `name = %claude …;` assigns it
+        shell.displayhook.update_user_ns(reply)  # `_` holds it, as it was paid for
+        return None
 
     def _ask(self, body: str, args: Any) -> Reply:
         from segmind_jupyter.content.prompt import compose
@@ -204,21 +184,16 @@ class ClaudeMagics(Magics):
             raw=args.raw,
             limits=options.limits,
         )
-        return service().ask(prompt, options, **dict(args.param))
+        return service().ask(prompt, options, dict(args.param))
 
 
-def _body(words: str, cell: str | None) -> str:
+def _body(words: str, cell: str | None, *, alone: bool) -> str:
     """Put the words of the line before those of the cell, both as they were typed."""
     if cell is None:
-        if not words:
+        if alone and not words:
             raise UsageError("Ask something: %claude What is a violin plot? (%%claude? has more)")
         return words
     if words in KNOWN_MODELS:
         raise UsageError(f"Did you mean `%%claude -m {words}`?")
     body = cell.removesuffix("\n")  # IPython ends every cell with one
     return f"{words}\n{body}" if words else body
-
-
-def _remember(shell: Any, reply: Reply) -> None:
-    """Let `_` hold a reply that is not shown: it was paid for."""
-    shell.displayhook.update_user_ns(reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import pickle
@@ -113,7 +114,6 @@ ERRORS = [
     (408, MaybeBilledError, 1),
     (301, APIError, 1),
     (307, APIError, 1),
-    (204, APIError, 1),
 ]
 BODIES = [
     (json.dumps({"error": "the words"}), "the words"),
@@ -350,6 +350,67 @@ def test_an_answer_200_without_a_reply_says_that_it_may_have_been_billed(bench, 
     assert caught.value.status == 200
 
 
+@pytest.mark.parametrize("status", [201, 202, 206])
+def test_any_2xx_with_a_reply_is_a_reply(bench, status):
+    """It was paid for, whatever the gateway calls it."""
+    assert bench(httpx.Response(status, json={"content": "Hi"})).chat().text == "Hi"
+
+
+def test_a_2xx_without_a_body_may_have_been_billed(bench):
+    """And is not sent again."""
+    made = bench(httpx.Response(204), "reply")
+    with pytest.raises(MaybeBilledError):
+        made.chat()
+    assert made.server.posts == 1
+
+
+def test_an_unreadable_answer_is_kept_whole(bench):
+    """Somebody paid for it: the error holds what came."""
+    body = json.dumps({"result": "x" * 50_000})
+    with pytest.raises(MaybeBilledError) as caught:
+        bench(httpx.Response(200, text=body)).chat()
+    assert caught.value.body == body
+    assert len(str(caught.value)) < 1_500
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_reply_in_any_encoding_of_unicode_is_read(bench, encoding):
+    """JSON is UTF-8, but a byte order mark is no reason to lose a paid reply."""
+    body = json.dumps({"content": "Grüße", "usage": {"input_tokens": 10**50}}).encode(encoding)
+    assert bench(httpx.Response(200, content=body)).chat().text == "Grüße"
+
+
+def test_a_number_of_thousands_of_digits_is_no_reason_to_lose_a_reply(bench):
+    """Python refuses to convert it; the figure is then unknown."""
+    body = '{"content": "Hi", "usage": {"input_tokens": ' + "9" * 5_000 + "}}"
+    reply = bench(httpx.Response(200, text=body)).chat()
+    assert (reply.text, reply.usage.input_tokens) == ("Hi", None)
+
+
+def test_a_small_answer_that_unpacks_to_gigabytes_is_not_unpacked(recorder):
+    """The outcome of such a POST is unknown; memory stays bounded."""
+    import anyio
+
+    bomb = gzip.compress(bytes(64_000_000))
+    recorder.will_answer(200, bomb, content_encoding="gzip")
+
+    async def chat():
+        async with SegmindClient(KEY, base_url=recorder.url) as client:
+            await client.chat("claude-4-sonnet", HELLO)
+
+    with pytest.raises(MaybeBilledError, match="32,000,000 bytes"):
+        anyio.run(chat)
+    assert len(recorder.posts) == 1
+
+
+@pytest.mark.parametrize("page", ["<title>" * 60_000, "<" * 400_000, "<title" * 60_000 + ">"])
+def test_a_hostile_error_page_is_read_in_one_pass(bench, page):
+    """No pattern looks ahead for an end that never comes."""
+    with pytest.raises(BadRequestError) as caught:
+        bench(httpx.Response(400, text=page)).chat()
+    assert len(str(caught.value)) < 1_000
+
+
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode), st.integers(200, 599))
 def test_whatever_a_server_answers_the_result_is_a_reply_or_a_named_error(body, status):
     """No body of any status makes the client raise anything else, or send a paid POST twice."""
@@ -391,6 +452,100 @@ def test_the_key_is_nowhere_even_if_the_server_quotes_it(bench, caplog):
     ]
     assert not [text for text in seen if KEY in text]
     assert KEY.encode() not in pickle.dumps(caught.value)
+
+
+ESCAPED = "".join(f"\\u{ord(c):04x}" for c in KEY)
+QUOTING = [
+    json.dumps({"error": f"bad key {KEY}"}).encode(),
+    f'{{"error": "bad key {ESCAPED}"}}'.encode(),
+    f'{{"{ESCAPED}": 1}}'.encode(),
+    json.dumps({"error": f"bad key {KEY}"}).encode("utf-16"),
+    f"<title>{KEY}</title>".encode(),
+    f"bad \x1b[0m{KEY[:5]}\x00{KEY[5:]}".encode(),
+    json.dumps(
+        {"content": [{"type": "text", "text": KEY[:9]}, {"type": "text", "text": KEY[9:]}]}
+    ).encode(),
+]
+
+
+@pytest.mark.parametrize("body", QUOTING, ids=range(len(QUOTING)))
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+def test_a_quoted_key_is_blanked_out_in_whatever_form_it_comes(bench, status, body):
+    """Escaped, in another encoding, as a name, in a header, broken by control characters."""
+    headers = {"x-request-id": KEY}
+    try:
+        reply = bench(httpx.Response(status, content=body, headers=headers)).chat()
+    except APIError as error:
+        seen = [str(error), repr(error), error.detail, error.request_id]
+    else:
+        seen = [reply.text, repr(reply), reply.request_id]
+    assert not [text for text in seen if text and KEY in text]
+
+
+def test_what_the_http_library_quotes_is_blanked_out_too(bench):
+    """A garbled status line ends up in its error message."""
+    trouble = httpx.RemoteProtocolError(f"illegal status line: {KEY}" + "x" * 60_000)
+    with pytest.raises(MaybeBilledError) as caught:
+        bench(trouble).chat()
+    assert KEY not in str(caught.value)
+    assert len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize("key", [b"sk-live-0123456789", 7, ["sk-live-0123456789"]])
+def test_a_key_that_is_no_string_is_refused_without_being_quoted(key):
+    """It would not be wrapped, and shown by every repr."""
+    with pytest.raises(SettingsError) as caught:
+        SegmindClient(key)
+    assert "sk-live" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/none/such.pem"),
+        ("ALL_PROXY", "gopher://user:hunter2@127.0.0.1:1"),
+        ("HTTPS_PROXY", "nonsense://user:hunter2@127.0.0.1:1"),
+    ],
+)
+def test_network_settings_that_cannot_work_are_named_unquoted(monkeypatch, name, value):
+    """The address of a proxy may hold a password."""
+    import anyio
+
+    monkeypatch.setenv(name, value)
+
+    async def chat():
+        async with SegmindClient(KEY, base_url="https://127.0.0.1:9") as client:
+            await client.chat("claude-4-sonnet", HELLO)
+
+    with pytest.raises(SettingsError, match="HTTPS_PROXY") as caught:
+        anyio.run(chat)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_proxy_never_sees_plain_http(recorder, monkeypatch):
+    """Loopback is not sent through it: the key would go there unencrypted."""
+    import anyio
+
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def chat():
+        async with SegmindClient(KEY, base_url=recorder.url) as client:
+            return await client.chat("claude-4-sonnet", HELLO)
+
+    assert anyio.run(chat).text == "A sunset."
+    assert recorder.posts[0].path == "/v1/claude-4-sonnet"
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), "soon"])
+def test_a_time_out_that_cannot_be_waited_is_refused_before_anything_is_sent(bench, timeout_s):
+    """It is no time-out of the server's."""
+    made = bench("reply")
+    with pytest.raises(SettingsError, match="time-out"):
+        made.chat(timeout_s=timeout_s)
+    assert made.server.requests == []
 
 
 def test_no_frame_of_a_failed_call_holds_the_key_in_a_local_name(bench):

@@ -103,6 +103,30 @@ def test_an_interrupt_cancels_the_coroutine(portal):
     thread.join()
 
 
+def test_an_interrupt_before_there_is_a_future_cancels_too(portal, monkeypatch):
+    """It may come while the call is still being handed over; nothing must go on unseen."""
+    finished = threading.Event()
+
+    async def slow() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            finished.set()
+
+    hand_over = portal.start
+
+    def interrupted(function, *args):
+        future = hand_over(function, *args)
+        if function.__name__ == "run":
+            raise KeyboardInterrupt
+        return future
+
+    monkeypatch.setattr(portal, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(slow)
+    assert finished.wait(10)
+
+
 def test_a_stopped_portal_starts_anew(portal):
     """`close()` is no end for good."""
     portal.call(double, 1)

@@ -100,6 +100,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         ("Thu, 01 Jan 2026 00:00:30 GMT", 30.0),
         ("Thu, 01 Jan 2026 00:00:30 -0000", 30.0),
         ("Wed, 31 Dec 2025 00:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
         ("Thu, 99 Jan 2026 00:00:30 GMT", None),
     ],
 )

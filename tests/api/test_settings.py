@@ -69,6 +69,9 @@ def test_a_version_at_the_end_of_the_base_url_is_accepted(url, expected):
         "http://api.segmind.com",
         "https://[::1",
         "javascript:alert(1)",
+        "secret",
+        "ftp://user:secret@host",
+        "https://host:secret",
     ],
 )
 def test_a_base_url_that_cannot_work_or_leaks_is_refused(url):

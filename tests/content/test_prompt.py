@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.parts import Image
+from segmind_jupyter.content.parts import Image, Limits
 from segmind_jupyter.content.prompt import Prompt, compose, gather
 from segmind_jupyter.errors import ContentError
 
@@ -128,7 +128,20 @@ def test_a_path_that_leads_nowhere_is_sent_as_typed_and_pointed_out(body, why):
 
 def test_code_in_braces_is_not_pointed_out():
     """Only what looks like a name is; JSON and calls are meant as typed."""
-    assert compose("{'a': 1} {f(x)} {} { n } {n + 1} {n!r} {n:>3}", {"n": 1}).notes == ()
+    assert compose("{'a': 1} {f(x)} {} { n } {{n + 1}} {m!r} {m:>3}", {"n": 1}).notes == ()
+
+
+@pytest.mark.parametrize(
+    "body", ["{n.head()}", "{n:.2f}", "{n!r}", "{n + 1}", "{n[['a']]}", "{n[n.a > 1]}", "{n['a]}"]
+)
+def test_an_expression_of_a_known_name_is_pointed_out(body):
+    """Whoever writes f-strings expects it to be worked out, and pays for the literal."""
+    prompt = compose(f"See {body}", {"n": 1})
+    assert text_of(prompt) == f"See {body}"
+    assert prompt.notes == (
+        f"`{body}` was sent as typed: only names, attributes and keys are read. "
+        "Assign it to a variable first.",
+    )
 
 
 def test_many_unknown_names_are_summed_up():
@@ -213,3 +226,29 @@ def test_a_prompt_is_as_long_as_what_was_typed_in_time():
     """Twenty thousand open braces are read in one pass."""
     body = "{" * 20_000 + "a" + "[0]" * 5_000
     assert text_of(compose(body, {"a": 1})) == body
+
+
+def test_more_images_than_a_request_takes_are_refused():
+    """Wherever they come from: the limit is one of the whole request."""
+    names = {"a": [picture()] * 60, "b": [picture()] * 41}
+    with pytest.raises(ContentError, match="101 images"):
+        compose("{a} {b}", names)
+    with pytest.raises(ContentError, match="101 images"):
+        gather([picture()] * 101)
+
+
+def test_many_images_are_made_smaller_where_the_edge_was_raised():
+    """More than 20 images may have 2000 px a side at most."""
+    limits = Limits(image_edge_px=2576, image_tokens=4784)
+    wide = picture(size=(3000, 600))
+    few, many = (gather([wide] * n, limits=limits) for n in (20, 21))
+    assert {item.images[0].width for item in few.sent} == {2576}
+    assert {item.images[0].width <= 2000 for item in many.sent} == {True}
+
+
+def test_hints_are_looked_up_for_the_few_that_are_shown():
+    """A template of thousands of names beside thousands of variables is read at once."""
+    names = {f"variable_{n}": n for n in range(3000)}
+    prompt = compose(" ".join(f"{{variabel_{n}}}" for n in range(3000)), names)
+    assert "Did you mean `variable_0`?" in prompt.notes[0]
+    assert len(prompt.notes) == 6

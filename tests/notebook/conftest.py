@@ -11,7 +11,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from segmind_jupyter.asking import service
+from segmind_jupyter.asking import _only_service, service
 
 KEY = "sk-live-0123456789abcdef"
 
@@ -52,8 +52,9 @@ def shell(bare_shell: InteractiveShell) -> Iterator[InteractiveShell]:
     bare_shell.run_line_magic("load_ext", "segmind_jupyter")
     yield bare_shell
     bare_shell.run_line_magic("unload_ext", "segmind_jupyter")
+    bare_shell.config.pop("ClaudeMagics", None)
     service().close()
-    service.cache_clear()
+    _only_service.cache_clear()
 
 
 @pytest.fixture

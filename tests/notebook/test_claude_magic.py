@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 
 import pytest
 
@@ -102,6 +103,16 @@ def test_a_quiet_cell_shows_nothing_and_loses_nothing(run, online, cell):
     done = run(cell)
     assert (done.result, done.shown) == (None, "")
     assert run("_.text").result == "A sunset."
+
+
+@pytest.mark.parametrize("line", ["%claude Hi;", "%claude -q Hi"])
+def test_a_quiet_line_shows_nothing_and_can_be_assigned(run, online, line):
+    """Silence is a matter of display; the value is the reply."""
+    # A terminal writes its prompt before it asks what there is to show.
+    assert re.fullmatch(r"(Out\[\d+\]: )?", run(line).shown)
+    assert run("_.text").result == "A sunset."
+    assert run(f"answer = {line}").shown == ""
+    assert "A sunset." in run("answer").shown
 
 
 @pytest.mark.parametrize(
@@ -235,7 +246,6 @@ def test_words_on_the_line_go_before_the_cell(run, online):
         ("%%claude -t warm\nHi", "--temperature"),
         ("%%claude --timeout -1\nHi", "--timeout"),
         ("%%claude --param top_p\nHi", "KEY=VALUE"),
-        ("%%claude --param messages=1\nHi", "messages"),
         ("%%claude -o 1x\nHi", "no name for a variable"),
         ("%%claude -m\nHi", "expected one argument"),
         ('%%claude -s "open\nHi', "close the quotation mark"),
@@ -258,6 +268,12 @@ def test_a_line_that_cannot_be_read_says_why(run, online, cell, hint):
         ("%%claude -i nope\nHi", ContentError, "`-i nope`"),
         ("%%claude -i 'a b'\nHi", ContentError, "no name"),
         ("%%claude -m Claude!\nHi", SettingsError, "model"),
+        ("%%claude --param messages=1\nHi", SettingsError, "set by the prompt"),
+        ("%%claude --param timeout_s=1\nHi", SettingsError, "--timeout"),
+        ("%%claude --param self=1\nHi", SettingsError, "self"),
+        ("from segmind_jupyter import ask; ask('Hi', instruction='x')", SettingsError, "system"),
+        ("from segmind_jupyter import ask; ask('Hi', timeout=-1)", SettingsError, "positive"),
+        ("from segmind_jupyter import ask; ask('Hi', timeout='soon')", SettingsError, "positive"),
     ],
 )
 def test_what_cannot_be_sent_says_why(run, online, cell, kind, hint):
@@ -347,6 +363,24 @@ def test_config_sets_the_size_of_images(run, online):
     run("%%claude\n{photo}")
     data = base64.b64decode(online.posts[0].blocks[0]["source"]["data"])
     assert Image.open(io.BytesIO(data)).size == (280, 140)
+
+
+def test_a_refused_setting_does_not_cost_the_magics(run, online):
+    """It is said in a line or two, and what was loaded stays."""
+    run("%config ClaudeMagics.image_edge = 3")  # IPython logs the refusal
+    done = run("%reload_ext segmind_jupyter")
+    assert type(done.error) is SettingsError
+    assert "image_edge" in done.shown
+    assert run("%%claude\nHi").error is None
+    run("%config ClaudeMagics.image_edge = 1568")
+    assert run("%reload_ext segmind_jupyter").error is None
+
+
+def test_an_object_alone_is_a_prompt_for_the_line_magic(run, online):
+    """`%claude -i fig` needs no words, as `ask(fig)` needs none."""
+    run(FIGURE)
+    assert run("%claude -i fig").error is None
+    assert [block["type"] for block in online.posts[0].blocks] == ["image"]
 
 
 def test_config_is_listed(run):

@@ -37,6 +37,29 @@ def test_a_key_is_typed_in_and_shown_nowhere(run, recorder, monkeypatch):
     assert KEY not in str(run("globals()").result)
 
 
+def test_a_front_end_that_cannot_ask_is_told_of_the_environment(run, monkeypatch):
+    """Under nbconvert there is nobody to type."""
+    from IPython.core.error import StdinNotImplementedError
+
+    def refuse(prompt):
+        raise StdinNotImplementedError("no stdin")
+
+    monkeypatch.setattr("getpass.getpass", refuse)
+    done = run("%segmind key")
+    assert "SEGMIND_API_KEY" in done.shown
+    assert len(done.shown.strip().splitlines()) == 1
+
+
+def test_an_interrupted_question_changes_nothing(run, monkeypatch):
+    """Nothing was sent, so nothing is said about a bill that may come."""
+
+    def interrupt(prompt):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("getpass.getpass", interrupt)
+    assert "Nothing was changed" in run("%segmind key").shown
+
+
 def test_a_key_on_the_line_is_refused_and_not_repeated(run):
     """It would be saved in the notebook and in the history."""
     done = run(f"%segmind key {KEY}")
@@ -66,7 +89,7 @@ def test_usage_sums_by_model(run, online):
         if "claude" in line or "all" in line
     ]
     assert rows == [
-        ["model", "calls", "tokens", "in", "tokens", "out", "cost"],
+        ["model", "calls", "tokens", "in", "tokens", "out", "credits"],
         ["claude-3-haiku", "1", "1,000", "5", "0.5000"],
         ["claude-4-sonnet", "1", "56", "31", "not", "told"],
         ["all", "2", "1,056", "36", "0.5000"],
@@ -100,6 +123,8 @@ def test_the_environment_chooses_the_simulator_too(run, monkeypatch):
     monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
     monkeypatch.setenv("SEGMIND_BASE_URL", "simulator")
     assert run("%%claude\nHi").result.simulated
+    for command in ("%segmind", "%segmind simulator off"):
+        assert "SEGMIND_BASE_URL says so" in run(command).shown
 
 
 @pytest.mark.parametrize(
