@@ -13,16 +13,20 @@ from segmind_jupyter.content.parts import Limits, Part
 from segmind_jupyter.content.text import as_text
 from segmind_jupyter.errors import ContentError, SegmindError, shortened
 
-#: The display methods that are asked, in this order; all but the last give one form each.
+#: The display methods that are asked, in this order; all but the bundle give one form each.
 _METHODS = {
     "_repr_png_": "image/png",
     "_repr_jpeg_": "image/jpeg",
     "_repr_mimebundle_": "",
     "_repr_markdown_": "text/markdown",
+    "_repr_svg_": "image/svg+xml",
 }
 
 #: The forms that are taken from a bundle, the best first.
-_BUNDLED = ("image/png", "image/jpeg", "text/markdown", "text/plain")
+_BUNDLED = ("image/png", "image/jpeg", "text/markdown", "image/svg+xml", "text/plain")
+
+#: The forms that are pictures to a model. An SVG is sent as its source, which it reads as text.
+_PICTURES = ("image/png", "image/jpeg")
 
 
 def has_display(obj: object) -> bool:
@@ -39,7 +43,7 @@ def displayed_part(obj: Any, *, limits: Limits) -> Part | None:
         A display method raised, or gave an image that cannot be read.
     """
     for mime, data in _forms(obj):
-        if mime.startswith("image/"):
+        if mime in _PICTURES:
             return image_from_bytes(as_bytes(data), limits=limits, about=type_name(obj))
         return as_text(str(data), limits=limits, noun=type_name(obj), lines="\n" in str(data))
     return None

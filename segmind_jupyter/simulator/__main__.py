@@ -71,14 +71,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=_DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
+    add(
+        "--port",
+        type=_port,
+        default=_DEFAULT_PORT,
+        help="0 takes a free one (default: %(default)s)",
+    )
     add("--latency", type=_amount, default=DEMO.latency_s, help="seconds of a v1 call")
     add("--queue", type=_amount, default=DEMO.queue_s, help="seconds a v2 job is queued")
     add("--work", type=_amount, default=DEMO.work_s, help="seconds a v2 job is processed")
-    add("--rate-limit", type=int, metavar="N", help="model calls a minute (default: no limit)")
+    add("--rate-limit", type=_count, metavar="N", help="model calls a minute (default: no limit)")
     add("--key", action="append", help="a key to accept, repeatable (default: any)")
     add("--auth", choices=["x-api-key", "bearer", "both"], default="both", help="accepted headers")
-    add("--credits", type=_amount, default=DEMO.credits, help="dollars on the account")
+    add("--credits", type=_amount, default=DEMO.credits, help="credits on the account")
     add("--verbose", action="store_true", help="show each request")
     return parser
 
@@ -91,6 +96,18 @@ def _amount(text: str) -> float:
     if not 0 <= amount < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return amount
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def _stop_signal() -> threading.Event:

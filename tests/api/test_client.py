@@ -502,7 +502,6 @@ def test_a_key_that_is_no_string_is_refused_without_being_quoted(key):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("SSL_CERT_FILE", "/none/such.pem"),
         ("ALL_PROXY", "gopher://user:hunter2@127.0.0.1:1"),
         ("HTTPS_PROXY", "nonsense://user:hunter2@127.0.0.1:1"),
     ],

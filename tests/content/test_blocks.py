@@ -439,3 +439,14 @@ def test_no_heavy_library_is_imported_for_plain_values():
 def test_limits_are_the_standard_ones_unless_told(red):
     """The default is what every Claude model accepts."""
     assert to_parts(red) == to_parts(red, limits=STANDARD)
+
+
+def test_svg_goes_as_its_source():
+    """A model reads the source; the repr of the object would say nothing."""
+
+    class Drawing:
+        def _repr_svg_(self):
+            return "<svg><circle r='3'/></svg>"
+
+    (block,) = to_blocks(Drawing())
+    assert block == {"type": "text", "text": "<svg><circle r='3'/></svg>"}

@@ -96,3 +96,21 @@ def test_amounts_must_be_numbers_of_at_least_zero(option, capsys):
         main([option])
     assert stopped.value.code == 2
     assert "is not a number of at least 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--port", "99999"],
+        ["--port", "-1"],
+        ["--rate-limit", "0"],
+        ["--rate-limit", "-1"],
+        ["--latency", "nan"],
+    ],
+)
+def test_an_option_out_of_range_is_refused_in_a_line(options, capsys):
+    """No traceback; the message names the value."""
+    with pytest.raises(SystemExit) as caught:
+        main(options)
+    assert caught.value.code == 2
+    assert options[1] in capsys.readouterr().err
