@@ -25,13 +25,22 @@ _LAYOUT = {"math", "mfrac", "mpadded", "mphantom", "mroot", "mrow", "msqrt", "ms
 _MATRIX = {"mtable", "mtd", "mtr"}
 MATH_TAGS = frozenset(_SYMBOLS | _SCRIPTS | _LAYOUT | _MATRIX)
 
+# A formula's source beside it, as text.
+_SOURCE = {"annotation", "semantics"}
+SOURCE_ENCODING = "application/x-tex"
+
 _SIZES = {"depth", "height", "linethickness", "lspace", "maxsize", "minsize", "rspace", "width"}
 _KINDS = {"accent", "accentunder", "fence", "form", "largeop", "mathvariant", "stretchy"}
 _PLACES = {"display", "displaystyle", "movablelimits", "scriptlevel", "voffset"}
 MATH_ATTRIBUTES = frozenset(_SIZES | _KINDS | _PLACES)
 
-#: A word, or a length of at most two digits: no address, no function, nothing that fills a page.
-_MATH_VALUE = re.compile(r"[a-z-]{1,24}|[+-]?\d{0,2}(?:\.\d{1,3})?(?:em|ex|px|pt)?")
+#: A word, or a number with or without a unit: no address, no function.
+_MATH_WORD = re.compile(r"[a-z-]{1,24}")
+_MATH_NUMBER = re.compile(r"[+-]?(\d{1,3}(?:\.\d{1,3})?|\.\d{1,3})(em|ex|px|pt)?", re.ASCII)
+
+#: Longest length, by unit: some ten letters of ordinary size. One blank may then be as high as
+#: a paragraph but not as a page; a reply that wants a page of blanks has to type them.
+_MAX_LENGTH = {"em": 10, "ex": 20, "px": 160, "pt": 120, None: 10}
 
 #: The only schemes a link may have. Relative addresses would reach the notebook's own server.
 _ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20]+", re.IGNORECASE)
@@ -45,8 +54,10 @@ def is_address(url: str) -> bool:
 
 
 def is_math_value(value: str) -> bool:
-    """Whether `value` may be the value of a MathML attribute."""
-    return _MATH_VALUE.fullmatch(value) is not None
+    """Whether `value` may be the value of a MathML attribute: a word, or a length up to 10 em."""
+    if number := _MATH_NUMBER.fullmatch(value):
+        return float(number[1]) <= _MAX_LENGTH[number[2]]
+    return _MATH_WORD.fullmatch(value) is not None
 
 
 def clean(html: str) -> str:
@@ -60,9 +71,10 @@ def _cleaner() -> Callable[[str], str]:
 
     attributes = {tag: set(MATH_ATTRIBUTES) for tag in MATH_TAGS}
     attributes |= {"a": {"href", "target", "title"}, "ol": {"start"}, "*": {"style"}}
+    attributes |= {"annotation": {"encoding"}}
     return partial(
         nh3.clean,
-        tags=set(HTML_TAGS | MATH_TAGS),
+        tags=set(HTML_TAGS | MATH_TAGS | _SOURCE),
         clean_content_tags={"script", "style"},
         attributes=attributes,
         attribute_filter=_kept_value,
@@ -83,6 +95,8 @@ def _may_stay(tag: str, name: str, value: str) -> bool:
             return is_address(value)
         case "target":
             return value == "_blank"
+        case "encoding":
+            return value == SOURCE_ENCODING
         case "start":
             return value.isascii() and value.isdigit()
         case "title" | "rel":

@@ -52,7 +52,7 @@ def usage_line(reply: Reply) -> str:
     ``claude-4-sonnet · 435 tokens in, 31 out · 11.2 s · 0.0021 credits, 4.20 left``
     """
     facts = (
-        reply.model,
+        str(reply.model or ""),  # made by hand, it may be anything
         _tokens(reply.usage),
         _seconds(reply.elapsed_s),
         _credits(reply.cost, reply.remaining_credits),

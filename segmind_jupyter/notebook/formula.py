@@ -10,7 +10,12 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from segmind_jupyter.notebook.allowlist import MATH_ATTRIBUTES, MATH_TAGS, is_math_value
+from segmind_jupyter.notebook.allowlist import (
+    MATH_ATTRIBUTES,
+    MATH_TAGS,
+    SOURCE_ENCODING,
+    is_math_value,
+)
 from segmind_jupyter.notebook.palette import MATH
 from segmind_jupyter.notebook.plaintext import to_text
 
@@ -57,6 +62,8 @@ _UNDRAWN = re.compile(r"\\label\{[^{}]*\}|\\(?:begin|end)\{equation\*?\}|\\(?:no
 #: A command of plain LaTeX that latex2mathml lacks.
 _ARG = re.compile(r"\\arg(?![a-zA-Z])")
 
+_TAG = re.compile(r"<[^>]*>")
+
 
 class _RefusedError(Exception):
     """A formula that is not set."""
@@ -79,13 +86,28 @@ def to_mathml(tex: str, *, display: bool) -> str | None:
         links, styles or defines (``\href``, ``\unicode``, ``\def``), one that is unknown, broken
         LaTeX, more than `MAX_TEX_CHARS`, or nesting that is too deep.
     """
-    drawn = _prepared(tex) if len(tex) <= MAX_TEX_CHARS else ""
-    if not drawn or _HOSTILE.search(drawn):
+    prepared = _prepared(tex) if len(tex) <= MAX_TEX_CHARS else ""
+    if not prepared or _HOSTILE.search(prepared) or _HOSTILE.search(tex):
         return None
+    kind = "block" if display else "inline"
     try:
-        return "".join(_markup(_tree(drawn, display=display), depth=0))
+        drawn = "".join(_markup(_row(prepared, display=kind), depth=1))
     except Exception:  # noqa: BLE001 - the converter raises all kinds (StopIteration, KeyError, RecursionError); the source is shown then
         return None
+    return f'<math display="{kind}">{_with_source(drawn, tex)}</math>'
+
+
+def _with_source(drawn: str, tex: str) -> str:
+    """Put the LaTeX beside a formula, where the drawn letters alone would read otherwise.
+
+    Browsers hide an annotation. Where the tags of MathML are dropped and the words stay (GitHub,
+    an untrusted notebook in JupyterLab), it is what tells 10^{-3} from 10-3.
+    """
+    source = _escaped(tex)
+    if "".join(source.split()) == _TAG.sub("", drawn):
+        return drawn
+    note = f'<annotation encoding="{SOURCE_ENCODING}"> [{source}]</annotation>'
+    return f"<semantics>{drawn}{note}</semantics>"
 
 
 def _prepared(tex: str) -> str:
@@ -99,11 +121,13 @@ def _renamed(match: re.Match[str]) -> str:
     return rf"\{match[1]}{{{name}}}"
 
 
-def _tree(tex: str, *, display: bool) -> Element:
+def _row(tex: str, *, display: str) -> Element:
+    """Convert to the one row that a `<math>` element holds."""
     from latex2mathml.converter import convert_to_element
 
-    tree: Element = convert_to_element(tex, display="block" if display else "inline")
-    return tree
+    row: Element
+    (row,) = convert_to_element(tex, display=display)
+    return row
 
 
 def _markup(element: Element, *, depth: int) -> Iterator[str]:
@@ -147,4 +171,8 @@ def _text(text: str | None) -> str:
         return ""
     if text.startswith("\\") and len(text) > 1:
         raise _RefusedError(text)  # an unknown command, which would be shown as a variable
-    return html.escape(to_text(html.unescape(text)), quote=False)
+    return _escaped(html.unescape(text))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(to_text(text), quote=False)

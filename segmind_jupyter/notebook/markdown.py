@@ -17,6 +17,7 @@ from segmind_jupyter.notebook.highlight import to_coloured
 from segmind_jupyter.notebook.mathrules import add_math
 from segmind_jupyter.notebook.palette import ELEMENTS, FRAME
 from segmind_jupyter.notebook.plaintext import to_text
+from segmind_jupyter.notebook.tablerule import keep_every_cell
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -29,6 +30,10 @@ MAX_MARKDOWN_CHARS = 100_000
 
 #: Largest page that is shown: thousands of empty table cells can be typed in few characters.
 MAX_HTML_CHARS = 2_000_000
+
+#: Classes of the box. The first keeps MathJax 3 and 4 away (JupyterLab), the second MathJax 2
+#: (pages that nbconvert writes); both names are MathJax's own.
+_BOX = "mathjax_ignore tex2jax_ignore segmind-reply"
 
 #: Deepest nesting, in containers; a list inside a list takes two. markdown-it drops what is deeper.
 _MAX_NESTING = 20
@@ -49,14 +54,14 @@ def to_html(text: str) -> str:
     Returns
     -------
     str
-        One ``<div>``, whose class keeps MathJax away from it.
+        One ``<div>``, whose classes keep MathJax away from it.
     """
     return framed(body_html(text))
 
 
 def framed(inside: str) -> str:
-    """Put finished HTML into the reply's box (`mathjax_ignore` is MathJax's own class name)."""
-    return f'<div class="mathjax_ignore segmind-reply" style="{FRAME["reply"]}">{inside}</div>'
+    """Put finished HTML into the reply's box."""
+    return f'<div class="{_BOX}" style="{FRAME["reply"]}">{inside}</div>'
 
 
 def body_html(text: str) -> str:
@@ -105,6 +110,7 @@ def _parser() -> MarkdownIt:
     md.enable(["table", "strikethrough"]).disable(["html_block", "html_inline"])
     md.validateLink = is_address  # type: ignore[method-assign] # the documented hook
     add_math(md)
+    keep_every_cell(md)
     md.core.ruler.push("dress", _dress)
     for name, rule in _RULES.items():
         md.add_render_rule(name, rule)

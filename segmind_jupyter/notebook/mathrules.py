@@ -23,10 +23,17 @@ _INTERRUPTED: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote",
 
 #: Inline forms, by opening delimiter. Each is linear: an opening delimiter never looks past the
 #: next one of its kind. A single dollar follows Pandoc's rule for money: no space inside, no
-#: digit behind; and no digit in front ("costs 5$, or 6$").
+#: digit behind; and no digit in front ("costs 5$, or 6$"). Nor does it close before what starts
+#: a shell's variable (`$HOME/bin:$PATH`, `$a/${b}`, `$_`, `$dir/$user`), but for one or two small
+#: letters: "the $n$th of $k$s".
 _INLINE = (
     ("$$", re.compile(r"\$\$((?:[^$\\]++|\\.|\$(?!\$))++)\$\$", re.DOTALL)),
-    ("$", re.compile(r"(?<!\d)\$(?![\s$])((?:[^$\\]++|\\.)++)(?<!\s)\$(?!\d)", re.DOTALL)),
+    (
+        "$",
+        re.compile(
+            r"(?<!\d)\$(?![\s$])((?:[^$\\]++|\\.)++)(?<!\s)\$(?![\dA-Z_{]|[a-z]{3})", re.DOTALL
+        ),
+    ),
     (r"\(", re.compile(r"\\\(((?:[^\\]++|\\[^()])++)\\\)", re.DOTALL)),
     # Not before "(": `\[text\](address)` is an escaped link.
     (r"\[", re.compile(r"\\\[((?:[^\\]++|\\[^\[\]])++)\\\](?!\()", re.DOTALL)),

@@ -40,15 +40,20 @@ def reply_html(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[s
     notes
         Sentences to point out under the reply, such as a name that was not found.
     """
-    pieces = (body_html(reply.text), _cut_html(reply), footer_html(reply, sent=sent, notes=notes))
+    pieces = (body_html(_text(reply)), _cut_html(reply), footer_html(reply, sent=sent, notes=notes))
     return framed("".join(pieces))
 
 
 def reply_text(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[str] = ()) -> str:
     """Show a reply in a terminal: its Markdown, then the footer. Parameters as `reply_html`."""
     footer = footer_text(reply, sent=sent, notes=notes)
-    pieces = (to_text(reply.text).rstrip(), _cut_words(reply), footer)
+    pieces = (to_text(_text(reply)).rstrip(), _cut_words(reply), footer)
     return "\n\n".join(filter(None, pieces))
+
+
+def _text(reply: Reply) -> str:
+    """Give the words, also of a `Reply` that was made by hand from something else."""
+    return str(reply.text or "")
 
 
 def _cut_html(reply: Reply) -> str:

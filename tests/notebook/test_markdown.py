@@ -108,10 +108,10 @@ def test_html_is_shown_as_typed() -> None:
 
 
 def test_the_box_keeps_mathjax_away() -> None:
-    """The outermost element has the class that JupyterLab's MathJax ignores."""
+    """The box has the classes that MathJax ignores: JupyterLab's (3, 4) and nbconvert's (2.7)."""
     (box,) = page("x").find_all(recursive=False)
 
-    assert box["class"] == ["mathjax_ignore", "segmind-reply"]
+    assert box["class"] == ["mathjax_ignore", "tex2jax_ignore", "segmind-reply"]
 
 
 def test_every_word_of_a_plain_text_is_shown() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmind_jupyter.notebook.allowlist import is_math_value
 from segmind_jupyter.notebook.formula import MAX_TEX_CHARS, to_mathml
 from segmind_jupyter.notebook.markdown import to_html
 
@@ -17,6 +18,12 @@ def page(text: str) -> BeautifulSoup:
 
 def words(text: str) -> str:
     return " ".join(page(text).get_text().split())
+
+
+def drawn(math: Tag) -> str:
+    """What of a formula a browser draws: all but its source, which it hides."""
+    pieces = (piece for piece in math.strings if piece.parent.name != "annotation")
+    return "".join(pieces).strip()
 
 
 def test_a_fraction_is_mathml() -> None:
@@ -41,20 +48,45 @@ def test_a_fraction_is_mathml() -> None:
         "$$",
         "US$5, A$6",
         "it is $3.50 (was $4)",
+        "Add $HOME/bin:$PATH to it",
+        "cp $SRC/$DST",
+        "edit $HOME/.config/$user now",
+        "cp $a/${b}",
+        "$line=$_;",
+        "US$5M to A$6M",
     ],
 )
-def test_money_stays_as_typed(text: str) -> None:
-    """Dollars that are no math are left alone."""
+def test_money_and_shell_stay_as_typed(text: str) -> None:
+    """Dollars that are no math are left alone: of amounts, and before the names of variables."""
     shown = page(text)
 
     assert shown.math is None
     assert words(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "behind"),
+    [
+        ("$n$th", "th"),
+        ("$k$s", "s"),
+        ("$k$-means", "-means"),
+        ("$n$, $m$", ", $m$"),
+        ("**$x$**", ""),
+        ("$x$é", "é"),
+    ],
+)
+def test_math_may_touch_what_follows(text: str, behind: str) -> None:
+    """A formula may have an ending of one or two letters, punctuation or Markdown behind it."""
+    math = page(text).math
+
+    assert math.get_text() in {"n", "k", "x"}
+    assert words(text).startswith(math.get_text() + behind.replace("$", ""))
+
+
 def test_escaped_dollars_are_dollars() -> None:
     """A backslash makes a dollar a dollar, outside of math and inside."""
     assert words(r"\$x\$") == "$x$"
-    assert page(r"$x = \$5$").math.get_text() == "x=$5"
+    assert drawn(page(r"$x = \$5$").math) == "x=$5"
 
 
 @pytest.mark.parametrize(
@@ -81,13 +113,13 @@ def test_math_is_found_in_every_form(text: str, display: str) -> None:
     """All delimiters that Claude uses make one formula, inline or on its own."""
     (math,) = page(text).find_all("math")
 
-    assert math.get_text().strip() == "x"
+    assert drawn(math) == "x"
     assert math["display"] == display
 
 
 def test_a_full_stop_behind_a_formula_stays() -> None:
     """`$$x$$.` keeps its full stop."""
-    assert words("$$x$$.") == "x."
+    assert drawn(page("$$x$$.").math) == "x."
 
 
 def test_lines_of_math_are_no_markdown() -> None:
@@ -96,7 +128,7 @@ def test_lines_of_math_are_no_markdown() -> None:
 
     assert shown.ul is None
     assert shown.h1 is None
-    assert shown.math.get_text() == "a−b=c"
+    assert drawn(shown.math) == "a−b=c"
 
 
 @pytest.mark.parametrize("text", ["`$x$`", "```\n$x$\n```", "    $x$", r"\\[x\\]"])
@@ -141,7 +173,7 @@ def test_aligned_equations_are_a_table(name: str) -> None:
 )
 def test_common_latex_is_set(tex: str, text: str) -> None:
     """What Claude writes and the converter lacks, or escapes twice, comes out as it should."""
-    assert page(f"$${tex}$$").math.get_text() == text
+    assert drawn(page(f"$${tex}$$").math) == text
 
 
 def test_what_browsers_do_not_draw_is_drawn_by_style() -> None:
@@ -191,11 +223,87 @@ def test_a_refused_formula_shows_its_source(tex: str) -> None:
 
 
 def test_no_attribute_of_a_formula_is_large_or_coloured() -> None:
-    """Lengths have two digits at most, and colours are left out, so nothing hides the page."""
+    """Long lengths and colours are left out, so that nothing hides the page."""
     tex = r"\hspace{9999em}\color{white}{x}\raise{999em}{y}\rule{99em}{99em}\Huge{z}"
     values = [v for tag in page(f"${tex}$").math.find_all(True) for v in tag.attrs.values()]
 
-    assert not [value for value in values if "999" in value or "white" in value or "black" in value]
+    assert not [value for value in values if "99" in value or "white" in value or "black" in value]
+
+
+@pytest.mark.parametrize("length", ["10em", "0.5em", ".25em", "-.2em", "20ex", "160px", "120pt"])
+def test_a_length_of_up_to_ten_em_stays(length: str) -> None:
+    """Space as formulas use it is kept, in every unit."""
+    assert is_math_value(length)
+
+
+@pytest.mark.parametrize(
+    "length", ["10.5em", "-99em", "21ex", "161px", "121pt", "1000em", "11", "1e9em", "٩em", "9cm"]
+)
+def test_a_longer_length_is_left_out(length: str) -> None:
+    """More than that, and what is no plain length, is not kept."""
+    assert not is_math_value(length)
+
+
+def test_a_formula_cannot_blank_the_page() -> None:
+    """A space of ten em is set, and of a larger one neither width nor height is left."""
+    kept, dropped = page(r"$\rule{9em}{10em}\rule{99em}{11em}$").find_all("mspace")
+
+    assert kept.attrs == {"width": "9em", "height": "10em"}
+    assert dropped.attrs == {}
+
+
+@pytest.mark.parametrize(
+    ("tex", "words_alone"),
+    [
+        ("10^{-3}", "10−3 [10^{-3}]"),
+        (r"\frac12", r"12 [\frac12]"),
+        (r"\text{a < b & c}", r"a < b & c [\text{a < b & c}]"),
+        ("x", "x"),
+        ("a + b < 2", "a+b<2"),
+    ],
+)
+def test_a_formula_without_its_tags_keeps_its_meaning(tex: str, words_alone: str) -> None:
+    """Where MathML is dropped and its words stay, the source says what the letters do not."""
+    assert words(f"so ${tex}$.") == f"so {words_alone}."
+
+
+@pytest.mark.parametrize("display", [True, False])
+def test_a_source_is_text_beside_the_formula(display: bool) -> None:
+    """The annotation is the last child of `semantics`, which browsers hide, and holds text."""
+    math = BeautifulSoup(to_mathml(r"\frac{a}{b}", display=display), "html.parser").math
+    row, source = math.semantics.find_all(recursive=False)
+
+    assert (row.name, row.get_text()) == ("mrow", "ab")
+    assert source.attrs == {"encoding": "application/x-tex"}
+    assert source.get_text() == r" [\frac{a}{b}]"
+    assert source.find(True) is None
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "</annotation><img src=x onerror=alert(1)>",
+        "</annotation></semantics></math><script>alert(1)</script>",
+        "<!--</annotation>--><svg onload=alert(1)>",
+        "<annotation-xml encoding='text/html'><img src=x onerror=alert(1)>",
+        "]]></mtext><style><!--</style><img src=x onerror=alert(1)>",
+        "&lt;/annotation&gt;&lt;img src=x onerror=alert(1)&gt;",
+    ],
+)
+def test_a_source_cannot_close_its_annotation(inside: str) -> None:
+    """What looks like a tag in a formula is text in its source too."""
+    shown = page(rf"$\text{{{inside}}}$")
+
+    assert shown.find(["img", "script", "svg", "style", "annotation-xml"]) is None
+    assert shown.annotation.get_text() == rf" [\text{{{inside}}}]"
+
+
+def test_a_refused_command_is_in_no_annotation() -> None:
+    """A hostile command in a part that is not drawn refuses the formula all the same."""
+    shown = page(r"$\label{\unicode[x;background:url(https://x.example)]}x$")
+
+    assert shown.math is None
+    assert shown.code is not None
 
 
 @given(st.text(st.sampled_from(r"\{}[]()^_&$%'<>abfrcsqtx12 "), max_size=60))

@@ -77,6 +77,15 @@ def test_what_is_not_known_is_not_shown(reply: Reply, line: str | None) -> None:
     assert page(reply_html(reply)).get_text().strip() == (f"x\n{line[3:]}" if line else "x")
 
 
+def test_a_reply_made_by_hand_is_shown_too() -> None:
+    """A model or a text that is no string is shown as its words, and none as nothing."""
+    assert reply_text(Reply(text="x", model=3)) == "x\n\n── 3"
+    assert page(reply_html(Reply(text="x", model=3))).get_text() == "x\n3"
+    assert reply_text(Reply(text=None, model="m")) == "── m"
+    assert page(reply_html(Reply(text=None, model="m"))).get_text() == "m"
+    assert reply_text(Reply(text=7)) == "7"
+
+
 @pytest.mark.parametrize("reason", ["max_tokens", "length"])
 def test_a_cut_reply_says_so(reason: str) -> None:
     """A reply that ended at its limit names the option that lifts it, on both sides."""

@@ -33,7 +33,8 @@ ELEMENTS = HEADINGS | BLOCKS | TABLES | INLINE
 SYMBOLS = {"mi", "mo", "mn", "ms", "mtext", "mspace"}
 SCRIPTS = {"msup", "msub", "msubsup", "mover", "munder", "munderover"}
 LAYOUT = {"math", "mrow", "mfrac", "msqrt", "mroot", "mstyle", "mpadded", "mphantom"}
-MATHML = SYMBOLS | SCRIPTS | LAYOUT | {"mtable", "mtr", "mtd"}
+SOURCE = {"semantics", "annotation"}
+MATHML = SYMBOLS | SCRIPTS | LAYOUT | SOURCE | {"mtable", "mtr", "mtd"}
 LENGTHS = {"depth", "height", "linethickness", "lspace", "maxsize", "minsize", "rspace", "width"}
 KINDS = {"accent", "accentunder", "display", "displaystyle", "fence", "form", "largeop"}
 OTHERS = {"mathvariant", "movablelimits", "scriptlevel", "stretchy", "voffset", "style"}
@@ -58,6 +59,7 @@ class Walker(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in ELEMENTS | MATHML, tag
+        assert "annotation" not in self.open, "a source is text"
         names = [name for name, _ in attrs]
         assert len(names) == len(set(names)), names
         for name, value in attrs:
@@ -70,7 +72,10 @@ class Walker(HTMLParser):
     def check_attribute(self, tag: str, name: str, value: str) -> None:
         if tag == "div" and name == "class":
             assert len(self.open) == 0
-            assert value == "mathjax_ignore segmind-reply"
+            assert value == "mathjax_ignore tex2jax_ignore segmind-reply"
+            return
+        if tag == "annotation":
+            assert (name, value) == ("encoding", "application/x-tex")
             return
         allowed = ATTRIBUTES.get(tag, {"style", *(["start"] if tag == "ol" else [])})
         assert name in (MATHML_ATTRIBUTES if tag in MATHML else allowed), (tag, name)
@@ -208,6 +213,22 @@ def test_the_sanitizer_alone_holds_too() -> None:
 
     for case in CORPUS:
         walk(f"<div>{clean(to_text(html.unescape(case['text'])))}</div>")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["text/html", "application/xhtml+xml", "application/x-tex ", "APPLICATION/X-TEX", 'x" y="z'],
+)
+@pytest.mark.parametrize("tag", ["annotation", "annotation-xml"])
+def test_an_annotation_that_could_hold_html_does_not_stay(tag: str, encoding: str) -> None:
+    """The allow-list knows one kind of annotation; no element inside of any stays live."""
+    from segmind_jupyter.notebook.allowlist import clean
+
+    inside = f"<{tag} encoding='{encoding}'><img src=x onerror=alert(1)><p>words</p></{tag}>"
+    page = clean(f"<div><math><semantics><mi>x</mi>{inside}</semantics></math></div>")
+
+    assert "<math>" in page
+    assert not re.search("<img|encoding|annotation-xml", page)
 
 
 def test_a_breaking_renderer_loses_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
