@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from segmind_jupyter.errors import ReplyError, SettingsError, plain, shortened
+from segmind_jupyter.errors import ContentError, ReplyError, SettingsError, plain, shortened
 
 #: A content block or a message, as it goes over the wire.
 Block = dict[str, Any]
@@ -34,9 +34,15 @@ def request_body(
 
     Raises
     ------
+    ContentError
+        There are no messages.
     SettingsError
-        A parameter is no JSON value.
+        A parameter is no JSON value, or asks for streaming, which Segmind does not have.
     """
+    if not messages:
+        raise ContentError("There are no messages to send. Give at least one of the user's.")
+    if params.get("stream"):
+        raise SettingsError("Segmind does not stream replies. Leave `stream` out.")
     body: dict[str, Any] = {**params, "messages": list(messages)}
     if instruction:
         body["instruction"] = instruction

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from segmind_jupyter.api.messages import CodeBlock, Reply, Usage, parse_reply, request_body
 from segmind_jupyter.errors import ReplyError
 
+HELLO = [{"role": "user", "content": "Hello"}]
 ANTHROPIC = {
     "id": "msg_1",
     "content": [
@@ -175,5 +176,6 @@ def test_parameters_are_forwarded_as_they_are(params):
     """Whatever the model takes, none of it is renamed or dropped."""
     params.pop("messages", None)
     params.pop("instruction", None)
-    body = json.loads(json.dumps(request_body([], **params)))
-    assert body == {**params, "messages": []}
+    params.pop("stream", None)
+    body = json.loads(json.dumps(request_body(HELLO, **params)))
+    assert body == {**params, "messages": HELLO}
