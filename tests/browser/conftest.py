@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
@@ -66,7 +67,8 @@ class Lab:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Start JupyterLab with settings, state and notebooks of its own."""
-    pytest.importorskip("jupyterlab") if not os.environ.get("CI") else None
+    if importlib.util.find_spec("jupyterlab") is None:
+        unavailable("jupyterlab is not installed")
     home = tmp_path_factory.mktemp("home")
     folder = tmp_path_factory.mktemp("notebooks")
     settings = home / "app-settings"
@@ -178,7 +180,7 @@ class Notebook:
 
 
 @pytest.fixture
-def open_notebook(lab: Lab, chromium: Any) -> Iterator[Callable[..., Notebook]]:
+def open_notebook(chromium: Any, lab: Lab) -> Iterator[Callable[..., Notebook]]:
     """Open notebooks made of these cells (or a saved one) in a fresh browser profile each."""
     contexts: list[Any] = []
 
