@@ -23,7 +23,7 @@ from segmind_jupyter.api.secret import Secret
 from segmind_jupyter.api.settings import SIMULATOR, Settings, resolve
 from segmind_jupyter.api.usage import Ledger
 from segmind_jupyter.content.parts import STANDARD, Limits
-from segmind_jupyter.errors import Interrupted, SegmindError, SettingsError
+from segmind_jupyter.errors import Interrupted, MaybeBilledError, SegmindError, SettingsError
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.client import Credits, SegmindClient
@@ -164,10 +164,14 @@ class Service:
 
         try:
             reply = self._portal.call(chat)
+        except MaybeBilledError:
+            self.ledger.add_unknown()
+            raise
         except KeyboardInterrupt:
+            self.ledger.add_unknown()
             raise Interrupted(
                 "The request was cancelled here. If the model had begun, it may still be billed; "
-                "`%segmind credits` tells."
+                "`%segmind credits` shows whether your credits went down."
             ) from None
         self.ledger.add(reply, model=options.model)
         return dataclasses.replace(reply, request=prompt)

@@ -287,31 +287,32 @@ class SegmindClient:
         self, method: str, path: str, body: bytes | None, remaining_s: float
     ) -> Answer | _Failed:
         """Send a request once."""
-        request = self._request(method, path, body, remaining_s)
+        connect_s = min(CONNECT_TIMEOUT_S, remaining_s)
+        timeout = httpx.Timeout(remaining_s, connect=connect_s, pool=connect_s)
+        request = self._request(method, path, body, timeout)
         try:
             # httpx bounds each read; the scope bounds an answer that drips in for ever.
             with anyio.fail_after(remaining_s + 0.25):
                 response = await self._open().send(request, stream=True)
                 answer = await read(response, scrub=self._scrubbed)
         except _NEVER_OPENED as error:
-            return _Failed(Trouble.NEVER_OPENED, self._reason(error))
+            return _Failed(Trouble.NEVER_OPENED, self._reason(error, connect_s))
         except (httpx.HTTPError, TimeoutError, OversizedError) as error:
-            return _Failed(Trouble.NO_ANSWER, self._reason(error))
+            return _Failed(Trouble.NO_ANSWER, self._reason(error, remaining_s))
         if 200 <= answer.status < 300:
             return answer
         return _Failed(answer.status, answer=answer)
 
     def _request(
-        self, method: str, path: str, body: bytes | None, remaining_s: float
+        self, method: str, path: str, body: bytes | None, timeout: httpx.Timeout
     ) -> httpx.Request:
-        connect_s = min(CONNECT_TIMEOUT_S, remaining_s)
         try:
             return self._open().build_request(
                 method,
                 f"{self._base_url}{path}",
                 content=body,
                 headers={"content-type": "application/json"} if body is not None else None,
-                timeout=httpx.Timeout(remaining_s, connect=connect_s, pool=connect_s),
+                timeout=timeout,
             )
         except (httpx.InvalidURL, ValueError):
             # Unquoted: a key may have been pasted in its place.
@@ -374,10 +375,10 @@ class SegmindClient:
             "network and SEGMIND_BASE_URL, then run it again."
         )
 
-    def _reason(self, error: Exception) -> str:
+    def _reason(self, error: Exception, limit_s: float) -> str:
         """Say why a request failed; httpx's time-outs come with an empty message."""
         if isinstance(error, httpx.TimeoutException | TimeoutError):
-            return "it timed out"
+            return f"timed out after {limit_s:.3g} s"
         return self._scrubbed(shortened(str(error))) or type(error).__name__
 
     def _scrubbed(self, text: str) -> str:

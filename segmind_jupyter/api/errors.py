@@ -62,7 +62,7 @@ _MAX_PAGE_CHARS, _MAX_DETAIL_CHARS = 20_000, 2_000
 _DETAIL_KEYS = ("error", "message", "detail", "html-message")
 
 _BY_STATUS: dict[int, tuple[type[APIError], str]] = {
-    400: (BadRequestError, "Mend the request and run it again; it was not billed."),
+    400: (BadRequestError, "Correct it and run it again; it was not billed."),
     401: (AuthenticationError, "Run `%segmind key` to type in a key that works."),
     403: (PermissionDeniedError, "Choose another model with `-m`, or ask your team's owner."),
     404: (NotFoundError, "See `%segmind models`."),
@@ -71,7 +71,7 @@ _BY_STATUS: dict[int, tuple[type[APIError], str]] = {
         "See `%segmind credits`, and the server's words for a limit or a refused parameter.",
     ),
     410: (APIError, "The model is retired: choose another with `-m` (`%segmind models`)."),
-    422: (BadRequestError, "Mend the request and run it again."),
+    422: (BadRequestError, "Correct it and run it again."),
     429: (RateLimitError, "Wait a minute, then run it again; it was not billed."),
 }
 
@@ -127,8 +127,8 @@ def maybe_billed(happened: str, answer: Answer | None = None) -> MaybeBilledErro
     """
     message = (
         f"{_sentence(happened, answer.detail if answer else None)} It may have been billed, so it "
-        "was not sent again. `%segmind credits` tells whether your credits went down; run the "
-        "cell again to retry."
+        "was not sent again. `%segmind credits` shows whether your credits went down; run "
+        "the cell again to retry."
     )
     return MaybeBilledError(message, **(_fields(answer) if answer else {}))
 

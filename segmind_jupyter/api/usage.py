@@ -37,6 +37,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._calls: list[Call] = []
+        self._unknown = 0
         self._lock = threading.Lock()
 
     def add(self, reply: Reply, *, model: str) -> None:
@@ -45,6 +46,16 @@ class Ledger:
         call = Call(model, usage.input_tokens, usage.output_tokens, reply.cost)
         with self._lock:
             self._calls.append(call)
+
+    def add_unknown(self) -> None:
+        """Note a call whose outcome is unknown: it may have been billed."""
+        with self._lock:
+            self._unknown += 1
+
+    @property
+    def unknown(self) -> int:
+        """How many calls have an unknown outcome."""
+        return self._unknown
 
     @property
     def calls(self) -> tuple[Call, ...]:

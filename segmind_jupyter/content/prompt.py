@@ -29,8 +29,9 @@ _WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
 _ROOT: Final = re.compile(r"\w+")
 _STEPS: Final = re.compile(_STEP, re.VERBOSE)
 
-#: What begins like a known name in braces and goes on like an expression.
-_NEARLY: Final = re.compile(r"(?<!\{)\{(?P<root>[^\W\d_]\w*)[^\w{}\n][^{}\n]*\}")
+#: What begins like a name in braces and goes on like an expression.
+_NEARLY: Final = re.compile(r"(?<!\{)\{(?P<inside> *[^\W\d_]\w*[^\w{}\n][^{}\n]*| +\w+)\}")
+_NAME: Final = re.compile(r"[^\W\d_]\w*")
 
 #: Anthropic's limits: images in a request, and their side where there are more than a few.
 _MAX_IMAGES, _FEW_IMAGES, _MANY_EDGE_PX = 100, 20, 2000
@@ -214,7 +215,7 @@ class _Reader:
     def notes(self) -> Iterator[str]:
         """Point out what looks like a name and is none."""
         for path, why in list(self._unread.items())[:_MAX_NOTES]:
-            hint = _hint(path, self._namespace)
+            hint = _hint(path, self._namespace) if _WHOLE_PATH.fullmatch(path) else ""
             yield f"`{{{path}}}` was sent as typed: {why}{hint}"
         if len(self._unread) > _MAX_NOTES:
             yield f"{len(self._unread) - _MAX_NOTES} more such names were sent as typed."
@@ -222,9 +223,10 @@ class _Reader:
     def _note_expressions(self, body: str) -> None:
         """Remember what an f-string would have worked out: nothing is evaluated here."""
         for match in _NEARLY.finditer(body):
-            if match["root"] in self._namespace and not _BRACED.fullmatch(match[0]):
-                why = "only names, attributes and keys are read. Assign it to a variable first."
-                self._unread[match[0][1:-1]] = why
+            inside = match["inside"]
+            known = any(name in self._namespace for name in _NAME.findall(inside))
+            if known and not _WHOLE_PATH.fullmatch(inside):
+                self._unread[inside] = _advice(inside)
 
     def _piece(self, match: re.Match[str]) -> str | SentItem | None:
         """Read one pair of braces; `None` leaves it as it was typed."""
@@ -271,6 +273,12 @@ def _stepped(value: Any, step: str, so_far: str) -> Any:
 
 def _key(text: str) -> int | str:
     return text[1:-1] if text[0] in "'\"" else int(text)
+
+
+def _advice(expression: str) -> str:
+    if _WHOLE_PATH.fullmatch(expression.strip()):
+        return f"braces that name something hold no space. Write `{{{expression.strip()}}}`."
+    return "only names, attributes and keys are read. Assign it to a variable first."
 
 
 def _hint(path: str, namespace: Mapping[str, Any]) -> str:

@@ -29,8 +29,8 @@ class SentItem:
 
     @property
     def label(self) -> str:
-        """Its name, and what it is where a part knows: ``"fig · Figure 8×4 in"``."""
-        about = next((part.about for part in self.parts if part.about), "")
+        """Its name, and what it is where it went as one part: ``"fig · Figure 8×4 in"``."""
+        about = self.parts[0].about if len(self.parts) == 1 else ""
         return " · ".join(filter(None, (self.name, about)))
 
     @property

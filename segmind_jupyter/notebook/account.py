@@ -73,7 +73,7 @@ def _settings_rows(settings: Settings) -> list[tuple[str, str]]:
     return [
         ("service", f"{settings.base_url} ({settings.sources['base_url']})"),
         ("key", key),
-        ("sent as", settings.auth),
+        ("auth", settings.auth),
     ]
 
 
@@ -98,7 +98,11 @@ def _key(rest: Sequence[str]) -> str:
         raise SettingsError(
             "This front end cannot ask for a key. Set SEGMIND_API_KEY before the kernel starts."
         ) from None
-    return "The key is set for this kernel; it is not saved."
+    done = "The key is set for this kernel; it is not saved."
+    settings = service().settings()
+    if settings.simulated:
+        return f"{done} Replies still come from the simulator; {_way_out(settings)}."
+    return done
 
 
 def _credits(rest: Sequence[str]) -> str:
@@ -114,11 +118,18 @@ def _usage(rest: Sequence[str]) -> str:
     ledger = service().ledger
     models = ledger.by_model()
     if not models:
-        return "No calls yet in this kernel."
+        return _with_unknown("No answered calls yet in this kernel.", ledger.unknown)
     rows = [_USAGE_HEAD, *(_usage_row(name, sums) for name, sums in models.items())]
     if len(models) > 1:
         rows.append(_usage_row("all", total(ledger.calls)))
-    return _aligned(rows, right=True)
+    return _with_unknown(_aligned(rows, right=True), ledger.unknown)
+
+
+def _with_unknown(text: str, unknown: int) -> str:
+    if not unknown:
+        return text
+    calls = "1 call" if unknown == 1 else f"{unknown} calls"
+    return f"{text}\n{calls} with an unknown outcome, which may have been billed too."
 
 
 _USAGE_HEAD = ("model", "calls", "tokens in", "tokens out", "credits")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import keyword
 import math
 import shlex
 from collections.abc import Callable
@@ -76,24 +77,38 @@ def _next(lexer: shlex.shlex, line: str) -> str:
 
 def positive_int(text: str) -> int:
     """Read a whole number above zero, or tell argparse that it is none."""
-    value = int(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text}")
-    return value
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)
 
 
 def positive_seconds(text: str) -> float:
     """Read a number of seconds above zero, or tell argparse that it is none."""
-    value = float(text)
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text}")
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
     return value
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1, or tell argparse that it is none."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def variable(text: str) -> str:
     """Read the name of a variable to assign to, or tell argparse that it is none."""
-    if not text.isidentifier():
-        raise argparse.ArgumentTypeError(f"{text!r} is no name for a variable")
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of a variable")
     return text
 
 

@@ -30,11 +30,11 @@ class ClaudeMagics(Magics):
     model = Unicode(DEFAULT_MODEL, help="Model of a call that names none with -m.").tag(config=True)
     system = Unicode("", help="System prompt of a call that gives none with -s.").tag(config=True)
     max_tokens = Int(
-        None, allow_none=True, help="Longest answer in tokens; the model's own bound if None."
+        None, allow_none=True, min=1, help="Longest answer in tokens; the model's bound if None."
     ).tag(config=True)
-    temperature = Float(None, allow_none=True, help="From 0 to 1; the model's own if None.").tag(
-        config=True
-    )
+    temperature = Float(
+        None, allow_none=True, min=0, max=1, help="From 0 to 1; the model's own if None."
+    ).tag(config=True)
     timeout = Float(READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.").tag(config=True)
     image_edge = Int(
         _STANDARD_EDGE_PX,
@@ -101,7 +101,7 @@ class ClaudeMagics(Magics):
     @argument(
         "--max-tokens", metavar="N", type=lines.positive_int, help="longest answer, in tokens"
     )
-    @argument("-t", "--temperature", metavar="X", type=float, help="from 0 to 1")
+    @argument("-t", "--temperature", metavar="X", type=lines.share, help="from 0 to 1")
     @argument(
         "--param", metavar="KEY=VALUE", type=lines.parameter, action="append", default=[],
         help="another model parameter, forwarded as it is; may be repeated",
@@ -190,7 +190,7 @@ class ClaudeMagics(Magics):
 def _body(words: str, cell: str | None, *, alone: bool) -> str:
     """Put the words of the line before those of the cell, both as they were typed."""
     if cell is None:
-        if alone and not words:
+        if alone and not words.strip(" ?"):
             raise UsageError("Ask something: %claude What is a violin plot? (%%claude? has more)")
         return words
     if words in KNOWN_MODELS:

@@ -109,7 +109,7 @@ FRAME = MappingProxyType(
         "background:rgba(201,138,27,.12)",
         "footer": f"margin-top:.8em;padding-top:.45em;border-top:1px solid {_LINE};"
         f"font-size:.82em;line-height:1.45;color:{_QUIET}",
-        "row": "display:flex;flex-wrap:wrap;gap:.5em 1.6em;margin:.5em 0 .1em",
+        "row": "display:flex;flex-wrap:wrap;gap:.5em 2.6em;margin:.5em 0 .1em",
         "item": "display:flex;align-items:center;gap:.6em;min-width:0",
         "thumbnail": "display:block;margin:0;max-width:96px;max-height:48px;"
         f"border:1px solid {_LINE};border-radius:3px;background:#fff",

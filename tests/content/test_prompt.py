@@ -128,11 +128,22 @@ def test_a_path_that_leads_nowhere_is_sent_as_typed_and_pointed_out(body, why):
 
 def test_code_in_braces_is_not_pointed_out():
     """Only what looks like a name is; JSON and calls are meant as typed."""
-    assert compose("{'a': 1} {f(x)} {} { n } {{n + 1}} {m!r} {m:>3}", {"n": 1}).notes == ()
+    assert compose("{'a': 1} {f(x)} {} { m } {{n + 1}} {m!r} {m:>3}", {"n": 1}).notes == ()
 
 
 @pytest.mark.parametrize(
-    "body", ["{n.head()}", "{n:.2f}", "{n!r}", "{n + 1}", "{n[['a']]}", "{n[n.a > 1]}", "{n['a]}"]
+    "body",
+    [
+        "{n.head()}",
+        "{len(n)}",
+        "{f(1, n)}",
+        "{n:.2f}",
+        "{n!r}",
+        "{n + 1}",
+        "{n[['a']]}",
+        "{n[n.a > 1]}",
+        "{n['a]}",
+    ],
 )
 def test_an_expression_of_a_known_name_is_pointed_out(body):
     """Whoever writes f-strings expects it to be worked out, and pays for the literal."""
@@ -226,6 +237,14 @@ def test_a_prompt_is_as_long_as_what_was_typed_in_time():
     """Twenty thousand open braces are read in one pass."""
     body = "{" * 20_000 + "a" + "[0]" * 5_000
     assert text_of(compose(body, {"a": 1})) == body
+
+
+@pytest.mark.parametrize("body", ["{n }", "{ n}", "{ n }"])
+def test_a_space_beside_a_known_name_is_pointed_out(body):
+    """The way out is in the note."""
+    prompt = compose(f"See {body}", {"n": 1})
+    assert text_of(prompt) == f"See {body}"
+    assert prompt.notes[0].endswith("hold no space. Write `{n}`.")
 
 
 def test_more_images_than_a_request_takes_are_refused():

@@ -34,8 +34,9 @@ def test_text_is_described_by_tokens() -> None:
 
 
 def test_a_label_is_the_name_and_the_kind() -> None:
-    """The first part that knows what it was made from says so; a value may have no name."""
-    assert SentItem("fig", (Text("a"), image())).label == "fig · PIL RGB 800×400"
+    """What went as one part says what it was made from; a value may have no name."""
+    assert SentItem("fig", (image(),)).label == "fig · PIL RGB 800×400"
+    assert SentItem("figs", (image(), image())).label == "figs"
     assert SentItem("n", (Text("3"),)).label == "n"
     assert SentItem("", (image(),)).label == "PIL RGB 800×400"
 

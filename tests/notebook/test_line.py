@@ -53,7 +53,7 @@ def test_any_line_is_read_or_a_usage_error(line):
         ("-q -m a What's up?", "What's up?"),
         ("-- -5 is cold", "-5 is cold"),
         ("- a list", "- a list"),
-        ("-t -1 x", "x"),
+        ("-t 1 x", "x"),
         ("", ""),
     ],
 )

@@ -77,7 +77,7 @@ def test_credits_are_asked_for(run, online):
 
 def test_usage_sums_by_model(run, online):
     """Tokens, cost and calls of this kernel."""
-    assert "No calls yet" in run("%segmind usage").shown
+    assert "No answered calls yet" in run("%segmind usage").shown
     online.will_answer(
         200, {"content": "x", "usage": {"input_tokens": 1000, "output_tokens": 5}}, x_cost="0.5"
     )
@@ -94,6 +94,21 @@ def test_usage_sums_by_model(run, online):
         ["claude-4-sonnet", "1", "56", "31", "not", "told"],
         ["all", "2", "1,056", "36", "0.5000"],
     ]
+
+
+def test_usage_counts_what_may_have_been_billed(run, online):
+    """A call without a known outcome is not forgotten."""
+    online.will_answer(502, b"")
+    run("%%claude\nHi")
+    shown = run("%segmind usage").shown
+    assert "1 call with an unknown outcome" in shown
+
+
+def test_a_key_set_beside_the_simulator_says_so(run, monkeypatch):
+    """Replies go on being made up, which is not what the user expects then."""
+    monkeypatch.setattr("getpass.getpass", lambda prompt: KEY)
+    run("%segmind simulator")
+    assert "still come from the simulator; %segmind simulator off" in run("%segmind key").shown
 
 
 def test_models_are_listed_with_the_default_marked(run):
