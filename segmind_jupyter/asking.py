@@ -211,7 +211,7 @@ _SET_ELSEWHERE = {
     "instruction": "`system` (`-s`)",
     "model": "`model` (`-m`)",
     "timeout_s": "`timeout` (`--timeout`)",
-    "self": "nothing",
+    "self": "the client itself",
 }
 
 

@@ -68,7 +68,7 @@ class Recorder:
     answers: list[Callable[[Request], tuple[int, dict[str, str], bytes]]] = field(
         default_factory=list
     )
-    #: Set when the client of the current request went away.
+    #: Set once a request is waiting for `release`.
     asked: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
 

@@ -10,7 +10,6 @@ import pytest
 import segmind_jupyter
 
 HOUSE = Path(segmind_jupyter.__file__).parent
-FLOOR = {"segmind_jupyter", "segmind_jupyter.errors"}
 
 #: What each room may import of the house, besides itself and the floor.
 MAY_IMPORT = {

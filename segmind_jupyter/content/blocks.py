@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from segmind_jupyter.content.display import displayed_part, spelled
-from segmind_jupyter.content.kinds import attempted, safe_repr, type_name
+from segmind_jupyter.content.display import displayed_part
+from segmind_jupyter.content.kinds import attempted, safe_repr, spelled, type_name
 from segmind_jupyter.content.known import known_kind
 from segmind_jupyter.content.opening import opened_parts
 from segmind_jupyter.content.own_form import own_parts, register

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from segmind_jupyter.content.images import image_from_bytes
-from segmind_jupyter.content.kinds import attempted, hook, type_name
+from segmind_jupyter.content.kinds import hook, spelled, type_name
 from segmind_jupyter.content.parts import Limits, Part
 from segmind_jupyter.content.text import as_text
-from segmind_jupyter.errors import ContentError, SegmindError, shortened
+from segmind_jupyter.errors import ContentError, SegmindError
 
 #: The display methods that are asked, in this order; all but the bundle give one form each.
 _METHODS = {
@@ -89,11 +89,6 @@ def called(function: Callable[..., Any], title: str, *args: Any, **options: Any)
         raise
     except Exception as error:
         raise ContentError(f"{title} raised {spelled(error)}. Correct it there.") from error
-
-
-def spelled(error: BaseException) -> str:
-    """Write an error as Python does, on one line."""
-    return shortened(f"{type_name(error)}: {attempted(str, error)}")
 
 
 def as_bytes(data: Any) -> bytes:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.content.figure_state import kept_as_it_was
 from segmind_jupyter.content.images import encode_image, image_from_bytes
+from segmind_jupyter.content.kinds import spelled
 from segmind_jupyter.content.parts import STANDARD, Image, Limits
 from segmind_jupyter.content.sizing import fitted_size
-from segmind_jupyter.errors import ContentError, shortened
+from segmind_jupyter.errors import ContentError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -124,10 +125,9 @@ def _naming_failures(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = shortened(f"{type(error).__name__}: {error}")
         raise ContentError(
-            f"{what} could not be drawn ({reason}). Saving it with savefig shows where; correct it "
-            "there first."
+            f"{what} could not be drawn ({spelled(error)}). Saving it with savefig shows where; "
+            "correct it there first."
         ) from error
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.content.encoding import encoded
+from segmind_jupyter.content.kinds import spelled
 from segmind_jupyter.content.parts import STANDARD, Image, Limits
 from segmind_jupyter.content.pictures import flattened
 from segmind_jupyter.content.pixels import is_image_array, picture_from_array
@@ -78,9 +79,8 @@ def _decoding(what: str) -> Iterator[None]:
     except ContentError:
         raise
     except Exception as error:
-        reason = shortened(f"{type(error).__name__}: {error}")
         raise ContentError(
-            f"{what} could not be decoded ({reason}). It may be cut short or damaged: "
+            f"{what} could not be decoded ({spelled(error)}). It may be cut short or damaged: "
             "open it in an image viewer, or save it again."
         ) from error
 

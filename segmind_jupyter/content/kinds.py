@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from segmind_jupyter.errors import shortened
+
 #: Where CPython's default reprs say the address, which differs from run to run.
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=>)")
 
@@ -61,3 +63,8 @@ def attempted(spell: Callable[[Any], str], obj: object) -> str:
         return spell(obj)
     except Exception as error:  # noqa: BLE001 - a foreign __repr__ or __str__ may raise anything
         return f"<{type_name(obj)}, whose {spell.__name__} raised {type(error).__name__}>"
+
+
+def spelled(error: BaseException) -> str:
+    """Write a foreign error as Python does, on one line."""
+    return shortened(f"{type_name(error)}: {attempted(str, error)}")

@@ -96,11 +96,6 @@ def _styler(styler: Any, *, limits: Limits, name: str | None) -> Text:
     return summarize_frame(styler.data, limits=limits, name=name)
 
 
-def _picture(picture: Any, *, limits: Limits) -> Image:
-    about = f"PIL {picture.mode} {picture.width}×{picture.height}"
-    return encode_image(picture, limits=limits, about=about)
-
-
 def _array(array: Any, *, limits: Limits, name: str | None) -> Part:
     if is_image_array(array):
         return image_from_array(array, limits=limits, about=about_array(array))
@@ -148,7 +143,7 @@ _KINDS = (
     Kind(_is("pandas", "Series"), summarize_series),
     Kind(_is("pandas", "Index"), summarize_index),
     Kind(_is("pandas", "Styler"), _styler),
-    Kind(_is("PIL", "Image"), _unnamed(_picture)),
+    Kind(_is("PIL", "Image"), _unnamed(encode_image)),
     Kind(_is("numpy", "ndarray"), _array, is_rich=_is_large),
     Kind(_is("IPython", "Image"), _unnamed(_notebook_image)),
     Kind(_is("IPython", "TextDisplayObject"), _unnamed(_notebook_text)),

@@ -16,13 +16,10 @@ from segmind_jupyter.content.figures import encode_figure, is_figure
 from segmind_jupyter.content.kinds import is_kind, type_name
 from segmind_jupyter.content.known import known_kind
 from segmind_jupyter.content.own_form import has_own_form
-from segmind_jupyter.content.parts import Image, Limits, Part, Text
+from segmind_jupyter.content.parts import MAX_IMAGES, Image, Limits, Part, Text
 from segmind_jupyter.content.scope import Convert, Scope
 from segmind_jupyter.content.text import as_text, encodable
 from segmind_jupyter.errors import ContentError
-
-#: Most images of one container: a request takes no more (Anthropic's vision page).
-_MAX_IMAGES = 100
 
 #: Any entry may take this many characters, however many there are.
 _MIN_ENTRY_CHARS = 200
@@ -133,8 +130,8 @@ def _entry(value: Any, scope: Scope, convert: Convert) -> list[Part]:
 
 
 def _check_images(parts: list[Part]) -> None:
-    if sum(isinstance(part, Image) for part in parts) > _MAX_IMAGES:
+    if sum(isinstance(part, Image) for part in parts) > MAX_IMAGES:
         raise ContentError(
-            f"It holds more than {_MAX_IMAGES} images, and a request takes no more. "
+            f"It holds more than {MAX_IMAGES} images, and a request takes no more. "
             "Send fewer of them at a time."
         )

@@ -15,6 +15,9 @@ from typing import Any
 #: Pixels of one side of the square that costs one token (Anthropic's published vision rule).
 PATCH_PX = 28
 
+#: Most images that one request takes (Anthropic's vision page).
+MAX_IMAGES = 100
+
 #: A rule of thumb for English text and tables: characters a token.
 CHARS_PER_TOKEN = 4
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from segmind_jupyter.content.blocks import to_parts
-from segmind_jupyter.content.parts import STANDARD, Limits, Part, Text, merged
+from segmind_jupyter.content.parts import MAX_IMAGES, STANDARD, Limits, Part, Text, merged
 from segmind_jupyter.content.sent import SentItem
 from segmind_jupyter.errors import ContentError
 
@@ -33,8 +33,8 @@ _STEPS: Final = re.compile(_STEP, re.VERBOSE)
 _NEARLY: Final = re.compile(r"(?<!\{)\{(?P<inside> *[^\W\d_]\w*[^\w{}\n][^{}\n]*| +\w+)\}")
 _NAME: Final = re.compile(r"[^\W\d_]\w*")
 
-#: Anthropic's limits: images in a request, and their side where there are more than a few.
-_MAX_IMAGES, _FEW_IMAGES, _MANY_EDGE_PX = 100, 20, 2000
+#: Where a request has more than a few images, their sides are bounded (Anthropic's vision page).
+_FEW_IMAGES, _MANY_EDGE_PX = 20, 2000
 
 #: Most unknown names that are pointed out; a prompt full of code has many.
 _MAX_NOTES = 5
@@ -150,9 +150,9 @@ def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits) -> Prompt:
     """Make a prompt that holds no more images, and no larger ones, than a request may."""
     prompt = make(limits)
     images = sum(len(item.images) for item in prompt.sent)
-    if images > _MAX_IMAGES:
+    if images > MAX_IMAGES:
         raise ContentError(
-            f"The prompt holds {images} images; a request takes {_MAX_IMAGES}. Name fewer, or ask "
+            f"The prompt holds {images} images; a request takes {MAX_IMAGES}. Name fewer, or ask "
             "in several cells."
         )
     if images > _FEW_IMAGES and limits.image_edge_px > _MANY_EDGE_PX:

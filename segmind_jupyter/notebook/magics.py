@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
@@ -11,16 +11,15 @@ from traitlets import Enum, Float, Int, Unicode, observe
 
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.models import DEFAULT_MODEL, KNOWN_MODELS
-from segmind_jupyter.api.settings import READ_TIMEOUT_S
+from segmind_jupyter.api.settings import READ_TIMEOUT_S, AuthForm
 from segmind_jupyter.asking import Options, service
-from segmind_jupyter.content.parts import STANDARD, Limits
+from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
 from segmind_jupyter.notebook import line as lines
 from segmind_jupyter.notebook.names import sendable_names
 from segmind_jupyter.notebook.shown import ReplyDisplay
 
-#: Anthropic's vision page: standard models up to 1568 px and 1568 tokens, the newest more.
-_STANDARD_EDGE_PX, _HIGH_EDGE_PX = 1568, 2576
-_STANDARD_TOKENS, _HIGH_TOKENS = 1568, 4784
+#: Tokens of an image that high-resolution models look at (Anthropic's vision page).
+_HIGH_TOKENS = 4784
 
 
 @magics_class
@@ -37,8 +36,8 @@ class ClaudeMagics(Magics):
     ).tag(config=True)
     timeout = Float(READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.").tag(config=True)
     image_edge = Int(
-        _STANDARD_EDGE_PX,
-        min=28,
+        STANDARD.image_edge_px,
+        min=PATCH_PX,
         max=8000,
         help="Longest side of a sent image in pixels: 1568 is the most that standard models look "
         "at, 2576 the most of high-resolution ones.",
@@ -49,9 +48,7 @@ class ClaudeMagics(Magics):
     text_chars = Int(
         STANDARD.text_chars, min=100, help="Characters of a named text; what is longer is cut."
     ).tag(config=True)
-    auth = Enum(("auto", "x-api-key", "bearer"), "auto", help="Form in which the key is sent.").tag(
-        config=True
-    )
+    auth = Enum(get_args(AuthForm), "auto", help="Form in which the key is sent.").tag(config=True)
 
     def __init__(self, shell: Any, *, displays: ReplyDisplay, **kwargs: Any) -> None:
         super().__init__(shell=shell, **kwargs)
@@ -79,10 +76,10 @@ class ClaudeMagics(Magics):
         )
 
     def _limits(self) -> Limits:
-        high = self.image_edge > _STANDARD_EDGE_PX
+        high = self.image_edge > STANDARD.image_edge_px
         return Limits(
             image_edge_px=self.image_edge,
-            image_tokens=_HIGH_TOKENS if high else _STANDARD_TOKENS,
+            image_tokens=_HIGH_TOKENS if high else STANDARD.image_tokens,
             table_tokens=self.table_tokens,
             text_chars=self.text_chars,
         )
