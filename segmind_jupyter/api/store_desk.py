@@ -1,0 +1,134 @@
+"""One process's side of the journal: its file, and the news that the file has yet to take.
+
+Decides what happens while the file cannot be used; holds no rule about jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from segmind_jupyter.api import store_schema
+from segmind_jupyter.api.store_entry import Entry, joined
+from segmind_jupyter.api.store_file import JournalFile, Unusable
+
+T = TypeVar("T")
+
+#: How long a call waits for another process's lock, and how long while one is known to be held.
+_BUSY_S: Final = 2.0
+_STILL_BUSY_S: Final = 0.05
+
+
+class Desk:
+    """What one process has of a journal. Its user holds `lock`.
+
+    Parameters
+    ----------
+    path
+        The file, or `None` for memory alone.
+    report
+        Is told why the file cannot be used, each time.
+    retry_s
+        Seconds after which what the file did not take is offered to it again.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        report: Callable[[Unusable], None],
+        retry_s: float,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.begun = False
+        self.salt: bytes | None = None
+        self.unsaved: dict[str, Entry] = {}
+        self._file = JournalFile(path)
+        self._report, self._retry_s = report, retry_s
+        self._retry: threading.Timer | None = None
+        self._busy_s = _BUSY_S
+
+    def note(self, news: Entry) -> None:
+        """Take news, and bring all that is unsaved into the file."""
+        known = self.unsaved.get(news.request_id)
+        self.unsaved[news.request_id] = joined(known, news) or news
+        self._save()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Run a query on the file; `None` where it cannot be used."""
+        try:
+            return self._file.read(query, busy_s=self._busy_s)
+        except Unusable as trouble:
+            self._cope(trouble)
+            return None
+
+    def known(self, query: Callable[[sqlite3.Connection], Iterable[Entry]]) -> Iterable[Entry]:
+        """List what a query finds in the file, joined to all that is unsaved."""
+
+        def both(db: sqlite3.Connection) -> list[Entry | None]:
+            return [*query(db), *(store_schema.load(db, name) for name in self.unsaved)]
+
+        known = {entry.request_id: entry for entry in self.read(both) or () if entry}
+        for name, news in self.unsaved.items():
+            known[name] = joined(known.get(name), news) or news
+        return known.values()
+
+    def forget(self, *, before: float) -> int:
+        """Forget the jobs to which nothing happened since a Unix time; returns how many."""
+        forgotten = self._save(lambda db: store_schema.forget(db, before=before)) or 0
+        old = [name for name, entry in self.unsaved.items() if entry.touched_at < before]
+        for name in old:
+            del self.unsaved[name]
+        return forgotten + len(old)
+
+    def close(self) -> None:
+        """Save what is unsaved with all patience, and close the file."""
+        self._busy_s = _BUSY_S
+        if self.unsaved:
+            self._save()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._file.close()
+
+    def _save(self, change: Callable[[sqlite3.Connection], T] | None = None) -> T | None:
+        """Bring all news into the file, and with them a change."""
+
+        def saving(db: sqlite3.Connection) -> T | None:
+            store_schema.save(db, self.unsaved.values())
+            return None if change is None else change(db)
+
+        try:
+            result = self._file.write(saving, busy_s=self._busy_s)
+        except Unusable as trouble:
+            self._cope(trouble)
+            self._save_later()
+            return None
+        self.unsaved.clear()
+        self._busy_s = _BUSY_S
+        return result
+
+    def _cope(self, trouble: Unusable) -> None:
+        if trouble.locked:
+            self._busy_s = _STILL_BUSY_S  # somebody has waited; the next ones need not
+        self._report(trouble)
+
+    def _save_later(self) -> None:
+        """Save by itself after a while: there may be no other call before the kernel ends."""
+        if not self.unsaved or self._retry is not None:
+            return
+        retry = threading.Timer(self._retry_s, self._save_now)
+        retry.name, retry.daemon = "segmind-jupyter-journal", True
+        with contextlib.suppress(RuntimeError):  # the interpreter is ending
+            retry.start()
+            self._retry = retry
+
+    def _save_now(self) -> None:
+        with self.lock:
+            self._retry = None
+            if self.unsaved:
+                self._save()
