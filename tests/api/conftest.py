@@ -1,16 +1,31 @@
-"""A client over a scripted server: real httpx, no network, no waiting."""
+"""A client over a scripted server, and a watch over the simulated gateway on time that leaps.
+
+Real httpx, no network, no waiting.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import dataclasses
+import itertools
+import selectors
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
 from segmind_jupyter.api.client import SegmindClient
+from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.api.store import Store
+from segmind_jupyter.api.watch import Call, Watch
+from segmind_jupyter.simulator import Behaviour, Gateway
+from segmind_jupyter.simulator.inprocess import SimulatorTransport
 
 KEY = "sk-live-0123456789abcdef"
 
@@ -93,3 +108,218 @@ def bench() -> Callable[..., Bench]:
         return Bench(client, server)
 
     return make
+
+
+class LeapingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose seconds pass at once as soon as nothing can run.
+
+    Threads take no time of it: while one is at work, its time stands still.
+    """
+
+    def __init__(self) -> None:
+        self._leaping = LeapingSelector()
+        super().__init__(self._leaping)
+
+    def time(self) -> float:
+        return self._leaping.now_s
+
+    def run(self, story: Coroutine[Any, Any, Any]) -> Any:
+        """Run a story to its end."""
+
+        async def told() -> Any:
+            self._leaping.threads = anyio.to_thread.current_default_thread_limiter()
+            return await story
+
+        return self.run_until_complete(told())
+
+    def end(self) -> None:
+        """Cancel what still runs, and close the loop."""
+        self.run(self.abandon())
+        self.run_until_complete(self.shutdown_asyncgens())
+        self.close()
+
+    async def abandon(self) -> None:
+        """Cancel all other tasks, as if what ran them had ended."""
+        tasks = asyncio.all_tasks(self) - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class LeapingSelector(selectors.DefaultSelector):
+    """Leaps over every wait for a time; waits in earnest for threads alone."""
+
+    now_s = 1000.0
+    threads: anyio.CapacityLimiter | None = None
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if self.threads is not None and self.threads.borrowed_tokens:
+            return super().select(None)
+        assert timeout is not None, "everything waits, and nothing is left that could wake it"
+        self.now_s += timeout
+        return []
+
+
+class Seen(httpx.AsyncBaseTransport):
+    """Carries requests to the gateway, and tells of each before it goes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._carrier = SimulatorTransport(world.gateway)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._world.requests.append(request)
+        self._world.on_request(request)
+        response = await self._carrier.handle_async_request(request)
+        self._world.on_response(request)
+        return response
+
+
+class World:
+    """The simulated gateway, a journal on disk, and the watch of one kernel after the other.
+
+    Attributes
+    ----------
+    requests
+        All that were sent.
+    delivered
+        The ids and texts of the replies that were handed over.
+    on_request, on_response
+        Called with each request: before it goes, and when its answer is there.
+    """
+
+    ORIGIN = "https://api.example"
+
+    def __init__(self, loop: LeapingLoop, path: Path) -> None:
+        self.loop = loop
+        self.gateway = Gateway(Behaviour(queue_s=1.0, work_s=9.0, credits=1e6), clock=loop.time)
+        self.path = path
+        self.requests: list[httpx.Request] = []
+        self.delivered: list[tuple[str, str]] = []
+        self.on_request: Callable[[httpx.Request], object] = lambda request: None
+        self.on_response: Callable[[httpx.Request], object] = lambda request: None
+        self.start_kernel()
+
+    def start_kernel(self, *, journal: Any = None, origin: str = ORIGIN) -> None:
+        """Begin anew with nothing but the journal; what still runs of the old one is not ended."""
+        luck = itertools.cycle([0.0, 0.5, 0.25, 0.75])  # no chance, but not all alike
+        self.journal = journal or Store(self.path)
+        client = SegmindClient(
+            KEY,
+            base_url=origin,
+            transport=Seen(self),
+            clock=self.loop.time,
+            jitter=lambda: next(luck),
+        )
+        self.watch = Watch(
+            client,
+            journal=self.journal,
+            delivered=self._deliver,
+            clock=self.loop.time,
+            jitter=lambda: next(luck),
+        )
+
+    def end(self) -> None:
+        """End what runs, the loop and the journal."""
+        self.loop.end()
+        self.journal.close()
+
+    def _deliver(self, job: Job, reply: Reply) -> None:
+        self.delivered.append((job.request_id, reply.text))
+
+    def set(self, **behaviour: Any) -> None:
+        """Change the gateway's behaviour."""
+        self.gateway.behaviour = dataclasses.replace(self.gateway.behaviour, **behaviour)
+
+    def run(self, story: Coroutine[Any, Any, Any]) -> Any:
+        """Run a story to its end on the leaping clock."""
+        return self.loop.run(story)
+
+    @staticmethod
+    def call(prompt: str = "echo: hello") -> Call:
+        content = [{"type": "text", "text": prompt}]
+        return Call(model="claude-4-sonnet", messages=[{"role": "user", "content": content}])
+
+    def submit(self, prompt: str = "echo: hello", **settings: Any) -> Job:
+        return self.run(self.watch.submit(self.call(prompt), **settings))
+
+    def resume(self, request_id: str) -> Job:
+        return self.run(self.watch.resume(request_id))
+
+    def follow(self, job: Job, *, at_most_s: float = 7200.0) -> Job:
+        """Follow a job to its end; a test fails where that takes longer than `at_most_s`."""
+
+        async def story() -> None:
+            with anyio.fail_after(at_most_s):
+                await self.watch.follow(job)
+
+        self.run(story())
+        assert job.done()
+        return job
+
+    def lasting(self, seconds: float, **fault: Any) -> None:
+        """Script a fault for all GETs, until so many seconds from now."""
+        self.gateway.script("GET", times=100_000, **fault)
+        self.loop.call_later(seconds, self.gateway.clear_script)
+
+    def sent(self, method: str) -> list[str]:
+        """The paths of the requests of this method."""
+        return [request.url.path for request in self.requests if request.method == method]
+
+
+@pytest.fixture
+def make_world() -> Callable[[Path], World]:
+    """Make worlds; whoever makes one ends it."""
+    return lambda path: World(LeapingLoop(), path)
+
+
+@pytest.fixture
+def world(make_world: Callable[[Path], World], tmp_path: Path) -> Iterator[World]:
+    world = make_world(tmp_path / "jobs.sqlite3")
+    yield world
+    world.end()
+
+
+class _Jumping(selectors.DefaultSelector):
+    """Where others wait for the next timer, it sets the clock forward to it.
+
+    What a worker thread does takes no part in that: timers that are due meanwhile come first.
+    """
+
+    now_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:  # no timer is set: only a thread can go on from here
+            ready = super().select(60.0)
+            assert ready, "nothing is left that could happen"
+            return ready
+        ready = super().select(0)
+        if not ready:
+            self.now_s += max(0.0, timeout)
+        return ready
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on which sleeping takes no time."""
+
+    def __init__(self) -> None:
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now_s
+
+
+@pytest.fixture
+def virtual() -> Callable[..., tuple[Any, float]]:
+    """Run a coroutine function on a loop with a virtual clock: its result, and the seconds."""
+
+    def run(main: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> tuple[Any, float]:
+        with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
+            result = runner.run(main(*args))
+            return result, runner.get_loop().time()
+
+    return run
