@@ -16,7 +16,12 @@
     │   ├── RateLimitError          429
     │   ├── ServerError             5xx
     │   └── MaybeBilledError        a POST whose outcome is unknown
-    └── APIConnectionError          the server was never reached
+    ├── APIConnectionError          the server was never reached
+    └── JobError                    a queued job that gives no reply
+        ├── JobFailed               the model or the gateway gave it up
+        ├── JobTimeout              the caller's patience ended (a TimeoutError too)
+        ├── JobExpired              the server does not know it, or no longer
+        └── JobCancelled            nobody watches it any more
     Interrupted (a KeyboardInterrupt)  the user did not want to wait
 
 Each message says what happened, to which value, and what to do next. In a notebook an error
@@ -127,8 +132,8 @@ class APIError(SegmindError):
         return (_rebuild, (type(self), str(self), {name: getattr(self, name) for name in names}))
 
 
-def _rebuild(kind: type[APIError], message: str, fields: dict[str, object]) -> APIError:
-    return kind(message, **fields)  # type: ignore[arg-type]
+def _rebuild(kind: type[SegmindError], message: str, fields: dict[str, object]) -> SegmindError:
+    return kind(message, **fields)
 
 
 class BadRequestError(APIError):
@@ -161,6 +166,48 @@ class ServerError(APIError):
 
 class MaybeBilledError(APIError):
     """A POST whose outcome is unknown: it may have been billed, so it was not sent again."""
+
+
+class JobError(SegmindError):
+    """A queued job that gives no reply; the subclass says why.
+
+    Parameters
+    ----------
+    message
+        What happened and what to do next, for a person.
+    request_id
+        The job's id, or `None` where it never had one.
+    detail
+        The server's own words, or `None`.
+    """
+
+    def __init__(
+        self, message: str, *, request_id: str | None = None, detail: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by keyword, as exceptions otherwise pickle by position."""
+        fields = {"request_id": self.request_id, "detail": self.detail}
+        return (_rebuild, (type(self), str(self), fields))
+
+
+class JobFailed(JobError):
+    """The job ended as FAILED; it is never sent again by itself."""
+
+
+class JobTimeout(JobError, TimeoutError):
+    """The job takes longer than the caller wanted to wait; it goes on."""
+
+
+class JobExpired(JobError):
+    """The server does not know the job: it never did, or the hour of its result is over."""
+
+
+class JobCancelled(JobError):
+    """The job is no longer watched, or was never sent; Segmind cannot stop one that runs."""
 
 
 def shortened(detail: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 
 from segmind_jupyter.api.errors import detail_of
+from segmind_jupyter.api.retry import parse_retry_after
 from segmind_jupyter.errors import shortened
 
 #: More than any answer has; what comes after it is not read.
@@ -49,6 +50,11 @@ class Answer:
     def request_id(self) -> str | None:
         """The gateway's id of the request."""
         return shortened(self.headers.get("x-request-id", "")) or None
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds after which the server wants to be asked again, where it says so."""
+        return parse_retry_after(self.headers.get("retry-after"))
 
     @property
     def detail(self) -> str | None:

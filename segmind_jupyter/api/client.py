@@ -1,11 +1,8 @@
-"""The async client: one pooled connection, the retry table, and errors that say what to do."""
+"""The async client: Segmind's endpoints as methods. How a request travels is `sender`'s affair."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
-import pkgutil
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,42 +13,29 @@ from typing import Any, Final
 import anyio
 import httpx
 
-from segmind_jupyter import __version__
-from segmind_jupyter.api.answers import Answer, OversizedError, read
-from segmind_jupyter.api.auth import KeyAuth
-from segmind_jupyter.api.errors import error_for, maybe_billed
+from segmind_jupyter.api.answers import Answer
+from segmind_jupyter.api.budget import Budget, Kind
+from segmind_jupyter.api.errors import error_for, expired, maybe_billed, senseless
 from segmind_jupyter.api.messages import Message, Reply, parse_reply, request_body
 from segmind_jupyter.api.models import checked_slug
-from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed, parse_retry_after
+from segmind_jupyter.api.retry import Policy
 from segmind_jupyter.api.secret import Secret
-from segmind_jupyter.api.settings import CONNECT_TIMEOUT_S, Settings, checked_seconds, resolve
-from segmind_jupyter.errors import (
-    APIConnectionError,
-    APIError,
-    ContentError,
-    MissingKeyError,
-    ReplyError,
-    SettingsError,
-    shortened,
+from segmind_jupyter.api.sender import Sender
+from segmind_jupyter.api.settings import Settings, resolve
+from segmind_jupyter.api.states import (
+    State,
+    checked_id,
+    is_result,
+    is_terminal,
+    no_reply,
+    read_result,
+    read_state,
+    read_submit,
 )
-
-#: Anthropic's bound for one request (its page on limits).
-MAX_REQUEST_BYTES: Final = 32_000_000
+from segmind_jupyter.errors import APIError, NotFoundError, ReplyError
 
 #: Time that a free look-up may take in all.
 LOOKUP_TIMEOUT_S: Final = 30.0
-
-#: Bound late and by name, so that this room imports no room above it.
-_SIMULATOR_TRANSPORT: Final = "segmind_jupyter.simulator:transport"
-
-#: httpx's errors that say that not one byte of the request was sent.
-_NEVER_OPENED = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +52,11 @@ class Credits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
-    """One attempt that gave no usable answer."""
+class Ticket:
+    """What a submission gives: the id of the job, and the model that works on it."""
 
-    failure: Failure
-    reason: str = ""
-    answer: Answer | None = None
-
-    @property
-    def retry_after_s(self) -> float | None:
-        return parse_retry_after(self.answer.headers.get("retry-after")) if self.answer else None
+    request_id: str
+    model: str
 
 
 class SegmindClient:
@@ -102,6 +81,8 @@ class SegmindClient:
         Stands in for the network.
     policy
         How patiently requests are repeated.
+    budget
+        How many requests may go, and which first; one of its own if left out.
     sleep, clock, jitter
         Stand in for waiting, the clock and chance.
 
@@ -127,6 +108,7 @@ class SegmindClient:
         settings: Settings | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         policy: Policy | None = None,
+        budget: Budget | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -134,10 +116,17 @@ class SegmindClient:
         self.settings = settings or resolve(
             api_key=api_key, base_url=base_url, auth=auth, timeout_s=timeout_s
         )
-        self._transport = transport
         self._policy = policy or Policy()
-        self._sleep, self._clock, self._jitter = sleep, clock, jitter
-        self._http: httpx.AsyncClient | None = None
+        self._clock = clock
+        self._sender = Sender(
+            self.settings,
+            transport=transport,
+            policy=self._policy,
+            budget=budget or Budget(clock=clock, sleep=sleep),
+            sleep=sleep,
+            clock=clock,
+            jitter=jitter,
+        )
 
     def __repr__(self) -> str:
         return f"SegmindClient(base_url={self.settings.base_url!r})"
@@ -183,9 +172,11 @@ class SegmindClient:
             The server refused; the subclass says how.
         """
         path = f"/v1/{checked_slug(model)}"
-        body = self._encoded(request_body(messages, instruction=instruction, **params))
+        body = self._sender.encoded(request_body(messages, instruction=instruction, **params))
         started = self._clock()
-        answer = await self._send("POST", path, body=body, timeout_s=timeout_s, model=model)
+        answer = await self._sender.send(
+            "POST", path, kind=Kind.CHAT, body=body, timeout_s=timeout_s, model=model
+        )
         elapsed_s = self._clock() - started
         try:
             reply = parse_reply(
@@ -194,7 +185,193 @@ class SegmindClient:
         except (ReplyError, ValueError) as error:
             raise _unreadable(f"POST {path}", answer, error) from None
         # Once more, as the parts of a text may hold the key together.
-        return dataclasses.replace(reply, text=self._scrubbed(reply.text))
+        return dataclasses.replace(reply, text=self._sender.scrubbed(reply.text))
+
+    async def submit_chat(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        instruction: str | None = None,
+        timeout_s: float | None = None,
+        **params: Any,
+    ) -> Ticket:
+        """Queue a conversation (v2), and give the id under which its reply is kept.
+
+        Parameters
+        ----------
+        model, messages, instruction, **params
+            As for `chat`.
+        timeout_s
+            Seconds that the submission may take in all, the model's work not included. While the
+            gateway says that it has too many requests, it is tried again until then.
+
+        Returns
+        -------
+        Ticket
+            The id, for `status` and `result`.
+
+        Raises
+        ------
+        MaybeBilledError
+            The outcome is unknown, or the answer holds no id; it was not sent again.
+        SegmindError
+            As for `chat`.
+        """
+        path = f"/v2/{checked_slug(model)}"
+        body = self._sender.encoded(request_body(messages, instruction=instruction, **params))
+        answer = await self._sender.send(
+            "POST",
+            path,
+            kind=Kind.SUBMIT,
+            body=body,
+            timeout_s=timeout_s,
+            model=model,
+            policy=dataclasses.replace(self._policy, refused_attempts=None),
+        )
+        try:
+            return Ticket(read_submit(answer.json()), model)
+        except (ReplyError, ValueError) as error:
+            raise _unreadable(f"POST {path}", answer, error) from None
+
+    async def status(
+        self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, repeat: bool = True
+    ) -> State:
+        """Ask where a job stands (free of charge).
+
+        Parameters
+        ----------
+        request_id
+            The job's id. URLs are made of it, on the configured origin; those in an answer are
+            not followed.
+        timeout_s
+            Seconds to wait in all.
+        repeat
+            Whether trouble on the way is met by asking again until then.
+
+        Returns
+        -------
+        State
+            `Queued`, `Processing`, `Completed` or `Failed`.
+
+        Raises
+        ------
+        JobExpired
+            404: the server does not know the job, or no longer.
+        JobError
+            Its state is none that is known here.
+        SettingsError
+            The id is none.
+        APIError, APIConnectionError
+            As for `credits`; also where the answer makes no sense.
+        """
+        path = f"/v2/requests/{checked_id(request_id)}/status"
+        answer = await self._look(path, Kind.POLL, request_id, timeout_s, repeat=repeat)
+        try:
+            return read_state(answer.json(), request_id=request_id)
+        except (ReplyError, ValueError) as error:
+            raise senseless(f"GET {path}", answer, _why(error)) from None
+
+    async def result(
+        self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, model: str | None = None
+    ) -> Reply:
+        """Fetch the reply of a job that has completed (free of charge).
+
+        Parameters
+        ----------
+        request_id
+            The job's id.
+        timeout_s
+            Seconds to wait in all.
+        model
+            The slug that was asked for, where the answer names none.
+
+        Raises
+        ------
+        JobFailed
+            The job ended without a reply; the message holds the server's words.
+        JobTimeout
+            The job has not ended yet.
+        JobExpired, JobError, SettingsError, APIError, APIConnectionError
+            As for `status`.
+        """
+        answer = await self.fetch(request_id, timeout_s=timeout_s)
+        try:
+            read = self.read(answer.text, request_id=request_id, model=model)
+        except ReplyError as error:
+            raise senseless(f"GET /v2/requests/{request_id}", answer, _why(error)) from None
+        if isinstance(read, State):
+            raise no_reply(read, request_id)
+        return read
+
+    def read(
+        self,
+        raw: str,
+        *,
+        request_id: str,
+        model: str | None = None,
+        elapsed_s: float | None = None,
+    ) -> Reply | State:
+        """Read a result as `states.read_result` does, with the key blanked out.
+
+        Parameters
+        ----------
+        raw
+            The body, as it was fetched or as the journal kept it.
+
+        Raises
+        ------
+        ReplyError
+            It is no JSON, or holds no text.
+        JobError
+            The state is none that is known.
+        """
+        try:
+            body = Answer(200, {}, raw, self._sender.scrubbed).json()
+        except ValueError:
+            raise ReplyError("it is no JSON") from None
+        read = read_result(body, request_id=request_id, model=model, elapsed_s=elapsed_s)
+        if isinstance(read, State):
+            return read
+        # Once more, as the parts of a text may hold the key together.
+        return dataclasses.replace(read, text=self._sender.scrubbed(read.text))
+
+    async def fetch(
+        self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, repeat: bool = True
+    ) -> Answer:
+        """Fetch the result of a job as it is, for `read`.
+
+        Raises
+        ------
+        JobExpired, SettingsError, APIError, APIConnectionError
+            As for `status`; what comes in place of a result (the page of a hotel's network, say)
+            is an `APIError`, so that nobody keeps it for the reply.
+        """
+        path = f"/v2/requests/{checked_id(request_id)}"
+        answer = await self._look(path, Kind.RESULT, request_id, timeout_s, repeat=repeat)
+        try:
+            sensible = is_result(answer.json())
+        except ValueError:
+            sensible = False
+        if not sensible:
+            raise senseless(f"GET {path}", answer, "that is no result")
+        return answer
+
+    async def _look(
+        self, path: str, kind: Kind, request_id: str, timeout_s: float, *, repeat: bool
+    ) -> Answer:
+        """Read something of a job; the 4xx that a FAILED one comes with is an answer too."""
+        policy = self._policy if repeat else dataclasses.replace(self._policy, get_attempts=1)
+        try:
+            return await self._sender.send(
+                "GET", path, kind=kind, timeout_s=timeout_s, policy=policy
+            )
+        except NotFoundError as error:
+            raise expired(request_id, error.detail) from None
+        except APIError as error:
+            if not is_terminal(error.body):
+                raise
+            return Answer(error.status or 0, {}, error.body or "", self._sender.scrubbed)
 
     async def credits(self, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> Credits:
         """Ask what is left on the account (free of charge).
@@ -215,7 +392,7 @@ class SegmindClient:
             As for `chat`; nothing is ever billed.
         """
         path = "/v1/get-user-credits"
-        answer = await self._send("GET", path, timeout_s=timeout_s)
+        answer = await self._sender.send("GET", path, kind=Kind.CHAT, timeout_s=timeout_s)
         try:
             fields = answer.json()
             return Credits(float(fields["credits"]), float(fields.get("free-credits") or 0.0))
@@ -224,9 +401,7 @@ class SegmindClient:
 
     async def aclose(self) -> None:
         """Close the connections; the client may be used again afterwards."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        await self._sender.aclose()
 
     async def __aenter__(self) -> SegmindClient:
         return self
@@ -239,152 +414,15 @@ class SegmindClient:
     ) -> None:
         await self.aclose()
 
-    def _encoded(self, body: dict[str, Any]) -> bytes:
-        """Encode a request body, and refuse what must not or cannot be sent."""
-        text = json.dumps(body, ensure_ascii=True, separators=(",", ":"))
-        if len(text) > MAX_REQUEST_BYTES:
-            raise ContentError(
-                f"The request has {len(text) / 1e6:.0f} MB; the model takes "
-                f"{MAX_REQUEST_BYTES / 1e6:.0f} MB. Send fewer or smaller images."
-            )
-        if self.settings.api_key is not None and self.settings.api_key.is_in(text):
-            raise ContentError(
-                "The prompt holds your API key, so it was not sent. Take the key out of what you "
-                "name in the prompt."
-            )
-        return text.encode("ascii")
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: bytes | None = None,
-        timeout_s: float | None = None,
-        model: str | None = None,
-    ) -> Answer:
-        """Send a request as often as the retry table allows, until it is answered 2xx."""
-        limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)
-        deadline = self._clock() + limit_s
-        for attempt in itertools.count(1):
-            outcome = await self._attempt(method, path, body, deadline - self._clock())
-            if isinstance(outcome, Answer):
-                return outcome
-            delay_s = self._policy.delay_s(
-                method,
-                outcome.failure,
-                attempt=attempt,
-                remaining_s=deadline - self._clock(),
-                retry_after_s=outcome.retry_after_s,
-                jitter=self._jitter,
-            )
-            if delay_s is None:
-                raise self._error(f"{method} {path}", outcome, method=method, model=model)
-            await self._sleep(delay_s)
-        raise AssertionError("unreachable: itertools.count has no end")
-
-    async def _attempt(
-        self, method: str, path: str, body: bytes | None, remaining_s: float
-    ) -> Answer | _Failed:
-        """Send a request once."""
-        connect_s = min(CONNECT_TIMEOUT_S, remaining_s)
-        timeout = httpx.Timeout(remaining_s, connect=connect_s, pool=connect_s)
-        request = self._request(method, path, body, timeout)
-        try:
-            # httpx bounds each read; the scope bounds an answer that drips in for ever.
-            with anyio.fail_after(remaining_s + 0.25):
-                response = await self._open().send(request, stream=True)
-                answer = await read(response, scrub=self._scrubbed)
-        except _NEVER_OPENED as error:
-            return _Failed(Trouble.NEVER_OPENED, self._reason(error, connect_s))
-        except (httpx.HTTPError, TimeoutError, OversizedError) as error:
-            return _Failed(Trouble.NO_ANSWER, self._reason(error, remaining_s))
-        if 200 <= answer.status < 300:
-            return answer
-        return _Failed(answer.status, answer=answer)
-
-    def _request(
-        self, method: str, path: str, body: bytes | None, timeout: httpx.Timeout
-    ) -> httpx.Request:
-        try:
-            return self._open().build_request(
-                method,
-                f"{self._base_url}{path}",
-                content=body,
-                headers={"content-type": "application/json"} if body is not None else None,
-                timeout=timeout,
-            )
-        except (httpx.InvalidURL, ValueError):
-            # Unquoted: a key may have been pasted in its place.
-            raise SettingsError(
-                "The base URL is no address. Set SEGMIND_BASE_URL to the service's, or unset it."
-            ) from None
-
-    def _open(self) -> httpx.AsyncClient:
-        if self._http is None:
-            auth = self._auth()
-            try:
-                self._http = self._connections(auth)
-            except (ImportError, ValueError, OSError):
-                # Unquoted: the address of a proxy may hold a password.
-                raise SettingsError(
-                    "The network settings of the environment cannot be used. Check HTTPS_PROXY, "
-                    "ALL_PROXY (a SOCKS proxy needs `pip install 'httpx[socks]'`) and "
-                    "SSL_CERT_FILE, or unset them."
-                ) from None
-        return self._http
-
-    def _connections(self, auth: KeyAuth) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            auth=auth,
-            headers={"user-agent": f"segmind-jupyter/{__version__}"},
-            follow_redirects=False,  # httpx would carry x-api-key to another origin
-            # Plain http stays on this machine (`settings.origin`); a proxy would see the key.
-            trust_env=self._base_url.startswith("https:"),
-            transport=self._transport or self._simulator_transport(),
-        )
-
-    def _auth(self) -> KeyAuth:
-        if self.settings.simulated:
-            return KeyAuth(Secret("simulator"))
-        if self.settings.api_key is None:
-            raise MissingKeyError
-        return KeyAuth(self.settings.api_key, form=self.settings.auth)
-
-    def _simulator_transport(self) -> httpx.AsyncBaseTransport | None:
-        if not self.settings.simulated:
-            return None
-        transport: httpx.AsyncBaseTransport = pkgutil.resolve_name(_SIMULATOR_TRANSPORT)()
-        return transport
-
-    @property
-    def _base_url(self) -> str:
-        return "http://simulator" if self.settings.simulated else self.settings.base_url
-
-    def _error(
-        self, what: str, failed: _Failed, *, method: str, model: str | None
-    ) -> APIError | APIConnectionError:
-        answer = failed.answer
-        if may_be_billed(method, failed.failure):
-            how = f"answered {answer.status}" if answer else f"not answered ({failed.reason})"
-            return maybe_billed(f"{what} was {how}", answer)
-        if answer is not None:
-            return error_for(answer, what=what, model=model)
-        return APIConnectionError(
-            f"{self._base_url} was not reached ({failed.reason}), so nothing was sent. Check the "
-            "network and SEGMIND_BASE_URL, then run it again."
-        )
-
-    def _reason(self, error: Exception, limit_s: float) -> str:
-        """Say why a request failed; httpx's time-outs come with an empty message."""
-        if isinstance(error, httpx.TimeoutException | TimeoutError):
-            return f"timed out after {limit_s:.3g} s"
-        return self._scrubbed(shortened(str(error))) or type(error).__name__
-
-    def _scrubbed(self, text: str) -> str:
-        return self.settings.api_key.scrub(text) if self.settings.api_key else text
-
 
 def _unreadable(what: str, answer: Answer, error: Exception) -> APIError:
-    why = str(error).rstrip(".") if isinstance(error, ReplyError) else "it is no JSON"
-    return maybe_billed(f"{what} was answered {answer.status}, but with no reply ({why})", answer)
+    happened = f"{what} was answered {answer.status}, but with no reply ({_why(error)})"
+    return maybe_billed(happened, answer)
+
+
+def _why(error: Exception) -> str:
+    """Give the reason as the second half of a sentence."""
+    if not isinstance(error, ReplyError):
+        return "it is no JSON"
+    why = str(error).rstrip(".")
+    return why[:1].lower() + why[1:]

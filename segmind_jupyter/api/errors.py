@@ -18,6 +18,8 @@ from segmind_jupyter.errors import (
     BadRequestError,
     ContentError,
     InsufficientCreditsError,
+    JobExpired,
+    JobFailed,
     MaybeBilledError,
     MissingKeyError,
     NotFoundError,
@@ -41,6 +43,8 @@ __all__ = [
     "BadRequestError",
     "ContentError",
     "InsufficientCreditsError",
+    "JobExpired",
+    "JobFailed",
     "MaybeBilledError",
     "MissingKeyError",
     "NotFoundError",
@@ -52,7 +56,10 @@ __all__ = [
     "SettingsError",
     "detail_of",
     "error_for",
+    "expired",
+    "failed",
     "maybe_billed",
+    "senseless",
 ]
 
 #: How much of a page is searched for words, and how many of them are kept.
@@ -131,6 +138,32 @@ def maybe_billed(happened: str, answer: Answer | None = None) -> MaybeBilledErro
         "the cell again to retry."
     )
     return MaybeBilledError(message, **(_fields(answer) if answer else {}))
+
+
+def senseless(what: str, answer: Answer, why: str) -> APIError:
+    """Describe a free look-up whose answer makes no sense."""
+    message = f"{what} was answered {answer.status}, but {why}. Nothing is lost: look again later."
+    return APIError(message, **_fields(answer))
+
+
+def expired(request_id: str, detail: str | None = None) -> JobExpired:
+    """Describe a job that the server does not know."""
+    return JobExpired(
+        f"Job {request_id} is not known at Segmind: a result is kept for one hour, and the id must "
+        "be of this account. If its reply was fetched here before, `%segmind jobs` shows it.",
+        request_id=request_id,
+        detail=detail,
+    )
+
+
+def failed(request_id: str, detail: str | None) -> JobFailed:
+    """Describe a job that ended as FAILED."""
+    return JobFailed(
+        f"{_sentence(f'Job {request_id} failed', detail)} It is not sent again by itself: correct "
+        "what the server says, and run it anew.",
+        request_id=request_id,
+        detail=detail,
+    )
 
 
 def _fields(answer: Answer) -> dict[str, Any]:

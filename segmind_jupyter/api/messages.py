@@ -248,8 +248,8 @@ def _unwrapped(body: Any) -> tuple[Any, dict[str, Any]]:
             decoded = json.loads(output)
         except (ValueError, RecursionError):
             decoded = output  # the text itself
-        # `"7"` is a reply that reads 7, not a number.
-        output = decoded if isinstance(decoded, dict) else output
+        # `"7"` is a reply that reads 7, and `{"a": 1}` one that is JSON: no model's answer.
+        output = decoded if isinstance(decoded, dict) and find_text(decoded) is not None else output
     return output, metrics if isinstance(metrics, dict) else {}
 
 

@@ -38,9 +38,9 @@ class Policy:
 
     Parameters
     ----------
-    post_attempts
-        Most times that a POST is sent, where it may be sent again at all. A GET goes on until
-        its deadline.
+    post_attempts, refused_attempts, get_attempts
+        Most times that a request is sent, where it may be sent again at all: a POST, a POST that
+        is refused before work (429, 503), a GET. `None`: until its deadline.
     base_s, cap_s
         The n-th wait is `base_s` doubled n times, at most `cap_s` seconds, of which a random
         half is taken off so that many kernels do not return at the same moment.
@@ -48,7 +48,9 @@ class Policy:
         Longest `Retry-After` that is honoured, in seconds.
     """
 
-    post_attempts: int = 5
+    post_attempts: int | None = 5
+    refused_attempts: int | None = 5
+    get_attempts: int | None = None
     base_s: float = 0.5
     cap_s: float = 8.0
     retry_after_cap_s: float = 60.0
@@ -80,14 +82,21 @@ class Policy:
         jitter
             A random number from 0 to 1.
         """
-        if not may_repeat(method, failure) or (method == "POST" and attempt >= self.post_attempts):
+        most = self._most_attempts(method, failure)
+        if not may_repeat(method, failure) or (most is not None and attempt >= most):
             return None
-        delay_s = self._backoff_s(attempt, jitter())
+        delay_s = self.backoff_s(attempt, luck=jitter())
         if retry_after_s is not None:
             delay_s = max(delay_s, min(retry_after_s, self.retry_after_cap_s))
         return delay_s if delay_s < remaining_s else None
 
-    def _backoff_s(self, attempt: int, luck: float) -> float:
+    def _most_attempts(self, method: str, failure: Failure) -> int | None:
+        if method == "GET":
+            return self.get_attempts
+        return self.refused_attempts if failure in _POST_AGAIN else self.post_attempts
+
+    def backoff_s(self, attempt: int, *, luck: float) -> float:
+        """Seconds to wait after the n-th failure in a row; `luck` from 0 to 1 shortens it."""
         full_s = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 32))
         return full_s * (1 - luck / 2)
 
