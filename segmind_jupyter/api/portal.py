@@ -12,8 +12,9 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from segmind_jupyter.api.waiting import Waiter, in_slices
 from segmind_jupyter.errors import SegmindError
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
 T = TypeVar("T")
-
-#: How long one wait lasts before it looks up. Windows delivers an interrupt only between waits.
-SLICE_S: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +37,20 @@ class Portal:
 
     The thread starts at the first call. A forked child has the parent's objects but not its
     threads, so there it starts anew.
+
+    Parameters
+    ----------
+    wait
+        How a call waits.
+
+    Attributes
+    ----------
+    wait
+        The same; it may be replaced at any time, and holds from the next call on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wait: Waiter = in_slices) -> None:
+        self.wait = wait
         # By process: dropping the parent's loop in a forked child would close its sockets there.
         self._running: dict[int, _Running] = {}
         self._lock = threading.Lock()
@@ -57,17 +66,19 @@ class Portal:
 
         Raises
         ------
+        SegmindError
+            As `check_may_wait` does.
         KeyboardInterrupt
             The wait was interrupted; the coroutine was cancelled, and with it its request.
         Exception
             Whatever the coroutine raised, without the frames of the loop's thread: they hold
             request headers, which `%xmode Verbose` would print.
         """
+        self.check_may_wait()
         running = _Call(function, args)
         try:
             future = self.start(running.run)
-            while not future.done():
-                concurrent.futures.wait([future], timeout=SLICE_S)
+            self.wait(future, None)
         except BaseException:
             # Not `future.cancel()`: the interrupt may have come before there was a future.
             self.start(running.cancel)
@@ -79,6 +90,21 @@ class Portal:
             _log.debug("raised on the background loop", exc_info=error)
         error.__context__ = None
         raise error.with_traceback(None)
+
+    def check_may_wait(self) -> None:
+        """Check that this thread may wait for the loop.
+
+        Raises
+        ------
+        SegmindError
+            It is the loop's own, which would wait for itself.
+        """
+        running = self._running.get(os.getpid())
+        if running is not None and running.thread is threading.current_thread():
+            raise SegmindError(
+                "This code runs on the loop that fetches the answers, as a job's callback does, "
+                "so it cannot wait for one: start a `threading.Thread` for it."
+            )
 
     def stop(self) -> None:
         """Cancel what runs and end the thread; the next call starts it again."""

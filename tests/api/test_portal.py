@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from segmind_jupyter.api.portal import Portal
-from segmind_jupyter.errors import ServerError
+from segmind_jupyter.api.waiting import in_slices
+from segmind_jupyter.errors import SegmindError, ServerError
 
 
 @pytest.fixture
@@ -131,6 +132,31 @@ def test_a_stopped_portal_starts_anew(portal):
     """`close()` is no end for good."""
     portal.call(double, 1)
     portal.stop()
+    assert portal.call(double, 2) == 4
+
+
+def test_the_way_of_waiting_may_be_replaced_while_it_runs(portal):
+    """As `%config ClaudeMagics.keep_loop_alive` does; it is told to wait without a bound."""
+    waits = []
+
+    def noted(future, timeout_s):
+        waits.append(timeout_s)
+        in_slices(future, timeout_s)
+
+    assert portal.call(double, 1) == 2
+    portal.wait = noted
+    assert portal.call(double, 2) == 4
+    assert waits == [None]
+
+
+def test_a_call_from_its_own_loop_is_refused_and_not_hung(portal):
+    """A job's callback that asks would wait for itself; the portal goes on."""
+
+    async def callback() -> int:
+        return portal.call(double, 1)
+
+    with pytest.raises(SegmindError, match="cannot wait"):
+        portal.call(callback)
     assert portal.call(double, 2) == 4
 
 

@@ -1,10 +1,11 @@
-"""A real IPython shell with the extension loaded, talking to a loopback server."""
+"""A real IPython shell, and real kernels, with the extension loaded and a loopback server."""
 
 from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,3 +77,116 @@ def online(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("SEGMIND_API_KEY", KEY)
     monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
     return recorder
+
+
+@dataclass
+class Output:
+    status: str
+    text: str = ""
+    html: str = ""
+    data: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Messages(list[dict[str, Any]]):
+    """What a page was sent, in its order."""
+
+    def of(self, *kinds: str) -> list[Any]:
+        """Give the contents of the messages of these kinds."""
+        return [message["content"] for message in self if message["msg_type"] in kinds]
+
+
+@dataclass
+class Kernel:
+    """A started kernel, and a client that runs cells in it."""
+
+    manager: Any
+    client: Any
+
+    def send(self, code: str) -> str:
+        return str(self.client.execute(code))
+
+    def collect(self, message_id: str, timeout_s: float = 60) -> Output:
+        output = Output("")
+        while True:
+            message = self.client.get_iopub_msg(timeout=timeout_s)
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                output.text += content["text"]
+            elif message["msg_type"] == "error":
+                output.text += "\n".join(content["traceback"])
+            elif message["msg_type"] in {"execute_result", "display_data"}:
+                output.data.append(content["data"])
+                output.text += content["data"].get("text/plain", "")
+                output.html += content["data"].get("text/html", "")
+            elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+                break
+        output.status = self.reply(message_id, timeout_s)["status"]
+        return output
+
+    def reply(self, message_id: str, timeout_s: float) -> dict[str, Any]:
+        while True:
+            message = self.client.get_shell_msg(timeout=timeout_s)
+            if message["parent_header"].get("msg_id") == message_id:
+                content: dict[str, Any] = message["content"]
+                return content
+
+    def run(self, code: str) -> Output:
+        return self.collect(self.send(code))
+
+    def settle(self) -> None:
+        """Let a failed cell pass: ipykernel 6.29 aborts what comes before its loop's next turn."""
+        while self.run("pass").status == "aborted":
+            pass
+
+    def page(self, code: str) -> Messages:
+        """Run a cell, and give all that the page was sent until its end, by whichever cell."""
+        message_id = self.send(code)
+        messages = Messages()
+        while True:
+            messages.append(self.client.get_iopub_msg(timeout=60))
+            idle = messages[-1]["content"].get("execution_state") == "idle"
+            if idle and messages[-1]["parent_header"].get("msg_id") == message_id:
+                break
+        assert self.reply(message_id, 60)["status"] == "ok", messages
+        return messages
+
+    def click(self, button: str) -> None:
+        """Click a button widget, as a front end does."""
+        data = {"method": "custom", "content": {"event": "click"}}
+        message = self.client.session.msg("comm_msg", {"comm_id": button, "data": data})
+        self.client.shell_channel.send(message)
+
+
+@pytest.fixture
+def start(
+    recorder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[], Kernel]]:
+    """Start kernels whose environment leads to the loopback server."""
+    from jupyter_client.manager import start_new_kernel
+
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    kernels: list[Kernel] = []
+
+    def start_kernel() -> Kernel:
+        manager, client = start_new_kernel(kernel_name="python3")
+        kernels.append(Kernel(manager, client))
+        return kernels[-1]
+
+    yield start_kernel
+    for kernel in kernels:
+        kernel.client.stop_channels()
+        kernel.manager.shutdown_kernel(now=True)
+        kernel.manager.cleanup_resources()
+
+
+@pytest.fixture
+def kernel(start: Callable[[], Kernel]) -> Kernel:
+    """Start a kernel with the extension loaded."""
+    kernel = start()
+    assert kernel.run("%load_ext segmind_jupyter").status == "ok"
+    return kernel

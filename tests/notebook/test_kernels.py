@@ -3,94 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.kernel
 
 KEY = "sk-live-0123456789abcdef"
-
-
-@dataclass
-class Output:
-    status: str
-    text: str = ""
-    html: str = ""
-    data: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass
-class Kernel:
-    """A started kernel, and a client that runs cells in it."""
-
-    manager: Any
-    client: Any
-
-    def send(self, code: str) -> str:
-        return str(self.client.execute(code))
-
-    def collect(self, message_id: str, timeout_s: float = 60) -> Output:
-        output = Output("")
-        while True:
-            message = self.client.get_iopub_msg(timeout=timeout_s)
-            if message["parent_header"].get("msg_id") != message_id:
-                continue
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                output.text += content["text"]
-            elif message["msg_type"] == "error":
-                output.text += "\n".join(content["traceback"])
-            elif message["msg_type"] in {"execute_result", "display_data"}:
-                output.data.append(content["data"])
-                output.text += content["data"].get("text/plain", "")
-                output.html += content["data"].get("text/html", "")
-            elif message["msg_type"] == "status" and content["execution_state"] == "idle":
-                break
-        output.status = self.reply(message_id, timeout_s)["status"]
-        return output
-
-    def reply(self, message_id: str, timeout_s: float) -> dict[str, Any]:
-        while True:
-            message = self.client.get_shell_msg(timeout=timeout_s)
-            if message["parent_header"].get("msg_id") == message_id:
-                content: dict[str, Any] = message["content"]
-                return content
-
-    def run(self, code: str) -> Output:
-        return self.collect(self.send(code))
-
-
-@pytest.fixture
-def start(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Kernel]]:
-    """Start kernels whose environment leads to the loopback server."""
-    from jupyter_client.manager import start_new_kernel
-
-    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
-    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
-    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
-    kernels: list[Kernel] = []
-
-    def start_kernel() -> Kernel:
-        manager, client = start_new_kernel(kernel_name="python3")
-        kernels.append(Kernel(manager, client))
-        return kernels[-1]
-
-    yield start_kernel
-    for kernel in kernels:
-        kernel.client.stop_channels()
-        kernel.manager.shutdown_kernel(now=True)
-        kernel.manager.cleanup_resources()
-
-
-@pytest.fixture
-def kernel(start: Callable[[], Kernel]) -> Kernel:
-    """Start a kernel with the extension loaded."""
-    kernel = start()
-    assert kernel.run("%load_ext segmind_jupyter").status == "ok"
-    return kernel
 
 
 def test_a_plot_is_described_below_its_cell(kernel, recorder):
@@ -128,6 +46,7 @@ def test_interrupting_a_waiting_cell_answers_in_under_a_second(kernel, recorder)
     assert "may still be billed" in output.text
     assert "Traceback" not in output.text
     recorder.release.set()
+    kernel.settle()
     assert kernel.run("%%claude\nAgain").status == "ok"
     assert len(recorder.posts) == 2
 

@@ -1,0 +1,343 @@
+"""`%config ClaudeMagics.keep_loop_alive`: the user's tasks run while a cell waits, on request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import threading
+import time
+
+import pytest
+from traitlets import TraitError
+
+from segmind_jupyter.errors import SettingsError
+from segmind_jupyter.notebook.looping import keep_alive
+
+ON = "%config ClaudeMagics.keep_loop_alive = True"
+OFF = "%config ClaudeMagics.keep_loop_alive = False"
+VALUE = "%config ClaudeMagics.keep_loop_alive"
+
+#: A task as a user would start it, and how often it has come round.
+TICKER = """
+import asyncio
+ticks = 0
+async def tick():
+    global ticks
+    while True:
+        await asyncio.sleep(0.01)
+        ticks += 1
+ticker = asyncio.create_task(tick())
+"""
+
+#: A task that lets the server answer, so that a wait ends only if the task runs meanwhile.
+HELPER = """
+import os, asyncio
+from urllib.request import urlopen
+async def help_out():
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(urlopen, os.environ["SEGMIND_BASE_URL"])
+helper = asyncio.create_task(help_out())
+"""
+
+#: One cell, so that the task has no other occasion to run.
+ASK_AND_COUNT = "before = ticks\nreply = %claude Hi\nprint(reply.text, ticks - before)"
+ASK_WITH_HELP = HELPER + "reply = %claude Hi\nprint(reply.text)"
+
+
+def will_answer_once_helped(recorder):
+    """Answer the POST when a GET has come, or after a minute without one, and say which."""
+
+    def answer(request):
+        if request.method == "GET":
+            recorder.release.set()
+            return 200, {}, b"{}"
+        text = "Helped." if recorder.release.wait(60) else "Not helped."
+        return 200, {}, json.dumps({"content": [{"type": "text", "text": text}]}).encode()
+
+    recorder.answers += [answer, answer]
+
+
+def counted(output):
+    """How often the ticker came round while `ASK_AND_COUNT` waited."""
+    assert output.status == "ok", output.text
+    return int(output.text.split()[-1])
+
+
+# ---- what it does -------------------------------------------------------------------------------
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("before", ["pass", "import nest_asyncio2; nest_asyncio2.apply()", ON])
+def test_a_task_of_the_user_runs_while_a_cell_waits(kernel, recorder, before):
+    """Also if the user had patched the loop by the same package, or had set it before."""
+    kernel.run(before)
+    assert kernel.run(ON).text == ""
+    will_answer_once_helped(recorder)
+    assert kernel.run(ASK_WITH_HELP).text == "Helped.\n"
+
+
+@pytest.mark.kernel
+def test_it_is_off_until_it_is_set_and_off_again_afterwards(kernel):
+    """No task of the user runs during such a wait, as for any blocking call."""
+    kernel.run(TICKER)
+    assert "False" in kernel.run(VALUE).text
+    assert counted(kernel.run(ASK_AND_COUNT)) == 0
+    kernel.run(ON)
+    kernel.run(OFF)
+    assert counted(kernel.run(ASK_AND_COUNT)) == 0
+
+
+@pytest.mark.kernel
+def test_the_cell_that_sets_it_waits_as_before(kernel, recorder):
+    """The turn of the loop that runs it is not a patched one: ipykernel 6 would die of another."""
+    kernel.run(TICKER)
+    queued = [kernel.send(code) for code in (f"{ON}\n{ASK_AND_COUNT}", "1 + 1")]
+    first, second = [kernel.collect(message_id) for message_id in queued]
+    assert counted(first) == 0
+    assert second.text == "2"
+    will_answer_once_helped(recorder)
+    assert kernel.run(ASK_WITH_HELP).text == "Helped.\n"
+
+
+@pytest.mark.kernel
+def test_queued_cells_and_widget_messages_keep_their_order(kernel, recorder):
+    """Run All: none is run inside the cell that waits, and none is lost."""
+    kernel.run(ON)
+    kernel.run(
+        "order = []\n"
+        "def opened(comm, message):\n"
+        "    comm.on_msg(lambda message: order.append('message'))\n"
+        "get_ipython().kernel.comm_manager.register_target('noted', opened)"
+    )
+    send_comm(kernel, "comm_open", target_name="noted", data={})
+    recorder.will_hang()
+    queued = [kernel.send("%%claude -o reply\nHi")]
+    assert recorder.asked.wait(60)
+    queued.append(kernel.send("order.append(reply.text)"))
+    send_comm(kernel, "comm_msg", data={})
+    queued += [kernel.send("%%claude -o reply\nAgain"), kernel.send("order.append(len(In) - 1)")]
+    recorder.release.set()
+    recorder.will_say("Second.")
+    assert [kernel.collect(message_id).status for message_id in queued] == ["ok"] * 4
+    assert kernel.run("order, len(In) - 1").text == "(['A sunset.', 'message', 7], 8)"
+
+
+def send_comm(kernel, kind, **content):
+    message = kernel.client.session.msg(kind, {"comm_id": "only", **content})
+    kernel.client.shell_channel.send(message)
+
+
+@pytest.mark.kernel
+def test_a_task_may_ask_while_a_cell_waits(kernel, recorder):
+    """The second `%%claude` is answered inside the wait of the first, and both end."""
+    kernel.run(ON)
+
+    def answer(request):
+        text = request.blocks[0]["text"]
+        if text == "inner":
+            recorder.release.set()
+        else:
+            recorder.release.wait(60)
+        body = {"content": [{"type": "text", "text": f"{text} answered"}]}
+        return 200, {}, json.dumps(body).encode()
+
+    recorder.answers += [answer, answer]
+    output = kernel.run(
+        "import asyncio\n"
+        "async def ask_too():\n"
+        "    get_ipython().run_cell_magic('claude', '-q -o inner', 'inner')\n"
+        "task = asyncio.create_task(ask_too())\n"
+        "outer = %claude outer\n"
+        "print(task.done(), inner.text, outer.text)"
+    )
+    assert "True inner answered outer answered" in output.text
+    assert kernel.run("%%claude\nHi").status == "ok"
+
+
+@pytest.mark.kernel
+def test_any_number_of_tasks_may_ask_while_a_cell_waits(kernel, recorder):
+    """Their waits do not nest: two hundred would end in a RecursionError."""
+    kernel.run(ON)
+    output = kernel.run(
+        "import asyncio\n"
+        "from segmind_jupyter import ask\n"
+        "async def ask_too():\n"
+        "    return ask('inner').text\n"
+        "tasks = [asyncio.create_task(ask_too()) for _ in range(200)]\n"
+        "outer = %claude outer\n"
+        "print(set(await asyncio.gather(*tasks)), outer.text)"
+    )
+    assert output.text == "{'A sunset.'} A sunset.\n"
+
+
+@pytest.mark.kernel
+def test_a_thread_that_asks_leaves_the_loop_alone(kernel, recorder):
+    """It waits in slices; the loop is not its own."""
+    kernel.run(ON)
+    will_answer_once_helped(recorder)
+    output = kernel.run(
+        "import asyncio, threading\n"
+        "from segmind_jupyter import ask\n"
+        "threads = set()\n"
+        "async def note():\n"
+        "    for _ in range(20):\n"
+        "        threads.add(threading.current_thread().name)\n"
+        "        await asyncio.sleep(0.005)\n"
+        f"noting = asyncio.create_task(note())\n{HELPER}"
+        "reply = await asyncio.to_thread(ask, 'Hi')\n"
+        "await noting\n"
+        "print(reply.text, threads)"
+    )
+    assert output.text == "Helped. {'MainThread'}\n"
+
+
+@pytest.mark.kernel
+def test_a_loop_of_a_user_interface_is_not_run_inside_the_wait(kernel):
+    """Under `%gui` the kernel hands over to it until the next cell; so such a wait blocks."""
+    kernel.run(ON)
+    kernel.run("%gui asyncio")
+    kernel.run(TICKER)
+    assert counted(kernel.run(ASK_AND_COUNT)) == 0
+
+
+# ---- Interrupt ----------------------------------------------------------------------------------
+
+
+@pytest.mark.kernel
+def test_interrupt_ends_the_wait_and_leaves_the_tasks(kernel, recorder):
+    """In under a second, though a busy task holds the loop most of the time; it goes on too."""
+    kernel.run(ON)
+    kernel.run(TICKER)
+    kernel.run(
+        "import time\n"
+        "async def work():\n"
+        "    while True:\n"
+        "        end = time.monotonic() + 0.02\n"
+        "        while time.monotonic() < end: pass\n"
+        "        await asyncio.sleep(0)\n"
+        "worker = asyncio.create_task(work())"
+    )
+    recorder.will_hang()
+    waiting, queued = kernel.send("%%claude\nHi"), kernel.send("print('not reached')")
+    assert recorder.asked.wait(60)
+    kernel.manager.interrupt_kernel()
+    began = time.monotonic()
+    output = kernel.collect(waiting)
+    # The contract's own bound, and no benchmark: the server would hang for a minute.
+    assert time.monotonic() - began < 1
+    assert "may still be billed" in output.text
+    assert "not reached" not in kernel.collect(queued).text
+    kernel.settle()
+    assert kernel.run("worker.done(), ticker.done()").text == "(False, False)"
+    assert "A sunset." in kernel.run("%%claude\nAgain").text
+
+
+@pytest.mark.kernel
+def test_a_second_interrupt_stops_a_task_that_holds_the_loop(kernel, recorder):
+    """Nothing else could: the first waits for the task to let go."""
+    kernel.run(ON)
+    blocked, given_up = threading.Event(), threading.Event()
+
+    def answer(request):
+        if request.method == "GET":
+            blocked.set()
+        if not recorder.release.wait(60):
+            given_up.set()
+        return 200, {}, b"{}"
+
+    recorder.answers += [answer, answer]
+    waiting = kernel.send(
+        HELPER.replace("await asyncio.to_thread(urlopen, ", "urlopen(") + "%claude Hi"
+    )
+    assert blocked.wait(60)
+    done = threading.Event()
+    # Two signals at once can arrive as one; more of them do no harm.
+    pid = kernel.manager.provisioner.pid
+    thread = threading.Thread(target=interrupt_until, args=(done, pid))
+    thread.start()
+    output = kernel.collect(waiting)
+    done.set()
+    thread.join()
+    assert output.status == "error"
+    assert not given_up.is_set()
+    kernel.settle()
+    assert kernel.run("%claude Again").status == "ok"
+
+
+def interrupt_until(done, pid):
+    while not done.wait(0.2):
+        os.kill(pid, signal.SIGINT)
+
+
+# ---- where it cannot work -----------------------------------------------------------------------
+
+
+@pytest.mark.kernel
+def test_it_is_refused_where_nest_asyncio_patched_the_loop(kernel):
+    """With the reason and the way out; it stays off, other settings go on, and cells work."""
+    kernel.run("import nest_asyncio; nest_asyncio.apply()")
+    refused = kernel.run(ON).text
+    assert "nest_asyncio has patched" in refused
+    assert "restart the kernel" in refused
+    assert "Traceback" not in refused
+    assert "False" in kernel.run(VALUE).text
+    assert kernel.run("%config ClaudeMagics.max_tokens = 7").text == ""
+    queued = [kernel.send("%%claude\nOne"), kernel.send("%%claude\nTwo")]
+    assert [kernel.collect(message_id).status for message_id in queued] == ["ok", "ok"]
+
+
+@pytest.mark.kernel
+def test_nest_asyncio_may_come_after_it(kernel, recorder):
+    """It leaves a patched loop as it is."""
+    kernel.run(ON)
+    kernel.run("import nest_asyncio; nest_asyncio.apply()")
+    will_answer_once_helped(recorder)
+    queued = [kernel.send(ASK_WITH_HELP), kernel.send("%%claude\nTwo")]
+    outputs = [kernel.collect(message_id) for message_id in queued]
+    assert outputs[0].text == "Helped.\n"
+    assert outputs[1].status == "ok"
+
+
+def test_it_is_refused_where_no_loop_runs(shell, run, caplog):
+    """A terminal has nothing to keep alive; `%config` says so in one line."""
+    with caplog.at_level(logging.ERROR):
+        run(ON)
+    assert "none to keep alive" in caplog.text
+    magics = shell.magics_manager.registry["ClaudeMagics"]
+    assert magics.keep_loop_alive is False
+    with pytest.raises(TraitError, match="keep alive"):
+        magics.keep_loop_alive = True
+
+
+class ForeignLoop(asyncio.AbstractEventLoop):
+    """A loop that is none of asyncio's own, as uvloop's is."""
+
+
+def test_it_is_refused_on_a_loop_that_cannot_be_patched(shell):
+    """The message names the loop, and nothing was patched."""
+    asyncio._set_running_loop(ForeignLoop())
+    try:
+        with pytest.raises(SettingsError, match=r"ForeignLoop, which cannot.*--job"):
+            keep_alive(shell)
+    finally:
+        asyncio._set_running_loop(None)
+    assert not hasattr(asyncio, "_nest_patched")
+
+
+def test_it_is_refused_on_another_thread(shell):
+    """A subshell has a loop of its own, which is not the one that cells wait on."""
+    refusals = []
+
+    async def cell():
+        with pytest.raises(SettingsError) as caught:
+            keep_alive(shell)
+        refusals.append(str(caught.value))
+
+    thread = threading.Thread(target=asyncio.run, args=(cell(),))
+    thread.start()
+    thread.join()
+    assert "main thread" in refusals[0]
+    assert not hasattr(asyncio, "_nest_patched")
