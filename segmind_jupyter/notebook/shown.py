@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.notebook.hush import Hush
 
 
 class ReplyDisplay:
@@ -14,11 +15,13 @@ class ReplyDisplay:
     ----------
     shell
         The shell that they are added to.
+    hushed
+        What is not shown; other displays of the shell may share it.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, hushed: Hush | None = None) -> None:
         self._shell = shell
-        self._hushed: tuple[Reply, int] | None = None
+        self._hushed = hushed or Hush(shell)
 
     def install(self) -> None:
         """Add the displays."""
@@ -34,15 +37,21 @@ class ReplyDisplay:
         formatter.formatters["text/plain"].pop(Reply, None)
         formatter.ipython_display_formatter.pop(Reply, None)
 
-    def hush(self, reply: Reply) -> None:
-        """Show nothing of this reply while the cell that asked for it runs."""
-        self._hushed = (reply, self._shell.execution_count)
+    def hush(self, value: object) -> None:
+        """Show nothing of this reply (or job) while the cell that asked for it runs."""
+        self._hushed.add(value)
 
     def _show_nothing(self, reply: Reply) -> None:
         """Stand in for the other displays, if this reply is hushed (IPython's own way)."""
-        hushed, cell = self._hushed or (None, 0)
-        if reply is not hushed or cell != self._shell.execution_count:
+        if reply not in self._hushed:
             raise NotImplementedError  # IPython then asks the other formatters
+
+
+def reply_bundle(reply: Reply) -> dict[str, str]:
+    """Give both sides of a reply, with the objects and notes that its prompt knows of."""
+    from segmind_jupyter.notebook.render import mimebundle
+
+    return mimebundle(reply, sent=_of(reply, "sent"), notes=_of(reply, "notes"))
 
 
 def _html(reply: Reply) -> str:

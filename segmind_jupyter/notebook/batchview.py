@@ -1,0 +1,160 @@
+"""How a `Batch` shows in a shell: a bar while it runs, and then what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from segmind_jupyter.asking import service
+from segmind_jupyter.batch import Batch
+from segmind_jupyter.errors import SegmindError
+from segmind_jupyter.notebook.card import Card, can_show
+from segmind_jupyter.notebook.hush import Hush
+from segmind_jupyter.notebook.live import Bundle, Live
+from segmind_jupyter.notebook.palette import FRAME
+from segmind_jupyter.notebook.wording import one_line, one_line_html
+
+#: Different errors that are shown; all of them are in `batch.errors`.
+_MAX_ERRORS = 3
+
+
+class BatchDisplay:
+    """The displays that a shell has for a `Batch`, on its own or as the value of a cell.
+
+    Parameters
+    ----------
+    shell
+        The shell that they are added to.
+    live
+        What keeps the views up to date.
+    hushed
+        What is not shown; other displays of the shell may share it.
+    """
+
+    def __init__(self, shell: Any, live: Live | None = None, hushed: Hush | None = None) -> None:
+        self._shell = shell
+        self._live = live or Live(shell)
+        self._hushed = hushed or Hush(shell)
+
+    def install(self) -> None:
+        """Add the displays; without widgets `Batch` writes its own line where it is waited for."""
+        if can_show(self._shell):
+            self._shell.display_formatter.ipython_display_formatter.for_type(Batch, self._show)
+            service().batch_shows.append(self.show)
+
+    def remove(self) -> None:
+        """Take them back; the views that are live stay so."""
+        self._shell.display_formatter.ipython_display_formatter.pop(Batch, None)
+        shows = service().batch_shows
+        shows[:] = [show for show in shows if not _is_ours(show)]
+
+    def show(self, batch: Batch) -> None:
+        """Show how far it has come, below the cell that runs, and there not twice."""
+        self._live.show(BatchView(batch))
+        self._hushed.add(batch)
+
+    def _show(self, batch: Batch) -> None:
+        if batch not in self._hushed:
+            self.show(batch)
+
+
+def _is_ours(show: object) -> bool:
+    return isinstance(getattr(show, "__self__", None), BatchDisplay)
+
+
+class BatchView(Card[Batch]):
+    """The view of one batch: numbers, a bar, and Stop."""
+
+    stop_hint = "Send nothing more. What is in flight may be billed, so its replies are kept."
+
+    def __init__(self, work: Batch) -> None:
+        super().__init__(work)
+        self._bar: Any = None
+
+    def head(self) -> str:
+        """Say what is done, and what it took."""
+        return _numbers_html(self.work)
+
+    def rows(self) -> Sequence[Any]:
+        """Draw the bar."""
+        from ipywidgets import IntProgress, Layout
+
+        layout = Layout(width="100%", height="14px", margin="2px 0")
+        self._bar = IntProgress(_ended_items(self.work), max=len(self.work), layout=layout)
+        return [self._bar]
+
+    def redraw(self) -> None:
+        """Send the numbers and the bar, each if it changed."""
+        super().redraw()
+        self._bar.value = _ended_items(self.work)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self.work.cancel()
+
+    def pending(self) -> Bundle:
+        """Say how far it had come when this was shown."""
+        from segmind_jupyter.notebook.markdown import framed
+
+        hint = "It had not ended when this was saved: run the cell again to go on."
+        page = _numbers_html(self.work) + _note_html(hint)
+        return {"text/html": framed(page), "text/plain": str(self.work)}
+
+    def ended(self) -> dict[str, str]:
+        """Sum it up, with the first errors."""
+        from segmind_jupyter.notebook.markdown import framed
+
+        return {"text/html": framed(_ended_html(self.work)), "text/plain": _ended_text(self.work)}
+
+
+def _ended_items(batch: Batch) -> int:
+    progress = batch.progress
+    return progress.done + progress.failed
+
+
+def _numbers_html(batch: Batch) -> str:
+    counts, _, facts = str(batch.progress).partition(" · ")
+    return (
+        f'<div style="{FRAME["head"]}"><strong>{one_line_html(counts)}</strong></div>'
+        f'<div style="{FRAME["about"]}">{one_line_html(facts) or "&nbsp;"}</div>'
+    )
+
+
+def _ended_html(batch: Batch) -> str:
+    from segmind_jupyter.notebook.failure import boxed, failure_html
+
+    errors = [
+        boxed(error, f"{where}: {failure_html(error)}") for where, error in _first_errors(batch)
+    ]
+    notes = [_note_html(note) for note in batch.notes]
+    hint = f'<div style="{FRAME["footer"]}">{one_line_html(_hint(batch))}</div>'
+    return "".join([_numbers_html(batch), *errors, *notes, hint])
+
+
+def _ended_text(batch: Batch) -> str:
+    from segmind_jupyter.notebook.failure import failure_text
+
+    errors = [f"{where}: {failure_text(error)}" for where, error in _first_errors(batch)]
+    return "\n".join([str(batch), *errors, *map(one_line, batch.notes), _hint(batch)])
+
+
+def _first_errors(batch: Batch) -> Iterator[tuple[str, SegmindError]]:
+    """Give the first few different errors, each with the items that it is of."""
+    items: dict[str, list[int]] = {}
+    errors = batch.errors
+    for position, error in errors.items():
+        items.setdefault(f"{type(error).__name__} {error}", []).append(position)
+    for positions in list(items.values())[:_MAX_ERRORS]:
+        first, *others = positions
+        more = f" and {len(others):,} more" if others else ""
+        yield f"Item {first}{more}", errors[first]
+
+
+def _hint(batch: Batch) -> str:
+    errors = len(batch.errors)
+    more = f", `batch.errors` all {errors:,} errors" if errors else ""
+    return f"`batch.to_frame()` has the replies as a table{more}."
+
+
+def _note_html(note: str) -> str:
+    return f'<div style="{FRAME["note"]}">{one_line_html(note)}</div>'

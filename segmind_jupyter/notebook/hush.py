@@ -1,0 +1,33 @@
+"""What a shell is not to show by itself while the cell that asked for it runs."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+
+class Hush:
+    """The values that are silenced in one cell (`-q`, `;`, or as they are shown already).
+
+    Parameters
+    ----------
+    shell
+        The shell whose cells are counted.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._cell = 0
+        # Weak, as a batch can be large, and its user may drop it before another one is hushed.
+        self._values: list[weakref.ref[Any]] = []
+
+    def add(self, value: object) -> None:
+        """Show nothing of this very value until the cell has ended."""
+        if self._cell != self._shell.execution_count:
+            self._cell, self._values = self._shell.execution_count, []
+        self._values.append(weakref.ref(value))
+
+    def __contains__(self, value: object) -> bool:
+        if self._cell != self._shell.execution_count:
+            return False
+        return any(known() is value for known in self._values)

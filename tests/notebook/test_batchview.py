@@ -1,0 +1,177 @@
+"""The view of a batch: one bar for all of it, and then what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from segmind_jupyter.asking import service
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+#: A batch whose items a cell ends by hand, and what waits until no view is live.
+BEGIN = """\
+import threading
+from segmind_jupyter import Reply, Usage
+from segmind_jupyter.api.errors import failed
+from segmind_jupyter.asking import service
+from segmind_jupyter.batch import Batch
+from segmind_jupyter.batch.results import Results, never_sent
+
+class ByHand(Batch):
+    def __init__(self, total):
+        self.results, self.total = Results(total), total
+        for _ in range(total // 2):
+            self.results.take()
+
+    def __len__(self):
+        return self.total
+
+    notes = ("`captoin` is no column",)
+    progress = property(lambda self: self.results.progress)
+    errors = property(lambda self: self.results.errors)
+
+    def done(self):
+        return self.results.end.done()
+
+    def on_done(self, callback):
+        self.results.end.add_done_callback(lambda end: callback(self))
+
+    def cancel(self):
+        self.results.stop(never_sent("the batch was stopped"))
+
+    def answer(self, *positions):
+        for position in positions:
+            usage = Usage(100, 10)
+            self.results.add_reply(position, Reply(text="x", usage=usage, cost=0.5))
+
+def begun(batch):
+    for show in service().batch_shows:
+        show(batch)
+    return batch
+
+def until_static():
+    for thread in threading.enumerate():
+        if thread.name == "segmind-jupyter-live":
+            thread.join(60)
+"""
+
+
+@pytest.fixture
+def page(kernel: Any) -> Callable[[str], Any]:
+    """Run a cell in a kernel with the names above, and give what its page was sent."""
+    kernel.run(BEGIN)
+    return kernel.page
+
+
+def bars(messages: Any) -> list[Any]:
+    opened = messages.of("comm_open")
+    return [c for c in opened if c["data"]["state"].get("_model_name") == "IntProgressModel"]
+
+
+@pytest.mark.kernel
+def test_a_batch_shows_where_it_is_begun(page):
+    """Also if it is only assigned: how many are done, a bar, and Stop."""
+    messages = page("batch = begun(ByHand(8))")
+    (shown,) = messages.of("display_data")
+    assert set(shown["data"]) == {VIEW, "text/html", "text/plain"}
+    assert "0 of 8 done, 4 in flight" in shown["data"]["text/html"]
+    (bar,) = bars(messages)
+    assert (bar["data"]["state"]["value"], bar["data"]["state"]["max"]) == (0, 8)
+
+
+@pytest.mark.kernel
+def test_a_batch_that_is_the_value_of_its_cell_shows_once(page):
+    """And again in any later cell that asks for it."""
+    assert len(page("batch = begun(ByHand(8))\nbatch").of("display_data")) == 1
+    assert len(page("batch").of("display_data")) == 1
+
+
+@pytest.mark.kernel
+def test_numbers_and_bar_follow_the_batch(page, kernel):
+    """Tokens, cost and time left, while no cell runs."""
+    messages = page("batch = begun(ByHand(8))\nbatch.answer(0, 1)")
+    (bar,) = bars(messages)
+    states: dict[str, dict[str, Any]] = {}
+    while len(states) < 2:
+        message = kernel.client.get_iopub_msg(timeout=60)
+        if message["msg_type"] == "comm_msg":
+            states[message["content"]["comm_id"]] = message["content"]["data"]["state"]
+    assert states.pop(bar["comm_id"]) == {"value": 2}
+    (line,) = states.values()
+    for words in ("2 of 8 done, 2 in flight", "200 tokens in, 20 out", "1 credits", "left"):
+        assert words in line["value"]
+
+
+@pytest.mark.kernel
+def test_the_view_ends_as_a_summary_with_the_first_errors(page):
+    """Escaped, by item, the same ones once; as HTML and as text, with the way to the rest."""
+    messages = page(
+        "batch = begun(ByHand(8))\n"
+        "batch.answer(0, 1)\n"
+        "batch.results.add_error(2, failed('2c7f-3', '<img src=x onerror=alert(1)>'))\n"
+        "batch.results.add_error(3, failed('2c7f-4', '\\x1b[31mred'))\n"
+        "batch.cancel()"
+    )
+    (update,) = messages.of("update_display_data")
+    page_, text = update["data"]["text/html"], update["data"]["text/plain"]
+    assert set(update["data"]) == {"text/html", "text/plain"}
+    assert "2 of 8 done, 2 failed, 4 not sent" in page_
+    assert "Item 2: <strong>JobFailed</strong>: Job 2c7f-3 failed: &lt;img src=x" in page_
+    assert "<img" not in page_ + str(messages.of("comm_open", "comm_msg"))
+    assert "Item 3: JobFailed: Job 2c7f-4 failed: red." in text
+    assert "Item 4 and 3 more: JobCancelled: Not sent" in text
+    assert "`batch.to_frame()` has the replies" in text
+    assert "`batch.errors` all 6 errors" in text
+    assert "`captoin` is no column" in text
+
+
+@pytest.mark.kernel
+def test_stop_cancels_the_batch(page, kernel):
+    """A click on the button, as a front end sends it."""
+    opened = page("batch = begun(ByHand(8))").of("comm_open")
+    (button,) = [c["comm_id"] for c in opened if c["data"]["state"].get("description") == "Stop"]
+    kernel.click(button)
+    messages = page("batch.answer(0, 1, 2, 3); until_static()")
+    assert "4 of 8 done, 4 not sent" in str(messages.of("update_display_data"))
+
+
+@pytest.mark.kernel
+def test_a_batch_that_has_ended_needs_no_widget(page):
+    """Its summary at once."""
+    messages = page("batch = ByHand(2); batch.results.take(); batch.answer(0, 1)\nbatch")
+    (shown,) = messages.of("display_data")
+    assert "2 of 2 done" in shown["data"]["text/plain"]
+    assert messages.of("comm_open", "update_display_data") == []
+
+
+@pytest.mark.kernel
+def test_ask_each_shows_its_view(page, kernel):
+    """From the first item to the summary, with a real batch."""
+    kernel.run("%segmind simulator")
+    messages = page(
+        "from segmind_jupyter.batch import ask_each\n"
+        "batch = ask_each('Say {item}', ['one', 'two', 'three'])\n"
+        "batch.wait(60)"
+    )
+    assert len(messages.of("display_data")) == 1
+    (update,) = messages.of("update_display_data")
+    assert "3 of 3 done" in update["data"]["text/plain"]
+
+
+def test_without_widgets_the_batch_writes_its_own_line(shell):
+    """A terminal has no view, so that a batch shows itself where it is waited for."""
+    assert service().batch_shows == []
+
+
+@pytest.mark.kernel
+def test_unloading_takes_the_view_back(kernel):
+    """And loading again adds it once."""
+    count = "from segmind_jupyter.asking import service; len(service().batch_shows)"
+    assert kernel.run(count).text == "1"
+    kernel.run("%reload_ext segmind_jupyter")
+    assert kernel.run(count).text == "1"
+    kernel.run("%unload_ext segmind_jupyter")
+    assert kernel.run(count).text == "0"

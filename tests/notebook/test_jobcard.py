@@ -1,0 +1,396 @@
+"""The card of a job: in a terminal a line, in a kernel live widgets that become the reply."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from multiprocessing.connection import Listener
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+CORPUS_FILE = Path(__file__).with_name("hostile.json")
+KEY = "sk-live-0123456789abcdef"
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+#: Jobs that cells move by hand, and what waits until no card is live.
+BEGIN = """\
+import threading, time
+from segmind_jupyter import Reply, Usage
+from segmind_jupyter.api.errors import expired, failed
+from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.states import Completed, Expired, Failed, Processing
+
+def new(name="2c7f-1", **fields):
+    return Job(name, model="claude-4-sonnet", submitted_at=time.time(), **fields)
+
+def answer(job, text="A **rising** line."):
+    job.finish(Completed(), reply=Reply(text=text, model="claude-4-sonnet"))
+
+def until_static():
+    for thread in threading.enumerate():
+        if thread.name == "segmind-jupyter-live":
+            thread.join(60)
+"""
+
+
+@pytest.fixture
+def page(kernel: Any) -> Callable[[str], Any]:
+    """Run a cell in a kernel with the names above, and give what its page was sent."""
+    kernel.run(BEGIN)
+    return kernel.page
+
+
+def states(messages: Any) -> list[dict[str, Any]]:
+    """Every state of a widget that went to the page."""
+    contents = messages.of("comm_open", "comm_msg")
+    return [content["data"].get("state", {}) for content in contents]
+
+
+def pages(messages: Any) -> list[str]:
+    """Every piece of HTML that went to the page, in whichever way."""
+    data = [c["data"] for c in messages.of("display_data", "update_display_data")]
+    values = [state["value"] for state in states(messages) if isinstance(state.get("value"), str)]
+    return [bundle["text/html"] for bundle in data if "text/html" in bundle] + values
+
+
+# In a shell without a kernel.
+
+
+def test_a_pending_job_is_a_line_on_a_terminal(run):
+    """With its id, its model, its state, and how to come to its reply."""
+    run(BEGIN)
+    cell = run("new('2c7f-1')")
+    assert cell.stdout.strip().endswith(
+        "Job 2c7f-1 · claude-4-sonnet · queued · `_.wait()` or `%segmind wait` shows its reply."
+    )
+    assert cell.result.request_id == "2c7f-1"
+
+
+def test_an_ended_job_is_its_reply_on_a_terminal(run):
+    """As if the cell had waited."""
+    run(BEGIN)
+    cell = run("job = new(); answer(job)\njob")
+    assert "A **rising** line." in cell.stdout
+
+
+def test_a_failed_job_is_its_error_on_a_terminal(run):
+    """In one line, with what the server said."""
+    run(BEGIN)
+    cell = run(
+        "job = new(); job.finish(Failed(), error=failed('2c7f-1', 'no \\x1b[31mimage'))\njob"
+    )
+    assert "JobFailed: Job 2c7f-1 failed: no image." in cell.stdout
+
+
+def test_jobs_in_a_list_are_short(run):
+    """A list of jobs is no list of sentences."""
+    run(BEGIN)
+    assert "[<Job 2c7f-1 claude-4-sonnet QUEUED>]" in run("[new()]").stdout
+
+
+def test_a_job_that_is_not_shown_holds_no_thread(run):
+    """A terminal has no live outputs."""
+    run(BEGIN)
+    run("new()")
+    assert "segmind-jupyter-live" not in {thread.name for thread in threading.enumerate()}
+
+
+# In a kernel.
+
+
+@pytest.mark.kernel
+def test_a_card_shows_how_a_job_stands(page):
+    """Widgets for a page, a line of text and static HTML for what shows none."""
+    messages = page("job = new()\njob")
+    (shown,) = messages.of("display_data")
+    assert set(shown["data"]) == {VIEW, "text/html", "text/plain"}
+    assert "queued" in shown["data"]["text/plain"]
+    assert "%segmind resume 2c7f-1" in shown["data"]["text/html"]
+    assert messages.of("execute_result") == []
+    values = " ".join(str(state.get("value")) for state in states(messages))
+    for words in ("Queued", "claude-4-sonnet", "2c7f-1"):
+        assert words in values
+    (button,) = [state for state in states(messages) if state.get("description") == "Stop"]
+    assert "billed" in button["tooltip"]
+
+
+@pytest.mark.kernel
+def test_only_widgets_that_typeset_and_run_nothing_are_used(page):
+    """No Label, no Output, no HTMLMath."""
+    models = {state.get("_model_name") for state in states(page("new()"))}
+    assert models <= {
+        "VBoxModel", "HBoxModel", "HTMLModel", "ButtonModel", "LayoutModel", "ButtonStyleModel",
+        "HTMLStyleModel", "DescriptionStyleModel",
+    }  # fmt: skip
+
+
+@pytest.mark.kernel
+def test_the_card_becomes_the_reply_while_a_later_cell_keeps_the_kernel_busy(page):
+    """First the widgets hold it, for a page that was reloaded; then the output is replaced."""
+    (shown,) = page("job = new()\njob").of("display_data")
+    messages = page(
+        "threading.Thread(target=answer, args=(job,)).start(); until_static(); print('free again')"
+    )
+    kinds = [message["msg_type"] for message in messages]
+    assert kinds.index("update_display_data") < kinds.index("stream")
+    assert kinds.index("comm_msg") < kinds.index("update_display_data")
+    (update,) = messages.of("update_display_data")
+    assert update["transient"] == shown["transient"]
+    assert set(update["data"]) == {"text/html", "text/plain"}
+    assert "<strong>rising</strong>" in update["data"]["text/html"]
+    assert update["data"]["text/html"] in [state.get("value") for state in states(messages)]
+
+
+@pytest.mark.kernel
+def test_the_reply_is_what_a_blocking_cell_shows(page, kernel):
+    """The same HTML and the same text, with what was sent."""
+    reply = "Reply(text='A **rising** line.', usage=Usage(435, 31), request=Asked())"
+    kernel.run("class Asked:\n    sent = (); notes = ('`figg` is no name',)")
+    (shown,) = page(reply).of("execute_result")
+    messages = page(f"job = new()\ndisplay(job)\njob.finish(Completed(), reply={reply})")
+    (update,) = messages.of("update_display_data")
+    assert update["data"] == shown["data"]
+    assert "is no name" in shown["data"]["text/plain"]
+
+
+@pytest.mark.kernel
+def test_a_card_changes_at_most_once_a_second(page, kernel):
+    """By the kernel's own clock; and all that changes is one line of HTML."""
+    page("job = new()\ndisplay(job)\njob.move(Processing())")
+    updates: list[dict[str, Any]] = []
+    while len(updates) < 3:
+        message = kernel.client.get_iopub_msg(timeout=60)
+        updates += [message] if message["msg_type"] == "comm_msg" else []
+    assert all(set(m["content"]["data"]["state"]) == {"value"} for m in updates)
+    assert "Processing" in updates[0]["content"]["data"]["state"]["value"]
+    sent_at = [message["header"]["date"].timestamp() for message in updates]
+    assert all(later - sooner >= 0.99 for sooner, later in pairwise(sent_at))
+
+
+ENDS = {
+    "failed": ("job.finish(Failed(), error=failed('2c7f-1', 'image too large'))", "JobFailed"),
+    "expired": ("job.finish(Expired(), error=expired('2c7f-1'))", "JobExpired"),
+    "cancelled": ("job.cancel()", "JobCancelled"),
+}
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("end", ENDS)
+def test_a_job_without_a_reply_shows_its_error_in_the_place_of_the_card(page, end):
+    """With the words of the error, as it would be raised."""
+    finish, name = ENDS[end]
+    (update,) = page(f"job = new()\ndisplay(job)\n{finish}").of("update_display_data")
+    assert update["data"]["text/plain"].startswith(f"{name}: Job 2c7f-1 ")
+    assert f"<strong>{name}</strong>: Job 2c7f-1 " in update["data"]["text/html"]
+
+
+@pytest.mark.kernel
+def test_stop_stops_watching(page, kernel):
+    """A click on the button, as a front end sends it."""
+    opened = page("job = new()\njob").of("comm_open")
+    (button,) = [c["comm_id"] for c in opened if c["data"]["state"].get("description") == "Stop"]
+    kernel.click(button)
+    messages = page("until_static(); print(job.status)")
+    assert "CANCELLED" in messages.of("stream")[0]["text"]
+    assert "JobCancelled" in str(messages.of("update_display_data"))
+
+
+@pytest.mark.kernel
+def test_a_job_that_has_ended_needs_no_widget(page):
+    """Its reply at once, as plain output."""
+    messages = page("job = new(); answer(job)\njob")
+    (shown,) = messages.of("display_data")
+    assert set(shown["data"]) == {"text/html", "text/plain"}
+    assert messages.of("comm_open", "update_display_data") == []
+
+
+@pytest.mark.kernel
+def test_a_job_that_is_shown_twice_ends_in_both_places(page):
+    """Each view has a place of its own."""
+    messages = page("job = new()\ndisplay(job); display(job)\nanswer(job)")
+    shown = [content["transient"]["display_id"] for content in messages.of("display_data")]
+    updates = messages.of("update_display_data")
+    assert len(set(shown)) == 2
+    assert {content["transient"]["display_id"] for content in updates} == set(shown)
+    assert all("rising" in content["data"]["text/html"] for content in updates)
+
+
+@pytest.mark.kernel
+def test_a_silenced_job_shows_nothing(page):
+    """In the cell that asked for silence; later it is a job as any other."""
+    page(
+        "from segmind_jupyter.notebook.jobcard import JobDisplay\n"
+        "displays = JobDisplay(get_ipython()); displays.install()"
+    )
+    assert page("job = new(); displays.hush(job); display(job)\njob").of("display_data") == []
+    assert len(page("job").of("display_data")) == 1
+
+
+@pytest.mark.kernel
+def test_a_cell_that_captures_its_output_does_not_swallow_the_reply_of_another(page):
+    """The end of a job goes to the page that its card is on."""
+    page("job = new()\njob")
+    assert len(page("%%capture\nanswer(job); until_static()").of("update_display_data")) == 1
+
+
+@pytest.mark.kernel
+def test_many_jobs_leave_few_widgets_and_no_thread(page):
+    """The last ones keep theirs, for a page that was reloaded meanwhile."""
+    opened: set[str] = set()
+    closed: set[str] = set()
+    for _ in range(12):
+        messages = page(
+            "jobs = [new() for _ in range(10)]\n"
+            "for job in jobs: display(job)\n"
+            "for job in jobs: answer(job)\n"
+            "until_static()"
+        )
+        assert len(messages.of("update_display_data")) == 10
+        opened |= {content["comm_id"] for content in messages.of("comm_open")}
+        closed |= {content["comm_id"] for content in messages.of("comm_close")}
+    assert closed < opened
+    assert len(opened - closed) <= len(opened) * 50 / 120 / 2
+    (threads,) = page("print([thread.name for thread in threading.enumerate()])").of("stream")
+    assert "segmind-jupyter-live" not in threads["text"]
+
+
+HTML = {
+    *("a", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li"),
+    *("ol", "p", "pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+}
+MATHML = {
+    *("annotation", "math", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded"),
+    *("mphantom", "mroot", "mrow", "ms", "mspace", "msqrt", "mstyle", "msub", "msubsup", "msup"),
+    *("mtable", "mtd", "mtext", "mtr", "munder", "munderover", "semantics"),
+}
+
+
+class Inert(HTMLParser):
+    """Objects to whatever could run, fetch or submit."""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in HTML | MATHML, tag
+        for name, value in attrs:
+            assert not name.startswith("on"), name
+            assert name not in {"src", "srcset", "action", "srcdoc", "id", "xlink:href"}, name
+            assert name != "style" or "url(" not in str(value), value
+            if name == "href":
+                assert str(value).lower().startswith(("http://", "https://", "mailto:")), value
+
+
+HOSTILE = """\
+import json, pathlib
+from segmind_jupyter.errors import JobFailed
+corpus = [case["text"] for case in json.loads(pathlib.Path({path!r}).read_text("utf-8"))]
+texts = [text for text in corpus if len(text) < 2000]
+
+def shown(text):
+    for ending in ("reply", "error"):
+        job = Job(text[:300], model=text[:300])
+        display(job)
+        if ending == "reply":
+            job.finish(Completed(), reply=Reply(text=text, model=text))
+        else:
+            job.finish(Failed(text), error=JobFailed(text))
+
+print(len(texts))
+"""
+
+
+@pytest.mark.kernel
+def test_no_hostile_word_is_live_on_the_page(page):
+    """Replies, errors, ids and models of the corpus: in cards, in widgets, and at the end."""
+    (printed,) = page(HOSTILE.format(path=str(CORPUS_FILE))).of("stream")
+    count = int(printed["text"])
+    assert count >= 250
+    # A few in each cell: a kernel drops messages that its client is too slow to take.
+    for first in range(0, count, 10):
+        messages = page(f"for text in texts[{first}:{first + 10}]: shown(text)\nuntil_static()")
+        ended = messages.of("update_display_data")
+        assert len(ended) == 2 * min(10, count - first)
+        for html in pages(messages):
+            parser = Inert()
+            parser.feed(html)
+            parser.close()
+
+
+def test_the_check_above_can_fail():
+    """An image of the corpus would not pass it."""
+    with pytest.raises(AssertionError):
+        Inert().feed("<img src=x onerror=alert(1)>")
+
+
+@pytest.mark.kernel
+def test_a_job_cell_ends_as_its_reply_and_tells_no_key(page, kernel, recorder):
+    """From submission to result over HTTP; the key is in no message to the page."""
+    recorder.will_answer(200, {"request_id": "2c7f-9", "status": "QUEUED"})
+    recorder.will_answer(200, {"request_id": "2c7f-9", "status": "COMPLETED"})
+    answer = {"content": [{"type": "text", "text": "Up."}], "model": "claude-4-sonnet"}
+    recorder.will_answer(200, {"status": "COMPLETED", "output": json.dumps(answer)})
+    begun = page("%%claude --job\nHi")
+    ended = page("until_static()")
+    *_, update = begun.of("update_display_data") + ended.of("update_display_data")
+    assert update["data"]["text/plain"].startswith("Up.")
+    assert len(recorder.posts) == 1
+    assert recorder.posts[0].headers["x-api-key"] == KEY
+    assert KEY not in str([*begun, *ended])
+
+
+BETWEEN = """\
+from multiprocessing.connection import Client
+def finish():
+    with Client({address!r}, authkey=b"test") as told:
+        told.recv()
+        answer(job)
+        until_static()
+        told.send("done")
+job = new()
+threading.Thread(target=finish).start()
+job"""
+
+
+@pytest.mark.kernel
+def test_a_job_that_ends_in_a_later_cell_is_in_the_executed_notebook():
+    """nbclient hears only what names the cell that runs, not the one that began the job."""
+    notebook = executed(
+        "job = new()\njob",
+        "threading.Thread(target=answer, args=(job,)).start(); until_static()",
+    )
+    (output,) = notebook.cells[2].outputs
+    assert set(output.data) == {"text/html", "text/plain"}
+    assert "<strong>rising</strong>" in output.data["text/html"]
+
+
+def executed(*sources: str, **hooks: Any) -> Any:
+    """Run a notebook as `nbconvert --execute` does."""
+    from nbclient import NotebookClient
+
+    cells = map(nbformat.v4.new_code_cell, ["%load_ext segmind_jupyter", BEGIN, *sources])
+    notebook = nbformat.v4.new_notebook(cells=list(cells))
+    NotebookClient(notebook, timeout=60, **hooks).execute()
+    return notebook
+
+
+@pytest.mark.kernel
+def test_a_job_that_ends_between_two_cells_is_in_the_executed_notebook():
+    """nbclient, and with it nbconvert and papermill, hears nothing between cells."""
+    with Listener(("127.0.0.1", 0), authkey=b"test") as listener:
+
+        def after(cell: Any, cell_index: int, **_: Any) -> None:
+            if cell_index == 2:
+                with listener.accept() as kernel:
+                    kernel.send("go")
+                    assert kernel.recv() == "done"
+
+        begun = BETWEEN.format(address=listener.address)
+        notebook = executed(begun, "'the next cell'", on_cell_executed=after)
+    (output,) = notebook.cells[2].outputs
+    assert set(output.data) == {"text/html", "text/plain"}
+    assert "<strong>rising</strong>" in output.data["text/html"]

@@ -1,0 +1,161 @@
+"""When a live output is drawn, and what becomes of one that cannot be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from IPython.utils.capture import capture_output
+
+from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.api.states import Completed
+from segmind_jupyter.notebook.live import Live
+
+LONG_S = 60
+
+
+class Sheet:
+    """A view that counts how it is drawn, and fails where it is told to."""
+
+    def __init__(self, name: str, *, fails: str = "") -> None:
+        self.work = Job(name)
+        self.name, self.fails = name, fails
+        self.drawn, self.ended = threading.Event(), threading.Event()
+
+    def begin(self) -> dict[str, str]:
+        return {"text/plain": f"{self.name} begins"}
+
+    def redraw(self) -> None:
+        self.drawn.set()
+        if self.fails == "redraw":
+            raise LookupError("this thread has no cell")
+
+    def end(self) -> dict[str, str]:
+        self.ended.set()
+        if self.fails == "end":
+            raise ValueError("a view with a hole")
+        return {"text/plain": f"{self.name} ends"}
+
+    def close(self) -> None:
+        pass
+
+    def finish(self) -> None:
+        self.work.finish(Completed(), reply=Reply(text="x"))
+
+
+@pytest.fixture
+def live(bare_shell: Any) -> Live:
+    """Live outputs of a shell, without the extension."""
+    return Live(bare_shell)
+
+
+@pytest.fixture
+def followed(live: Live, bare_shell: Any) -> Iterator[Live]:
+    """The same, following the shell's cells."""
+    live.install()
+    yield live
+    Live.remove(bare_shell)
+
+
+def shown(outputs: list[Any]) -> list[str]:
+    return [output.data["text/plain"] for output in outputs]
+
+
+def join() -> None:
+    """Wait until nothing is live."""
+    for thread in threading.enumerate():
+        if thread.name == "segmind-jupyter-live":
+            thread.join(LONG_S)
+            assert not thread.is_alive()
+
+
+def test_one_thread_serves_all_and_ends_with_them(live):
+    """It is there while anything is live, and no longer."""
+    sheets = [Sheet(str(n)) for n in range(30)]
+    with capture_output() as captured:
+        for sheet in sheets:
+            live.show(sheet)
+        assert [t.name for t in threading.enumerate()].count("segmind-jupyter-live") == 1
+        for sheet in sheets:
+            sheet.finish()
+        join()
+    assert sorted(shown(captured.outputs)[30:]) == sorted(f"{n} ends" for n in range(30))
+
+
+def test_a_new_view_starts_the_thread_again(live):
+    """After all had ended."""
+    for name in ("first", "second"):
+        sheet = Sheet(name)
+        with capture_output() as captured:
+            live.show(sheet)
+            sheet.finish()
+            join()
+        assert shown(captured.outputs) == [f"{name} begins", f"{name} ends"]
+
+
+def test_a_view_that_cannot_be_redrawn_still_ends(live):
+    """As where a kernel takes nothing from a thread."""
+    sheet = Sheet("deaf", fails="redraw")
+    with capture_output() as captured:
+        live.show(sheet)
+        assert sheet.drawn.wait(LONG_S)
+        sheet.finish()
+        join()
+    assert shown(captured.outputs) == ["deaf begins", "deaf ends"]
+
+
+def test_a_view_that_cannot_end_does_not_keep_the_others(live, caplog):
+    """The log says which way it failed."""
+    broken, whole = Sheet("broken", fails="end"), Sheet("whole")
+    with capture_output() as captured:
+        for sheet in (broken, whole):
+            live.show(sheet)
+        for sheet in (broken, whole):
+            sheet.finish()
+        join()
+    assert "whole ends" in shown(captured.outputs)
+    assert "a view with a hole" in caplog.text
+
+
+def test_a_cell_ends_with_what_ended_in_it(followed, bare_shell):
+    """Whoever saves the page at the end of the cell has it: nothing is left to the thread."""
+    sheet = Sheet("late")
+    bare_shell.push({"live": followed, "sheet": sheet})
+    with capture_output() as captured:
+        bare_shell.run_cell("live.show(sheet); sheet.finish()")
+        seen = shown(captured.outputs)
+    assert seen == ["late begins", "late ends"]
+    join()
+
+
+def test_what_ended_between_cells_is_sent_again_by_the_next_one_alone(followed, bare_shell):
+    """A program that runs a notebook listens only while a cell runs."""
+    sheet = Sheet("unheard")
+    with capture_output() as captured:
+        followed.show(sheet)
+        sheet.finish()
+        join()
+        bare_shell.run_cell("1;")
+        bare_shell.run_cell("2;")
+    assert shown(captured.outputs) == ["unheard begins", "unheard ends", "unheard ends"]
+
+
+def test_removing_leaves_no_callback(live, bare_shell):
+    """And those of others stay."""
+    before = {name: list(known) for name, known in bare_shell.events.callbacks.items()}
+    live.install()
+    Live.remove(bare_shell)
+    assert bare_shell.events.callbacks == before
+
+
+def test_what_has_ended_already_is_shown_once(live):
+    """No thread, and no place that is replaced later."""
+    sheet = Sheet("done")
+    sheet.finish()
+    with capture_output() as captured:
+        live.show(sheet)
+    assert shown(captured.outputs) == ["done ends"]
+    join()
