@@ -1,0 +1,138 @@
+"""`ask_each`: one question about many things, as a batch of jobs. Knows nothing of notebooks."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from segmind_jupyter.api.models import checked_slug
+from segmind_jupyter.asking import Service, checked_params, service
+from segmind_jupyter.batch.handle import Batch
+from segmind_jupyter.batch.results import Results
+from segmind_jupyter.calling import ShortTracebacks
+from segmind_jupyter.content.each import Each
+from segmind_jupyter.errors import JobCancelled, SettingsError
+
+if TYPE_CHECKING:
+    from segmind_jupyter.batch.run import Plan
+
+_log = logging.getLogger(__name__)
+
+
+def ask_each(
+    prompt: str,
+    items: Any,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    max_in_flight: int = 32,
+    progress: bool = True,
+    on_error: Literal["keep", "raise"] = "keep",
+    resume: bool = True,
+    **params: Any,
+) -> Batch:
+    """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
+
+    Parameters
+    ----------
+    prompt
+        Read as a `%%claude` cell is. ``{item}`` stands for the item, whatever that is, and
+        ``{item.attr}`` or ``{item['key']}`` for a part of it; with a DataFrame, ``{column}``
+        stands for a cell of the row. If it names none of them, the item goes behind it.
+    items
+        A list of texts, images, figures, paths, ... or any other iterable; a Series or a
+        mapping, whose keys are kept; a DataFrame, for its rows; a folder (a `Path`, or the name
+        of one that exists), for the image files in it, in the order of their names. A string in
+        a list is text; for the file of that name, give a `Path`.
+    model, system, max_tokens, temperature, **params
+        As for `ask`.
+    max_in_flight
+        Most jobs at a time.
+    progress
+        Whether to show how far it has come: in a notebook where it is called, on a terminal
+        while it is waited for.
+    on_error
+        ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
+        it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
+        after the first error, and whoever waits gets it.
+    resume
+        Whether an item that was answered before, in this kernel or an earlier one, takes its
+        reply from the journal, and one that is still worked on its job: nothing is sent twice.
+
+    Returns
+    -------
+    Batch
+        `batch.wait()`, `batch.replies`, `batch.to_frame()`, ``for outcome in batch``, ...
+
+    Raises
+    ------
+    ContentError
+        The prompt is none, or the items are not many things. An item that cannot be sent is an
+        error of that item.
+    SettingsError
+        An argument cannot work.
+
+    Examples
+    --------
+    >>> batch = ask_each("Caption this", Path("photos"))  # doctest: +SKIP
+    >>> reviews.join(ask_each("Good or bad? {review}", reviews).to_frame())  # doctest: +SKIP
+    """
+    from segmind_jupyter.api.watch import Call
+    from segmind_jupyter.batch.run import Plan
+
+    _check(max_in_flight=max_in_flight, on_error=on_error)
+    desk = service()
+    options = desk.options.but(
+        model=model, system=system, max_tokens=max_tokens, temperature=temperature
+    )
+    with ShortTracebacks():
+        each = Each(prompt, items, limits=options.limits)
+        call = Call(
+            model=checked_slug(options.model),
+            messages=(),
+            instruction=options.system,
+            params={**options.params(), **checked_params(params)},
+        )
+    plan = Plan(
+        call=call, max_in_flight=max_in_flight, resumes=resume, stops_at_error=on_error == "raise"
+    )
+    return _begun(each, plan, desk, shows=progress)
+
+
+def _check(*, max_in_flight: int, on_error: str) -> None:
+    if not isinstance(max_in_flight, int) or max_in_flight < 1:
+        raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
+    if on_error not in ("keep", "raise"):
+        raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
+
+
+def _begun(each: Each, plan: Plan, desk: Service, *, shows: bool) -> Batch:
+    from segmind_jupyter.batch.run import Run
+
+    results = Results(len(each))
+    batch = Batch(each, results, plan, wait=desk.waiter, writes=shows and not desk.batch_shows)
+    desk.track(batch)
+    for show in desk.batch_shows if shows else ():
+        show(batch)
+    run = desk.start(Run(each, results, plan, desk))
+    run.add_done_callback(functools.partial(_ended, results))
+    return batch
+
+
+def _ended(results: Results, run: concurrent.futures.Future[None]) -> None:
+    """End what the run left over: its loop was closed, or it failed in a way of its own."""
+    if results.end.done():
+        return
+    error = None if run.cancelled() else run.exception()
+    if error is not None:
+        _log.error("a batch failed", exc_info=error)
+    results.abandon(
+        JobCancelled(
+            "The batch was closed before this item had its reply. Run it again to go on where it "
+            "stopped."
+        )
+    )

@@ -1,0 +1,290 @@
+"""`Batch`: what a caller sees of one question about many things. It waits, and sends nothing.
+
+`run` sends it, and `results` keeps what became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import copy
+import logging
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.api.waiting import Waiter
+from segmind_jupyter.batch.progress import Progress, TextLine
+from segmind_jupyter.batch.results import Results, never_sent
+from segmind_jupyter.content.each import Each
+from segmind_jupyter.errors import Interrupted, JobTimeout, SegmindError, shortened
+
+if TYPE_CHECKING:
+    import pandas
+
+    from segmind_jupyter.batch.run import Plan
+
+#: How long the line on a terminal stays as it is.
+_LINE_LASTS_S: Final = 1.0
+
+#: What `Batch.to_frame` holds; each of these types has a place for what is missing.
+_COLUMNS: Final = {
+    "reply": "string",
+    "tokens": "Int64",
+    "cost": "float64",
+    "seconds": "float64",
+    "error": "string",
+}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one item.
+
+    Parameters
+    ----------
+    index
+        Its position among the items, from 0.
+    key
+        How it is called: its label in a table or a series, its key in a mapping, its file's name
+        in a folder, otherwise its position.
+    item
+        The item itself; a row of a table as a dict.
+    reply
+        The reply, or `None` where there is an error.
+    error
+        Why there is no reply, or `None`.
+    """
+
+    index: int
+    key: Any
+    item: Any = field(repr=False)
+    reply: Reply | None
+    error: SegmindError | None
+
+    @property
+    def text(self) -> str:
+        """The text of the reply; the error is raised where there is none."""
+        if self.reply is None:
+            raise (self.error or SegmindError("There is no reply.")).with_traceback(None) from None
+        return self.reply.text
+
+
+class Batch:
+    """Many jobs with one question, and their replies. Made by `ask_each`.
+
+    It goes on in the background, whether anybody waits or not; each reply is in the journal as
+    soon as it was fetched. Interrupting whoever waits stops the sending, and keeps what is done.
+
+    Parameters
+    ----------
+    each
+        The prompts.
+    results
+        What becomes of them.
+    plan
+        How they are sent.
+    wait
+        What waits, so that Interrupt works.
+    writes
+        Whether progress is written where standard error is a terminal.
+
+    Examples
+    --------
+    >>> batch = ask_each("Caption this", images)  # doctest: +SKIP
+    >>> for outcome in batch:  # doctest: +SKIP
+    ...     print(outcome.key, outcome.error or outcome.text)
+    """
+
+    def __init__(
+        self, each: Each, results: Results, plan: Plan, *, wait: Waiter, writes: bool
+    ) -> None:
+        self._each, self._results, self._plan = each, results, plan
+        self._wait, self._writes = wait, writes
+
+    def __len__(self) -> int:
+        return len(self._each)
+
+    def __repr__(self) -> str:
+        return str(self.progress)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        """Give each item once, in the order in which they end; waits for the next one."""
+        for nth in range(len(self)):
+            self._wait_for(self._results.after(nth))
+            position, reply, error = self._results.ended(nth)
+            items = self._each.items
+            yield Outcome(position, items.keys[position], items.take(position), reply, error)
+
+    def __await__(self) -> Generator[Any, None, Batch]:
+        """Wait for the end on any asyncio loop; cancelling the wait leaves the batch alone."""
+        yield from asyncio.wrap_future(self._results.end).__await__()
+        return self._checked()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        return self._results.progress
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know about how the prompt was read, such as a name that is no column."""
+        return self._each.notes
+
+    @property
+    def replies(self) -> list[Reply | None]:
+        """The replies in the order of the items, `None` where there is an error; waits."""
+        self.wait()
+        return self._results.replies
+
+    @property
+    def errors(self) -> dict[int, SegmindError]:
+        """The errors so far, by the positions of their items."""
+        return self._results.errors
+
+    def done(self) -> bool:
+        """Tell whether every item has ended, in whichever way."""
+        return self._results.end.done()
+
+    def wait(self, timeout: float | None = None) -> Batch:
+        """Wait for the end.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; for ever if left out. The batch goes on either way.
+
+        Returns
+        -------
+        Batch
+            Itself.
+
+        Raises
+        ------
+        JobTimeout
+            The time is up; it also is a `TimeoutError`.
+        Interrupted
+            The user interrupted it: nothing more is sent, and what is done is kept.
+        SegmindError
+            The first item's that failed, with ``on_error="raise"``.
+        """
+        self._wait_for(self._results.end, timeout, writes=self._writes)
+        if not self.done():
+            raise JobTimeout(f"After {timeout:g} s: {self}. It goes on; wait again.")
+        return self._checked()
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Give the replies as a table, in the order of the items; waits.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``reply`` (its text), ``tokens`` (in and out), ``cost`` (in Segmind credits),
+            ``seconds`` and ``error`` (its message), missing where there is none. The index is
+            that of the table or the series, the keys of the mapping, the names of the files, or
+            counts from 0.
+
+        Raises
+        ------
+        SegmindError
+            pandas is not there, or as `wait` does.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise SegmindError(
+                "A table needs pandas: `%pip install pandas`. `batch.replies` does without."
+            ) from None
+        replies, errors = self.replies, self.errors
+        rows = [_row(reply, errors.get(position)) for position, reply in enumerate(replies)]
+        index = pandas.Index(self._each.items.keys)
+        frame = pandas.DataFrame(rows, index=index, columns=list(_COLUMNS))
+        return frame.astype(_COLUMNS)
+
+    def cancel(self) -> None:
+        """Send nothing more. What is in flight is billed anyway, so its replies are still kept."""
+        self._results.stop(never_sent("the batch was stopped"))
+
+    def on_change(self, callback: Callable[[Batch], object]) -> None:
+        """Call `callback(batch)` whenever an item is taken up or has ended.
+
+        It is called on the thread that brings the change, mostly the background one: it must be
+        quick, and must not wait for anything. What it raises is logged.
+        """
+        self._results.on_change(lambda: _called(callback, self))
+
+    def on_done(self, callback: Callable[[Batch], object]) -> None:
+        """Call `callback(batch)` once every item has ended, as `on_change` does."""
+        self._results.end.add_done_callback(lambda end: _called(callback, self))
+
+    def _wait_for(
+        self,
+        future: concurrent.futures.Future[None],
+        timeout_s: float | None = None,
+        *,
+        writes: bool = False,
+    ) -> None:
+        try:
+            if writes and sys.stderr is not None and sys.stderr.isatty():
+                self._wait_writing(future, timeout_s)
+            else:
+                self._wait(future, timeout_s)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise Interrupted(
+                f"Stopped: {self._so_far()} What is in flight is still fetched."
+            ) from None
+
+    def _wait_writing(
+        self, future: concurrent.futures.Future[None], timeout_s: float | None
+    ) -> None:
+        """Wait, and write the progress over and over on one line."""
+        ends_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        line = TextLine(sys.stderr)
+        try:
+            while not future.done() and (left_s := ends_s - time.monotonic()) > 0:
+                line.show(str(self))
+                self._wait(future, min(left_s, _LINE_LASTS_S))
+        finally:
+            line.end(str(self))
+
+    def _checked(self) -> Batch:
+        """Give the batch, unless one of its errors is to be raised."""
+        position = self._results.failure
+        if self._plan.stops_at_error and position is not None:
+            raise self._told(position) from None
+        return self
+
+    def _told(self, position: int) -> SegmindError:
+        """Give the error of an item, with a word on what it means for the others."""
+        error = copy.copy(self.errors[position])
+        key = shortened(repr(self._each.items.keys[position]))
+        error.args = (f"Item {key}: {error} {self._so_far()}",)
+        return error
+
+    def _so_far(self) -> str:
+        progress = self.progress
+        again = "it again" if self._plan.resumes else "it with `resume=True`"
+        return (
+            f"{progress.done:,} of {progress.total:,} done, and kept; run {again} to go on where "
+            "it stopped."
+        )
+
+
+def _row(reply: Reply | None, error: SegmindError | None) -> tuple[Any, ...]:
+    """Give the cells of `_COLUMNS`."""
+    if reply is None:
+        return None, None, None, None, str(error)
+    return reply.text, reply.usage.total_tokens, reply.cost, reply.elapsed_s, None
+
+
+def _called(callback: Callable[[Batch], object], batch: Batch) -> None:
+    try:
+        callback(batch)
+    except Exception:  # noqa: BLE001  whatever the caller's own function raises
+        _log.exception("a callback of a batch failed")

@@ -1,0 +1,298 @@
+"""Items and a prompt: one prompt an item, in whatever the items are held."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+
+from segmind_jupyter.content.each import Each, listed
+from segmind_jupyter.content.prompt import compose, gather
+from segmind_jupyter.errors import ContentError
+
+#: Prose without braces, so that nothing in it is a name.
+PROSE = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), min_size=1)
+
+
+def texts(each: Each) -> list[str]:
+    """The words of each prompt, where it has no images."""
+    return ["".join(block["text"] for block in each.prompt(n).blocks()) for n in range(len(each))]
+
+
+def test_item_stands_for_each_of_a_list():
+    """Whatever the items are, and as often as it is named."""
+    assert texts(Each("{item} and {item}", ["a", 1, None])) == [
+        "a and a",
+        "1 and 1",
+        "None and None",
+    ]
+
+
+def test_attributes_and_keys_of_an_item_are_read_as_in_a_cell():
+    """`{item.attr}`, `{item['key']}` and `{item[0]}`."""
+    items = [SimpleNamespace(name="x", tags=["t"], by={"who": "me"})]
+    each = Each("{item.name} {item.tags[0]} {item.by['who']}", items)
+    assert texts(each) == ["x t me"]
+
+
+def test_a_prompt_without_the_item_gets_it_behind(red: PILImage.Image):
+    """As `ask` puts one object behind another."""
+    each = Each("Caption this", [red, "a text"])
+    image, text = each.prompt(0).blocks(), each.prompt(1).blocks()
+    assert [block["type"] for block in image] == ["text", "image"]
+    assert image[0]["text"] == "Caption this"
+    assert text == [{"type": "text", "text": "Caption this\na text"}]
+
+
+def test_images_are_encoded_where_they_are_named(red: PILImage.Image, picture_in: Any):
+    """Decoded again, the picture is the one that was given."""
+    before, image, after = Each("Is {item} red?", [red]).prompt(0).blocks()
+    assert (before["text"], after["text"]) == ("Is ", " red?")
+    assert picture_in(image).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_nothing_is_converted_before_it_is_asked_for():
+    """Ten thousand items cost nothing until their turn."""
+    converted = []
+
+    class Watched:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def _repr_claude_(self) -> str:
+            converted.append(self.number)
+            return "x"
+
+    each = Each("{item}", [Watched(n) for n in range(3)])
+    assert converted == []
+    each.prompt(1)
+    assert converted == [1]
+
+
+@pytest.mark.parametrize("template", ["{item}", "Look: {item}", "Look:"])
+def test_an_item_that_cannot_be_sent_raises_alone(template: str):
+    """The others are not looked at."""
+    each = Each(template, [b"\xff\x00", "fine"])
+    with pytest.raises(ContentError, match="2 bytes"):
+        each.prompt(0)
+    assert each.prompt(1).blocks()
+
+
+def test_a_part_that_an_item_does_not_have_is_an_error_of_that_item():
+    """Nobody pays for `{item['title']}` sent as typed."""
+    each = Each("{item['title']}: {item['text']}", [{"title": "t", "text": "x"}, {"text": "y"}])
+    assert each.prompt(0).blocks() == [{"type": "text", "text": "t: x"}]
+    with pytest.raises(ContentError, match=r"no `\{item\['title'\]\}`: this item \(dict\)"):
+        each.prompt(1)
+
+
+def test_an_unknown_name_is_pointed_out_once():
+    """And sent as typed; the name that was meant is suggested."""
+    each = Each("{titel}: {item}", pd.DataFrame({"title": ["a", "b"]}))
+    assert len(each.notes) == 1
+    assert "`{titel}`" in each.notes[0]
+    assert "`title`" in each.notes[0]
+    assert all(text.startswith("{titel}: ") for text in texts(each))
+
+
+def test_braces_that_name_nothing_stay():
+    """JSON, TeX and escapes are sent as in a cell, also where the item goes behind."""
+    json = '{"a": 1} \\frac{1}{2} {{item}}'
+    assert texts(Each(json + " {item}", ["x"])) == ['{"a": 1} \\frac{1}{2} {item} x']
+    assert texts(Each(json, ["x"])) == ['{"a": 1} \\frac{1}{2} {item}\nx']
+
+
+@given(before=PROSE, after=PROSE, item=st.text(st.characters(exclude_categories=["Cs"])))
+def test_an_item_reads_as_a_variable_of_that_name_would_in_a_cell(
+    before: str, after: str, item: str
+):
+    """There is no second template language; braces inside an item mean nothing."""
+    template = f"{before}{{item}}{after}"
+    if not (before + item + after).strip():
+        return
+    expected = compose(template, {"item": item}).blocks()
+    assert Each(template, [item]).prompt(0).blocks() == expected
+
+
+@given(words=PROSE.filter(str.strip), item=st.text(st.characters(exclude_categories=["Cs"])))
+def test_an_item_that_is_not_named_reads_as_in_ask(words: str, item: str):
+    """Words first, then the item."""
+    assert Each(words, [item]).prompt(0).blocks() == gather((words, item)).blocks()
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(), max_size=5), st.text())
+def test_any_template_over_any_table_gives_a_prompt_a_row_or_a_content_error(
+    columns: dict[str, int], template: str
+):
+    """Whatever the columns are called and whatever is in braces."""
+    frame = pd.DataFrame({name: [number, number] for name, number in columns.items()})
+    try:
+        each = Each(template, frame)
+        prompts = [each.prompt(n).blocks() for n in range(len(each))]
+    except ContentError:
+        return
+    assert len(prompts) == len(frame)
+    assert all(prompts)
+
+
+class TestTables:
+    def test_columns_stand_for_the_cells_of_a_row(self):
+        """Integers stay integers beside floats."""
+        frame = pd.DataFrame({"n": [1, 2], "x": [0.5, 1.5], "word": ["a", "b"]})
+        assert texts(Each("{n} {x} {word}", frame)) == ["1 0.5 a", "2 1.5 b"]
+
+    def test_any_column_is_reached_through_the_item(self):
+        """Names with spaces, and labels that are numbers."""
+        frame = pd.DataFrame({"unit price": [3], 7: ["seven"]})
+        assert texts(Each("{item['unit price']} {item[7]}", frame)) == ["3 seven"]
+
+    def test_a_prompt_that_names_no_column_gets_the_whole_row(self):
+        """As a dict."""
+        frame = pd.DataFrame({"n": [1], "word": ["a"]})
+        assert texts(Each("Look at:", frame)) == ["Look at:\n{'n': 1, 'word': 'a'}"]
+
+    def test_a_column_called_item_is_that_column(self):
+        """The user's own name counts."""
+        assert texts(Each("{item}", pd.DataFrame({"item": ["pen"], "n": [1]}))) == ["pen"]
+
+    def test_images_may_stand_in_cells(self, red: PILImage.Image):
+        """Each row sends its own."""
+        frame = pd.DataFrame({"photo": [red], "title": ["sunset"]})
+        blocks = Each("{title}: {photo}", frame).prompt(0).blocks()
+        assert [block["type"] for block in blocks] == ["text", "image"]
+
+    @pytest.mark.parametrize(
+        "column",
+        [
+            pd.Series([None], dtype=object),
+            pd.Series([float("nan")]),
+            pd.Series([np.float32("nan")], dtype=object),
+            pd.Series([pd.NA], dtype="Int64"),
+            pd.Series([pd.NaT], dtype="datetime64[ns]"),
+            pd.Series([None], dtype="string"),
+        ],
+        ids=lambda column: str(column.dtype),
+    )
+    def test_a_missing_value_reads_as_such(self, column: pd.Series):
+        """Of whichever kind; in a row and in a series."""
+        assert texts(Each("{x}!", pd.DataFrame({"x": column}))) == ["(missing)!"]
+        assert texts(Each("{item}!", column)) == ["(missing)!"]
+
+    def test_the_index_is_kept(self):
+        """It names the items of a table and of a series."""
+        frame = pd.DataFrame({"x": [1, 2]}, index=pd.Index(["a", "b"], name="id"))
+        assert listed(frame).keys.equals(frame.index)
+        assert listed(frame["x"]).keys.equals(frame.index)
+
+    def test_equal_labels_are_told_apart_by_position(self):
+        """Rows are counted, not looked up."""
+        series = pd.Series(["first", "second"], index=["same", "same"])
+        assert texts(Each("{item}", series)) == ["first", "second"]
+
+    def test_later_changes_do_not_count(self):
+        """The batch goes on in the background while the next cells run."""
+        frame, values = pd.DataFrame({"x": ["old"]}), ["old"]
+        table, plain = Each("{x}", frame), Each("{item}", values)
+        frame.loc[0, "x"] = values[0] = "new"
+        assert texts(table) == texts(plain) == ["old"]
+
+
+class TestFolders:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, red_png: bytes) -> Path:
+        for name in ("img10.png", "img2.png", "IMG1.PNG", "no suffix", ".hidden.png"):
+            (tmp_path / name).write_bytes(red_png)
+        (tmp_path / "notes.txt").write_text("no image")
+        (tmp_path / "fake.png").write_text("no image either")
+        (tmp_path / "below").mkdir()
+        return tmp_path
+
+    @pytest.mark.parametrize("form", [str, Path], ids=["str", "Path"])
+    def test_a_folder_stands_for_its_images_in_natural_order(self, folder: Path, form: Any):
+        """They are told by how they begin, not by their names; hidden ones are left alone."""
+        each = Each("Caption this", form(folder))
+        assert list(each.items.keys) == ["IMG1.PNG", "img2.png", "img10.png", "no suffix"]
+        assert each.items.take(1) == folder / "img2.png"
+        assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
+
+    def test_a_folder_without_images_says_so(self, tmp_path: Path):
+        """And what to do."""
+        (tmp_path / "notes.txt").write_text("no image")
+        with pytest.raises(ContentError, match=r"holds no image files.*glob"):
+            listed(tmp_path)
+
+    def test_a_path_in_a_list_is_its_file_and_a_string_is_text(self, folder: Path):
+        """As in a cell."""
+        path = folder / "img2.png"
+        each = Each("Look:", [path, str(path)])
+        assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
+        assert texts(Each("{item}", [str(path)])) == [str(path)]
+
+
+def test_a_mapping_keeps_its_keys():
+    """And gives its values."""
+    items = listed(OrderedDict(b=1, a=2))
+    assert list(items.keys) == ["b", "a"]
+    assert [items.take(n) for n in range(len(items))] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [(n for n in (5, 6)), (5, 6), np.array([5, 6]), pd.Index([5, 6]), {5: "", 6: ""}.keys()],
+    ids=["generator", "tuple", "array", "Index", "keys"],
+)
+def test_any_other_iterable_is_listed(items: Any):
+    """Counted from 0."""
+    found = listed(items)
+    assert list(found.keys) == [0, 1]
+    assert [found.take(n) for n in range(2)] == [5, 6]
+
+
+def test_a_stack_of_pictures_is_many():
+    """Four dimensions are pictures, one behind the other."""
+    blocks = Each("Look:", np.zeros((2, 16, 16, 3), np.uint8)).prompt(1).blocks()
+    assert [block["type"] for block in blocks] == ["text", "image"]
+
+
+@pytest.mark.parametrize("items", [[], (), pd.DataFrame({"x": []}), {}, iter(())])
+def test_no_items_are_no_error(items: Any):
+    """There is nothing to do."""
+    assert len(Each("{item}", items)) == 0
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ("one text", r"'one text' is one text, .*Put texts in a list"),
+        ("x" * 5000, "no folder of that name"),
+        ("nul\0", "no folder of that name"),
+        (Path("no/such/folder"), "no folder no/such/folder"),
+        (b"bytes", r"This bytes is one item, not many. Put it in a list: \[item\]"),
+        (None, "the items are None"),
+        (7, "This int is one item"),
+        (np.zeros((32, 32, 3), np.uint8), "This ndarray is one item"),
+        (PILImage.new("RGB", (9, 9)), "This Image is one item"),
+    ],
+    ids=["str", "long str", "NUL", "Path", "bytes", "None", "int", "picture", "PIL"],
+)
+def test_one_thing_is_refused_with_what_to_do(items: Any, message: str):
+    """Rather than asked about letter by letter, or row of pixels by row of pixels."""
+    with pytest.raises(ContentError, match=message):
+        listed(items)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"), [(["a"], "The prompt is no text but a list"), (" \n", "is empty")]
+)
+def test_a_prompt_that_is_none_is_refused(template: Any, message: str):
+    """At once, and for all items."""
+    with pytest.raises(ContentError, match=message):
+        Each(template, ["a"])

@@ -1,0 +1,763 @@
+"""`ask_each` against a gateway on loopback: order, errors, stopping, resuming, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import pty
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+
+from segmind_jupyter.asking import _only_service, service
+from segmind_jupyter.batch import Batch, Progress, ask_each
+from segmind_jupyter.content.blocks import to_blocks
+from segmind_jupyter.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ContentError,
+    InsufficientCreditsError,
+    JobCancelled,
+    JobFailed,
+    JobTimeout,
+    MaybeBilledError,
+    MissingKeyError,
+    NotFoundError,
+    PermissionDeniedError,
+    SegmindError,
+    SettingsError,
+)
+from segmind_jupyter.simulator import Behaviour, Gateway, serve
+
+KEY = "sk-live-0123456789abcdef"
+
+#: Seconds that a held job takes on the gateway's own clock, which stands still.
+LONG_S = 1000.0
+
+
+class Jobs:
+    """Says when the jobs of a gateway end."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        self.gateway = Gateway(Behaviour(credits=1e6), clock=lambda: self._now_s)
+
+    def hold(self) -> None:
+        """Let no job end that comes from now on."""
+        self.gateway.behaviour = Behaviour(credits=1e6, work_s=LONG_S)
+
+    def release(self) -> None:
+        """End all that were held, and those to come at once."""
+        self.gateway.behaviour = Behaviour(credits=1e6)
+        self._now_s += LONG_S
+
+
+@pytest.fixture
+def jobs() -> Jobs:
+    return Jobs()
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: Jobs) -> Iterator[Gateway]:
+    """A gateway whose jobs end at once, and a process that has sent nothing yet."""
+    with serve(jobs.gateway) as url:
+        monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+        monkeypatch.setenv("SEGMIND_BASE_URL", url)
+        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+        yield jobs.gateway
+        restart()
+
+
+@pytest.fixture
+def slow(gateway: Gateway, jobs: Jobs) -> Gateway:
+    """The same, but its jobs are held."""
+    jobs.hold()
+    return gateway
+
+
+def restart() -> None:
+    """Forget everything that the process knows; the journal stays."""
+    service().close()
+    _only_service.cache_clear()
+
+
+def posts(gateway: Gateway) -> int:
+    return sum(entry.method == "POST" for entry in gateway.log)
+
+
+def polled_ids(gateway: Gateway) -> set[str]:
+    return {entry.path.split("/")[3] for entry in tuple(gateway.log) if entry.method == "GET"}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what only another process or the gateway's log can tell."""
+    pause = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        pause.wait(0.01)
+    pytest.fail("it never came so far")
+
+
+class TestReplies:
+    def test_they_come_in_the_order_of_the_items(self, gateway: Gateway):
+        """Whichever came first; each item is billed once."""
+        batch = ask_each("echo: {item}", [f"n{n}" for n in range(20)])
+        assert [reply.text for reply in batch.replies] == [f"n{n}" for n in range(20)]
+        assert gateway.billed == posts(gateway) == len(batch) == 20
+        assert batch.errors == {}
+
+    def test_the_call_returns_while_the_jobs_go_on(self, slow: Gateway, jobs: Jobs):
+        """The replies are fetched in the background, with nobody waiting."""
+        batch = ask_each("echo: {item}", ["a", "b"])
+        assert not batch.done()
+        ended = threading.Event()
+        batch.on_done(lambda batch: ended.set())
+        jobs.release()
+        assert ended.wait(60)
+        assert batch.done()
+        assert [reply.text for reply in batch.replies] == ["a", "b"]
+
+    def test_waiting_gives_the_batch(self, gateway: Gateway):
+        """So that it can be chained."""
+        batch = ask_each("echo: {item}", ["a"])
+        assert batch.wait() is batch
+
+    def test_a_wait_that_takes_too_long_says_how_far_it_is(self, slow: Gateway, jobs: Jobs):
+        """The batch goes on."""
+        batch = ask_each("echo: {item}", ["a"])
+        with pytest.raises(JobTimeout, match=r"After 0.01 s: 0 of 1 done"):
+            batch.wait(timeout=0.01)
+        jobs.release()
+        assert batch.wait().replies[0].text == "a"
+
+    def test_any_loop_can_await_it(self, slow: Gateway, jobs: Jobs):
+        """Giving up the wait leaves the batch alone."""
+        batch = ask_each("echo: {item}", ["a"])
+
+        async def impatient() -> None:
+            async with asyncio.timeout(0.01):
+                await batch
+
+        async def patient() -> Batch:
+            return await batch
+
+        with pytest.raises(TimeoutError):
+            asyncio.run(impatient())
+        jobs.release()
+        assert asyncio.run(patient()).replies[0].text == "a"
+
+    def test_iteration_gives_each_outcome_once_and_again(self, gateway: Gateway):
+        """With its position, key, item and reply."""
+        batch = ask_each("echo: {item}", {"x": "a", "y": "b", "z": "c"})
+        for _ in range(2):
+            outcomes = sorted(batch, key=lambda outcome: outcome.index)
+            assert [outcome.index for outcome in outcomes] == [0, 1, 2]
+            assert [outcome.key for outcome in outcomes] == ["x", "y", "z"]
+            assert [outcome.item for outcome in outcomes] == ["a", "b", "c"]
+            assert [outcome.text for outcome in outcomes] == ["a", "b", "c"]
+
+    def test_iteration_gives_what_is_done_while_others_go_on(self, slow: Gateway, jobs: Jobs):
+        """An item that ended before is given first, though another one is still worked on."""
+        jobs.release()
+        ask_each("echo: {item}", ["done"]).wait()
+        jobs.hold()
+        batch = ask_each("echo: {item}", ["pending", "done"])
+        outcomes = iter(batch)
+        assert next(outcomes).text == "done"
+        assert not batch.done()
+        jobs.release()
+        assert next(outcomes).text == "pending"
+
+    def test_options_go_with_every_call(self, gateway: Gateway):
+        """System prompt, longest answer and further parameters."""
+        batch = ask_each("Say {item}", ["a", "b"], system="Be brief.", stop_sequences=["."])
+        assert [reply.text for reply in batch.replies] == [
+            "(simulated) text of 2 words; instruction of 2 words"
+        ] * 2
+        assert all(reply.cut for reply in ask_each("{item}", ["a"], max_tokens=1).replies)
+
+    def test_no_items_are_a_batch_that_has_ended(self, gateway: Gateway):
+        """Nothing is sent."""
+        batch = ask_each("{item}", [])
+        assert batch.done()
+        assert batch.replies == list(batch) == []
+        assert batch.to_frame().empty
+        assert str(batch) == "0 of 0 done · 0 s"
+        assert not gateway.log
+
+    def test_a_reply_holds_nothing_of_what_was_sent(self, gateway: Gateway):
+        """Encoded images would stay in memory with it."""
+        assert [reply.request for reply in ask_each("{item}", ["a"]).replies] == [None]
+
+
+class TestFrames:
+    def test_it_has_a_row_an_item_and_keeps_the_index(self, gateway: Gateway):
+        """So that it can be joined to the table that was asked about."""
+        table = pd.DataFrame(
+            {"word": ["a", None, "fail"]}, index=pd.Index(["x", "y", "z"], name="id")
+        )
+        table.loc["z", "word"] = "z"
+        frame = ask_each("echo: {word}", table).to_frame()
+        assert list(frame.columns) == ["reply", "tokens", "cost", "seconds", "error"]
+        assert list(frame["reply"]) == ["a", "(missing)", "z"]
+        assert frame["error"].isna().all()
+        assert (frame[["tokens", "cost", "seconds"]] > 0).all().all()
+        assert list(table.join(frame)["reply"]) == list(frame["reply"])
+        assert frame.index.equals(table.index)
+
+    @pytest.mark.parametrize(
+        ("items", "index"),
+        [
+            (["a", "b"], [0, 1]),
+            ({"x": "a", "y": "b"}, ["x", "y"]),
+            (pd.Series(["a", "b"], index=[7, 9]), [7, 9]),
+        ],
+        ids=["list", "mapping", "Series"],
+    )
+    def test_its_index_is_that_of_the_items(self, gateway: Gateway, items: Any, index: list[Any]):
+        """Counted from 0 where they have none."""
+        assert list(ask_each("echo: {item}", items).to_frame().index) == index
+
+    def test_the_files_of_a_folder_are_its_index(self, gateway: Gateway, tmp_path: Path):
+        """By their names."""
+        for name in ("b10.png", "b9.png"):
+            PILImage.new("RGB", (60, 40), "red").save(tmp_path / name)
+        frame = ask_each("Caption this", tmp_path).to_frame()
+        assert list(frame.index) == ["b9.png", "b10.png"]
+        assert frame["reply"].str.contains("60x40 PNG, all red").all()
+
+    def test_an_error_has_its_message_and_nothing_else(self, gateway: Gateway):
+        """The other columns are missing; each keeps its type if all of it is."""
+        frame = ask_each("{item}", ["fail: blocked"]).to_frame()
+        assert frame.loc[0, ["reply", "tokens", "cost", "seconds"]].isna().all()
+        assert "blocked" in frame.loc[0, "error"]
+        assert frame.dtypes.equals(ask_each("{item}", ["fine"]).to_frame().dtypes)
+
+    def test_without_pandas_it_says_what_to_do(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        """All else works."""
+        batch = ask_each("echo: {item}", ["a"])
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        with pytest.raises(SegmindError, match="%pip install pandas"):
+            batch.to_frame()
+        assert batch.replies[0].text == "a"
+
+
+class TestErrors:
+    def test_they_are_kept_by_item_and_the_others_go_on(self, gateway: Gateway):
+        """One that fails at Segmind, and one that cannot be converted."""
+        batch = ask_each("{item}", ["fine", "fail: blocked", b"\xff\x00", "fine too"]).wait()
+        assert {n: type(error) for n, error in batch.errors.items()} == {
+            1: JobFailed,
+            2: ContentError,
+        }
+        assert [reply is None for reply in batch.replies] == [False, True, True, False]
+        assert (batch.progress.done, batch.progress.failed) == (2, 2)
+
+    @pytest.mark.parametrize("status", [400, 422])
+    def test_a_refusal_of_one_request_is_its_items_own(self, gateway: Gateway, status: int):
+        """The server says so of this request; the next one may be fine."""
+        gateway.script("POST", status=status)
+        batch = ask_each("{item}", list(range(5))).wait()
+        assert [type(error) for error in batch.errors.values()] == [BadRequestError]
+        assert batch.progress.done == gateway.billed == 4
+
+    def test_the_text_of_an_outcome_raises_its_error(self, gateway: Gateway):
+        """Whoever reads it need not ask first."""
+        outcome = next(iter(ask_each("{item}", ["fail: blocked"])))
+        assert outcome.reply is None
+        with pytest.raises(JobFailed, match="blocked"):
+            _ = outcome.text
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (401, AuthenticationError),
+            (403, PermissionDeniedError),
+            (404, NotFoundError),
+            (406, InsufficientCreditsError),
+            (410, APIError),
+        ],
+    )
+    def test_what_every_item_would_meet_stops_the_sending(
+        self, gateway: Gateway, status: int, kind: type[APIError]
+    ):
+        """All that was not sent has the same error; 10,000 refusals help nobody."""
+        gateway.script("POST", status=status, times=1000)
+        batch = ask_each("{item}", list(range(300))).wait()
+        assert posts(gateway) <= 8  # four at a time, and a 401 is tried in two forms
+        assert set(batch.errors) == set(range(300))
+        assert all(isinstance(error, kind) for error in batch.errors.values())
+        assert batch.progress.stopped
+        assert batch.progress.unsent >= 296
+        assert f"{batch.progress.unsent} not sent" in str(batch)
+
+    def test_a_missing_key_is_every_items_error(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Found before anything is sent."""
+        monkeypatch.delenv("SEGMIND_API_KEY")
+        batch = ask_each("{item}", list(range(30))).wait()
+        assert {type(error) for error in batch.errors.values()} == {MissingKeyError}
+        assert len(batch.errors) == 30
+        assert not gateway.log
+
+    def test_a_setting_that_cannot_work_is_every_items_error(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        """As above."""
+        monkeypatch.setenv("SEGMIND_BASE_URL", "ftp://nowhere")
+        errors = ask_each("{item}", [1, 2]).wait().errors
+        assert [type(error) for error in errors.values()] == [SettingsError] * 2
+
+    def test_a_post_without_a_known_outcome_is_not_sent_again(self, gateway: Gateway):
+        """It is its item's error, and counted as unknown; the others go on."""
+        gateway.script("POST", drop="after_work")
+        batch = ask_each("{item}", list(range(10))).wait()
+        assert [type(error) for error in batch.errors.values()] == [MaybeBilledError]
+        assert posts(gateway) == gateway.billed == 10
+        assert service().ledger.unknown == 1
+        assert batch.progress.done == 9
+
+    def test_what_has_no_reply_is_sent_when_the_user_runs_it_again(self, gateway: Gateway):
+        """And only that."""
+        gateway.script("POST", drop="after_work")
+        ask_each("{item}", list(range(10))).wait()
+        again = ask_each("{item}", list(range(10))).wait()
+        assert again.errors == {}
+        assert again.progress.kept == 9
+        assert posts(gateway) == 11
+
+    def test_raise_stops_the_sending_and_tells_whoever_waits(self, slow: Gateway, jobs: Jobs):
+        """Which item it was, and how many are done; those are kept."""
+        slow.script("POST", status=400)
+        batch = ask_each("{item}", list("abcdefghij"), on_error="raise", max_in_flight=2)
+        until(lambda: bool(batch.errors))
+        jobs.release()
+        with pytest.raises(
+            BadRequestError, match=r"Item [01]: POST .*400.* 1 of 10 done, and kept"
+        ):
+            batch.wait()
+        with pytest.raises(BadRequestError) as raised:
+            _ = batch.replies
+        assert raised.value.status == 400
+        assert batch.progress.unsent == 8
+        assert slow.billed == 1
+
+    def test_an_error_holds_no_frames(self, gateway: Gateway):
+        """They would hold what was encoded, for each of ten thousand items."""
+        gateway.script("POST", status=400)
+        for error in ask_each("{item}", ["a", b"\xff\x00"]).wait().errors.values():
+            assert error.__traceback__ is error.__cause__ is error.__context__ is None
+
+    @pytest.mark.parametrize(
+        ("arguments", "kind"),
+        [
+            ({"max_in_flight": 0}, SettingsError),
+            ({"max_in_flight": "4"}, SettingsError),
+            ({"on_error": "ignore"}, SettingsError),
+            ({"model": "No Such"}, SettingsError),
+            ({"messages": []}, SettingsError),
+            ({"items": "one text"}, ContentError),
+            ({"prompt": ""}, ContentError),
+        ],
+    )
+    def test_arguments_that_cannot_work_are_refused_at_once(
+        self, gateway: Gateway, arguments: dict[str, Any], kind: type[SegmindError]
+    ):
+        """Nothing is begun."""
+        with pytest.raises(kind):
+            ask_each(**{"prompt": "{item}", "items": [1], **arguments})
+        assert service().pending == ()
+
+
+class TestStopping:
+    def test_cancel_sends_no_more_and_keeps_what_is_in_flight(self, slow: Gateway, jobs: Jobs):
+        """Those are billed anyway; what was never sent says so."""
+        batch = ask_each("echo: {item}", [str(n) for n in range(10)], max_in_flight=2)
+        until(lambda: len(polled_ids(slow)) == 2)
+        batch.cancel()
+        assert not batch.done()
+        jobs.release()
+        assert [reply and reply.text for reply in batch.replies] == ["0", "1", *[None] * 8]
+        assert {type(error) for error in batch.errors.values()} == {JobCancelled}
+        assert list(batch.errors) == list(range(2, 10))
+        assert slow.billed == 2
+        assert str(batch).startswith("2 of 10 done, 8 not sent · ")
+
+    def test_cancelling_what_has_ended_changes_nothing(self, gateway: Gateway):
+        """Twice neither."""
+        batch = ask_each("{item}", [1]).wait()
+        batch.cancel()
+        batch.cancel()
+        assert batch.errors == {}
+        assert not batch.progress.stopped
+
+    def test_closing_the_service_ends_the_batch(self, slow: Gateway):
+        """Nobody waits for ever for a loop that is gone; the journal knows the rest."""
+        batch = ask_each("{item}", list(range(10)), max_in_flight=2)
+        until(lambda: len(polled_ids(slow)) == 2)
+        service().close()
+        assert {type(error) for error in batch.wait().errors.values()} == {JobCancelled}
+        assert len(batch.errors) == 10
+
+
+class TestResuming:
+    def test_what_was_answered_is_not_sent_again(self, gateway: Gateway):
+        """In the same process; the ledger does not count it twice."""
+        first = ask_each("echo: {item}", list("abc")).wait()
+        again = ask_each("echo: {item}", list("abcd")).wait()
+        assert [reply.text for reply in again.replies] == list("abcd")
+        assert (again.progress.kept, gateway.billed) == (3, 4)
+        assert len(service().ledger.calls) == 4
+        assert "(3 from the journal)" in str(again)
+        assert again.progress.input_tokens < first.progress.input_tokens
+
+    def test_what_was_answered_is_not_sent_after_a_restart(self, gateway: Gateway):
+        """From the journal alone, without a request."""
+        ask_each("echo: {item}", list("abc")).wait()
+        restart()
+        gateway.log.clear()
+        assert [r.text for r in ask_each("echo: {item}", list("cba")).replies] == list("cba")
+        assert not gateway.log
+
+    def test_equal_items_are_as_many_calls(self, gateway: Gateway):
+        """And each of them is found again."""
+        assert ask_each("{item}", ["same"] * 3).wait().progress.kept == 0
+        assert ask_each("{item}", ["same"] * 5).wait().progress.kept == 3
+        assert gateway.billed == 5
+
+    @pytest.mark.parametrize("change", [{"system": "x"}, {"temperature": 0.5}, {"max_tokens": 9}])
+    def test_another_question_is_another_call(self, gateway: Gateway, change: dict[str, Any]):
+        """What was asked otherwise is asked again."""
+        ask_each("{item}", ["a"]).wait()
+        assert ask_each("{item}", ["a"], **change).wait().progress.kept == 0
+
+    def test_resume_false_sends_everything(self, gateway: Gateway):
+        """Where other answers are wanted."""
+        ask_each("{item}", ["a", "b"]).wait()
+        assert ask_each("{item}", ["a", "b"], resume=False).wait().progress.kept == 0
+        assert gateway.billed == 4
+
+    def test_what_is_still_worked_on_is_followed(self, slow: Gateway, jobs: Jobs):
+        """A restart between the submission and the reply costs nothing."""
+        ask_each("echo: {item}", list("abc"))
+        until(lambda: len(polled_ids(slow)) == 3)
+        restart()
+        jobs.release()
+        batch = ask_each("echo: {item}", list("abcd"))
+        assert [reply.text for reply in batch.replies] == list("abcd")
+        assert slow.billed == posts(slow) == 4
+
+    def test_two_batches_at_once_send_each_call_once(self, gateway: Gateway):
+        """A cell that is run again while it submits pays once, and is counted once."""
+        gateway.script("POST", delay_s=0.05, times=8)
+        first, second = (ask_each("echo: {item}", list("abcdefgh")) for _ in range(2))
+        assert [r.text for r in first.replies] == [r.text for r in second.replies]
+        assert gateway.billed == posts(gateway) == len(service().ledger.calls) == 8
+
+
+class TestProgressOfABatch:
+    def test_the_numbers_add_up_at_every_change(self, gateway: Gateway):
+        """And no more than was allowed is ever in flight."""
+        seen: list[Progress] = []
+        batch = ask_each("{item}", ["fail: x", *range(14)], max_in_flight=3)
+        batch.on_change(lambda batch: seen.append(batch.progress))
+        batch.wait()
+        for now in [*seen, batch.progress]:
+            assert now.total == 15 == now.done + now.failed + now.in_flight + now.unsent
+            assert 0 <= now.in_flight <= 3
+        done = [now.done for now in seen]
+        assert done == sorted(done)
+
+    def test_the_sums_are_those_of_the_replies(self, gateway: Gateway):
+        """Tokens and cost, as the ledger has them."""
+        batch = ask_each("{item}", list(range(5))).wait()
+        calls = service().ledger.calls
+        assert batch.progress.input_tokens == sum(call.input_tokens for call in calls) > 0
+        assert batch.progress.output_tokens == sum(call.output_tokens for call in calls) > 0
+        assert batch.progress.cost == pytest.approx(sum(call.cost for call in calls))
+
+    def test_it_shows_as_one_line(self, gateway: Gateway):
+        """The same in a cell and in print."""
+        batch = ask_each("{item}", ["a", "fail: x"]).wait()
+        assert repr(batch) == str(batch) == str(batch.progress)
+        assert str(batch).startswith("1 of 2 done, 1 failed · ")
+        assert "\n" not in str(batch)
+
+    def test_a_callback_that_fails_does_no_harm(self, gateway: Gateway, caplog: Any):
+        """It is logged."""
+        batch = ask_each("{item}", list(range(3)))
+        batch.on_change(lambda batch: 1 / 0)
+        batch.on_done(lambda batch: 1 / 0)
+        assert batch.wait().errors == {}
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_a_notebook_is_told_of_a_batch_that_it_is_to_show(self, gateway: Gateway):
+        """Once, and not where `progress=False`."""
+        shown: list[Batch] = []
+        service().batch_shows.append(shown.append)
+        ask_each("{item}", [1], progress=False).wait()
+        batch = ask_each("{item}", [1]).wait()
+        assert shown == [batch]
+
+    def test_it_is_pending_until_its_end(self, slow: Gateway, jobs: Jobs):
+        """So that `%segmind wait` finds it."""
+        batch = ask_each("{item}", [1])
+        assert service().pending == (batch,)
+        jobs.release()
+        batch.wait()
+        until(lambda: service().pending == ())
+
+    def test_a_name_that_is_no_column_is_noted_once(self, gateway: Gateway):
+        """On the batch, not once an item."""
+        batch = ask_each("{wrod} {word}", pd.DataFrame({"word": list("abc")})).wait()
+        assert len(batch.notes) == 1
+        assert "`{wrod}`" in batch.notes[0]
+
+
+class Noise:
+    """A picture that is made when it is asked for; the object itself is small."""
+
+    made = 0
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def _repr_claude_(self) -> Any:
+        type(self).made += 1
+        pixels = np.random.default_rng(self.seed).integers(0, 255, (400, 500, 3))
+        return PILImage.fromarray(pixels.astype(np.uint8))
+
+
+class TestMemory:
+    def test_an_item_is_encoded_just_before_it_is_sent(self, slow: Gateway, jobs: Jobs):
+        """However many are in flight, no more than four are encoded and not yet sent."""
+        ahead: list[int] = []
+
+        class Watched(Noise):
+            def _repr_claude_(self) -> Any:
+                picture = super()._repr_claude_()
+                ahead.append(Watched.made - posts(slow))
+                return picture
+
+        batch = ask_each("Look", [Watched(n) for n in range(20)], max_in_flight=16)
+        until(lambda: posts(slow) == 16)
+        assert Watched.made == 16
+        jobs.release()
+        assert batch.wait().errors == {}
+        assert 1 <= max(ahead) <= 4
+
+    def test_items_leave_nothing_behind_but_their_replies(self, slow: Gateway, jobs: Jobs):
+        """Neither while they are worked on, nor at their end, nor where they fail."""
+        n_bytes = len(str(to_blocks(Noise(0))))
+        jobs.release()
+        ask_each("Look", [Noise(100), Noise(101)]).wait()  # loads what is loaded once
+        jobs.hold()
+        slow.log.clear()
+        slow.script("POST", status=400, times=20)
+        tracemalloc.start()
+        try:
+            batch = ask_each("Look", [Noise(n) for n in range(40)])
+            until(lambda: len(polled_ids(slow)) == 20)
+            under_way_bytes, _ = tracemalloc.get_traced_memory()
+            jobs.release()
+            batch.wait()
+            gc.collect()
+            left_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (batch.progress.done, batch.progress.failed) == (20, 20)
+        assert n_bytes > 100_000
+        assert under_way_bytes < 10 * n_bytes
+        assert left_bytes < 10 * n_bytes
+
+    def test_no_more_tasks_than_calls_in_flight(self, slow: Gateway):
+        """Ten thousand items are no ten thousand tasks."""
+        batch = ask_each("{item}", range(10_000), max_in_flight=5)
+        until(lambda: len(polled_ids(slow)) == 5)
+
+        async def count() -> int:
+            return len(asyncio.all_tasks())
+
+        assert service().start(count).result() < 5 + 20
+        batch.cancel()
+
+
+@pytest.fixture
+def script() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start programs of their own, with warnings as errors."""
+    with contextlib.ExitStack() as programs:
+
+        def start(code: str, **pipes: Any) -> subprocess.Popen[str]:
+            program = subprocess.Popen(
+                [sys.executable, "-u", "-W", "error", "-c", textwrap.dedent(code)],
+                text=True,
+                **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes},
+            )
+            programs.enter_context(program)
+            programs.callback(program.kill)
+            return program
+
+        yield start
+
+
+class TestPrograms:
+    def test_an_interrupt_stops_the_sending_and_keeps_what_is_done(
+        self, slow: Gateway, jobs: Jobs, script: Any
+    ):
+        """Running it again goes on, and sends nothing twice."""
+        code = """
+        from segmind_jupyter.batch import ask_each
+        batch = ask_each("echo: {item}", [str(n) for n in range(12)], max_in_flight=4)
+        try:
+            batch.wait()
+        except KeyboardInterrupt as interrupt:
+            print(interrupt)
+        """
+        program = script(code)
+        until(lambda: len(polled_ids(slow)) == 4)
+        program.send_signal(signal.SIGINT)
+        said, complaints = program.communicate(timeout=60)
+        assert said.startswith("Stopped: 0 of 12 done")
+        assert "run it again to go on where it stopped" in said
+        assert (program.returncode, complaints) == (0, "")
+        assert slow.billed == 4
+        jobs.release()
+        batch = ask_each("echo: {item}", [str(n) for n in range(12)])
+        assert [reply.text for reply in batch.replies] == [str(n) for n in range(12)]
+        assert slow.billed == posts(slow) == 12
+
+    def test_a_killed_kernel_loses_and_pays_nothing(self, slow: Gateway, jobs: Jobs, script: Any):
+        """Ended, pending and unsent items are told apart by the journal alone."""
+        items = [str(n) for n in range(12)]
+        jobs.release()
+        ask_each("echo: {item}", items[:3]).wait()
+        jobs.hold()
+        slow.log.clear()
+        code = """
+        from segmind_jupyter.batch import ask_each
+        ask_each("echo: {item}", [str(n) for n in range(12)], max_in_flight=4).wait()
+        """
+        program = script(code)
+        until(lambda: len(polled_ids(slow)) == 4)
+        program.kill()
+        program.communicate(timeout=60)
+        assert slow.billed == 3 + 4
+        restart()
+        jobs.release()
+        batch = ask_each("echo: {item}", items)
+        assert [reply.text for reply in batch.replies] == items
+        assert slow.billed == 12
+        assert batch.progress.kept == 3
+
+    def test_a_terminal_shows_one_line_that_is_written_over(self, gateway: Gateway, script: Any):
+        """Only while somebody waits; at the end it stays."""
+        code = """
+        from segmind_jupyter.batch import ask_each
+        ask_each("{item}", list(range(5))).wait()
+        """
+        terminal, end = pty.openpty()
+        program = script(code, stderr=end)
+        os.close(end)
+        assert program.wait(60) == 0
+        shown = read_all(terminal)
+        assert shown.startswith("\r\x1b[K0 of 5 done")
+        assert "5 of 5 done · " in shown
+        assert shown.count("\n") == 1
+
+    @pytest.mark.parametrize("call", ["ask_each('{item}', [1])", "ask_each('', [])"])
+    def test_nothing_is_written_elsewhere(self, gateway: Gateway, call: str, script: Any):
+        """Neither to a pipe nor where nobody waits; an error is a short traceback."""
+        code = f"from segmind_jupyter.batch import ask_each\n{call}.wait()"
+        _, complaints = script(code).communicate(timeout=60)
+        if "''" in call:
+            assert "ContentError: The prompt is empty" in complaints
+            assert complaints.count('  File "') <= 4
+        else:
+            assert complaints == ""
+
+
+def read_all(terminal: int) -> str:
+    data = b""
+    while True:
+        try:
+            data += (piece := os.read(terminal, 4096))
+        except OSError:  # Linux: the other end is closed
+            piece = b""
+        if not piece:
+            os.close(terminal)
+            return data.decode()
+
+
+class TestProgress:
+    @pytest.mark.parametrize(
+        ("line", "numbers"),
+        [
+            ("0 of 300 done", {"total": 300}),
+            (
+                "12 of 300 done, 1 failed, 8 in flight · 12,345 tokens in, 678 out · 0.42 credits "
+                "· about 5 min left",
+                {
+                    "total": 300, "done": 12, "failed": 1, "in_flight": 8, "elapsed_s": 17,
+                    "input_tokens": 12_345, "output_tokens": 678, "cost": 0.42,
+                },
+            ),
+            (
+                "2 of 2 done (2 from the journal) · 0 s",
+                {"total": 2, "done": 2, "kept": 2, "elapsed_s": 0.2},
+            ),
+            (
+                "2 of 9 done, 7 not sent · 2.0 h",
+                {"total": 9, "done": 2, "elapsed_s": 7200, "stopped": True},
+            ),
+            (
+                "1 of 1 done · <0.0001 credits · 2 min",
+                {"total": 1, "done": 1, "elapsed_s": 130, "cost": 0.00001},
+            ),
+        ],
+        ids=["new", "under way", "kept", "stopped", "done"],
+    )  # fmt: skip
+    def test_its_line_says_what_is_known(self, line: str, numbers: dict[str, Any]):
+        """And leaves out what is not."""
+        assert str(Progress(**numbers)) == line
+
+    def test_the_first_reply_of_many_does_not_look_slow(self):
+        """Thirty-one others were worked on meanwhile: not 299 times the first one's time."""
+        left_s = Progress(total=300, done=1, in_flight=32, elapsed_s=15).left_s
+        assert left_s < 300 / 32 * 15 * 2
+
+    @given(
+        st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 50),
+        st.floats(0, 1e6), st.booleans(),
+    )  # fmt: skip
+    def test_the_time_left_is_never_negative(
+        self, done: int, failed: int, in_flight: int, unsent: int, elapsed_s: float, stopped: bool
+    ):
+        """And nothing at the end."""
+        progress = Progress(
+            total=done + failed + in_flight + unsent,
+            done=done, failed=failed, in_flight=in_flight, elapsed_s=elapsed_s, stopped=stopped,
+        )  # fmt: skip
+        assert progress.unsent == unsent
+        assert progress.left_s is None or progress.left_s >= 0
+        if not in_flight and (stopped or not unsent):
+            assert progress.left_s == 0
