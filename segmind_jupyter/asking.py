@@ -1,75 +1,50 @@
-"""Where a prompt meets the service: what `ask` and the cells share.
+"""Where a prompt meets the service: what `ask`, `submit`, `ask_each` and the cells share.
 
-One `Service` a process holds what was set, one client on the background loop, and the ledger of
-calls. It knows nothing of notebooks.
+One `Service` a process holds what was set, one client on the background loop, the jobs that are
+followed, their journal, and the ledger of calls. It knows nothing of notebooks.
 """
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from segmind_jupyter.api.messages import Reply, user_message
-from segmind_jupyter.api.models import DEFAULT_MODEL, checked_slug
+from segmind_jupyter.api.jobs import Followed, Job
+from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.portal import Portal
 from segmind_jupyter.api.secret import Secret
 from segmind_jupyter.api.settings import SIMULATOR, Settings, resolve
+from segmind_jupyter.api.states import checked_id
 from segmind_jupyter.api.usage import Ledger
-from segmind_jupyter.content.parts import STANDARD, Limits
-from segmind_jupyter.errors import Interrupted, MaybeBilledError, SegmindError, SettingsError
+from segmind_jupyter.errors import Interrupted, MaybeBilledError
+from segmind_jupyter.options import Options, call_of, checked_params
+from segmind_jupyter.remembering import Conversations, Saying
+from segmind_jupyter.tracked import Journalling, Trackable, Tracked
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.client import Credits, SegmindClient
+    from segmind_jupyter.api.conversation import Conversation
+    from segmind_jupyter.api.store import Entry, Store
+    from segmind_jupyter.api.waiting import Waiter
+    from segmind_jupyter.api.watch import Watch
     from segmind_jupyter.content.prompt import Prompt
 
+__all__ = ["Options", "Service", "call_of", "checked_params", "service"]
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a call takes that says nothing else.
-
-    Parameters
-    ----------
-    model
-        Slug of the model.
-    system
-        System prompt.
-    max_tokens
-        Longest answer, in tokens; the model's own bound if `None`.
-    temperature
-        From 0 to 1; the model's own if `None`.
-    timeout_s
-        Seconds to wait for the answer; 300 if `None`.
-    limits
-        How large the objects of a prompt may become.
-    """
-
-    model: str = DEFAULT_MODEL
-    system: str | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    timeout_s: float | None = None
-    limits: Limits = STANDARD
-
-    def but(self, **changes: Any) -> Options:
-        """Give a copy with other values; `None` changes nothing."""
-        chosen = {name: value for name, value in changes.items() if value is not None}
-        return dataclasses.replace(self, **chosen)
-
-    def params(self) -> dict[str, Any]:
-        """Give the model parameters that are set."""
-        params = {"max_tokens": self.max_tokens, "temperature": self.temperature}
-        return {name: value for name, value in params.items() if value is not None}
+T = TypeVar("T")
 
 
 class Service:
-    """Settings, client and ledger of one process.
+    """What one process says to Segmind with: settings, clients, jobs, journal, and the ledger.
 
     Parameters
     ----------
@@ -82,19 +57,31 @@ class Service:
         What calls take that say nothing else; `%config ClaudeMagics` sets it.
     ledger
         The calls that were answered.
+    conversations
+        What cells and chats continue.
+    batch_shows
+        What shows a batch that was begun; a notebook puts its progress view here.
     """
 
     def __init__(self, portal: Portal | None = None) -> None:
         self.options = Options()
         self.ledger = Ledger()
+        self.conversations = Conversations()
+        self.batch_shows: list[Callable[[Any], object]] = []
+        self._journal = Journalling()
+        self._tracked = Tracked()
+        self._followed = Followed()
         self._portal = portal or Portal()
         self._api_key: Secret | None = None
         self._base_url: str | None = None
         self._auth: str | None = None
         # Touched on the background loop alone, so that no lock is needed. A client stays open
         # when the settings change: a request may be on its way there.
-        # By process: a forked child must neither use nor drop the parent's connections.
-        self._clients: dict[tuple[int, Settings], SegmindClient] = {}
+        # By process: a forked child must neither use nor drop the parent's connections. And by
+        # loop: those of one that died are of no use to the next.
+        self._clients: dict[tuple[int, asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
+        # By journal too: what began under another one ends there.
+        self._watches: dict[tuple[SegmindClient, Store], Watch] = {}
 
     def use_key(self, key: str) -> None:
         """Use this key from now on; it stays in memory.
@@ -114,6 +101,14 @@ class Service:
         """Send the key in this form: ``"auto"``, ``"x-api-key"`` or ``"bearer"``."""
         self._auth = form
 
+    def use_journal(self, on: bool) -> None:
+        """Keep ids and replies of jobs in a file, or in this process' memory alone."""
+        self._journal.use_file(on)
+
+    def wait_with(self, waiter: Waiter) -> None:
+        """Wait for answers in this way from now on."""
+        self._portal.wait = waiter
+
     def settings(self) -> Settings:
         """Put together what holds now; the environment is read at each call."""
         return resolve(api_key=self._api_key, base_url=self._base_url, auth=self._auth)
@@ -123,6 +118,7 @@ class Service:
         prompt: Prompt,
         options: Options | None = None,
         params: Mapping[str, Any] = MappingProxyType({}),
+        conversation: Conversation | None = None,
     ) -> Reply:
         """Send a prompt and wait for the reply; an interrupt cancels the request.
 
@@ -134,6 +130,9 @@ class Service:
             Model, system prompt and limits; the service's own if left out.
         params
             More model parameters, forwarded as they are.
+        conversation
+            What the prompt continues. It is changed once the reply is there, and not before;
+            from then on it holds the model and the system prompt of `options`.
 
         Returns
         -------
@@ -144,26 +143,191 @@ class Service:
         ------
         SettingsError
             A parameter has the name of something that is set elsewhere.
+        ContentError
+            The conversation's last message has no reply yet.
         Interrupted
             The user interrupted the wait.
         SegmindError
             As `SegmindClient.chat` does.
         """
         options = options or self.options
-        messages = [user_message(prompt.blocks())]
-        params = {**options.params(), **checked_params(params)}
+        saying = self._say(prompt, options, conversation)
+        call = call_of(saying.messages, options, params)
 
         async def chat() -> Reply:
-            return await self._client().chat(
-                checked_slug(options.model),
-                messages,
-                instruction=options.system,
+            return await self.client().chat(
+                call.model,
+                call.messages,
+                instruction=call.instruction,
                 timeout_s=options.timeout_s,
-                **params,
+                **call.params,
             )
 
-        try:
+        with self._unknown_outcomes("`%segmind credits` shows whether your credits went down."):
             reply = self._portal.call(chat)
+        self.ledger.add(reply, model=options.model)
+        reply = dataclasses.replace(reply, request=saying.prompt)
+        self.conversations.answered(saying, reply)
+        return reply
+
+    def submit(
+        self,
+        prompt: Prompt,
+        options: Options | None = None,
+        params: Mapping[str, Any] = MappingProxyType({}),
+        conversation: Conversation | None = None,
+    ) -> Job:
+        """Queue a prompt as a job, which is followed in the background from then on.
+
+        Parameters
+        ----------
+        prompt, options, params, conversation
+            As for `ask`; the time-out is that of the submission. Until the job has ended,
+            nothing else can continue the conversation.
+
+        Returns
+        -------
+        Job
+            Its reply will have the prompt as its `request`.
+
+        Raises
+        ------
+        SettingsError, ContentError, Interrupted, SegmindError
+            As for `ask`.
+        """
+        options = options or self.options
+        saying = self._say(prompt, options, conversation)
+        call = call_of(saying.messages, options, params)
+
+        async def queue() -> Job:
+            watch = self.watch()
+            job = await watch.submit(call, request=saying.prompt, timeout_s=options.timeout_s)
+            return self._begun(watch, job)
+
+        with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
+            job = self._portal.call(queue)
+        self.conversations.queued(saying, job)
+        return job
+
+    def resume(self, request_id: str) -> Job:
+        """Take up a job by its id, without sending it again.
+
+        Raises
+        ------
+        SettingsError, JobError
+            As `Watch.resume` does.
+        """
+        known = self.followed(checked_id(request_id))
+        if known is not None:
+            return known
+
+        async def take_up() -> Job:
+            watch = self.watch()
+            return self._begun(watch, await watch.resume(request_id))
+
+        return self._portal.call(take_up)
+
+    def followed(self, request_id: str) -> Job | None:
+        """Find the job of that id among those that this process follows, a batch's too."""
+        return self._followed.job(request_id)
+
+    def track(self, work: Trackable) -> None:
+        """Remember a job or a batch until it ends, for `pending`."""
+        self._tracked.add(work)
+
+    @property
+    def pending(self) -> tuple[Trackable, ...]:
+        """The jobs and batches of this process that have not ended, oldest first."""
+        return self._tracked.pending
+
+    def recorded(self, *, limit: int = 50) -> list[Entry]:
+        """Give the journal's jobs, newest first; reading them sends nothing."""
+        return self._journal.store.entries(limit=limit)
+
+    def start(
+        self, function: Callable[..., Awaitable[T]], *args: Any
+    ) -> concurrent.futures.Future[T]:
+        """Start `function(*args)` on the background loop; cancelling the future cancels it."""
+        return self._portal.start(function, *args)
+
+    def waiter(
+        self, future: concurrent.futures.Future[Any], timeout_s: float | None = None
+    ) -> None:
+        """Wait for something of the background loop (`api.waiting.Waiter`)."""
+        self._portal.check_may_wait()
+        self._portal.wait(future, timeout_s)
+
+    def client(self) -> SegmindClient:
+        """Give the client for the settings that hold now; on the background loop alone."""
+        from segmind_jupyter.api.client import SegmindClient
+
+        settings = self.settings()
+        key = os.getpid(), asyncio.get_running_loop(), settings
+        if key not in self._clients:
+            self._clients[key] = SegmindClient(settings=settings)
+        return self._clients[key]
+
+    def watch(self) -> Watch:
+        """Give what submits and follows jobs under the settings that hold now; on the loop alone.
+
+        Raises
+        ------
+        SettingsError
+            The settings cannot work.
+        """
+        from segmind_jupyter.api.watch import Watch
+
+        client, journal = key = self.client(), self._journal.store
+        if key not in self._watches:
+            self._watches[key] = Watch(
+                client,
+                journal=journal,
+                place=_place(),
+                wait=self.waiter,
+                delivered=self._delivered,
+                followed=self._followed,
+            )
+        return self._watches[key]
+
+    def credits(self) -> Credits:
+        """Ask what is left on the account."""
+
+        async def look_up() -> Credits:
+            return await self.client().credits()
+
+        return self._portal.call(look_up)
+
+    def close(self) -> None:
+        """Close the connections and end the background thread; the next call starts anew.
+
+        Jobs whose submission is on its way get a moment in which their ids come in.
+        """
+        self.conversations.give_up()  # or their next turns would be sent while this closes
+        if any(pid == os.getpid() for pid, _, _ in self._clients):
+            self._portal.call(self._close_clients)
+        self._portal.stop()
+        self._journal.close()
+
+    def _say(self, prompt: Prompt, options: Options, conversation: Conversation | None) -> Saying:
+        return self.conversations.say(
+            prompt, conversation, model=options.model, system=options.system
+        )
+
+    def _begun(self, watch: Watch, job: Job) -> Job:
+        """Track a job, and have it followed; on the loop, where no interrupt comes between."""
+        if not job.done():
+            self.track(job)
+            watch.start(job)
+        return job
+
+    def _delivered(self, job: Job, reply: Reply) -> None:
+        self.ledger.add(reply, model=job.model or reply.model or "unknown")
+
+    @contextlib.contextmanager
+    def _unknown_outcomes(self, how_to_look: str) -> Iterator[None]:
+        """Count a POST that may have been billed, and say so where the user interrupted it."""
+        try:
+            yield
         except MaybeBilledError:
             self.ledger.add_unknown()
             raise
@@ -171,64 +335,24 @@ class Service:
             self.ledger.add_unknown()
             raise Interrupted(
                 "The request was cancelled here. If the model had begun, it may still be billed; "
-                "`%segmind credits` shows whether your credits went down."
+                + how_to_look
             ) from None
-        self.ledger.add(reply, model=options.model)
-        return dataclasses.replace(reply, request=prompt)
-
-    def credits(self) -> Credits:
-        """Ask what is left on the account."""
-
-        async def look_up() -> Credits:
-            return await self._client().credits()
-
-        return self._portal.call(look_up)
-
-    def close(self) -> None:
-        """Close the connections and end the background thread; the next call starts anew."""
-        if any(pid == os.getpid() for pid, _ in self._clients):
-            self._portal.call(self._close_clients)
-        self._portal.stop()
-
-    def _client(self) -> SegmindClient:
-        """Give the client for the settings that hold now."""
-        from segmind_jupyter.api.client import SegmindClient
-
-        settings = self.settings()
-        key = os.getpid(), settings
-        if key not in self._clients:
-            self._clients[key] = SegmindClient(settings=settings)
-        return self._clients[key]
 
     async def _close_clients(self) -> None:
-        for key in [key for key in self._clients if key[0] == os.getpid()]:
-            await self._clients.pop(key).aclose()
+        loop = asyncio.get_running_loop()
+        mine = [key for key in self._clients if key[0] == os.getpid()]
+        clients = {self._clients.pop(key): key[1] for key in mine}
+        watches = [self._watches.pop(key) for key in list(self._watches) if key[0] in clients]
+        live = [client for client, home in clients.items() if home is loop]
+        await asyncio.gather(*(watch.close() for watch in watches if watch.client in live))
+        for client in live:
+            await client.aclose()
 
 
-#: Names that a model parameter cannot have, and where that is said instead.
-_SET_ELSEWHERE = {
-    "messages": "the prompt",
-    "instruction": "`system` (`-s`)",
-    "model": "`model` (`-m`)",
-    "timeout_s": "`timeout` (`--timeout`)",
-    "self": "the client itself",
-}
-
-
-def checked_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return model parameters if none has the name of something that is set elsewhere.
-
-    Raises
-    ------
-    SettingsError
-        One has; the message names the place.
-    """
-    for name in params:
-        if name in _SET_ELSEWHERE:
-            raise SettingsError(
-                f"`{name}` cannot be a model parameter: it is set by {_SET_ELSEWHERE[name]}."
-            )
-    return params
+def _place() -> str:
+    """Name where this process' jobs come from: the notebook, where the server tells it."""
+    session = os.environ.get("JPY_SESSION_NAME", "")
+    return os.path.basename(session) or f"process {os.getpid()}"
 
 
 #: `functools.cache` alone would let two threads that come first make two services.
@@ -246,66 +370,3 @@ def _only_service() -> Service:
     desk = Service()
     atexit.register(desk.close)
     return desk
-
-
-def ask(
-    *contents: Any,
-    model: str | None = None,
-    system: str | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    timeout: float | None = None,
-    **params: Any,
-) -> Reply:
-    """Ask a Claude model about anything in your notebook, and wait for its answer.
-
-    Parameters
-    ----------
-    *contents
-        Words and objects, in the order in which the model is to see them: strings, figures,
-        images, arrays, data frames, ...
-    model
-        Slug of the model, such as ``"claude-4-sonnet"``.
-    system
-        System prompt.
-    max_tokens
-        Longest answer, in tokens.
-    temperature
-        From 0 to 1.
-    timeout
-        Seconds to wait; 300 if left out.
-    **params
-        More model parameters, forwarded as they are.
-
-    Returns
-    -------
-    Reply
-        `reply.text`, `reply.usage`, ...; in a notebook it shows as safe HTML.
-
-    Raises
-    ------
-    ContentError
-        A value cannot be sent.
-    APIError, APIConnectionError, MissingKeyError
-        As `SegmindClient.chat` does.
-
-    Examples
-    --------
-    >>> reply = ask("What is this?", fig)  # doctest: +SKIP
-    >>> reply.text  # doctest: +SKIP
-    """
-    from segmind_jupyter.content.prompt import gather
-
-    desk = service()
-    options = desk.options.but(
-        model=model,
-        system=system,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        timeout_s=timeout,
-    )
-    try:
-        return desk.ask(gather(contents, limits=options.limits), options, params)
-    except SegmindError as error:
-        # One frame of ours is enough in a traceback that says what to do.
-        raise error.with_traceback(None) from None

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar
 
 from segmind_jupyter.api.waiting import Waiter, in_slices
-from segmind_jupyter.errors import SegmindError
+from segmind_jupyter.errors import JobError, SegmindError
 
 R = TypeVar("R")
 S = TypeVar("S", bound=str)
@@ -39,6 +40,7 @@ class Ending(Generic[R, S]):
         self._outcome: R | None = None
         self._error: SegmindError | None = None
         self._ended_at: float | None = None
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._watchers: list[Callable[[Self], object]] = []
         self._end: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -56,6 +58,7 @@ class Ending(Generic[R, S]):
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait on any asyncio loop; cancelling the wait leaves what is awaited alone."""
+        self._check_can_end()
         yield from asyncio.wrap_future(self._end).__await__()
         return self._result()
 
@@ -65,7 +68,7 @@ class Ending(Generic[R, S]):
         It is called on the thread that ends it, mostly the background one: it must be quick, and
         must not ask anything itself. What it raises is logged.
         """
-        self._end.add_done_callback(lambda end: self._call(callback))
+        self._end.add_done_callback(lambda end: tell(callback, self))
 
     def on_change(self, callback: Callable[[Self], object]) -> None:
         """Call `callback(self)` at every change but the last, as `on_done` does."""
@@ -74,9 +77,21 @@ class Ending(Generic[R, S]):
 
     def _wait_for_end(self, timeout_s: float | None) -> bool:
         """Wait, and tell whether it has ended."""
+        self._check_can_end()
         if not self.done():  # a callback may ask where it must not wait
             self._wait(self._end, timeout_s)
         return self.done()
+
+    def _check_can_end(self) -> None:
+        """Refuse to wait for ever in a forked child, which has the parent's objects alone."""
+        if not self.done() and os.getpid() != self._pid:
+            raise self._stranded()
+
+    def _stranded(self) -> JobError:
+        return JobError(
+            f"{self!r} goes on in the process that it was begun in; this one was forked from it, "
+            "and cannot wait for it."
+        )
 
     def _move(self, state: S) -> None:
         """Note a state before the end."""
@@ -86,7 +101,7 @@ class Ending(Generic[R, S]):
             self._state = state
             watchers = tuple(self._watchers)
         for watcher in watchers:
-            self._call(watcher)
+            tell(watcher, self)
 
     def _finish(self, state: S, outcome: R | None, error: SegmindError | None) -> bool:
         """End it; only the first end counts."""
@@ -106,14 +121,15 @@ class Ending(Generic[R, S]):
         assert self._outcome is not None, "read before its end"  # noqa: S101
         return self._outcome
 
-    def _call(self, callback: Callable[[Any], object]) -> None:
-        """Call it, and let nothing out: on the background loop even an exit would end every job."""
-        try:
-            callback(self)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and _on_main_thread():
-                raise  # the user's own
-            _log.exception("a callback of %r failed", self)
+
+def tell(callback: Callable[[Any], object], what: object) -> None:
+    """Call it, and let nothing out: on the background loop even an exit would end every job."""
+    try:
+        callback(what)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and _on_main_thread():
+            raise  # the user's own
+        _log.exception("a callback of %r failed", what)
 
 
 def _on_main_thread() -> bool:

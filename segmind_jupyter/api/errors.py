@@ -149,8 +149,9 @@ def senseless(what: str, answer: Answer, why: str) -> APIError:
 def expired(request_id: str, detail: str | None = None) -> JobExpired:
     """Describe a job that the server does not know."""
     return JobExpired(
-        f"Job {request_id} is not known at Segmind: a result is kept for one hour, and the id must "
-        "be of this account. If its reply was fetched here before, `%segmind jobs` shows it.",
+        f"Job {request_id} is not known at Segmind, or no longer: a result is kept for one hour, "
+        "and the id must be of this account. Its reply is lost and may have been billed; run it "
+        "anew if you need it.",
         request_id=request_id,
         detail=detail,
     )

@@ -1,18 +1,22 @@
-"""`Job`: the handle of one queued call. It knows how to wait; `watch` tells it what happens.
+"""`Job`: the handle of one queued call, and `Followed`: which handles are those that live.
+
+A job knows how to wait; `watch` tells it what happens.
 
 Threads may share it: the background loop moves it on, any thread or loop waits for it.
 """
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from typing import Any, Final
 
 from segmind_jupyter.api.ending import Ending
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.states import Cancelled, Queued, State
 from segmind_jupyter.api.waiting import Waiter, in_slices
-from segmind_jupyter.errors import Interrupted, JobCancelled, JobTimeout, SegmindError
+from segmind_jupyter.errors import Interrupted, JobCancelled, JobError, JobTimeout, SegmindError
 
 #: As the vendor's SDK waits.
 WAIT_S: Final = 600.0
@@ -112,6 +116,8 @@ class Job(Ending[Reply, State]):
             The job ended without a reply.
         SegmindError
             The service could not be asked: a refused key, an answer that makes no sense.
+        JobError
+            This process was forked from the one that submitted it.
         Interrupted
             The user interrupted the wait; the job goes on.
         """
@@ -154,3 +160,43 @@ class Job(Ending[Reply, State]):
     ) -> bool:
         """Note the end, with a reply or an error; only the first one counts. For `watch` alone."""
         return self._finish(state, reply, error)
+
+    def _stranded(self) -> JobError:
+        return JobError(
+            f"Job {self.request_id} is followed by the process that this one was forked from, not "
+            f'here: `resume("{self.request_id}")` takes it up in this one.',
+            request_id=self.request_id,
+        )
+
+
+class Followed:
+    """Which handle of each job is the one that is followed, in this process.
+
+    Entered on the background loop alone; any thread may look a job up.
+    """
+
+    def __init__(self) -> None:
+        # Weak, so that it holds no reply; by process, as nothing follows a parent's jobs in its
+        # forked child.
+        self._jobs: weakref.WeakValueDictionary[tuple[int, str], Job]
+        self._jobs = weakref.WeakValueDictionary()
+
+    def job(self, request_id: str) -> Job | None:
+        """Find the handle that is followed at present."""
+        job = self._jobs.get((os.getpid(), request_id))
+        return None if job is None or job.done() else job
+
+    def claim(self, job: Job) -> Job | None:
+        """Make this handle the one that is followed.
+
+        Returns
+        -------
+        Job or None
+            The handle that is followed already, or gave a reply; `None` where there was none.
+        """
+        key = os.getpid(), job.request_id
+        known = self._jobs.get(key)
+        if known is not None and known.error is None and known.origin == job.origin:
+            return known
+        self._jobs[key] = job
+        return None

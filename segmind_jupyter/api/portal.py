@@ -35,8 +35,8 @@ class _Running:
 class Portal:
     """Run coroutines on a background loop, and wait for them so that Interrupt works.
 
-    The thread starts at the first call. A forked child has the parent's objects but not its
-    threads, so there it starts anew.
+    The thread starts at the first call, and anew where it has ended: a forked child has the
+    parent's objects but not its threads.
 
     Parameters
     ----------
@@ -54,6 +54,8 @@ class Portal:
         # By process: dropping the parent's loop in a forked child would close its sockets there.
         self._running: dict[int, _Running] = {}
         self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._unlock)
 
     def start(
         self, function: Callable[..., Awaitable[T]], *args: Any
@@ -110,18 +112,17 @@ class Portal:
         """Cancel what runs and end the thread; the next call starts it again."""
         with self._lock:
             running = self._running.pop(os.getpid(), None)
-        if running is None:
+        if running is None or not running.thread.is_alive():
             return
         running.portal.call(running.portal.stop, True)
         running.thread.join()
 
     def _portal(self) -> BlockingPortal:
         with self._lock:
-            if os.getpid() not in self._running:
-                self._running[os.getpid()] = _start()
-                if hasattr(os, "register_at_fork"):
-                    os.register_at_fork(after_in_child=self._unlock)
-            return self._running[os.getpid()].portal
+            running = self._running.get(os.getpid())
+            if running is None or not running.thread.is_alive():
+                running = self._running[os.getpid()] = _start()
+            return running.portal
 
     def _unlock(self) -> None:
         """Start with a free lock in a child: a thread may have held it during the fork."""

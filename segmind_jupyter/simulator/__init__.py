@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from segmind_jupyter.simulator.behaviour import DEMO, Behaviour
@@ -16,11 +17,17 @@ __all__ = ["DEMO", "Behaviour", "Gateway", "SimAnswer", "SimRequest", "serve", "
 
 
 def transport(gateway: Gateway | None = None) -> SimulatorTransport:
-    """Give an httpx transport for `gateway`; a new one at a demonstration's pace if left out.
+    """Give an httpx transport for `gateway`; that of this process if left out.
 
-    This is what a client uses whose base URL is ``simulator``.
+    This is what a client uses whose base URL is ``simulator``. All such clients of a process
+    share one gateway at a demonstration's pace, so that a job outlives the client that sent it.
     """
     # Here, because it brings httpx, which the server does without.
     from segmind_jupyter.simulator.inprocess import SimulatorTransport
 
-    return SimulatorTransport(gateway or Gateway(DEMO))
+    return SimulatorTransport(gateway or _shared())
+
+
+@functools.cache
+def _shared() -> Gateway:
+    return Gateway(DEMO)

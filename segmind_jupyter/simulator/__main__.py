@@ -57,6 +57,7 @@ def behaviour_of(options: argparse.Namespace) -> Behaviour:
         queue_s=options.queue,
         work_s=options.work,
         rate_limit=options.rate_limit,
+        rate_limits_reads=options.limit_reads,
         auth=frozenset(form for form in forms if options.auth in (form, "both")),
         keys=frozenset(options.key) if options.key else None,
         credits=options.credits,
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--queue", type=_amount, default=DEMO.queue_s, help="seconds a v2 job is queued")
     add("--work", type=_amount, default=DEMO.work_s, help="seconds a v2 job is processed")
     add("--rate-limit", type=_count, metavar="N", help="model calls a minute (default: no limit)")
+    add("--limit-reads", action="store_true", help="polls and results count as calls there")
     add("--key", action="append", help="a key to accept, repeatable (default: any)")
     add("--auth", choices=["x-api-key", "bearer", "both"], default="both", help="accepted headers")
     add("--credits", type=_amount, default=DEMO.credits, help="credits on the account")

@@ -32,6 +32,9 @@ class Behaviour:
         Seconds after its end that a job can be read (the model page: one hour).
     rate_limit, rate_window_s
         Most model calls (v1 and v2 POSTs) in any such window of seconds; `None`: no limit.
+    rate_limits_reads
+        Whether GETs count in that window too, and are refused like calls. The vendor's pages
+        leave open which requests its limits count.
     sends_retry_after
         Whether a 429 says when to come back. The vendor documents no such header.
     auth
@@ -53,6 +56,7 @@ class Behaviour:
     result_life_s: float = 3600.0
     rate_limit: int | None = None
     rate_window_s: float = 60.0
+    rate_limits_reads: bool = False
     sends_retry_after: bool = False
     auth: frozenset[AuthForm] = frozenset({"x-api-key", "bearer"})
     keys: frozenset[str] | None = field(default=None, repr=False)

@@ -166,6 +166,8 @@ class Gateway:
                 headers = {"content-type": "text/html; charset=utf-8", "allow": method}
                 return SimAnswer(405, headers, _HTML_405)
             self._authorise(request)
+            if method == "GET" and self.behaviour.rate_limits_reads:
+                self._check_rate()
             return serve()
         except Refusal as refusal:
             return error_answer(refusal)

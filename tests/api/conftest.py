@@ -127,7 +127,8 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         """Run a story to its end."""
 
         async def told() -> Any:
-            self._leaping.threads = anyio.to_thread.current_default_thread_limiter()
+            threads = self._leaping.threads = anyio.to_thread.current_default_thread_limiter()
+            threads.total_tokens = 1  # so that they end in the order in which they began
             return await story
 
         return self.run_until_complete(told())
@@ -199,6 +200,7 @@ class World:
         self.path = path
         self.requests: list[httpx.Request] = []
         self.delivered: list[tuple[str, str]] = []
+        self._journals: list[Any] = []
         self.on_request: Callable[[httpx.Request], object] = lambda request: None
         self.on_response: Callable[[httpx.Request], object] = lambda request: None
         self.start_kernel()
@@ -207,6 +209,7 @@ class World:
         """Begin anew with nothing but the journal; what still runs of the old one is not ended."""
         luck = itertools.cycle([0.0, 0.5, 0.25, 0.75])  # no chance, but not all alike
         self.journal = journal or Store(self.path)
+        self._journals.append(self.journal)
         client = SegmindClient(
             KEY,
             base_url=origin,
@@ -223,9 +226,10 @@ class World:
         )
 
     def end(self) -> None:
-        """End what runs, the loop and the journal."""
+        """End what runs, the loop and the journals."""
         self.loop.end()
-        self.journal.close()
+        for journal in self._journals:
+            journal.close()
 
     def _deliver(self, job: Job, reply: Reply) -> None:
         self.delivered.append((job.request_id, reply.text))

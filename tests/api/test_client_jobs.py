@@ -181,7 +181,9 @@ class TestSubmit:
 
     @pytest.mark.parametrize("method", ["submit_chat", "chat"])
     def test_a_turn_that_comes_after_the_deadline_is_not_taken(self, bench, method):
-        """A POST without time for its answer would be one of unknown outcome."""
+        """The caller said how long; a POST without time for its answer would be of unknown
+        outcome.
+        """
 
         class Crowded(Budget):
             async def turn(self, kind):
@@ -191,6 +193,23 @@ class TestSubmit:
         with pytest.raises(RateLimitError):
             made.run(getattr(made.client, method), SLUG, HELLO, timeout_s=140)
         assert made.server.posts == 1
+
+    def test_without_a_time_of_the_callers_own_turns_are_waited_for(self, bench):
+        """On a small plan the turns of a hundred jobs take long, and nothing is wrong."""
+
+        class Crowded(Budget):
+            async def turn(self, kind):
+                made.server.now_s += 150
+
+        made = bench(*[httpx.Response(429)] * 20, queued(), budget=Crowded())
+        assert made.run(made.client.submit_chat, SLUG, HELLO) == Ticket(ID, SLUG)
+        assert made.server.posts == 21
+
+    def test_without_a_time_of_the_callers_own_a_refusal_for_ever_still_ends(self, bench):
+        """Only turns are not on the request's time: whoever waits in a cell gets an answer."""
+        made = bench(httpx.Response(429))
+        with pytest.raises(RateLimitError):
+            made.run(made.client.submit_chat, SLUG, HELLO)
 
     @pytest.mark.parametrize(
         "trouble",

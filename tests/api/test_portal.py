@@ -135,6 +135,36 @@ def test_a_stopped_portal_starts_anew(portal):
     assert portal.call(double, 2) == 4
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("stops", [False, True])
+def test_one_whose_loop_died_starts_anew(portal, stops):
+    """An exit on the loop ends it; neither stopping it then nor a later call fails for that."""
+    threads: list[threading.Thread] = []
+
+    async def die() -> None:
+        threads.append(threading.current_thread())
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        portal.call(die)
+    threads[0].join()
+    if stops:
+        portal.stop()
+    assert portal.call(double, 2) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="this system has no fork")
+def test_starting_anew_leaves_nothing_behind_for_forks(monkeypatch):
+    """What is called in a forked child can never be taken back."""
+    hooks = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook))
+    portal = Portal()
+    for n in range(3):
+        assert portal.call(double, n) == 2 * n
+        portal.stop()
+    assert len(hooks) == 1
+
+
 def test_the_way_of_waiting_may_be_replaced_while_it_runs(portal):
     """As `%config ClaudeMagics.keep_loop_alive` does; it is told to wait without a bound."""
     waits = []

@@ -67,6 +67,16 @@ def test_its_options_reach_the_gateway():
         assert again.status_code == 429
 
 
+def test_its_rate_limit_can_count_reads():
+    """With that option a read after the last call of the window is refused."""
+    with (
+        started("--rate-limit", "1", "--limit-reads", "--latency", "0") as (_, url),
+        httpx.Client(base_url=url, headers={"x-api-key": "k"}, trust_env=False) as client,
+    ):
+        assert client.post("/v1/claude-4-sonnet", json=HELLO).status_code == 200
+        assert client.get("/v1/get-user-credits").status_code == 429
+
+
 def test_verbose_shows_each_request_and_no_key():
     """With that option the requests are written to standard error, without headers."""
     with started("--verbose") as (process, url):

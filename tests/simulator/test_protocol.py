@@ -277,6 +277,18 @@ def test_too_many_calls_are_429_until_the_window_has_passed(calling, clock):
     assert caller.post("d").status == 429
 
 
+def test_the_limit_can_count_reads_too(calling, clock):
+    """With that setting a poll takes a place in the window, and is refused where there is none."""
+    limited = Behaviour(rate_limit=2, rate_window_s=1, rate_limits_reads=True)
+    caller = calling(Gateway(limited, clock=clock))
+    request_id = caller.queue("a")
+    assert caller.get(f"/v2/requests/{request_id}/status").status == 200
+    assert caller.get(f"/v2/requests/{request_id}").status == 429
+    assert caller.post("b").status == 429
+    clock.advance(1)
+    assert caller.get(f"/v2/requests/{request_id}").status == 200
+
+
 def test_a_429_can_say_when_to_come_back(calling, clock):
     """With that setting, Retry-After is enough seconds, rounded up."""
     settings = Behaviour(rate_limit=1, rate_window_s=10, sends_retry_after=True)

@@ -1,0 +1,411 @@
+"""Submits jobs, takes them up and has them followed: the one place that keeps the journal.
+
+Lives on the background loop. How one job is followed is `following`'s affair, how many requests
+may go `budget`'s, what an answer means `states`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from segmind_jupyter.api.following import Following, hand_over
+from segmind_jupyter.api.jobs import Followed, Job
+from segmind_jupyter.api.messages import Message, Reply, request_body
+from segmind_jupyter.api.pace import History
+from segmind_jupyter.api.states import Cancelled, Expired, Failed, Queued, State, checked_id
+from segmind_jupyter.api.store import Entry, Store
+from segmind_jupyter.api.waiting import Waiter, in_slices
+from segmind_jupyter.errors import APIError, JobError, JobExpired, ReplyError, SegmindError
+
+if TYPE_CHECKING:
+    from segmind_jupyter.api.client import SegmindClient
+
+T = TypeVar("T")
+
+#: How long a submission goes on that nobody waits for any more: longer than gateways let one take,
+#: and short enough that nothing is sent when nobody thinks of it any longer.
+_UNATTENDED_S: Final = 60.0
+
+#: How long closing waits for the answers of submissions that are on their way.
+_CLOSING_S: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What one submission sends.
+
+    Parameters
+    ----------
+    model
+        The slug.
+    messages
+        As `SegmindClient.chat` takes them.
+    instruction
+        The system prompt.
+    params
+        Model parameters.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    instruction: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A hash of all that is sent; equal calls have equal ones."""
+        body = request_body(self.messages, instruction=self.instruction, **self.params)
+        text = json.dumps([self.model, body], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).digest()
+
+
+class Watch:
+    """The jobs of one client.
+
+    Parameters
+    ----------
+    client
+        What asks.
+    journal
+        Where ids and replies are kept.
+    place
+        Where jobs are sent from, for the journal: the name of a notebook.
+    wait
+        What `Job.wait` waits with.
+    delivered
+        Called with every job whose reply was fetched, on the background loop.
+    followed
+        The jobs that are followed, where several watches share a process.
+    clock, sleep, jitter
+        Stand in for the clock, waiting and chance.
+    """
+
+    def __init__(
+        self,
+        client: SegmindClient,
+        *,
+        journal: Store,
+        place: str = "",
+        wait: Waiter = in_slices,
+        delivered: Callable[[Job, Reply], object] = lambda job, reply: None,
+        followed: Followed | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.client = client
+        self.origin = client.settings.base_url
+        self.journal = journal
+        # The journal lists the newest first.
+        self.history = History(seed=lambda model: journal.durations(self.origin, model)[::-1])
+        self.delivered = delivered
+        self.followed = followed or Followed()
+        self.clock, self.sleep, self.jitter = clock, sleep, jitter
+        self._place = place
+        self._wait = wait
+        self._submissions, self._followings = _Tasks(), _Tasks()
+        self._closed = False
+
+    async def submit(
+        self,
+        call: Call,
+        *,
+        request: Any = None,
+        nth: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """Queue a call, and note its id in the journal before anything else happens.
+
+        Whoever is cancelled here waits no longer, while the submission goes on, for a minute at
+        most: it may be paid for by then, and its id is to be in the journal.
+
+        Parameters
+        ----------
+        call
+            What to send.
+        request
+            What was asked, for the reply.
+        nth
+            How many calls equal to this one came before it; `found` then finds the job again.
+        timeout_s
+            As `SegmindClient.submit_chat`.
+
+        Raises
+        ------
+        SegmindError
+            As `SegmindClient.submit_chat`.
+        """
+        if self._closed:
+            await anyio.sleep_forever()  # until the loop ends; it would not be answered in time
+        submitting = self._submissions.start(self._submit(call, request, nth, timeout_s))
+        try:
+            await asyncio.wait([submitting])
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(_UNATTENDED_S, submitting.cancel)
+            raise
+        return submitting.result()
+
+    async def close(self) -> None:
+        """Submit nothing more, and wait a moment for the ids of what is on its way."""
+        self._closed = True
+        await self._submissions.settle(_CLOSING_S)
+
+    async def found(self, call: Call, nth: int) -> Job | None:
+        """Find the job of an equal call in the journal: with its reply, or still to be followed.
+
+        Parameters
+        ----------
+        call, nth
+            As for `submit`.
+
+        Returns
+        -------
+        Job or None
+            `None` where there is none, or where it gave no reply.
+        """
+        entry = await _threaded(self.journal.find_work, await self._work(call, nth))
+        if entry is None or entry.origin != self.origin:
+            return None
+        job = self._kept(entry)
+        return None if job.error else job
+
+    async def resume(self, request_id: str) -> Job:
+        """Take a job up again by its id, without sending it.
+
+        Returns
+        -------
+        Job
+            Ended, where the journal has its reply or the reason why there is none; otherwise to
+            be followed, or the handle that is followed already. An id that the journal does not
+            know (the vendor's SDK gave it) will do.
+
+        Raises
+        ------
+        SettingsError
+            It is no id.
+        JobError
+            It was sent elsewhere than the settings of now lead to.
+        """
+        entry = await _threaded(self.journal.find, checked_id(request_id))
+        if entry is None:
+            job = self._job(request_id, None)
+            await _noted(self.journal.submitted, self._entry(job))
+        else:
+            job = self._taken_up(entry)
+        # Somebody else may have taken it up meanwhile.
+        return self.followed.job(request_id) or job
+
+    def start(self, job: Job) -> None:
+        """Have a job followed from now on, as `follow` does, whether anybody waits or not."""
+        following = self._followings.start(self._follow(job, self.followed.claim(job)))
+        # The loop may end before it has begun.
+        following.add_done_callback(lambda _: job.cancel())
+
+    async def follow(self, job: Job) -> None:
+        """Poll until the job has ended, fetch its reply, keep it, and hand it over.
+
+        Raises nothing: what goes wrong is the job's error. Ends early if somebody cancels the
+        job. Each job is polled for one handle at a time; others end as that one does.
+        """
+        await self._follow(job, self.followed.claim(job))
+
+    async def _follow(self, job: Job, first: Job | None) -> None:
+        if first is None:
+            await self._lead(job)
+        elif first is job:
+            await _end_of(job)
+        else:
+            await _end_alike(job, first)
+
+    async def _lead(self, job: Job) -> None:
+        """Follow a job for all its handles."""
+        try:
+            await Following(self, job).run()
+        except JobExpired as error:
+            await self.keep(job, Expired())
+            job.finish(Expired(), error=error)
+        except SegmindError as error:
+            job.finish(Cancelled(), error=_with_way_back(job, error))
+        except Exception as error:  # noqa: BLE001 - a job must end, whatever happens
+            _log.exception("job %s cannot be followed", job.request_id)
+            job.finish(Cancelled(), error=_unforeseen(job, error))
+        finally:
+            job.cancel()  # nobody watches it from here on; nothing happens if it has ended
+
+    async def keep(
+        self, job: Job, state: State, *, raw: str | None = None, seconds: float | None = None
+    ) -> None:
+        """Note a job's end in the journal, whatever else is cancelled meanwhile."""
+        error = state.detail if isinstance(state, Failed) else None
+        await _noted(
+            self.journal.ended,
+            job.request_id,
+            state=str(state),
+            raw=raw,
+            seconds=seconds,
+            error=error,
+        )
+
+    async def _submit(
+        self, call: Call, request: Any, nth: int | None, timeout_s: float | None
+    ) -> Job:
+        begun = self.clock()
+        work = None if nth is None else await self._work(call, nth)
+        ticket = await self.client.submit_chat(
+            call.model,
+            call.messages,
+            instruction=call.instruction,
+            timeout_s=timeout_s,
+            **call.params,
+        )
+        job = self._job(ticket.request_id, call.model, submitted_at=time.time(), request=request)
+        # It may be billed by now: nothing may come between the id and the journal.
+        await _noted(self.journal.submitted, self._entry(job, work=work))
+        _log.debug("job %s was queued in %.2f s", job.request_id, self.clock() - begun)
+        return job
+
+    async def _work(self, call: Call, nth: int) -> str:
+        def fingerprint() -> str:
+            return self.journal.fingerprint(b"%s %d %s" % (call.digest, nth, self.origin.encode()))
+
+        return await _threaded(fingerprint)  # images take a while to hash
+
+    def _job(self, request_id: str, model: str | None, **known: Any) -> Job:
+        return Job(request_id, model=model, origin=self.origin, wait=self._wait, **known)
+
+    def _entry(self, job: Job, *, work: str | None = None) -> Entry:
+        return Entry(
+            request_id=job.request_id,
+            origin=self.origin,
+            model=job.model,
+            submitted_at=job.submitted_at,
+            state=str(Queued()),
+            work=work,
+            place=self._place,
+        )
+
+    def _taken_up(self, entry: Entry) -> Job:
+        job = self._kept(entry)
+        if not job.done() and entry.origin != self.origin:
+            raise JobError(
+                f"Job {entry.request_id} was sent to {entry.origin}, and calls now go to "
+                f"{self.origin}. Go back there (`%segmind status`) to fetch its reply.",
+                request_id=entry.request_id,
+            )
+        return job
+
+    def _kept(self, entry: Entry) -> Job:
+        """Make the handle of a job that the journal knows."""
+        job = self._job(entry.request_id, entry.model, submitted_at=entry.submitted_at)
+        if entry.raw is not None:
+            with contextlib.suppress(JobError):  # a state that was not known when it was kept
+                hand_over(job, self.read(job, entry.raw, entry.seconds))
+        elif entry.state == Failed.word:
+            hand_over(job, Failed(entry.error))
+        return job
+
+    def read(self, job: Job, raw: str, seconds: float | None) -> Reply | State | ReplyError:
+        """Read a result; one that holds no reply is an error of the job's, not of the way."""
+        try:
+            read = self.client.read(
+                raw, request_id=job.request_id, model=job.model, elapsed_s=seconds
+            )
+        except ReplyError as error:
+            return error
+        return dataclasses.replace(read, request=job.request) if isinstance(read, Reply) else read
+
+
+class _Tasks:
+    """What runs on the loop whether anybody waits for it or not, until the loop ends."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()  # the loop itself holds its tasks weakly
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until all have ended, but not for long."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # else asyncio complains
+            _log.debug("a task ended with %s", type(task.exception()).__name__)
+
+
+async def _end_of(job: Job) -> None:
+    with contextlib.suppress(SegmindError):
+        await job
+
+
+async def _end_alike(job: Job, first: Job) -> None:
+    """Do as the handle does that is followed."""
+    if not first.done():
+        job.move(first.status)
+    first.on_change(lambda first: job.move(first.status))
+    try:
+        await _end_of(first)
+        reply = None if first.error else first.reply
+        if reply is not None:
+            reply = dataclasses.replace(reply, request=job.request)
+        job.finish(first.status, reply=reply, error=first.error)
+    finally:
+        job.cancel()  # as `_lead` does
+
+
+def _with_way_back(job: Job, error: SegmindError) -> SegmindError:
+    """Say how to go on with a job whose polls were refused, as by a key that is no longer valid."""
+    if isinstance(error, APIError):
+        again = f"The job itself goes on: `%segmind resume {job.request_id}` takes it up again."
+        error.args = (f"{error} {again}",)
+    return error
+
+
+def _unforeseen(job: Job, error: Exception) -> JobError:
+    return JobError(
+        f"Job {job.request_id} cannot be watched ({type(error).__name__}). "
+        f"`%segmind resume {job.request_id}` takes it up again.",
+        request_id=job.request_id,
+    )
+
+
+async def _threaded(function: Callable[..., T], *args: Any, **fields: Any) -> T:
+    """Run what touches the disk beside the loop, so that it holds nothing up."""
+
+    def call() -> T:
+        return function(*args, **fields)
+
+    return await anyio.to_thread.run_sync(call)
+
+
+async def _noted(write: Callable[..., object], *args: Any, **fields: Any) -> None:
+    """Write to the journal, whatever else is cancelled meanwhile.
+
+    A store does not raise. Should one do so all the same, a paid job must not be lost with it.
+    """
+    with anyio.CancelScope(shield=True):
+        try:
+            await _threaded(write, *args, **fields)
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("the journal failed")

@@ -1,0 +1,172 @@
+"""The functions of the front door that send one prompt: `ask` waits, `submit` does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from segmind_jupyter.asking import Options, service
+from segmind_jupyter.errors import SegmindError
+
+if TYPE_CHECKING:
+    from segmind_jupyter.api.jobs import Job
+    from segmind_jupyter.api.messages import Reply
+
+
+def ask(
+    *contents: Any,
+    model: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    timeout: float | None = None,
+    **params: Any,
+) -> Reply:
+    """Ask a Claude model about anything in your notebook, and wait for its answer.
+
+    Parameters
+    ----------
+    *contents
+        Words and objects, in the order in which the model is to see them: strings, figures,
+        images, arrays, data frames, ...
+    model
+        Slug of the model, such as ``"claude-4-sonnet"``.
+    system
+        System prompt.
+    max_tokens
+        Longest answer, in tokens.
+    temperature
+        From 0 to 1.
+    timeout
+        Seconds to wait; 300 if left out.
+    **params
+        More model parameters, forwarded as they are.
+
+    Returns
+    -------
+    Reply
+        `reply.text`, `reply.usage`, ...; in a notebook it shows as safe HTML.
+
+    Raises
+    ------
+    ContentError
+        A value cannot be sent.
+    APIError, APIConnectionError, MissingKeyError
+        As `SegmindClient.chat` does.
+
+    Examples
+    --------
+    >>> reply = ask("What is this?", fig)  # doctest: +SKIP
+    >>> reply.text  # doctest: +SKIP
+    """
+    from segmind_jupyter.content.prompt import gather
+
+    options = _options(model, system, max_tokens, temperature, timeout)
+    with ShortTracebacks():
+        return service().ask(gather(contents, limits=options.limits), options, params)
+
+
+def submit(
+    *contents: Any,
+    model: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    timeout: float | None = None,
+    **params: Any,
+) -> Job:
+    """Queue a question as a job (v2) and go on; its reply is fetched in the background.
+
+    Segmind works on it for as long as it takes. Its id and its reply are kept in the journal, so
+    that both outlive the kernel (`resume`).
+
+    Parameters
+    ----------
+    *contents, model, system, max_tokens, temperature, **params
+        As for `ask`.
+    timeout
+        Seconds that the submission may take, 300 if left out; the model has all the time it needs.
+
+    Returns
+    -------
+    Job
+        `job.request_id`, `job.status`, `job.wait(timeout=600)`, ``await job``; shown in a
+        notebook, a card that turns into the reply.
+
+    Raises
+    ------
+    ContentError
+        A value cannot be sent.
+    MaybeBilledError
+        The outcome of the submission is unknown; it was not sent again.
+    APIError, APIConnectionError, MissingKeyError
+        As `SegmindClient.submit_chat` does.
+
+    Examples
+    --------
+    >>> job = submit("Summarise", df)  # doctest: +SKIP
+    >>> job.wait(timeout=600).text  # doctest: +SKIP
+    """
+    from segmind_jupyter.content.prompt import gather
+
+    options = _options(model, system, max_tokens, temperature, timeout)
+    with ShortTracebacks():
+        return service().submit(gather(contents, limits=options.limits), options, params)
+
+
+def resume(request_id: str) -> Job:
+    """Take up a job by its id, in any kernel, without sending it again.
+
+    Parameters
+    ----------
+    request_id
+        Its id: from `job.request_id`, `%segmind jobs`, or the vendor's SDK.
+
+    Returns
+    -------
+    Job
+        With its reply at once where the journal has it; otherwise its reply is fetched, which
+        Segmind keeps for one hour.
+
+    Raises
+    ------
+    SettingsError
+        It is no id.
+    JobError
+        It was sent elsewhere than calls go to now.
+
+    Examples
+    --------
+    >>> resume("2c7f0e5a-0d6b-4a3f-9c55-1f0a7f3f2b11").wait().text  # doctest: +SKIP
+    """
+    with ShortTracebacks():
+        return service().resume(request_id)
+
+
+def _options(
+    model: str | None,
+    system: str | None,
+    max_tokens: int | None,
+    temperature: float | None,
+    timeout_s: float | None,
+) -> Options:
+    return service().options.but(
+        model=model,
+        system=system,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timeout_s=timeout_s,
+    )
+
+
+class ShortTracebacks:
+    """Few frames of ours are enough in a traceback that says what to do.
+
+    A generator would not do: `contextlib` puts the frames back.
+    """
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise it anew from here."""
+        if isinstance(error, SegmindError):
+            raise error.with_traceback(None) from None

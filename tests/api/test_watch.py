@@ -1,0 +1,772 @@
+"""Following jobs to their end on a clock that leaps: what is sent, kept, learned, handed over."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import anyio.from_thread
+import pytest
+
+from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.portal import Portal
+from segmind_jupyter.api.store import Entry, Store
+from segmind_jupyter.errors import (
+    APIError,
+    AuthenticationError,
+    JobCancelled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    MaybeBilledError,
+    ReplyError,
+    SettingsError,
+)
+from segmind_jupyter.simulator import Gateway
+
+MODEL = "claude-4-sonnet"
+
+#: What a hotel's network shows until one has logged in.
+PAGE = "<!doctype html><title>Welcome to the hotel</title>"
+
+
+def test_a_job_is_followed_through_its_states_to_its_reply(world):
+    """One POST, then reads alone; the reply is handed over once and kept with its raw body."""
+    job = world.submit("echo: hello")
+    states = []
+    job.on_change(lambda job: states.append(job.status))
+    world.follow(job)
+    assert states == ["PROCESSING"]
+    assert (job.status, job.reply.text) == ("COMPLETED", "hello")
+    assert world.delivered == [(job.request_id, "hello")]
+    assert world.sent("POST") == [f"/v2/{MODEL}"]
+    entry = world.journal.find(job.request_id)
+    assert (entry.state, entry.origin, entry.model) == ("COMPLETED", world.ORIGIN, MODEL)
+    assert '"hello' in entry.raw
+
+
+def test_the_id_is_in_the_journal_before_the_first_poll(world):
+    """Whenever the gateway hears of a job again, a reader of the file finds its id there."""
+    known = []
+
+    def look(request):
+        if request.method == "GET":
+            with_another = Store(world.path)
+            known.append(with_another.find(request.url.path.split("/")[3]) is not None)
+            with_another.close()
+
+    world.on_request = look
+    world.follow(world.submit())
+    assert known
+    assert all(known)
+
+
+def test_the_raw_reply_is_in_the_journal_before_the_job_is_done(world):
+    """Whoever is told of the end finds the reply kept already."""
+    job = world.submit()
+    kept = []
+    job.on_done(lambda job: kept.append(world.journal.find(job.request_id)))
+    world.follow(job)
+    assert [entry.answered for entry in kept] == [True]
+
+
+def test_the_reply_carries_what_was_asked(world):
+    """The request comes back with the reply, as it does from a blocking call."""
+    question = object()
+    assert world.follow(world.submit(request=question)).reply.request is question
+
+
+def test_how_long_a_job_took_is_learned(world):
+    """The time lies between the last poll that found it pending and the one that found its end."""
+    job = world.submit()
+    world.follow(job)
+    (learned_s,) = world.watch.history.of(MODEL)
+    polls_s = [e.at_s - 1000.0 for e in world.gateway.log if e.path.endswith("/status")]
+    assert polls_s[-2] <= learned_s <= polls_s[-1]
+    assert world.journal.durations(world.ORIGIN, MODEL) == [learned_s]
+
+
+def test_what_was_learned_is_known_to_the_next_kernel(world):
+    """The next one starts with the journal's times, oldest first, and needs fewer polls."""
+    polls = []
+    for _ in range(20):
+        sent = len(world.requests)
+        world.follow(world.submit())
+        polls.append(len(world.requests) - sent)
+    learned_s = world.watch.history.of(MODEL)
+    world.start_kernel()
+    sent = len(world.requests)
+    world.follow(world.submit())
+    assert world.watch.history.of(MODEL)[:-1] == learned_s
+    assert len(world.requests) - sent < polls[0]
+
+
+def test_a_time_is_not_learned_where_nobody_could_look(world):
+    """After a minute without a network, when the job ended is anybody's guess."""
+    world.set(work_s=30.0)
+    job = world.submit()
+    world.lasting(60.0, drop="before_work")
+    untold = {"change": lambda body: {**body, "metrics": {}}, "times": 100}
+    world.loop.call_later(60.1, lambda: world.gateway.script("GET", **untold))
+    world.follow(job)
+    assert job.reply.text == "hello"
+    assert not world.watch.history.of(MODEL)
+
+
+def test_urls_that_name_another_host_are_not_followed(world):
+    """The answer to a submit may name any host: the key goes to none but the configured one."""
+    world.set(poll_host="elsewhere.example")
+    assert world.follow(world.submit()).reply.text == "hello"
+    assert {request.url.host for request in world.requests} == {"api.example"}
+
+
+@pytest.mark.parametrize("request_id", ["../../v1/x", "..", "", "a b", "a/b", "x" * 300])
+def test_what_is_no_id_is_not_resumed(world, request_id):
+    """An id becomes part of a path, so it may hold nothing that changes the path."""
+    with pytest.raises(SettingsError):
+        world.resume(request_id)
+    assert not world.requests
+
+
+class TestResuming:
+    """Another kernel takes a job up, with nothing but the journal."""
+
+    def test_a_kept_reply_comes_with_no_request_at_all(self, world):
+        """Also after the server has forgotten it."""
+        request_id = world.follow(world.submit()).request_id
+        world.loop.run(anyio.sleep(7200))
+        sent = len(world.requests)
+        world.start_kernel()
+        job = world.resume(request_id)
+        assert (job.status, job.reply.text) == ("COMPLETED", "hello")
+        assert len(world.requests) == sent
+        assert len(world.delivered) == 1
+
+    def test_a_pending_job_is_taken_up_with_no_post(self, world):
+        """The kernel died between submit and result."""
+        request_id = world.submit().request_id
+        world.start_kernel()
+        job = world.follow(world.resume(request_id))
+        assert job.reply.text == "hello"
+        assert len(world.sent("POST")) == 1
+        assert world.delivered == [(request_id, "hello")]
+
+    def test_an_id_from_elsewhere_is_taken_up(self, world):
+        """The vendor's SDK sent it: the journal does not know it, and notes it now."""
+        request_id = world.submit().request_id
+        world.path = world.path.with_name("another.sqlite3")
+        world.start_kernel()
+        job = world.resume(request_id)
+        assert world.journal.find(request_id).pending
+        assert world.follow(job).reply.text == "hello"
+        assert len(world.sent("POST")) == 1
+
+    def test_an_id_that_nobody_knows_ends_as_expired_within_seconds(self, world):
+        """404 is met by a few more looks, as a server may lag; then it is believed."""
+        job = world.follow(world.resume("nobody-knows-it"), at_most_s=10.0)
+        with pytest.raises(JobExpired, match="nobody-knows-it"):
+            job.wait()
+        assert job.status == "EXPIRED"
+        assert 1 < len(world.requests) < 10
+
+    def test_a_job_of_another_origin_is_refused(self, world):
+        """Its id means nothing here; the message names where it belongs."""
+        request_id = world.submit().request_id
+        sent = len(world.requests)
+        world.start_kernel(origin="https://other.example")
+        with pytest.raises(JobError, match=r"https://api\.example"):
+            world.resume(request_id)
+        assert len(world.requests) == sent
+
+    def test_a_kept_failure_comes_with_no_request_at_all(self, world):
+        """The server's words are kept as a reply is."""
+        request_id = world.follow(world.submit("fail: it was blocked")).request_id
+        sent = len(world.requests)
+        world.start_kernel()
+        with pytest.raises(JobFailed, match="it was blocked"):
+            world.resume(request_id).wait()
+        assert len(world.requests) == sent
+
+    def test_it_asks_at_once_as_the_job_may_have_ended_long_ago(self, world):
+        """The first look does not wait for the pace of new jobs."""
+        request_id = world.submit().request_id
+        world.loop.run(anyio.sleep(60))
+        world.path = world.path.with_name("another.sqlite3")
+        world.start_kernel()
+        before_s = world.loop.time()
+        world.follow(world.resume(request_id))
+        assert world.loop.time() == before_s
+
+
+class TestHandles:
+    """Several handles of one job: a batch's, and one that was taken up by its id."""
+
+    def another(self, job: Job) -> Job:
+        return Job(job.request_id, model=MODEL, origin=job.origin, request="mine")
+
+    def both(self, world, job: Job, other: Job) -> None:
+        """Follow both to the end, the second one from the middle on."""
+
+        async def story():
+            async with anyio.create_task_group() as group:
+                group.start_soon(world.watch.follow, job)
+                await anyio.sleep(5.0)
+                group.start_soon(world.watch.follow, other)
+
+        world.run(story())
+
+    def test_they_end_alike_with_one_that_polls(self, world):
+        """The reply is counted once; each carries what was asked by it."""
+        job = world.submit(request="ours")
+        other = self.another(job)
+        states = []
+        other.on_change(lambda job: states.append(job.status))
+        self.both(world, job, other)
+        assert (job.reply.text, other.reply.text) == ("hello", "hello")
+        assert (job.reply.request, other.reply.request) == ("ours", "mine")
+        assert states == ["PROCESSING"]
+        assert len(world.delivered) == 1
+        assert world.sent("GET").count(f"/v2/requests/{job.request_id}") == 1
+
+    def test_they_fail_alike(self, world):
+        """The error is the same."""
+        job = world.submit("fail: it was blocked")
+        other = self.another(job)
+        self.both(world, job, other)
+        assert isinstance(other.error, JobFailed)
+        assert other.error is job.error
+
+    def test_one_that_was_given_up_keeps_no_other_from_its_reply(self, world):
+        """The next handle is followed anew, though the old one's follower may still sleep."""
+        job = world.submit()
+        other = self.another(job)
+        world.loop.call_later(2.0, job.cancel)
+        self.both(world, job, other)
+        assert job.status == "CANCELLED"
+        assert other.reply.text == "hello"
+
+    def test_one_that_is_followed_twice_is_polled_for_once(self, world):
+        """And giving up the second wait gives up nothing else."""
+        job = world.submit()
+
+        async def story():
+            world.watch.start(job)
+            with anyio.move_on_after(1.0):
+                await world.watch.follow(job)
+            assert world.watch.followed.job(job.request_id) is job
+            await world.watch.follow(job)
+
+        world.run(story())
+        assert job.reply.text == "hello"
+        assert world.watch.followed.job(job.request_id) is None
+        assert len(world.delivered) == 1
+
+    def test_two_that_take_up_one_id_at_once_get_one_handle(self, world):
+        """An id that the journal does not know, say."""
+        request_id = world.submit().request_id
+        world.path = world.path.with_name("another.sqlite3")
+        world.start_kernel()
+        taken = []
+
+        async def take_up():
+            job = await world.watch.resume(request_id)
+            world.watch.start(job)
+            taken.append(job)
+
+        async def story():
+            async with anyio.create_task_group() as group:
+                group.start_soon(take_up)
+                group.start_soon(take_up)
+            await taken[0]
+
+        world.run(story())
+        assert taken[0] is taken[1]
+        assert len(world.delivered) == 1
+
+
+class TestNotFound:
+    """404 says that a job expired, that it is not there yet, or that one server lags."""
+
+    def test_a_young_job_is_looked_for_again(self, world):
+        """Its id can be known before its record is."""
+        world.gateway.script("GET", status=404, times=4)
+        assert world.follow(world.submit()).reply.text == "hello"
+
+    def test_a_passing_404_does_not_end_a_job_in_the_middle(self, world):
+        """A server that lags is no end of a job that was seen a moment ago."""
+        world.set(work_s=60.0)
+        for at_s in (20.0, 40.0):
+            world.loop.call_later(at_s, lambda: world.gateway.script("GET", status=404, times=2))
+        assert world.follow(world.submit()).reply.text == "hello"
+
+    def test_a_result_that_is_not_there_yet_is_fetched_again(self, world):
+        """The state says COMPLETED before every server has the result."""
+        job = world.submit()
+        for_results(world.gateway, times=2, status=404)
+        world.follow(job)
+        assert job.reply.text == "hello"
+        assert world.sent("GET").count(f"/v2/requests/{job.request_id}") == 3
+
+    def test_a_job_older_than_the_servers_memory_has_expired_at_once(self, world):
+        """One look is enough where 404 is no surprise; the journal notes it."""
+        old = Entry(
+            request_id="old",
+            origin=world.ORIGIN,
+            model=MODEL,
+            submitted_at=time.time() - 7200,
+            state="QUEUED",
+        )
+        world.journal.submitted(old)
+        job = world.follow(world.resume("old"))
+        assert isinstance(job.error, JobExpired)
+        assert len(world.requests) == 1
+        assert world.journal.find("old").state == "EXPIRED"
+
+    def test_a_job_that_stays_unknown_has_expired(self, world):
+        """It was of another account, or the server lost it; it does not take minutes to say so."""
+        job = world.submit()
+        world.lasting(3600.0, status=404)
+        world.follow(job, at_most_s=60.0)
+        assert isinstance(job.error, JobExpired)
+
+
+def for_results(gateway: Gateway, *, times: int, **fault) -> None:
+    """Script a fault for the next fetches of results; polls are left alone."""
+    handle = gateway.handle
+
+    def handled(request):
+        nonlocal times
+        if times and request.method == "GET" and not request.path.endswith("/status"):
+            times -= 1
+            gateway.script("GET", **fault)
+        return handle(request)
+
+    gateway.handle = handled
+
+
+class TestFailure:
+    """A job that ends without a reply."""
+
+    def test_a_failed_job_ends_with_the_servers_words(self, world):
+        """FAILED comes under 422."""
+        job = world.follow(world.submit("fail: it was blocked"))
+        assert (job.status, job.status.detail) == ("FAILED", "it was blocked")
+        with pytest.raises(JobFailed, match="it was blocked"):
+            job.wait()
+        assert world.journal.find(job.request_id).state == "FAILED"
+        assert not world.delivered
+
+    def test_a_failure_under_200_is_one_too(self, world):
+        """Some gateways send it so."""
+        world.gateway.script("GET", body={"status": "FAILED", "error": "no"}, status=200)
+        assert isinstance(world.follow(world.submit()).error, JobFailed)
+
+    def test_a_failure_that_only_the_result_tells_of_is_one(self, world):
+        """The poll said COMPLETED; the result knows better."""
+        job = world.submit("fail: too late")
+        world.gateway.script("GET", body={"status": "COMPLETED"}, status=200)
+        world.loop.run(anyio.sleep(20))
+        world.follow(job)
+        assert isinstance(job.error, JobFailed)
+        assert world.journal.find(job.request_id).state == "FAILED"
+
+    def test_an_unknown_state_ends_the_watch_but_not_the_job(self, world):
+        """Waiting on would be waiting for ever; the job can be taken up when more is known."""
+        job = world.submit()
+        world.gateway.script("GET", change=lambda body: {**body, "status": "PAUSED"})
+        world.follow(job)
+        assert isinstance(job.error, JobError)
+        assert "'PAUSED'" in str(job.error)
+        assert world.journal.find(job.request_id).pending
+        assert world.follow(world.resume(job.request_id)).reply.text == "hello"
+
+    def test_a_result_without_text_ends_the_job_and_is_kept(self, world):
+        """It is billed, so its body stays, whatever it holds."""
+        job = world.submit()
+        world.gateway.script("GET", times=100, change=without_text)
+        world.follow(job)
+        assert isinstance(job.error, ReplyError)
+        assert world.journal.find(job.request_id).answered
+        assert not world.delivered
+
+
+def without_text(body: object) -> object:
+    return {**body, "output": {"tool": "none"}} if "output" in body else body
+
+
+class TestTrouble:
+    """A way that fails, lies, or stays silent for minutes."""
+
+    @pytest.mark.parametrize("fresh", [True, False])
+    def test_a_completion_that_the_result_does_not_bear_out_is_no_end(self, world, fresh):
+        """COMPLETED, then PROCESSING: polled on at the usual pace, in a new watch as in an old."""
+        job = world.submit()
+        if not fresh:
+            world.path = world.path.with_name("another.sqlite3")
+            world.start_kernel()
+            job = world.resume(job.request_id)
+        lie = {"status": "COMPLETED", "request_id": job.request_id}
+        path = f"/v2/requests/{job.request_id}/status"
+        world.gateway.script(f"GET {path}", times=100_000, body=lie, status=200)
+        world.follow(job)
+        assert job.reply.text == "hello"
+        assert len(world.requests) < 100
+
+    def test_a_network_that_is_away_for_minutes_loses_nothing(self, world):
+        """And is asked a few times meanwhile, not hundreds."""
+        job = world.submit()
+        world.lasting(300.0, drop="before_work")
+        world.follow(job)
+        assert job.reply.text == "hello"
+        assert len(world.sent("GET")) < 40
+        assert world.loop.time() < 1000.0 + 300.0 + 60.0
+
+    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+    def test_a_gateway_that_is_out_of_order_is_waited_for(self, world, status):
+        """For minutes, if need be."""
+        job = world.submit()
+        world.lasting(120.0, status=status)
+        world.follow(job)
+        assert job.reply.text == "hello"
+        assert len(world.sent("GET")) < 40
+
+    @pytest.mark.parametrize("status", [200, 302])
+    def test_the_page_of_a_network_in_between_is_no_answer(self, world, status):
+        """A minute of it, for states and results alike, neither ends the job nor is kept."""
+        job = world.submit()
+        world.lasting(60.0, body=PAGE, status=status)
+        world.follow(job)
+        assert job.reply.text == "hello"
+
+    def test_a_page_in_place_of_the_result_is_not_kept_for_the_reply(self, world):
+        """The gateway still has the reply, so it is fetched again."""
+        job = world.submit()
+        for_results(world.gateway, times=3, status=200, body=PAGE)
+        world.follow(job)
+        assert job.reply.text == "hello"
+        assert "hotel" not in world.journal.find(job.request_id).raw
+
+    @pytest.mark.parametrize(
+        "body", [{"status": "COMPLETED"}, {"status": "COMPLETED", "output": None}, '"moved"']
+    )
+    def test_a_result_that_is_not_whole_is_fetched_again(self, world, body):
+        """To keep what holds no output would be to lose the reply."""
+        for_results(world.gateway, times=2, status=200, body=body)
+        assert world.follow(world.submit()).reply.text == "hello"
+
+    def test_trouble_that_has_passed_slows_nothing_down(self, world):
+        """The pace of a job whose first polls failed is that of any other."""
+        world.set(work_s=90.0)
+        world.follow(world.submit())
+        undisturbed = len(world.requests)
+        world.path = world.path.with_name("another.sqlite3")
+        world.start_kernel()
+        world.gateway.script("GET", status=503, times=6)
+        world.follow(world.submit())
+        assert len(world.requests) > 1.5 * undisturbed
+
+    def test_nonsense_now_and_then_does_not_end_the_watch(self, world):
+        """Only where nothing else comes any more does somebody have to look."""
+        world.set(work_s=90.0)
+        for _ in range(20):
+            world.gateway.script("GET", status=200, body=PAGE)
+            world.gateway.script("GET")
+        assert world.follow(world.submit()).reply.text == "hello"
+
+    @pytest.mark.parametrize("body", [PAGE, "{", "[]", "", {"status": 200}, {"ok": True}, None])
+    def test_answers_that_never_make_sense_end_the_watch_but_not_the_job(self, world, body):
+        """After a dozen in a row somebody has to look; the job can be taken up again."""
+        job = world.submit()
+        world.gateway.script("GET", times=1000, status=200, body=body)
+        world.follow(job)
+        assert isinstance(job.error, APIError)
+        assert job.status == "CANCELLED"
+        assert world.journal.find(job.request_id).pending
+        assert len(world.sent("GET")) < 20
+        world.gateway.clear_script()
+        assert world.follow(world.resume(job.request_id)).reply.text == "hello"
+
+    def test_a_refused_key_ends_the_watch_but_not_the_job(self, world):
+        """The error says so; with a key that works the same job is taken up again."""
+        job = world.submit()
+        world.gateway.script("GET", times=2, status=401)
+        world.follow(job)
+        with pytest.raises(AuthenticationError):
+            job.wait()
+        assert world.journal.find(job.request_id).pending
+        assert world.follow(world.resume(job.request_id)).reply.text == "hello"
+
+    def test_a_submission_of_unknown_outcome_is_not_sent_again(self, world):
+        """The job was queued, but its id was lost on the way."""
+        world.gateway.script("POST", status=502, after_work=True)
+        with pytest.raises(MaybeBilledError):
+            world.submit()
+        assert len(world.sent("POST")) == world.gateway.billed == 1
+
+
+class TestStopping:
+    """The user, or the end of the loop, stops the watch."""
+
+    def test_a_cancelled_job_is_not_asked_for_again(self, world):
+        """Nothing more is sent, and the job can be taken up again."""
+        job = world.submit()
+        sent = []
+        world.loop.call_later(5.0, lambda: (job.cancel(), sent.append(len(world.requests))))
+        world.follow(job)
+        world.loop.run(anyio.sleep(600))
+        assert sent == [len(world.requests)]
+        with pytest.raises(JobCancelled, match=f"%segmind resume {job.request_id}"):
+            job.wait()
+        assert world.follow(world.resume(job.request_id)).reply.text == "hello"
+
+    def test_a_reply_that_comes_after_cancelling_is_kept_for_whoever_resumes(self, world):
+        """It is not counted for a job that nobody watches; the next handle finds it kept."""
+        job = world.submit()
+        world.on_request = lambda request: request.url.path.endswith("/status") or job.cancel()
+        world.follow(job)
+        assert job.status == "CANCELLED"
+        assert not world.delivered
+        sent = len(world.requests)
+        assert world.resume(job.request_id).reply.text == "hello"
+        assert len(world.requests) == sent
+
+    def test_a_watch_that_is_cancelled_leaves_nobody_waiting(self, world):
+        """Whoever waits for the job is told that nobody watches it any more."""
+        job = world.submit()
+
+        async def story():
+            with anyio.move_on_after(5.0):
+                await world.watch.follow(job)
+
+        world.run(story())
+        with pytest.raises(JobCancelled):
+            job.wait(timeout=0)
+        assert world.journal.find(job.request_id).pending
+
+    def test_the_end_of_the_background_loop_leaves_nobody_waiting(self, world):
+        """As at the end of a process, on the real loop."""
+        world.set(work_s=3600.0)
+        portal = Portal()
+        job = portal.call(world.watch.submit, world.call())
+        portal.start(world.watch.follow, job)
+        portal.stop()
+        with pytest.raises(JobCancelled):
+            job.wait(timeout=0)
+
+    def test_an_interrupt_between_answer_and_journal_does_not_lose_the_id(self, world):
+        """From the moment at which the answer is there, the id will be in the journal."""
+        for nth in (None, 0):
+            with pytest.raises(AssertionError, match="interrupted"):
+                world.run(interrupted_at_the_answer(world, nth=nth))
+            world.loop.run(anyio.sleep(1.0))
+        entries = world.journal.entries()
+        assert len(entries) == world.gateway.billed == 2
+        for entry in entries:
+            assert world.follow(world.resume(entry.request_id)).reply.text == "hello"
+
+    def test_an_interrupt_before_the_answer_does_not_lose_the_id(self, world):
+        """Whoever waited waits no longer; the POST comes to its end, as it may be billed."""
+        world.gateway.script("POST", delay_s=5.0)
+
+        async def story():
+            with anyio.move_on_after(1.0):
+                await world.watch.submit(world.call())
+            waited_s = world.loop.time() - 1000.0
+            await anyio.sleep(10.0)
+            return waited_s
+
+        assert world.run(story()) == pytest.approx(1.0)
+        (entry,) = world.journal.entries()
+        assert entry.pending
+        assert world.gateway.billed == 1
+
+    def test_what_nobody_waits_for_is_not_sent_much_later(self, world):
+        """The gateway has had too many requests for minutes when somebody gives up."""
+        world.gateway.script("POST", status=429, times=100_000, headers={"retry-after": "50"})
+
+        async def story():
+            with anyio.move_on_after(60.0):
+                await world.watch.submit(world.call())
+            await anyio.sleep(70.0)
+            world.gateway.clear_script()
+            await anyio.sleep(300.0)
+
+        world.run(story())
+        assert world.gateway.billed == 0
+
+    def test_closing_waits_for_the_ids_on_their_way_and_sends_nothing_new(self, world):
+        """What is asked for from then on would not be answered in time."""
+        world.gateway.script("POST", delay_s=1.5)
+
+        async def story():
+            async with anyio.create_task_group() as group:
+                group.start_soon(world.watch.submit, world.call())
+                await anyio.sleep(0.5)
+                await world.watch.close()
+                kept = world.journal.entries()
+                with anyio.move_on_after(60.0):
+                    await world.watch.submit(world.call("echo: too late"))
+                return kept
+
+        assert len(world.run(story())) == len(world.sent("POST")) == 1
+
+    def test_closing_does_not_wait_for_long(self, world):
+        """A POST may take minutes."""
+        world.gateway.script("POST", delay_s=100.0)
+
+        async def story():
+            with anyio.move_on_after(0.5):
+                await world.watch.submit(world.call())
+            await world.watch.close()
+
+        world.run(story())
+        assert world.loop.time() < 1000.0 + 10.0
+
+    def test_a_job_that_is_to_be_followed_when_the_loop_ends_leaves_nobody_waiting(self, world):
+        """Even where following has not begun."""
+        world.set(work_s=3600.0)
+        portal = Portal()
+
+        async def begin():
+            job = await world.watch.submit(world.call())
+            world.watch.start(job)
+            return job
+
+        job = portal.call(begin)
+        portal.stop()
+        with pytest.raises(JobCancelled):
+            job.wait(timeout=0)
+
+    def test_an_interrupt_while_the_reply_is_kept_does_not_lose_it(self, world):
+        """What is fetched is kept, whatever is cancelled meanwhile."""
+        scopes = []
+
+        class Interrupting(Store):
+            def ended(self, *args, **fields):
+                anyio.from_thread.run_sync(scopes[0].cancel)
+                super().ended(*args, **fields)
+
+        world.start_kernel(journal=Interrupting(world.path))
+        job = world.submit()
+
+        async def story():
+            with anyio.CancelScope() as scope:
+                scopes.append(scope)
+                await world.watch.follow(job)
+
+        world.run(story())
+        assert scopes[0].cancel_called
+        assert world.journal.find(job.request_id).answered
+        world.journal.close()
+        world.start_kernel()
+        assert world.resume(job.request_id).reply.text == "hello"
+
+
+async def interrupted_at_the_answer(world, *, nth):
+    """Submit, and be interrupted at the very moment at which the answer has come."""
+    with anyio.CancelScope() as scope:
+        world.on_response = lambda request: scope.cancel()
+        await world.watch.submit(world.call(), nth=nth)
+        world.on_response = lambda request: None
+        await anyio.sleep(0)
+    world.on_response = lambda request: None
+    raise AssertionError("interrupted")
+
+
+class BrokenJournal(Store):
+    """A store that breaks its promise: everything but looking a job up raises."""
+
+    def __init__(self, *, breaks: bool = True) -> None:
+        super().__init__(None)
+        self.breaks = breaks
+
+    def submitted(self, entry):
+        self._check()
+        super().submitted(entry)
+
+    def ended(self, request_id, **fields):
+        self._check()
+        super().ended(request_id, **fields)
+
+    def durations(self, origin, model, *, limit=200):
+        self._check()
+        return super().durations(origin, model, limit=limit)
+
+    def _check(self):
+        if self.breaks:
+            raise RuntimeError("broken")
+
+
+class TestBroken:
+    """What others own fails where it had promised not to."""
+
+    def test_a_broken_journal_costs_neither_the_id_nor_the_end(self, world):
+        """The job has its id, and whoever waits for it is told how to take it up."""
+        world.start_kernel(journal=BrokenJournal())
+        job = world.follow(world.submit())
+        with pytest.raises(JobError, match=f"%segmind resume {job.request_id}"):
+            job.wait()
+
+    def test_a_journal_that_breaks_late_costs_no_reply(self, world):
+        """The reply is in hand: it is handed over though it cannot be kept."""
+        journal = BrokenJournal(breaks=False)
+        world.start_kernel(journal=journal)
+        job = world.submit()
+        world.loop.call_later(5.0, setattr, journal, "breaks", True)
+        assert world.follow(job).reply.text == "hello"
+
+    def test_an_expiry_that_cannot_be_noted_is_an_expiry(self, world):
+        """The same for the end of a job that the server does not know."""
+        journal = BrokenJournal(breaks=False)
+        world.start_kernel(journal=journal)
+        job = world.resume("nobody-knows-it")
+        world.loop.call_later(1.0, setattr, journal, "breaks", True)
+        assert isinstance(world.follow(job).error, JobExpired)
+
+    def test_a_count_that_fails_costs_no_reply(self, world):
+        """Whatever is done with a delivered reply elsewhere, the job has it."""
+
+        def broken(job, reply):
+            raise RuntimeError("broken")
+
+        world.watch.delivered = broken
+        assert world.follow(world.submit()).reply.text == "hello"
+
+
+class TestFinding:
+    """An equal call that was sent before is found in the journal."""
+
+    def test_an_answered_call_is_found_with_its_reply(self, world):
+        """With no request, in the next kernel."""
+        world.follow(world.submit(nth=0))
+        world.start_kernel()
+        sent = len(world.requests)
+        job = world.run(world.watch.found(world.call(), 0))
+        assert job.reply.text == "hello"
+        assert len(world.requests) == sent
+
+    def test_a_pending_call_is_found_and_followed(self, world):
+        """Nothing is sent a second time."""
+        world.submit(nth=0)
+        world.start_kernel()
+        job = world.run(world.watch.found(world.call(), 0))
+        assert not job.done()
+        assert world.follow(job).reply.text == "hello"
+        assert len(world.sent("POST")) == 1
+
+    @pytest.mark.parametrize(("prompt", "nth"), [("echo: hello", 1), ("echo: other", 0)])
+    def test_another_call_is_not_found(self, world, prompt, nth):
+        """Equal items are told apart by their number, others by what they ask."""
+        world.follow(world.submit(nth=0))
+        assert world.run(world.watch.found(world.call(prompt), nth)) is None
+
+    def test_a_call_that_failed_is_not_found(self, world):
+        """It gave no reply, so asking anew is no second payment."""
+        world.follow(world.submit("fail: no", nth=0))
+        assert world.run(world.watch.found(world.call("fail: no"), 0)) is None
+
+    def test_a_call_to_another_origin_is_not_found(self, world):
+        """There it was never asked."""
+        world.follow(world.submit(nth=0))
+        world.start_kernel(origin="https://other.example")
+        assert world.run(world.watch.found(world.call(), 0)) is None
