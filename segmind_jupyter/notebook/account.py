@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
@@ -16,6 +16,11 @@ from segmind_jupyter.api.settings import DEFAULT_BASE_URL, Settings
 from segmind_jupyter.api.usage import Totals, total
 from segmind_jupyter.asking import service
 from segmind_jupyter.errors import Interrupted, SegmindError, SettingsError
+from segmind_jupyter.notebook import chatlist, joblist
+from segmind_jupyter.notebook.columns import aligned
+
+if TYPE_CHECKING:
+    from segmind_jupyter.api.jobs import Job
 
 
 @magics_class
@@ -24,8 +29,8 @@ class SegmindMagics(Magics):
 
     @no_var_expand
     @line_magic
-    def segmind(self, line: str) -> None:
-        """Look after the account and the settings of this kernel.
+    def segmind(self, line: str) -> Job | None:
+        """Look after the account, the jobs, the chats and the settings of this kernel.
 
         ::
 
@@ -36,6 +41,13 @@ class SegmindMagics(Magics):
             %segmind models           models that are known; any other slug works too
             %segmind simulator        answer offline from now on, without a key or a bill
             %segmind simulator off    answer from Segmind again
+            %segmind jobs             jobs of this and other kernels: id, model, state, age, where
+            %segmind resume ID        take up a job: its reply, without sending it again
+            %segmind wait             wait for all that is under way in this kernel
+            %segmind wait ID ...      wait for some jobs, and show their replies
+            %segmind chat             conversations of this kernel that have a name
+            %segmind chat NAME        all that was said in one of them
+            %segmind chat NAME clear  forget what was said in it
         """
         command, *rest = line.split() or ["status"]
         if command not in _COMMANDS:
@@ -43,13 +55,17 @@ class SegmindMagics(Magics):
                 f"%segmind has no `{command}`, only {', '.join(_COMMANDS)} (%segmind? has more)"
             )
         try:
-            _say(_COMMANDS[command](rest))
+            said = _COMMANDS[command](rest)
+        except Interrupted:
+            raise  # a job's, which says more
         except KeyboardInterrupt:
             raise Interrupted("Nothing was changed, and nothing was billed.") from None
-
-
-def _say(text: str) -> None:
-    display({"text/plain": text}, raw=True)
+        if isinstance(said, str):
+            said = {"text/plain": said}
+        if not isinstance(said, dict):
+            return said
+        display(said, raw=True)
+        return None
 
 
 def _status(rest: Sequence[str]) -> str:
@@ -60,7 +76,7 @@ def _status(rest: Sequence[str]) -> str:
     except SegmindError as error:
         rows = [("problem", str(error))]
     rows += [("model", desk.options.model), ("version", f"segmind_jupyter {__version__}")]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _settings_rows(settings: Settings) -> list[tuple[str, str]]:
@@ -122,7 +138,7 @@ def _usage(rest: Sequence[str]) -> str:
     rows = [_USAGE_HEAD, *(_usage_row(name, sums) for name, sums in models.items())]
     if len(models) > 1:
         rows.append(_usage_row("all", total(ledger.calls)))
-    return _with_unknown(_aligned(rows, right=True), ledger.unknown)
+    return _with_unknown(aligned(rows, right=True), ledger.unknown)
 
 
 def _with_unknown(text: str, unknown: int) -> str:
@@ -167,23 +183,16 @@ def _no_more(rest: Sequence[str], command: str) -> None:
         raise UsageError(f"`%segmind {command}` takes nothing more, not `{' '.join(rest)}`")
 
 
-def _aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
-    """Set rows in columns; with `right`, all but the first column end at the same place."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right and n else cell.ljust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
-_COMMANDS: dict[str, Callable[[Sequence[str]], Any]] = {
+#: Each gives what is to be said, as text or by mimetype, or a job to be shown.
+_COMMANDS: dict[str, Callable[[Sequence[str]], str | dict[str, str] | Job]] = {
     "status": _status,
     "key": _key,
     "credits": _credits,
     "usage": _usage,
     "models": _models,
     "simulator": _simulator,
+    "jobs": joblist.jobs,
+    "resume": joblist.resume,
+    "wait": joblist.wait,
+    "chat": chatlist.chat,
 }

@@ -2,87 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
-from traitlets import Enum, Float, Int, Unicode, observe
 
-from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.models import DEFAULT_MODEL, KNOWN_MODELS
-from segmind_jupyter.api.settings import READ_TIMEOUT_S, AuthForm
-from segmind_jupyter.asking import Options, service
-from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
+from segmind_jupyter.api.models import KNOWN_MODELS
+from segmind_jupyter.asking import service
 from segmind_jupyter.notebook import line as lines
+from segmind_jupyter.notebook.defaults import Defaults
 from segmind_jupyter.notebook.names import sendable_names
 from segmind_jupyter.notebook.shown import ReplyDisplay
 
-#: Tokens of an image that high-resolution models look at (Anthropic's vision page).
-_HIGH_TOKENS = 4784
+if TYPE_CHECKING:
+    from segmind_jupyter.api.conversation import Conversation
+    from segmind_jupyter.api.jobs import Job
+    from segmind_jupyter.api.messages import Reply
 
 
 @magics_class
-class ClaudeMagics(Magics):
-    """Defaults of `%%claude`, `%claude` and `ask`; `%config ClaudeMagics` lists them."""
-
-    model = Unicode(DEFAULT_MODEL, help="Model of a call that names none with -m.").tag(config=True)
-    system = Unicode("", help="System prompt of a call that gives none with -s.").tag(config=True)
-    max_tokens = Int(
-        None, allow_none=True, min=1, help="Longest answer in tokens; the model's bound if None."
-    ).tag(config=True)
-    temperature = Float(
-        None, allow_none=True, min=0, max=1, help="From 0 to 1; the model's own if None."
-    ).tag(config=True)
-    timeout = Float(READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.").tag(config=True)
-    image_edge = Int(
-        STANDARD.image_edge_px,
-        min=PATCH_PX,
-        max=8000,
-        help="Longest side of a sent image in pixels: 1568 is the most that standard models look "
-        "at, 2576 the most of high-resolution ones.",
-    ).tag(config=True)
-    table_tokens = Int(
-        STANDARD.table_tokens, min=50, help="Tokens that the summary of a table may take."
-    ).tag(config=True)
-    text_chars = Int(
-        STANDARD.text_chars, min=100, help="Characters of a named text; what is longer is cut."
-    ).tag(config=True)
-    auth = Enum(get_args(AuthForm), "auto", help="Form in which the key is sent.").tag(config=True)
+class ClaudeMagics(Defaults):
+    """`%%claude` and `%claude`; `%config ClaudeMagics` lists their defaults."""
 
     def __init__(self, shell: Any, *, displays: ReplyDisplay, **kwargs: Any) -> None:
-        super().__init__(shell=shell, **kwargs)
+        super().__init__(shell, **kwargs)
         self._displays = displays
-        self._apply()
-
-    @observe(
-        "model", "system", "max_tokens", "temperature", "timeout", "image_edge", "table_tokens",
-        "text_chars", "auth",
-    )  # fmt: skip
-    def _apply(self, change: object = None) -> None:
-        """Let `ask` and the cells see what was set."""
-        service().options = self.options()
-        service().use_auth(self.auth)
-
-    def options(self) -> Options:
-        """Give what a call takes that says nothing else."""
-        return Options(
-            model=self.model,
-            system=self.system or None,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            timeout_s=self.timeout,
-            limits=self._limits(),
-        )
-
-    def _limits(self) -> Limits:
-        high = self.image_edge > STANDARD.image_edge_px
-        return Limits(
-            image_edge_px=self.image_edge,
-            image_tokens=_HIGH_TOKENS if high else STANDARD.image_tokens,
-            table_tokens=self.table_tokens,
-            text_chars=self.text_chars,
-        )
 
     @no_var_expand
     @magic_arguments()
@@ -93,8 +38,18 @@ class ClaudeMagics(Magics):
         help="put this object before the prompt; may be repeated",
     )  # fmt: skip
     @argument(
-        "-o", "--out", metavar="NAME", type=lines.variable, help="assign the reply to this variable"
-    )
+        "-c", "--continue", dest="goes_on", action="store_true",
+        help="continue the last exchange: the model sees what was asked and answered before",
+    )  # fmt: skip
+    @argument("--chat", metavar="NAME", help="continue the conversation of this name, or begin it")
+    @argument(
+        "-j", "--job", action="store_true",
+        help="queue it and go on: a card shows how it stands, and becomes the reply",
+    )  # fmt: skip
+    @argument(
+        "-o", "--out", metavar="NAME", type=lines.variable,
+        help="assign the reply (or the job) to this variable",
+    )  # fmt: skip
     @argument(
         "--max-tokens", metavar="N", type=lines.positive_int, help="longest answer, in tokens"
     )
@@ -114,7 +69,7 @@ class ClaudeMagics(Magics):
         "-q", "--quiet", action="store_true", help="show nothing; the reply is in _ and in -o"
     )
     @line_cell_magic
-    def claude(self, line: str, cell: str | None = None) -> Reply | None:
+    def claude(self, line: str, cell: str | None = None) -> Reply | Job | None:
         """Ask a Claude model about what is in the notebook; the reply shows below the cell.
 
         Name objects in braces, where you speak of them::
@@ -138,6 +93,10 @@ class ClaudeMagics(Magics):
             %%claude -m claude-3.5-sonnet          another model, for this cell
             %%claude -s "Answer in French."        a system prompt
             %%claude -i fig -i df                  objects before the prompt
+            %%claude -c                            continue the last exchange
+            %%claude --chat review                 continue (or begin) a conversation by its name
+            %%claude -j                            go on at once; the reply comes when it is there
+            %%claude -j -o job                     job.wait().text, job.status, job.cancel()
             %%claude -o answer                     answer.text, answer.usage, ...
             %%claude --max-tokens 200              a short answer
             %%claude -t 0.2                        a steadier answer
@@ -147,27 +106,37 @@ class ClaudeMagics(Magics):
             %%claude -q -o answer                  show nothing
             %claude -- -5 degrees is how cold?     words that begin with a hyphen
 
+        Without ``-c`` and ``--chat`` a cell sends itself alone, so that cells can be run again in
+        any order. A conversation keeps its model and its system prompt until ``-m`` or ``-s``
+        says otherwise; what failed is no part of it. ``%segmind chat`` lists those with a name,
+        and ``Chat(name="review")`` shows one as a widget.
+
+        A job (``-j``) outlives the cell and the kernel: ``%segmind jobs`` lists them,
+        ``%segmind resume ID`` takes one up, ``%segmind wait`` waits for all of them.
+
         `%config ClaudeMagics` lists the defaults and sets them:
         ``%config ClaudeMagics.model = "claude-3.5-sonnet"``.
         """
         shell: Any = self.shell
         args, words = lines.parse(self.claude.parser, line)
         body = _body(words, cell, alone=not args.include)
-        reply = self._ask(body, args)
+        value = self._ask(body, args)
         if args.out:
-            shell.push({args.out: reply})
+            shell.push({args.out: value})
         if not (args.quiet or body.rstrip().endswith(";")):
-            return reply
+            return value
         if cell is None:
-            self._displays.hush(reply)
-            return reply  # `name = %claude …;` assigns it
-        shell.displayhook.update_user_ns(reply)  # `_` holds it, as it was paid for
+            self._displays.hush(value)
+            return value  # `name = %claude …;` assigns it
+        shell.displayhook.update_user_ns(value)  # `_` holds it, as it was paid for
         return None
 
-    def _ask(self, body: str, args: Any) -> Reply:
+    def _ask(self, body: str, args: Any) -> Reply | Job:
         from segmind_jupyter.content.prompt import compose
 
-        options = self.options().but(
+        conversation = _conversation(args)
+        kept = self.options().but(model=conversation.model, system=conversation.system)
+        options = kept.but(
             model=args.model,
             system=args.system,
             max_tokens=args.max_tokens,
@@ -181,7 +150,25 @@ class ClaudeMagics(Magics):
             raw=args.raw,
             limits=options.limits,
         )
-        return service().ask(prompt, options, dict(args.param))
+        send = service().submit if args.job else service().ask
+        return send(prompt, options, dict(args.param), conversation)
+
+
+def _conversation(args: Any) -> Conversation:
+    """Give what the cell continues; a new one where it stands alone, for a later `-c`."""
+    if args.goes_on and args.chat is not None:
+        raise UsageError("Give -c or --chat NAME, not both: each of them continues (%%claude?)")
+    if args.goes_on:
+        return service().conversations.last()
+    if args.chat is not None:
+        from segmind_jupyter.chat import Chat
+
+        if not args.chat.strip():
+            raise UsageError("--chat takes a name, such as `--chat review`")
+        return Chat(name=args.chat).conversation
+    from segmind_jupyter.api.conversation import Conversation
+
+    return Conversation()
 
 
 def _body(words: str, cell: str | None, *, alone: bool) -> str:

@@ -1,0 +1,252 @@
+"""Jobs in real kernels, over a gateway that takes its time: what a person does with them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from segmind_jupyter.asking import service
+from segmind_jupyter.simulator import Behaviour, Gateway, serve
+
+KEY = "sk-live-0123456789abcdef"
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Gateway]:
+    """A served gateway whose jobs take two seconds; kernels are led to it by the environment."""
+    gateway = Gateway(Behaviour(queue_s=0.5, work_s=1.5))
+    with serve(gateway) as url:
+        monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+        monkeypatch.setenv("SEGMIND_BASE_URL", url)
+        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "journal"))
+        yield gateway
+
+
+@pytest.fixture
+def loaded(start: Callable[[], Any], gateway: Gateway) -> Any:
+    """Start kernels with the extension, on the gateway's address, which is set last."""
+
+    def load() -> Any:
+        kernel = start()
+        assert kernel.run("%load_ext segmind_jupyter").status == "ok"
+        return kernel
+
+    return load
+
+
+def posts(gateway: Gateway) -> int:
+    return sum(entry.method == "POST" for entry in gateway.log)
+
+
+def executed(*cells: str) -> Any:
+    """Run a notebook as `nbconvert --execute` does."""
+    code = [nbformat.v4.new_code_cell(cell) for cell in ("%load_ext segmind_jupyter", *cells)]
+    notebook = nbformat.v4.new_notebook(cells=code)
+    NotebookClient(notebook, timeout=120).execute()
+    return notebook
+
+
+def shown(cell: Any) -> str:
+    """All that a cell of a saved notebook shows."""
+    return json.dumps([output.get("data", output) for output in cell.outputs])
+
+
+@pytest.mark.kernel
+class TestInANotebook:
+    """Somebody looks on."""
+
+    def test_a_job_cell_ends_before_its_job_and_a_busy_kernel_hears_of_the_reply(self, loaded):
+        """The display turns to HTML while the next cell sleeps."""
+        kernel = loaded()
+        began = time.monotonic()
+        first = kernel.page("%%claude --job -o job\necho: A **rising** line.")
+        returned_s = time.monotonic() - began
+        (card,) = first.of("display_data")
+        later = kernel.page("import time; time.sleep(4); print(job.status)")
+        ended = [c["data"]["text/html"] for c in later.of("update_display_data")]
+        assert card["transient"]["display_id"]
+        assert "<strong>rising</strong>" in ended[-1]
+        assert "COMPLETED" in later.of("stream")[0]["text"]
+        elapsed_s = float(kernel.run("print(job.elapsed_s)").text)
+        assert returned_s < elapsed_s, "the cell took as long as its job"
+
+    def test_a_killed_kernel_costs_no_reply(self, loaded, gateway):
+        """The next one resumes the job by its id, and sends nothing."""
+        kernel = loaded()
+        kernel.run("%%claude -j -q -o job\necho: Paid for.")
+        request_id = kernel.run("print(job.request_id)").text.strip()
+        kernel.manager.shutdown_kernel(now=True)
+        following = loaded()
+        assert request_id in following.run("%segmind jobs").text
+        code = f"from segmind_jupyter import resume\nprint(resume('{request_id}').wait().text)"
+        assert following.run(code).text == "Paid for.\n"
+        assert posts(gateway) == gateway.billed == 1
+
+    def test_a_fetched_reply_outlives_the_servers_memory(self, loaded, gateway):
+        """The journal gives it, with no request at all."""
+        kernel = loaded()
+        kernel.run("%%claude -j -q -o job\necho: Kept here.")
+        request_id = kernel.run("job.wait(); print(job.request_id)").text.strip()
+        kernel.manager.shutdown_kernel(now=True)
+        asked = len(gateway.log)
+        following = loaded()
+        page = following.page(f"%segmind resume {request_id}")
+        assert "Kept here." in json.dumps(page.of("display_data"))
+        assert len(gateway.log) == asked
+        assert "completed, reply kept" in following.run("%segmind jobs").text
+
+    def test_waiting_waits_for_all_and_says_what_failed(self, loaded):
+        """`%segmind wait` ends with the first error, once all have ended."""
+        kernel = loaded()
+        kernel.run("%%claude -j -q -o good\necho: Fine.")
+        assert kernel.run("%segmind wait").text == "It has ended."
+        kernel.run("%%claude -j -q -o bad\nfail: unreadable image")
+        kernel.run("%%claude -j -q -o good\necho: Fine.")
+        output = kernel.run("%segmind wait")
+        assert output.status == "error"
+        assert "JobFailed" in output.text
+        assert "unreadable image" in output.text
+        kernel.settle()
+        assert kernel.run("print(good.reply.text)").text == "Fine.\n"
+        assert kernel.run("%segmind wait").text == "Nothing is under way in this kernel."
+
+    def test_an_interrupted_wait_leaves_the_job_alone(self, loaded, gateway):
+        """It goes on, and waiting again gives the reply."""
+        kernel = loaded()
+        kernel.run("%%claude -j -q -o job\necho: Still here.")
+        waiting = kernel.send("print('now')\njob.wait()")
+        while kernel.client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
+            pass
+        kernel.manager.interrupt_kernel()
+        assert "it goes on" in kernel.collect(waiting).text
+        kernel.settle()
+        assert kernel.run("print(job.wait().text)").text == "Still here.\n"
+        assert gateway.billed == 1
+
+    def test_the_key_is_in_no_message_and_in_no_file(self, loaded, tmp_path):
+        """Neither on the page nor in the journal; the prompt is not in the journal either."""
+        kernel = loaded()
+        page = kernel.page("%%claude -j -o job\nWhat of the zebrafinch?")
+        page += kernel.page("job.wait()")
+        page += kernel.page("%segmind jobs")
+        assert KEY not in json.dumps(page, default=str)
+        files = b"".join(p.read_bytes() for p in (tmp_path / "journal").iterdir())
+        assert KEY.encode() not in files
+        assert b"zebrafinch" not in files
+
+
+@pytest.mark.kernel
+class TestWhereNobodyLooksOn:
+    """nbconvert, papermill: the file is all there will be."""
+
+    def test_a_job_cell_ends_with_its_reply(self, gateway):
+        """Also the last one, after which the kernel is stopped."""
+        notebook = executed("1 + 1", "%%claude --job\necho: In the **file**.")
+        assert "<strong>file</strong>" in shown(notebook.cells[-1])
+        assert "queued" not in shown(notebook.cells[-1])
+        assert gateway.billed == 1
+
+    def test_a_batch_is_waited_for_too(self, gateway):
+        """Though its value is only assigned."""
+        notebook = executed(
+            "from segmind_jupyter import ask_each\n"
+            "batch = ask_each('echo: {item}', ['one', 'two', 'three'])",
+            "batch.replies[2].text",
+        )
+        assert "3 of 3 done" in shown(notebook.cells[1])
+        assert "three" in shown(notebook.cells[2])
+
+    def test_jobs_run_side_by_side_if_the_last_cell_waits(self, gateway):
+        """With `wait_for_jobs = "never"`, no cell but `%segmind wait` does."""
+        notebook = executed(
+            "%config ClaudeMagics.wait_for_jobs = 'never'",
+            "%%claude -j -o one\necho: First.",
+            "%%claude -j -o two\necho: Second.",
+            "one.done(), two.done()",
+            "%segmind wait",
+        )
+        assert "(False, False)" in shown(notebook.cells[4])
+        assert "First." in shown(notebook.cells[2])
+        assert "Second." in shown(notebook.cells[3])
+
+    def test_a_failure_shows_where_the_reply_would(self, gateway):
+        """The cell goes on, as its job is shown and not waited for by name."""
+        notebook = executed("%%claude -j\nfail: no such image")
+        assert "JobFailed" in shown(notebook.cells[-1])
+        assert "no such image" in shown(notebook.cells[-1])
+
+
+def test_a_terminal_prints_a_line_and_the_reply_when_waited_for(run, gateway):
+    """Nothing there can change what was printed."""
+    cell = run("%%claude --job\necho: In a terminal.")
+    assert "`%segmind wait` shows its reply" in cell.shown
+    waited = run("%segmind wait")
+    assert waited.error is None
+    assert "In a terminal." in waited.shown
+
+
+def test_jobs_are_listed_with_where_they_are(run, gateway):
+    """Newest first; those of this kernel by their live state."""
+    assert "No jobs are known" in run("%segmind jobs").shown
+    run("%%claude -j -q -o job\necho: One.")
+    head, row = run("%segmind jobs").shown.splitlines()
+    assert head.split() == ["id", "model", "state", "age", "where"]
+    assert "claude-4-sonnet" in row
+    assert "this kernel" in row
+    run("job.wait()")
+    assert "completed, reply kept" in run("%segmind jobs").shown
+
+
+def test_a_job_of_a_batch_is_listed_as_one_of_this_kernel(run, gateway):
+    """It is followed here, if not by a handle of its own."""
+    polled = threading.Event()
+    gateway.script("GET /v2/", change=lambda body: (polled.set(), body)[1])
+    run("from segmind_jupyter import ask_each\nbatch = ask_each('echo: {item}', ['one'])")
+    assert polled.wait(30)
+    _, row = run("%segmind jobs").shown.splitlines()
+    assert "this kernel" in row
+    assert "not watched" not in row
+    request_id = row.split()[0]
+    assert run(f"%segmind resume {request_id}").result.wait(timeout=30).text == "one"
+    assert run("batch.wait().progress.done").result == 1
+    assert len(service().ledger.calls) == gateway.billed == 1
+
+
+def test_a_job_elsewhere_is_not_asked_for_here(run, gateway):
+    """Its id means nothing to another service, and the key is not for that one."""
+    run("%%claude -j -q -o job\necho: One.")
+    request_id = run("job.request_id").result
+    run("job.cancel()")
+    run("%segmind simulator")
+    cell = run(f"%segmind resume {request_id}")
+    assert "was sent to http://127.0.0.1" in str(cell.error)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("%segmind resume", "It is `%segmind resume ID`"),
+        ("%segmind resume ../../v1/x", "is no job id"),
+        ("%segmind jobs all", "It is `%segmind jobs`"),
+    ],
+)
+def test_a_wrong_command_says_what_is_right(run, gateway, line, words):
+    """And sends nothing."""
+    assert words in str(run(line).error)
+    assert len(gateway.log) == 0
+
+
+def test_a_journal_that_is_turned_off_keeps_nothing_on_the_disk(run, gateway, tmp_path):
+    """Jobs work the same in this kernel."""
+    run("%config ClaudeMagics.journal = False")
+    run("%%claude -j -q -o job\necho: Here.")
+    assert run("job.wait().text").result == "Here."
+    assert "completed, reply kept" in run("%segmind jobs").shown
+    assert not (tmp_path / "journal").exists()
