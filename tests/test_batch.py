@@ -8,6 +8,7 @@ import gc
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
+from segmind_jupyter.api.store import default_path
 from segmind_jupyter.asking import _only_service, service
 from segmind_jupyter.batch import Batch, Progress, ask_each
 from segmind_jupyter.content.blocks import to_blocks
@@ -33,7 +35,9 @@ from segmind_jupyter.errors import (
     BadRequestError,
     ContentError,
     InsufficientCreditsError,
+    Interrupted,
     JobCancelled,
+    JobExpired,
     JobFailed,
     JobTimeout,
     MaybeBilledError,
@@ -243,6 +247,21 @@ class TestFrames:
         assert list(frame.index) == ["b9.png", "b10.png"]
         assert frame["reply"].str.contains("60x40 PNG, all red").all()
 
+    def test_it_joins_a_table_of_several_levels(self, gateway: Gateway):
+        """Its index is that of the table, names and all."""
+        levels = pd.MultiIndex.from_tuples([("a", 1), ("a", 2)], names=["p", "q"])
+        table = pd.DataFrame({"word": ["x", "y"]}, index=levels)
+        joined = table.join(ask_each("echo: {word}", table).to_frame())
+        assert list(joined["reply"]) == ["x", "y"]
+        assert joined.index.names == ["p", "q"]
+
+    @pytest.mark.parametrize("keys", [[None, 3], [("a", 1), ("b", 2)], [1, "x"], [("a",), "b"]])
+    def test_keys_of_any_kind_stay_as_they_are(self, gateway: Gateway, keys: list[Any]):
+        """None and 3 do not become floats, nor tuples levels."""
+        index = ask_each("{item}", dict.fromkeys(keys, "x")).to_frame().index
+        assert list(index) == keys
+        assert index.nlevels == 1
+
     def test_an_error_has_its_message_and_nothing_else(self, gateway: Gateway):
         """The other columns are missing; each keeps its type if all of it is."""
         frame = ask_each("{item}", ["fail: blocked"]).to_frame()
@@ -362,6 +381,30 @@ class TestErrors:
         assert batch.progress.unsent == 8
         assert slow.billed == 1
 
+    def test_raise_holds_for_iteration_too(self, gateway: Gateway):
+        """What ended before is given."""
+        batch = ask_each("{item}", ["fine", "fail: x", "unsent"], on_error="raise", max_in_flight=1)
+        outcomes = iter(batch)
+        assert next(outcomes).key == 0
+        with pytest.raises(JobFailed, match="Item 1: "):
+            next(outcomes)
+
+    def test_a_job_that_segmind_has_forgotten_says_what_to_do(self, slow: Gateway, jobs: Jobs):
+        """Its reply is lost; running the batch again sends the item anew."""
+        ask_each("echo: {item}", ["a"])
+        until(lambda: len(polled_ids(slow)) == 1)
+        restart()
+        with contextlib.closing(sqlite3.connect(default_path())) as journal, journal:
+            journal.execute("UPDATE jobs SET submitted_at = submitted_at - 7200")
+        slow.script("GET", status=404)
+        jobs.release()
+        (error,) = ask_each("echo: {item}", ["a"]).wait(60).errors.values()
+        assert type(error) is JobExpired
+        for words in ("is lost", "may have been billed", "Run the batch again to send"):
+            assert words in str(error)
+        assert ask_each("echo: {item}", ["a"]).wait(60).progress.kept == 0
+        assert slow.billed == 2
+
     def test_an_error_holds_no_frames(self, gateway: Gateway):
         """They would hold what was encoded, for each of ten thousand items."""
         gateway.script("POST", status=400)
@@ -374,6 +417,11 @@ class TestErrors:
             ({"max_in_flight": 0}, SettingsError),
             ({"max_in_flight": "4"}, SettingsError),
             ({"on_error": "ignore"}, SettingsError),
+            ({"timeout": 0}, SettingsError),
+            ({"max_inflight": 3}, SettingsError),
+            ({"on_errors": "keep"}, SettingsError),
+            ({"temprature": 0.5}, SettingsError),
+            ({"items": pd.DataFrame({"word": ["a"]}), "prompt": "{wrod}"}, ContentError),
             ({"model": "No Such"}, SettingsError),
             ({"messages": []}, SettingsError),
             ({"items": "one text"}, ContentError),
@@ -387,6 +435,13 @@ class TestErrors:
         with pytest.raises(kind):
             ask_each(**{"prompt": "{item}", "items": [1], **arguments})
         assert service().pending == ()
+
+    def test_a_submission_takes_no_longer_than_it_may(self, gateway: Gateway):
+        """The time-out is that of the request, and no parameter of the model."""
+        gateway.script("POST", delay_s=30)
+        (error,) = ask_each("{item}", ["a"], timeout=0.05).wait(25).errors.values()
+        assert type(error) is MaybeBilledError
+        assert "timed out" in str(error)
 
 
 class TestStopping:
@@ -511,6 +566,35 @@ class TestProgressOfABatch:
         assert batch.wait().errors == {}
         assert "ZeroDivisionError" in caplog.text
 
+    def test_a_callback_that_exits_does_no_harm(self, gateway: Gateway, caplog: Any):
+        """The background loop, and with it every other job, goes on."""
+        for listen in (Batch.on_change, Batch.on_done):
+            batch = ask_each("{item}", list(range(3)), resume=False)
+            listen(batch, lambda batch: sys.exit())
+            assert batch.wait(60).errors == {}
+        assert ask_each("{item}", [7]).wait(60).errors == {}
+        assert "SystemExit" in caplog.text
+
+    def test_a_view_that_fails_does_no_harm(self, gateway: Gateway, caplog: Any):
+        """The batch is under way, and is given."""
+        service().batch_shows.append(lambda batch: 1 / 0)
+        assert ask_each("echo: {item}", ["a"]).wait(60).replies[0].text == "a"
+        assert "ZeroDivisionError" in caplog.text
+        until(lambda: service().pending == ())
+
+    def test_an_interrupt_while_it_is_shown_stops_the_sending(self, slow: Gateway, jobs: Jobs):
+        """Nobody has a handle to stop it with."""
+
+        def interrupted(batch: Batch) -> None:
+            raise KeyboardInterrupt
+
+        service().batch_shows.append(interrupted)
+        with pytest.raises(Interrupted, match="nothing more is sent"):
+            ask_each("{item}", list(range(50)), max_in_flight=2)
+        jobs.release()
+        until(lambda: service().pending == ())
+        assert slow.billed <= 2
+
     def test_a_notebook_is_told_of_a_batch_that_it_is_to_show(self, gateway: Gateway):
         """Once, and not where `progress=False`."""
         shown: list[Batch] = []
@@ -527,10 +611,12 @@ class TestProgressOfABatch:
         batch.wait()
         until(lambda: service().pending == ())
 
-    def test_a_name_that_is_no_column_is_noted_once(self, gateway: Gateway):
-        """On the batch, not once an item."""
-        batch = ask_each("{wrod} {word}", pd.DataFrame({"word": list("abc")})).wait()
-        assert len(batch.notes) == 1
+    def test_a_name_that_is_unknown_is_noted_once(self, gateway: Gateway):
+        """At the call, before it is paid for, and on the batch; not once an item."""
+        with pytest.warns(UserWarning, match=r"`\{wrod\}`") as warned:
+            batch = ask_each("{wrod} {item}", list("abc"))
+        assert [warning.filename for warning in warned] == [__file__]
+        assert len(batch.wait().notes) == 1
         assert "`{wrod}`" in batch.notes[0]
 
 

@@ -122,10 +122,14 @@ class Sender:
         model: str | None = None,
         policy: Policy | None = None,
     ) -> Answer:
-        """Send a request as often as the retry table allows, until it is answered 2xx."""
+        """Send a request as often as the retry table allows, until it is answered 2xx.
+
+        Waiting for its turn is not on the request's time, unless the caller set that time: then
+        only the first turn is not, and a later one that comes after the deadline is not taken.
+        """
         limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)
         policy = policy or self._policy
-        await self._budget.turn(kind)  # waiting for its turn is not on the request's time
+        await self._budget.turn(kind)
         deadline = self._clock() + limit_s
         for attempt in itertools.count(1):
             remaining_s = min(deadline - self._clock(), self.settings.timeout_s)
@@ -143,7 +147,10 @@ class Sender:
             )
             if delay_s is not None:
                 await self._sleep(delay_s)
-                await self._budget.turn(kind)  # which may come after the deadline
+                asked = self._clock()
+                await self._budget.turn(kind)
+                if timeout_s is None:
+                    deadline += self._clock() - asked
             if delay_s is None or self._clock() >= deadline:
                 raise self._error(f"{method} {path}", outcome, method=method, model=model)
         raise AssertionError("unreachable: itertools.count has no end")

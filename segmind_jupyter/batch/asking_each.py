@@ -5,18 +5,22 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+import warnings
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from segmind_jupyter.api.models import checked_slug
-from segmind_jupyter.asking import Service, checked_params, service
+from segmind_jupyter.api.settings import checked_seconds
+from segmind_jupyter.asking import Service, call_of, checked_params, service
 from segmind_jupyter.batch.handle import Batch
 from segmind_jupyter.batch.results import Results
 from segmind_jupyter.calling import ShortTracebacks
 from segmind_jupyter.content.each import Each
-from segmind_jupyter.errors import JobCancelled, SettingsError
+from segmind_jupyter.errors import Interrupted, JobCancelled, SettingsError
 
 if TYPE_CHECKING:
     from segmind_jupyter.batch.run import Plan
+
+#: The arguments that `ask` has not: one that is mistyped would go to the model.
+_OWN: Final = ("items", "max_in_flight", "on_error", "progress", "prompt", "resume")
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +33,7 @@ def ask_each(
     system: str | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
+    timeout: float | None = None,
     max_in_flight: int = 32,
     progress: bool = True,
     on_error: Literal["keep", "raise"] = "keep",
@@ -42,14 +47,19 @@ def ask_each(
     prompt
         Read as a `%%claude` cell is. ``{item}`` stands for the item, whatever that is, and
         ``{item.attr}`` or ``{item['key']}`` for a part of it; with a DataFrame, ``{column}``
-        stands for a cell of the row. If it names none of them, the item goes behind it.
+        stands for a cell of the row, and ``{{word}}`` for a word in braces. If it names none of
+        them, the item goes behind it.
     items
         A list of texts, images, figures, paths, ... or any other iterable; a Series or a
         mapping, whose keys are kept; a DataFrame, for its rows; a folder (a `Path`, or the name
         of one that exists), for the image files in it, in the order of their names. A string in
-        a list is text; for the file of that name, give a `Path`.
+        a list is text; for the file of that name, give a `Path`. Of thousands of images, give
+        the paths: each is then read when its turn comes, and dropped.
     model, system, max_tokens, temperature, **params
         As for `ask`.
+    timeout
+        Seconds that one submission may take, as for `submit`; the model has all the time it
+        needs.
     max_in_flight
         Most jobs at a time.
     progress
@@ -58,7 +68,7 @@ def ask_each(
     on_error
         ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
         it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
-        after the first error, and whoever waits gets it.
+        after the first error, and whoever waits or iterates gets it.
     resume
         Whether an item that was answered before, in this kernel or an earlier one, takes its
         reply from the journal, and one that is still worked on its job: nothing is sent twice.
@@ -71,39 +81,53 @@ def ask_each(
     Raises
     ------
     ContentError
-        The prompt is none, or the items are not many things. An item that cannot be sent is an
-        error of that item.
+        The prompt is none, it has a word in braces that is no column of the table, or the items
+        are not many things. An item that cannot be sent is an error of that item.
     SettingsError
-        An argument cannot work.
+        An argument cannot work, or is mistyped.
+    Interrupted
+        The user interrupted it: nothing more is sent.
+
+    Warns
+    -----
+    UserWarning
+        Something in the prompt looks like a name and is none; it is sent as typed.
 
     Examples
     --------
     >>> batch = ask_each("Caption this", Path("photos"))  # doctest: +SKIP
     >>> reviews.join(ask_each("Good or bad? {review}", reviews).to_frame())  # doctest: +SKIP
     """
-    from segmind_jupyter.api.watch import Call
     from segmind_jupyter.batch.run import Plan
 
-    _check(max_in_flight=max_in_flight, on_error=on_error)
+    _check(timeout_s=timeout, max_in_flight=max_in_flight, on_error=on_error)
     desk = service()
     options = desk.options.but(
-        model=model, system=system, max_tokens=max_tokens, temperature=temperature
+        model=model,
+        system=system,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timeout_s=timeout,
     )
     with ShortTracebacks():
+        checked_params(params, own=_OWN)
+        call = call_of((), options, params)
         each = Each(prompt, items, limits=options.limits)
-        call = Call(
-            model=checked_slug(options.model),
-            messages=(),
-            instruction=options.system,
-            params={**options.params(), **checked_params(params)},
-        )
+    for note in each.notes:  # at once: what is mistyped is about to be paid for many times
+        warnings.warn(note, stacklevel=2)
     plan = Plan(
-        call=call, max_in_flight=max_in_flight, resumes=resume, stops_at_error=on_error == "raise"
+        call=call,
+        max_in_flight=max_in_flight,
+        resumes=resume,
+        stops_at_error=on_error == "raise",
+        timeout_s=options.timeout_s,
     )
     return _begun(each, plan, desk, shows=progress)
 
 
-def _check(*, max_in_flight: int, on_error: str) -> None:
+def _check(*, timeout_s: float | None, max_in_flight: int, on_error: str) -> None:
+    if timeout_s is not None:
+        checked_seconds(timeout_s)
     if not isinstance(max_in_flight, int) or max_in_flight < 1:
         raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
     if on_error not in ("keep", "raise"):
@@ -115,12 +139,27 @@ def _begun(each: Each, plan: Plan, desk: Service, *, shows: bool) -> Batch:
 
     results = Results(len(each))
     batch = Batch(each, results, plan, wait=desk.waiter, writes=shows and not desk.batch_shows)
-    desk.track(batch)
-    for show in desk.batch_shows if shows else ():
-        show(batch)
-    run = desk.start(Run(each, results, plan, desk))
-    run.add_done_callback(functools.partial(_ended, results))
+    try:
+        run = desk.start(Run(each, results, plan, desk))
+        run.add_done_callback(functools.partial(_ended, results))
+        desk.track(batch)
+        if shows:
+            _show(batch, desk)
+    except KeyboardInterrupt:
+        batch.cancel()
+        raise Interrupted(
+            "Stopped: nothing more is sent. Run it again to go on where it stopped."
+        ) from None
     return batch
+
+
+def _show(batch: Batch, desk: Service) -> None:
+    """Show it, if that can be done: it is under way, whatever becomes of its view."""
+    for show in tuple(desk.batch_shows):
+        try:
+            show(batch)
+        except Exception:  # noqa: BLE001  whatever a view raises
+            _log.exception("a batch cannot be shown")
 
 
 def _ended(results: Results, run: concurrent.futures.Future[None]) -> None:

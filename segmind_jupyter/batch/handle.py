@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import copy
-import logging
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from segmind_jupyter.api.ending import tell
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.waiting import Waiter
 from segmind_jupyter.batch.progress import Progress, TextLine
@@ -38,8 +38,6 @@ _COLUMNS: Final = {
     "seconds": "float64",
     "error": "string",
 }
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,11 @@ class Outcome:
         if self.reply is None:
             raise (self.error or SegmindError("There is no reply.")).with_traceback(None) from None
         return self.reply.text
+
+
+def named(key: object) -> str:
+    """Name an item in a message."""
+    return f"Item {shortened(repr(key) if isinstance(key, str) else str(key))}"
 
 
 class Batch:
@@ -114,12 +117,17 @@ class Batch:
         return str(self.progress)
 
     def __iter__(self) -> Iterator[Outcome]:
-        """Give each item once, in the order in which they end; waits for the next one."""
+        """Give each item once, in the order in which they end; waits for the next one.
+
+        With ``on_error="raise"`` the first error is raised in its turn.
+        """
         for nth in range(len(self)):
             self._wait_for(self._results.after(nth))
             position, reply, error = self._results.ended(nth)
-            items = self._each.items
-            yield Outcome(position, items.keys[position], items.take(position), reply, error)
+            if error is not None:
+                self._checked()
+            item = self._each.items.take(position)
+            yield Outcome(position, self.key(position), item, reply, error)
 
     def __await__(self) -> Generator[Any, None, Batch]:
         """Wait for the end on any asyncio loop; cancelling the wait leaves the batch alone."""
@@ -146,6 +154,10 @@ class Batch:
     def errors(self) -> dict[int, SegmindError]:
         """The errors so far, by the positions of their items."""
         return self._results.errors
+
+    def key(self, position: int) -> Any:
+        """Give how the item at a position is called (`Outcome.key`)."""
+        return self._each.items.keys[position]
 
     def done(self) -> bool:
         """Tell whether every item has ended, in whichever way."""
@@ -202,7 +214,7 @@ class Batch:
             ) from None
         replies, errors = self.replies, self.errors
         rows = [_row(reply, errors.get(position)) for position, reply in enumerate(replies)]
-        index = pandas.Index(self._each.items.keys)
+        index = _index(self._each.items.keys)
         frame = pandas.DataFrame(rows, index=index, columns=list(_COLUMNS))
         return frame.astype(_COLUMNS)
 
@@ -216,11 +228,11 @@ class Batch:
         It is called on the thread that brings the change, mostly the background one: it must be
         quick, and must not wait for anything. What it raises is logged.
         """
-        self._results.on_change(lambda: _called(callback, self))
+        self._results.on_change(lambda: tell(callback, self))
 
     def on_done(self, callback: Callable[[Batch], object]) -> None:
         """Call `callback(batch)` once every item has ended, as `on_change` does."""
-        self._results.end.add_done_callback(lambda end: _called(callback, self))
+        self._results.end.add_done_callback(lambda end: tell(callback, self))
 
     def _wait_for(
         self,
@@ -263,8 +275,7 @@ class Batch:
     def _told(self, position: int) -> SegmindError:
         """Give the error of an item, with a word on what it means for the others."""
         error = copy.copy(self.errors[position])
-        key = shortened(repr(self._each.items.keys[position]))
-        error.args = (f"Item {key}: {error} {self._so_far()}",)
+        error.args = (f"{named(self.key(position))}: {error} {self._so_far()}",)
         return error
 
     def _so_far(self) -> str:
@@ -283,8 +294,13 @@ def _row(reply: Reply | None, error: SegmindError | None) -> tuple[Any, ...]:
     return reply.text, reply.usage.total_tokens, reply.cost, reply.elapsed_s, None
 
 
-def _called(callback: Callable[[Batch], object], batch: Batch) -> None:
-    try:
-        callback(batch)
-    except Exception:  # noqa: BLE001  whatever the caller's own function raises
-        _log.exception("a callback of a batch failed")
+def _index(keys: Any) -> Any:
+    """Make the keys a pandas Index that holds them as they are."""
+    import pandas
+
+    if isinstance(keys, pandas.Index):
+        return keys
+    index = pandas.Index(keys, tupleize_cols=False)
+    if list(index) == list(keys):
+        return index
+    return pandas.Index(keys, dtype=object, tupleize_cols=False)  # None and 3 would be floats

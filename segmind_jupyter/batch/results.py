@@ -14,7 +14,7 @@ from typing import Any
 
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.batch.progress import Progress
-from segmind_jupyter.errors import JobCancelled, SegmindError
+from segmind_jupyter.errors import JobCancelled, JobExpired, SegmindError
 
 
 class Results:
@@ -163,16 +163,27 @@ class Results:
 
     def _tell(self, awaited: Iterable[concurrent.futures.Future[None]] = ()) -> None:
         """Tell of a change, with no lock held: whoever is told may look at once."""
-        for watcher in tuple(self._watchers):
-            watcher()
-        for future in awaited:
-            future.set_result(None)
+        try:
+            for watcher in tuple(self._watchers):
+                watcher()
+        finally:  # an interrupt meanwhile must not leave anybody waiting for ever
+            for future in awaited:
+                future.set_result(None)
 
 
 def never_sent(why: str) -> JobCancelled:
     """Describe the items of a batch that were not sent any more."""
     return JobCancelled(
         f"Not sent, as {why}; nothing was billed for it. Run the batch again to send it."
+    )
+
+
+def lost(request_id: str) -> JobExpired:
+    """Describe an item whose job was taken up again when Segmind had forgotten it."""
+    return JobExpired(
+        f"The reply of job {request_id} is lost: it was sent before, and Segmind keeps a result "
+        "for one hour. It may have been billed. Run the batch again to send the item anew.",
+        request_id=request_id,
     )
 
 

@@ -22,11 +22,12 @@ from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import user_message
 from segmind_jupyter.api.watch import Call, Watch
 from segmind_jupyter.asking import Service
-from segmind_jupyter.batch.results import Results, never_sent
+from segmind_jupyter.batch.results import Results, lost, never_sent
 from segmind_jupyter.content.each import Each
 from segmind_jupyter.content.kinds import spelled
 from segmind_jupyter.errors import (
     APIError,
+    JobExpired,
     MaybeBilledError,
     SegmindError,
     SettingsError,
@@ -60,12 +61,15 @@ class Plan:
         Whether what the journal has is taken from there.
     stops_at_error
         Whether the first error ends the sending.
+    timeout_s
+        Seconds that one submission may take; the client's own bound if `None`.
     """
 
     call: Call
     max_in_flight: int
     resumes: bool
     stops_at_error: bool
+    timeout_s: float | None = None
 
 
 class Run:
@@ -114,7 +118,7 @@ class Run:
                     return
                 job = await self._queued(position, means)
             if job is not None:
-                await means.shared.follow(job, means.watch)
+                await means.watch.follow(job)
                 self._note(position, job)
 
     async def _queued(self, position: int, means: _Means) -> Job | None:
@@ -154,10 +158,12 @@ class Run:
             if found is not None:
                 return found
             self._results.check_goes_on()
-            return await means.watch.submit(call, nth=nth)
+            return await means.watch.submit(call, nth=nth, timeout_s=self._plan.timeout_s)
 
     def _note(self, position: int, job: Job, *, kept: bool = False) -> None:
-        if job.error is not None:
+        if isinstance(job.error, JobExpired):
+            self._fail(position, lost(job.request_id))
+        elif job.error is not None:
             self._fail(position, job.error)
         elif job.reply is not None:
             self._results.add_reply(position, job.reply, kept=kept)
@@ -192,17 +198,15 @@ def _holds_for_all(error: SegmindError) -> bool:
 
 
 class _Shared:
-    """Sees to it that no batch of a process does what another one is doing.
+    """Sees to it that no batch of a process sends what another one is sending.
 
     A cell that is interrupted and run again at once, or run twice, asks the same twice. The
     journal knows a job only once its submission was answered, so without this the second batch
-    would pay again for what is on its way at that moment; and it would poll, and count, again what
-    the first one still follows.
+    would pay again for what is on its way at that moment.
     """
 
     def __init__(self) -> None:
         self._submitting: dict[tuple[bytes, int], anyio.Event] = {}
-        self._followed: dict[str, Job] = {}
 
     @contextlib.asynccontextmanager
     async def alone(self, key: tuple[bytes, int]) -> AsyncIterator[None]:
@@ -215,20 +219,6 @@ class _Shared:
         finally:
             del self._submitting[key]
             free.set()
-
-    async def follow(self, job: Job, watch: Watch) -> None:
-        """Follow a job to its end, or wait until it was followed there."""
-        first = self._followed.setdefault(job.request_id, job)
-        if first is not job:
-            with contextlib.suppress(SegmindError):
-                await first
-            reply = None if first.error else first.reply
-            job.finish(first.status, reply=reply, error=first.error)
-            return
-        try:
-            await watch.follow(job)
-        finally:
-            del self._followed[job.request_id]
 
 
 @functools.cache

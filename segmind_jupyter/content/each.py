@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from segmind_jupyter.content.braces import unescaped
 from segmind_jupyter.content.files import is_image_path
 from segmind_jupyter.content.images import is_image_array
 from segmind_jupyter.content.kinds import hook, is_kind, type_name
@@ -23,7 +25,7 @@ from segmind_jupyter.errors import ContentError, shortened
 #: What a prompt calls the item itself.
 _ITEM: Final = "item"
 
-#: What stands in a prompt for a cell without a value (None, NaN, NaT, NA).
+#: What stands in a prompt for an item or a cell without a value (None, NaN, NaT, NA).
 _MISSING: Final = "(missing)"
 
 _NUMBER: Final = re.compile(r"(\d+)")
@@ -80,16 +82,23 @@ class Each:
     Raises
     ------
     ContentError
-        The template is no text or an empty one, or the items are none.
+        The template is no text or an empty one, it names a column that the table does not have,
+        or the items are none.
     """
 
     def __init__(self, template: str, items: Any, *, limits: Limits = STANDARD) -> None:
         _check_template(template)
         self.items = listed(items)
+        stand_ins = dict.fromkeys((_ITEM, *self.items.columns), _StandIn())
+        form = compose(template, stand_ins)
+        if self.items.columns:
+            read = {sent.name for sent in form.sent}
+            template = unescaped(template, tuple(stand_ins), read=read)
+            # What it still sends as typed was escaped, and is no news.
+            form = dataclasses.replace(compose(template, stand_ins), notes=())
+        self.notes = form.notes
         self._template = template
         self._limits = limits
-        form = compose(template, dict.fromkeys((_ITEM, *self.items.columns), _StandIn()))
-        self.notes = form.notes
         self._paths = {sent.name for sent in form.sent}
         #: Without the escapes, where there is nothing but words.
         self._words = "".join(piece for piece in form.pieces if isinstance(piece, str))
@@ -167,22 +176,36 @@ def listed(items: Any) -> Items:
         return _rows(items.copy())
     if is_kind(items, "pandas", "Series"):
         series = items.copy()
-        return Items(series.index, lambda position: _cell(series.iat[position]))
+        return _valued(series.index, series.iat)
     if isinstance(items, str) or hook(items, "__fspath__"):
         return _mapped({file.name: file for file in _images(items)})
     if isinstance(items, Mapping):
         return _mapped(items)
     values = _values(items)
-    return Items(range(len(values)), values.__getitem__)
+    return _valued(range(len(values)), values)
 
 
 def _rows(frame: Any) -> Items:
     labels = list(frame.columns)
+    _check_distinct(labels)
 
     def row(position: int) -> dict[Any, Any]:
         return {label: _cell(frame.iat[position, n]) for n, label in enumerate(labels)}
 
     return Items(frame.index, row, tuple(label for label in labels if isinstance(label, str)))
+
+
+def _check_distinct(labels: Sequence[Any]) -> None:
+    twice = [label for n, label in enumerate(labels) if label in labels[:n]]
+    if twice:
+        raise ContentError(
+            f"Two columns are called {shortened(repr(twice[0]))}, and only one of them could be "
+            "read. Rename one, or leave it out."
+        )
+
+
+def _valued(keys: Sequence[Any], values: Any) -> Items:
+    return Items(keys, lambda position: _cell(values[position]))
 
 
 def _cell(value: Any) -> Any:
@@ -197,7 +220,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _mapped(items: Mapping[Any, Any]) -> Items:
-    return Items(list(items), list(items.values()).__getitem__)
+    return _valued(list(items), list(items.values()))
 
 
 def _images(path: str | os.PathLike[Any]) -> list[Path]:

@@ -7,8 +7,9 @@ first picture arrives.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,8 @@ def encode_image(image: Picture, *, limits: Limits = STANDARD, about: str = "") 
     Parameters
     ----------
     image
-        The picture; it is loaded if it was not, and otherwise stays as it is.
+        The picture; it stays as it is. One that was opened and not loaded is read from its file,
+        if that is still there, as it would hold its pixels from then on.
     limits
         How large the image may become.
     about
@@ -66,9 +68,35 @@ def encode_image(image: Picture, *, limits: Limits = STANDARD, about: str = "") 
         The picture has no pixels or cannot be decoded.
     """
     about = about or f"PIL {image.mode} {image.width}×{image.height}"
-    with _decoding(about):
-        image.load()  # may turn a TIFF upright, and so change its size
-        return _sent(image, size=_fitted(image, limits), limits=limits, about=about)
+    with _decoding(about), _in_its_place(image) as picture:
+        picture.load()  # may turn a TIFF upright, and so change its size
+        return _sent(picture, size=_fitted(picture, limits), limits=limits, about=about)
+
+
+def _in_its_place(image: Picture) -> AbstractContextManager[Picture]:
+    """Give a picture to load in the place of this one."""
+    again = _opened_again(image)
+    if again is None:
+        return nullcontext(image)
+    if (again.size, again.mode) == (image.size, image.mode):
+        return again
+    again.close()  # the user had it decoded otherwise (`Image.draft`)
+    return nullcontext(image)
+
+
+def _opened_again(image: Picture) -> ImageFile | None:
+    """Open the file of a picture that was not loaded, unless it is another file by now."""
+    from PIL.ImageFile import ImageFile
+
+    # Before Pillow 11 an attribute; since then, what is behind one that raises.
+    is_loaded = getattr(image, "_im", vars(image).get("im")) is not None
+    if is_loaded or not isinstance(image, ImageFile) or image.fp is None or image.tell():
+        return None
+    try:
+        opened, now = os.fstat(image.fp.fileno()), os.stat(image.filename)
+        return type(image)(image.filename) if os.path.samestat(opened, now) else None
+    except (OSError, TypeError, ValueError, SyntaxError):  # no file of its own, or none any more
+        return None
 
 
 @contextmanager

@@ -25,7 +25,8 @@ _PATH = rf"[^\W\d]\w*(?:{_STEP})*"
 _BRACED: Final = re.compile(
     rf"\{{\{{(?P<escaped>{_PATH})\}}\}}|\{{(?P<path>{_PATH})\}}", re.VERBOSE
 )
-_WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
+#: All that may stand in braces.
+WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
 _ROOT: Final = re.compile(r"\w+")
 _STEPS: Final = re.compile(_STEP, re.VERBOSE)
 
@@ -114,7 +115,8 @@ def compose(
     prompt = _within_bounds(make, limits)
     if not prompt.blocks():
         raise ContentError(
-            "The prompt is empty. Write what you want to know in the cell, below the %%claude line."
+            "There is nothing to ask: the prompt, or what it names, is empty. Write what you want "
+            "to know."
         )
     return prompt
 
@@ -175,7 +177,7 @@ def _item(name: str, value: Any, limits: Limits) -> SentItem:
 
 
 def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> SentItem:
-    if not _WHOLE_PATH.fullmatch(path):
+    if not WHOLE_PATH.fullmatch(path):
         raise ContentError(
             f"`-i {path}` is no name. Give the name of a variable, such as `-i df`, "
             "`-i axes[0]` or `-i result.frame`."
@@ -215,7 +217,7 @@ class _Reader:
     def notes(self) -> Iterator[str]:
         """Point out what looks like a name and is none."""
         for path, why in list(self._unread.items())[:_MAX_NOTES]:
-            hint = _hint(path, self._namespace) if _WHOLE_PATH.fullmatch(path) else ""
+            hint = _hint(path, self._namespace) if WHOLE_PATH.fullmatch(path) else ""
             yield f"`{{{path}}}` was sent as typed: {why}{hint}"
         if len(self._unread) > _MAX_NOTES:
             yield f"{len(self._unread) - _MAX_NOTES} more such names were sent as typed."
@@ -225,7 +227,7 @@ class _Reader:
         for match in _NEARLY.finditer(body):
             inside = match["inside"]
             known = any(name in self._namespace for name in _NAME.findall(inside))
-            if known and not _WHOLE_PATH.fullmatch(inside):
+            if known and not WHOLE_PATH.fullmatch(inside):
                 self._unread[inside] = _advice(inside)
 
     def _piece(self, match: re.Match[str]) -> str | SentItem | None:
@@ -276,7 +278,7 @@ def _key(text: str) -> int | str:
 
 
 def _advice(expression: str) -> str:
-    if _WHOLE_PATH.fullmatch(expression.strip()):
+    if WHOLE_PATH.fullmatch(expression.strip()):
         return f"braces that name something hold no space. Write `{{{expression.strip()}}}`."
     return "only names, attributes and keys are read. Assign it to a variable first."
 

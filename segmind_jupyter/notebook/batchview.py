@@ -7,6 +7,7 @@ from typing import Any
 
 from segmind_jupyter.asking import service
 from segmind_jupyter.batch import Batch
+from segmind_jupyter.batch.handle import named
 from segmind_jupyter.errors import SegmindError
 from segmind_jupyter.notebook.card import Card, can_show
 from segmind_jupyter.notebook.hush import Hush
@@ -124,7 +125,8 @@ def _ended_html(batch: Batch) -> str:
     from segmind_jupyter.notebook.failure import boxed, failure_html
 
     errors = [
-        boxed(error, f"{where}: {failure_html(error)}") for where, error in _first_errors(batch)
+        boxed(error, f"{one_line_html(where)}: {failure_html(error)}")
+        for where, error in _first_errors(batch)
     ]
     notes = [_note_html(note) for note in batch.notes]
     hint = f'<div style="{FRAME["footer"]}">{one_line_html(_hint(batch))}</div>'
@@ -134,7 +136,7 @@ def _ended_html(batch: Batch) -> str:
 def _ended_text(batch: Batch) -> str:
     from segmind_jupyter.notebook.failure import failure_text
 
-    errors = [f"{where}: {failure_text(error)}" for where, error in _first_errors(batch)]
+    errors = [f"{one_line(where)}: {failure_text(error)}" for where, error in _first_errors(batch)]
     return "\n".join([str(batch), *errors, *map(one_line, batch.notes), _hint(batch)])
 
 
@@ -147,7 +149,7 @@ def _first_errors(batch: Batch) -> Iterator[tuple[str, SegmindError]]:
     for positions in list(items.values())[:_MAX_ERRORS]:
         first, *others = positions
         more = f" and {len(others):,} more" if others else ""
-        yield f"Item {first}{more}", errors[first]
+        yield named(batch.key(first)) + more, errors[first]
 
 
 def _hint(batch: Batch) -> str:

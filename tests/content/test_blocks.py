@@ -293,7 +293,7 @@ def test_a_repr_that_raises_is_named_and_not_fatal():
 @pytest.mark.parametrize(
     "mock",
     [Mock(), MagicMock(), Mock(spec=dict), Mock(spec=pd.DataFrame), MagicMock(spec=list)],
-    ids=repr,
+    ids=["any", "magic", "dict", "frame", "list"],
 )
 def test_a_mock_that_answers_every_attribute_goes_as_its_repr(mock):
     """Special methods are looked up on the type, so a stand-in fools nobody."""

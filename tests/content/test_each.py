@@ -32,7 +32,7 @@ def test_item_stands_for_each_of_a_list():
     assert texts(Each("{item} and {item}", ["a", 1, None])) == [
         "a and a",
         "1 and 1",
-        "None and None",
+        "(missing) and (missing)",
     ]
 
 
@@ -95,12 +95,83 @@ def test_a_part_that_an_item_does_not_have_is_an_error_of_that_item():
 
 
 def test_an_unknown_name_is_pointed_out_once():
-    """And sent as typed; the name that was meant is suggested."""
-    each = Each("{titel}: {item}", pd.DataFrame({"title": ["a", "b"]}))
+    """And sent as typed, where there are no columns: it may be TeX or code."""
+    each = Each("{titel}: {item}", ["a", "b"])
     assert len(each.notes) == 1
     assert "`{titel}`" in each.notes[0]
-    assert "`title`" in each.notes[0]
     assert all(text.startswith("{titel}: ") for text in texts(each))
+
+
+def test_an_item_without_words_is_its_own_error_and_says_no_word_of_cells():
+    """There is no cell to write it in."""
+    with pytest.raises(ContentError, match="There is nothing to ask") as raised:
+        Each("{item}", [""]).prompt(0)
+    assert "cell" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "items", [[None], [float("nan")], {"x": None}, pd.Series([None], dtype=object)], ids=repr
+)
+def test_an_item_without_a_value_reads_the_same_in_whatever_holds_it(items: Any):
+    """A list, a mapping, a series."""
+    assert texts(Each("{item}!", items)) == ["(missing)!"]
+
+
+class TestOpenedPictures:
+    """PIL images whose pixels were not loaded yet."""
+
+    @pytest.fixture(params=["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
+    def file(self, request: pytest.FixtureRequest, tmp_path: Path, red: PILImage.Image) -> Path:
+        file = tmp_path / f"red.{request.param.lower()}"
+        red.convert("P" if request.param == "GIF" else "RGB").save(file, request.param)
+        return file
+
+    def test_they_stay_unloaded(self, file: Path):
+        """A list of thousands would hold the pixels of all, once each was sent."""
+        with PILImage.open(file) as picture, PILImage.open(file) as loaded:
+            loaded.load()
+            blocks = Each("Look:", [picture]).prompt(0).blocks()
+            assert blocks == Each("Look:", [loaded]).prompt(0).blocks()
+            assert not is_loaded(picture)
+            picture.load()  # still can be
+
+    def test_one_whose_file_is_another_by_now_is_loaded_itself(
+        self, tmp_path: Path, red: PILImage.Image, picture_in: Any
+    ):
+        """What was opened counts, not what has its name."""
+        red.save(tmp_path / "x.png")
+        PILImage.new("RGB", red.size, "blue").save(tmp_path / "y.png")
+        with PILImage.open(tmp_path / "x.png") as picture:
+            (tmp_path / "y.png").replace(tmp_path / "x.png")
+            _, image = Each("Look:", [picture]).prompt(0).blocks()
+        assert picture_in(image).getpixel((0, 0)) == (255, 0, 0)
+
+    def test_one_whose_file_is_gone_is_loaded_itself(self, tmp_path: Path, red: PILImage.Image):
+        """It is still open."""
+        red.save(tmp_path / "x.png")
+        with PILImage.open(tmp_path / "x.png") as picture:
+            (tmp_path / "x.png").unlink()
+            assert len(Each("Look:", [picture]).prompt(0).blocks()) == 2
+
+    def test_the_frame_and_the_size_that_were_chosen_count(
+        self, tmp_path: Path, red: PILImage.Image, picture_in: Any
+    ):
+        """A second look at the file would give the first frame, and all of a JPEG."""
+        file = tmp_path / "x.tiff"
+        blue = PILImage.new("RGB", red.size, "blue")
+        red.save(file, save_all=True, append_images=[blue])
+        PILImage.new("RGB", (640, 480), "red").save(tmp_path / "x.jpg")
+        with PILImage.open(file) as frames, PILImage.open(tmp_path / "x.jpg") as small:
+            frames.seek(1)
+            small.draft("RGB", (80, 60))
+            _, *images = Each("Look:", [[frames, small]]).prompt(0).blocks()
+        sent = [picture_in(image) for image in images if image["type"] == "image"]
+        assert sent[0].getpixel((0, 0)) == (0, 0, 255)
+        assert sent[1].size == (80, 60)
+
+
+def is_loaded(picture: PILImage.Image) -> bool:
+    return getattr(picture, "_im", vars(picture).get("im")) is not None
 
 
 def test_braces_that_name_nothing_stay():
@@ -158,6 +229,50 @@ class TestTables:
         """As a dict."""
         frame = pd.DataFrame({"n": [1], "word": ["a"]})
         assert texts(Each("Look at:", frame)) == ["Look at:\n{'n': 1, 'word': 'a'}"]
+
+    @pytest.mark.parametrize(
+        ("template", "message"),
+        [
+            ("{n} {wrod}", r"`\{wrod\}` names nothing.*are `\{item\}`, `\{n\}`, `\{word\}`"),
+            ("{n} {wrod}", r"mean `\{word\}`\? .*`\{\{wrod\}\}`"),
+            ("{unit price} {n}", r"mean `\{item\['unit price'\]\}`"),
+            ("{unit price:.2f}", r"mean `\{item\['unit price'\]\}`"),
+            ("{ n }", r"mean `\{n\}`"),
+            ("{2 * n} {n * 2}", r"`\{n \* 2\}` names nothing.*mean `\{n\}`"),
+            ("{_x}", r"mean `\{item\['_x'\]\}`"),
+            ("{itm}", r"mean `\{item\}`"),
+            ("{item[n]}", r"`\{item\[n\]\}` names nothing"),
+            (r"\text{hello} {n}", r"`\{hello\}` names nothing.*`\{\{hello\}\}`"),
+        ],
+    )  # fmt: skip
+    def test_a_mistyped_column_is_refused(self, template: str, message: str):
+        """At once, with what to write: as typed it would be paid for once a row."""
+        frame = pd.DataFrame({"n": [1], "word": ["a"], "unit price": [3], "_x": [4]})
+        with pytest.raises(ContentError, match=message):
+            Each(template, frame)
+
+    @pytest.mark.parametrize(
+        ("template", "text"),
+        [
+            ("{{wrod}} {n}", "{wrod} 1"),
+            ("{{word}} {n}", "{word} 1"),
+            ("{{n * 2}} {n}", "{n * 2} 1"),
+            ("{{{{n}}}} {n}", "{{{n}}} 1"),
+            (r'{"n": 1} \frac{1}{2} {color: red} {n}', r'{"n": 1} \frac{1}{2} {color: red} 1'),
+        ],
+    )
+    def test_braces_of_the_users_own_are_doubled_or_no_names(self, template: str, text: str):
+        """The second pair is taken away; what cannot be a name needs none."""
+        each = Each(template, pd.DataFrame({"n": [1], "word": ["a"]}))
+        assert texts(each) == [text]
+        assert each.notes == ()
+
+    def test_columns_of_one_name_are_refused(self):
+        """One of them would be lost without a word."""
+        frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
+        for template in ("{a}", "{item}"):
+            with pytest.raises(ContentError, match=r"Two columns are called 'a'.*Rename"):
+                Each(template, frame)
 
     def test_a_column_called_item_is_that_column(self):
         """The user's own name counts."""

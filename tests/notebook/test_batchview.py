@@ -33,6 +33,9 @@ class ByHand(Batch):
     progress = property(lambda self: self.results.progress)
     errors = property(lambda self: self.results.errors)
 
+    def key(self, position):
+        return f"<b>{position}"
+
     def done(self):
         return self.results.end.done()
 
@@ -119,10 +122,14 @@ def test_the_view_ends_as_a_summary_with_the_first_errors(page):
     page_, text = update["data"]["text/html"], update["data"]["text/plain"]
     assert set(update["data"]) == {"text/html", "text/plain"}
     assert "2 of 8 done, 2 failed, 4 not sent" in page_
-    assert "Item 2: <strong>JobFailed</strong>: Job 2c7f-3 failed: &lt;img src=x" in page_
+    assert (
+        "Item &#x27;&lt;b&gt;2&#x27;: <strong>JobFailed</strong>: Job 2c7f-3 failed: &lt;img src=x"
+        in page_
+    )
+    assert "<b>" not in page_
     assert "<img" not in page_ + str(messages.of("comm_open", "comm_msg"))
-    assert "Item 3: JobFailed: Job 2c7f-4 failed: red." in text
-    assert "Item 4 and 3 more: JobCancelled: Not sent" in text
+    assert "Item '<b>3': JobFailed: Job 2c7f-4 failed: red." in text
+    assert "Item '<b>4' and 3 more: JobCancelled: Not sent" in text
     assert "`batch.to_frame()` has the replies" in text
     assert "`batch.errors` all 6 errors" in text
     assert "`captoin` is no column" in text
