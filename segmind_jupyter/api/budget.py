@@ -14,11 +14,14 @@ from typing import Final
 
 import anyio
 
-#: Requests a second to begin with: about what the largest plan is said to take (1000 a minute).
-START_PER_S: Final = 20.0
+#: Requests a second to begin with. The largest plan is said to take 1000 a minute; a minute's
+#: worth may come in bursts, such as the polls of many short jobs.
+START_PER_S: Final = 40.0
 
-#: Never more than this: twice the largest plan. A server that would take more is not asked.
-CEILING_PER_S: Final = 33.0
+#: Never more than this, whatever a server would take: a minute at this rate is a few times the
+#: largest plan. Each round of refusals halves the rate, so where a window of a minute is full it
+#: falls towards the floor, and it takes a minute or more of answers to rise again.
+CEILING_PER_S: Final = 60.0
 
 #: Never less than this, so that the end of a refusal is found out. The smallest plan is said to
 #: take five requests a minute.

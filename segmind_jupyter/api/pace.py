@@ -9,7 +9,7 @@ import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 #: A poll's round trip takes some tens of milliseconds, so a closer one would learn nothing new;
@@ -23,26 +23,37 @@ MAX_DELAY_S: Final = 60.0
 MAX_SAMPLES: Final = 200
 
 #: Seconds of waiting that one poll is worth, in a job one second old ...
-_PRICE_S: Final = 0.022
+_PRICE_S: Final = 0.0205
 
 #: ... falling as the job grows old, by this power of its age: the measure of what is polite is
 #: the vendor's own loop, one poll a second, which leaves long jobs more polls than short ones.
-_CHEAPER: Final = 0.2
+_CHEAPER: Final = 0.1
 
 #: No model answers sooner than this, so the first polls are saved for later.
 _SOONEST_S: Final = 0.5
 
-#: Where nothing is known a job that is t seconds old has the hazard _PRIOR_ENDS / t: as likely
-#: to end before 2 t whatever t is ...
-_PRIOR_ENDS: Final = 0.8
+#: Where nothing is known a job that is t seconds old has the hazard
+#: ``_PRIOR_ENDS_PER_S / (1 + (t / _PRIOR_BEND_S) ** _PRIOR_FALL)``: much the same in the first
+#: seconds, in which many jobs end, and then the lower the longer it has taken.
+_PRIOR_ENDS_PER_S: Final = 0.82
+_PRIOR_BEND_S: Final = 3.5
+_PRIOR_FALL: Final = 1.85
 
-#: ... and beside a history that counts as this many jobs: next to none against many samples, but
-#: enough that jobs which became faster are found out.
-_PRIOR_JOBS: Final = 0.25
+#: Beside a history that counts as this many jobs: next to none against many samples, but enough
+#: that jobs which became faster are found out ...
+_PRIOR_JOBS: Final = 0.17
 
-#: Every duration stands for three, so that equal ones have a density too: no job is timed better
-#: than to some hundredths.
-_BLUR: Final = (0.97, 1.0, 1.03)
+#: ... and as this many before the first sample, divided among the samples as they come: a few of
+#: them say little about when others end.
+_PRIOR_JOBS_AT_FIRST: Final = 8.0
+
+#: Every duration stands for three, this part of it apart, so that equal ones have a density too:
+#: no job is timed better than to some hundredths ...
+_BLUR: Final = 0.03
+
+#: ... and a lone one says no more than about where, as the error of a mean, which falls with the
+#: root of the number of samples.
+_BLUR_OF_ONE: Final = 0.35
 
 #: A longer duration is that of a laptop that slept; a job that old is polled like this one.
 _DAY_S: Final = 86_400.0
@@ -121,20 +132,26 @@ class History:
 class _Stretch:
     """A time of a job's life with one hazard throughout.
 
-    `ends_per_s` counts the earlier jobs that ended in it, `left` those that lived to its start.
+    `ends_per_s` counts the earlier jobs that ended in it, `left` those that lived to its start;
+    `prior_jobs` is what the hazard of the unknown counts beside them.
     """
 
     start_s: float
     end_s: float
+    prior_jobs: float
     ends_per_s: float = 0.0
     left: float = 0.0
 
     @property
     def polls_per_s(self) -> float:
         age_s = (self.start_s + self.end_s) / 2
-        prior = _PRIOR_ENDS / age_s if self.start_s >= _SOONEST_S else 0.0
-        hazard = (self.ends_per_s + _PRIOR_JOBS * prior) / (self.left + _PRIOR_JOBS)
-        return math.sqrt(hazard * age_s**_CHEAPER / (2 * _PRICE_S))
+        prior = _prior_hazard(age_s) if self.start_s >= _SOONEST_S else 0.0
+        hazard = (self.ends_per_s + self.prior_jobs * prior) / (self.left + self.prior_jobs)
+        return math.sqrt(hazard * math.pow(age_s, _CHEAPER) / (2 * _PRICE_S))
+
+
+def _prior_hazard(age_s: float) -> float:
+    return _PRIOR_ENDS_PER_S / (1 + math.pow(age_s / _PRIOR_BEND_S, _PRIOR_FALL))
 
 
 def _stretches(now_s: float, history: Sequence[float]) -> Iterator[_Stretch]:
@@ -142,27 +159,34 @@ def _stretches(now_s: float, history: Sequence[float]) -> Iterator[_Stretch]:
 
     The cuts do not depend on `now_s`; only the first piece may begin before it.
     """
-    for stretch in _spacings(now_s, history):
+    for stretch in _spacings(now_s, [s for s in history if 0 < s <= _DAY_S]):
         start_s = stretch.start_s
         while start_s < stretch.end_s:
             end_s = min(stretch.end_s, _doubling(start_s))
             if end_s > now_s:
-                yield _Stretch(start_s, end_s, stretch.ends_per_s, stretch.left)
+                yield replace(stretch, start_s=start_s, end_s=end_s)
             start_s = end_s
 
 
-def _spacings(now_s: float, history: Sequence[float]) -> Iterator[_Stretch]:
+def _spacings(now_s: float, durations_s: Sequence[float]) -> Iterator[_Stretch]:
     """Cut at the durations: each end is spread over the time since the end before it."""
-    ends_s = sorted(s * blur for s in history if 0 < s <= _DAY_S for blur in _BLUR)
+    prior_jobs = max(_PRIOR_JOBS, _PRIOR_JOBS_AT_FIRST / (1 + len(durations_s)))
+    ends_s = _blurred(durations_s)
     done = bisect_right(ends_s, now_s)
     start_s = ends_s[done - 1] if done else 0.0
     while done < len(ends_s):
         end_s = ends_s[done]
         until = bisect_right(ends_s, end_s, done)
-        ended, left = (until - done) / len(_BLUR), (len(ends_s) - done) / len(_BLUR)
-        yield _Stretch(start_s, end_s, ended / (end_s - start_s), left)
+        ended, left = (until - done) / 3, (len(ends_s) - done) / 3
+        yield _Stretch(start_s, end_s, prior_jobs, ended / (end_s - start_s), left)
         start_s, done = end_s, until
-    yield _Stretch(start_s, math.inf)
+    yield _Stretch(start_s, math.inf, prior_jobs)
+
+
+def _blurred(durations_s: Sequence[float]) -> list[float]:
+    """Make three of each duration, the further apart the fewer there are; sorted."""
+    blur = max(_BLUR, _BLUR_OF_ONE / math.sqrt(max(1, len(durations_s))))
+    return sorted(s * factor for s in durations_s for factor in (1 - blur, 1.0, 1 + blur))
 
 
 def _doubling(age_s: float) -> float:
