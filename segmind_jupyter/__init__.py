@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from segmind_jupyter.api.client import SegmindClient
+    from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Reply, Usage
-    from segmind_jupyter.asking import ask
+    from segmind_jupyter.batch import Batch, ask_each
+    from segmind_jupyter.calling import ask, resume, submit
+    from segmind_jupyter.chat import Chat
     from segmind_jupyter.content.blocks import register, to_blocks
     from segmind_jupyter.errors import (
         APIConnectionError,
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
         BadRequestError,
         ContentError,
         InsufficientCreditsError,
+        JobCancelled,
+        JobError,
+        JobExpired,
+        JobFailed,
+        JobTimeout,
         MaybeBilledError,
         MissingKeyError,
         NotFoundError,
@@ -42,8 +50,16 @@ __all__ = [
     "APIError",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "Chat",
     "ContentError",
     "InsufficientCreditsError",
+    "Job",
+    "JobCancelled",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "JobTimeout",
     "MaybeBilledError",
     "MissingKeyError",
     "NotFoundError",
@@ -58,21 +74,31 @@ __all__ = [
     "Usage",
     "__version__",
     "ask",
+    "ask_each",
     "load_ipython_extension",
     "register",
+    "resume",
+    "submit",
     "to_blocks",
     "unload_ipython_extension",
 ]
 
 #: Where each public name is at home.
 _HOMES = {
+    "Batch": "batch",
+    "Chat": "chat",
+    "Job": "api.jobs",
     "Reply": "api.messages",
     "SegmindClient": "api.client",
     "Usage": "api.messages",
-    "ask": "asking",
+    "ask": "calling",
+    "ask_each": "batch",
     "register": "content.blocks",
+    "resume": "calling",
+    "submit": "calling",
     "to_blocks": "content.blocks",
     **{name: "errors" for name in __all__ if name.endswith("Error")},
+    **dict.fromkeys(("JobCancelled", "JobExpired", "JobFailed", "JobTimeout"), "errors"),
 }
 
 

@@ -17,11 +17,13 @@ HEAVY = (
 HEAVIER = (*HEAVY, "IPython")
 
 NAMES = {
-    "APIConnectionError", "APIError", "AuthenticationError", "BadRequestError", "ContentError",
-    "InsufficientCreditsError", "MaybeBilledError", "MissingKeyError", "NotFoundError",
+    "APIConnectionError", "APIError", "AuthenticationError", "BadRequestError", "Batch", "Chat",
+    "ContentError", "InsufficientCreditsError", "Job", "JobCancelled", "JobError", "JobExpired",
+    "JobFailed", "JobTimeout", "MaybeBilledError", "MissingKeyError", "NotFoundError",
     "PermissionDeniedError", "RateLimitError", "Reply", "ReplyError", "SegmindClient",
-    "SegmindError", "ServerError", "SettingsError", "Usage", "__version__", "ask",
-    "load_ipython_extension", "register", "to_blocks", "unload_ipython_extension",
+    "SegmindError", "ServerError", "SettingsError", "Usage", "__version__", "ask", "ask_each",
+    "load_ipython_extension", "register", "resume", "submit", "to_blocks",
+    "unload_ipython_extension",
 }  # fmt: skip
 
 
@@ -75,7 +77,7 @@ print([m for m in {HEAVY!r} if m in new], threading.active_count() - before[1])
 def test_the_simulator_transport_loads_by_name():
     """The client binds it late; the name must lead somewhere."""
     code = (
-        "import pkgutil; from segmind_jupyter.api.client import _SIMULATOR_TRANSPORT as name;"
+        "import pkgutil; from segmind_jupyter.api.sender import _SIMULATOR_TRANSPORT as name;"
         "print(type(pkgutil.resolve_name(name)()).__mro__[1].__name__)"
     )
     assert run(code) == "AsyncBaseTransport"

@@ -15,11 +15,17 @@ HOUSE = Path(segmind_jupyter.__file__).parent
 MAY_IMPORT = {
     "api": set(),
     "content": set(),
-    "notebook": {"api", "content", "asking"},
+    "notebook": {"api", "content", "asking", "calling", "batch", "chat", "tracked"},
     "simulator": {"api"},
-    "asking": {"api", "content"},
+    "tracked": {"api"},
+    "asking": {"api", "content", "options", "remembering", "tracked"},
+    "options": {"api", "content"},
+    "remembering": {"api", "content", "tracked"},
+    "calling": {"api", "content", "asking"},
+    "batch": {"api", "content", "asking", "calling"},
+    "chat": {"api", "content", "asking", "calling", "remembering"},
     "errors": set(),
-    "__init__": {"api", "content", "notebook", "asking"},
+    "__init__": {"api", "content", "notebook", "calling", "batch", "chat"},
 }
 
 #: Libraries that only these rooms may import.
@@ -30,7 +36,7 @@ AT_HOME = {
     "traitlets": {"notebook"},
     "PIL": {"content", "simulator"},
     "numpy": set(),
-    "pandas": set(),
+    "pandas": {"batch"},
     "matplotlib": {"content"},
 }
 

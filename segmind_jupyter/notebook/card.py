@@ -39,6 +39,11 @@ def can_show(shell: Any) -> bool:
     return in_kernel and importlib.util.find_spec("ipywidgets") is not None
 
 
+def view_of(widget: Any) -> Bundle:
+    """Give what shows a widget on a page."""
+    return {_VIEW: {**_VERSION, "model_id": str(widget.model_id)}}
+
+
 class Card(abc.ABC, Generic[W]):
     """A view (`live.View`) of a job or a batch; what it says is its subclass' affair.
 
@@ -79,7 +84,7 @@ class Card(abc.ABC, Generic[W]):
         """Make the widgets, and show them wherever they can be."""
         button = _stop_button(self.stop, hint=self.stop_hint)
         self._widgets = _Widgets(line(self.head()), self.rows(), button)
-        return {_VIEW: {**_VERSION, "model_id": self._widgets.model_id}, **self.pending()}
+        return {**view_of(self._widgets.box), **self.pending()}
 
     def redraw(self) -> None:
         """Send what changed."""
@@ -109,24 +114,20 @@ class _Widgets:
         words = VBox([head, *rows], layout=Layout(flex="1 1 auto", min_width="0"))
         self.head = head
         self._card = HBox([words, button], layout=Layout(**_LAYOUT))
-        self._box = VBox([self._card])
-
-    @property
-    def model_id(self) -> str:
-        return str(self._box.model_id)
+        self.box = VBox([self._card])
 
     def hold(self, page: str) -> None:
         """Show this instead of everything, and close what is not needed for it."""
         try:
             self.head.value = page
-            self._box.children = (self.head,)
-            _close(self._card, but=[*_every(self.head)])
+            self.box.children = (self.head,)
+            close_all(self._card, but=[*_every(self.head)])
         except Exception:  # noqa: BLE001 - the output itself, which is replaced next, counts more
             _log.debug("a card could not be drawn", exc_info=True)
         self._card = None
 
     def close(self) -> None:
-        _close(self._box)
+        close_all(self.box)
 
 
 def line(page: str) -> Any:
@@ -145,7 +146,7 @@ def _stop_button(stop: Callable[[], None], *, hint: str) -> Any:
     return button
 
 
-def _close(widget: Any, *, but: Sequence[Any] = ()) -> None:
+def close_all(widget: Any, *, but: Sequence[Any] = ()) -> None:
     """Close a widget and all that is inside of it, or the kernel would keep them."""
     for each in [*_every(widget)]:
         if each not in but:

@@ -8,18 +8,35 @@ from typing import Any
 from traitlets import TraitError
 
 from segmind_jupyter.notebook.account import SegmindMagics
+from segmind_jupyter.notebook.batchview import BatchDisplay
+from segmind_jupyter.notebook.chatview import ChatDisplay
+from segmind_jupyter.notebook.headless import EndOfCell
+from segmind_jupyter.notebook.hush import Hush
+from segmind_jupyter.notebook.jobcard import JobDisplay
+from segmind_jupyter.notebook.live import Live
 from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.question import ClaudeQuestion
 from segmind_jupyter.notebook.shown import ReplyDisplay
 
 
 def load(shell: Any) -> None:
-    """Add the magics, claim `%claude …?`, and show a `Reply` as safe HTML and plain text."""
+    """Add the magics, claim `%claude …?`, and show replies, jobs, batches and chats."""
     unload(shell)
-    displays = ReplyDisplay(shell)
-    shell.register_magics(_configured(shell, displays), SegmindMagics(shell))
+    live, hushed = Live(shell), Hush(shell)
+    displays = ReplyDisplay(shell, hushed)
+    magics = _configured(shell, displays)
+    shell.register_magics(magics, SegmindMagics(shell))
     shell.input_transformer_manager.token_transformers.insert(0, ClaudeQuestion)
-    displays.install()
+    for display in (
+        displays,
+        JobDisplay(shell, live, hushed),
+        BatchDisplay(shell, live, hushed),
+        ChatDisplay(shell, live),
+    ):
+        display.install()
+    # In this order: the wait comes first, and what it brought is drawn before the cell ends.
+    EndOfCell(shell, lambda: magics.wait_for_jobs).install()
+    live.install()
 
 
 def _configured(shell: Any, displays: ReplyDisplay) -> ClaudeMagics:
@@ -34,12 +51,15 @@ def _configured(shell: Any, displays: ReplyDisplay) -> ClaudeMagics:
 
 def unload(shell: Any) -> None:
     """Take back what `load` added; nothing happens where nothing was."""
-    for kind in (ClaudeMagics, SegmindMagics):
-        _unregister(shell, kind)
+    for magics in (ClaudeMagics, SegmindMagics):
+        _unregister(shell, magics)
     transformers = shell.input_transformer_manager.token_transformers
     if ClaudeQuestion in transformers:
         transformers.remove(ClaudeQuestion)
-    ReplyDisplay(shell).remove()
+    for kind in (ReplyDisplay, JobDisplay, BatchDisplay, ChatDisplay):
+        kind(shell).remove()
+    EndOfCell.remove(shell)
+    Live.remove(shell)
 
 
 def _unregister(shell: Any, kind: type[Any]) -> None:

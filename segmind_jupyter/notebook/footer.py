@@ -32,7 +32,7 @@ def footer_html(reply: Reply, *, sent: Sequence[SentItem], notes: Sequence[str])
     """Write the footer as HTML; its only address is the data of its own thumbnails."""
     pieces = [
         _cell(None, _escaped(usage_line(reply))),
-        _sent_html(sent),
+        sent_html(sent),
         *(_cell("note", _escaped(note)) for note in notes),
     ]
     return _cell("footer", "".join(pieces))
@@ -87,7 +87,8 @@ def _amount(credits_: float) -> str:
     return f"{credits_:,.4f}".rstrip("0").rstrip(".")
 
 
-def _sent_html(sent: Sequence[SentItem]) -> str:
+def sent_html(sent: Sequence[SentItem]) -> str:
+    """Show what was sent: thumbnails with names and sizes; many are folded away."""
     if not sent:
         return ""
     room = iter(range(_MAX_THUMBNAILS))

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -67,6 +68,36 @@ class View(Protocol):
         """What lets go of all that only a page needs that was reloaded."""
 
 
+class Drawing(Protocol):
+    """What shows something that has no end of its own, such as a chat."""
+
+    def draw(self) -> bool:
+        """Show how it stands now; tell whether time alone will change that."""
+
+
+@dataclass(eq=False)
+class Place:
+    """An output of a cell that can be replaced later.
+
+    The publisher is the one that showed it: a later cell may capture what is published then.
+    """
+
+    publish: Callable[..., object]
+    name: dict[str, str] = field(
+        default_factory=lambda: {"display_id": f"segmind-{uuid.uuid4().hex}"}
+    )
+    holds: Bundle = field(default_factory=dict)
+
+    def put(self, bundle: Bundle) -> None:
+        """Show it for the first time, below the cell that runs."""
+        self.publish(data=bundle, metadata={}, transient=self.name)
+
+    def replace(self) -> None:
+        """Have the page show what it holds by now."""
+        if self.holds:
+            self.publish(data=self.holds, metadata={}, transient=self.name, update=True)
+
+
 class Live:
     """The live outputs of one shell.
 
@@ -83,13 +114,18 @@ class Live:
         self._shell = shell
         self._shown: deque[_Shown] = deque()
         self._open: deque[Callable[[], None]] = deque()
-        self._unheard: deque[_Shown] = deque(maxlen=_MAX_UNHEARD)
+        self._unheard: deque[Place] = deque(maxlen=_MAX_UNHEARD)
+        # What is to be drawn now, and once more at the next tick; dicts, as these keep the order.
+        self._due: dict[Drawing, None] = {}
+        self._ticking: dict[Drawing, None] = {}
         self._in_cell = False
         self._context = contextvars.copy_context()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         # Held while one output is drawn, so that two threads never draw the same one.
         self._drawing = threading.RLock()
+        # Held for a moment, also by threads that must not wait for a drawing.
+        self._lock = threading.Lock()
 
     def install(self) -> None:
         """Follow the shell's cells; after whatever else waits for work at their end."""
@@ -106,26 +142,66 @@ class Live:
 
     def show(self, view: View) -> None:
         """Show a view below the running cell: live if its work goes on, else as it has ended."""
-        shown = _Shown(view, publish=self._shell.display_pub.publish)
+        publish = self._shell.display_pub.publish
         if view.work.done():
-            shown.publish(data=view.end(), metadata={})
+            publish(data=view.end(), metadata={})
             return
         with self._drawing:
-            shown.put(view.begin())
+            shown = _Shown(view, self.put(view.begin()))
             self._shown.append(shown)
+            self._go_on()
+        view.work.on_done(lambda _: self._wake.set())
+
+    def put(self, bundle: Bundle) -> Place:
+        """Show something below the running cell, which `replace` changes later."""
+        place = Place(self._shell.display_pub.publish)
+        with self._drawing:
+            place.put(bundle)
             self._context = contextvars.copy_context()
+        return place
+
+    def replace(self, place: Place, bundle: Bundle) -> None:
+        """Show something else in its place, and again in the next cell if nobody listens now."""
+        with self._drawing:
+            place.holds = bundle
+            heard = _attempt(place.replace)
+            if not (heard and self._in_cell) and place not in self._unheard:
+                self._unheard.append(place)
+
+    def draw_soon(self, drawing: Drawing) -> None:
+        """Have something drawn at once, then each second for as long as it changes with time.
+
+        It is drawn on the thread of this, or where a cell ends; any thread may ask for it.
+        """
+        with self._lock:
+            self._due[drawing] = None
+        self._go_on()
+        self._wake.set()
+
+    @property
+    def paused(self) -> AbstractContextManager[object]:
+        """A context in which no other thread draws anything."""
+        return self._drawing
+
+    def drawn(self, drawing: Drawing) -> None:
+        """Draw something here and now, on the calling thread."""
+        with self._drawing:
+            self._draw(drawing)
+
+    def settle(self) -> None:
+        """Have the page show all that happened until now."""
+        self._end_all()
+        self._draw_due()
+        self._send_unheard()
+
+    def _go_on(self) -> None:
+        """Have a thread that draws."""
+        with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="segmind-jupyter-live", daemon=True
                 )
                 self._thread.start()
-        view.work.on_done(lambda _: self._wake.set())
-
-    def settle(self) -> None:
-        """Have the page show every end that there was until now."""
-        while self._end_one():
-            pass
-        self._send_unheard()
 
     def _run(self) -> None:
         """Draw until nothing is live."""
@@ -136,15 +212,49 @@ class Live:
             # A message names its cell, which ipykernel 7 takes from the context (7.0 fails without
             # one). It must be the latest cell, as nbclient drops what names another.
             self._context.run(self._end_all)
+            self._context.run(self._draw_due)
             if time.monotonic() >= next_tick:
-                self._context.run(self._redraw_some)
+                self._context.run(self._tick)
                 next_tick = time.monotonic() + TICK_S
 
     def _goes_on(self) -> bool:
-        with self._drawing:
-            if not self._shown:
+        with self._lock:
+            goes_on = bool(self._shown or self._due or self._ticking)
+            if not goes_on:
                 self._thread = None
-            return bool(self._shown)
+            return goes_on
+
+    def _tick(self) -> None:
+        self._redraw_some()
+        for drawing in list(self._ticking):
+            with self._drawing:
+                self._draw(drawing)
+
+    def _draw_due(self) -> None:
+        """Draw all that waits for it."""
+        while (drawing := self._next_due()) is not None:
+            with self._drawing:
+                self._draw(drawing)
+
+    def _next_due(self) -> Drawing | None:
+        with self._lock:
+            drawing = next(iter(self._due), None)
+            if drawing is not None:
+                del self._due[drawing]
+            return drawing
+
+    def _draw(self, drawing: Drawing) -> None:
+        try:
+            changes = drawing.draw()
+        except Exception:  # noqa: BLE001 - one that cannot be drawn must not end the others
+            _log.exception("%r could not be drawn", drawing)
+            changes = False
+        with self._lock:
+            self._ticking.pop(drawing, None)
+            if changes:
+                self._ticking[drawing] = None
+        if changes:
+            self._go_on()
 
     def _end_all(self) -> None:
         while self._end_one():
@@ -166,9 +276,7 @@ class Live:
             if shown is None:
                 return False
             self._shown.remove(shown)
-            heard = shown.end()
-            if not (heard and self._in_cell):
-                self._unheard.append(shown)
+            self.replace(shown.place, shown.ending())
             self._keep_open(shown.view.close)
         return True
 
@@ -198,32 +306,18 @@ class Live:
 
 @dataclass
 class _Shown:
-    """A view in its place on the page.
-
-    The publisher is the one that showed it: a later cell may capture what is published then.
-    """
+    """A view in its place."""
 
     view: View
-    publish: Callable[..., object]
-    place: dict[str, str] = field(
-        default_factory=lambda: {"display_id": f"segmind-{uuid.uuid4().hex}"}
-    )
-    ending: Bundle = field(default_factory=dict)
+    place: Place
 
-    def put(self, bundle: Bundle) -> None:
-        self.publish(data=bundle, metadata={}, transient=self.place)
-
-    def end(self) -> bool:
-        """Put the end in its place, and tell whether that was sent."""
+    def ending(self) -> Bundle:
+        """Give what stays; what shows already, if that cannot be drawn."""
         try:
-            self.ending = self.view.end()
+            return self.view.end()
         except Exception:  # noqa: BLE001 - one view that cannot be drawn must not end the others
             _log.exception("the end of a live output could not be drawn")
-        return _attempt(self.replace)
-
-    def replace(self) -> None:
-        if self.ending:
-            self.publish(data=self.ending, metadata={}, transient=self.place, update=True)
+            return {}
 
 
 def _attempt(draw: Callable[[], object]) -> bool:

@@ -10,8 +10,5 @@ def sendable_names(shell: Any) -> Mapping[str, Any]:
     """Give the user's own variables, as `%who` sees them: IPython's (`In`, `exit`) are left out."""
     hidden = shell.user_ns_hidden
     missing = object()
-    return {
-        name: value
-        for name, value in shell.user_ns.items()
-        if hidden.get(name, missing) is not value
-    }
+    names = shell.user_ns.copy()  # a cell may add to them meanwhile: buttons have threads too
+    return {name: value for name, value in names.items() if hidden.get(name, missing) is not value}

@@ -116,6 +116,27 @@ FRAME = MappingProxyType(
         "caption": "min-width:0;overflow-wrap:anywhere",
         "summary": "cursor:pointer;margin-top:.4em",
         "note": "margin:.5em 0 0;padding-left:.7em;border-left:2px solid #c98a1b",
+        "failed": "margin:.2em 0 .4em;padding:.3em .8em;border-left:3px solid #d64545;"
+        "background:rgba(214,69,69,.1)",
+        "stopped": f"margin:.2em 0 .4em;padding:.3em .8em;border-left:3px solid {_LINE};"
+        f"background:{_TINT}",
+        "head": "line-height:1.5;overflow-wrap:anywhere",
+        "about": f"font-size:.9em;line-height:1.5;color:{_QUIET};overflow-wrap:anywhere",
+        "quiet": f"color:{_QUIET}",
+        # One click selects the whole id, to be copied.
+        "id": f"{_MONO};user-select:all;cursor:copy",
+        "waits": f"color:{_QUIET}",
+        "works": "color:var(--jp-brand-color1,#1f7ae0)",
+        # Of a chat: the user's words to the right in a bubble, the model's over the whole width.
+        "mine": "display:flex;justify-content:flex-end;margin:.9em 0 .5em",
+        "said": "max-width:85%;padding:.45em .9em;border-radius:1em 1em .2em 1em;"
+        "background:rgba(31,122,224,.16)",
+        "words": "white-space:pre-wrap;overflow-wrap:anywhere",
+        "theirs": "margin:.2em 0 .9em",
+        # One click selects all of it, to be copied.
+        "copied": f"margin:.3em 0 0;padding:.6em .9em;border-radius:4px;background:{_TINT};"
+        f"color:inherit;{_MONO};font-size:.92em;line-height:1.45;white-space:pre-wrap;"
+        "overflow-wrap:anywhere;max-height:20em;overflow-y:auto;user-select:all;cursor:copy",
     }
 )
 

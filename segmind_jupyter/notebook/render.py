@@ -15,7 +15,7 @@ from segmind_jupyter.notebook.markdown import body_html, framed, to_html
 from segmind_jupyter.notebook.palette import FRAME
 from segmind_jupyter.notebook.plaintext import to_text
 
-__all__ = ["mimebundle", "reply_html", "reply_text", "to_html", "to_text"]
+__all__ = ["mimebundle", "reply_html", "reply_inside", "reply_text", "to_html", "to_text"]
 
 
 def mimebundle(
@@ -40,8 +40,13 @@ def reply_html(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[s
     notes
         Sentences to point out under the reply, such as a name that was not found.
     """
+    return framed(reply_inside(reply, sent=sent, notes=notes))
+
+
+def reply_inside(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[str] = ()) -> str:
+    """Give the same HTML without its box, to be put into another. Parameters as `reply_html`."""
     pieces = (body_html(_text(reply)), _cut_html(reply), footer_html(reply, sent=sent, notes=notes))
-    return framed("".join(pieces))
+    return "".join(pieces)
 
 
 def reply_text(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[str] = ()) -> str:

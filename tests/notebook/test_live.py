@@ -159,3 +159,71 @@ def test_what_has_ended_already_is_shown_once(live):
         live.show(sheet)
     assert shown(captured.outputs) == ["done ends"]
     join()
+
+
+class Sketch:
+    """A drawing that changes with time for a while, or fails."""
+
+    def __init__(self, changes: int = 0, *, fails: bool = False) -> None:
+        self.left, self.fails = changes, fails
+        self.count = 0
+        self.threads: set[str] = set()
+
+    def draw(self) -> bool:
+        self.count += 1
+        self.threads.add(threading.current_thread().name)
+        if self.fails:
+            raise ValueError("a drawing with a hole")
+        self.left -= 1
+        return self.left >= 0
+
+
+def test_a_drawing_is_drawn_until_time_changes_nothing_any_more(live):
+    """On the one thread, which ends then."""
+    sketch = Sketch(changes=2)
+    live.draw_soon(sketch)
+    join()
+    assert sketch.count == 3
+    assert sketch.threads == {"segmind-jupyter-live"}
+
+
+def test_a_drawing_that_fails_does_not_keep_the_others(live, caplog):
+    """The log says which way it failed; it is drawn again when somebody asks for it."""
+    broken, whole = Sketch(fails=True), Sketch()
+    for sketch in (broken, whole):
+        live.draw_soon(sketch)
+    join()
+    assert whole.count == 1
+    assert "a drawing with a hole" in caplog.text
+    live.draw_soon(broken)
+    join()
+    assert broken.count == 2
+
+
+def test_a_drawing_that_begins_to_change_goes_on_to_be_drawn(live):
+    """Also if it was first drawn on another thread."""
+    sketch = Sketch(changes=1)
+    live.drawn(sketch)
+    assert sketch.count == 1
+    join()
+    assert sketch.count == 2
+
+
+def test_a_cell_ends_with_what_was_to_be_drawn(followed, bare_shell):
+    """Nothing is left to the thread."""
+    sketch = Sketch()
+    bare_shell.push({"live": followed, "sketch": sketch})
+    bare_shell.run_cell("live.draw_soon(sketch)")
+    assert sketch.count == 1
+    join()
+
+
+def test_a_place_holds_what_it_was_given_last(followed, bare_shell):
+    """And a cell that begins later says it again, once."""
+    with capture_output() as captured:
+        place = followed.put({"text/plain": "first"})
+        followed.replace(place, {"text/plain": "second"})
+        followed.replace(place, {"text/plain": "third"})
+        bare_shell.run_cell("1;")
+        bare_shell.run_cell("2;")
+    assert shown(captured.outputs) == ["first", "second", "third", "third"]

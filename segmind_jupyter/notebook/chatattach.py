@@ -1,0 +1,104 @@
+"""The panel of a chat in which variables and files are attached. Imported with the first chat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from ipywidgets import HTML, Button, ButtonStyle, FileUpload, HBox, Layout, VBox
+
+from segmind_jupyter.notebook.attachable import attachables
+from segmind_jupyter.notebook.card import close_all
+from segmind_jupyter.notebook.chattyped import MAX_FILE_BYTES, Attachment, uploaded
+from segmind_jupyter.notebook.transcript import about_html
+
+#: Most variables that the panel offers; a button each.
+_MAX_OFFERED: Final = 40
+
+_FILES: Final = "image/*,text/*,.csv,.ipynb,.json,.log,.md,.py,.toml,.tsv,.yaml,.yml"
+
+
+class AttachPanel:
+    """A button for each variable, and one for files.
+
+    Parameters
+    ----------
+    names
+        Gives the user's variables when the panel is opened.
+    attach
+        Called with what was chosen.
+    take_files
+        Called with the names and the contents of files.
+    guarded
+        Makes a callback of a widget that shows what goes wrong.
+    """
+
+    def __init__(
+        self,
+        *,
+        names: Callable[[], Mapping[str, Any]],
+        attach: Callable[[Attachment], None],
+        take_files: Callable[[Sequence[tuple[str, bytes]]], None],
+        guarded: Callable[[Callable[..., None]], Callable[..., None]],
+    ) -> None:
+        self._names, self._attach, self._take_files = names, attach, take_files
+        self._guarded = guarded
+        self._look = {"layout": Layout(width="auto", max_width="100%"), "style": ButtonStyle()}
+        self._about = HTML(layout=Layout(margin="0 2px"))
+        self._offered = HBox(layout=Layout(flex_flow="row wrap", overflow="visible"))
+        self._files = FileUpload(
+            accept=_FILES,
+            multiple=True,
+            description="File…",
+            layout=Layout(width="auto", align_self="flex-start"),
+        )
+        self._files.observe(guarded(self._uploaded), "value")
+        self.box = VBox(
+            [self._about, self._offered, self._files],
+            layout=Layout(max_height="220px", overflow="auto", margin="2px 0 0 0"),
+        )
+
+    def refresh(self) -> None:
+        """List the variables that there are now."""
+        offered = attachables(self._names())
+        shown = offered[:_MAX_OFFERED]
+        before = self._offered.children
+        self._offered.children = [self._button(a.label, a.name) for a in shown]
+        for button in before:
+            button.close()
+        self._about.value = about_html(_said_of(len(offered)))
+
+    def close(self) -> None:
+        """Close what no widget on the page holds."""
+        close_all(self.box)
+        for part in self._look.values():
+            part.close()
+
+    def _button(self, label: str, name: str) -> Any:
+        button = Button(
+            description=label,
+            tooltip=f"Attach {name}",
+            **self._look,
+        )
+        button.on_click(self._guarded(lambda _: self._attach(Attachment(name, name=name))))
+        return button
+
+    def _uploaded(self, change: Any) -> None:
+        """Take what was uploaded, and let go of the copy that the widget keeps."""
+        files = list(uploaded(change["new"]))
+        if not files:
+            return
+        if isinstance(change["new"], Mapping):  # ipywidgets 7
+            self._files.data, self._files.metadata = [], []
+            self._files.set_trait("value", {})
+        else:
+            self._files.value = ()
+        self._take_files(files)
+
+
+def _said_of(count: int) -> str:
+    files = f"Files: images and text, up to {MAX_FILE_BYTES / 1e6:.0f} MB."
+    if not count:
+        return f"There is no variable to attach yet. {files}"
+    more = f" ({count - _MAX_OFFERED} older ones are not listed)" if count > _MAX_OFFERED else ""
+    return f"Click a variable to attach it{more}, or name it in your words as `{{name}}`. {files}"

@@ -1,0 +1,36 @@
+"""Text of a reply that is to be copied: one click selects all of it.
+
+Plain widgets cannot reach a clipboard, and a cell can be filled only by the call that runs it.
+"""
+
+from __future__ import annotations
+
+import html
+
+from segmind_jupyter.notebook.palette import FRAME
+from segmind_jupyter.notebook.plaintext import to_text
+from segmind_jupyter.notebook.transcript import about_html
+
+#: How CommonMark begins a block of code between fences; others are indented, and rarely meant.
+_FENCES = ("```", "~~~")
+
+
+def copy_html(text: str) -> str:
+    """Show untrusted text as it was written, to be selected by a click."""
+    from segmind_jupyter.notebook.markdown import framed
+
+    hint = about_html("Click the text to select all of it; then press Ctrl+C (⌘C on a Mac).")
+    return framed(f'{hint}<pre style="{FRAME["copied"]}">{html.escape(to_text(text))}</pre>')
+
+
+def has_code(text: str) -> bool:
+    """Tell whether a reply seems to hold code, without reading it all."""
+    return any(fence in text for fence in _FENCES)
+
+
+def first_code(text: str) -> str:
+    """Give the first block of code in a reply; empty where there is none."""
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt("commonmark").parse(text)
+    return next((token.content for token in tokens if token.type == "fence"), "")

@@ -1,0 +1,276 @@
+"""The widget of a chat: a view that draws what the `Chat` is, and tells it what the user wants.
+
+One tree of widgets a chat, however often that is shown. All drawing happens in `draw`, which
+`Live` calls on its own thread, so a reply appears while a cell keeps the kernel busy. Callbacks of
+buttons run on the kernel's main thread or on one of its subshells (ipykernel 7.1 and later): they
+convert what is attached, hand it to the chat, and wait for nothing. Imported with the first chat.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ipywidgets import HTML, Layout, VBox
+
+from segmind_jupyter.asking import service
+from segmind_jupyter.chat.turn import Stage
+from segmind_jupyter.errors import ContentError, SegmindError
+from segmind_jupyter.notebook import transcript
+from segmind_jupyter.notebook.card import close_all, view_of
+from segmind_jupyter.notebook.chatattach import AttachPanel
+from segmind_jupyter.notebook.chatbubbles import Bubbles
+from segmind_jupyter.notebook.chatcopy import copy_html, first_code, has_code
+from segmind_jupyter.notebook.chatinput import ChatInput
+from segmind_jupyter.notebook.chatkept import Kept
+from segmind_jupyter.notebook.chatorder import keep_in_order
+from segmind_jupyter.notebook.chatsave import save
+from segmind_jupyter.notebook.chattools import Tools
+from segmind_jupyter.notebook.chattyped import Attachment, Typed
+from segmind_jupyter.notebook.failure import boxed, failure_html
+from segmind_jupyter.notebook.names import sendable_names
+
+if TYPE_CHECKING:
+    from segmind_jupyter.chat import Chat, Turn
+    from segmind_jupyter.notebook.live import Live
+
+#: Words go back into the box by themselves only if a turn fails so soon, in seconds. Later the
+#: user may be writing the next message there, of which the kernel learns when it is sent.
+_SOON_S: Final = 10
+
+_LAYOUT: Final = {
+    "border": "1px solid rgba(128,128,128,.35)",
+    "margin": "2px 0",
+    "max_width": "64em",
+    "overflow": "visible",
+    "padding": "8px 10px",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class ChatPanel:
+    """The widget of one chat.
+
+    Parameters
+    ----------
+    chat
+        What is shown.
+    shell
+        The shell whose variables can be attached.
+    live
+        What draws, and puts outputs on the page.
+    """
+
+    def __init__(self, chat: Chat, *, shell: Any, live: Live) -> None:
+        self._chat, self._shell, self._live = chat, shell, live
+        self._kept = Kept(live)
+        self._typed: weakref.WeakKeyDictionary[Turn, Typed] = weakref.WeakKeyDictionary()
+        self._sent: list[Turn] = []
+        self._bubbles = Bubbles()
+        self._input = ChatInput(send=self._send, stop=self._stop, guarded=self._guarded)
+        self._attach = AttachPanel(
+            names=self._names,
+            attach=self._input.attach,
+            take_files=self._take_files,
+            guarded=self._guarded,
+        )
+        self._tools = Tools(self._presses(), choose_model=self._take_model, guarded=self._guarded)
+        keep_in_order([self._input.text, self._tools.model], self._input.send)
+        self._copied = HTML(layout=Layout(margin="4px 2px", width="auto"))
+        self._drawer = VBox(layout=Layout(overflow="visible"))
+        self._hiding = HTML(self._kept.hiding, layout=Layout(display="none"))
+        self._box = VBox(
+            [self._hiding, self._bubbles.box, self._input.box, self._tools.box, self._drawer],
+            layout=Layout(**_LAYOUT),
+        )
+        self._box.add_class(self._kept.shown_by)
+        self._end_calls = chat.on_change(lambda _: live.draw_soon(self))
+
+    def __repr__(self) -> str:
+        return f"<ChatPanel of {self._chat!r}>"
+
+    def show(self) -> None:
+        """Show it below the cell that runs, and behind it the transcript that is kept."""
+        with self._live.paused:
+            self._live.drawn(self)
+            # Where widgets cannot be shown it shows nothing: the transcript is in what follows.
+            self._live.put({**view_of(self._box), "text/html": "", "text/plain": ""})
+            self._kept.put()
+
+    def draw(self) -> bool:
+        """Show how the chat stands; tell whether a turn is under way."""
+        turns = self._chat.turns
+        self._kept.update(self._bubbles.show(turns))
+        self._settle(turns)
+        pending = any(not turn.done() for turn in turns)
+        self._input.let_stop(pending)
+        self._tools.update(
+            model=self._chat.model, usage=self._chat.usage, usable=set(self._usable(turns))
+        )
+        return pending
+
+    def close(self) -> None:
+        """Take the widget off every page. What is kept of the chat shows in its place."""
+        self._end_calls()
+        self._live.drawn(self)
+        for part in (self._input, self._attach):
+            part.close()
+        for widget in (self._box, self._copied):
+            close_all(widget)
+
+    def _usable(self, turns: Sequence[Turn]) -> Iterator[str]:
+        """Give the names of the buttons that can do something."""
+        yield "attach"
+        if turns:
+            yield from ("save", "clear")
+        if turns and turns[-1].done():
+            yield from ("again", "edit")
+        if reply := self._last_reply():
+            yield "copy"
+            if has_code(reply):
+                yield "code"
+
+    def _presses(self) -> dict[str, Callable[..., None]]:
+        return {
+            "attach": self._open_attach,
+            "again": self._again,
+            "edit": self._edit,
+            "copy": self._copy,
+            "code": self._copy_code,
+            "save": self._save,
+            "clear": self._clear,
+        }
+
+    def _guarded(self, act: Callable[..., None]) -> Callable[..., None]:
+        """Make a callback that shows what goes wrong: a kernel's log is read by nobody."""
+
+        def act_and_tell(*args: Any) -> None:
+            self._bubbles.tell("")
+            try:
+                act(*args)
+            except SegmindError as error:
+                self._tell_error(error)
+            except Exception as error:  # noqa: BLE001 - what the user's objects raise is shown too
+                _log.exception("a button of %r failed", self._chat)
+                self._tell_error(error)
+
+        return act_and_tell
+
+    def _tell_error(self, error: Exception) -> None:
+        self._bubbles.tell(boxed(error, failure_html(error)))
+
+    def _names(self) -> Any:
+        return sendable_names(self._shell)
+
+    def _send(self, _: Any) -> None:
+        typed = self._input.typed
+        if not typed:
+            return  # a second click on Send, mostly
+        self._take_model()
+        prompt = typed.prompt(self._names(), limits=service().options.limits)
+        # On this thread, so that Stop works where Send did (`chatorder`): while a cell runs, too.
+        self._input.let_stop(True)
+        try:
+            turn = self._chat.say(prompt)
+            self._input.typed = Typed()
+            self._drawer.children = ()
+            self._said(turn, typed)
+        finally:
+            self._live.draw_soon(self)
+
+    def _said(self, turn: Turn, typed: Typed) -> None:
+        """Remember the words until the reply is there."""
+        self._typed[turn] = typed
+        self._sent.append(turn)
+
+    def _settle(self, turns: Sequence[Turn]) -> None:
+        """Give the words back of what failed or was stopped, where the box is empty."""
+        for turn in [turn for turn in self._sent if turn.done()]:
+            self._sent.remove(turn)
+            if turn.error is not None and turn in turns:
+                self._give_back(turn)
+
+    def _give_back(self, turn: Turn) -> None:
+        was_soon = turn.stage == Stage.STOPPED or turn.elapsed_s < _SOON_S
+        if self._input.typed or not was_soon:
+            hint = "“Again” asks it once more; “Edit” takes your words back into the box."
+        else:
+            self._input.typed = self._typed[turn]
+            hint = "Your words are back in the box: change them, or send them once more."
+        self._bubbles.tell(transcript.about_html(hint))
+
+    def _stop(self, _: Any) -> None:
+        self._chat.stop()
+
+    def _again(self, _: Any) -> None:
+        last = self._chat.turns[-1] if self._chat.turns else None
+        self._take_model()
+        again = self._chat.regenerate()
+        typed = self._typed.get(last) if last is not None else None
+        if typed is None:
+            return
+        if self._input.typed == typed:  # given back when it failed
+            self._input.typed = Typed()
+        self._said(again, typed)
+        self._live.draw_soon(self)
+
+    def _edit(self, _: Any) -> None:
+        last = self._chat.take_back()
+        typed = self._typed.get(last) or Typed.of(last)
+        self._input.typed = typed.above(self._input.typed)
+
+    def _clear(self, _: Any) -> None:
+        self._chat.clear()
+
+    def _take_model(self, _: Any = None) -> None:
+        """Ask the model from now on that the box names; refuse what is no model name."""
+        if (chosen := self._tools.chosen_model) is not None:
+            self._chat.model = chosen
+
+    def _open_attach(self, _: Any) -> None:
+        self._attach.refresh()
+        self._toggle(self._attach.box)
+
+    def _take_files(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Attach what can be sent; the first that cannot is told."""
+        errors = []
+        for name, content in files:
+            try:
+                limits = service().options.limits
+                self._input.attach(Attachment.of_file(name, content, limits=limits))
+            except SegmindError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _copy(self, _: Any) -> None:
+        self._show_to_copy(self._last_reply())
+
+    def _copy_code(self, _: Any) -> None:
+        self._show_to_copy(first_code(self._last_reply()))
+
+    def _show_to_copy(self, text: str) -> None:
+        if not text:
+            raise ContentError("There is no such text in the last reply.")
+        page = copy_html(text)
+        if page != self._copied.value:
+            self._drawer.children = ()
+            self._copied.value = page
+        self._toggle(self._copied)
+
+    def _save(self, _: Any) -> None:
+        path = save(self._chat, Path.cwd())
+        self._bubbles.tell(transcript.about_html(f"The transcript was saved as `{path}`"))
+
+    def _toggle(self, content: Any) -> None:
+        """Open the drawer below with this, or close it where it shows that."""
+        self._drawer.children = () if self._drawer.children == (content,) else (content,)
+
+    def _last_reply(self) -> str:
+        """Give the text of the newest reply; empty where there is none."""
+        replies = (turn.reply for turn in reversed(self._chat.turns) if turn.reply is not None)
+        return next((str(reply.text or "") for reply in replies), "")

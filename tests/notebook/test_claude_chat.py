@@ -1,0 +1,341 @@
+"""`%%claude -c`, `%%claude --chat NAME` and `%segmind chat` in a real shell, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segmind_jupyter import Chat
+from segmind_jupyter.errors import BadRequestError, ContentError
+from segmind_jupyter.simulator import Behaviour, Gateway, serve
+
+#: Long enough that no test sees its end.
+FOR_EVER_S = 3600.0
+
+QUICK = Behaviour(queue_s=0.02, work_s=0.02)
+
+PICTURE = "from PIL import Image; photo = Image.new('RGB', (40, 30), 'red')"
+
+
+class Recording(Gateway):
+    """A simulated gateway that keeps the bodies of what it is sent."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        super().__init__(behaviour)
+        self.bodies: list[Any] = []
+
+    def handle(self, request: Any) -> Any:
+        if request.method == "POST":
+            self.bodies.append(json.loads(request.body))
+        return super().handle(request)
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Recording]:
+    """The simulated gateway, which has jobs."""
+    gateway = Recording(QUICK)
+    with serve(gateway) as url:
+        monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
+        monkeypatch.setenv("SEGMIND_BASE_URL", url)
+        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
+        yield gateway
+
+
+def said(body: Any) -> list[str]:
+    """The texts of a request, in order."""
+    blocks = [block for message in body["messages"] for block in message["content"]]
+    return [block["text"] for block in blocks if block["type"] == "text"]
+
+
+def last(online: Any) -> list[str]:
+    return said(online.posts[-1].json)
+
+
+def words(line: str) -> str:
+    """A line of a table without the gaps."""
+    return " ".join(line.split())
+
+
+class TestContinue:
+    @pytest.mark.parametrize("option", ["-c", "--continue"])
+    def test_it_continues_the_last_exchange(self, run, online, option):
+        """The model sees what was asked and answered; roles alternate."""
+        run("%%claude\nOne")
+        assert run(f"%%claude {option}\nTwo").result.text == "A sunset."
+        run(f"%claude {option} And three?")
+        messages = online.posts[-1].json["messages"]
+        assert last(online) == ["One", "A sunset.", "Two", "A sunset.", "And three?"]
+        assert [message["role"] for message in messages] == ["user", "assistant"] * 2 + ["user"]
+
+    def test_a_cell_without_it_stands_alone(self, run, online):
+        """It sends itself only, and is what the next one continues."""
+        run("%%claude\nOne")
+        run("%%claude\nTwo")
+        assert last(online) == ["Two"]
+        run("%%claude -c\nThree")
+        assert last(online) == ["Two", "A sunset.", "Three"]
+
+    def test_with_nothing_before_it_says_so(self, run, online):
+        """One line, and nothing is sent; a cell that failed is nothing either."""
+        for _ in range(2):
+            done = run("%%claude -c\nHi")
+            assert type(done.error) is ContentError
+            assert "nothing to continue" in done.shown
+            assert "Leave `-c` out" in done.shown
+            online.will_answer(400, {"error": "malformed"})
+            assert run("%%claude\nHi").error
+        assert len(online.posts) == 2
+
+    def test_what_failed_leaves_no_trace(self, run, online):
+        """Neither a continuation nor a cell of its own."""
+        run("%%claude\nOne")
+        online.will_answer(400, {"error": "malformed"})
+        assert type(run("%%claude -c -m claude-3-haiku\nTwo").error) is BadRequestError
+        online.will_answer(400, {"error": "malformed"})
+        assert type(run("%%claude\nThree").error) is BadRequestError
+        run("%%claude -c\nFour")
+        assert last(online) == ["One", "A sunset.", "Four"]
+        assert online.posts[-1].path == "/v1/claude-4-sonnet"
+
+    def test_model_and_system_prompt_hold_until_others_are_given(self, run, online):
+        """Those of the conversation, and from then on those of the turn."""
+        run('%%claude -m claude-3-haiku -s "Be brief."\nOne')
+        run("%%claude -c\nTwo")
+        run('%%claude -c -m claude-3-opus -s "Be long."\nThree')
+        run("%%claude -c\nFour")
+        run("%%claude\nFive")
+        asked = [(request.path[4:], request.json.get("instruction")) for request in online.posts]
+        assert asked == [
+            ("claude-3-haiku", "Be brief."),
+            ("claude-3-haiku", "Be brief."),
+            ("claude-3-opus", "Be long."),
+            ("claude-3-opus", "Be long."),
+            ("claude-4-sonnet", None),
+        ]
+
+    def test_every_other_option_goes_with_it(self, run, online):
+        """Objects before the prompt, parameters, the reply in a variable, silence."""
+        run("%%claude\nOne")
+        run("note = 'Seen at noon. '")
+        done = run("%%claude -c -i note --max-tokens 7 --param top_p=0.9 -q -o answer\nTwo")
+        assert (done.error, done.shown) == (None, "")
+        assert run("answer.text").result == "A sunset."
+        assert last(online) == ["One", "A sunset.", "Seen at noon. Two"]
+        body = online.posts[-1].json
+        assert (body["max_tokens"], body["top_p"]) == (7, 0.9)
+
+    def test_a_picture_is_sent_again_as_it_was(self, run, online):
+        """The same bytes, though the variable has another value by now."""
+        run(PICTURE)
+        run("%%claude\nWhat is {photo}?")
+        run("photo = None")
+        run("%%claude -c\nAnd why?")
+        first, second = (request.json["messages"][0] for request in online.posts)
+        assert first == second
+        assert first["content"][1]["type"] == "image"
+
+    def test_images_that_are_left_out_are_told_under_the_reply(self, run, online):
+        """Of twenty and one, some old ones stay behind."""
+        run(PICTURE)
+        run("%%claude\n" + "{photo} " * 20)
+        done = run("%%claude -c\nAnd {photo}?")
+        sent = [
+            block for message in online.posts[-1].json["messages"] for block in message["content"]
+        ]
+        assert sum(block["type"] == "image" for block in sent) <= 20
+        assert "no longer sent" in done.shown
+        assert "photo · PIL RGB 40×30" in done.shown
+
+    def test_what_python_asks_is_not_continued(self, run, online):
+        """`ask` stands alone; `-c` is about cells."""
+        run("%%claude\nOne")
+        run("from segmind_jupyter import ask; ask('Two');")
+        run("%%claude -c\nThree")
+        assert last(online) == ["One", "A sunset.", "Three"]
+
+
+class TestJobs:
+    def test_a_job_is_continued_once_its_reply_has_come(self, run, gateway):
+        """And continues itself, as a cell that waits does."""
+        run("%%claude -j -o job\necho: red")
+        assert run("job.wait().text").result == "red"
+        run("%%claude -c -j -o job\nWhy?")
+        run("job.wait()")
+        run("%%claude -c\nSure?")
+        assert said(gateway.bodies[1]) == ["echo: red", "red", "Why?"]
+        assert said(gateway.bodies[2])[:3] == ["echo: red", "red", "Why?"]
+        assert len(gateway.bodies[2]["messages"]) == 5
+
+    @pytest.mark.parametrize(
+        ("first", "then"),
+        [("-j", "-c"), ("-j", "-c -j"), ("--chat x -j", "--chat x"), ("--chat x -j", "-c")],
+    )
+    def test_a_pending_job_cannot_be_continued_yet(self, run, gateway, first, then):
+        """The error names it and says what to do; nothing is sent."""
+        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
+        job = run(f"%%claude {first}\nOne").result
+        done = run(f"%%claude {then}\nTwo")
+        assert type(done.error) is ContentError
+        assert f"still waits for job {job.request_id}" in done.shown
+        assert "%segmind wait" in done.shown
+        assert len(gateway.bodies) == 1
+
+    def test_a_job_that_gives_no_reply_leaves_no_trace(self, run, gateway):
+        """What was answered before it is the last exchange again."""
+        run("%%claude\necho: red")
+        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
+        run("%%claude -j -o job\nOne")
+        run("job.cancel()")
+        run("%%claude -c\nTwo")
+        assert said(gateway.bodies[-1]) == ["echo: red", "red", "Two"]
+
+    def test_an_older_job_that_ends_late_is_not_the_last_exchange(self, run, gateway):
+        """The last cell is, whenever the replies come."""
+        gateway.behaviour = Behaviour(queue_s=0.3)
+        run("%%claude -j -o job\necho: late")
+        run("%%claude\necho: red")
+        assert run("job.wait().text").result == "late"
+        run("%%claude -c\nTwo")
+        assert said(gateway.bodies[-1]) == ["echo: red", "red", "Two"]
+
+
+class TestByName:
+    def test_a_name_is_a_conversation(self, run, online):
+        """Begun at its first use, continued from then on, whatever is asked in between."""
+        run("%%claude --chat a\nOne")
+        run("%%claude --chat b\nTwo")
+        run("%%claude\nThree")
+        run("%claude --chat a Four")
+        assert [said(request.json) for request in online.posts] == [
+            ["One"], ["Two"], ["Three"], ["One", "A sunset.", "Four"],
+        ]  # fmt: skip
+
+    def test_continue_goes_on_with_a_named_one(self, run, online):
+        """Where that was the last; what it adds belongs to it."""
+        run("%%claude --chat a\nOne")
+        run("%%claude -c\nTwo")
+        run("%%claude\nThree")
+        run("%%claude --chat a\nFour")
+        assert last(online) == ["One", "A sunset.", "Two", "A sunset.", "Four"]
+
+    def test_it_is_the_chat_of_that_name(self, run, online):
+        """Cells and `Chat` add to one conversation, and see what the other said."""
+        run('%%claude --chat review -s "Be brief."\nOne')
+        chat = Chat(name="review", mode="v1")
+        assert [turn.text for turn in chat.turns] == ["One"]
+        chat.send("Two").wait()
+        run("%%claude --chat review\nThree")
+        assert last(online) == ["One", "A sunset.", "Two", "A sunset.", "Three"]
+        assert [turn.text for turn in chat.turns] == ["One", "Two", "Three"]
+        assert {request.json["instruction"] for request in online.posts} == {"Be brief."}
+
+    def test_an_open_chat_hears_of_a_cell(self, run, online):
+        """So that its widget shows the turn at once."""
+        heard: list[str] = []
+        chat = Chat(name="review")
+        chat.on_change(lambda chat: heard.append(chat.turns[-1].text))
+        run("%%claude --chat review\nOne")
+        assert heard == ["One"]
+
+    @pytest.mark.parametrize(
+        ("line", "hint"),
+        [
+            ("%%claude -c --chat a", "-c or --chat NAME, not both"),
+            ("%%claude --chat ''", "takes a name"),
+            ("%%claude --chat", "expected one argument"),
+        ],
+    )
+    def test_a_line_that_cannot_be_read_says_why(self, run, online, line, hint):
+        """As for the other options."""
+        done = run(f"{line}\nHi")
+        assert type(done.error).__name__ == "UsageError"
+        assert hint in done.shown
+        assert online.requests == []
+
+    @pytest.mark.parametrize("option", ["-c", "--chat"])
+    def test_the_manual_has_an_example(self, run, option):
+        """As for every option."""
+        assert f"%%claude {option}" in run("%%claude?").shown
+
+
+class TestSegmindChat:
+    def test_it_lists_what_has_a_name(self, run, online):
+        """Model, turns, tokens, credits, and how long ago the last reply came."""
+        assert "No conversation has a name yet" in run("%segmind chat").shown
+        online.will_answer(
+            200, {"content": "x", "usage": {"input_tokens": 1000, "output_tokens": 5}}, x_cost="0.5"
+        )
+        run("%%claude --chat 'my review' -m claude-3-haiku\nOne")
+        run("%%claude --chat b\nOne")
+        run("%%claude -c\nTwo")
+        run("%%claude\nThree")
+        head, *rows = (words(line) for line in run("%segmind chat").shown.splitlines())
+        assert head == "name model turns tokens in tokens out credits last reply"
+        assert re.fullmatch(r"my review claude-3-haiku 1 1,000 5 0.5000 \d+ s ago", rows[0])
+        assert re.fullmatch(r"b claude-4-sonnet 2 112 62 not told \d+ s ago", rows[1])
+        assert len(rows) == 2
+
+    def test_a_conversation_without_a_reply_is_listed_too(self, run, online):
+        """Its turn has failed, and is there to be asked again."""
+        online.will_answer(400, {"error": "malformed"})
+        with pytest.raises(BadRequestError):
+            Chat(name="a", mode="v1").send("One").wait()
+        _, row = run("%segmind chat").shown.splitlines()
+        assert words(row) == "a claude-4-sonnet 0 0 0 not told none"
+
+    @pytest.mark.parametrize("name", ["my review", "'my review'", '"my review"'])
+    def test_it_shows_one_as_it_is_read(self, run, online, name):
+        """As text and as HTML, in which a reply is data."""
+        online.will_say("**Red** <script>alert(1)</script>")
+        run('%%claude --chat "my review"\nWhich colour?')
+        (output,) = run(f"%segmind chat {name}").displayed
+        assert "Which colour?" in output.data["text/plain"]
+        assert "**Red**" in output.data["text/plain"]
+        assert "<strong>Red</strong>" in output.data["text/html"]
+        assert "<script" not in output.data["text/html"]
+
+    def test_it_forgets_one(self, run, online):
+        """What was said, and with which model; an open chat is empty, the bill is not."""
+        chat = Chat(name="review")
+        run("%%claude --chat review -m claude-3-haiku\nOne")
+        assert "forgotten" in run("%segmind chat review clear").shown
+        assert chat.turns == ()
+        assert "No conversation" in run("%segmind chat").shown
+        assert "Nothing was said yet" in run("%segmind chat review").shown
+        assert "claude-3-haiku" in run("%segmind usage").shown
+        assert "nothing to continue" in run("%%claude -c\nHi").shown
+        run("%%claude --chat review\nTwo")
+        assert last(online) == ["Two"]
+        assert online.posts[-1].path == "/v1/claude-4-sonnet"
+        assert [turn.text for turn in chat.turns] == ["Two"]
+
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [("reviev", "Did you mean `review`?"), ("zzz", "Known: review, colours")],
+    )
+    @pytest.mark.parametrize("clear", ["", " clear"])
+    def test_an_unknown_name_is_met_with_those_that_are_known(self, run, online, name, hint, clear):
+        """The nearest, or all of them."""
+        run("%%claude --chat review\nOne")
+        run("%%claude --chat colours\nOne")
+        done = run(f"%segmind chat {name}{clear}")
+        assert type(done.error).__name__ == "UsageError"
+        assert f"No conversation has the name `{name}`" in done.shown
+        assert hint in done.shown
+
+    def test_a_conversation_may_be_called_clear(self, run, online):
+        """Its name shows it, and its name with the word behind it forgets it."""
+        run("%%claude --chat clear\nOne")
+        assert "One" in run("%segmind chat clear").shown
+        assert "forgotten" in run("%segmind chat clear clear").shown
+
+    def test_the_manual_shows_it(self, run):
+        """`%segmind?` has a line for each form."""
+        shown = run("%segmind?").shown
+        for command in ("chat", "chat NAME", "chat NAME clear"):
+            assert f"%segmind {command} " in shown

@@ -1,0 +1,172 @@
+"""A chat as it is read: as HTML that runs nothing, as text, and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.messages import Reply, Usage
+from segmind_jupyter.chat import Chat, Turn
+from segmind_jupyter.chat.turn import Stage
+from segmind_jupyter.content.prompt import compose, gather
+from segmind_jupyter.errors import InsufficientCreditsError
+from segmind_jupyter.notebook import transcript
+
+CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
+HOSTILE = [case["text"] for case in CORPUS if len(case["text"]) < 2_000]
+
+
+class Told(Chat):
+    """A chat whose turns were made by hand."""
+
+    def __init__(self, *turns: Turn, name: str = "") -> None:
+        self._told, self._called = turns, name
+
+    turns = property(lambda self: self._told)
+    name = property(lambda self: self._called)
+
+
+def asked(*contents: Any) -> Turn:
+    return Turn(gather(contents))
+
+
+def answered(*contents: Any, text: str = "A **rising** line.", **fields: Any) -> Turn:
+    turn = asked(*contents)
+    turn.answer(Reply(text=text, model="claude-4-sonnet", usage=Usage(435, 31), **fields))
+    return turn
+
+
+def failed(*contents: Any, detail: str = "add some") -> Turn:
+    turn = asked(*contents)
+    turn.fail(InsufficientCreditsError(detail, status=406))
+    return turn
+
+
+class Reader(HTMLParser):
+    """Objects to whatever could run or fetch; collects the text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words = ""
+        self.feed(page)
+        self.close()
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in {"script", "iframe", "object", "embed", "form", "input", "link", "svg"}
+        assert tag != "img" or dict(attrs)["src"].startswith("data:image/png;base64,")
+        for name, value in attrs:
+            assert not name.startswith("on"), name
+            assert name not in {"srcset", "action", "srcdoc", "id", "xlink:href"}, name
+            assert name != "style" or "url(" not in str(value), value
+            if name == "href":
+                assert str(value).lower().startswith(("http://", "https://", "mailto:")), value
+
+
+def test_a_chat_without_turns_says_so():
+    """In each form that is shown."""
+    assert transcript.EMPTY in transcript.html(Told())
+    assert transcript.text(Told()) == transcript.EMPTY
+    assert transcript.markdown(Told()) == "\n"
+
+
+def test_a_turn_shows_what_was_said_and_what_came_of_it():
+    """Words, a thumbnail and the size of what went with them, the reply, and what it took."""
+    page = transcript.html(Told(answered("What is this?", Image.new("RGB", (80, 40)))))
+    words = Reader(page).words
+    assert words.index("What is this?") < words.index("80×40 PNG") < words.index("rising")
+    assert "435 tokens in, 31 out" in words
+    assert "<strong>rising</strong>" in page
+    assert page.count("data:image/png") == 1
+
+
+def test_an_error_shows_in_the_place_of_the_reply():
+    """With its name and its words, in each form."""
+    chat = Told(failed("Hi", detail="Not enough credits."))
+    assert "InsufficientCreditsError" in Reader(transcript.html(chat)).words
+    assert "InsufficientCreditsError: Not enough credits." in transcript.text(chat)
+    assert "*Not enough credits.*" in transcript.markdown(chat)
+
+
+def test_a_turn_on_its_way_tells_how_it_stands():
+    """Its stage and its time where that changes; how to go on where it does not."""
+    turn = asked("Hi")
+    turn.job = Job("2c7f-1", model="claude-4-sonnet")
+    turn.move(Stage.PROCESSING)
+    assert Reader(transcript.answer_html(turn)).words.split() == ["●", "Processing", "0", "s"]
+    assert transcript.text(Told(turn)).endswith("processing, 0 s")
+    for kept in (transcript.kept_html(turn), transcript.kept_text(turn)):
+        assert "%segmind resume 2c7f-1" in kept
+        assert "processing" not in kept.lower()
+
+
+def test_a_turn_that_waits_for_another_shows_no_time():
+    """Of a hundred such only the first one changes from second to second."""
+    assert Reader(transcript.answer_html(asked("Hi"))).words.split() == ["●", "Waiting"]
+
+
+def test_a_turn_without_a_job_cannot_be_resumed_and_is_not_said_to_be():
+    """Such as one that waits, or goes by v1."""
+    assert "resume" not in transcript.kept_html(asked("Hi"))
+    assert "no reply yet" in transcript.kept_text(asked("Hi"))
+
+
+def test_names_stand_among_the_words_where_they_were_typed():
+    """And what was attached before all words stands apart."""
+    names = {"df": [1, 2], "n": 3}
+    turn = Turn(compose("Is {n} in {df}?", names, include=["df"]))
+    assert transcript.spoken(turn) == "Is {n} in {df}?"
+    assert "\n     [df" in transcript.text(Told(turn))
+
+
+def test_a_turn_of_objects_alone_shows_them():
+    """No words, no empty bubble."""
+    page = transcript.said_html(answered(Image.new("RGB", (8, 4))))
+    assert "8×4 PNG" in Reader(page).words
+
+
+def test_markdown_names_the_speakers_and_the_chat():
+    """The reply as it came."""
+    page = transcript.markdown(Told(answered("Hi"), failed("And?"), name="sales"))
+    assert page.startswith("# sales\n\n**You**\n\nHi\n\n**Claude**\n\nA **rising** line.")
+    assert page.count("**You**") == 2
+    assert page.endswith("\n")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_hostile_word_is_live(text):
+    """As the reply, the words, the error, the model's name and an object's name."""
+    turns = [
+        answered(text, text=text),
+        failed(text, detail=text),
+        Turn(compose(f"{{x}} {text}", {"x": text}, include=["x"])),
+    ]
+    for turn in turns:
+        for page in (
+            transcript.said_html(turn),
+            transcript.answer_html(turn),
+            transcript.kept_html(turn),
+        ):
+            Reader(page)
+    Reader(transcript.html(Told(*turns)))
+
+
+def test_the_check_above_can_fail():
+    """An image of the corpus would not pass it."""
+    with pytest.raises((AssertionError, KeyError)):
+        Reader("<img src=x onerror=alert(1)>")
+
+
+def test_text_drives_no_terminal():
+    """Neither what was said nor what was answered."""
+    shown = transcript.text(Told(answered("a\x1b[31mb", text="c\x1b]0;x\x07d")))
+    assert "\x1b" not in shown
+    assert "\x07" not in shown

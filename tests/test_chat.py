@@ -1,0 +1,795 @@
+"""`Chat` from code: what it sends, and what stays of it, over real HTTP on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import random
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from segmind_jupyter import Chat, register
+from segmind_jupyter.asking import Options, _only_service, service
+from segmind_jupyter.chat import Turn
+from segmind_jupyter.chat.turn import Stage
+from segmind_jupyter.content.prompt import Prompt, gather
+from segmind_jupyter.errors import (
+    BadRequestError,
+    ContentError,
+    JobCancelled,
+    JobFailed,
+    JobTimeout,
+    MaybeBilledError,
+    SegmindError,
+    SettingsError,
+)
+from segmind_jupyter.simulator import Behaviour, Gateway, serve
+
+KEY = "sk-live-0123456789abcdef"
+SLUG = "claude-4-sonnet"
+
+#: Long enough that no test sees its end.
+FOR_EVER_S = 3600.0
+
+QUICK = Behaviour(queue_s=0.02, work_s=0.02)
+SLOW = Behaviour(queue_s=FOR_EVER_S)
+
+
+@pytest.fixture(autouse=True)
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A key, a journal of its own, and nothing of another test's."""
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
+    _only_service.cache_clear()
+    yield
+    service().close()
+    _only_service.cache_clear()
+
+
+@pytest.fixture
+def online(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A server that keeps what it is sent; it speaks v1 alone."""
+    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
+    return recorder
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    """The simulated gateway, which has jobs."""
+    gateway = Gateway(QUICK)
+    with serve(gateway) as url:
+        monkeypatch.setenv("SEGMIND_BASE_URL", url)
+        yield gateway
+
+
+@pytest.fixture
+def chat() -> Chat:
+    return Chat(mode="v1")
+
+
+def user(*texts: str) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "text", "text": text} for text in texts]}
+
+
+def model(text: str = "A sunset.") -> dict[str, Any]:
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+
+
+def sent(request: Any) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = request.json["messages"]
+    return messages
+
+
+def images(request: Any) -> list[str]:
+    """The base64 of every image in a request."""
+    blocks = itertools.chain.from_iterable(message["content"] for message in sent(request))
+    return [block["source"]["data"] for block in blocks if block["type"] == "image"]
+
+
+def posts(gateway: Gateway) -> list[str]:
+    return [entry.path for entry in gateway.log if entry.method == "POST"]
+
+
+def reaches(turn: Turn, stage: Stage) -> threading.Event:
+    """Give an event that is set once a turn has come so far."""
+    there = threading.Event()
+
+    def look(turn: Turn) -> None:
+        if turn.stage is stage or turn.done():
+            there.set()
+
+    turn.on_change(look)
+    look(turn)
+    turn.on_done(look)
+    return there
+
+
+class TestTalking:
+    def test_the_next_turn_continues_what_was_said(self, online, chat):
+        """All that was asked and answered goes first, with the settings of the chat."""
+        online.will_say("Red.")
+        chat.system = "Be brief."
+        assert chat.send("Which colour?").wait().text == "Red."
+        assert chat.send("Why?").wait().text == "A sunset."
+        first, second = online.posts
+        assert sent(first) == [user("Which colour?")]
+        assert sent(second) == [user("Which colour?"), model("Red."), user("Why?")]
+        assert {request.json["instruction"] for request in online.posts} == {"Be brief."}
+
+    def test_send_returns_before_there_is_an_answer(self, online, chat):
+        """The turn is there at once, and its wait can be bounded."""
+        online.will_hang()
+        turn = chat.send("Hi")
+        with pytest.raises(JobTimeout, match=r"still .* It goes on"):
+            turn.wait(timeout=0.01)
+        assert (turn.done(), turn.reply, turn.error) == (False, None, None)
+        online.release.set()
+        assert turn.wait() is turn.reply
+
+    def test_turns_are_answered_one_after_the_other(self, online, chat):
+        """What is sent before an answer is there waits for it, so that it can continue it."""
+        online.will_hang()
+        first, second, third = chat.send("One"), chat.send("Two"), chat.send("Three")
+        assert online.asked.wait(60)
+        assert (second.stage, third.stage) == (Stage.WAITING, Stage.WAITING)
+        online.release.set()
+        third.wait()
+        assert [len(sent(request)) for request in online.posts] == [1, 3, 5]
+        assert chat.turns == (first, second, third)
+        assert [exchange.request for exchange in chat.conversation.turns] == [
+            turn.prompt for turn in chat.turns
+        ]
+
+    def test_a_turn_can_be_awaited_on_any_loop(self, online, chat):
+        """Also after its end, and more than once; giving up the wait leaves it alone."""
+
+        async def story(turn: Turn) -> list[str]:
+            waits = asyncio.ensure_future(asyncio.wait_for(turn, 0.01))
+            with pytest.raises(TimeoutError):
+                await waits
+            online.release.set()
+            return [(await turn).text, (await turn).text]
+
+        online.will_hang()
+        assert asyncio.run(story(chat.send("Hi"))) == ["A sunset.", "A sunset."]
+
+    def test_it_goes_by_jobs_unless_told_otherwise(self, gateway):
+        """So that a long answer outlives a connection; how it comes on is heard of."""
+        chat, stages = Chat(), []
+        chat.on_change(lambda chat: stages.append(chat.turns[-1].stage))
+        turn = chat.send("echo: done")
+        assert turn.wait().text == "done"
+        assert turn.job.reply.text == "done"
+        assert posts(gateway) == [f"/v2/{SLUG}"]
+        assert list(dict.fromkeys(stages))[:3] == ["waiting", "sent", "queued"]
+
+    def test_a_model_at_work_is_heard_of(self, gateway):
+        """The gateway tells it, and the turn does."""
+        gateway.behaviour = Behaviour(work_s=FOR_EVER_S)
+        turn = Chat().send("Hi")
+        assert reaches(turn, Stage.PROCESSING).wait(60)
+        assert turn.stage is Stage.PROCESSING
+
+    def test_parameters_of_the_chat_go_with_every_turn(self, online):
+        """As `ask` takes them; a model set later is that of the next turn."""
+        chat = Chat(mode="v1", model="claude-3-haiku", max_tokens=7, temperature=0.5, top_p=0.9)
+        chat.send("Hi").wait()
+        chat.model = "claude-3-opus"
+        chat.send("Hi").wait()
+        first, second = online.posts
+        assert (first.path, second.path) == ("/v1/claude-3-haiku", "/v1/claude-3-opus")
+        for request in online.posts:
+            body = request.json
+            assert (body["max_tokens"], body["temperature"], body["top_p"]) == (7, 0.5, 0.9)
+
+    @pytest.mark.parametrize("nothing", [(), ("",), (" \n", "")])
+    def test_an_empty_message_is_refused_at_once(self, online, chat, nothing):
+        """It becomes no turn, and nothing is sent."""
+        with pytest.raises(ContentError, match=r"nothing to (say|ask)"):
+            chat.send(*nothing)
+        with pytest.raises(ContentError, match="nothing to say"):
+            chat.say(Prompt(nothing))
+        assert (chat.turns, online.requests) == ((), [])
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({"mode": "v3"}, "mode='v3'"),
+            ({"model": "No Slug"}, "No Slug"),
+            ({"images": "some"}, "some"),
+            ({"messages": 1}, "set by the prompt"),
+            ({"name": 3}, "cannot have the name 3"),
+            ({"name": "a\nb"}, "cannot have the name"),
+            ({"name": "n" * 81}, "up to 80"),
+        ],
+    )
+    def test_a_setting_that_cannot_work_is_refused_when_the_chat_is_made(self, settings, said):
+        """The message names it."""
+        with pytest.raises(SettingsError, match=said):
+            Chat(**settings)
+
+
+class TestTrouble:
+    def test_a_refused_turn_leaves_no_trace_in_what_is_sent(self, online, chat):
+        """After a 400 the next request alternates roles, and holds only what succeeded."""
+        chat.send("One").wait()
+        online.will_answer(400, {"error": "malformed"})
+        failed = chat.send("Two")
+        with pytest.raises(BadRequestError, match="malformed"):
+            failed.wait()
+        chat.send("Three").wait()
+        assert sent(online.posts[-1]) == [user("One"), model(), user("Three")]
+        assert [turn.stage for turn in chat.turns] == ["answered", "failed", "answered"]
+        assert failed.text == "Two"
+        assert chat.usage.calls == 2
+
+    def test_a_turn_behind_a_refused_one_is_asked(self, online, chat):
+        """It waits for the end of what came before, however that ends."""
+        online.will_hang()
+        first = chat.send("One")
+        assert online.asked.wait(60)
+        online.will_answer(400, {"error": "malformed"})
+        second, third = chat.send("Two"), chat.send("Three")
+        online.release.set()
+        assert third.wait().text == "A sunset."
+        assert (first.stage, second.stage) == (Stage.ANSWERED, Stage.FAILED)
+        assert sent(online.posts[-1]) == [user("One"), model(), user("Three")]
+
+    def test_a_failed_job_is_the_turns_error(self, gateway):
+        """With the server's words, and Send works again."""
+        gateway.script(
+            "GET /v2/", times=2, status=422, body={"status": "FAILED", "error": "too rude"}
+        )
+        chat = Chat()
+        with pytest.raises(JobFailed, match="too rude"):
+            chat.send("echo: rude").wait()
+        gateway.clear_script()
+        assert chat.send("echo: kind").wait().text == "kind"
+
+    def test_an_unknown_outcome_is_counted(self, online, chat):
+        """It may have been billed: the chat says so, and so does `%segmind usage`."""
+        online.will_answer(502, b"")
+        with pytest.raises(MaybeBilledError):
+            chat.send("Hi").wait()
+        assert chat.conversation.ledger.unknown == service().ledger.unknown == 1
+        assert chat.usage.calls == 0
+
+    @pytest.mark.parametrize("mode", ["v1", "v2"])
+    def test_a_model_name_that_cannot_work_fails_the_turn_alone(self, online, mode):
+        """Where it is set past the chat's own check; the next turn has the right one."""
+        chat = Chat(mode=mode)
+        chat.conversation.model = "No Slug!"
+        with pytest.raises(SettingsError, match="No Slug!"):
+            chat.send("Hi").wait()
+        with pytest.raises(SettingsError, match="Also none"):
+            chat.model = "Also none"
+        assert online.requests == []
+        chat.model, chat.mode = SLUG, "v1"
+        assert chat.send("Hi").wait()
+
+    def test_what_nobody_foresaw_ends_the_turn(self, online, caplog):
+        """It is the turn's error, and the next turn does not wait for ever."""
+
+        class Broken(Chat):
+            async def _by_v1(self, *args: Any) -> Any:
+                raise ZeroDivisionError("division by zero")
+
+        chat = Broken(mode="v1")
+        turn, behind = chat.send("Hi"), chat.send("Ho")
+        with pytest.raises(SegmindError, match="ZeroDivisionError: division by zero"):
+            turn.wait()
+        with pytest.raises(SegmindError):
+            behind.wait()
+        assert "cannot be answered" in caplog.text
+
+    def test_a_callback_that_fails_harms_nobody(self, online, chat, caplog):
+        """It is logged; the others are called."""
+        heard = threading.Event()
+        chat.on_change(lambda chat: 1 / 0)
+        chat.on_change(lambda chat: heard.set())
+        assert chat.send("Hi").wait()
+        assert heard.is_set()
+        assert "ZeroDivisionError" in caplog.text
+
+
+class TestStopping:
+    def test_a_stopped_call_leaves_no_trace(self, online, chat):
+        """Its request is cancelled and counted as unknown, and what was said is not sent again."""
+        online.will_hang()
+        turn = chat.send("Never mind")
+        assert online.asked.wait(60)
+        assert chat.stop()
+        assert turn.stage is Stage.STOPPED
+        with pytest.raises(JobCancelled, match="may still be billed"):
+            turn.wait()
+        chat.send("Hi").wait()
+        assert sent(online.posts[-1]) == [user("Hi")]
+        assert chat.conversation.ledger.unknown == service().ledger.unknown == 1
+
+    def test_a_stopped_job_can_be_resumed_by_its_id(self, gateway):
+        """The error names the command; nobody watches the job any more."""
+        gateway.behaviour = SLOW
+        chat = Chat()
+        turn = chat.send("Hi")
+        assert reaches(turn, Stage.QUEUED).wait(60)
+        ended = threading.Event()
+        turn.job.on_done(lambda job: ended.set())
+        assert turn.stop()
+        with pytest.raises(JobCancelled, match=f"%segmind resume {turn.job.request_id}"):
+            turn.wait()
+        assert ended.wait(60)
+        assert turn.job.status == "CANCELLED"
+        gateway.behaviour = QUICK
+        assert chat.send("echo: next").wait().text == "next"
+        assert len(chat.conversation.turns) == 1
+
+    def test_a_job_that_is_stopped_on_its_card_stops_the_turn(self, gateway):
+        """Whichever button it was."""
+        gateway.behaviour = SLOW
+        turn = Chat().send("Hi")
+        assert reaches(turn, Stage.QUEUED).wait(60)
+        turn.job.cancel()
+        with pytest.raises(JobCancelled):
+            turn.wait()
+        assert turn.stage is Stage.STOPPED
+
+    def test_a_turn_that_still_waits_is_never_sent(self, online, chat):
+        """And says so: there is no bill to fear."""
+        online.will_hang()
+        first, second, third = chat.send("One"), chat.send("Two"), chat.send("Three")
+        assert online.asked.wait(60)
+        assert second.stop()
+        assert not second.stop()
+        assert str(second.error) == "The turn was stopped before it was sent."
+        online.release.set()
+        third.wait()
+        assert not first.stop()
+        assert [len(sent(request)) for request in online.posts] == [1, 3]
+        assert chat.conversation.ledger.unknown == 0
+
+    def test_a_stop_at_the_last_moment_is_all_or_nothing(self, online, chat):
+        """Whoever is faster, what is shown as answered is what the conversation holds."""
+        stages = set()
+        for n in range(150):
+            turn = chat.send("Hi")
+            if n % 3:
+                reaches(turn, Stage.SENT).wait(60)
+            for _ in range(n % 50 * 40):
+                pass
+            stopped = turn.stop()
+            assert reaches(turn, Stage.ANSWERED).wait(60)
+            held = turn.exchange in chat.conversation.turns
+            assert held is (turn.stage is Stage.ANSWERED) is not stopped
+            stages.add(turn.stage)
+            chat.clear()
+        assert Stage.STOPPED in stages
+
+    def test_stopping_a_chat_sends_nothing_of_what_waits(self, online, chat):
+        """Also not in the moment between the end of one turn and that of the next."""
+        online.will_hang()
+        turns = [chat.send(f"Turn {n}") for n in range(20)]
+        assert online.asked.wait(60)
+        assert chat.stop()
+        assert {turn.stage for turn in turns} == {Stage.STOPPED}
+        chat.send("Hi").wait()
+        assert [sent(request)[-1] for request in online.posts] == [user("Turn 0"), user("Hi")]
+
+    def test_what_is_answered_after_clear_is_cleared_too(self, online, chat):
+        """The chat begins anew; what was paid for still counts."""
+        chat.send("One").wait()
+        online.will_hang()
+        pending = chat.send("Two")
+        assert online.asked.wait(60)
+        chat.clear()
+        assert (chat.turns, chat.messages, pending.stage) == ((), [], Stage.STOPPED)
+        chat.send("Three").wait()
+        assert sent(online.posts[-1]) == [user("Three")]
+        assert chat.usage.calls == 2
+
+    def test_a_closed_chat_calls_nobody(self, online, chat):
+        """What goes on is stopped, and who watched is let go."""
+        heard: list[Chat] = []
+        end = chat.on_change(heard.append)
+        online.will_hang()
+        turn = chat.send("Hi")
+        assert online.asked.wait(60)
+        chat.close()
+        assert turn.stage is Stage.STOPPED
+        count = len(heard)
+        chat.send("Hi").wait()
+        end()
+        assert len(heard) == count
+
+    def test_closing_the_service_ends_every_turn(self, online, chat):
+        """Also those that wait for another; the next turn begins anew."""
+        online.will_hang()
+        turns = [chat.send("One"), chat.send("Two")]
+        assert online.asked.wait(60)
+        service().close()
+        for turn in turns:
+            with pytest.raises(JobCancelled):
+                turn.wait(timeout=60)
+        assert service().pending == ()
+        assert chat.send("Three").wait()
+        assert sent(online.posts[-1]) == [user("Three")]
+
+
+class TestAgain:
+    def test_a_regenerated_answer_replaces_the_old_one(self, online, chat):
+        """The same request goes out; until the new answer is there, the old one holds."""
+        chat.send("One").wait()
+        old = chat.send("Two")
+        old.wait()
+        online.will_hang()
+        new = chat.regenerate()
+        assert online.asked.wait(60)
+        assert chat.turns[-2:] == (old, new)
+        online.release.set()
+        new.wait()
+        assert online.posts[1].body == online.posts[2].body
+        assert chat.turns[1:] == (new,)
+        assert [exchange.request for exchange in chat.conversation.turns] == [
+            turn.prompt for turn in chat.turns
+        ]
+
+    def test_a_failed_regeneration_keeps_the_old_answer(self, online, chat):
+        """Regenerating that one still replaces the answer that it was meant to replace."""
+        online.will_say("Old.")
+        chat.send("Hi").wait()
+        online.will_answer(400, {"error": "malformed"})
+        with pytest.raises(BadRequestError):
+            chat.regenerate().wait()
+        assert chat.messages == [user("Hi"), model("Old.")]
+        online.will_say("New.")
+        chat.regenerate().wait()
+        assert chat.messages == [user("Hi"), model("New.")]
+        assert [turn.reply.text for turn in chat.turns] == ["New."]
+        assert {request.body for request in online.posts} == {online.posts[0].body}
+
+    def test_a_turn_that_failed_is_asked_again_in_its_place(self, online, chat):
+        """There is no answer to keep."""
+        online.will_answer(400, {"error": "malformed"})
+        with pytest.raises(BadRequestError):
+            chat.send("Hi").wait()
+        chat.regenerate().wait()
+        assert [turn.stage for turn in chat.turns] == [Stage.ANSWERED]
+        assert chat.messages == [user("Hi"), model()]
+
+    def test_a_turn_can_be_taken_back(self, online, chat):
+        """Answered or failed: its words are there to be edited, and are not sent again."""
+        chat.send("One").wait()
+        online.will_answer(400, {"error": "malformed"})
+        with pytest.raises(BadRequestError):
+            chat.send("Two").wait()
+        assert [chat.take_back().text, chat.take_back().text] == ["Two", "One"]
+        assert (chat.turns, chat.messages) == ((), [])
+
+    @pytest.mark.parametrize("again", [Chat.regenerate, Chat.take_back])
+    def test_there_must_be_an_end_to_begin_again_from(self, online, chat, again):
+        """Nothing said, or no answer yet: the error says what to do."""
+        with pytest.raises(ContentError, match="Nothing was said yet"):
+            again(chat)
+        online.will_hang()
+        chat.send("Hi")
+        assert online.asked.wait(60)
+        with pytest.raises(ContentError, match="has not ended"):
+            again(chat)
+        assert len(chat.turns) == 1
+
+
+class TestImages:
+    def test_an_object_is_converted_and_encoded_once(self, online, chat):
+        """Every later request holds the same picture, which nobody makes again."""
+        made = []
+
+        class Plot:
+            pass
+
+        @register(Plot)
+        def _(plot: Plot) -> Image.Image:
+            made.append(plot)
+            return Image.effect_noise((40, 30), 50)
+
+        chat.send("What is", Plot()).wait()
+        chat.send("And now?").wait()
+        chat.send("Sure?").wait()
+        chat.regenerate().wait()
+        assert len(made) == 1
+        (picture,) = images(online.posts[0])
+        assert [images(request) for request in online.posts] == [[picture]] * 4
+        block = chat.turns[0].blocks[-1]
+        assert chat.messages[0]["content"][-1] is block
+        assert chat.conversation.turns[0].blocks[-1] is block
+
+    def test_a_regenerated_picture_is_the_same_object(self, online, chat):
+        """Where the picture is in the turn that is asked again."""
+        chat.send("What is", Image.new("RGB", (40, 30), "red")).wait()
+        block = chat.turns[0].blocks[-1]
+        chat.regenerate().wait()
+        assert chat.turns[0].blocks[-1] is block
+
+    def test_old_images_are_left_out_of_a_long_chat(self, online, chat):
+        """Of thirty at most twenty go out, the newest among them, and the user is told."""
+        notes = []
+        for n in range(30):
+            turn = chat.send(f"Image {n}", Image.new("RGB", (28 + n, 28), (8 * n, 0, 0)))
+            noted = turn.wait().request.notes
+            assert noted == turn.notes
+            notes += noted
+            assert turn.blocks[-1]["source"]["data"] == images(online.posts[-1])[-1]
+        assert max(len(images(request)) for request in online.posts) == 20
+        assert "a request is kept within 20 images and 20 MB" in notes[0]
+        assert "PIL RGB 28×28" in notes[0]
+        assert 1 <= len(notes) <= 3
+        roles = [message["role"] for message in sent(online.posts[-1])]
+        assert roles == ["user", "assistant"] * 29 + ["user"]
+
+    @pytest.mark.parametrize(("policy", "counts"), [("all", [1, 2, 3]), (0, [1, 1, 1])])
+    def test_the_policy_is_the_users_choice(self, online, policy, counts):
+        """All of them, or each image once."""
+        chat = Chat(mode="v1", images=policy)
+        for colour in ("red", "green", "blue"):
+            chat.send(Image.new("RGB", (40, 30), colour)).wait()
+        assert [len(images(request)) for request in online.posts] == counts
+
+
+class TestNames:
+    def test_chats_of_one_name_are_one_conversation(self, online):
+        """A new one shows what was said, and continues it with the settings that hold."""
+        first = Chat(name="review", mode="v1", system="Be brief.")
+        first.send("One").wait()
+        second = Chat(name=" review ", mode="v1")
+        assert (second.turns, second.system) == (first.turns, "Be brief.")
+        second.send("Two").wait()
+        assert sent(online.posts[-1]) == [user("One"), model(), user("Two")]
+        assert first.turns == second.turns
+        assert online.posts[-1].json["instruction"] == "Be brief."
+        Chat(name="review", model="claude-3-haiku")
+        assert first.model == "claude-3-haiku"
+
+    def test_what_goes_on_in_one_is_seen_and_waited_for_in_the_other(self, online):
+        """A cell that is run again makes another `Chat`, and the turn is still under way."""
+        online.will_hang()
+        pending = Chat(name="review", mode="v1").send("One")
+        assert online.asked.wait(60)
+        again = Chat(name="review", mode="v1")
+        assert again.turns == (pending,)
+        behind = again.send("Two")
+        online.release.set()
+        behind.wait()
+        assert len(sent(online.posts[-1])) == 3
+
+    def test_chats_of_other_names_and_of_none_are_their_own(self, online):
+        """What is said in one is not said in another."""
+        chats = [Chat(mode="v1", name=name) for name in ("a", "b", "", "")]
+        for chat in chats:
+            chat.send("Hi").wait()
+        assert [len(chat.turns) for chat in chats] == [1, 1, 1, 1]
+        assert service().conversations.names == ("a", "b")
+
+    def test_what_a_cell_adds_becomes_a_turn(self, online):
+        """In its place, with its reply and notes, and who watches the chat is called."""
+        chat = Chat(name="review", mode="v1")
+        chat.send("One").wait()
+        heard: list[int] = []
+        chat.on_change(lambda chat: heard.append(len(chat.turns)))
+        prompt = gather(["Two"])
+        reply = service().ask(prompt, Options(), {}, chat.conversation)
+        assert heard == [2]
+        turn = chat.turns[-1]
+        assert (turn.text, turn.reply, turn.stage) == ("Two", reply, Stage.ANSWERED)
+        assert (turn.wait(), turn.stop()) == (reply, False)
+        assert chat.turns[-1] is turn
+        chat.regenerate().wait()
+        assert online.posts[1].body == online.posts[2].body
+        assert [t.text for t in chat.turns] == ["One", "Two"]
+
+    def test_a_turn_waits_for_the_job_of_a_cell(self, gateway):
+        """Whoever is first: the conversation has one order."""
+        chat = Chat(name="review")
+        job = service().submit(gather(["echo: one"]), Options(), {}, chat.conversation)
+        turn = chat.send("echo: two")
+        assert turn.wait().text == "two"
+        assert job.done()
+        assert [t.reply.text for t in chat.turns] == ["one", "two"]
+
+    def test_a_cell_is_refused_while_a_turn_is_under_way(self, online):
+        """It would not know the answer that it is to continue; nothing is sent."""
+        online.will_hang()
+        chat = Chat(name="review", mode="v1")
+        chat.send("One")
+        assert online.asked.wait(60)
+        with pytest.raises(ContentError, match=r"still waits for a turn.*%segmind wait"):
+            service().ask(gather(["Two"]), Options(), {}, chat.conversation)
+        assert len(online.posts) == 1
+
+    def test_many_threads_may_share_a_conversation(self, online):
+        """Whatever they do, roles alternate, every turn ends, and the chat shows what is held."""
+
+        def meddle(seed: int) -> None:
+            dice, chat = random.Random(seed), Chat(name="shared", mode="v1")
+            acts = [
+                lambda: chat.send("Hi"),
+                lambda: chat.send("Ho").wait(60),
+                lambda: service().ask(gather(["Cell"]), Options(), {}, chat.conversation),
+                chat.regenerate,
+                chat.take_back,
+                lambda: chat.turns[-1].stop(),
+                lambda: online.will_answer(400, {"error": "malformed"}),
+            ]
+            for act in dice.choices(acts, k=25):
+                with contextlib.suppress(SegmindError, IndexError):
+                    act()
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(meddle, range(6)))
+        chat = Chat(name="shared", mode="v1")
+        for turn in chat.turns:
+            with contextlib.suppress(SegmindError):
+                turn.wait(60)
+        held = [turn.exchange for turn in chat.turns if turn.stage is Stage.ANSWERED]
+        assert held == list(chat.conversation.turns)
+        for request in online.posts:
+            roles = [message["role"] for message in sent(request)]
+            assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+        assert service().pending == ()
+
+
+class TestReading:
+    def test_usage_is_that_of_all_answers(self, online, chat):
+        """Tokens and cost, also of what was taken back."""
+        for _ in range(2):
+            online.will_answer(
+                200, {"content": "x", "usage": {"input_tokens": 10, "output_tokens": 1}}, x_cost="2"
+            )
+            chat.send("Hi").wait()
+        chat.take_back()
+        usage = chat.usage
+        assert (usage.calls, usage.input_tokens, usage.output_tokens) == (2, 20, 2)
+        assert usage.cost == 4
+        assert service().ledger.by_model()[SLUG].calls == 2
+
+    def test_the_transcript_can_be_kept(self, online):
+        """As Markdown and as HTML, where a reply is data."""
+        online.will_say("**Red** <script>alert(1)</script>")
+        online.will_answer(400, {"error": "malformed"})
+        chat = Chat(name="Colours", mode="v1")
+        chat.send("Which colour?", Image.new("RGB", (40, 30), "red")).wait()
+        with pytest.raises(BadRequestError):
+            chat.send("Why?").wait()
+        text, page = chat.to_markdown(), chat.to_html()
+        for said in ("Colours", "Which colour?", "**Red**", "PIL RGB 40×30", "malformed"):
+            assert said in text
+        for shown in ("Which colour?", "<strong>Red</strong>", "malformed"):
+            assert shown in page
+        assert "<script" not in page
+
+    def test_a_turn_and_a_chat_read_well(self, online):
+        """What was said, and how it stands."""
+        chat = Chat(name="x", mode="v1")
+        assert repr(chat) == f"<Chat 'x' with {SLUG}, 0 turns>"
+        picture = Image.new("RGB", (40, 30))
+        turn = chat.send("Which", picture)
+        turn.wait()
+        assert repr(turn) == "<Turn answered: 'Which' with PIL RGB 40×30>"
+        assert repr(chat) == f"<Chat 'x' with {SLUG}, 1 turn>"
+        online.will_answer(400, {"error": "malformed"})
+        failed = chat.send("long " * 40)
+        with pytest.raises(BadRequestError):
+            failed.wait()
+        assert repr(failed).startswith("<Turn failed (BadRequestError): 'long long")
+        assert len(repr(failed)) < 110
+        online.will_hang()
+        waiting = chat.send(picture)
+        assert online.asked.wait(60)
+        assert repr(waiting) == "<Turn sent: PIL RGB 40×30>"
+
+
+Script = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Run a program of its own, with warnings as errors."""
+
+    def run(code: str, base_url: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "SEGMIND_API_KEY": KEY,
+            "SEGMIND_BASE_URL": base_url,
+            "SEGMIND_JUPYTER_STATE": str(tmp_path),
+        }
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+class TestScripts:
+    def test_a_script_chats_without_any_front_end(self, script, gateway):
+        """Blocking and on a loop of its own; IPython and widgets are not even imported."""
+        with serve(gateway) as url:
+            done = script(
+                """
+                import asyncio, sys
+                from segmind_jupyter import Chat
+                chat = Chat()
+                print(chat.send('echo: one').wait())
+                async def main(): print(await chat.send('echo: two'))
+                asyncio.run(main())
+                print(chat, {'IPython', 'ipywidgets'} & set(sys.modules))
+                """,
+                url,
+            )
+        assert done.stderr == ""
+        assert done.stdout == f"one\ntwo\n<Chat with {SLUG}, 2 turns> set()\n"
+
+    def test_a_script_that_does_not_wait_ends(self, script, gateway):
+        """A turn under way keeps nobody, and is not complained about."""
+        gateway.behaviour = SLOW
+        with serve(gateway) as url:
+            done = script(
+                """
+                import threading
+                from segmind_jupyter import Chat
+                queued = threading.Event()
+                chat = Chat()
+                chat.on_change(lambda chat: chat.turns[0].job and queued.set())
+                turn = chat.send('Hi')
+                chat.send('Ho')
+                queued.wait(50)
+                print(turn.stage)
+                """,
+                url,
+            )
+        assert (done.stdout, done.stderr, done.returncode) == ("queued\n", "", 0)
+
+    def test_an_error_is_a_short_traceback(self, script, online):
+        """At most twelve lines, the last of which says what to do."""
+        done = script("from segmind_jupyter import Chat\nChat().send('')", online.url)
+        lines = done.stderr.strip().splitlines()
+        assert "ContentError" in lines[-1]
+        assert len(lines) <= 12
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    def test_a_forked_child_goes_on_by_itself(self, script, online):
+        """It waits for nothing that only its parent hears of, and can stop it without harm."""
+        online.will_say("First.")
+        online.will_hang()
+        done = script(
+            """
+            import os, threading, warnings
+            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking beside threads
+            from segmind_jupyter import Chat
+            chat = Chat(mode="v1")
+            chat.send("Hi").wait()
+            sent = threading.Event()
+            chat.on_change(lambda chat: chat.turns[-1].stage == "sent" and sent.set())
+            pending = chat.send("One")
+            sent.wait(50)
+            if (child := os.fork()) == 0:
+                print(chat.send("Two").wait(50), pending.stop(), flush=True)
+                os._exit(0)
+            print(os.waitpid(child, 0)[1], pending.stage)
+            """,
+            online.url,
+        )
+        assert (done.stdout, done.stderr) == ("A sunset. True\n0 sent\n", "")
+        assert [user("Hi"), model("First."), user("Two")] in map(sent, online.posts)
