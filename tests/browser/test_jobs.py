@@ -42,6 +42,9 @@ class ByHand(Batch):
     def __len__(self):
         return self.progress.total
 
+    def key(self, position):
+        return position
+
     def answer(self, position):
         self.results.add_reply(position, Reply(text="x", usage=Usage(435, 31), cost=0.0021))
 
