@@ -439,7 +439,7 @@ class TestErrors:
     def test_a_submission_takes_no_longer_than_it_may(self, gateway: Gateway):
         """The time-out is that of the request, and no parameter of the model."""
         gateway.script("POST", delay_s=30)
-        (error,) = ask_each("{item}", ["a"], timeout=0.05).wait(25).errors.values()
+        (error,) = ask_each("{item}", ["a"], timeout=2).wait(25).errors.values()
         assert type(error) is MaybeBilledError
         assert "timed out" in str(error)
 

@@ -358,6 +358,8 @@ class TestStopping:
         assert [len(sent(request)) for request in online.posts] == [1, 3]
         assert chat.conversation.ledger.unknown == 0
 
+    # anyio 4.0 forgets the socket of a connection that is cancelled while it opens.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_a_stop_at_the_last_moment_is_all_or_nothing(self, online, chat):
         """Whoever is faster, what is shown as answered is what the conversation holds."""
         stages = set()
