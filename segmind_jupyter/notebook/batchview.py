@@ -10,8 +10,8 @@ from segmind_jupyter.batch import Batch
 from segmind_jupyter.batch.handle import named
 from segmind_jupyter.errors import SegmindError
 from segmind_jupyter.notebook.card import Card, can_show
-from segmind_jupyter.notebook.hush import Hush
-from segmind_jupyter.notebook.live import Bundle, Live
+from segmind_jupyter.notebook.display import LiveDisplay
+from segmind_jupyter.notebook.live import Bundle
 from segmind_jupyter.notebook.palette import FRAME
 from segmind_jupyter.notebook.wording import one_line, one_line_html
 
@@ -19,44 +19,34 @@ from segmind_jupyter.notebook.wording import one_line, one_line_html
 _MAX_ERRORS = 3
 
 
-class BatchDisplay:
+class BatchDisplay(LiveDisplay[Batch]):
     """The displays that a shell has for a `Batch`, on its own or as the value of a cell.
 
-    Parameters
-    ----------
-    shell
-        The shell that they are added to.
-    live
-        What keeps the views up to date.
-    hushed
-        What is not shown; other displays of the shell may share it.
+    Parameters as `LiveDisplay`.
     """
 
-    def __init__(self, shell: Any, live: Live | None = None, hushed: Hush | None = None) -> None:
-        self._shell = shell
-        self._live = live or Live(shell)
-        self._hushed = hushed or Hush(shell)
+    kind = Batch
 
     def install(self) -> None:
         """Add the displays; without widgets `Batch` writes its own line where it is waited for."""
+        super().install()
         if can_show(self._shell):
-            self._shell.display_formatter.ipython_display_formatter.for_type(Batch, self._show)
             service().batch_shows.append(self.show)
 
     def remove(self) -> None:
         """Take them back; the views that are live stay so."""
-        self._shell.display_formatter.ipython_display_formatter.pop(Batch, None)
+        super().remove()
         shows = service().batch_shows
         shows[:] = [show for show in shows if not _is_ours(show)]
 
-    def show(self, batch: Batch) -> None:
+    def show(self, value: Batch) -> None:
         """Show how far it has come, below the cell that runs, and there not twice."""
-        self._live.show(BatchView(batch))
-        self._hushed.add(batch)
+        self._live.show(BatchView(value))
+        self.hush(value)
 
-    def _show(self, batch: Batch) -> None:
-        if batch not in self._hushed:
-            self.show(batch)
+    def text(self, value: Batch) -> str:
+        """Say how far it has come."""
+        return str(value)
 
 
 def _is_ours(show: object) -> bool:

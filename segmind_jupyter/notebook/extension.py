@@ -31,7 +31,7 @@ def load(shell: Any) -> None:
         displays,
         JobDisplay(shell, live, hushed),
         BatchDisplay(shell, live, hushed),
-        ChatDisplay(shell, live),
+        ChatDisplay(shell, live, hushed),
     ):
         display.install()
     # In this order: the wait comes first, and what it brought is drawn before the cell ends.

@@ -7,58 +7,25 @@ from typing import Any
 
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.states import Processing
-from segmind_jupyter.notebook.card import Card, can_show, line
-from segmind_jupyter.notebook.hush import Hush
-from segmind_jupyter.notebook.live import Bundle, Live
+from segmind_jupyter.notebook.card import Card, line
+from segmind_jupyter.notebook.display import LiveDisplay
+from segmind_jupyter.notebook.live import Bundle
 from segmind_jupyter.notebook.palette import FRAME
 from segmind_jupyter.notebook.wording import lasting, one_line, one_line_html
 
 
-class JobDisplay:
-    """The displays that a shell has for a `Job`.
+class JobDisplay(LiveDisplay[Job]):
+    """The displays that a shell has for a `Job`. Parameters as `LiveDisplay`."""
 
-    Parameters
-    ----------
-    shell
-        The shell that they are added to.
-    live
-        What keeps the cards up to date.
-    hushed
-        What is not shown; other displays of the shell may share it.
-    """
+    kind = Job
 
-    def __init__(self, shell: Any, live: Live | None = None, hushed: Hush | None = None) -> None:
-        self._shell = shell
-        self._live = live or Live(shell)
-        self._hushed = hushed or Hush(shell)
+    def show(self, value: Job) -> None:
+        """Show its card, or what it has become."""
+        self._live.show(JobCard(value))
 
-    def install(self) -> None:
-        """Add the displays."""
-        formatter = self._shell.display_formatter
-        formatter.formatters["text/plain"].for_type(Job, _plain)
-        formatter.ipython_display_formatter.for_type(Job, self._show)
-
-    def remove(self) -> None:
-        """Take them back; the cards that are live stay so."""
-        formatter = self._shell.display_formatter
-        formatter.formatters["text/plain"].pop(Job, None)
-        formatter.ipython_display_formatter.pop(Job, None)
-
-    def hush(self, job: Job) -> None:
-        """Show nothing of this job while the cell that asked for it runs."""
-        self._hushed.add(job)
-
-    def _show(self, job: Job) -> None:
-        if job in self._hushed:
-            return
-        if not can_show(self._shell):
-            raise NotImplementedError  # IPython then asks for the text
-        self._live.show(JobCard(job))
-
-
-def _plain(job: Job, printer: Any, cycle: bool) -> None:
-    inside_another = len(printer.stack) > 1
-    printer.text(repr(job) if inside_another else _text(job))
+    def text(self, value: Job) -> str:
+        """Say how it stands, or what came of it."""
+        return _text(value)
 
 
 def _text(job: Job) -> str:
