@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.conversation import Conversation
     from segmind_jupyter.api.store import Entry, Store
     from segmind_jupyter.api.waiting import Waiter
-    from segmind_jupyter.api.watch import Watch
+    from segmind_jupyter.api.watch import Call, Watch
     from segmind_jupyter.content.prompt import Prompt
 
 __all__ = ["Options", "Service", "call_of", "checked_params", "service"]
@@ -154,17 +154,8 @@ class Service:
         saying = self._say(prompt, options, conversation)
         call = call_of(saying.messages, options, params)
 
-        async def chat() -> Reply:
-            return await self.client().chat(
-                call.model,
-                call.messages,
-                instruction=call.instruction,
-                timeout_s=options.timeout_s,
-                **call.params,
-            )
-
         with self._unknown_outcomes("`%segmind credits` shows whether your credits went down."):
-            reply = self._portal.call(chat)
+            reply = self._portal.call(self.chat, call, options.timeout_s)
         self.ledger.add(reply, model=options.model)
         reply = dataclasses.replace(reply, request=saying.prompt)
         self.conversations.answered(saying, reply)
@@ -266,6 +257,16 @@ class Service:
         if key not in self._clients:
             self._clients[key] = SegmindClient(settings=settings)
         return self._clients[key]
+
+    async def chat(self, call: Call, timeout_s: float | None = None) -> Reply:
+        """Send a call and wait for its reply (v1); on the background loop alone."""
+        return await self.client().chat(
+            call.model,
+            call.messages,
+            instruction=call.instruction,
+            timeout_s=timeout_s,
+            **call.params,
+        )
 
     def watch(self) -> Watch:
         """Give what submits and follows jobs under the settings that hold now; on the loop alone.

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, Self, TypeVar
 
 from segmind_jupyter.api.waiting import Waiter, in_slices
@@ -120,6 +121,12 @@ class Ending(Generic[R, S]):
             raise self._error.with_traceback(None) from None
         assert self._outcome is not None, "read before its end"  # noqa: S101
         return self._outcome
+
+
+async def ended(work: Awaitable[object]) -> None:
+    """Wait on the loop for the end of something, however it ends."""
+    with contextlib.suppress(SegmindError):
+        await work
 
 
 def tell(callback: Callable[[Any], object], what: object) -> None:

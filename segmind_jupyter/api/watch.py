@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import anyio.to_thread
 
+from segmind_jupyter.api.ending import ended
 from segmind_jupyter.api.following import Following, hand_over
 from segmind_jupyter.api.jobs import Followed, Job
 from segmind_jupyter.api.messages import Message, Reply, request_body
@@ -229,7 +230,7 @@ class Watch:
         if first is None:
             await self._lead(job)
         elif first is job:
-            await _end_of(job)
+            await ended(job)
         else:
             await _end_alike(job, first)
 
@@ -354,18 +355,13 @@ class _Tasks:
             _log.debug("a task ended with %s", type(task.exception()).__name__)
 
 
-async def _end_of(job: Job) -> None:
-    with contextlib.suppress(SegmindError):
-        await job
-
-
 async def _end_alike(job: Job, first: Job) -> None:
     """Do as the handle does that is followed."""
     if not first.done():
         job.move(first.status)
     first.on_change(lambda first: job.move(first.status))
     try:
-        await _end_of(first)
+        await ended(first)
         reply = None if first.error else first.reply
         if reply is not None:
             reply = dataclasses.replace(reply, request=job.request)

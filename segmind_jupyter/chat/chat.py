@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from segmind_jupyter.api.ending import ended
 from segmind_jupyter.api.image_policy import ImagePolicy
 from segmind_jupyter.api.messages import Message, Reply
 from segmind_jupyter.api.models import checked_slug
@@ -290,7 +291,7 @@ class Chat:
         """Ask, and take the reply into the conversation. Runs on the background loop."""
         try:
             for step in before:
-                await _ended(step)
+                await ended(step)
             await self._ask(turn)
         except SegmindError as error:
             if isinstance(error, MaybeBilledError):
@@ -331,13 +332,7 @@ class Chat:
     async def _by_v1(self, turn: Turn, call: Call, timeout_s: float | None) -> Reply:
         desk = service()
         with self._unknown_if_stopped():
-            reply = await desk.client().chat(
-                call.model,
-                call.messages,
-                instruction=call.instruction,
-                timeout_s=timeout_s,
-                **call.params,
-            )
+            reply = await desk.chat(call, timeout_s)
         desk.ledger.add(reply, model=call.model)
         return reply
 
@@ -384,12 +379,6 @@ def _asked_again(last: Turn) -> Turn:
 def _follow(job: Job, turn: Turn) -> None:
     if isinstance(job.status, Processing):
         turn.move(Stage.PROCESSING)
-
-
-async def _ended(step: Step) -> None:
-    """Wait for the end of what came before, however it ends."""
-    with contextlib.suppress(SegmindError):
-        await step
 
 
 def _unforeseen(error: Exception) -> SegmindError:
