@@ -71,13 +71,26 @@ class Options:
         return {name: value for name, value in params.items() if value is not None}
 
 
-def call_of(messages: Sequence[Message], options: Options, params: Mapping[str, Any]) -> Call:
+def call_of(
+    messages: Sequence[Message],
+    options: Options,
+    params: Mapping[str, Any],
+    *,
+    own: Sequence[str] = (),
+) -> Call:
     """Put together what one call sends.
+
+    Parameters
+    ----------
+    messages, options
+        What is asked, and how.
+    params, own
+        As `checked_params` takes them.
 
     Raises
     ------
     SettingsError
-        The model is no slug, or a parameter has the name of something that is set elsewhere.
+        The model is no slug, or as `checked_params` does.
     """
     from segmind_jupyter.api.watch import Call
 
@@ -85,7 +98,7 @@ def call_of(messages: Sequence[Message], options: Options, params: Mapping[str, 
         model=checked_slug(options.model),
         messages=messages,
         instruction=options.system,
-        params={**options.params(), **checked_params(params)},
+        params={**options.params(), **checked_params(params, own=own)},
     )
 
 

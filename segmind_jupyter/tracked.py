@@ -17,9 +17,6 @@ class Trackable(Protocol):
     def done(self) -> bool:
         """Tell whether it has ended."""
 
-    def wait(self, timeout: float | None = None) -> Any:
-        """Wait for its end."""
-
     def on_done(self, callback: Callable[[Any], object]) -> None:
         """Have something called at its end."""
 

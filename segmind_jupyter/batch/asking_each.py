@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from segmind_jupyter.api.settings import checked_seconds
-from segmind_jupyter.asking import Service, call_of, checked_params, service
+from segmind_jupyter.asking import Service, call_of, service
 from segmind_jupyter.batch.handle import Batch
 from segmind_jupyter.batch.results import Results
 from segmind_jupyter.calling import ShortTracebacks
@@ -110,8 +110,7 @@ def ask_each(
         timeout_s=timeout,
     )
     with ShortTracebacks():
-        checked_params(params, own=_OWN)
-        call = call_of((), options, params)
+        call = call_of((), options, params, own=_OWN)
         each = Each(prompt, items, limits=options.limits)
     for note in each.notes:  # at once: what is mistyped is about to be paid for many times
         warnings.warn(note, stacklevel=2)
