@@ -1,15 +1,19 @@
-"""A loopback server that answers as it is told and keeps what it was sent."""
+"""A loopback server that does as it is told, a clock that leaps, and a journal for the tests."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import selectors
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -101,6 +105,74 @@ class Recorder:
         return 200, {}, json.dumps(reply_body()).encode()
 
 
+class LeapingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose seconds pass at once as soon as nothing can run.
+
+    Threads take no time of it: while one is at work, its time stands still.
+    """
+
+    def __init__(self) -> None:
+        self._leaping = LeapingSelector()
+        super().__init__(self._leaping)
+
+    def time(self) -> float:
+        return self._leaping.now_s
+
+    def run(self, story: Coroutine[Any, Any, Any]) -> Any:
+        """Run a story to its end."""
+
+        async def told() -> Any:
+            threads = self._leaping.threads = anyio.to_thread.current_default_thread_limiter()
+            threads.total_tokens = 1  # so that they end in the order in which they began
+            return await story
+
+        return self.run_until_complete(told())
+
+    def end(self) -> None:
+        """Cancel what still runs, and close the loop."""
+        self.run(self.abandon())
+        self.run_until_complete(self.shutdown_asyncgens())
+        self.close()
+
+    async def abandon(self) -> None:
+        """Cancel all other tasks, as if what ran them had ended."""
+        tasks = asyncio.all_tasks(self) - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class LeapingSelector(selectors.DefaultSelector):
+    """Leaps over every wait for a time; waits in earnest for threads alone."""
+
+    now_s = 1000.0
+    threads: anyio.CapacityLimiter | None = None
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if self.threads is not None and self.threads.borrowed_tokens:
+            return super().select(None)
+        assert timeout is not None, "everything waits, and nothing is left that could wake it"
+        self.now_s += timeout
+        return []
+
+
+@pytest.fixture
+def leaping_loop() -> type[LeapingLoop]:
+    """The kind of event loop whose seconds pass at once."""
+    return LeapingLoop
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests' jobs and replies out of the journal of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     """A server on a free loopback port; `SEGMIND_BASE_URL` is not set here."""
@@ -112,7 +184,11 @@ def recorder() -> Iterator[Recorder]:
         def _handle(self) -> None:
             length = int(self.headers.get("content-length", 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Request(self.command, self.path, headers, self.rfile.read(length))
+            body = self.rfile.read(length)
+            if len(body) < length:  # the client gave up while it sent: nothing was asked
+                self.close_connection = True
+                return
+            request = Request(self.command, self.path, headers, body)
             status, extra, data = recorder.answer(request)
             try:
                 self.send_response(status)

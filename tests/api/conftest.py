@@ -110,60 +110,6 @@ def bench() -> Callable[..., Bench]:
     return make
 
 
-class LeapingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose seconds pass at once as soon as nothing can run.
-
-    Threads take no time of it: while one is at work, its time stands still.
-    """
-
-    def __init__(self) -> None:
-        self._leaping = LeapingSelector()
-        super().__init__(self._leaping)
-
-    def time(self) -> float:
-        return self._leaping.now_s
-
-    def run(self, story: Coroutine[Any, Any, Any]) -> Any:
-        """Run a story to its end."""
-
-        async def told() -> Any:
-            threads = self._leaping.threads = anyio.to_thread.current_default_thread_limiter()
-            threads.total_tokens = 1  # so that they end in the order in which they began
-            return await story
-
-        return self.run_until_complete(told())
-
-    def end(self) -> None:
-        """Cancel what still runs, and close the loop."""
-        self.run(self.abandon())
-        self.run_until_complete(self.shutdown_asyncgens())
-        self.close()
-
-    async def abandon(self) -> None:
-        """Cancel all other tasks, as if what ran them had ended."""
-        tasks = asyncio.all_tasks(self) - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class LeapingSelector(selectors.DefaultSelector):
-    """Leaps over every wait for a time; waits in earnest for threads alone."""
-
-    now_s = 1000.0
-    threads: anyio.CapacityLimiter | None = None
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
-        if ready or (timeout is not None and timeout <= 0):
-            return ready
-        if self.threads is not None and self.threads.borrowed_tokens:
-            return super().select(None)
-        assert timeout is not None, "everything waits, and nothing is left that could wake it"
-        self.now_s += timeout
-        return []
-
-
 class Seen(httpx.AsyncBaseTransport):
     """Carries requests to the gateway, and tells of each before it goes."""
 
@@ -194,7 +140,7 @@ class World:
 
     ORIGIN = "https://api.example"
 
-    def __init__(self, loop: LeapingLoop, path: Path) -> None:
+    def __init__(self, loop: Any, path: Path) -> None:
         self.loop = loop
         self.gateway = Gateway(Behaviour(queue_s=1.0, work_s=9.0, credits=1e6), clock=loop.time)
         self.path = path
@@ -275,9 +221,9 @@ class World:
 
 
 @pytest.fixture
-def make_world() -> Callable[[Path], World]:
+def make_world(leaping_loop: type) -> Callable[[Path], World]:
     """Make worlds; whoever makes one ends it."""
-    return lambda path: World(LeapingLoop(), path)
+    return lambda path: World(leaping_loop(), path)
 
 
 @pytest.fixture

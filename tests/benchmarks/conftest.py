@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
-import selectors
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,50 +77,9 @@ class Figures:
         return f"{self.delay_s:.3f} s in {self.polls:.1f} polls"
 
 
-class LeapingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose seconds pass at once as soon as nothing can run.
-
-    Threads take no time of it: while one is at work, its time stands still.
-    """
-
-    def __init__(self) -> None:
-        self._leaping = LeapingSelector()
-        super().__init__(self._leaping)
-
-    def time(self) -> float:
-        return self._leaping.now_s
-
-    def run(self, story: Coroutine[Any, Any, Any]) -> Any:
-        """Run a story to its end."""
-
-        async def told() -> Any:
-            threads = self._leaping.threads = anyio.to_thread.current_default_thread_limiter()
-            threads.total_tokens = 1  # so that they end in the order in which they began
-            return await story
-
-        return self.run_until_complete(told())
-
-
-class LeapingSelector(selectors.DefaultSelector):
-    """Leaps over every wait for a time; waits in earnest for threads alone."""
-
-    now_s = 1000.0
-    threads: anyio.CapacityLimiter | None = None
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
-        if ready or (timeout is not None and timeout <= 0):
-            return ready
-        if self.threads is not None and self.threads.borrowed_tokens:
-            return super().select(None)
-        assert timeout is not None, "everything waits, and nothing is left that could wake it"
-        self.now_s += timeout
-        return []
-
-
 @pytest.fixture
-def loop() -> Iterator[LeapingLoop]:
-    loop = LeapingLoop()
+def loop(leaping_loop: type) -> Iterator[Any]:
+    loop = leaping_loop()
     yield loop
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
@@ -145,7 +102,7 @@ class Round:
         Where the journal is.
     """
 
-    def __init__(self, gateway: Varied, loop: LeapingLoop, path: Path) -> None:
+    def __init__(self, gateway: Varied, loop: Any, path: Path) -> None:
         self.gateway, self.loop = gateway, loop
         self.journal = Store(path)
         client = SegmindClient(
@@ -204,7 +161,7 @@ def make_call() -> Callable[[str], Call]:
 
 
 @pytest.fixture
-def make_round(loop: LeapingLoop, tmp_path: Path) -> Callable[[Varied], Round]:
+def make_round(loop: Any, tmp_path: Path) -> Callable[[Varied], Round]:
     """Make a round on the leaping clock for a gateway that has that clock."""
     return lambda gateway: Round(gateway, loop, tmp_path / "jobs.sqlite3")
 
