@@ -6,14 +6,13 @@ followed, their journal, and the ledger of calls. It knows nothing of notebooks.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import os
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,13 +20,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from segmind_jupyter.api.jobs import Followed, Job
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.portal import Portal
+from segmind_jupyter.api.reply_cache import Slot, slot_of
 from segmind_jupyter.api.secret import Secret
 from segmind_jupyter.api.settings import SIMULATOR, Settings, resolve
-from segmind_jupyter.api.states import checked_id
+from segmind_jupyter.api.states import Completed, checked_id
 from segmind_jupyter.api.usage import Ledger
+from segmind_jupyter.api.wire import encoded
+from segmind_jupyter.connections import Connections
 from segmind_jupyter.errors import Interrupted, MaybeBilledError
 from segmind_jupyter.options import Options, call_of, checked_params
 from segmind_jupyter.remembering import Conversations, Saying
+from segmind_jupyter.request import Request
 from segmind_jupyter.tracked import Journalling, Trackable, Tracked
 
 if TYPE_CHECKING:
@@ -36,11 +39,17 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.store import Entry, Store
     from segmind_jupyter.api.waiting import Waiter
     from segmind_jupyter.api.watch import Call, Watch
+    from segmind_jupyter.content.expected import Expected
     from segmind_jupyter.content.prompt import Prompt
 
 __all__ = ["Options", "Service", "call_of", "checked_params", "service"]
 
 T = TypeVar("T")
+
+#: The id of a job that nobody ever queued, as the reply was kept from a call without an id.
+_NEVER_QUEUED = "from-cache"
+
+_NOWHERE = Slot()
 
 
 class Service:
@@ -75,13 +84,9 @@ class Service:
         self._api_key: Secret | None = None
         self._base_url: str | None = None
         self._auth: str | None = None
-        # Touched on the background loop alone, so that no lock is needed. A client stays open
-        # when the settings change: a request may be on its way there.
-        # By process: a forked child must neither use nor drop the parent's connections. And by
-        # loop: those of one that died are of no use to the next.
-        self._clients: dict[tuple[int, asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
-        # By journal too: what began under another one ends there.
-        self._watches: dict[tuple[SegmindClient, Store], Watch] = {}
+        self._connections = Connections()
+        #: Where the replies of jobs are to be kept.
+        self._slots: weakref.WeakKeyDictionary[Job, Slot] = weakref.WeakKeyDictionary()
 
     def use_key(self, key: str) -> None:
         """Use this key from now on; it stays in memory.
@@ -119,8 +124,12 @@ class Service:
         options: Options | None = None,
         params: Mapping[str, Any] = MappingProxyType({}),
         conversation: Conversation | None = None,
+        *,
+        expected: Expected | None = None,
     ) -> Reply:
         """Send a prompt and wait for the reply; an interrupt cancels the request.
+
+        Nothing is sent where `options` let a kept reply do.
 
         Parameters
         ----------
@@ -133,11 +142,14 @@ class Service:
         conversation
             What the prompt continues. It is changed once the reply is there, and not before;
             from then on it holds the model and the system prompt of `options`.
+        expected
+            What the reply is to be read as (`reply.parsed`); its `response_format` belongs into
+            `params`.
 
         Returns
         -------
         Reply
-            With the prompt as its `request`.
+            With what was sent as its `request`.
 
         Raises
         ------
@@ -145,19 +157,20 @@ class Service:
             A parameter has the name of something that is set elsewhere.
         ContentError
             The conversation's last message has no reply yet.
+        NotCachedError
+            Kept replies alone are to be used, and there is none.
         Interrupted
             The user interrupted the wait.
         SegmindError
             As `SegmindClient.chat` does.
         """
         options = options or self.options
-        saying = self._say(prompt, options, conversation)
-        call = call_of(saying.messages, options, params)
-
-        with self._unknown_outcomes("`%segmind credits` shows whether your credits went down."):
-            reply = self._portal.call(self.chat, call, options.timeout_s)
-        self.ledger.add(reply, model=options.model)
-        reply = dataclasses.replace(reply, request=saying.prompt)
+        saying, call = self._put_together(prompt, options, params, conversation)
+        request = Request.of(saying.prompt, call, expected=expected)
+        slot = self.slot(call, options)
+        reply = slot.find() or self._answer(call, options)
+        reply = dataclasses.replace(reply, request=request)
+        slot.keep(reply)
         self.conversations.answered(saying, reply)
         return reply
 
@@ -167,38 +180,61 @@ class Service:
         options: Options | None = None,
         params: Mapping[str, Any] = MappingProxyType({}),
         conversation: Conversation | None = None,
+        *,
+        expected: Expected | None = None,
     ) -> Job:
         """Queue a prompt as a job, which is followed in the background from then on.
 
         Parameters
         ----------
-        prompt, options, params, conversation
+        prompt, options, params, conversation, expected
             As for `ask`; the time-out is that of the submission. Until the job has ended,
             nothing else can continue the conversation.
 
         Returns
         -------
         Job
-            Its reply will have the prompt as its `request`.
+            Its reply will have what was sent as its `request`. A kept one is there at once.
 
         Raises
         ------
-        SettingsError, ContentError, Interrupted, SegmindError
+        SettingsError, ContentError, NotCachedError, Interrupted, SegmindError
             As for `ask`.
         """
         options = options or self.options
-        saying = self._say(prompt, options, conversation)
-        call = call_of(saying.messages, options, params)
-
-        async def queue() -> Job:
-            watch = self.watch()
-            job = await watch.submit(call, request=saying.prompt, timeout_s=options.timeout_s)
-            return self._begun(watch, job)
-
-        with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
-            job = self._portal.call(queue)
+        saying, call = self._put_together(prompt, options, params, conversation)
+        request = Request.of(saying.prompt, call, expected=expected, queued=True)
+        slot = self.slot(call, options)
+        kept = slot.find()
+        if kept is None:
+            job = self._queue(call, options, request, slot)
+        else:
+            job = self._ended(call, dataclasses.replace(kept, request=request))
         self.conversations.queued(saying, job)
         return job
+
+    def preview(
+        self,
+        prompt: Prompt,
+        options: Options | None = None,
+        params: Mapping[str, Any] = MappingProxyType({}),
+        conversation: Conversation | None = None,
+        *,
+        expected: Expected | None = None,
+        queued: bool = False,
+    ) -> Request:
+        """Put together what `ask` (or, `queued`, `submit`) would send, and send nothing.
+
+        Raises
+        ------
+        SettingsError, ContentError
+            As for `ask`, also where the request holds the key or is too large.
+        """
+        options = options or self.options
+        saying, call = self._put_together(prompt, options, params, conversation)
+        request = Request.of(saying.prompt, call, expected=expected, queued=queued, dry=True)
+        encoded(request.body, api_key=self.settings().api_key)
+        return request
 
     def resume(self, request_id: str) -> Job:
         """Take up a job by its id, without sending it again.
@@ -231,9 +267,14 @@ class Service:
         """The jobs and batches of this process that have not ended, oldest first."""
         return self._tracked.pending
 
+    @property
+    def journal(self) -> Store:
+        """Where jobs and kept replies are noted now."""
+        return self._journal.store
+
     def recorded(self, *, limit: int = 50) -> list[Entry]:
         """Give the journal's jobs, newest first; reading them sends nothing."""
-        return self._journal.store.entries(limit=limit)
+        return self.journal.entries(limit=limit)
 
     def start(
         self, function: Callable[..., Awaitable[T]], *args: Any
@@ -250,13 +291,7 @@ class Service:
 
     def client(self) -> SegmindClient:
         """Give the client for the settings that hold now; on the background loop alone."""
-        from segmind_jupyter.api.client import SegmindClient
-
-        settings = self.settings()
-        key = os.getpid(), asyncio.get_running_loop(), settings
-        if key not in self._clients:
-            self._clients[key] = SegmindClient(settings=settings)
-        return self._clients[key]
+        return self._connections.client(self.settings())
 
     async def chat(self, call: Call, timeout_s: float | None = None) -> Reply:
         """Send a call and wait for its reply (v1); on the background loop alone."""
@@ -276,19 +311,13 @@ class Service:
         SettingsError
             The settings cannot work.
         """
-        from segmind_jupyter.api.watch import Watch
-
-        client, journal = key = self.client(), self._journal.store
-        if key not in self._watches:
-            self._watches[key] = Watch(
-                client,
-                journal=journal,
-                place=_place(),
-                wait=self.waiter,
-                delivered=self._delivered,
-                followed=self._followed,
-            )
-        return self._watches[key]
+        return self._connections.watch(
+            self.settings(),
+            self.journal,
+            wait=self.waiter,
+            delivered=self._delivered,
+            followed=self._followed,
+        )
 
     def credits(self) -> Credits:
         """Ask what is left on the account."""
@@ -304,15 +333,60 @@ class Service:
         Jobs whose submission is on its way get a moment in which their ids come in.
         """
         self.conversations.give_up()  # or their next turns would be sent while this closes
-        if any(pid == os.getpid() for pid, _, _ in self._clients):
-            self._portal.call(self._close_clients)
+        if self._connections.are_open:
+            self._portal.call(self._connections.close)
         self._portal.stop()
         self._journal.close()
 
-    def _say(self, prompt: Prompt, options: Options, conversation: Conversation | None) -> Saying:
-        return self.conversations.say(
+    def _put_together(
+        self,
+        prompt: Prompt,
+        options: Options,
+        params: Mapping[str, Any],
+        conversation: Conversation | None,
+    ) -> tuple[Saying, Call]:
+        saying = self.conversations.say(
             prompt, conversation, model=options.model, system=options.system
         )
+        return saying, call_of(saying.messages, options, params)
+
+    def slot(self, call: Call, options: Options) -> Slot:
+        """Find where the reply to a call may be kept; it takes neither a key nor a client."""
+        if options.cache == "off":
+            return Slot()
+        origin = self.settings().base_url
+        return slot_of(call, cache=options.cache, journal=self.journal, origin=origin)
+
+    def _answer(self, call: Call, options: Options) -> Reply:
+        """Send a call, wait for its reply, and count it."""
+        with self._unknown_outcomes("`%segmind credits` shows whether your credits went down."):
+            reply = self._portal.call(self.chat, call, options.timeout_s)
+        self.ledger.add(reply, model=options.model)
+        return reply
+
+    def _queue(self, call: Call, options: Options, request: Request, slot: Slot) -> Job:
+        """Submit a call, and have its job followed."""
+
+        async def queue() -> Job:
+            watch = self.watch()
+            job = await watch.submit(call, request=request, timeout_s=options.timeout_s)
+            self._slots[job] = slot
+            return self._begun(watch, job)
+
+        with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
+            return self._portal.call(queue)
+
+    def _ended(self, call: Call, reply: Reply) -> Job:
+        """Make the job of a reply that is there: nothing was queued."""
+        job = Job(
+            reply.request_id or _NEVER_QUEUED,
+            model=call.model,
+            origin=self.settings().base_url,
+            request=reply.request,
+            wait=self.waiter,
+        )
+        job.finish(Completed(), reply=reply)
+        return job
 
     def _begun(self, watch: Watch, job: Job) -> Job:
         """Track a job, and have it followed; on the loop, where no interrupt comes between."""
@@ -323,6 +397,7 @@ class Service:
 
     def _delivered(self, job: Job, reply: Reply) -> None:
         self.ledger.add(reply, model=job.model or reply.model or "unknown")
+        self._slots.pop(job, _NOWHERE).keep(reply)
 
     @contextlib.contextmanager
     def _unknown_outcomes(self, how_to_look: str) -> Iterator[None]:
@@ -338,22 +413,6 @@ class Service:
                 "The request was cancelled here. If the model had begun, it may still be billed; "
                 + how_to_look
             ) from None
-
-    async def _close_clients(self) -> None:
-        loop = asyncio.get_running_loop()
-        mine = [key for key in self._clients if key[0] == os.getpid()]
-        clients = {self._clients.pop(key): key[1] for key in mine}
-        watches = [self._watches.pop(key) for key in list(self._watches) if key[0] in clients]
-        live = [client for client, home in clients.items() if home is loop]
-        await asyncio.gather(*(watch.close() for watch in watches if watch.client in live))
-        for client in live:
-            await client.aclose()
-
-
-def _place() -> str:
-    """Name where this process' jobs come from: the notebook, where the server tells it."""
-    session = os.environ.get("JPY_SESSION_NAME", "")
-    return os.path.basename(session) or f"process {os.getpid()}"
 
 
 #: `functools.cache` alone would let two threads that come first make two services.

@@ -10,6 +10,7 @@ from segmind_jupyter.errors import SegmindError
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.api.reply_cache import Caching
 
 
 def ask(
@@ -19,6 +20,7 @@ def ask(
     max_tokens: int | None = None,
     temperature: float | None = None,
     timeout: float | None = None,
+    cache: Caching | None = None,
     **params: Any,
 ) -> Reply:
     """Ask a Claude model about anything in your notebook, and wait for its answer.
@@ -38,6 +40,9 @@ def ask(
         From 0 to 1.
     timeout
         Seconds to wait; 300 if left out.
+    cache
+        ``"on"`` gives the reply that is kept for an equal request, or keeps the one that comes;
+        ``"only"`` sends nothing; ``"off"`` does neither. `ClaudeMagics.cache` if left out.
     **params
         More model parameters, forwarded as they are.
 
@@ -50,6 +55,8 @@ def ask(
     ------
     ContentError
         A value cannot be sent.
+    NotCachedError
+        Kept replies alone are to be used, and there is none.
     APIError, APIConnectionError, MissingKeyError
         As `SegmindClient.chat` does.
 
@@ -60,7 +67,7 @@ def ask(
     """
     from segmind_jupyter.content.prompt import gather
 
-    options = _options(model, system, max_tokens, temperature, timeout)
+    options = _options(model, system, max_tokens, temperature, timeout, cache)
     with ShortTracebacks():
         return service().ask(gather(contents, limits=options.limits), options, params)
 
@@ -72,6 +79,7 @@ def submit(
     max_tokens: int | None = None,
     temperature: float | None = None,
     timeout: float | None = None,
+    cache: Caching | None = None,
     **params: Any,
 ) -> Job:
     """Queue a question as a job (v2) and go on; its reply is fetched in the background.
@@ -85,6 +93,8 @@ def submit(
         As for `ask`.
     timeout
         Seconds that the submission may take, 300 if left out; the model has all the time it needs.
+    cache
+        As for `ask`; with a kept reply, the job has ended at once.
 
     Returns
     -------
@@ -108,7 +118,7 @@ def submit(
     """
     from segmind_jupyter.content.prompt import gather
 
-    options = _options(model, system, max_tokens, temperature, timeout)
+    options = _options(model, system, max_tokens, temperature, timeout, cache)
     with ShortTracebacks():
         return service().submit(gather(contents, limits=options.limits), options, params)
 
@@ -148,8 +158,10 @@ def _options(
     max_tokens: int | None,
     temperature: float | None,
     timeout_s: float | None,
+    cache: Caching | None,
 ) -> Options:
-    return service().options.but(
+    options = service().options.caching(cache)
+    return options.but(
         model=model,
         system=system,
         max_tokens=max_tokens,

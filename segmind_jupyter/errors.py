@@ -7,6 +7,7 @@
     │   └── MissingKeyError         no API key anywhere
     ├── ContentError                an object or a prompt that cannot be sent
     ├── ReplyError                  a reply that does not hold what was asked of it
+    ├── NotCachedError              a reply that is not kept, where nothing may be sent
     ├── APIError                    the server answered, and it was no reply
     │   ├── BadRequestError         400
     │   ├── AuthenticationError     401
@@ -31,6 +32,7 @@ shows as that message alone (`_render_traceback_`), and the cell still fails.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 #: Colours a notebook and a terminal both understand (SGR 31 is red, 0 resets).
 _RED, _RESET = "\x1b[31m", "\x1b[0m"
@@ -87,7 +89,19 @@ class ContentError(SegmindError):
 
 
 class ReplyError(SegmindError):
-    """A reply that does not hold what was asked of it, such as JSON."""
+    """A reply that does not hold what was asked of it, such as JSON.
+
+    Attributes
+    ----------
+    reply
+        The reply, where there is one: it was paid for.
+    """
+
+    reply: Any = None
+
+
+class NotCachedError(SegmindError):
+    """A reply that is not kept, where kept replies alone are used (``cache="only"``)."""
 
 
 class APIConnectionError(SegmindError):

@@ -9,10 +9,11 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from segmind_jupyter.api.messages import Message
 from segmind_jupyter.api.models import DEFAULT_MODEL, checked_slug
+from segmind_jupyter.api.reply_cache import Caching
 from segmind_jupyter.content.parts import STANDARD, Limits
 from segmind_jupyter.errors import SettingsError
 
@@ -25,11 +26,12 @@ _SET_ELSEWHERE: Final = {
     "instruction": "`system` (`-s`)",
     "model": "`model` (`-m`)",
     "timeout_s": "`timeout` (`--timeout`)",
+    "cache": "`cache` (`--cache`) of `ask` and `submit`; `ask_each` has its journal",
     "self": "the client itself",
 }
 
 #: What every call takes beside the model's parameters. A real parameter is less like them.
-_OWN: Final = ("max_tokens", "model", "system", "temperature", "timeout")
+_OWN: Final = ("cache", "max_tokens", "model", "system", "temperature", "timeout")
 _MISTYPED: Final = 0.8
 
 
@@ -51,6 +53,10 @@ class Options:
         Seconds to wait for the answer; 300 if `None`.
     limits
         How large the objects of a prompt may become.
+    cache
+        What becomes of kept replies: ``"off"`` neither reads nor keeps any, ``"on"`` does both,
+        ``"only"`` reads them and never sends anything. Batches and the turns of a `Chat` take no
+        notice of it: those have their journal, these are to say something new.
     """
 
     model: str = DEFAULT_MODEL
@@ -59,11 +65,37 @@ class Options:
     temperature: float | None = None
     timeout_s: float | None = None
     limits: Limits = STANDARD
+    cache: Caching = "off"
 
     def but(self, **changes: Any) -> Options:
         """Give a copy with other values; `None` changes nothing."""
         chosen = {name: value for name, value in changes.items() if value is not None}
         return dataclasses.replace(self, **chosen)
+
+    def caching(self, chosen: str | None) -> Options:
+        """Give a copy for a call that chose what becomes of kept replies.
+
+        Parameters
+        ----------
+        chosen
+            As `cache`; `None` changes nothing. Where ``"only"`` holds for all calls, it holds for
+            this one too.
+
+        Raises
+        ------
+        SettingsError
+            It is none of the three; or it is ``"off"`` where nothing may be sent.
+        """
+        if chosen not in (None, *get_args(Caching)):
+            raise SettingsError(f"cache={chosen!r} is none of {', '.join(get_args(Caching))}.")
+        if self.cache != "only":
+            return self.but(cache=chosen)
+        if chosen == "off":
+            raise SettingsError(
+                "Kept replies alone may be used here, as `ClaudeMagics.cache` is 'only', so they "
+                'cannot be off for one call. `%config ClaudeMagics.cache = "on"` sends again.'
+            )
+        return self
 
     def params(self) -> dict[str, Any]:
         """Give the model parameters that are set."""

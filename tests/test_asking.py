@@ -87,7 +87,7 @@ def test_many_threads_share_one_client(recorder: Any):
     from segmind_jupyter.asking import service
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: service().credits(), range(64)))
-    print(len(service()._clients))
+    print(len(service()._connections._clients))
     """
     for _ in range(64):
         recorder.will_answer(200, {"credits": 1.0})

@@ -440,7 +440,7 @@ class TestService:
     def test_the_reply_carries_the_prompt(self, service):
         """For the display; it is not in the journal."""
         prompt = gather(["echo: done"], limits=service.options.limits)
-        assert service.submit(prompt).wait(timeout=30).request is prompt
+        assert service.submit(prompt).wait(timeout=30).request.prompt is prompt
 
     def test_a_host_that_an_answer_names_gets_no_request(self, service, gateway, serving):
         """Over real connections: the URLs of the answer lead to another server."""

@@ -19,10 +19,10 @@ HEAVIER = (*HEAVY, "IPython")
 NAMES = {
     "APIConnectionError", "APIError", "AuthenticationError", "BadRequestError", "Batch", "Chat",
     "ContentError", "InsufficientCreditsError", "Job", "JobCancelled", "JobError", "JobExpired",
-    "JobFailed", "JobTimeout", "MaybeBilledError", "MissingKeyError", "NotFoundError",
-    "PermissionDeniedError", "RateLimitError", "Reply", "ReplyError", "SegmindClient",
-    "SegmindError", "ServerError", "SettingsError", "Usage", "__version__", "ask", "ask_each",
-    "load_ipython_extension", "register", "resume", "submit", "to_blocks",
+    "JobFailed", "JobTimeout", "MaybeBilledError", "MissingKeyError", "NotCachedError",
+    "NotFoundError", "PermissionDeniedError", "RateLimitError", "Reply", "ReplyError",
+    "SegmindClient", "SegmindError", "ServerError", "SettingsError", "Usage", "__version__", "ask",
+    "ask_each", "load_ipython_extension", "register", "resume", "submit", "to_blocks",
     "unload_ipython_extension",
 }  # fmt: skip
 

@@ -15,15 +15,17 @@ HOUSE = Path(segmind_jupyter.__file__).parent
 MAY_IMPORT = {
     "api": set(),
     "content": set(),
-    "notebook": {"api", "content", "asking", "calling", "batch", "chat", "tracked"},
+    "notebook": {"api", "content", "asking", "calling", "batch", "chat", "request", "tracked"},
     "simulator": {"api"},
     "tracked": {"api"},
-    "asking": {"api", "content", "options", "remembering", "tracked"},
+    "connections": {"api"},
+    "asking": {"api", "connections", "content", "options", "remembering", "request", "tracked"},
     "options": {"api", "content"},
+    "request": {"api", "content"},
     "remembering": {"api", "content", "tracked"},
     "calling": {"api", "content", "asking"},
     "batch": {"api", "content", "asking", "calling"},
-    "chat": {"api", "content", "asking", "calling", "remembering"},
+    "chat": {"api", "content", "asking", "calling", "remembering", "request"},
     "errors": set(),
     "__init__": {"api", "content", "notebook", "calling", "batch", "chat"},
 }
@@ -36,7 +38,7 @@ AT_HOME = {
     "traitlets": {"notebook"},
     "PIL": {"content", "simulator"},
     "numpy": set(),
-    "pandas": {"batch"},
+    "pandas": {"batch", "content", "notebook"},
     "matplotlib": {"content"},
 }
 

@@ -241,7 +241,8 @@ class Conversation:
                 replied_at=self._clock(),
                 request=draft.request,
             )
-            self.ledger.add(reply, model=draft.model or reply.model or "unknown")
+            if reply.cached_at is None:
+                self.ledger.add(reply, model=draft.model or reply.model or "unknown")
             self._past = self._past.after(draft, exchange, answer)
         return exchange
 

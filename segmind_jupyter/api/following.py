@@ -9,6 +9,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import anyio.to_thread
 
 from segmind_jupyter.api.errors import failed, senseless
@@ -128,12 +129,13 @@ class Following:
             if self._throughout:
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
             if not job.done():  # if it was cancelled, whoever resumes it finds the reply kept
-                self._deliver(read)
+                await self._deliver(read)
         hand_over(job, read)
 
-    def _deliver(self, reply: Reply) -> None:
+    async def _deliver(self, reply: Reply) -> None:
         try:
-            self._watch.delivered(self._job, reply)
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._watch.delivered, self._job, reply)
         except Exception:  # noqa: BLE001 - the reply is paid for, whatever became of it there
             _log.exception("job %s was not counted", self._job.request_id)
 

@@ -111,10 +111,14 @@ class Reply:
         Seconds from sending to the whole answer.
     request_id
         The gateway's id of the request.
+    cached_at
+        Unix time at which it was kept, where it was asked for before; `None` where it was asked
+        for now. The other figures are those of then, and nothing was billed again.
     raw
         The server's JSON, untouched.
     request
-        What was asked, attached by `ask` and the magics; opaque here.
+        What was asked (`segmind_jupyter.request.Request`), attached by whoever asked; known here
+        alone for `expected`, which reads the text.
     """
 
     text: str
@@ -126,6 +130,7 @@ class Reply:
     remaining_credits: float | None = None
     elapsed_s: float | None = None
     request_id: str | None = None
+    cached_at: float | None = field(default=None, compare=False)
     raw: Any = field(default=None, repr=False, hash=False)
     request: Any = field(default=None, repr=False, compare=False)
 
@@ -170,6 +175,27 @@ class Reply:
             f"The reply is no JSON: {shortened(self.text)!r}. Ask for JSON alone; the text is "
             "in `reply.text`."
         )
+
+    @property
+    def parsed(self) -> Any:
+        """The answer as what it was asked for by `%%claude --json`, checked.
+
+        Raises
+        ------
+        ReplyError
+            It does not fit, or no shape was asked for; `error.reply` is this reply.
+        """
+        expected = getattr(self.request, "expected", None)
+        if expected is None:
+            raise ReplyError(
+                "No JSON of one shape was asked for. `%%claude --json NAME` does so; "
+                "`reply.json()` reads any JSON."
+            )
+        try:
+            return expected.read(self.text)
+        except ReplyError as error:
+            error.reply = self
+            raise
 
     def __str__(self) -> str:
         """Give the text without terminal control sequences, as it is likely to be printed."""

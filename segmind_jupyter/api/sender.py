@@ -6,7 +6,6 @@ Knows HTTP, and nothing of what is asked.
 from __future__ import annotations
 
 import itertools
-import json
 import pkgutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,17 +22,14 @@ from segmind_jupyter.api.errors import error_for, maybe_billed
 from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed
 from segmind_jupyter.api.secret import Secret
 from segmind_jupyter.api.settings import CONNECT_TIMEOUT_S, Settings, checked_seconds
+from segmind_jupyter.api.wire import encoded
 from segmind_jupyter.errors import (
     APIConnectionError,
     APIError,
-    ContentError,
     MissingKeyError,
     SettingsError,
     shortened,
 )
-
-#: Anthropic's bound for one request (its page on limits).
-MAX_REQUEST_BYTES: Final = 32_000_000
 
 #: Bound late and by name, so that this room imports no room above it.
 _SIMULATOR_TRANSPORT: Final = "segmind_jupyter.simulator:transport"
@@ -98,18 +94,7 @@ class Sender:
 
     def encoded(self, body: dict[str, Any]) -> bytes:
         """Encode a request body, and refuse what must not or cannot be sent."""
-        text = json.dumps(body, ensure_ascii=True, separators=(",", ":"))
-        if len(text) > MAX_REQUEST_BYTES:
-            raise ContentError(
-                f"The request has {len(text) / 1e6:.0f} MB; the model takes "
-                f"{MAX_REQUEST_BYTES / 1e6:.0f} MB. Send fewer or smaller images."
-            )
-        if self.settings.api_key is not None and self.settings.api_key.is_in(text):
-            raise ContentError(
-                "The prompt holds your API key, so it was not sent. Take the key out of what you "
-                "name in the prompt."
-            )
-        return text.encode("ascii")
+        return encoded(body, api_key=self.settings.api_key)
 
     async def send(
         self,

@@ -1,9 +1,10 @@
 """The journal of jobs: ids before the first poll, replies as soon as they are fetched.
 
-So a paid reply outlives the server's hour and the kernel. Neither a key nor a prompt is ever
-written: of what was asked there is a keyed hash alone. Knows nothing of HTTP, and leaves to
-`store_entry` what becomes of two accounts of a job, to `store_desk` what to do without a file, to
-`store_schema` the tables and to `store_file` the file.
+So a paid reply outlives the server's hour and the kernel. Beside the jobs it keeps replies by a
+key (`reply_cache`). Neither a key of the API nor a prompt is ever written: of what was asked there
+is a keyed hash alone. Knows nothing of HTTP, and leaves to `store_entry` what becomes of two
+accounts of a job, to `store_desk` what to do without a file, to `store_schema` and `store_replies`
+the tables and to `store_file` the file.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from segmind_jupyter.api import store_schema
 from segmind_jupyter.api.store_desk import Desk
 from segmind_jupyter.api.store_entry import Entry, joined, newest_first
 from segmind_jupyter.api.store_file import Unusable
+from segmind_jupyter.api.store_replies import Holding, Kept
 
-__all__ = ["Entry", "Store", "default_path"]
+__all__ = ["Entry", "Holding", "Kept", "Store", "default_path"]
 
 FILE_NAME: Final = "jobs.sqlite3"
 
 #: The journal forgets what is older.
 MAX_AGE_S: Final = 30 * 24 * 3600.0
+
+#: Kept replies take no more; what was not used for the longest goes first. A reply takes a few kB.
+MAX_REPLY_BYTES: Final = 256_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +67,9 @@ def _warn(message: str) -> None:
 
 
 class Store:
-    """Jobs by id. Any number of kernels, threads and forked children may use one file.
+    """Jobs by id, and replies by key.
+
+    Any number of kernels, threads and forked children may use one file.
 
     No method raises because the file is locked, damaged, full, forbidden or from a newer version:
     then `warn` is called once, and what is new stays in memory until the file takes it. Each use
@@ -78,6 +85,8 @@ class Store:
         Is given one sentence that names the file, the trouble and the remedy.
     retry_s
         Seconds after which what the file did not take is offered to it again.
+    max_reply_bytes
+        The most that the kept replies may take together.
     """
 
     def __init__(
@@ -87,12 +96,19 @@ class Store:
         clock: Callable[[], float] = time.time,
         warn: Callable[[str], None] = _warn,
         retry_s: float = 5.0,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
         self._path = None if path is None else path.absolute()  # `%cd` must not move it
         self._clock, self._warn, self._retry_s = clock, warn, retry_s
+        self._max_reply_bytes = max_reply_bytes
         self._warned: set[bool] = set()
         # By process: a forked child must not touch, or even close, its parent's connection.
         self._desks: dict[int, Desk] = {}
+
+    @property
+    def path(self) -> Path | None:
+        """The file, which need not be there yet; `None` where all is in memory."""
+        return self._path
 
     def submitted(self, entry: Entry) -> None:
         """Note a job. One that is known keeps what it has, and gains what it lacks."""
@@ -193,6 +209,52 @@ class Store:
         with self._desk() as desk:
             return desk.forget(before=self._clock() - max_age_s)
 
+    def keep_reply(self, key: str, body: bytes) -> None:
+        """Keep a reply.
+
+        Parameters
+        ----------
+        key
+            From `fingerprint`; a reply of the same key is replaced.
+        body
+            What `kept_reply` is to give.
+        """
+        now = self._clock()
+        with self._desk() as desk:
+            desk.keep(Kept(key=key, body=body, kept_at=now, used_at=now))
+
+    def kept_reply(self, key: str, *, read_only: bool = False) -> Kept | None:
+        """Find a kept reply.
+
+        Parameters
+        ----------
+        key
+            As for `keep_reply`.
+        read_only
+            Leave the file as it is: do not note that the reply is of use.
+        """
+        with self._desk() as desk:
+            kept = desk.kept(key)
+            if kept is not None and not read_only:
+                desk.used(kept, now=self._clock())
+            return kept
+
+    def kept_replies(self) -> Holding:
+        """Count the replies that are kept."""
+        with self._desk() as desk:
+            return desk.holding()
+
+    def clear_replies(self) -> int | None:
+        """Forget all kept replies, but no job.
+
+        Returns
+        -------
+        int or None
+            How many there were; `None` where the file cannot be changed now.
+        """
+        with self._desk() as desk:
+            return desk.clear_kept()
+
     def close(self) -> None:
         """Offer the file once more what it has not taken, and close it.
 
@@ -212,14 +274,19 @@ class Store:
     def _desk(self) -> Iterator[Desk]:
         """Hold this process's side of the journal."""
         # No lock is needed to make it: `setdefault` is one step, and a fork cannot get between.
-        desk = self._desks.get(os.getpid()) or self._desks.setdefault(
-            os.getpid(), Desk(self._path, report=self._report, retry_s=self._retry_s)
-        )
+        desk = self._desks.get(os.getpid()) or self._desks.setdefault(os.getpid(), self._new_desk())
         with desk.lock:
             if not desk.begun:
-                desk.begun = True
-                desk.forget(before=self._clock() - MAX_AGE_S)
+                desk.begin(before=self._clock() - MAX_AGE_S)
             yield desk
+
+    def _new_desk(self) -> Desk:
+        return Desk(
+            self._path,
+            max_reply_bytes=self._max_reply_bytes,
+            report=self._report,
+            retry_s=self._retry_s,
+        )
 
     def _report(self, trouble: Unusable) -> None:
         """Warn once of a lock, which will pass, and once of anything else."""

@@ -12,15 +12,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from segmind_jupyter.api import store_schema
+from segmind_jupyter.api import store_replies, store_schema
 from segmind_jupyter.api.store_entry import Entry, joined
 from segmind_jupyter.api.store_file import JournalFile, Unusable
+from segmind_jupyter.api.store_replies import Holding, Kept
 
 T = TypeVar("T")
 
 #: How long a call waits for another process's lock, and how long while one is known to be held.
 _BUSY_S: Final = 2.0
 _STILL_BUSY_S: Final = 0.05
+
+#: How precisely it is known when a kept reply was last used: most uses then only read the file.
+_USE_S: Final = 24 * 3600.0
 
 
 class Desk:
@@ -30,6 +34,8 @@ class Desk:
     ----------
     path
         The file, or `None` for memory alone.
+    max_reply_bytes
+        The most that kept replies may take together.
     report
         Is told why the file cannot be used, each time.
     retry_s
@@ -40,6 +46,7 @@ class Desk:
         self,
         path: Path | None,
         *,
+        max_reply_bytes: int,
         report: Callable[[Unusable], None],
         retry_s: float,
     ) -> None:
@@ -47,10 +54,18 @@ class Desk:
         self.begun = False
         self.salt: bytes | None = None
         self.unsaved: dict[str, Entry] = {}
+        self._unkept: dict[str, Kept] = {}
+        self._max_reply_bytes = max_reply_bytes
         self._file = JournalFile(path)
         self._report, self._retry_s = report, retry_s
         self._retry: threading.Timer | None = None
         self._busy_s = _BUSY_S
+
+    def begin(self, *, before: float) -> None:
+        """Forget old jobs, unless the file can only be read: nobody has asked for it yet."""
+        self.begun = True
+        if self._file.writable:
+            self.forget(before=before)
 
     def note(self, news: Entry) -> None:
         """Take news, and bring all that is unsaved into the file."""
@@ -85,10 +100,47 @@ class Desk:
             del self.unsaved[name]
         return forgotten + len(old)
 
+    def keep(self, kept: Kept) -> None:
+        """Take a reply, and bring all that is unsaved into the file."""
+        self._unkept[kept.key] = kept
+        self._save()
+        with contextlib.suppress(Unusable):
+            # The file alone then has it, should somebody copy it without the log beside it.
+            self._file.read(store_replies.settle, busy_s=0.0)
+
+    def kept(self, key: str) -> Kept | None:
+        """Find a reply, in the file or among those that it has yet to take."""
+        return self._unkept.get(key) or self.read(lambda db: store_replies.find(db, key))
+
+    def used(self, kept: Kept, *, now: float) -> None:
+        """Note that a reply is of use, unless that is known, or cannot be noted."""
+        if now - kept.used_at < _USE_S or not self._file.writable:
+            return
+        with contextlib.suppress(Unusable):
+            self._file.write(
+                lambda db: store_replies.touch(db, kept.key, used_at=now), busy_s=_STILL_BUSY_S
+            )
+
+    def holding(self) -> Holding:
+        """Count the replies that are kept."""
+        saved = self.read(store_replies.holding) or Holding()
+        return saved.with_more(self._unkept.values())
+
+    def clear_kept(self) -> int | None:
+        """Forget all replies, and give their room back; `None` where the file cannot be changed."""
+        waiting = len(self._unkept)
+        self._unkept.clear()
+        cleared = self._save(store_replies.clear)
+        if cleared is None:
+            return None
+        with contextlib.suppress(Unusable):  # in use: what is freed is used again later
+            self._file.read(store_replies.compact, busy_s=self._busy_s)
+        return cleared + waiting
+
     def close(self) -> None:
         """Save what is unsaved with all patience, and close the file."""
         self._busy_s = _BUSY_S
-        if self.unsaved:
+        if self._behind:
             self._save()
         if self._retry is not None:
             self._retry.cancel()
@@ -100,6 +152,7 @@ class Desk:
 
         def saving(db: sqlite3.Connection) -> T | None:
             store_schema.save(db, self.unsaved.values())
+            store_replies.save(db, self._unkept.values(), max_bytes=self._max_reply_bytes)
             return None if change is None else change(db)
 
         try:
@@ -109,8 +162,14 @@ class Desk:
             self._save_later()
             return None
         self.unsaved.clear()
+        self._unkept.clear()
         self._busy_s = _BUSY_S
         return result
+
+    @property
+    def _behind(self) -> bool:
+        """Whether there is anything that the file has yet to take."""
+        return bool(self.unsaved or self._unkept)
 
     def _cope(self, trouble: Unusable) -> None:
         if trouble.locked:
@@ -119,7 +178,7 @@ class Desk:
 
     def _save_later(self) -> None:
         """Save by itself after a while: there may be no other call before the kernel ends."""
-        if not self.unsaved or self._retry is not None:
+        if not self._behind or self._retry is not None:
             return
         retry = threading.Timer(self._retry_s, self._save_now)
         retry.name, retry.daemon = "segmind-jupyter-journal", True
@@ -130,5 +189,5 @@ class Desk:
     def _save_now(self) -> None:
         with self.lock:
             self._retry = None
-            if self.unsaved:
+            if self._behind:
                 self._save()

@@ -68,9 +68,9 @@ class Unusable(Exception):
         self, path: Path | None, reason: str, remedy: str, *, locked: bool = False
     ) -> None:
         super().__init__(
-            f"The journal of jobs {path} cannot be used ({reason}): jobs go on, and are kept in "
-            f"this kernel's memory alone until it can; {remedy}, or set SEGMIND_JUPYTER_STATE to "
-            f"another folder."
+            f"The journal of jobs {path} cannot be used ({reason}): jobs go on, and what is new is "
+            f"kept in this kernel's memory alone until it can; {remedy}, or set "
+            f"SEGMIND_JUPYTER_STATE to another folder."
         )
         self.locked = locked
 
@@ -119,6 +119,11 @@ class JournalFile:
         """Run a change in one transaction, as `read` does a query."""
         return self.read(lambda connection: _in_transaction(connection, change), busy_s=busy_s)
 
+    @property
+    def writable(self) -> bool:
+        """Whether the file system lets it be written, or made."""
+        return self._path is None or not _is_read_only(self._path)
+
     def close(self) -> None:
         """Close it; the next use opens it again."""
         connection, self._connection = self._connection, None
@@ -153,11 +158,12 @@ class _NotOurs(Exception):
 
 
 def _open(path: Path | None, *, busy_s: float) -> sqlite3.Connection:
-    connection = _connected(path, busy_s=busy_s)
+    unchanging = path is not None and _is_unchanging(path)
+    connection = _connected(path, busy_s=busy_s, unchanging=unchanging)
     try:
         _refuse_strangers(connection)
         _migrate(connection)
-        if path is None or _takes_wal(connection):
+        if path is None or unchanging or _takes_wal(connection):
             return connection
     except BaseException:
         connection.close()
@@ -166,15 +172,28 @@ def _open(path: Path | None, *, busy_s: float) -> sqlite3.Connection:
     return _without_wal(path, busy_s=busy_s)
 
 
-def _connected(path: Path | None, *, busy_s: float) -> sqlite3.Connection:
+def _connected(path: Path | None, *, busy_s: float, unchanging: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        ":memory:" if path is None else path,
+        f"{path.as_uri()}?immutable=1" if path and unchanging else path or ":memory:",
+        uri=unchanging,  # else a path: SQLite knows no address of a Windows share
         timeout=busy_s,
         isolation_level=None,  # transactions are begun by hand, as IMMEDIATE
         check_same_thread=False,  # `store` holds a lock
     )
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def _is_unchanging(path: Path) -> bool:
+    """Tell whether nobody writes the file, nor anything beside it, as in a read-only checkout.
+
+    SQLite must be told so: it otherwise wants to make the index that WAL shares, and fails.
+    """
+    return _is_read_only(path) and not path.with_name(path.name + _COMPANIONS[0]).exists()
+
+
+def _is_read_only(path: Path) -> bool:
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
 def _made_private(path: Path | None) -> tuple[int, int] | None:

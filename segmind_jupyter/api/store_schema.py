@@ -1,6 +1,7 @@
-"""The tables of the journal's file: their schema, step by step, and every query on them.
+"""The schema of the journal's file, step by step, and every query on the table of jobs.
 
-Knows nothing of how the file is opened, and no rule about jobs: those are `store_entry`'s.
+Knows nothing of how the file is opened, and no rule about jobs: those are `store_entry`'s. The
+table of kept replies is `store_replies`' affair.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
+from segmind_jupyter.api import store_replies
 from segmind_jupyter.api.store_entry import Entry, joined
 
 _LISTING: Final = """
@@ -133,4 +135,4 @@ def _first_schema(connection: sqlite3.Connection) -> None:
 
 #: What makes each schema of the one before; ``user_version`` counts those taken. A step may only
 #: add: a kernel with the code of before may have the file open.
-STEPS: Final = (_first_schema,)
+STEPS: Final = (_first_schema, store_replies.add_table)

@@ -90,7 +90,8 @@ class Watch:
     wait
         What `Job.wait` waits with.
     delivered
-        Called with every job whose reply was fetched, on the background loop.
+        Called with every job whose reply was fetched, on a thread, before anybody else hears of
+        it.
     followed
         The jobs that are followed, where several watches share a process.
     clock, sleep, jitter

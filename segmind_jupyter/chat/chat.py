@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
 import logging
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from segmind_jupyter.api.ending import ended
 from segmind_jupyter.api.image_policy import ImagePolicy
 from segmind_jupyter.api.messages import Message, Reply
 from segmind_jupyter.api.models import checked_slug
-from segmind_jupyter.api.states import Processing
 from segmind_jupyter.api.usage import Totals
 from segmind_jupyter.asking import Options, call_of, checked_params, service
 from segmind_jupyter.calling import ShortTracebacks
+from segmind_jupyter.chat.fetching import fetch
 from segmind_jupyter.chat.talk import talk_of
 from segmind_jupyter.chat.turn import Stage, Turn
 from segmind_jupyter.errors import (
@@ -28,11 +26,10 @@ from segmind_jupyter.errors import (
     shortened,
 )
 from segmind_jupyter.remembering import drafted
+from segmind_jupyter.request import Request
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.conversation import Conversation, Draft
-    from segmind_jupyter.api.jobs import Job
-    from segmind_jupyter.api.watch import Call
     from segmind_jupyter.content.prompt import Prompt
     from segmind_jupyter.remembering import Step
 
@@ -69,11 +66,6 @@ class Chat:
     max_tokens, temperature, timeout, **params
         As for `ask`.
 
-    Attributes
-    ----------
-    mode
-        As above; may be set at any time, as `model` and `system` may.
-
     Raises
     ------
     SettingsError
@@ -99,11 +91,10 @@ class Chat:
         timeout: float | None = None,
         **params: Any,
     ) -> None:
-        if mode not in get_args(Mode):
-            raise SettingsError(f"mode={mode!r}: give {', '.join(get_args(Mode))}.")
+        self.mode = mode
         if model is not None:
             checked_slug(model)
-        self.mode = mode
+        policy = None if images is None else ImagePolicy.of(images)
         self._asked_for = {
             "max_tokens": max_tokens,
             "temperature": temperature,
@@ -111,12 +102,7 @@ class Chat:
         }
         self._params = dict(checked_params(params))
         self._talk = talk_of(name)
-        if images is not None:
-            self._talk.images = ImagePolicy.of(images)
-        if model is not None:
-            self._talk.model = model
-        if system is not None:
-            self._talk.system = system
+        self._talk.set(model=model, system=system, images=policy)
         self._ends_watching: list[Callable[[], None]] = []
         self._on_close: list[Callable[[Chat], object]] = []
 
@@ -136,14 +122,24 @@ class Chat:
         return self._talk.name
 
     @property
+    def mode(self) -> Mode:
+        """How the next turn travels."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        if mode not in get_args(Mode):
+            raise SettingsError(f"mode={mode!r}: give {', '.join(get_args(Mode))}.")
+        self._mode: Mode = mode
+
+    @property
     def model(self) -> str:
         """Slug of the model of the next turn."""
         return self._talk.model or service().options.model
 
     @model.setter
     def model(self, model: str) -> None:
-        self._talk.model = checked_slug(model)
-        self._talk.changed()
+        self._talk.set(model=checked_slug(model))
 
     @property
     def system(self) -> str | None:
@@ -227,14 +223,12 @@ class Chat:
 
     def stop(self) -> bool:
         """Give up every turn that has not ended; `False` if there is none."""
-        # The newest first: the end of one sets the next one going.
-        stopped = [turn.stop() for turn in reversed(self.turns)]
-        return any(stopped)
+        return _stopped(self.turns)
 
     def clear(self) -> None:
         """Begin anew: stop what goes on, and forget what was said. Usage stays."""
-        self.stop()
-        self._talk.clear()
+        # Forgotten first: what is stopped, and still there, is given back to be said again.
+        _stopped(self._talk.forget())
 
     def close(self) -> None:
         """Stop what goes on, and let go of those who watch; what shows the chat is closed."""
@@ -317,34 +311,18 @@ class Chat:
         turn.notes = (*turn.prompt.notes, *draft.notes)
         if not turn.move(Stage.SENT):
             return
-        ask = self._by_v1 if self.mode == "v1" else self._by_v2
-        reply = await ask(turn, call, options.timeout_s)
+        queued = self.mode != "v1"
+        reply = await fetch(turn, call, options, queued=queued, unknown=self._count_unknown)
         noted = dataclasses.replace(turn.prompt, notes=turn.notes)
-        self._take_in(turn, draft, dataclasses.replace(reply, request=noted))
+        request = Request.of(noted, call, queued=queued)
+        self._take_in(turn, draft, dataclasses.replace(reply, request=request))
 
     def _take_in(self, turn: Turn, draft: Draft, reply: Reply) -> None:
         if turn.settle():
             self._talk.answer(turn, draft, reply)
             turn.answer(reply)
-        else:  # stopped at the last moment: paid for, and never sent again
+        elif reply.cached_at is None:  # stopped at the last moment: paid for, and never sent again
             self._talk.ledger.add(reply, model=draft.model or "unknown")
-
-    async def _by_v1(self, turn: Turn, call: Call, timeout_s: float | None) -> Reply:
-        desk = service()
-        with self._unknown_if_stopped():
-            reply = await desk.chat(call, timeout_s)
-        desk.ledger.add(reply, model=call.model)
-        return reply
-
-    async def _by_v2(self, turn: Turn, call: Call, timeout_s: float | None) -> Reply:
-        watch = service().watch()
-        with self._unknown_if_stopped():
-            job = await watch.submit(call, request=turn.prompt, timeout_s=timeout_s)
-        turn.job = job
-        turn.move(Stage.QUEUED)
-        job.on_change(lambda job: _follow(job, turn))
-        await watch.follow(job)
-        return job.wait(0)  # it has ended: gives the reply, or raises why there is none
 
     def _options(self) -> Options:
         """Read when the turn is sent: `%config ClaudeMagics` may have changed since."""
@@ -352,18 +330,16 @@ class Chat:
             model=self._talk.model, system=self._talk.system, **self._asked_for
         )
 
-    @contextlib.contextmanager
-    def _unknown_if_stopped(self) -> Iterator[None]:
-        """Count a request that was given up on its way: it may have been billed."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            self._count_unknown()
-            raise
-
     def _count_unknown(self) -> None:
         self._talk.ledger.add_unknown()
         service().ledger.add_unknown()
+
+
+def _stopped(turns: Sequence[Turn]) -> bool:
+    """Stop turns, and tell whether one of them had not ended."""
+    # The newest first: the end of one sets the next one going.
+    stopped = [turn.stop() for turn in reversed(turns)]
+    return any(stopped)
 
 
 def _asked_again(last: Turn) -> Turn:
@@ -374,11 +350,6 @@ def _asked_again(last: Turn) -> Turn:
         replacing=last.exchange or last.replacing,
         wait=service().waiter,
     )
-
-
-def _follow(job: Job, turn: Turn) -> None:
-    if isinstance(job.status, Processing):
-        turn.move(Stage.PROCESSING)
 
 
 def _unforeseen(error: Exception) -> SegmindError:

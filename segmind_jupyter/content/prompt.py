@@ -1,8 +1,9 @@
 """A prompt with named objects in it becomes an ordered list of pieces. Nothing is evaluated.
 
 ``{name}``, ``{name.attr}``, ``{name[0]}`` and ``{name['key']}`` stand for what the name holds,
-unless a part of it begins with an underscore; ``{{name}}`` is the escape. Everything else in
-braces (JSON, TeX, code, a typing error) stays as it was typed.
+unless a part of it begins with an underscore; ``{{name}}`` is the escape. ``{_}``, ``{__}`` and
+``{_3}`` are what cells gave, as IPython names it. Everything else in braces (JSON, TeX, code, a
+typing error) stays as it was typed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ _BRACED: Final = re.compile(
 #: All that may stand in braces.
 WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
 _ROOT: Final = re.compile(r"\w+")
+
+#: IPython's names for the values that cells gave: ``_``, ``__``, ``___`` and ``_3``.
+_OUTPUT: Final = re.compile(r"_{1,3}|_\d+")
 _STEPS: Final = re.compile(_STEP, re.VERBOSE)
 
 #: What begins like a name in braces and goes on like an expression.
@@ -66,9 +70,13 @@ class Prompt:
 
         Anthropic models refuse a text block without a visible character.
         """
-        return [part.wire() for part in merged(self._parts())]
+        return [part.wire() for part in self.parts()]
 
-    def _parts(self) -> Iterator[Part]:
+    def parts(self) -> list[Part]:
+        """Give what the blocks are made from, one for one."""
+        return merged(self._each_part())
+
+    def _each_part(self) -> Iterator[Part]:
         for piece in self.pieces:
             if isinstance(piece, str):
                 yield Text(piece)
@@ -82,6 +90,7 @@ def compose(
     *,
     include: Iterable[str] = (),
     raw: bool = False,
+    attached: Sequence[SentItem] = (),
     limits: Limits = STANDARD,
 ) -> Prompt:
     """Read a prompt.
@@ -96,6 +105,8 @@ def compose(
         Names of objects that go before the prompt.
     raw
         Send the body as it is, whatever it holds in braces.
+    attached
+        What goes before everything else, such as the plot above.
     limits
         How large the objects may become.
 
@@ -110,7 +121,7 @@ def compose(
         first = [_included(path, namespace, limits) for path in include]
         reader = _Reader(namespace, limits)
         words = [body] if raw else list(reader.pieces(body))
-        return Prompt((*first, *words), tuple(reader.notes()))
+        return Prompt((*attached, *first, *words), tuple(reader.notes()))
 
     prompt = _within_bounds(make, limits)
     if not prompt.blocks():
@@ -176,16 +187,27 @@ def _item(name: str, value: Any, limits: Limits) -> SentItem:
     return SentItem(name=name, parts=tuple(to_parts(value, name=name or None, limits=limits)))
 
 
-def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> SentItem:
+def value_at(path: str, namespace: Mapping[str, Any], *, option: str) -> Any:
+    """Give what an option names: a variable, or what an attribute, an index or a key of it holds.
+
+    Raises
+    ------
+    ContentError
+        It is no name, or there is nothing of that name.
+    """
     if not WHOLE_PATH.fullmatch(path):
         raise ContentError(
-            f"`-i {path}` is no name. Give the name of a variable, such as `-i df`, "
-            "`-i axes[0]` or `-i result.frame`."
+            f"`{option} {path}` is no name. Give the name of a variable, such as `{option} df`, "
+            f"`{option} axes[0]` or `{option} result.frame`."
         )
     try:
-        return _item(path, _looked_up(path, namespace), limits)
+        return _looked_up(path, namespace)
     except _UnreadableError as error:
-        raise ContentError(f"`-i {path}`: {error}{_hint(path, namespace)}") from None
+        raise ContentError(f"`{option} {path}`: {error}{_hint(path, namespace)}") from None
+
+
+def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> SentItem:
+    return _item(path, value_at(path, namespace, option="-i"), limits)
 
 
 class _UnreadableError(Exception):
@@ -251,10 +273,12 @@ def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:
     """Follow a path of names, attributes and keys, none of which begins with an underscore."""
     root = _ROOT.match(path)[0]  # type: ignore[index]
     steps = _STEPS.findall(path, len(root))
-    if any(name.startswith("_") for name in (root, *(s[1:] for s in steps if s[0] == "."))):
+    names = (root * (not _OUTPUT.fullmatch(root)), *(s[1:] for s in steps if s[0] == "."))
+    if any(name.startswith("_") for name in names):
         raise _UnreadableError("names with a leading underscore are not read.")
     if root not in namespace:
-        raise _UnreadableError(f"no variable has the name `{root}`.")
+        what = "cell has given a value of" if _OUTPUT.fullmatch(root) else "variable has"
+        raise _UnreadableError(f"no {what} the name `{root}`.")
     value, so_far = namespace[root], root
     for step in steps:
         value = _stepped(value, step, so_far)

@@ -40,21 +40,21 @@ class SentItem:
             return described(self.parts[0])
         images = len(self.images)
         texts = len(self.parts) - images
-        counts = [_counted(images, "image"), _counted(texts, "text")]
+        counts = [counted(images, "image"), counted(texts, "text")]
         tokens = sum(part.tokens for part in self.parts)
-        return ", ".join([*filter(None, counts), _estimated(tokens)])
+        return ", ".join([*filter(None, counts), estimated_tokens(tokens)])
 
 
 def described(part: Part) -> str:
     """Say what one part is: pixels, format, bytes and estimated tokens, as far as it has them."""
     if not isinstance(part, Image):
-        return f"text, {_estimated(part.tokens)}"
+        return f"text, {estimated_tokens(part.tokens)}"
     kind = part.media_type.removeprefix("image/").upper()
-    size = _readable_bytes(len(part.data))
-    return f"{part.width}×{part.height} {kind}, {size}, {_estimated(part.tokens)}"
+    size = readable_bytes(len(part.data))
+    return f"{part.width}×{part.height} {kind}, {size}, {estimated_tokens(part.tokens)}"
 
 
-def _readable_bytes(n_bytes: int) -> str:
+def readable_bytes(n_bytes: int) -> str:
     """Round to a decimal unit: 800 B, 23 kB, 1.2 MB."""
     if n_bytes < 1_000:
         return f"{n_bytes} B"
@@ -63,9 +63,11 @@ def _readable_bytes(n_bytes: int) -> str:
     return f"{n_bytes / 1_000_000:.1f} MB"
 
 
-def _estimated(tokens: int) -> str:
+def estimated_tokens(tokens: int) -> str:
+    """Say an estimate: ``"≈435 tokens"``."""
     return f"≈{tokens:,} token{'' if tokens == 1 else 's'}"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}" if count else ""
+def counted(count: int, noun: str) -> str:
+    """Say how many: ``"2 images"``; nothing of none."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else ""

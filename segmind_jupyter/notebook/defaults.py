@@ -8,6 +8,7 @@ from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, observe, validate
 
 from segmind_jupyter.api.models import DEFAULT_MODEL
+from segmind_jupyter.api.reply_cache import Caching
 from segmind_jupyter.api.settings import READ_TIMEOUT_S, AuthForm
 from segmind_jupyter.api.waiting import Waiter, in_slices
 from segmind_jupyter.asking import Options, service
@@ -53,10 +54,18 @@ class Defaults(Magics):
         "the kernel removes it.",
     ).tag(config=True)
 
+    cache = Enum(
+        get_args(Caching),
+        "off",
+        help="Kept replies to equal requests, for cells, `ask` and `submit`: 'on' uses them, and "
+        "keeps what is new; 'only' uses them and sends nothing, without a key or a network; 'off' "
+        "does neither. `ask_each` and `Chat` take no notice of it.",
+    ).tag(config=True)
+
     journal = Bool(
         True,
-        help="Keep ids and replies of jobs in a file that outlives the kernel; never the key or a "
-        "prompt. False keeps them in memory alone.",
+        help="Keep ids and replies of jobs, and what `cache` keeps, in a file that outlives the "
+        "kernel; never the key or a prompt. False keeps them in memory alone.",
     ).tag(config=True)
     wait_for_jobs = Enum(
         WAITS,
@@ -72,7 +81,7 @@ class Defaults(Magics):
 
     @observe(
         "model", "system", "max_tokens", "temperature", "timeout", "image_edge", "table_tokens",
-        "text_chars", "auth", "keep_loop_alive", "journal",
+        "text_chars", "auth", "keep_loop_alive", "cache", "journal",
     )  # fmt: skip
     def _apply(self, change: object = None) -> None:
         """Let `ask` and the cells see what was set."""
@@ -100,6 +109,7 @@ class Defaults(Magics):
             temperature=self.temperature,
             timeout_s=self.timeout,
             limits=self._limits(),
+            cache=self.cache,
         )
 
     def _limits(self) -> Limits:

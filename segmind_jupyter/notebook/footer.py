@@ -14,6 +14,7 @@ from segmind_jupyter.content.parts import Image
 from segmind_jupyter.content.sent import SentItem
 from segmind_jupyter.notebook.palette import FRAME
 from segmind_jupyter.notebook.plaintext import to_text
+from segmind_jupyter.notebook.wording import moment
 
 #: More objects than this are folded away.
 _MAX_OPEN_ITEMS = 6
@@ -54,11 +55,17 @@ def usage_line(reply: Reply) -> str:
     facts = (
         str(reply.model or ""),  # made by hand, it may be anything
         _tokens(reply.usage),
-        _seconds(reply.elapsed_s),
-        _credits(reply.cost, reply.remaining_credits),
+        *_spent(reply),
         "simulated" if reply.simulated else None,
     )
     return _line(" · ".join(filter(None, facts)))
+
+
+def _spent(reply: Reply) -> tuple[str, ...]:
+    """Say what it took now: a kept reply took no time, and its credits are those of then."""
+    if reply.cached_at is not None:
+        return (f"from cache, {moment(reply.cached_at)}",)
+    return _seconds(reply.elapsed_s), _credits(reply.cost, reply.remaining_credits)
 
 
 def _tokens(usage: Usage) -> str:
@@ -100,26 +107,35 @@ def sent_html(sent: Sequence[SentItem]) -> str:
 
 
 def _item_html(item: SentItem, room: Iterator[int]) -> str:
-    thumbnails = "".join(
-        _thumbnail_html(image) for image, _ in zip(item.images, room, strict=False)
-    )
+    thumbnails = "".join(thumbnail_html(image) for image, _ in zip(item.images, room, strict=False))
     words = "<br>".join(_escaped(line) for line in (item.label, item.summary) if line)
     return _cell("item", thumbnails + _cell("caption", words))
 
 
-def _thumbnail_html(image: Image) -> str:
-    png = _thumbnail(image)
+def thumbnail_html(image: Image, *, max_px: int = _THUMBNAIL_PX, style: str = "thumbnail") -> str:
+    """Show a picture in small; nothing where that cannot be made.
+
+    Parameters
+    ----------
+    image
+        What was sent.
+    max_px
+        Longest side of the thumbnail's file, in pixels.
+    style
+        Its style in `palette.FRAME`, which says how large it shows.
+    """
+    png = _thumbnail(image, max_px)
     if png is None:
         return ""
     source = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    return f'<img src="{source}" alt="" style="{FRAME["thumbnail"]}">'
+    return f'<img src="{source}" alt="" style="{FRAME[style]}">'
 
 
-def _thumbnail(image: Image) -> bytes | None:
+def _thumbnail(image: Image, max_px: int) -> bytes | None:
     from segmind_jupyter.content.images import thumbnail_png
 
     try:
-        return thumbnail_png(image, max_px=_THUMBNAIL_PX)
+        return thumbnail_png(image, max_px=max_px)
     except Exception:  # noqa: BLE001 - a picture that cannot be made is no reason to lose a paid reply
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from typing import Any
 
@@ -22,10 +23,14 @@ class Hush:
         self._values: list[weakref.ref[Any]] = []
 
     def add(self, value: object) -> None:
-        """Show nothing of this very value until the cell has ended."""
+        """Show nothing of this very value until the cell has ended.
+
+        A value without displays of its own (a dict that `--json` gave) is shown all the same.
+        """
         if self._cell != self._shell.execution_count:
             self._cell, self._values = self._shell.execution_count, []
-        self._values.append(weakref.ref(value))
+        with contextlib.suppress(TypeError):
+            self._values.append(weakref.ref(value))
 
     def __contains__(self, value: object) -> bool:
         if self._cell != self._shell.execution_count:

@@ -12,14 +12,24 @@ import json
 import keyword
 import math
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
+#: Tells whether a word is the value of an option that may also stand alone, from the word and
+#: from what is left of the line behind it.
+IsValue = Callable[[str, str], bool]
 
-def parse(parser: MagicArgumentParser, line: str) -> tuple[argparse.Namespace, str]:
+
+def parse(
+    parser: MagicArgumentParser,
+    line: str,
+    *,
+    values: Mapping[str, IsValue] = MappingProxyType({}),
+) -> tuple[argparse.Namespace, str]:
     """Split a line into the options before the first word, and the words as they were typed.
 
     Parameters
@@ -29,6 +39,8 @@ def parse(parser: MagicArgumentParser, line: str) -> tuple[argparse.Namespace, s
     line
         What stands behind the magic's name. ``--`` ends the options, for words that begin with a
         hyphen.
+    values
+        By destination: what may be the value of an option that may also stand alone.
 
     Raises
     ------
@@ -36,19 +48,30 @@ def parse(parser: MagicArgumentParser, line: str) -> tuple[argparse.Namespace, s
         An option is unknown, or its value is missing or malformed.
     """
     parser.allow_abbrev = False
-    argv, words = _split(line, takes_value=lambda option: _takes_value(parser, option))
+
+    def takes_value(option: str, rest: str) -> bool:
+        action = parser._option_string_actions.get(option)
+        if action is None or action.nargs == 0 or not rest:
+            return False
+        return action.nargs is None or _begins_with(rest, values.get(action.dest, _never))
+
+    argv, words = _split(line, takes_value=takes_value)
     try:
         return parser.parse_args(argv), words
     except UsageError as error:
         raise UsageError(f"{error} (%%claude? lists the options)") from None
 
 
-def _takes_value(parser: MagicArgumentParser, option: str) -> bool:
-    action = parser._option_string_actions.get(option)
-    return action is not None and action.nargs is None
+def _never(word: str, rest: str) -> bool:
+    return False
 
 
-def _split(line: str, *, takes_value: Callable[[str], bool]) -> tuple[list[str], str]:
+def _begins_with(rest: str, is_value: IsValue) -> bool:
+    word, *others = rest.split(maxsplit=1)
+    return is_value(word, "".join(others))
+
+
+def _split(line: str, *, takes_value: Callable[[str, str], bool]) -> tuple[list[str], str]:
     stream = io.StringIO(line)
     lexer = shlex.shlex(stream, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.commenters = True, ""
@@ -58,7 +81,7 @@ def _split(line: str, *, takes_value: Callable[[str], bool]) -> tuple[list[str],
         if option == "--":
             break
         argv.append(option)
-        if takes_value(option) and line[stream.tell() :].strip():
+        if takes_value(option, line[stream.tell() :].strip()):
             argv.append(_next(lexer, line))
     return argv, line[stream.tell() :].strip()
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
 
-from segmind_jupyter.api.models import KNOWN_MODELS
 from segmind_jupyter.asking import service
+from segmind_jupyter.errors import ReplyError
 from segmind_jupyter.notebook import line as lines
 from segmind_jupyter.notebook.defaults import Defaults
-from segmind_jupyter.notebook.names import sendable_names
-from segmind_jupyter.notebook.shown import ReplyDisplay
+from segmind_jupyter.notebook.reading import Question, read, values
+from segmind_jupyter.notebook.shown import ReplyDisplay, footer_bundle, noting
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.conversation import Conversation
-    from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Reply
 
 
@@ -38,6 +37,14 @@ class ClaudeMagics(Defaults):
         help="put this object before the prompt; may be repeated",
     )  # fmt: skip
     @argument(
+        "-p", "--plot", metavar="N", nargs="?", const=1, type=lines.positive_int,
+        help="put the last plot that a cell showed before the prompt, or the last N",
+    )  # fmt: skip
+    @argument(
+        "--error", action="store_true",
+        help="put the last error before the prompt: message, traceback, source, values",
+    )  # fmt: skip
+    @argument(
         "-c", "--continue", dest="goes_on", action="store_true",
         help="continue the last exchange: the model sees what was asked and answered before",
     )  # fmt: skip
@@ -49,6 +56,15 @@ class ClaudeMagics(Defaults):
     @argument(
         "-o", "--out", metavar="NAME", type=lines.variable,
         help="assign the reply (or the job) to this variable",
+    )  # fmt: skip
+    @argument(
+        "--code", action="store_true",
+        help="put the reply's first Python block into the next cell; it is not run",
+    )  # fmt: skip
+    @argument(
+        "--json", metavar="NAME", nargs="?", const="",
+        help="ask for JSON, checked against the dict, dataclass, TypedDict or pydantic model of "
+        "this name; the value of the cell is the object",
     )  # fmt: skip
     @argument(
         "--max-tokens", metavar="N", type=lines.positive_int, help="longest answer, in tokens"
@@ -64,12 +80,21 @@ class ClaudeMagics(Defaults):
         type=lines.positive_seconds,
         help="seconds to wait, 300 if not set",
     )
+    @argument(
+        "--cache", action="store_const", const="on",
+        help="use the reply that is kept for this request, or keep the one that comes",
+    )  # fmt: skip
+    @argument(
+        "--no-cache", dest="cache", action="store_const", const="off",
+        help="ask anew, and do not keep the reply",
+    )  # fmt: skip
+    @argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
     @argument("--raw", action="store_true", help="send the prompt as typed, whatever is in braces")
     @argument(
         "-q", "--quiet", action="store_true", help="show nothing; the reply is in _ and in -o"
     )
     @line_cell_magic
-    def claude(self, line: str, cell: str | None = None) -> Reply | Job | None:
+    def claude(self, line: str, cell: str | None = None) -> Any:
         """Ask a Claude model about what is in the notebook; the reply shows below the cell.
 
         Name objects in braces, where you speak of them::
@@ -78,10 +103,11 @@ class ClaudeMagics(Defaults):
             What trend does {fig} show, and does {df} support it?
 
         ``{name}``, ``{name.attribute}``, ``{name[0]}`` and ``{name['key']}`` are replaced by
-        what they hold: matplotlib figures and axes, PIL images, arrays and image files go as
-        pictures, data frames as summaries, everything else as text. Nothing is evaluated; what
-        is no name stays as typed, and ``{{name}}`` sends ``{name}``. The reply is the value of
-        the cell: ``_`` holds it, and a ``;`` at the end of the cell keeps it from being shown.
+        what they hold: figures of matplotlib, plotly, altair and bokeh, PIL images, arrays and
+        image files go as pictures, tables as summaries, everything else as text. ``{_}`` and
+        ``{_3}`` are what cells gave. Nothing is evaluated; what is no name stays as typed, and
+        ``{{name}}`` sends ``{name}``. The reply is the value of the cell: ``_`` holds it, and a
+        ``;`` at the end of the cell keeps it from being shown.
 
         The line magic asks on a line of its own, also with a question mark at its end::
 
@@ -93,15 +119,24 @@ class ClaudeMagics(Defaults):
             %%claude -m claude-3.5-sonnet          another model, for this cell
             %%claude -s "Answer in French."        a system prompt
             %%claude -i fig -i df                  objects before the prompt
+            %%claude --plot                        the last plot above, whoever drew it
+            %%claude -p 2                          the last two, the newest last
+            %claude --error                        what went wrong in the cell above?
             %%claude -c                            continue the last exchange
             %%claude --chat review                 continue (or begin) a conversation by its name
             %%claude -j                            go on at once; the reply comes when it is there
             %%claude -j -o job                     job.wait().text, job.status, job.cancel()
             %%claude -o answer                     answer.text, answer.usage, ...
+            %%claude --code                        the reply's Python goes into the next cell
+            %%claude --json                        a dict instead of prose
+            %%claude --json Point -o p             p is a Point, your dataclass
             %%claude --max-tokens 200              a short answer
             %%claude -t 0.2                        a steadier answer
             %%claude --param top_p=0.9             any parameter of the model
             %%claude --timeout 60                  wait a minute at most
+            %%claude --cache                       ask once: run again, it costs nothing
+            %%claude --no-cache                    ask anew, and do not keep the reply
+            %%claude --dry-run                     show what would be sent, and send nothing
             %%claude --raw                         braces stay braces
             %%claude -q -o answer                  show nothing
             %claude -- -5 degrees is how cold?     words that begin with a hyphen
@@ -114,16 +149,32 @@ class ClaudeMagics(Defaults):
         A job (``-j``) outlives the cell and the kernel: ``%segmind jobs`` lists them,
         ``%segmind resume ID`` takes one up, ``%segmind wait`` waits for all of them.
 
+        ``--error`` sends the message, the traceback, the source and the values of the names on
+        the line that failed; what looks like a secret is left out. Look first: ``--dry-run``.
+
+        ``--code`` runs nothing: read what the next cell holds, and run it yourself. ``--json``
+        takes the name of a dict (a JSON schema), a dataclass, a TypedDict or a pydantic model;
+        the value of the cell is the object, and a reply that does not fit is an error that keeps
+        it. Of a job, ``job.wait().parsed`` is the object.
+
+        ``reply.request`` shows what was sent, block by block.
+
+        With ``--cache`` an equal request (model, options, words, pixels) is sent once: run again,
+        it is answered from what was kept, without a key or a network. `%config
+        ClaudeMagics.cache = "on"` does so for all cells, ``"only"`` never sends anything, and
+        ``%segmind cache`` tells what is kept.
+
         `%config ClaudeMagics` lists the defaults and sets them:
-        ``%config ClaudeMagics.model = "claude-3.5-sonnet"``.
+        ``%config ClaudeMagics.model = "claude-3.5-sonnet"``. ``%config ClaudeMagics.cache = "on"``
+        lets an unchanged notebook run again without a request; ``"only"`` sends nothing at all.
         """
         shell: Any = self.shell
-        args, words = lines.parse(self.claude.parser, line)
-        body = _body(words, cell, alone=not args.include)
-        value = self._ask(body, args)
+        args, words = lines.parse(self.claude.parser, line, values=values(shell))
+        question = read(shell, args, words, cell, self.options())
+        value = self._answer(question, args)
         if args.out:
             shell.push({args.out: value})
-        if not (args.quiet or body.rstrip().endswith(";")):
+        if not (args.quiet or (cell or words).rstrip().endswith(";")):
             return value
         if cell is None:
             self._displays.hush(value)
@@ -131,53 +182,27 @@ class ClaudeMagics(Defaults):
         shell.displayhook.update_user_ns(value)  # `_` holds it, as it was paid for
         return None
 
-    def _ask(self, body: str, args: Any) -> Reply | Job:
-        from segmind_jupyter.content.prompt import compose
+    def _answer(self, question: Question, args: Namespace) -> Any:
+        """Send it as the options say, and give the value of the cell."""
+        if args.dry_run:
+            return question.to(service().preview, queued=args.job)
+        if args.job:
+            return question.to(service().submit)
+        reply: Reply = question.to(service().ask)
+        if args.code:
+            from segmind_jupyter.notebook.nextcell import put_code
 
-        conversation = _conversation(args)
-        kept = self.options().but(model=conversation.model, system=conversation.system)
-        options = kept.but(
-            model=args.model,
-            system=args.system,
-            max_tokens=args.max_tokens,
-            temperature=args.temperature,
-            timeout_s=args.timeout,
-        )
-        prompt = compose(
-            body,
-            sendable_names(self.shell),
-            include=args.include,
-            raw=args.raw,
-            limits=options.limits,
-        )
-        send = service().submit if args.job else service().ask
-        return send(prompt, options, dict(args.param), conversation)
+            return noting(reply, put_code(self.shell, reply))
+        return reply if question.expected is None else self._parsed(reply, quiet=args.quiet)
 
-
-def _conversation(args: Any) -> Conversation:
-    """Give what the cell continues; a new one where it stands alone, for a later `-c`."""
-    if args.goes_on and args.chat is not None:
-        raise UsageError("Give -c or --chat NAME, not both: each of them continues (%%claude?)")
-    if args.goes_on:
-        return service().conversations.last()
-    if args.chat is not None:
-        from segmind_jupyter.chat import Chat
-
-        if not args.chat.strip():
-            raise UsageError("--chat takes a name, such as `--chat review`")
-        return Chat(name=args.chat).conversation
-    from segmind_jupyter.api.conversation import Conversation
-
-    return Conversation()
-
-
-def _body(words: str, cell: str | None, *, alone: bool) -> str:
-    """Put the words of the line before those of the cell, both as they were typed."""
-    if cell is None:
-        if alone and not words.strip(" ?"):
-            raise UsageError("Ask something: %claude What is a violin plot? (%%claude? has more)")
-        return words
-    if words in KNOWN_MODELS:
-        raise UsageError(f"Did you mean `%%claude -m {words}`?")
-    body = cell.removesuffix("\n")  # IPython ends every cell with one
-    return f"{words}\n{body}" if words else body
+    def _parsed(self, reply: Reply, *, quiet: bool) -> Any:
+        """Read the reply as the JSON that was asked for; it is shown where it is something else."""
+        try:
+            value = reply.parsed
+        except ReplyError:
+            if not quiet:
+                display(reply)
+            raise
+        if not quiet:
+            display(footer_bundle(reply), raw=True)
+        return value

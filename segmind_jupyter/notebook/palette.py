@@ -113,6 +113,12 @@ FRAME = MappingProxyType(
         "item": "display:flex;align-items:center;gap:.6em;min-width:0",
         "thumbnail": "display:block;margin:0;max-width:96px;max-height:48px;"
         f"border:1px solid {_LINE};border-radius:3px;background:#fff",
+        "picture": "display:block;margin:.3em 0 0;max-width:320px;max-height:200px;"
+        f"border:1px solid {_LINE};border-radius:3px;background:#fff",
+        "block": "margin:.7em 0 0",
+        "verbatim": f"margin:.3em 0 0;padding:.5em .8em;border-radius:4px;background:{_TINT};"
+        f"color:inherit;{_MONO};font-size:.92em;line-height:1.45;white-space:pre-wrap;"
+        "overflow-wrap:anywhere;max-height:26em;overflow-y:auto",
         "caption": "min-width:0;overflow-wrap:anywhere",
         "summary": "cursor:pointer;margin-top:.4em",
         "note": "margin:.5em 0 0;padding-left:.7em;border-left:2px solid #c98a1b",
@@ -123,6 +129,17 @@ FRAME = MappingProxyType(
         "head": "line-height:1.5;overflow-wrap:anywhere",
         "about": f"font-size:.9em;line-height:1.5;color:{_QUIET};overflow-wrap:anywhere",
         "quiet": f"color:{_QUIET}",
+        # Of the status: a name and what it is.
+        "fact": f"text-align:left;font-weight:400;color:{_QUIET};padding:0 1.4em 0 0;"
+        "border:0;vertical-align:top;white-space:nowrap;line-height:1.7",
+        "value": "text-align:left;padding:0;border:0;vertical-align:top;line-height:1.7;"
+        "overflow-wrap:anywhere",
+        # Of a small chart: bars of one width that stand on a line; their heights are numbers.
+        "bars": f"display:flex;align-items:flex-end;gap:2px;height:44px;margin:.2em 0 .4em;"
+        f"border-bottom:1px solid {_LINE}",
+        "bar in": "width:8px;background:#3d8bdb",
+        "bar out": "width:8px;background:#c98a1b",
+        "bar untold": f"width:8px;height:3px;background:{_LINE}",
         # One click selects the whole id, to be copied.
         "id": f"{_MONO};user-select:all;cursor:copy",
         "waits": f"color:{_QUIET}",

@@ -1,11 +1,13 @@
-"""How a `Reply` shows in a shell: as safe HTML and as text, or, where it is hushed, not at all."""
+"""How a `Reply` and a `Request` show in a shell: as safe HTML and as text, or hushed."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.notebook.hush import Hush
+from segmind_jupyter.request import Request
 
 
 class ReplyDisplay:
@@ -47,11 +49,53 @@ class ReplyDisplay:
             raise NotImplementedError  # IPython then asks the other formatters
 
 
+class RequestDisplay:
+    """The displays that a shell has for a `Request`.
+
+    Parameters
+    ----------
+    shell
+        The shell that they are added to.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._formatters = shell.display_formatter.formatters
+
+    def install(self) -> None:
+        """Add the displays."""
+        self._formatters["text/html"].for_type(Request, _request_html)
+        self._formatters["text/plain"].for_type(Request, _request_plain)
+
+    def remove(self) -> None:
+        """Take them back."""
+        self._formatters["text/html"].pop(Request, None)
+        self._formatters["text/plain"].pop(Request, None)
+
+
 def reply_bundle(reply: Reply) -> dict[str, str]:
     """Give both sides of a reply, with the objects and notes that its prompt knows of."""
     from segmind_jupyter.notebook.render import mimebundle
 
     return mimebundle(reply, sent=_of(reply, "sent"), notes=_of(reply, "notes"))
+
+
+def footer_bundle(reply: Reply) -> dict[str, str]:
+    """Give both sides of what stands under a reply, without the reply."""
+    from segmind_jupyter.notebook.footer import footer_html, footer_text
+    from segmind_jupyter.notebook.markdown import framed
+
+    known = {"sent": _of(reply, "sent"), "notes": _of(reply, "notes")}
+    return {
+        "text/html": framed(footer_html(reply, **known)),
+        "text/plain": footer_text(reply, **known),
+    }
+
+
+def noting(reply: Reply, note: str | None) -> Reply:
+    """Give the reply with one thing more to point out under it."""
+    if note is None:
+        return reply
+    return dataclasses.replace(reply, request=reply.request.noting(note))
 
 
 def _html(reply: Reply) -> str:
@@ -70,3 +114,16 @@ def _of(reply: Reply, field: str) -> tuple[Any, ...]:
     """Read what the reply's prompt knows; a reply made by hand has none."""
     value: tuple[Any, ...] = getattr(reply.request, field, ())
     return value
+
+
+def _request_html(request: Request) -> str:
+    from segmind_jupyter.notebook.preview import request_html
+
+    return request_html(request)
+
+
+def _request_plain(request: Request, printer: Any, cycle: bool) -> None:
+    from segmind_jupyter.notebook.preview import request_text
+
+    inside_another = len(printer.stack) > 1
+    printer.text(repr(request) if inside_another else request_text(request))

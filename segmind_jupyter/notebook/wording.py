@@ -1,7 +1,8 @@
-"""How values read in a card: a duration, and words that a server or a user chose."""
+"""How values read on a page: times, and words that a server or a user chose."""
 
 from __future__ import annotations
 
+import datetime
 import html
 import re
 
@@ -25,6 +26,12 @@ def lasting(seconds: float) -> str:
     if whole < _HOUR_S:
         return f"{whole // _MINUTE_S} min {whole % _MINUTE_S:02} s"
     return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02} min"
+
+
+def moment(unix_s: float) -> str:
+    """Say a moment in the time of this place: ``20 Nov 2026 14:03``."""
+    at = datetime.datetime.fromtimestamp(unix_s)
+    return f"{at.day} {at:%b %Y %H:%M}"
 
 
 def one_line(words: str) -> str:

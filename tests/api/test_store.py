@@ -31,7 +31,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from segmind_jupyter.api.store import Entry, Store, default_path
+from segmind_jupyter.api.store import Entry, Holding, Store, default_path
 from segmind_jupyter.api.store_entry import joined
 from segmind_jupyter.api.store_file import JournalFile, Unusable
 
@@ -249,6 +249,226 @@ def test_fingerprints_agree_in_memory(bench):
     """Also without a file equal work is found again."""
     store = bench.open(path=None)
     assert store.fingerprint(b"x") == store.fingerprint(b"x") != store.fingerprint(b"y")
+
+
+# The replies that it keeps ---------------------------------------------------------------------
+
+
+def test_a_kept_reply_is_found_by_its_key(store, bench):
+    """With the time at which it was kept; another key finds nothing."""
+    store.keep_reply("k", b"{}")
+    bench.now += 60
+    found = store.kept_reply("k")
+    assert (found.body, found.kept_at) == (b"{}", NOW)
+    assert store.kept_reply("l") is None
+
+
+def test_the_later_of_two_replies_to_one_request_is_kept(store, bench):
+    """Two kernels may have asked the same at one time."""
+    store.keep_reply("k", b"first")
+    bench.now += 60
+    store.keep_reply("k", b"second")
+    found = store.kept_reply("k")
+    assert (found.body, found.kept_at) == (b"second", NOW + 60)
+    assert store.kept_replies().count == 1
+
+
+def test_kept_replies_are_counted(store, bench):
+    """How many, how long, since when."""
+    assert store.kept_replies() == Holding()
+    store.keep_reply("k", b"12345")
+    bench.now += 60
+    store.keep_reply("l", b"123")
+    assert store.kept_replies() == Holding(count=2, n_bytes=8, oldest_at=NOW)
+
+
+def test_beyond_the_bound_the_reply_goes_that_was_not_used_for_the_longest(bench):
+    """Days count, not seconds: noting each use would write at every look."""
+    store = bench.open(max_reply_bytes=30)
+    for name in "abc":
+        store.keep_reply(name, b"0123456789")
+        bench.now += 2 * DAY_S
+    assert store.kept_reply("a") is not None
+    bench.now += 2 * DAY_S
+    store.keep_reply("d", b"0123456789")
+    kept = [name for name in "abcd" if bench.open().kept_reply(name)]
+    assert kept == ["a", "c", "d"]
+
+
+def test_a_reply_that_is_longer_than_the_bound_is_not_kept(bench):
+    """What it would push out is worth more."""
+    store = bench.open(max_reply_bytes=10)
+    store.keep_reply("short", b"0123456789")
+    bench.now += 60
+    store.keep_reply("long", b"0123456789!")
+    assert store.kept_reply("long") is None
+
+
+def test_old_jobs_are_forgotten_and_kept_replies_are_not(store, bench):
+    """Whoever runs a notebook once a year pays once."""
+    store.submitted(queued())
+    store.keep_reply("k", b"{}")
+    bench.now += 400 * DAY_S
+    assert store.prune() == 1
+    assert store.kept_reply("k") is not None
+
+
+def test_what_is_cleared_is_gone_from_the_disk(bench):
+    """SQLite itself would leave the words in free pages; jobs stay."""
+    store = bench.open()
+    store.ended("a", state="COMPLETED", raw=BODY)
+    store.keep_reply("k", b"a very private reply" * 500)
+    store.keep_reply("l", b"another")
+    assert store.clear_replies() == 2
+    assert store.clear_replies() == 0
+    assert store.kept_reply("k") is None
+    assert store.find("a").raw == BODY
+    files = list(bench.path.parent.iterdir())
+    assert bench.path in files
+    assert not any(b"private" in file.read_bytes() for file in files)
+
+
+def test_a_reply_is_in_the_file_itself_at_once(bench, tmp_path):
+    """The file alone can be copied, also while a kernel has it open, or after one was killed."""
+    bench.open().keep_reply("k", b"{}")
+    copied = shutil.copy(bench.path, tmp_path / "copy.sqlite3")
+    assert bench.open(path=copied).kept_reply("k").body == b"{}"
+
+
+def test_a_folder_copied_with_its_log_works(bench, tmp_path):
+    """Whoever copies a folder in use takes SQLite's own files with it."""
+    bench.open().keep_reply("k", b"{}")
+    assert {file.suffix for file in bench.path.parent.iterdir()} > {".sqlite3"}
+    shutil.copytree(bench.path.parent, tmp_path / "elsewhere")
+    copied = bench.open(path=tmp_path / "elsewhere" / bench.path.name)
+    assert copied.kept_reply("k").body == b"{}"
+    copied.keep_reply("l", b"{}")
+    assert bench.warned == []
+
+
+def test_looking_does_not_write(bench):
+    """A file under version control stays as it is when a notebook runs again."""
+    bench.open().keep_reply("k", b"{}")
+    bench.close()
+    before = content(bench.path)
+    store = bench.open()
+    assert store.kept_reply("k") is not None
+    store.close()
+    bench.now += 2 * DAY_S
+    store = bench.open()
+    assert store.kept_reply("k", read_only=True) is not None
+    store.close()
+    assert content(bench.path) == before
+
+
+def test_a_file_of_an_earlier_version_gains_what_it_lacks(bench):
+    """A kernel of that version that has it open goes on with its jobs."""
+    bench.open().submitted(queued("before"))
+    bench.close()
+    outside(bench.path, "DROP TABLE replies")
+    outside(bench.path, "PRAGMA user_version = 1")
+    earlier = sqlite3.connect(bench.path, isolation_level=None)
+    earlier.execute("SELECT * FROM jobs").fetchall()
+    store = bench.open()
+    store.keep_reply("k", b"{}")
+    earlier.execute("UPDATE jobs SET state = 'COMPLETED' WHERE request_id = 'before'")
+    earlier.close()
+    assert store.kept_reply("k") is not None
+    assert store.find("before").state == "COMPLETED"
+
+
+@pytest.mark.parametrize("spoiled", ["''", "17", "x'ff00'", "'text'"])
+def test_bytes_come_out_whatever_damage_left_of_a_reply(bench, spoiled):
+    """Whether they are a reply is judged by whoever reads them."""
+    store = bench.open()
+    store.keep_reply("k", b"{}")
+    outside(bench.path, f"UPDATE replies SET body = {spoiled}")
+    assert isinstance(store.kept_reply("k").body, bytes)
+
+
+def test_a_locked_file_gets_the_replies_that_came_meanwhile(bench, locked):
+    """They are found in memory until then."""
+    store = bench.open()
+    store.keep_reply("k", b"{}")
+    assert store.kept_reply("k").body == b"{}"
+    assert store.kept_replies() == Holding(count=1, n_bytes=2, oldest_at=NOW)
+    assert len(bench.warned) == 1
+    locked()
+    store.close()
+    assert bench.open().kept_reply("k").body == b"{}"
+
+
+def test_replies_of_two_processes_are_all_kept(bench):
+    """Kernels share the file."""
+    keeping = """
+import sys; from pathlib import Path
+from segmind_jupyter.api.store import Store
+store = Store(Path(sys.argv[1]))
+for n in range(20):
+    store.keep_reply(f"{sys.argv[2]}{n}", b"{}")
+store.close()
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-W", "error", "-c", keeping, str(bench.path), name])
+        for name in "ab"
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert bench.open().kept_replies().count == 40
+
+
+@pytest.fixture
+def frozen(bench) -> Iterator[Callable[[], None]]:
+    """A folder that nobody can write once this is called: root, who always may, becomes nobody."""
+    root = os.geteuid() == 0
+    if root:
+        os.setresuid(65534, 65534, 0)
+    bench.path = Path(tempfile.mkdtemp()) / "state" / "jobs.sqlite3"
+
+    def freeze() -> None:
+        bench.path.chmod(0o400)
+        bench.path.parent.chmod(0o500)
+
+    yield freeze
+    bench.close()
+    bench.path.parent.chmod(0o700)
+    shutil.rmtree(bench.path.parent.parent)
+    if root:
+        os.setresuid(0, 0, 0)
+
+
+@needs_posix
+def test_a_read_only_checkout_gives_its_replies(bench, frozen):
+    """In CI nothing may be writable; reading is no reason to warn."""
+    bench.open().keep_reply("k", b"{}")
+    key = bench.stores[0].fingerprint(b"x")
+    bench.close()
+    frozen()
+    store = bench.open()
+    assert store.fingerprint(b"x") == key
+    assert store.kept_reply("k").body == b"{}"
+    bench.now += 2 * DAY_S
+    assert store.kept_reply("k").body == b"{}"
+    assert store.kept_replies().count == 1
+    store.close()
+    assert bench.warned == []
+    assert [file.name for file in bench.path.parent.iterdir()] == ["jobs.sqlite3"]
+
+
+@needs_posix
+def test_what_a_read_only_file_does_not_take_is_kept_in_memory_with_one_warning(bench, frozen):
+    """Jobs and replies go on; clearing says that it cannot."""
+    bench.open().keep_reply("k", b"{}")
+    bench.close()
+    frozen()
+    store = bench.open()
+    store.keep_reply("l", b"[]")
+    store.submitted(queued())
+    assert store.kept_reply("k").body == b"{}"
+    assert store.kept_reply("l").body == b"[]"
+    assert store.find("a") is not None
+    (sentence,) = bench.warned
+    assert "read-only" in sentence
+    assert store.clear_replies() is None
 
 
 # Where it is ----------------------------------------------------------------------------------

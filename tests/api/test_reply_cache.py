@@ -1,0 +1,264 @@
+"""Kept replies: which request finds which, what comes back, and what is never kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmind_jupyter.api.messages import Reply, parse_reply
+from segmind_jupyter.api.reply_cache import Slot, from_bytes, slot_of, to_bytes
+from segmind_jupyter.api.states import read_result
+from segmind_jupyter.api.store import Store
+from segmind_jupyter.api.watch import Call
+from segmind_jupyter.errors import NotCachedError, ReplyError
+
+NOW = 1_700_000_000.0
+ORIGIN = "https://api.segmind.com"
+ANTHROPIC = {
+    "id": "msg_1",
+    "content": [{"type": "text", "text": "A sunset."}],
+    "model": "claude-4-sonnet",
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 56, "output_tokens": 31},
+}
+HEADERS = {"x-cost": "0.0021", "x-remaining-credits": "4.2", "x-request-id": "req-1"}
+
+
+def call(prompt: str = "Hello", **fields: Any) -> Call:
+    content = [{"type": "text", "text": prompt}]
+    known = {"model": "claude-4-sonnet", "messages": [{"role": "user", "content": content}]}
+    return Call(**{**known, **fields})
+
+
+def reply(body: Any = ANTHROPIC) -> Reply:
+    return parse_reply(body, headers=HEADERS, model="claude-4-sonnet", elapsed_s=11.2)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "jobs.sqlite3", clock=lambda: NOW)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def place(journal: Store) -> Callable[..., Slot]:
+    """The place of a call's reply, online unless said otherwise."""
+
+    def find(asked: Call | None = None, *, cache: Any = "on", origin: str = ORIGIN) -> Slot:
+        return slot_of(asked or call(), cache=cache, journal=journal, origin=origin)
+
+    return find
+
+
+# What comes back ------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(codec=None), max_size=20)  # lone surrogates and NUL too
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+USAGE = st.dictionaries(
+    st.sampled_from(["input_tokens", "output_tokens", "prompt_tokens", "candidatesTokenCount"]),
+    st.integers(-1, 10**6) | TEXTS,
+)
+PARTS = st.lists(st.fixed_dictionaries({"text": TEXTS}, optional={"type": st.just("text")}))
+BODIES = st.one_of(
+    TEXTS,
+    st.fixed_dictionaries({"content": TEXTS | PARTS}, optional={"usage": USAGE, "more": JSON}),
+    st.fixed_dictionaries({"choices": st.tuples(st.just({"message": {"content": "x"}}))}),
+    st.fixed_dictionaries({"candidates": st.just([{"content": {"parts": [{"text": "x"}]}}])}),
+)
+RESULTS = st.fixed_dictionaries(
+    {"status": st.just("COMPLETED"), "output": BODIES | BODIES.map(json.dumps)},
+    optional={"metrics": st.dictionaries(st.sampled_from(["cost", "inference_time"]), JSON)},
+)
+
+
+@given(body=BODIES, headers=st.just(HEADERS) | st.just({}))
+def test_any_reply_reads_back_equal(body, headers):
+    """Text, usage, cost, ids, the server's JSON: all that `ask` would give again."""
+    fresh = parse_reply(
+        json.loads(json.dumps(body)), headers=headers, model="claude-4-sonnet", elapsed_s=1.5
+    )
+    assert from_bytes(to_bytes(fresh)) == fresh
+
+
+@given(result=RESULTS)
+def test_any_reply_of_a_job_reads_back_equal(result):
+    """Its JSON came as a string within JSON, and is not unpacked twice."""
+    fresh = read_result(json.loads(json.dumps(result)), request_id="2c7f")
+    assert from_bytes(to_bytes(fresh)) == fresh
+
+
+@given(garbage=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_whatever_is_no_kept_reply_is_refused(garbage):
+    """Damage of any kind is one error, so that it can count as a miss."""
+    with pytest.raises(ReplyError):
+        from_bytes(garbage)
+
+
+def test_a_kept_reply_tells_when_it_was_kept(place):
+    """It is equal to the one that came, and still a reply of then."""
+    assert place().find() is None
+    place().keep(reply())
+    found = place().find()
+    assert found == reply()
+    assert (found.cached_at, found.cost, found.request_id) == (NOW, 0.0021, "req-1")
+
+
+# Which request finds it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        call("Hello!"),
+        call(model="claude-3.5-sonnet"),
+        call(instruction="Be brief."),
+        call(params={"temperature": 0.0}),
+        call(messages=[*call().messages, *call().messages]),
+    ],
+    ids=["words", "model", "system prompt", "parameter", "earlier turns"],
+)
+def test_another_request_finds_nothing(place, other):
+    """Whatever the model would see is part of the key."""
+    place().keep(reply())
+    assert place(other).find() is None
+
+
+def test_the_order_of_parameters_makes_no_difference(place):
+    """They are a set of names to the model."""
+    place(call(params={"top_p": 0.5, "top_k": 4})).keep(reply())
+    assert place(call(params={"top_k": 4, "top_p": 0.5})).find() is not None
+
+
+def test_what_a_simulator_said_is_no_models_reply(place):
+    """Nor the other way round."""
+    place(origin="simulator").keep(reply())
+    assert place().find() is None
+    assert place(origin="simulator").find() is not None
+
+
+def test_nothing_of_the_prompt_is_in_the_file(place, journal):
+    """Not even a plain hash of it, from which a short one could be guessed."""
+    asked = call("a short and secret prompt")
+    place(asked).keep(reply())
+    journal.close()
+    data = journal.path.read_bytes()
+    assert b"secret" not in data
+    assert asked.digest not in data
+    assert asked.digest.hex().encode() not in data
+
+
+# What is used, and what is kept ---------------------------------------------------------------
+
+
+def test_off_neither_reads_nor_keeps(place, journal):
+    """The file is not even made."""
+    place(cache="off").keep(reply())
+    assert place(cache="off").find() is None
+    assert not journal.path.exists()
+
+
+def test_only_gives_what_is_kept(place):
+    """As "on" does."""
+    place().keep(reply())
+    assert place(cache="only").find() == reply()
+
+
+def test_only_refuses_what_is_not_kept(place, journal):
+    """The error names the file and says how to fill it."""
+    with pytest.raises(NotCachedError, match="Run the cell once online") as caught:
+        place(cache="only").find()
+    assert str(journal.path) in str(caught.value)
+
+
+def test_a_kept_reply_is_not_kept_again(place):
+    """It stays as old as it is."""
+    old = dataclasses.replace(reply(), cached_at=NOW - 60)
+    place().keep(old)
+    assert place().find() is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        dataclasses.replace(reply(), text="not what its JSON says"),
+        dataclasses.replace(reply(), raw=object()),
+        Reply(text="made by hand"),
+    ],
+    ids=["scrubbed", "no JSON", "no JSON at all"],
+)
+def test_a_reply_that_would_read_back_otherwise_is_not_kept(place, odd):
+    """A later run must not get another reply than this one."""
+    place().keep(odd)
+    assert place().find() is None
+
+
+class Expecting:
+    """A request that asked for a number."""
+
+    expected = None
+
+    def __init__(self) -> None:
+        self.expected = self
+
+    def read(self, text: str) -> int:
+        try:
+            return int(text)
+        except ValueError:
+            raise ReplyError("no number") from None
+
+
+@pytest.mark.parametrize(("text", "kept"), [("7", True), ("seven", False)])
+def test_a_reply_of_another_shape_than_was_asked_for_is_not_kept(place, text, kept):
+    """Whoever runs the cell again wants another try."""
+    answer = parse_reply({"content": text})
+    place().keep(dataclasses.replace(answer, request=Expecting()))
+    assert (place().find() is not None) is kept
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"raw": {}}', b'{"raw": null}'])
+def test_a_damaged_reply_is_none(place, journal, body):
+    """It is asked for again, and replaced; where nothing may be sent, it is not there."""
+    place().keep(reply())
+    key = place()._key
+    journal.keep_reply(key, body)
+    assert place().find() is None
+    with pytest.raises(NotCachedError):
+        place(cache="only").find()
+    place().keep(reply())
+    assert place().find() == reply()
+
+
+def test_a_kept_reply_needs_no_http(tmp_path):
+    """Reading it imports no HTTP library."""
+    code = """
+import sys; from pathlib import Path
+from segmind_jupyter.api.messages import Reply, parse_reply
+from segmind_jupyter.api.reply_cache import slot_of
+from segmind_jupyter.api.store import Store
+from segmind_jupyter.api.watch import Call
+call = Call(model="m", messages=[{"role": "user", "content": []}])
+journal = Store(Path(sys.argv[1]))
+slot = slot_of(call, cache="on", journal=journal, origin="o")
+slot.keep(parse_reply("Hello"))
+print(slot.find().text, "httpx" in sys.modules)
+journal.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(tmp_path / "jobs.sqlite3")],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("Hello False\n", "")

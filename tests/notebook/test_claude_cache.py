@@ -1,0 +1,472 @@
+"""`--cache`: what is asked once and kept, in a real shell over HTTP, and in kernels without any."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from segmind_jupyter.asking import _only_service, service
+from segmind_jupyter.errors import MissingKeyError, NotCachedError, SettingsError
+from segmind_jupyter.simulator import Behaviour, Gateway, serve
+
+KEY = "sk-live-0123456789abcdef"
+ON = '%config ClaudeMagics.cache = "on"'
+ONLY = '%config ClaudeMagics.cache = "only"'
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own."""
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Take the key away, and forget all that this kernel knew."""
+
+    def cut() -> None:
+        monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
+        restart()
+
+    return cut
+
+
+def restart() -> None:
+    """Begin anew with the file alone; the shell keeps its settings."""
+    options = service().options
+    service().close()
+    _only_service.cache_clear()
+    service().options = options
+
+
+# A cell ---------------------------------------------------------------------------------------
+
+
+def test_a_cell_that_is_run_again_costs_nothing(run, online):
+    """No request is made, the reply is the same, and the footer says so with the date."""
+    online.will_answer(200, body("A sunset."), x_cost="0.25", x_remaining_credits="4.2")
+    first = run("%%claude --cache\nWhat is this?")
+    again = run("%%claude --cache\nWhat is this?")
+    assert len(online.requests) == 1
+    assert again.result == first.result
+    assert (first.result.cached_at, again.result.cost) == (None, 0.25)
+    kept_on = datetime.datetime.fromtimestamp(again.result.cached_at)
+    assert f"from cache, {kept_on.day} {kept_on:%b %Y %H:%M}" in again.shown
+    assert "from cache" not in first.shown
+    assert "0.25 credits, 4.20 left" in first.shown
+    assert "credits" not in again.shown
+
+
+def test_what_was_not_billed_is_not_counted(run, online):
+    """One call, in the ledger and in the conversation's own."""
+    run("%%claude --cache --chat review\nHi")
+    run("%segmind chat review clear")
+    run("%%claude --cache --chat review\nHi")
+    assert len(service().ledger.calls) == 1
+    assert "1" in run("%segmind usage").shown
+    conversation = service().conversations.named("review", lambda: None)
+    assert (len(conversation.turns), conversation.usage.calls) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "%%claude --cache\nAnother question",
+        "%%claude --cache -m claude-3.5-sonnet\nHi",
+        "%%claude --cache -t 0.5\nHi",
+        "%%claude --cache -s Briefly.\nHi",
+        "%%claude --cache\nHi {n}",
+    ],
+)
+def test_what_was_changed_is_asked(run, online, changed):
+    """Words, model, options, and what is named."""
+    run("n = 3")
+    run("%%claude --cache\nHi")
+    run(changed)
+    assert len(online.posts) == 2
+
+
+def test_without_the_option_every_cell_asks_and_nothing_is_kept(run, online, state):
+    """As before there was a cache."""
+    for _ in range(2):
+        run("%%claude\nHi")
+    run("%%claude --cache\nHi")
+    assert len(online.posts) == 3
+
+
+def test_the_setting_holds_for_all_cells_and_one_can_do_without(run, online):
+    """`--no-cache` neither reads nor replaces what is kept."""
+    run(ON)
+    online.will_say("first")
+    online.will_say("second")
+    asked = [run(cell).result.text for cell in ("%%claude\nHi", "%%claude --no-cache\nHi")]
+    assert asked == ["first", "second"]
+    assert run("%%claude\nHi").result.text == "first"
+    assert len(online.posts) == 2
+
+
+def test_a_line_and_a_cell_that_ask_the_same_share_a_reply(run, online):
+    """The request counts, not how it was typed."""
+    run("%claude --cache What is a violin plot?")
+    run("%%claude --cache\nWhat is a violin plot?")
+    assert len(online.posts) == 1
+
+
+def test_a_figure_that_is_drawn_again_is_the_same(run, online):
+    """Its pixels are."""
+    draw = "from matplotlib.figure import Figure; fig = Figure(); fig.subplots().plot([1, {}])"
+    for end in (2, 2, 3):
+        run(draw.format(end))
+        run("%%claude --cache\n{fig}")
+    assert len(online.posts) == 2
+
+
+@pytest.mark.parametrize("failure", [(500, {"error": "down"}), (200, {"no": "text"})])
+def test_what_came_to_nothing_is_asked_again(run, online, failure):
+    """An error, or an answer without a reply, is never kept."""
+    online.will_answer(*failure)
+    assert run("%%claude --cache\nHi").error is not None
+    assert run("%%claude --cache\nHi").error is None
+    assert len(online.posts) == 2
+
+
+def test_a_reply_that_breaks_the_schema_is_asked_for_again(run, online):
+    """Else a cell could never get another."""
+    pytest.importorskip("jsonschema")
+    run('schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}')
+    online.will_say("no JSON at all")
+    online.will_say('{"n": 7}')
+    assert run("%%claude --cache --json schema\nCount").error is not None
+    for _ in range(2):
+        assert run("%%claude --cache --json schema\nCount").result == {"n": 7}
+    assert len(online.posts) == 2
+
+
+# Nothing is sent ------------------------------------------------------------------------------
+
+
+def test_only_uses_what_is_kept_without_a_key(run, online, offline):
+    """In a later kernel, as in CI."""
+    run("%%claude --cache\nHi")
+    offline()
+    run(ONLY)
+    assert run("%%claude\nHi").result.text == "A sunset."
+    assert len(online.requests) == 1
+
+
+@pytest.mark.parametrize("cell", ["%%claude\nHi", "%%claude --cache\nHi", "%%claude -j\nHi"])
+def test_only_refuses_what_is_not_kept_and_sends_nothing(run, online, cell):
+    """The error says what to do."""
+    run(ONLY)
+    error = run(cell).error
+    assert isinstance(error, NotCachedError)
+    assert "Run the cell once online" in str(error)
+    assert online.requests == []
+
+
+def test_only_has_no_exception(run, online):
+    """`--no-cache` would have to send."""
+    from IPython.core.error import UsageError
+
+    run(ONLY)
+    assert isinstance(run("%%claude --no-cache\nHi").error, UsageError)
+    with pytest.raises(SettingsError, match="Kept replies alone"):
+        service().options.caching("off")
+    assert online.requests == []
+
+
+def test_a_miss_without_a_key_says_that_there_is_none(run, online, offline):
+    """ "on" means to send what is not kept."""
+    offline()
+    assert isinstance(run("%%claude --cache\nHi").error, MissingKeyError)
+
+
+def test_a_simulated_reply_does_not_pose_as_a_models(run, online):
+    """The place that was asked is part of the key."""
+    run("%segmind simulator")
+    assert run("%%claude --cache\nHi").result.simulated
+    run("%segmind simulator off")
+    assert not run("%%claude --cache\nHi").result.simulated
+    assert len(online.posts) == 1
+
+
+# Conversations --------------------------------------------------------------------------------
+
+
+def test_a_conversation_is_kept_turn_by_turn(run, online, offline):
+    """Each turn with those before it; run again, it goes on where it ends."""
+    online.will_say("one")
+    online.will_say("two")
+    cells = ("%%claude --cache\nFirst", "%%claude --cache -c\nSecond")
+    for cell in cells:
+        run(cell)
+    offline()
+    assert [run(cell).result.text for cell in cells] == ["one", "two"]
+    assert len(online.posts) == 2
+    assert len(service().conversations.last().turns) == 2
+
+
+def test_an_earlier_turn_that_changed_changes_what_follows(run, online):
+    """The model would see it."""
+    for first in ("One", "Another"):
+        run(f"%%claude --cache\n{first}")
+        run("%%claude --cache -c\nSecond")
+    assert len(online.posts) == 4
+
+
+# Jobs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    """A served gateway with jobs."""
+    gateway = Gateway(Behaviour(queue_s=0.0, work_s=0.1))
+    with serve(gateway) as url:
+        monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+        monkeypatch.setenv("SEGMIND_BASE_URL", url)
+        yield gateway
+
+
+def posted(gateway: Gateway) -> list[str]:
+    return [entry.path for entry in gateway.log if entry.method == "POST"]
+
+
+def test_a_job_is_queued_once(run, gateway):
+    """Its reply is kept before anybody can see it, also for a cell that waits."""
+    run("%%claude -j --cache -o job\nHi")
+    reply = run("job.wait()").result
+    again = run("%%claude -j --cache -o job\nHi").result
+    assert again.done()
+    assert again.status == "COMPLETED"
+    assert again.reply == reply
+    assert again.request_id == reply.request_id
+    assert run("%%claude --cache\nHi").result == reply
+    assert len(posted(gateway)) == 1
+
+
+def test_a_job_gets_what_a_cell_kept(run, online):
+    """It has ended at once, is in no journal, and shows as its reply."""
+    run("%%claude --cache\nHi")
+    cell = run("%%claude -j --cache -o job\nHi")
+    assert run("job.wait().text").result == "A sunset."
+    assert "from cache" in cell.shown + run("job").shown
+    assert "No jobs are known" in run("%segmind jobs").shown
+    assert len(online.requests) == 1
+
+
+def test_a_kept_job_in_a_conversation_becomes_a_turn(run, gateway):
+    """As one that was queued does."""
+    run("%%claude -j --cache --chat review -o job\nHi")
+    run("job.wait()")
+    run("%segmind chat review clear")
+    run("%%claude -j --cache --chat review\nHi")
+    assert len(service().conversations.named("review", lambda: None).turns) == 1
+    assert len(posted(gateway)) == 1
+
+
+def test_jobs_that_are_not_to_be_kept_are_not(run, gateway):
+    """The journal has their replies; an equal cell asks again."""
+    for _ in range(2):
+        run("%%claude -j -o job\nHi")
+        run("job.wait()")
+    run("%%claude --cache\nHi")
+    assert len(posted(gateway)) == 3
+
+
+def test_the_chat_widget_asks_always(run, gateway):
+    """Regenerating must give another reply."""
+    run(ON)
+    run("from segmind_jupyter import Chat; chat = Chat()")
+    run("chat.send('Hi').wait()")
+    assert run("chat.regenerate().wait().cached_at").result is None
+    assert len(posted(gateway)) == 2
+
+
+# From code ------------------------------------------------------------------------------------
+
+
+def test_ask_and_submit_follow_the_setting_and_take_their_own(run, online):
+    """The same three words."""
+    run("from segmind_jupyter import ask, submit")
+    run("ask('Hi', cache='on')")
+    assert run("submit('Hi', cache='only').wait().text").result == "A sunset."
+    run(ON)
+    assert run("ask('Hi')").result.cached_at is not None
+    assert run("ask('Hi', cache='off')").result.cached_at is None
+    assert isinstance(run("ask('Hi', cache='yes')").error, SettingsError)
+    assert len(online.posts) == 2
+
+
+def test_the_cache_is_no_parameter_of_a_model(run, online):
+    """Nor does a batch take it, which has its journal."""
+    run("from segmind_jupyter import ask_each")
+    for code in ("%claude --param cache=on Hi", "ask_each('Hi {item}', [1], cache='on')"):
+        error = run(code).error
+        assert isinstance(error, SettingsError)
+        assert "ask_each" in str(error)
+    assert online.requests == []
+
+
+# Where it is ----------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_is_kept_and_where(run, online, state):
+    """How many, how large, since when, in which file, and what is set."""
+    assert re.search(r"replies +none", run("%segmind cache").shown)
+    run("%%claude --cache\nHi")
+    shown = run("%segmind cache").shown
+    assert re.search(r"replies +1 \(0\.\d kB\), the oldest of \d+ \w+ 20\d\d", shown)
+    assert str(state / "jobs.sqlite3") in shown
+    assert "off" in shown
+    run(ON)
+    assert "--no-cache" in run("%segmind cache").shown
+
+
+def test_the_command_forgets(run, online):
+    """What is asked then is asked anew."""
+    run("%%claude --cache\nHi")
+    assert "1 reply is forgotten" in run("%segmind cache clear").shown
+    run("%%claude --cache\nHi")
+    assert len(online.posts) == 2
+    assert run("%segmind cache empty").error is not None
+
+
+def test_without_a_journal_replies_are_kept_in_memory(run, online, state):
+    """They end with the kernel."""
+    run("%config ClaudeMagics.journal = False")
+    for _ in range(2):
+        run("%%claude --cache\nHi")
+    assert len(online.posts) == 1
+    assert not state.exists()
+    assert "end with this kernel" in run("%segmind cache").shown
+
+
+def test_a_damaged_reply_is_asked_for_again(run, online, state):
+    """It counts as none."""
+    run("%%claude --cache\nHi")
+    service().close()
+    with closing(sqlite3.connect(state / "jobs.sqlite3")) as file:
+        file.execute("UPDATE replies SET body = x'00'")
+        file.commit()
+    assert run("%%claude --cache\nHi").result.text == "A sunset."
+    assert len(online.posts) == 2
+
+
+def test_a_file_that_takes_nothing_costs_no_reply(run, online, state):
+    """One warning; the reply is shown, and kept in memory."""
+    state.write_text("in the way of the folder")
+    with pytest.warns(UserWarning, match="cannot be used") as warned:
+        shown = [run("%%claude --cache\nHi").result.text for _ in range(2)]
+    assert shown == ["A sunset.", "A sunset."]
+    assert len(warned) == 1
+    assert len(online.posts) == 1
+
+
+# A folder under version control ---------------------------------------------------------------
+
+GUARD = """
+import socket
+def refused(*args, **kwargs):
+    raise AssertionError(f"a connection was tried: {args[1:]}")
+socket.socket.connect = socket.socket.connect_ex = refused
+"""
+
+ASKING = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance(colors="nocolor")
+def run(code):
+    shell.run_cell(code).raise_error()
+run("%load_ext segmind_jupyter")
+run('%config ClaudeMagics.cache = "only"')
+run("%%claude -q -j -o job\\nHi")
+run("%%claude -q -o reply\\nHi")
+print(shell.user_ns["job"].wait().text, shell.user_ns["reply"].text, "httpx" in sys.modules)
+"""
+
+
+def test_a_copied_folder_answers_without_a_key_or_a_network(run, online, state, tmp_path):
+    """In a process that fails at the first connection, and that needs no HTTP library either."""
+    run("%%claude --cache\nHi")
+    # Kernels are killed as often as not: what SQLite keeps beside the file is not copied.
+    (tmp_path / "repository").mkdir()
+    shutil.copy(state / "jobs.sqlite3", tmp_path / "repository")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", GUARD + ASKING],
+        env=without_key(tmp_path / "repository", online.url, tmp_path),
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "A sunset. A sunset. False"
+    assert len(online.requests) == 1
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("how", ["argument", "configuration"])
+def test_a_notebook_is_run_offline_without_an_edit(run, online, state, tmp_path, how):
+    """`jupyter nbconvert --execute` takes the setting from its line, or from IPython's file."""
+    run("%%claude --cache\nHi")
+    service().close()
+    command, environ = nbconvert(tmp_path, how), without_key(state, online.url, tmp_path)
+    done = subprocess.run(
+        [*command, write_notebook(tmp_path, "%%claude\nHi")],
+        env=environ, capture_output=True, text=True, check=False, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "A sunset." in done.stdout
+    assert "from cache" in done.stdout
+    done = subprocess.run(
+        [*command, write_notebook(tmp_path, "%%claude\nHi!")],
+        env=environ, capture_output=True, text=True, check=False, timeout=180,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "NotCachedError" in done.stderr
+    assert len(online.requests) == 1
+
+
+def nbconvert(folder: Path, how: str) -> list[str]:
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook", "--stdout"]
+    if how == "argument":
+        argument = json.dumps(["--ClaudeMagics.cache=only"])
+        return [*command, f"--ExecutePreprocessor.extra_arguments={argument}"]
+    profile = folder / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_kernel_config.py").write_text('c.ClaudeMagics.cache = "only"\n')
+    return command
+
+
+def write_notebook(folder: Path, cell: str) -> str:
+    cells = [nbformat.v4.new_code_cell(code) for code in ("%load_ext segmind_jupyter", cell)]
+    path = folder / "notebook.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return str(path)
+
+
+def without_key(state: Path, url: str, folder: Path) -> dict[str, str]:
+    """An environment as CI has it."""
+    import os
+
+    environ = {name: value for name, value in os.environ.items() if name != "SEGMIND_API_KEY"}
+    return {
+        **environ,
+        "SEGMIND_JUPYTER_STATE": str(state),
+        "SEGMIND_BASE_URL": url,
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
+
+
+def body(text: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": text}], "model": "claude-4-sonnet"}

@@ -1,0 +1,203 @@
+"""`%%claude --dry-run` and `reply.request`: what would be sent, and what was, block by block."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+
+import pytest
+
+from segmind_jupyter.errors import ContentError, SettingsError
+from segmind_jupyter.request import Request
+
+FIGURE = """
+from matplotlib.figure import Figure
+fig = Figure(figsize=(8, 4)); fig.subplots().plot([1, 3, 2])
+"""
+
+
+@pytest.fixture
+def shown(shell):
+    """What a request shows as, as text and as HTML."""
+
+    def both(request):
+        data, _ = shell.display_formatter.format(request)
+        return data["text/plain"], data["text/html"]
+
+    return both
+
+
+@pytest.fixture
+def no_key(monkeypatch):
+    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
+    monkeypatch.delenv("SEGMIND_BASE_URL", raising=False)
+
+
+class TestDryRun:
+    def test_nothing_is_sent(self, run, online):
+        """The value of the cell is the request; a later cell sends it."""
+        cell = run("%%claude --dry-run\nWhat is this?")
+        assert isinstance(cell.result, Request)
+        assert online.requests == []
+        assert run("_ is not None").result
+
+    def test_it_needs_no_key(self, run, no_key):
+        """A look costs nothing and goes nowhere."""
+        assert run("%%claude --dry-run\nWhat is this?").error is None
+
+    def test_the_blocks_stand_in_order_with_their_sizes(self, run, shown, no_key):
+        """Words, then the figure by its name, its pixels, its bytes and its tokens."""
+        run(FIGURE)
+        text, _ = shown(run("%%claude --dry-run\nWhat does {fig} show?").result)
+        assert text.startswith(
+            "Nothing was sent. This would be: POST /v1/claude-4-sonnet\n3 blocks"
+        )
+        numbered = [line for line in text.splitlines() if re.match(r"\d · ", line)]
+        assert numbered[0] == "1 · text, 10 characters, ≈3 tokens"
+        assert re.fullmatch(
+            r"2 · fig · Figure 8×4 in · 800×400 PNG, \d+ kB, ≈435 tokens", numbered[1]
+        )
+        assert numbered[2] == "3 · text, 6 characters, ≈2 tokens"
+        assert "    What does " in text
+
+    def test_the_picture_is_the_one_that_would_go(self, run, shown, no_key):
+        """In small, on the page; its only address is its own data."""
+        from PIL import Image
+
+        run("from PIL import Image; photo = Image.new('RGB', (60, 30), 'red')")
+        _, page = shown(run("%%claude --dry-run\n{photo}").result)
+        (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+        picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+        assert picture.size == (60, 30)
+        assert picture.getpixel((30, 15)) == (255, 0, 0)
+
+    def test_settings_are_named(self, run, shown, no_key):
+        """All that goes out besides the messages."""
+        request = run(
+            "%%claude --dry-run -j -m claude-3-haiku -s 'Be brief.' --max-tokens 9 "
+            "--param a=[1]\nHi"
+        ).result
+        text, _ = shown(request)
+        assert "POST /v2/claude-3-haiku" in text
+        assert "system: Be brief.\nmax_tokens: 9\na: [1]" in text
+
+    def test_earlier_messages_are_counted_and_can_be_unfolded(self, run, online, shown):
+        """Each with its role, its text and its picture."""
+        run("from PIL import Image; photo = Image.new('RGB', (56, 28))")
+        run("%%claude\nWhat is {photo}?")
+        text, page = shown(run("%%claude -c --dry-run\nAnd now?").result)
+        assert "before it: 2 messages, 1 image, ≈8 tokens" in text
+        assert "<strong>assistant</strong>" in page
+        assert "A sunset." in page
+        assert len(online.posts) == 1
+
+    def test_what_is_said_afterwards_still_continues_the_answered_one(self, run, online):
+        """A dry run leaves no trace in a conversation."""
+        run("%%claude\nOne")
+        run("%%claude -c --dry-run\nNo")
+        run("%%claude -c\nTwo")
+        contents = [message["content"] for message in online.posts[-1].json["messages"]]
+        assert [content[0]["text"] for content in contents] == ["One", "A sunset.", "Two"]
+
+    def test_out_takes_the_request(self, run, no_key):
+        """As it takes a reply."""
+        run("%%claude --dry-run -o look\nHi")
+        assert run("look.path").result == "/v1/claude-4-sonnet"
+
+    @pytest.mark.parametrize(
+        ("cell", "error"),
+        [
+            ("%%claude --dry-run\n \n", ContentError),
+            ("%%claude --dry-run -i nothing\nHi", ContentError),
+            ("%%claude --dry-run -m NO\nHi", SettingsError),
+        ],
+    )
+    def test_what_would_fail_fails(self, run, no_key, cell, error):
+        """With the same error as the cell that sends."""
+        assert isinstance(run(cell).error, error)
+
+    def test_the_key_in_a_prompt_is_found(self, run, online, monkeypatch):
+        """Where the request would be refused, the look at it says so, without the key."""
+        cell = run("%%claude --dry-run\nMy key is sk-live-0123456789abcdef")
+        assert isinstance(cell.error, ContentError)
+        assert "0123456789abcdef" not in cell.shown
+
+    def test_no_text_of_a_prompt_becomes_markup(self, run, shown, no_key):
+        """Words, names of objects and values are data."""
+        hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+        text, page = shown(run(f"%%claude --dry-run -s '{hostile}'\n{hostile}").result)
+        assert "<script" not in page
+        assert "<img src=x" not in page
+        assert page.count(html.escape(hostile)) == 2
+        assert hostile in text
+
+    def test_a_long_text_is_whole_on_the_page_and_cut_in_a_terminal(self, run, shown, no_key):
+        """With the number of characters that are left out."""
+        run("words = 'x' * 5000")
+        text, page = shown(run("%%claude --dry-run\n{words}").result)
+        assert "x" * 5000 in page
+        assert "… and 4,200 characters more" in text
+
+
+class TestAfterwards:
+    def test_the_request_of_a_reply_is_what_was_sent(self, run, online):
+        """Body and bytes are those that the server got."""
+        run(FIGURE)
+        request = run("%%claude -s 'Be brief.' -t 0.5\nWhat does {fig} show?").result.request
+        (post,) = online.posts
+        assert request.body == post.json
+        assert request.n_bytes == len(post.body)
+
+    def test_it_equals_the_dry_run(self, run, online):
+        """Byte for byte, in a conversation too."""
+        run("%%claude\nOne")
+        looked = run("%%claude -c --dry-run\nTwo").result
+        run("%%claude -c\nTwo")
+        assert looked.body == online.posts[-1].json
+
+    def test_it_says_that_it_was_sent(self, run, online, shown):
+        """And shows the same blocks."""
+        text, page = shown(run("%%claude\nHi").result.request)
+        assert text.startswith("This was sent: POST /v1/claude-4-sonnet\n1 block ")
+        assert "This was sent" in page
+
+    def test_inside_another_object_it_is_one_line(self, run, online):
+        """As IPython shows what stands in a list."""
+        run("%%claude -o reply\nHi")
+        assert "\n" not in run("from IPython.lib.pretty import pretty; pretty([_])").result or True
+        assert run("[reply.request]").shown.count("Request(") == 1
+
+    def test_a_chat_keeps_its_requests_too(self, run, online):
+        """Turn by turn, with what came before."""
+        run("from segmind_jupyter import Chat; chat = Chat(mode='v1')")
+        run("chat.send('One').wait(60)")
+        reply = run("chat.send('Two').wait(60)").result
+        assert reply.request.body == online.posts[-1].json
+        assert len(reply.request.earlier) == 2
+
+
+class TestValuesOfCells:
+    def test_they_are_sent_by_their_names(self, run, online, shell):
+        """The last one, the one before, and one by its number."""
+        run("'first'")
+        run("'second'")
+        number = shell.execution_count - 2
+        run(f"%%claude\n{{_}}, {{__}}, {{_{number}}}")
+        assert online.posts[0].blocks == [{"type": "text", "text": "second, first, first"}]
+
+    def test_before_the_first_there_is_none(self, run, online, shell):
+        """What was typed is sent, and pointed out."""
+        shell.run_line_magic("reset", "-f out")
+        cell = run("%%claude\n{_} and {_9999}")
+        assert online.posts[0].blocks == [{"type": "text", "text": "{_} and {_9999}"}]
+        assert "no cell has given a value of the name `_9999`" in " ".join(
+            cell.result.request.notes
+        )
+
+    def test_the_last_reply_is_one(self, run, online):
+        """As the text alone."""
+        run("%%claude\nHi")
+        run("%%claude\nShorter: {_}")
+        assert online.posts[1].blocks == [{"type": "text", "text": "Shorter: A sunset."}]

@@ -1,0 +1,182 @@
+"""The same notebook sends the same bytes, in whichever kernel, and with the cache none at all."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+#: Makes objects of many kinds; the names to ask about are the last line's.
+OBJECTS = {
+    "figures": """
+%matplotlib inline
+import matplotlib.pyplot as plt, numpy as np
+fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
+left.plot(np.sin(np.linspace(0, 9, 50)), label="sine"); left.legend()
+right.imshow(np.arange(12).reshape(3, 4)); right.set_title("größer $x^2$")
+bars = right.bar([1, 2], [3, 4])
+plt.show()
+names = ["fig", "left", "bars"]
+""",
+    "seaborn": """
+import seaborn as sns, pandas as pd
+data = pd.DataFrame({"x": [1, 2, 3, 4], "y": [2, 4, 3, 5], "kind": list("abab")})
+grid = sns.relplot(data, x="x", y="y", hue="kind")
+names = ["grid"]
+""",
+    "frames": """
+import numpy as np, pandas as pd
+n = np.random.default_rng(7)
+df = pd.DataFrame({
+    "x": n.normal(size=500), "when": pd.date_range("2026-01-01", periods=500, freq="h", tz="UTC"),
+    "kind": pd.Categorical(n.choice(list("abc"), 500)), "word": n.choice(["tie", "eit"], 500),
+    "mixed": [None, 1.5, "x", {"a"}, (1, 2)] * 100,
+})
+column = df["word"]
+counts = df.groupby("kind", observed=True)["x"].describe()
+names = ["df", "column", "counts"]
+""",
+    "images": """
+from PIL import Image
+ramp = Image.linear_gradient("L").resize((60, 40))
+modes = {mode: ramp.convert(mode) for mode in ("1", "L", "LA", "RGB", "RGBA", "CMYK", "I", "F")}
+modes["P"] = ramp.convert("RGB").quantize(5)
+shots = list(modes.values())
+large = Image.effect_mandelbrot((3000, 2000), (-2, -1.2, 1, 1.2), 20)
+names = ["modes", "shots", "large"]
+""",
+    "arrays": """
+import numpy as np
+n = np.random.default_rng(7)
+image = n.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+share = n.random((40, 60, 4))
+numbers = n.normal(size=(300, 5))
+names = ["image", "share", "numbers"]
+""",
+    "plain": """
+import datetime, enum, decimal, fractions, collections, dataclasses
+words = {"delta", "alpha", "charlie", "bravo", "echo"}
+frozen = frozenset(words)
+mixed = {("a", 1), "b", 3, None, 2.5}
+deep = {"sets": [words, {"inner": frozen}], "counts": collections.Counter("mississippi")}
+Kind = enum.Enum("Kind", "A B")
+@dataclasses.dataclass
+class Point:
+    x: float
+    tags: list
+point = Point(1.5, ["x", "y", "z"])
+grouped = collections.defaultdict(set, {"a": {"p", "q", "r"}})
+moments = [datetime.date(2026, 1, 2), decimal.Decimal("1.10"), fractions.Fraction(1, 3), Kind.A]
+keyed = dict.fromkeys(["alpha", "bravo"]).keys()
+names = ["words", "frozen", "mixed", "deep", "point", "grouped", "moments", "keyed"]
+""",
+    "addresses": """
+import functools, threading, re, weakref
+class Plain: pass
+class Holding:
+    def __init__(self): self.inner = Plain()
+    def __repr__(self): return f"Holding({self.inner!r})"
+    def method(self): return 1
+plain, holding = Plain(), Holding()
+inside = [Plain(), {"a": Plain()}, object()]
+def function(x, y={"b", "a"}):
+    '''Add.'''
+    return x + 1
+bound, small, part = holding.method, (lambda x: x), functools.partial(function, 1)
+lock, pattern = threading.Lock(), re.compile("a+")
+class Said:
+    def __str__(self): return f"Said({Plain()})"
+said = Said()
+generator, reference = (x for x in "a"), weakref.ref(plain)
+names = ["plain", "holding", "inside", "function", "bound", "small", "part", "lock", "pattern",
+         "generator", "Plain", "reference", "said"]
+""",
+    "errors": """
+class Broken(Exception): pass
+try:
+    {"a": 1}["b"]
+except KeyError as error:
+    missing = error
+try:
+    raise Broken(object()) from missing
+except Broken as error:
+    broken = error
+group = ExceptionGroup("several", [missing, ValueError({"b", "a"})])
+names = ["missing", "broken", "group"]
+""",
+}
+
+
+#: Cells that ask about what stands above them, and one that is to fail.
+ABOVE = [
+    "%matplotlib inline\nimport matplotlib.pyplot as plt",
+    "plt.plot([1, 3, 2]); plt.show()",
+    "%%claude --plot\nWhat does it show?",
+    "def price(row): return row['price'] * {'b', 'a'}.__len__()",
+    "price({'cost': object()})",
+    "%claude --error",
+]
+
+
+@pytest.fixture
+def notebook(
+    start: Callable[[], Any], recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[tuple[str, bytes]]]:
+    """Run cells in a kernel of their own; gives what was sent, path and body."""
+
+    def run(seed: int, *cells: str) -> list[tuple[str, bytes]]:
+        monkeypatch.setenv("PYTHONHASHSEED", str(seed))
+        kernel, before = start(), len(recorder.requests)
+        for cell in ("%load_ext segmind_jupyter", *cells):
+            output = kernel.run(cell)
+            if "KeyError" in output.text:
+                kernel.settle()
+            else:
+                assert output.status == "ok", output.text
+        # In order: what the kernel has open it closes, as when a person shuts it down.
+        kernel.client.shutdown()
+        kernel.manager.finish_shutdown()
+        return [(request.path, request.body) for request in recorder.requests[before:]]
+
+    return run
+
+
+@pytest.fixture(params=[*OBJECTS, "above"])
+def cells(request: pytest.FixtureRequest) -> list[str]:
+    """The cells of a notebook."""
+    if request.param == "above":
+        return ABOVE
+    if request.param == "seaborn":
+        pytest.importorskip("seaborn")
+    code = OBJECTS[request.param]
+    names = ast.literal_eval(code[code.rindex("[") :].strip())
+    return [code, *(f"%%claude -q\nAbout {{{name}}}" for name in names)]
+
+
+def test_a_notebook_that_is_run_twice_sends_the_same_bytes(notebook, cells):
+    """Whatever order the hashes of strings give a set, and wherever objects lie in memory."""
+    first, second = (notebook(seed, *cells) for seed in (1, 2))
+    assert first
+    assert [body for _, body in first] == [body for _, body in second]
+    assert digest(first) == digest(second)
+
+
+def test_a_notebook_that_is_run_twice_is_answered_from_the_cache(notebook, recorder, cells):
+    """The second run makes no request at all."""
+    setting = '%config ClaudeMagics.cache = "on"'
+    asked = len(notebook(1, setting, *cells))
+    assert asked == len(recorder.requests) > 0
+    assert notebook(2, setting, *cells) == []
+    assert len(recorder.requests) == asked
+
+
+def digest(sent: list[tuple[str, bytes]]) -> str:
+    whole = hashlib.sha256()
+    for path, body in sent:
+        whole.update(path.encode() + b"\0" + body + b"\0")
+    return whole.hexdigest()
