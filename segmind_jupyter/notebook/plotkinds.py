@@ -1,0 +1,139 @@
+"""What an output of a cell shows: a picture with pixels, one without, or no picture at all.
+
+A picture without pixels (SVG, or a page's own drawing) comes with the step that makes pixels of
+it. Outputs are told apart by what they hold; no plotting library is imported or asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+#: Where an output holds several of these, a page shows the first (the order of JupyterLab).
+_WITH_PIXELS: Final = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
+
+#: The beginning of an SVG in which the program that wrote it names itself, in characters.
+_SVG_HEAD_CHARS: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A picture that can be sent.
+
+    Parameters
+    ----------
+    data
+        The file as it was displayed: bytes, or base64 text.
+    """
+
+    data: bytes | str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NoPixels:
+    """A picture that has no pixels.
+
+    Parameters
+    ----------
+    what
+        What it is, for a person.
+    step
+        What to do to have it with pixels.
+    """
+
+    what: str
+    step: str
+
+
+#: Anything that a person would call a plot.
+Picture = Pixels | NoPixels
+
+_PLOTLY: Final = NoPixels(
+    "an interactive plotly figure", '`pip install -U kaleido`, show it with `fig.show("png")`'
+)
+_ALTAIR: Final = NoPixels(
+    "an interactive Altair (Vega) chart",
+    '`pip install vl-convert-python`, run `alt.renderers.enable("png")`, show it again',
+)
+_BOKEH: Final = NoPixels(
+    "an interactive bokeh plot",
+    "`pip install selenium`, show `bokeh.io.export.get_screenshot_as_png(plot)`",
+)
+_FOLIUM: Final = NoPixels(
+    "a folium map", "`pip install selenium`, show `IPython.display.Image(map._to_png())`"
+)
+_MATPLOTLIB: Final = NoPixels(
+    "an SVG of matplotlib",
+    'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again',
+)
+_GRAPHVIZ: Final = NoPixels(
+    "an SVG of Graphviz", 'run `graphviz.set_jupyter_format("png")`, show it again'
+)
+_OTHER_SVG: Final = NoPixels(
+    "an SVG",
+    "`pip install cairosvg`, show `IPython.display.Image(cairosvg.svg2png(bytestring=svg))`",
+)
+
+#: How the MIME types begin that only one library's displays have.
+_BY_MIME: Final = {
+    "application/vnd.plotly.": _PLOTLY,
+    "application/vnd.vega": _ALTAIR,
+    "application/vnd.bokehjs_exec.": _BOKEH,
+}
+
+#: What only the HTML of one library holds, and what begins the text that stands for its widget.
+_BY_HTML: Final = {
+    'class="plotly-graph-div"': _PLOTLY,
+    'src="iframe_figures/figure_': _PLOTLY,
+    "vegaEmbed(": _ALTAIR,
+    "folium-map": _FOLIUM,
+}
+_BY_TEXT: Final = {"FigureWidget({": _PLOTLY, "JupyterChart(": _ALTAIR}
+
+#: Who writes such an SVG.
+_BY_SVG: Final = {
+    "matplotlib.org": _MATPLOTLIB,
+    "by graphviz": _GRAPHVIZ,
+    'class="main-svg"': _PLOTLY,
+    'class="marks"': _ALTAIR,
+}
+
+
+def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
+    """Find the picture that an output shows.
+
+    Parameters
+    ----------
+    bundle
+        What was displayed, by MIME type.
+
+    Returns
+    -------
+    Pixels, NoPixels or None
+        Pixels where there are any, as a page shows those. HTML of a library that is not known
+        here is no picture: most of it is tables.
+    """
+    for mime in _WITH_PIXELS:
+        data = bundle.get(mime)
+        if isinstance(data, bytes | str) and data:
+            return Pixels(data)
+    return next(_without_pixels(bundle), None)
+
+
+def _without_pixels(bundle: Mapping[str, Any]) -> Iterator[NoPixels]:
+    for mime in bundle:
+        yield from (found for begin, found in _BY_MIME.items() if mime.startswith(begin))
+    if svg := _text(bundle, "image/svg+xml"):
+        head = svg[:_SVG_HEAD_CHARS]
+        yield next((found for mark, found in _BY_SVG.items() if mark in head), _OTHER_SVG)
+    if html := _text(bundle, "text/html"):
+        yield from (found for mark, found in _BY_HTML.items() if mark in html)
+    if "application/vnd.jupyter.widget-view+json" in bundle:
+        words = _text(bundle, "text/plain")
+        yield from (found for begin, found in _BY_TEXT.items() if words.startswith(begin))
+
+
+def _text(bundle: Mapping[str, Any], mime: str) -> str:
+    value = bundle.get(mime)
+    return value if isinstance(value, str) else ""

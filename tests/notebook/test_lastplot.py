@@ -1,0 +1,473 @@
+"""The plots that cells displayed, in a real shell: which are kept, and what is sent of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.utils.capture import capture_output
+from PIL import Image
+
+from segmind_jupyter.content.parts import STANDARD
+from segmind_jupyter.errors import ContentError
+from segmind_jupyter.notebook.lastplot import LastPlots
+from segmind_jupyter.notebook.plotkinds import NoPixels, Pixels, picture_in
+from segmind_jupyter.notebook.plotshelf import MAX_PLOTS, Origin, Shelf
+
+SETUP = """
+import io
+from PIL import Image
+from IPython.display import HTML, SVG, clear_output, display
+import IPython.display
+
+def picture(colour):
+    return Image.new("RGB", (30, 20), colour)
+
+def png(colour):
+    file = io.BytesIO()
+    picture(colour).save(file, "PNG")
+    return file.getvalue()
+"""
+
+
+class Notebook:
+    """A shell whose outputs are shown, not captured."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.run(SETUP)
+
+    def run(self, *cells: str) -> Any:
+        for code in cells:
+            done = self.shell.run_cell(code, store_history=True)
+            assert done.success, done.error_in_exec
+        return done.result
+
+    @property
+    def plots(self) -> LastPlots:
+        plots = LastPlots.of(self.shell)
+        assert plots is not None
+        return plots
+
+    def sent(self, count: int = 1) -> list[tuple[int, int, int]]:
+        """The colours of what would be sent."""
+        return [colour_of(item.images[0].data) for item in self.items(count)]
+
+    def items(self, count: int = 1) -> Any:
+        return self.plots.sent(count, limits=STANDARD)
+
+
+def colour_of(data: bytes) -> Any:
+    return Image.open(io.BytesIO(data)).convert("RGB").getpixel((3, 3))
+
+
+@pytest.fixture
+def notebook(shell: Any) -> Notebook:
+    return Notebook(shell)
+
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
+
+
+# What counts.
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "picture('red')",
+        "display(picture('red'))",
+        "def show():\n    display(picture('red'))\nshow()",
+        "IPython.display.Image(png('red'))",
+        "display(IPython.display.Image(data=png('red'), format='png'))",
+        "display({'image/png': png('red')}, raw=True)",
+        "display({'text/html': '<b>', 'image/png': png('red')}, raw=True)",
+        "IPython.display.publish_display_data({'image/png': png('red')})",
+        "b = io.BytesIO(); picture('red').save(b, 'GIF')\n"
+        "IPython.display.Image(b.getvalue(), format='gif')",
+        "import threading\nt = threading.Thread(target=display, args=(picture('red'),))\n"
+        "t.start(); t.join()",
+        "from matplotlib.figure import Figure\n"
+        "from IPython.core.pylabtools import select_figure_formats\n"
+        "select_figure_formats(get_ipython(), {'png'})\n"
+        "figure = Figure(facecolor='red'); figure.add_axes((0.4, 0.4, 0.2, 0.2)); figure",
+        "await __import__('asyncio').sleep(0)\npicture('red')",
+    ],
+)
+def test_whatever_a_cell_shows_counts(notebook, code):
+    """As a value or by `display`, also from functions and threads."""
+    notebook.run(code)
+    assert notebook.sent() == [RED]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "picture('red');",
+        "_ = picture('red')",
+        "IPython.display.Image(url='https://example.com/a.png')",
+        "display(HTML('<table></table>'))",
+        "display({'image/png': None, 'text/plain': 'x'}, raw=True)",
+        "display({'image/png': '', 'text/plain': 'x'}, raw=True)",
+        "%%capture\ndisplay(picture('red'))\npicture('red')",
+        "from IPython.utils.capture import capture_output\n"
+        "with capture_output():\n    display(picture('red'))",
+    ],
+)
+def test_what_was_not_shown_as_an_image_does_not_count(notebook, code):
+    """Silenced, captured, a mere link, a table, nothing."""
+    notebook.run(code)
+    assert notebook.plots.is_empty
+
+
+def test_plots_come_newest_last_and_bear_the_numbers_of_their_cells(notebook):
+    """The page's own numbers."""
+    notebook.run("display(picture('red')); number = get_ipython().displayhook.prompt_count")
+    notebook.run("1 + 1", "display(picture('blue'))", "print('x')")
+    red, blue = notebook.items(2)
+    number = notebook.shell.user_ns["number"]
+    assert (red.name, blue.name) == (f"plot of [{number}]", f"plot of [{number + 2}]")
+    assert [colour_of(item.images[0].data) for item in (red, blue)] == [RED, BLUE]
+    assert red.label == f"plot of [{number}] · as shown"
+
+
+def test_the_bytes_that_were_shown_are_sent(notebook):
+    """And the same each time."""
+    notebook.run("shown = png('red'); IPython.display.Image(shown)")
+    assert notebook.items() == notebook.items()
+    assert notebook.items()[0].images[0].data == notebook.shell.user_ns["shown"]
+
+
+def test_a_large_picture_is_scaled(notebook):
+    """As any image is."""
+    notebook.run("Image.new('RGB', (4000, 3000))")
+    assert notebook.items()[0].images[0].width < 1600
+
+
+def test_a_plot_of_a_cell_that_fails_later_counts(notebook):
+    """It is on the page."""
+    notebook.shell.run_cell("display(picture('red')); 1 / 0", store_history=True)
+    assert notebook.sent() == [RED]
+
+
+# What the page no longer shows.
+
+
+def test_an_update_takes_the_place_of_the_old_picture(notebook):
+    """By its display id; it counts as of the cell that shows it."""
+    notebook.run("h = display(picture('red'), display_id=True)")
+    name = notebook.items()[0].name
+    notebook.run("h.update(picture('blue'))")
+    assert notebook.sent() == [BLUE]
+    assert notebook.items()[0].name == name
+    with pytest.raises(ContentError, match="only 1"):
+        notebook.items(2)
+
+
+def test_text_that_is_updated_to_a_picture_counts_and_the_other_way_round(notebook):
+    """A placeholder becomes the plot, or the plot a line of text."""
+    notebook.run("h = display('soon', display_id=True)", "h.update(picture('red'))")
+    assert notebook.sent() == [RED]
+    notebook.run("h.update('over')")
+    assert notebook.plots.is_empty
+
+
+def test_an_animation_by_clear_output_counts_as_its_last_frame(notebook):
+    """So eight frames do not push out the plots before them."""
+    notebook.run("picture('red')")
+    notebook.run(
+        "for colour in ['blue'] * 12 + ['green']:\n"
+        "    clear_output(wait=True)\n    display(picture(colour))"
+    )
+    assert notebook.sent(2) == [RED, GREEN]
+    with pytest.raises(ContentError, match="only 2"):
+        notebook.items(3)
+
+
+def test_what_was_cleared_is_gone(notebook):
+    """At once, or with the next output; the outputs of other cells stay."""
+    notebook.run("picture('red')")
+    notebook.run("display(picture('blue')); clear_output()")
+    assert notebook.sent() == [RED]
+    notebook.run("display(picture('blue')); clear_output(wait=True); display('done')")
+    assert notebook.sent() == [RED]
+    notebook.run("display(picture('blue')); clear_output(wait=True)")
+    assert notebook.sent() == [BLUE]
+
+
+def test_a_cell_that_runs_again_takes_its_old_plots_away(notebook):
+    """Where the front end tells which cell it is, as JupyterLab and VS Code do."""
+    run = notebook.shell.run_cell
+    run("display(picture('red'))", store_history=True, cell_id="a")
+    run("display(picture('blue'))", store_history=True, cell_id="b")
+    run("display(picture('green'))", store_history=True, cell_id="a")
+    assert notebook.sent(2) == [BLUE, GREEN]
+    run("1", store_history=True, cell_id="b")
+    with pytest.raises(ContentError, match="only 1"):
+        notebook.items(2)
+
+
+# How much is kept.
+
+
+def test_the_last_eight_are_kept(notebook):
+    """Older ones go."""
+    notebook.run("for n in range(20): display(picture((n, 0, 0)))")
+    assert notebook.sent(8) == [(n, 0, 0) for n in range(12, 20)]
+
+
+@pytest.mark.parametrize("count", [0, -1, 9])
+def test_no_other_count_can_be_asked_for(notebook, count):
+    """The error says which can."""
+    with pytest.raises(ContentError, match="give 1 to 8"):
+        notebook.items(count)
+
+
+def test_without_a_plot_the_error_says_what_to_do(notebook):
+    """Run the cell, or name the figure."""
+    with pytest.raises(ContentError, match=r"Run the plotting cell again.*\{fig\}"):
+        notebook.items()
+
+
+def pixels(n_bytes: int) -> Pixels:
+    return Pixels(b"x" * n_bytes)
+
+
+def test_the_shelf_is_bounded_in_bytes_and_keeps_the_newest_whatever_its_size():
+    """One picture beyond the bound is kept alone."""
+    shelf = Shelf(max_bytes=100)
+    for size in (40, 50, 30):
+        shelf.show(pixels(size), Origin("p", "a"))
+    assert [shown.n_bytes for shown in shelf.last()] == [50, 30]
+    shelf.show(pixels(500), Origin("p", "a"))
+    assert [shown.n_bytes for shown in shelf.last()] == [500]
+    shelf.show(pixels(10), Origin("p", "a"))
+    assert [shown.n_bytes for shown in shelf.last()] == [10]
+
+
+EVENTS = st.one_of(
+    st.tuples(
+        st.just("show"),
+        st.integers(1, 60) | st.none(),
+        st.sampled_from("abc"),
+        st.sampled_from(["x", "y", None]),
+    ),
+    st.tuples(st.just("update"), st.integers(1, 60) | st.none(), st.sampled_from("xy")),
+    st.tuples(st.just("clear"), st.sampled_from("abc"), st.booleans()),
+    st.tuples(st.just("begin"), st.sampled_from("abc")),
+)
+
+
+@given(st.lists(EVENTS, max_size=40))
+def test_the_shelf_holds_what_a_page_shows(events):
+    """Against a page that is played without any bound, cut to the bounds at the end."""
+    shelf, page, waiting = Shelf(max_plots=1_000, max_bytes=10**9), [], set()
+    for kind, *args in events:
+        if kind == "show":
+            size, area, name = args
+            shelf.show(size and pixels(size), Origin("p", area, area), name)
+            if area in waiting:
+                page = [entry for entry in page if entry[1] != area]
+            waiting.discard(area)
+            page += [(size, area, name)] if size else []
+        elif kind == "update":
+            size, name = args
+            shelf.update(size and pixels(size), Origin("p", "elsewhere"), name)
+            area = next((e[1] for e in reversed(page) if e[2] == name), "elsewhere")
+            page = [entry for entry in page if entry[2] != name]
+            page += [(size, area, name)] if size else []
+        elif kind == "clear":
+            area, wait = args
+            shelf.clear(area, wait=wait)
+            if wait and any(entry[1] == area for entry in page):
+                waiting.add(area)
+            elif not wait:
+                page = [entry for entry in page if entry[1] != area]
+        else:
+            shelf.begin(*args)
+            page = [entry for entry in page if entry[1] != args[0]]
+        waiting &= {entry[1] for entry in page}
+    held = [(s.n_bytes, s.origin.area, s.display_id) for s in shelf.last(1_000)]
+    assert held == page
+
+
+# Pictures without pixels.
+
+PLOTLY_HTML = '<div><div id="1" class="plotly-graph-div"></div></div>'
+MATPLOTLIB_SVG = "<svg><metadata><dc:title>Matplotlib v3, https://matplotlib.org/</dc:title>"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@pytest.mark.parametrize(
+    ("bundle", "step"),
+    [
+        ({"application/vnd.plotly.v1+json": {}}, 'fig.show("png")'),
+        ({"text/html": PLOTLY_HTML}, "pip install -U kaleido"),
+        ({"text/html": '<iframe\n src="iframe_figures/figure_3.html">'}, "kaleido"),
+        ({WIDGET: {}, "text/plain": "FigureWidget({'data': []})"}, "kaleido"),
+        ({"application/vnd.vegalite.v6.json": {}}, 'alt.renderers.enable("png")'),
+        ({"application/vnd.vegalite.v5+json": {}}, "pip install vl-convert-python"),
+        ({"application/vnd.vega.v5+json": {}}, "vl-convert"),
+        ({"text/html": "<script>vegaEmbed(x)</script>"}, "vl-convert"),
+        ({"application/vnd.bokehjs_exec.v0+json": ""}, "get_screenshot_as_png"),
+        ({"text/html": '<iframe srcdoc="&lt;div class=&quot;folium-map&quot;'}, "_to_png()"),
+        ({"image/svg+xml": MATPLOTLIB_SVG}, 'InlineBackend.figure_formats = ["png"]'),
+        ({"image/svg+xml": "<!-- Generated by graphviz -->"}, "set_jupyter_format"),
+        ({"image/svg+xml": '<svg class="main-svg">'}, "kaleido"),
+        ({"image/svg+xml": '<svg class="marks">'}, "vl-convert"),
+        ({"image/svg+xml": "<svg>"}, "pip install cairosvg"),
+    ],
+)
+def test_a_picture_without_pixels_is_an_error_with_the_step_to_take(notebook, bundle, step):
+    """Not an older picture: the user sees this one."""
+    notebook.run("picture('red')")
+    notebook.shell.user_ns["bundle"] = bundle
+    notebook.run("display(bundle, raw=True); number = get_ipython().displayhook.prompt_count")
+    with pytest.raises(ContentError, match="no pixels") as failure:
+        notebook.items()
+    assert step in str(failure.value)
+    assert f"plot of [{notebook.shell.user_ns['number']}]" in str(failure.value)
+    notebook.run("picture('blue')")
+    assert notebook.sent() == [BLUE]
+    with pytest.raises(ContentError, match="no pixels"):
+        notebook.items(2)
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        {"text/plain": "FigureWidget({})"},
+        {"text/html": "<table><tr><td>plotly folium vegaEmbed</td></tr></table>"},
+        {WIDGET: {}, "text/plain": "IntProgress(value=1)"},
+        {"application/vnd.bokehjs_load.v0+json": "", "text/html": "<p>Loading</p>"},
+        {"text/html": 7, "image/svg+xml": None, "text/plain": "odd"},
+    ],
+)
+def test_other_outputs_are_no_pictures(bundle):
+    """Tables, progress bars, what a library loads."""
+    assert picture_in(bundle) is None
+
+
+def test_pixels_count_where_there_are_both():
+    """A page may show either; they are of the same plot."""
+    bundle = {"image/svg+xml": MATPLOTLIB_SVG, "image/png": b"x", "text/html": PLOTLY_HTML}
+    assert isinstance(picture_in(bundle), Pixels)
+    del bundle["image/png"]
+    assert isinstance(picture_in(bundle), NoPixels)
+
+
+def test_a_picture_that_cannot_be_decoded_is_told_by_its_cell(notebook):
+    """With the error of the decoder."""
+    notebook.run("display({'image/png': b'nonsense'}, raw=True)")
+    with pytest.raises(ContentError, match=r"plot of \[\d+\] cannot be sent"):
+        notebook.items()
+
+
+# How it listens.
+
+
+def test_loading_twice_does_not_double_it_and_unloading_leaves_no_trace(shell):
+    """Not even where it was never loaded."""
+    shell.run_line_magic("unload_ext", "segmind_jupyter")
+    before = dict(vars(shell.display_pub)), dict(vars(shell.displayhook))
+    callbacks = list(shell.events.callbacks["pre_run_cell"])
+    LastPlots.remove(shell)
+    for _ in range(2):
+        shell.run_line_magic("load_ext", "segmind_jupyter")
+        shell.run_line_magic("reload_ext", "segmind_jupyter")
+    notebook = Notebook(shell)
+    notebook.run("display(picture('red'))")
+    with pytest.raises(ContentError, match="only 1"):
+        notebook.items(2)
+    shell.run_line_magic("unload_ext", "segmind_jupyter")
+    assert LastPlots.of(shell) is None
+    assert (dict(vars(shell.display_pub)), dict(vars(shell.displayhook))) == before
+    assert shell.events.callbacks["pre_run_cell"] == callbacks
+
+
+def test_it_stands_back_for_others_who_wrap_the_same_method(shell, monkeypatch):
+    """Those before it and those after it go on, and nothing is heard twice."""
+    shell.run_line_magic("unload_ext", "segmind_jupyter")
+    heard: list[str] = []
+
+    def wrapped(name: str, publish: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            heard.append(name)
+            return publish(*args, **kwargs)
+
+        return call
+
+    pub = shell.display_pub
+    monkeypatch.setattr(pub, "publish", wrapped("before", pub.publish))
+    first = pub.publish
+    LastPlots(shell).install()
+    pub.publish = wrapped("after", pub.publish)
+    notebook = Notebook(shell)
+    notebook.run("display(picture('red'))")
+    assert heard == ["after", "before"]
+    LastPlots.remove(shell)
+    LastPlots(shell).install()
+    notebook.run("display(picture('blue'))")
+    with pytest.raises(ContentError, match="only 1"):
+        notebook.items(2)
+    assert heard == ["after", "before"] * 2
+    LastPlots.remove(shell)
+    assert first is not pub.publish
+
+
+def test_a_failure_in_it_costs_no_output(notebook):
+    """The page shows whatever it was given."""
+
+    class Odd(dict):
+        def get(self, *_: Any) -> Any:
+            raise RuntimeError("odd")
+
+    notebook.shell.user_ns["Odd"] = Odd
+    notebook.run("display(Odd({'image/png': b'x', 'text/plain': 'fine'}), raw=True)")
+    assert notebook.plots.is_empty
+
+
+def test_a_display_that_fails_is_not_heard_and_fails_as_before(notebook):
+    """What raises in the publisher reaches the user."""
+    with pytest.raises(TypeError, match="NoneType"):
+        notebook.shell.display_pub.publish(data=None, metadata={})
+    assert notebook.plots.is_empty
+
+
+def test_loading_in_a_captured_cell_follows_what_is_shown_later(shell):
+    """The publisher that captured is not the page's."""
+    shell.run_line_magic("unload_ext", "segmind_jupyter")
+    with capture_output():
+        shell.run_line_magic("load_ext", "segmind_jupyter")
+        shell.display_pub.publish(data={"image/png": b"captured"})
+    notebook = Notebook(shell)
+    assert notebook.plots.is_empty
+    notebook.run("display(picture('red'))")
+    assert notebook.sent() == [RED]
+
+
+def test_many_threads_may_show_at_once(notebook):
+    """The newest eight are whole."""
+    notebook.run("datas = [png((n, 0, 0)) for n in range(200)]")
+    publish = notebook.shell.display_pub.publish
+    datas = notebook.shell.user_ns["datas"]
+    start = threading.Barrier(8)
+
+    def show(number: int) -> None:
+        start.wait()
+        for data in datas[number::8]:
+            publish(data={"image/png": base64.b64encode(data).decode()}, metadata={})
+
+    threads = [threading.Thread(target=show, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sent = [item.images[0].data for item in notebook.items(MAX_PLOTS)]
+    assert len(set(sent)) == 8
+    assert set(sent) <= set(datas)
