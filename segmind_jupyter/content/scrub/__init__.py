@@ -1,0 +1,11 @@
+"""Keeps secrets out of what is sent: by the names that they have, and by their form.
+
+Pure: which key is in use here and now is for the caller to know.
+"""
+
+from segmind_jupyter.content.scrub.names import HIDDEN, hides
+from segmind_jupyter.content.scrub.source import scrubbed_source
+from segmind_jupyter.content.scrub.text import blanked, scrubbed
+from segmind_jupyter.content.scrub.values import secrets_in
+
+__all__ = ["HIDDEN", "blanked", "hides", "scrubbed", "scrubbed_source", "secrets_in"]

@@ -1,0 +1,93 @@
+"""Blanks secrets out of prose: error messages, shell lines, text in strings and comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from segmind_jupyter.content.scrub.names import HIDDEN, hides
+
+#: Forms that well-known services give to their keys, wherever they stand.
+_FORMS: Final = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
+    r"|(?<![A-Za-z0-9])(?:"
+    r"sk-[\w-]{8,}|[srp]k_(?:live|test)_\w{8,}|SG[_.][\w.-]{8,}"
+    r"|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|npm_\w{16,}|hf_\w{16,}"
+    r"|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}|xox[abeoprs]-[\w-]{8,}|dapi[0-9a-f]{32}"
+    r"|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
+    r")",
+    re.DOTALL,
+)
+
+#: ``Authorization: Bearer …`` in all its spellings; the scheme is no secret.
+_SCHEMES: Final = re.compile(
+    r"(?i)\b(bearer|basic(?=\s+\S{0,400}[\d=])|token(?=\s+\S{0,400}\d))\s+(?!<hidden>)[\w.~+/=-]{8,}"
+)
+
+#: ``https://user:password@host``.
+_USER_INFO: Final = re.compile(r"(?<=://)[^\s/@'\"]{1,400}:[^\s/@'\"]{1,400}(?=@)")
+
+_QUOTED: Final = (
+    r"[rbfuRBFU]{0,2}(?:\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)"
+    r"|\"(?:\\.|[^\"\\\n])*(?:\"|$)|'(?:\\.|[^'\\\n])*(?:'|$))"
+)
+
+#: ``password=x``, ``"token": "x"``, ``Authorization: x``. A name begins where no other goes on,
+#: so that a long word is read once.
+_NAMED: Final = re.compile(
+    rf"(?<![\w.-])(?P<name>[A-Za-z_][\w.-]*)(?:[\"']?\]?[ \t]*(?:=>|:=|[=!]=|[=:])[ \t]*)"
+    rf"(?=(?P<value>{_QUOTED}|\S*[^\s,;)\]}}\"']))",
+    re.DOTALL | re.MULTILINE,
+)
+
+#: ``--password x``.
+_OPTION: Final = re.compile(
+    r"(?<!\S)(?P<name>--?[A-Za-z][\w-]*)(?P<sign>[ \t]+)(?P<value>[^\s-]\S*)"
+)
+
+#: Values that tell nothing.
+_EMPTY: Final = frozenset({"None", "True", "False", "null", "true", "false", '""', "''", HIDDEN})
+
+#: Shorter secrets are not looked for: blanking every "abc" would garble the text. Those below the
+#: second bound only where they stand as a word.
+_MIN_CHARS, _MIN_INSIDE_CHARS = 4, 8
+
+
+def scrubbed(text: str) -> str:
+    """Blank out what is a secret by its form, or by the name that it is given.
+
+    Parameters
+    ----------
+    text
+        Prose, a shell line, the inside of a string. Python goes to `scrubbed_source`.
+    """
+    text = _SCHEMES.sub(rf"\1 {HIDDEN}", _USER_INFO.sub(HIDDEN, _FORMS.sub(HIDDEN, text)))
+    return _without_values(_OPTION, _without_values(_NAMED, text))
+
+
+def _without_values(pattern: re.Pattern[str], text: str) -> str:
+    """Blank out the values behind the names of secrets; what is no secret may hold further ones."""
+    pieces, end = [], 0
+    for match in pattern.finditer(text):
+        value = match["value"]
+        if match.start("value") >= end and _is_secret(match["name"], value):
+            pieces += [text[end : match.start("value")], HIDDEN, "\n" * value.count("\n")]
+            end = match.end("value")
+    return "".join([*pieces, text[end:]])
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if value in _EMPTY or value.startswith(HIDDEN):
+        return False
+    return hides(name, value.strip("'\""))
+
+
+def blanked(text: str, secrets: Iterable[str]) -> str:
+    """Blank out given secrets, the longest first."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _MIN_INSIDE_CHARS:
+            text = text.replace(secret, HIDDEN)
+        elif len(secret) >= _MIN_CHARS:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
+    return text

@@ -1,0 +1,236 @@
+"""An error as a model needs it to say what went wrong: message, traceback, values, source.
+
+What is a secret by its name, by its form, or as the key in use is blanked out of each section
+before it is cut; the other half of a key would not be found any more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from segmind_jupyter.asking import service
+from segmind_jupyter.content.kinds import attempted, type_name
+from segmind_jupyter.content.parts import Limits, Text
+from segmind_jupyter.content.scrub import blanked, hides, scrubbed, scrubbed_source, secrets_in
+from segmind_jupyter.content.text import as_text, fenced
+from segmind_jupyter.errors import SettingsError, plain
+from segmind_jupyter.notebook.frames import Cells, Place, innermost, listed, places
+from segmind_jupyter.notebook.statement import values_on_line
+
+#: Errors of a chain, and of a group, that are shown.
+_MAX_CHAIN, _MAX_LEAVES = 4, 4
+
+#: The shares of the room that each section may take; the traceback has what they leave.
+_MESSAGE, _VALUES, _SOURCE = 0.25, 0.2, 0.2
+
+#: Room that is kept for headings and fences, in characters.
+_HEADINGS_CHARS: Final = 100
+
+#: Longest part of a message that is searched for secrets, and longest single line of one.
+_MESSAGE_CHARS, _LINE_CHARS = 20_000, 80
+
+#: Less room than this is for the beginning alone.
+_WORTH_TWO_ENDS_CHARS: Final = 120
+
+#: Environment variables that sound like secrets and are folders.
+_FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
+
+
+def report(error: BaseException, shell: Any, *, limits: Limits) -> Text:
+    """Describe an error of a shell's cells.
+
+    Parameters
+    ----------
+    error
+        The error, with its traceback.
+    shell
+        The shell, for its history of cells.
+    limits
+        `limits.text_chars` bounds the text; the message and the failing frame outlast a cut.
+    """
+    written = _Report(error, Cells(shell))
+    about = f"{type_name(error)} in {written.where}"
+    text = written.text(max_chars=limits.text_chars)
+    return as_text(text, limits=limits, about=about, lines=True)
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """One error of those that are shown, with its frames."""
+
+    error: BaseException
+    found: list[Place]
+
+    @property
+    def failing(self) -> Place | None:
+        return innermost(self.found)
+
+
+class _Report:
+    """The sections of the text about one error."""
+
+    def __init__(self, error: BaseException, cells: Cells) -> None:
+        self._cells = cells
+        self._error = error
+        chain = list(_chain(error))[::-1]
+        inside = [leaf for each in chain for leaf in _leaves(each)][:_MAX_LEAVES]
+        self._raised = [_Raised(each, places(each, cells)) for each in (*inside, *chain)]
+        # What is inside a group tells more than the line that waited for it.
+        telling = self._raised[: len(inside)] or reversed(self._raised)
+        self._failing = next((raised.failing for raised in telling if raised.failing), None)
+        frames = [place for raised in self._raised for place in raised.found if place.is_users]
+        self._clean = _cleaner(frames)
+        self._filename = _outermost(self._raised[-1].found) or _unread(error)
+
+    @property
+    def where(self) -> str:
+        """Where it was raised: the cell that was run, or that could not be read."""
+        return self._cells.label(self._filename) if self._filename else "the notebook"
+
+    def text(self, *, max_chars: int) -> str:
+        """Put the sections together in at most about `max_chars` characters."""
+        message = _ends(self._message(self._error), max_chars=int(max_chars * _MESSAGE))
+        head = f"{message}\n\nThis is the last error of the notebook, in {self.where}."
+        below = [
+            _head(self._values(), max_chars=int(max_chars * _VALUES)),
+            self._source(max_chars=int(max_chars * _SOURCE)),
+        ]
+        room = max_chars - len(head) - sum(map(len, below)) - _HEADINGS_CHARS
+        sections = [head, _tail(self._traceback(), max_chars=max(0, room)), *below]
+        return "\n\n".join(filter(None, sections))
+
+    def _traceback(self) -> str:
+        """List the frames, the oldest error first, as Python does."""
+        blocks = [
+            f"{listed(raised.found, clean=self._cleaned_source)}\n{self._line(raised.error)}"
+            for raised in self._raised
+            if raised.found
+        ]
+        return "\n\n".join(["Traceback, innermost frame last:", *blocks]) if blocks else ""
+
+    def _values(self) -> str:
+        place = self._failing
+        if place is None:
+            return ""
+        values = values_on_line(place.frame, place.line_number, clean=self._cleaned)
+        heading = f"Values on line {place.line_number} of {place.label}:"
+        return "\n".join([heading, *values]) if values else ""
+
+    def _source(self, *, max_chars: int) -> str:
+        """Give the whole cell as it was typed; of a file, the traceback shows enough."""
+        if not (self._filename and self._cells.is_cell(self._filename)):
+            return ""
+        source = self._cleaned_source(self._cells.typed(self._filename))
+        shown = _ends(source, max_chars=max_chars)
+        return f"Source of {self.where}:\n\n{fenced(shown, language='python')}"
+
+    def _line(self, error: BaseException) -> str:
+        return _head(self._message(error).partition("\n")[0], max_chars=_LINE_CHARS)
+
+    def _message(self, error: BaseException) -> str:
+        """Write an error as Python does, with its notes, and the line of an error of syntax."""
+        words = self._words(error)
+        notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+        lines = [f"{_qualified(error)}: {words}" if words else _qualified(error), *notes]
+        if isinstance(error, SyntaxError) and error.text:
+            lines += [scrubbed_source(error.text.rstrip("\n")), f"{_indent(error)}^"]
+        return self._cleaned(plain("\n".join(lines))[:_MESSAGE_CHARS])
+
+    def _words(self, error: BaseException) -> str:
+        """Give what an error says; of syntax, with the cell rather than the name of its code."""
+        if isinstance(error, SyntaxError) and error.filename:
+            return f"{error.msg} ({self._cells.label(error.filename)}, line {error.lineno})"
+        return attempted(str, error)
+
+    def _cleaned(self, text: str) -> str:
+        return self._clean(scrubbed(text))
+
+    def _cleaned_source(self, source: str) -> str:
+        return self._clean(scrubbed_source(source))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and those that led to it, as far as Python shows them."""
+    seen: set[int] = set()
+    step: BaseException | None = error
+    while step is not None and id(step) not in seen and len(seen) < _MAX_CHAIN:
+        seen.add(id(step))
+        yield step
+        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return
+    for inner in error.exceptions:
+        yield from _leaves(inner) if isinstance(inner, BaseExceptionGroup) else [inner]
+
+
+def _outermost(found: list[Place]) -> str | None:
+    return next((place.filename for place in found if place.is_users), None)
+
+
+def _unread(error: BaseException) -> str | None:
+    """Give the name of what Python could not read."""
+    return error.filename if isinstance(error, SyntaxError) else None
+
+
+def _indent(error: SyntaxError) -> str:
+    return " " * ((error.offset or 1) - 1)
+
+
+def _qualified(error: BaseException) -> str:
+    kind = type(error)
+    plainly = kind.__module__ in ("builtins", "__main__")
+    return kind.__qualname__ if plainly else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _cleaner(frames: Iterable[Place]) -> Callable[[str], str]:
+    """Make what blanks out the key in use, the environment's secrets and those of variables."""
+    scopes = [scope for place in frames for scope in (place.frame.f_locals, place.frame.f_globals)]
+    distinct = {id(scope): scope for scope in scopes}
+    found = {secret for scope in distinct.values() for secret in secrets_in(scope)}
+    variables = [name for name in os.environ.keys() - _FOLDERS if hides(name, os.environ[name])]
+
+    def clean(text: str) -> str:
+        text = blanked(_without_key(text), found)
+        for name in variables:
+            # The key of this package is among them: it gets no name of its own in a frame.
+            text = blanked(text, [os.environ.get(name, "")])
+        return text
+
+    return clean
+
+
+def _without_key(text: str) -> str:
+    try:
+        key = service().settings().api_key
+    except SettingsError:  # settings that cannot work are no matter of this cell's
+        return text
+    return text if key is None else key.scrub(text)
+
+
+def _head(text: str, *, max_chars: int) -> str:
+    return text if len(text) <= max_chars else f"{text[: max(0, max_chars - 2)]} …"
+
+
+def _tail(text: str, *, max_chars: int) -> str:
+    """Keep the end: there is the failing frame."""
+    if len(text) <= max_chars:
+        return text
+    _, _, kept = text[len(text) - max(0, max_chars - 40) :].partition("\n")
+    return f"Traceback, its last lines:\n…\n{kept}" if kept else ""
+
+
+def _ends(text: str, *, max_chars: int) -> str:
+    """Keep the beginning and the end."""
+    if len(text) <= max_chars:
+        return text
+    if max_chars < _WORTH_TWO_ENDS_CHARS:
+        return _head(text, max_chars=max_chars)
+    half = (max_chars - 40) // 2
+    left_out = f"… ({len(text) - 2 * half:,} characters left out) …"
+    return f"{text[:half]}\n{left_out}\n{text[len(text) - half :]}"

@@ -1,0 +1,123 @@
+"""The last error of a notebook that is the user's own, whichever cells failed after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from IPython.core.error import UsageError
+
+from segmind_jupyter.content.parts import STANDARD, Limits
+from segmind_jupyter.content.sent import SentItem
+from segmind_jupyter.errors import ContentError, Interrupted, SegmindError
+
+#: What is asked where the prompt is empty.
+DEFAULT_QUESTION: Final = (
+    "What went wrong here, and how do I mend it? Name the cause in a sentence or two, then show "
+    "the corrected code."
+)
+
+#: The magics whose wrong options are no error of the notebook's.
+_MAGICS: Final = frozenset({"claude", "segmind"})
+
+
+def last_error(shell: Any, *, limits: Limits = STANDARD) -> SentItem:
+    """Describe the last error of a shell.
+
+    Its message, the traceback with the user's own lines, the values of the names on the failing
+    line, and the source of the cell. What is a secret by its name or by its form is blanked out
+    everywhere, and so is the key in use. Errors of this package say themselves what to do, and
+    hide no error of the user's.
+
+    Parameters
+    ----------
+    shell
+        The shell.
+    limits
+        `limits.text_chars` bounds the text; message and failing frame outlast a cut.
+
+    Raises
+    ------
+    ContentError
+        There is none.
+    """
+    error = LastError.of(shell)
+    if error is None:
+        raise ContentError(
+            "There is no error to ask about. Run the cell that fails, then `%claude --error`."
+        )
+    from segmind_jupyter.notebook.errorreport import report
+
+    return SentItem("last error", (report(error, shell, limits=limits),))
+
+
+class LastError:
+    """Remembers the user's last error while cells of this package fail after it.
+
+    Parameters
+    ----------
+    shell
+        The shell whose cells fail.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._error: BaseException | None = None
+
+    @classmethod
+    def of(cls, shell: Any) -> BaseException | None:
+        """Give the last error that is the user's: the one at hand, or the one remembered."""
+        at_hand = _at_hand()
+        if at_hand is not None:
+            return at_hand
+        return next((memory._error for memory in cls._installed(shell)), None)
+
+    def install(self) -> None:
+        """Look at the end of each cell from now on."""
+        self.remember()
+        self._shell.events.register("post_run_cell", self.remember)
+
+    @classmethod
+    def remove(cls, shell: Any) -> None:
+        """Have nothing remembered any more."""
+        for memory in list(cls._installed(shell)):
+            shell.events.unregister("post_run_cell", memory.remember)
+
+    def remember(self, result: Any = None) -> None:
+        """Keep the error at hand, if it is the user's."""
+        self._error = _at_hand() or self._error
+
+    @classmethod
+    def _installed(cls, shell: Any) -> Iterator[LastError]:
+        callbacks = list(shell.events.callbacks["post_run_cell"])
+        owners = (getattr(callback, "__self__", None) for callback in callbacks)
+        return (owner for owner in owners if isinstance(owner, LastError))
+
+
+def _at_hand() -> BaseException | None:
+    """Give the error that is being handled, or that IPython showed last, if it is the user's.
+
+    Every IPython sets `sys.last_value`, for errors of syntax, of asyncio cells and of displays
+    too; only Python 3.12 and newer have `sys.last_exc`.
+    """
+    for error in (sys.exc_info()[1], getattr(sys, "last_value", None)):
+        if error is not None:
+            return None if _is_ours(error) else error
+    return None
+
+
+def _is_ours(error: BaseException) -> bool:
+    if isinstance(error, SegmindError | Interrupted):
+        return True
+    return type(error) is UsageError and _magic_of(error) in _MAGICS
+
+
+def _magic_of(error: BaseException) -> str | None:
+    """Find which magic refused its line, in IPython's own frame."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name in ("run_line_magic", "run_cell_magic"):
+            return str(trace.tb_frame.f_locals.get("magic_name"))
+        trace = trace.tb_next
+    return None
