@@ -1,0 +1,60 @@
+"""Finds the JSON in a text: alone, in a fence, or with prose around it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+#: Where a JSON value that is worth looking for begins.
+_OPENING = re.compile(r"[{\[]")
+
+#: How many beginnings that lead nowhere are tried: a text of opening brackets has as many as
+#: characters, and each try reads on.
+_MAX_FALSE_STARTS = 1_000
+
+
+def json_values(text: str) -> Iterator[Any]:
+    """Give each JSON value of a text, the likeliest first.
+
+    The whole text; each fenced block as a whole; then, in their order, the objects and arrays
+    that stand anywhere. What is inside one of those is not given on its own.
+    """
+    yield from _whole(text)
+    for block in _fenced(text):
+        yield from _whole(block)
+    yield from _embedded(text)
+
+
+def _whole(text: str) -> Iterator[Any]:
+    try:
+        yield _DECODER.decode(text.strip())
+    except (ValueError, RecursionError):
+        return
+
+
+def _fenced(text: str) -> list[str]:
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt("commonmark").parse(text)
+    return [token.content for token in tokens if token.type == "fence"]
+
+
+def _embedded(text: str) -> Iterator[Any]:
+    position, false_starts = 0, 0
+    while false_starts < _MAX_FALSE_STARTS and (match := _OPENING.search(text, position)):
+        try:
+            value, position = _DECODER.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            position, false_starts = match.end(), false_starts + 1
+            continue
+        yield value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+#: Without NaN and Infinity, which `json` would take by itself.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

@@ -1,0 +1,118 @@
+"""`--json` through the magic: asked for by schema, checked, and given as an object."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from segmind_jupyter.errors import ContentError, ReplyError
+
+PERSON = """
+from dataclasses import dataclass, field
+
+@dataclass
+class Person:
+    name: str
+    age: int
+    tags: list[str] = field(default_factory=list)
+"""
+
+
+@pytest.fixture
+def ask(run, online):
+    """Define `Person`, answer with a text, and run a cell."""
+
+    def ask_cell(text: str, cell: str = "%%claude --json Person\nWho?"):
+        run(PERSON)
+        online.will_say(text)
+        return run(cell)
+
+    return ask_cell
+
+
+def test_a_dataclass_makes_the_round_trip(shell, run, ask, online):
+    """Its schema goes out, an instance comes back as the value of the cell, and in `_`."""
+    cell = ask('{"name": "Ada", "age": 36, "tags": ["math"]}')
+    person = shell.user_ns["Person"]
+    assert cell.result == person("Ada", 36, ["math"])
+    assert run("_").result == person("Ada", 36, ["math"])
+    asked = online.posts[-1].json["response_format"]
+    assert asked["type"] == "json_schema"
+    assert asked["json_schema"]["name"] == "Person"
+    assert asked["json_schema"]["schema"]["required"] == ["name", "age", "tags"]
+    assert "31" in cell.shown  # output tokens: the usage is told
+
+
+def test_prose_around_the_json_does_not_matter(shell, ask):
+    """Models like to explain."""
+    cell = ask('Here you go [1]:\n\n```json\n{"name": "Ada", "age": 36}\n```\n\nAnything else?')
+    assert cell.result == shell.user_ns["Person"]("Ada", 36)
+
+
+def test_a_reply_that_breaks_the_schema_is_an_error_that_keeps_the_reply(shell, run, ask):
+    """It says where, it shows the reply, and assigns nothing."""
+    cell = ask('{"name": "Ada", "age": "old"}', "%%claude --json Person -o who\nWho?")
+    assert isinstance(cell.error, ReplyError)
+    assert "at `$.age`, expected `int`, got `str`" in str(cell.error)
+    assert cell.error.reply.text == '{"name": "Ada", "age": "old"}'
+    assert cell.error.reply.usage.output_tokens == 31
+    assert "old" in cell.shown
+    assert "who" not in shell.user_ns
+
+
+def test_the_object_can_be_assigned(shell, ask):
+    """`-o NAME` gets the object, not the reply."""
+    ask('{"name": "Ada", "age": 36}', "%%claude --json Person -o who\nWho?")
+    assert shell.user_ns["who"] == shell.user_ns["Person"]("Ada", 36)
+
+
+def test_a_list_of_them_travels_under_a_key(shell, run, online):
+    """A root must be an object; the user sees the list."""
+    run(PERSON + "\nPeople = list[Person]")
+    online.will_say('{"value": [{"name": "Ada", "age": 36}]}')
+    cell = run("%%claude --json People\nWho?")
+    assert cell.result == [shell.user_ns["Person"]("Ada", 36)]
+    assert online.posts[-1].json["response_format"]["json_schema"]["schema"]["type"] == "object"
+
+
+def test_a_schema_gives_plain_json(run, online):
+    """A dict is sent as the schema that it is."""
+    run('shape = {"type": "object", "properties": {"n": {"type": "integer"}}}')
+    online.will_say('{"n": 3}')
+    assert run("%%claude --json shape\nHow many?").result == {"n": 3}
+
+
+def test_without_a_name_any_object_will_do(run, online):
+    """`--json` alone."""
+    online.will_say('Sure: {"a": [1, 2]}')
+    assert run("%%claude --json\nGive me JSON").result == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("example", "reads like an example"), ("nothing", "nothing")]
+)
+def test_what_is_no_schema_costs_nothing(run, online, name, advice):
+    """The error comes before the request."""
+    run('example = {"name": "Ada"}')
+    cell = run(f"%%claude --json {name}\nWho?")
+    assert isinstance(cell.error, ContentError)
+    assert advice in str(cell.error)
+    assert online.posts == []
+
+
+def test_a_recursive_type_reads_back(shell, run, online):
+    """Types of a notebook that refer to themselves by name."""
+    run(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Tree:\n    n: int\n    below: list[Tree]\n"
+    )
+    online.will_say(json.dumps({"n": 1, "below": [{"n": 2, "below": []}]}))
+    assert run("%%claude --json Tree\nGrow").result.below[0].n == 2
+
+
+def test_the_simulator_fills_what_is_asked_for(shell, run, monkeypatch):
+    """Offline, a dataclass comes back too."""
+    monkeypatch.setenv("SEGMIND_BASE_URL", "simulator")
+    run(PERSON)
+    assert isinstance(run("%%claude --json Person\nWho?").result, shell.user_ns["Person"])
