@@ -1,0 +1,95 @@
+"""`--code`: the reply's Python in the next cell, and nothing run."""
+
+from __future__ import annotations
+
+import pytest
+
+from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.notebook.nextcell import put_code
+
+
+@pytest.fixture
+def put(shell):
+    """Put the code of a reply, and give what the next prompt of the shell holds, and the note."""
+
+    def put_reply(text: str) -> tuple[str | None, str | None]:
+        shell.rl_next_input = None
+        note = put_code(shell, Reply(text=text))
+        return shell.rl_next_input, note
+
+    return put_reply
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Try:\n```python\nx = 1\nprint(x)\n```\nDone.", "x = 1\nprint(x)"),
+        ("```py\na\n```\n```python\nb\n```", "a"),
+        ("```bash\nls\n```\n```python\nb = 1\n```", "b = 1"),
+        ("```\nx = 1\n```", "x = 1"),
+        ("```\nx = 1\n```\n```python\ny = 1\n```", "y = 1"),
+        ("```Python3\nx = 1\n```", "x = 1"),
+        ("```{python}\nx = 1\n```", "x = 1"),
+        ("~~~ipython\n%precision 3\n!pip install x\n~~~", "%precision 3\n!pip install x"),
+        ("```python\n%%time\nx = 1\n```", "%%time\nx = 1"),
+        ("```\n!ls\n%time x\n```", "!ls\n%time x"),
+        ("- a step:\n  ```python\n  if x:\n      y()\n  ```", "if x:\n    y()"),
+        (
+            "```pycon\n>>> for i in x:\n...     print(i)\n...\n1\n2\n>>> y\n3\n```",
+            "for i in x:\n    print(i)\n\ny",
+        ),
+        ("```python\ndef broken(:\n```", "def broken(:"),
+        ("```python\nx = '\x1b[31m\u202eabc\x00'\n```", "x = '⟨U+202E⟩abc�'"),
+    ],
+)  # fmt: skip
+def test_the_first_python_block_goes_alone_into_the_next_cell(put, text, code):
+    """As a person would have typed it: no fence, no prompts, nothing that hides."""
+    assert put(text) == (code, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No code at all.",
+        "```bash\nls\n```",
+        "```json\n{}\n```",
+        "```\nthis is no Python\n```",
+        "```\nx = 1\n```\n```\ny = 2\n```",
+        "```python\n\n```",
+        "    x = 1",
+    ],
+)
+def test_without_a_python_block_the_next_cell_is_left_alone(put, text):
+    """And the note says what to ask for; of several blocks without a language none is chosen."""
+    code, note = put(text)
+    assert code is None
+    assert "no Python block" in note
+
+
+def test_code_that_was_run_already_is_not_put_once_more(put, run):
+    """Front ends insert a cell each time: running a cell again must not pile them up."""
+    run("z = 41 + 1")
+    code, note = put("```python\nz = 41 + 1\n```")
+    assert code is None
+    assert "run in this session" in note
+
+
+def test_nothing_is_run(shell, run, online):
+    """The code is the user's to read first."""
+    online.will_say("Try:\n\n```python\nran = True\n```")
+    cell = run("%%claude --code\nHow?")
+    assert cell.error is None
+    assert cell.result.text.startswith("Try:")
+    assert shell.rl_next_input == "ran = True"
+    assert "ran" not in shell.user_ns
+
+
+def test_a_reply_without_code_is_shown_with_the_note(shell, run, online):
+    """It was paid for."""
+    shell.rl_next_input = None
+    online.will_say("I would rather not.")
+    cell = run("%%claude --code\nHow?")
+    assert cell.error is None
+    assert "I would rather not." in cell.shown
+    assert "no Python block" in cell.shown
+    assert shell.rl_next_input is None
