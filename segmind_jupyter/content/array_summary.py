@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from segmind_jupyter.content.columns import cell
+from segmind_jupyter.content.cells import cell
 from segmind_jupyter.content.containers import listing
 from segmind_jupyter.content.kinds import is_kind, type_name
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, STANDARD, Limits, Text
@@ -41,7 +41,14 @@ _PRINTING = {
 }  # fmt: skip
 
 
-def summarize_array(array: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_array(
+    array: Any,
+    *,
+    limits: Limits = STANDARD,
+    name: str | None = None,
+    title: str | None = None,
+    about: str | None = None,
+) -> Text:
     """Summarize an array that is no picture.
 
     Parameters
@@ -52,6 +59,9 @@ def summarize_array(array: Any, *, limits: Limits = STANDARD, name: str | None =
         `limits.table_tokens` bounds the summary.
     name
         What the user calls the array.
+    title, about
+        What to call its type and shape, at its head and in the footer, where the array stands for
+        an object of another library.
 
     Returns
     -------
@@ -59,11 +69,13 @@ def summarize_array(array: Any, *, limits: Limits = STANDARD, name: str | None =
         About, for instance, ``"ndarray 64×64 float64"``.
     """
     max_chars = limits.table_tokens * CHARS_PER_TOKEN
-    heading = f"{f'{name}: ' if name else ''}{type_name(array)}, shape {array.shape}, {array.dtype}"
-    head = "\n".join(filter(None, (heading, "; ".join(_statistics(array)))))
+    title = title or f"{type_name(array)}, shape {array.shape}, {array.dtype}"
+    heading = f"{f'{name}: ' if name else ''}{title}"
+    head = "\n".join(filter(None, (heading, "; ".join(statistics(array)))))
     values = _values(array, max_chars - len(head) - 1)
     narrower = replace(limits, text_chars=max_chars)
-    return as_text(f"{head}\n{values}", limits=narrower, about=about_array(array), lines=True)
+    about = about or about_array(array)
+    return as_text(f"{head}\n{values}", limits=narrower, about=about, lines=True)
 
 
 def about_array(array: Any) -> str:
@@ -72,7 +84,7 @@ def about_array(array: Any) -> str:
     return f"{type_name(array)} {shape} {array.dtype}"
 
 
-def _statistics(array: Any) -> Iterator[str]:
+def statistics(array: Any) -> Iterator[str]:
     """Give what is known of all values; NaN and masked ones are counted and left out."""
     numpy = sys.modules["numpy"]
     if not array.size or array.size > _READ_ELEMENTS or array.dtype.kind not in "biuf":

@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from segmind_jupyter.content.display import displayed_part
-from segmind_jupyter.content.kinds import attempted, safe_repr, spelled, type_name
+from segmind_jupyter.content.kinds import (
+    attempted,
+    safe_repr,
+    spelled,
+    type_name,
+    without_addresses,
+)
 from segmind_jupyter.content.known import known_kind
 from segmind_jupyter.content.opening import opened_parts
 from segmind_jupyter.content.own_form import own_parts, register
@@ -104,7 +110,8 @@ def _first_answer(obj: Any, scope: Scope) -> list[Part]:
             return parts
     kind = known_kind(obj)
     if kind is not None:
-        return [kind.convert(obj, limits=scope.limits, name=scope.title)]
+        found = kind.convert(obj, limits=scope.limits, name=scope.title)
+        return found if isinstance(found, list) else [found]
     return [displayed_part(obj, limits=scope.limits) or _own_text(obj, scope.limits)]
 
 
@@ -112,5 +119,5 @@ def _own_text(obj: object, limits: Limits) -> Text:
     """Give the repr, or the ``str`` where only that says more than the type's name."""
     kind = type(obj)
     says_more = kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__
-    text = attempted(str, obj) if says_more else safe_repr(obj)
+    text = without_addresses(attempted(str, obj)) if says_more else safe_repr(obj)
     return as_text(text, limits=limits, noun=type_name(obj), lines="\n" in text)

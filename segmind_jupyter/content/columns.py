@@ -1,35 +1,40 @@
-"""One column of a table in words: its type, what is missing, its range or its commonest values.
+"""One column of a pandas table in words: its type, what is missing, its range or commonest values.
 
 Asks the pandas objects themselves, so nothing is imported and no display option matters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from contextlib import suppress
 from typing import Any
 
-from segmind_jupyter.content.containers import listing
+from segmind_jupyter.content import tally
+from segmind_jupyter.content.cells import NAME_CHARS, cell
 from segmind_jupyter.content.kinds import is_kind
-from segmind_jupyter.content.text import literal, one_line
-
-#: Values of a longer column are not counted: hashing ten million strings takes seconds.
-_COUNTED_ROWS = 100_000
+from segmind_jupyter.content.text import one_line
 
 #: Dtype kinds (NumPy's letters) whose smallest and largest value are quick to find and say much:
 #: signed, unsigned, floating, timedelta, datetime.
 _RANGED_KINDS = frozenset("iufmM")
 
-#: How many of a column's commonest values are named, and how long each may be.
-_NAMED_VALUES, _NAMED_CHARS = 3, 24
+#: Those of them whose mean says something too.
+_MEAN_KINDS = frozenset("iuf")
 
-#: Longest column name and dtype, in characters.
-_NAME_CHARS = 60
+#: Types of Arrow that have a range, though pandas calls them objects.
+_RANGED_ARROW = ("date", "time", "decimal", "duration")
 
-_MIDNIGHT = " 00:00:00"
+#: Counting what is missing takes 20 ms a million objects, so longer columns of them are sampled.
+_EXACT_OBJECTS = 2_000_000
+
+#: Numbers are read to this length: 50 ms for ten million.
+EXACT_ROWS = 50_000_000
+
+#: How many levels of an ordered category are listed, and how long each may be.
+_NAMED_LEVELS, _LEVEL_CHARS = 8, 24
 
 
-def described(series: Any, *, name: str) -> str:
+def described(series: Any, *, name: str, exact_rows: int = EXACT_ROWS) -> str:
     """Describe a column in one line.
 
     Parameters
@@ -38,34 +43,15 @@ def described(series: Any, *, name: str) -> str:
         A ``pandas.Series`` of any dtype.
     name
         How the column is called in the line.
+    exact_rows
+        A longer column is described by so many of its values, evenly spaced, and the line says so.
     """
-    dtype = one_line(str(series.dtype), max_chars=_NAME_CHARS)
-    facts = [fact for fact in (_missing(series), _ranged(series) or _counted(series)) if fact]
-    return f"- {name} ({dtype})" + (f": {'; '.join(facts)}" if facts else "")
-
-
-def column_name(label: object) -> str:
-    """Write a column's label: a string as it is, anything else as Python writes it."""
-    return one_line(label if type(label) is str else literal(label), max_chars=_NAME_CHARS)
-
-
-def cell(value: Any, *, max_chars: int) -> str:
-    """Write one value on one line of at most `max_chars` characters.
-
-    Floats are rounded: to 7 significant digits, or to 12 from a million on.
-    """
-    if is_kind(value, "numpy", "floating"):
-        value = float(value)
-    elif is_kind(value, "numpy", "integer", "bool", "bool_"):
-        value = value.item()
-    if isinstance(value, str):
-        return one_line(value, max_chars=max_chars) or "''"
-    if type(value) is float:
-        return "NaN" if value != value else f"{value:.{12 if abs(value) >= 1e6 else 7}g}"
-    if is_kind(value, "pandas", "Timestamp", "Timedelta", "Period", "Interval"):
-        return one_line(str(value).removesuffix(_MIDNIGHT), max_chars=max_chars)
-    flat = " ".join(listing(value, max_chars=10 * max_chars).split())
-    return one_line(flat, max_chars=max_chars)
+    dtype, n_rows = _dtype(series.dtype), len(series)
+    most = exact_rows if _is_quick(series.dtype) else min(exact_rows, _EXACT_OBJECTS)
+    step = tally.stride(n_rows, tally.SAMPLED_ROWS) if n_rows > most else 1
+    series = series.iloc[::step]
+    facts = [_missing(series), *_present_facts(series)]
+    return tally.column_line(name, dtype, tally.sampled(facts, step))
 
 
 def is_numeric(series: Any) -> bool:
@@ -73,44 +59,83 @@ def is_numeric(series: Any) -> bool:
     return getattr(series.dtype, "kind", "O") in "iufc"
 
 
-def _missing(series: Any) -> str:
-    with suppress(Exception):  # a foreign extension array may refuse
-        missing = int(series.isna().sum())
-        everything = missing == len(series) > 0
-        return f"{'all ' * everything}{missing:,} missing" if missing else ""
-    return ""
+def _dtype(dtype: Any) -> str:
+    ordered = ""
+    if is_kind(dtype, "pandas", "CategoricalDtype") and dtype.ordered:
+        ordered = f", ordered {_levels(dtype.categories)}"
+    return one_line(str(dtype), max_chars=NAME_CHARS) + ordered
 
 
-def _ranged(series: Any) -> str:
-    if getattr(series.dtype, "kind", "O") not in _RANGED_KINDS or not len(series):
-        return ""
-    with suppress(Exception):  # as above
-        low, high = (cell(end, max_chars=_NAME_CHARS) for end in (series.min(), series.max()))
-        return f"always {low}" if low == high else f"{low} to {high}"
-    return ""
+def _levels(categories: Any) -> str:
+    shown = [cell(level, max_chars=_LEVEL_CHARS) for level in categories[:_NAMED_LEVELS]]
+    return " < ".join(shown) + (" < …" if len(categories) > _NAMED_LEVELS else "")
 
 
-def _counted(series: Any) -> str:
-    """Say how many distinct values there are, and which are the commonest."""
-    if len(series) > _COUNTED_ROWS and not _counts_fast(series.dtype):
-        return ""
-    with suppress(Exception):  # values may refuse to be hashed or compared
-        counts = series.value_counts()
-        counts = counts[counts > 0]  # a category that never occurs is counted too
-        if len(counts):
-            return f"{len(counts):,} distinct{_commonest(counts)}"
-    return ""
+def _is_quick(dtype: Any) -> bool:
+    """Tell whether a column is read at the speed of numbers: no Python objects, no texts."""
+    return _has_few_values(dtype) or getattr(dtype, "kind", "O") in "iufcmM"
 
 
-def _counts_fast(dtype: Any) -> bool:
+def _has_few_values(dtype: Any) -> bool:
     return is_kind(dtype, "pandas", "CategoricalDtype") or getattr(dtype, "kind", "O") == "b"
 
 
-def _commonest(counts: Any) -> str:
-    """Name the commonest values, unless every value occurs once."""
-    tallies = counts.iloc[:_NAMED_VALUES].tolist()
-    if tallies[0] == 1:
+def _missing(series: Any) -> str:
+    with suppress(Exception):  # a foreign extension array may refuse
+        return tally.missing(int(series.isna().sum()), len(series))
+    return ""
+
+
+def _present_facts(series: Any) -> list[str]:
+    """Say what is known of the values that are not missing, if there are any."""
+    with suppress(Exception):  # as above; and values may refuse to be hashed or compared
+        if _has_range(series.dtype):
+            return [_ranged(series)]
+        if _has_few_values(series.dtype):
+            return [_counted(series)]
+        return _sampled_facts(series)
+    return []
+
+
+def _has_range(dtype: Any) -> bool:
+    if is_kind(dtype, "pandas", "PeriodDtype"):
+        return True
+    arrow = str(getattr(dtype, "pyarrow_dtype", ""))
+    return getattr(dtype, "kind", "O") in _RANGED_KINDS or arrow.startswith(_RANGED_ARROW)
+
+
+def _ranged(series: Any) -> str:
+    low, high = series.min(), series.max()
+    if low is None or low != low or is_kind(low, "pandas", "NAType", "NaTType"):  # none is present
         return ""
-    pairs: Iterable[tuple[Any, int]] = zip(counts.index[:_NAMED_VALUES], tallies, strict=True)
-    named = ", ".join(f"{cell(value, max_chars=_NAMED_CHARS)} ×{n:,}" for value, n in pairs)
-    return f": {named}{', …' if len(counts) > _NAMED_VALUES else ''}"
+    return tally.ranged(low, high, _mean(series))
+
+
+def _mean(series: Any) -> float | None:
+    """Average numbers; infinities have no mean, and half-precision floats may overflow."""
+    if getattr(series.dtype, "kind", "O") not in _MEAN_KINDS:
+        return None
+    with suppress(Exception):
+        mean = float(series.mean())
+        return mean if math.isfinite(mean) else None
+    return None
+
+
+def _counted(series: Any) -> str:
+    counts = series.value_counts()
+    counts = counts[counts > 0]  # a category that never occurs is counted too
+    pairs = list(zip(counts.index[: tally.NAMED], counts.iloc[: tally.NAMED].tolist(), strict=True))
+    return tally.counted(pairs, len(counts)) if pairs else ""
+
+
+def _sampled_facts(series: Any) -> list[str]:
+    """Look at Python objects and texts one by one, in a bounded number of places."""
+    step = tally.stride(len(series), tally.SAMPLED_ROWS)
+    values = series.iloc[::step].dropna().tolist()
+    return tally.sampled([_object_types(series, values), *tally.facts_of(values)], step)
+
+
+def _object_types(series: Any, values: list[Any]) -> str:
+    """Name the types that a column of objects holds, unless all of it is text."""
+    types = tally.types_of(values) if series.dtype == object else ""
+    return "" if types in ("", "str") else f"holds {types}"

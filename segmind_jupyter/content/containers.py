@@ -12,6 +12,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from segmind_jupyter.content.kinds import is_kind
 from segmind_jupyter.content.text import cut, literal, one_line
 
 #: Read by their entries, whatever their repr says.
@@ -47,12 +48,13 @@ _NOTES_CHARS = 120
 def is_container(obj: object) -> bool:
     """Tell whether `obj` is read by its entries.
 
-    Built-in containers are, and their subclasses. Other mappings and sequences (an HDF5 file, an
-    xarray dataset) are only if they have no repr of their own, which tells more.
+    Built-in containers are, and their subclasses, but for one of SciPy's matrices. Other mappings
+    and sequences (an HDF5 file, an xarray dataset) are only if they have no repr of their own,
+    which tells more.
     """
     kind = type(obj)
     if issubclass(kind, _CONTAINERS):
-        return True
+        return not is_kind(obj, "scipy", "_spbase", "spmatrix")  # a dok matrix is a dict too
     return kind.__repr__ is object.__repr__ and issubclass(kind, Mapping | Sequence | Set)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from segmind_jupyter.content.images import image_from_bytes, image_from_path
-from segmind_jupyter.content.parts import Limits, Part, Text
+from segmind_jupyter.content.parts import Limits, Part
+from segmind_jupyter.content.table_files import (
+    delimited_part,
+    is_delimited,
+    is_parquet,
+    parquet_part,
+)
 from segmind_jupyter.content.text import as_text
+from segmind_jupyter.content.text_files import BYTES_PER_CHAR, encoding_of, text_of
 from segmind_jupyter.errors import ContentError
 
 #: How files of the formats that are decoded begin.
@@ -32,11 +38,17 @@ _SIGNATURES = {
 #: Enough bytes of a file for every signature.
 _SIGNATURE_BYTES = 64
 
-#: A character takes at most so many bytes, in UTF-8 and in UTF-16.
-_BYTES_PER_CHAR = 4
-
-#: The room that a note on what was cut takes, in characters.
-_NOTE_CHARS = 90
+#: What opens files that are often named by mistake.
+_READERS = {
+    ".xlsx": "pandas.read_excel(path)",
+    ".xls": "pandas.read_excel(path)",
+    ".feather": "pandas.read_feather(path)",
+    ".npy": "numpy.load(path)",
+    ".npz": "numpy.load(path)",
+    ".nc": "xarray.open_dataset(path)",
+    ".gz": "pandas.read_csv(path)",
+    ".zip": "pandas.read_csv(path)",
+}
 
 
 def image_format(data: bytes) -> str:
@@ -68,17 +80,22 @@ def bytes_part(data: bytes | bytearray | memoryview, *, limits: Limits) -> Part:
     content = bytes(data)
     if image_format(content):
         return image_from_bytes(content, limits=limits)
-    text = _decoded(content, is_whole=True)
-    if text is None:
+    encoding = encoding_of(content, is_whole=True)
+    if encoding is None or not encoding.is_certain:
         raise ContentError(
             f"The {len(content):,} bytes are neither an image nor UTF-8 text. "
             "Decode them first, and name what comes out."
         )
+    text = encoding.decoded(content, is_whole=True)
     return as_text(text, limits=limits, lines="\n" in text)
 
 
 def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
-    """Make the image that a file holds, or its text: of a long file, the beginning.
+    """Make the image, the table or the text that a file holds.
+
+    A table (CSV, TSV, Parquet, told by the suffix) is summarized as its DataFrame; a delimited one
+    is sent as text where pandas is not installed. Of a long text, the beginning and the end are
+    sent.
 
     Raises
     ------
@@ -86,17 +103,26 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
         There is no such file, it cannot be read, or it is neither.
     """
     file = _expanded(path)
-    begin = _read(file, limits.text_chars * _BYTES_PER_CHAR)
+    begin = _read(file, limits.text_chars * BYTES_PER_CHAR)
     if kind := image_format(begin):
         return image_from_path(file, limits=limits, about=f"{kind} file {file.name}")
-    n_bytes = file.stat().st_size
-    text = _decoded(begin, is_whole=len(begin) >= n_bytes)
-    if text is None:
-        raise ContentError(
-            f"{file} is neither an image that can be read nor UTF-8 text. "
-            "Open it with a library that reads it, and name what you want to ask about."
-        )
-    return _file_text(text, file, n_bytes, is_whole=len(begin) >= n_bytes, limits=limits)
+    if is_parquet(file):
+        return parquet_part(file, limits=limits)
+    encoding = encoding_of(begin, is_whole=len(begin) >= file.stat().st_size)
+    if encoding is None:
+        raise ContentError(_binary_advice(file))
+    table = delimited_part(file, encoding, limits=limits) if is_delimited(file) else None
+    return table or text_of(file, begin, encoding, limits=limits)
+
+
+def _binary_advice(file: Path) -> str:
+    said = f"{file} is neither an image that can be read nor text."
+    if reader := _READERS.get(file.suffix.lower()):
+        return f"{said} Open it with {reader}, and name what that gives."
+    return (
+        f"{said} Open it with a library that reads it, and name what you want to ask about; if it "
+        "is text in an old encoding, name what path.read_text(encoding=...) gives."
+    )
 
 
 def _expanded(path: os.PathLike[Any]) -> Path:
@@ -119,23 +145,3 @@ def _beginning(file: Path, max_bytes: int) -> bytes:
         raise OSError(None, "it is a device or a pipe, or it is gone")  # reading might never end
     with file.open("rb") as stream:
         return stream.read(max(max_bytes, _SIGNATURE_BYTES))
-
-
-def _decoded(data: bytes, *, is_whole: bool) -> str | None:
-    """Decode UTF-8, or UTF-16 with a byte-order mark; `None` for anything else."""
-    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    decoder = codecs.getincrementaldecoder("utf-16" if is_utf_16 else "utf-8-sig")()
-    try:
-        text = decoder.decode(data, final=is_whole)
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
-
-
-def _file_text(text: str, file: Path, n_bytes: int, *, is_whole: bool, limits: Limits) -> Text:
-    about = f"file {file.name}, {n_bytes:,} bytes"
-    if not is_whole:
-        kept = max(0, limits.text_chars - _NOTE_CHARS)
-        note = f"[cut: the first {kept:,} characters of a file of {n_bytes:,} bytes are shown]"
-        text = f"{text[:kept]}\n{note}"
-    return as_text(text, limits=limits, about=about, lines=True)

@@ -12,7 +12,7 @@ from typing import Any
 from segmind_jupyter.errors import shortened
 
 #: Where CPython's default reprs say the address, which differs from run to run.
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=>)")
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=[>;,])")
 
 
 def is_kind(obj: object, package: str, *names: str) -> bool:
@@ -54,7 +54,12 @@ def type_name(obj: object) -> str:
 
 def safe_repr(obj: object) -> str:
     """Give ``repr(obj)`` without addresses, or a note where the repr raises."""
-    return _ADDRESS.sub("", attempted(repr, obj))
+    return without_addresses(attempted(repr, obj))
+
+
+def without_addresses(text: str) -> str:
+    """Leave out where objects lie in memory: the same notebook is to send the same words."""
+    return _ADDRESS.sub("", text)
 
 
 def attempted(spell: Callable[[Any], str], obj: object) -> str:

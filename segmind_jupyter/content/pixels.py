@@ -57,6 +57,10 @@ def is_image_array(array: Any) -> bool:
     anything else             never
     ========================  =============================================================
 
+    Three channels are taken for red, green and blue, as scikit-image, imageio, Pillow and
+    matplotlib order them; an array does not say. OpenCV reads blue first: name
+    ``image[..., ::-1]``.
+
     Parameters
     ----------
     array
@@ -136,6 +140,11 @@ def picture_from_array(array: Any, *, limits: Limits) -> tuple[Picture, tuple[in
         drawn = PIL.Image.fromarray(_drawn(band, tones))
         picture.paste(drawn.reduce(factor), (0, top // factor))
     return picture, size
+
+
+def grey_ends(array: Any) -> tuple[float, float]:
+    """Give the values that `picture_from_array` draws as black and as white."""
+    return (_tones(_checked(array)) or (0.0, 255.0, 1.0))[:2]
 
 
 def _checked(array: Any) -> Any:

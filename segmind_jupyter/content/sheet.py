@@ -1,15 +1,17 @@
-"""Reads a pandas frame by position: the cells of some columns at its first and last rows, as text.
+"""Reads a table by position: the cells of some columns at its first and last rows, as text.
 
-Knows nothing of budgets; `tables` decides how much is read.
+Says what a table of any library offers, and reads pandas. Knows nothing of budgets; `tables`
+decides how much is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from segmind_jupyter.content.columns import cell, column_name, described, is_numeric
+from segmind_jupyter.content.cells import cell, column_name
+from segmind_jupyter.content.columns import EXACT_ROWS, described, is_numeric
 from segmind_jupyter.content.kinds import is_kind
 from segmind_jupyter.content.text import one_line
 
@@ -94,12 +96,47 @@ def grid(columns: Sequence[Column]) -> list[str]:
     return [_GAP.join(row).rstrip() for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A ``pandas.DataFrame`` of any kind, read in place.
+class Sheet(Protocol):
+    """A table of any library, read in place.
 
     Columns are found by position, since names may occur twice.
     """
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+
+    @property
+    def n_columns(self) -> int:
+        """How many columns there are."""
+
+    @property
+    def column_levels(self) -> str:
+        """Name the levels of the columns, if they have names: `` (metric, unit)``."""
+
+    def names(self) -> list[str]:
+        """Give the names of all columns, as they are written."""
+
+    def column(self, position: int, ends: Ends, max_chars: int) -> Column:
+        """Read one column: its description, and its cells at both ends."""
+
+    def row_labels(self, ends: Ends, max_chars: int) -> list[Column]:
+        """Read the row labels at both ends, a column for each level of them; maybe none."""
+
+
+#: Cells of a table that are read for what is said of its columns, before rows are sampled: a
+#: second's work.
+_EXACT_CELLS = 200_000_000
+
+
+def exact_rows(sheet: Sheet) -> int:
+    """Give the length up to which all rows of each column are read."""
+    return min(EXACT_ROWS, _EXACT_CELLS // max(1, sheet.n_columns))
+
+
+@dataclass(frozen=True, slots=True)
+class PandasSheet:
+    """A ``pandas.DataFrame`` of any kind as a `Sheet`."""
 
     frame: Any
 
@@ -115,25 +152,45 @@ class Sheet:
 
     @property
     def column_levels(self) -> str:
-        """Name the levels of the columns, if they have names: `` (metric, unit)``."""
+        """Name the levels of the columns, if they have names."""
         names = [column_name(name) for name in self.frame.columns.names if name is not None]
         return f" ({', '.join(names)})" if names else ""
 
+    def names(self) -> list[str]:
+        """Give the names of all columns."""
+        return [column_name(label) for label in self.frame.columns]
+
     def column(self, position: int, ends: Ends, max_chars: int) -> Column:
-        """Read one column: its description, and its cells at both ends."""
+        """Read one column."""
         series = self.frame.iloc[:, position]
         name = column_name(self.frame.columns[position])
         cells = (cell(value, max_chars=max_chars) for value in ends.of(series.iloc))
         header = one_line(name, max_chars=CELL_CHARS)
-        return Column(described(series, name=name), (header, *cells), is_numeric(series))
+        line = described(series, name=name, exact_rows=exact_rows(self))
+        return Column(line, (header, *cells), is_numeric(series))
 
     def row_labels(self, ends: Ends, max_chars: int) -> list[Column]:
-        """Read the row labels at both ends, a column for each level of the index."""
+        """Read the row labels, each level described if some rows are hidden."""
         index = self.frame.index
-        names = [
-            "" if n is None else one_line(column_name(n), max_chars=CELL_CHARS) for n in index.names
-        ]
         rows = ends.of(index)
         levels = zip(*rows, strict=True) if is_kind(index, "pandas", "MultiIndex") else [rows]
         texts = ([cell(label, max_chars=max_chars) for label in level] for level in levels)
-        return [Column("", (name, *column)) for name, column in zip(names, texts, strict=False)]
+        lines = _index_lines(index) if ends.hidden else [""] * len(index.names)
+        headers = (
+            "" if n is None else one_line(column_name(n), max_chars=CELL_CHARS) for n in index.names
+        )
+        return [
+            Column(line, (header, *column))
+            for line, header, column in zip(lines, headers, texts, strict=False)
+        ]
+
+
+def _index_lines(index: Any) -> list[str]:
+    """Describe each level of an index; a plain count of the rows needs no words."""
+    if is_kind(index, "pandas", "RangeIndex"):
+        return [""]
+    names = ["(no name)" if name is None else column_name(name) for name in index.names]
+    return [
+        described(index.get_level_values(level).to_series(), name=name)
+        for level, name in enumerate(names)
+    ]

@@ -58,12 +58,12 @@ def test_an_image_file_is_named_in_the_footer(red_png, tmp_path):
 
 
 def test_a_text_file_is_sent_as_its_text(tmp_path):
-    """CSV and the like go as they are, with lines of their own."""
-    file = tmp_path / "data.csv"
+    """Words, code and settings go as they are, with lines of their own."""
+    file = tmp_path / "notes.md"
     file.write_text("a,b\n1,ü\n", encoding="utf-8")
     (part,) = to_parts(file)
     assert part.text == "a,b\n1,ü\n"
-    assert part.about == "file data.csv, 9 bytes"
+    assert part.about == "file notes.md, 9 bytes"
     assert not part.inline
 
 
@@ -76,7 +76,7 @@ def test_a_byte_order_mark_is_understood(tmp_path, encoding):
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "語", "😀"])
-def test_a_long_file_is_cut_and_only_its_beginning_read(tmp_path, letter):
+def test_a_long_file_is_cut_to_its_ends(tmp_path, letter):
     """The note tells the size of the file; a cut through a character does no harm."""
     file = tmp_path / "long.txt"
     file.write_text("." + letter * 10_000, encoding="utf-8")
@@ -84,7 +84,8 @@ def test_a_long_file_is_cut_and_only_its_beginning_read(tmp_path, letter):
     assert len(part.text) <= 1_001
     assert part.text.startswith("." + letter * 500)
     assert f"{file.stat().st_size:,} bytes" in part.about
-    assert "[cut: the first " in part.text
+    assert f" of {file.stat().st_size:,} bytes not shown]\n" in part.text
+    assert part.text.endswith(letter * 200)
 
 
 def test_any_path_like_object_will_do(tmp_path):

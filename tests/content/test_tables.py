@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,11 @@ def sales():
     return frame
 
 
+def objects(*values):
+    """A column of Python objects."""
+    return pd.Series(values, dtype=object)
+
+
 def lines(text, start, count):
     """The line that equals `start`, and those after it."""
     rows = text.splitlines()
@@ -43,9 +50,9 @@ def test_a_small_frame_is_sent_whole():
     assert part.text == (
         "df: DataFrame, 3 rows × 3 columns\n"
         "Columns:\n"
-        "- n (int64): 1 to 20\n"
+        "- n (int64): 1 to 20, mean 8\n"
         "- word (object): 1 missing; 2 distinct\n"
-        "- x (float64): 0.3 to 3\n"
+        "- x (float64): 0.3 to 3, mean 1.7667\n"
         "Rows:\n"
         "    n  word    x\n"
         "0   1  a     0.3\n"
@@ -69,10 +76,10 @@ def test_a_long_frame_shows_its_ends_and_says_what_is_between(sales):
 
 
 def test_columns_are_described_by_type_missing_values_and_range(sales):
-    """Numbers and dates by their range, words by the commonest values."""
+    """Numbers by range and mean, dates by their range, words by the commonest values."""
     text = summarize_frame(sales).text
-    assert "- score (float64): 3 missing; 0 to 149.875" in text
-    assert "- sold (int64): 0 to 11990" in text
+    assert "- score (float64): 3 missing; 0 to 149.875, mean 75.124" in text
+    assert "- sold (int64): 0 to 11990, mean 5995" in text
     assert ": 2024-01-01 to 2027-04-14" in text
     assert "): 3 distinct: Paris ×600, Rome ×300, Oslo ×300" in text
 
@@ -93,11 +100,21 @@ def test_columns_are_described_by_type_missing_values_and_range(sales):
             "Europe/Oslo]): always 2024-01-01 10:00:00+01:00",
         ),
         (pd.Series(pd.to_timedelta([1, 2], unit="D")), "]): 1 days to 2 days"),
-        (pd.Series(pd.period_range("2024-01", periods=2, freq="M")), "period[M]): 2 distinct"),
+        (
+            pd.Series(pd.period_range("2024-01", periods=2, freq="M")),
+            "period[M]): 2024-01 to 2024-02",
+        ),
         (pd.Series([1e9 + 0.5, 12.3456789]), "float64): 12.34568 to 1000000000.5"),
         (pd.Series([np.inf, 1]), "float64): 1 to inf"),
         (pd.Series([1 + 1j]), "complex128): 1 distinct"),
         (pd.Series([0, 0, 1], dtype="Sparse[int64]"), "Sparse[int64, 0]): 0 to 1"),
+        (pd.Series([60_000] * 9 + [0], dtype="float16"), "float16): 0 to 60000"),
+        (pd.Series(pd.Categorical(["b"], ["b", "a"], ordered=True)), "category, ordered b < a)"),
+        (objects(datetime.date(2024, 1, 1), None), "object): 1 missing; holds date; always 2024-"),
+        (objects(Decimal("1.5"), Decimal(2)), "object): holds Decimal; 1.5 to 2"),
+        (objects(1, "a", 2.5, "a", None), "1 missing; holds str, int, float; 3 distinct: a ×2"),
+        (objects([1], [2]), "object): holds list\n"),
+        (pd.Series(["x" * 50, "y"]), "2 distinct; up to 50 characters"),
     ],
     ids=lambda value: str(value.dtype) if isinstance(value, pd.Series) else "",
 )
@@ -148,10 +165,13 @@ def test_cells_that_cannot_be_written_are_named():
             raise ValueError
 
     cells = [Broken(), [1, 2], {"a": 1}, np.arange(3), b"x", None, pd.NaT, pd.NA, "y" * 10**6]
+    cells += [pd.DataFrame({"a": [1, 2]}), np.zeros((2, 2)), b"z" * 10**7, list(range(10**6))]
     text = summarize_frame(pd.DataFrame({"cell": pd.Series(cells, dtype=object)})).text
     for written in ("<Broken, whose repr raised ValueError>", "[1, 2]", "{'a': 1}", "NaT", "<NA>"):
         assert written in text
     assert "array([0, 1, 2])" in text
+    assert "<DataFrame 2×1>" in text
+    assert "<array 2×2 float64>" in text
     assert "b'x'" in text
 
 
@@ -167,6 +187,59 @@ def test_values_that_refuse_to_be_hashed_or_compared_do_no_harm():
     text = summarize_frame(pd.DataFrame({"x": [Hostile(), Hostile()]})).text
     assert "- x (object)" in text
     assert "1  <" in text
+
+
+def test_a_wide_frame_names_the_columns_that_it_does_not_describe():
+    """What is asked about may be one of them; as many are named as fit."""
+    frame = pd.DataFrame(np.zeros((50, 120)), columns=[f"sensor_{n}" for n in range(120)])
+    text = summarize_frame(frame).text
+    for n in range(120):
+        assert f"sensor_{n}" in text
+    (named,) = (line for line in text.splitlines() if line.startswith("… sensor_"))
+    assert named.count("sensor_") + text.count("\n- sensor_") == 120
+    wider = pd.DataFrame(np.zeros((50, 2_000)), columns=[f"sensor_{n}" for n in range(2_000)])
+    assert ", …\n- sensor_" in summarize_frame(wider).text
+
+
+def test_row_labels_of_a_long_frame_are_described():
+    """Its ends do not show the range of an index that is in no order."""
+    days = pd.date_range("2024-01-01", periods=1_000, name="day")
+    frame = pd.DataFrame({"x": range(1_000)}, index=days[500:].append(days[:500]))
+    text = summarize_frame(frame).text
+    assert "Row labels:\n- day (datetime64[" in text
+    assert "]): 2024-01-01 to 2026-09-26\nColumns:" in text
+    assert "Row labels:" not in summarize_frame(frame.head(3)).text
+
+
+def test_long_columns_of_texts_are_counted_at_fixed_distances():
+    """The line says in how many rows, and the same frame gives the same text."""
+    frame = pd.DataFrame({"word": ["a", "b", "c"] * 100_000, "n": range(300_000)})
+    text = summarize_frame(frame).text
+    assert "): in one of every 3 rows: 1 distinct: a ×100,000\n" in text
+    assert "- n (int64): 0 to 299999" in text
+    assert summarize_frame(frame).text == text
+
+
+def test_very_long_columns_are_sampled_for_what_is_missing():
+    """Three million objects are not all looked at."""
+    words = pd.Series(np.full(3_000_000, None, dtype=object))
+    assert "in one of every 30 rows: all 100,000 missing" in summarize_series(words).text
+
+
+@pytest.mark.parametrize(
+    ("arrow", "values", "fact"),
+    [
+        ("int64", [1, None, 3], "int64[pyarrow]): 1 missing; 1 to 3, mean 2"),
+        ("string", ["a", "a", None], "1 missing; 1 distinct: a ×2"),
+        ("date32", [datetime.date(2024, 1, 1), datetime.date(2024, 2, 1)], "2024-01-01 to 2024-02"),
+        ("bool_", [True, False, True], "2 distinct: True ×2, False ×1"),
+    ],
+)
+def test_columns_of_arrow_are_described_as_others(arrow, values, fact):
+    """pandas calls many of its types objects."""
+    pa = pytest.importorskip("pyarrow")
+    series = pd.Series(values, dtype=pd.ArrowDtype(getattr(pa, arrow)()))
+    assert fact in summarize_series(series).text
 
 
 def test_row_labels_of_several_levels_are_shown_as_columns():
@@ -214,7 +287,7 @@ def test_an_empty_frame_says_that_it_is_empty(frame, heading):
 def test_a_series_is_a_table_of_one_column():
     """With its own name, or without one."""
     named = summarize_series(pd.Series([1, 2], name="price"), name="s")
-    assert named.text.startswith("s: Series, 2 values\nColumns:\n- price (int64): 1 to 2\nRows:")
+    assert "s: Series, 2 values\nColumns:\n- price (int64): 1 to 2, mean 1.5\nRows:" in named.text
     assert named.about == "Series 2 int64"
     assert "- values (int64)" in summarize_series(pd.Series([1])).text
 
