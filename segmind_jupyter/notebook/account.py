@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError, UsageError
+from IPython.core.getipython import get_ipython
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
-from segmind_jupyter import __version__
 from segmind_jupyter.api.models import KNOWN_MODELS
-from segmind_jupyter.api.settings import DEFAULT_BASE_URL, Settings
-from segmind_jupyter.api.usage import Totals, total
 from segmind_jupyter.asking import service
-from segmind_jupyter.errors import Interrupted, SegmindError, SettingsError
-from segmind_jupyter.notebook import chatlist, joblist
-from segmind_jupyter.notebook.columns import aligned
+from segmind_jupyter.errors import Interrupted, SettingsError
+from segmind_jupyter.notebook import cachelist, chatlist, joblist, status, usagechart
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a command shows, beside the value that it gives."""
+
+    bundle: dict[str, str]
+    value: Any
 
 
 @magics_class
@@ -29,15 +35,16 @@ class SegmindMagics(Magics):
 
     @no_var_expand
     @line_magic
-    def segmind(self, line: str) -> Job | None:
+    def segmind(self, line: str) -> Any:
         """Look after the account, the jobs, the chats and the settings of this kernel.
 
         ::
 
-            %segmind                  what is set, and from where (the same as %segmind status)
+            %segmind                  what holds here, what is wrong, and the command that mends it
             %segmind key              type in the API key; it stays in this kernel's memory
             %segmind credits          what is left on the account
-            %segmind usage            tokens, cost and calls of this kernel, by model
+            %segmind usage            tokens, cost and calls of this kernel, by model and by call
+            calls = %segmind usage    the calls as a table; a `;` at the end shows nothing
             %segmind models           models that are known; any other slug works too
             %segmind simulator        answer offline from now on, without a key or a bill
             %segmind simulator off    answer from Segmind again
@@ -48,8 +55,11 @@ class SegmindMagics(Magics):
             %segmind chat             conversations of this kernel that have a name
             %segmind chat NAME        all that was said in one of them
             %segmind chat NAME clear  forget what was said in it
+            %segmind cache            replies that `--cache` keeps: how many, since when, where
+            %segmind cache clear      forget them
         """
-        command, *rest = line.split() or ["status"]
+        silent = line.rstrip().endswith(";")
+        command, *rest = line.rstrip("; \t").split() or ["status"]
         if command not in _COMMANDS:
             raise UsageError(
                 f"%segmind has no `{command}`, only {', '.join(_COMMANDS)} (%segmind? has more)"
@@ -60,45 +70,31 @@ class SegmindMagics(Magics):
             raise  # a job's, which says more
         except KeyboardInterrupt:
             raise Interrupted("Nothing was changed, and nothing was billed.") from None
+        return self._show(said, silent=silent)
+
+    def _show(self, said: str | dict[str, str] | Job | Shown, *, silent: bool) -> Any:
+        """Show what a command said, and give the value of its line."""
         if isinstance(said, str):
-            said = {"text/plain": said}
-        if not isinstance(said, dict):
-            return said
-        display(said, raw=True)
-        return None
+            said = Shown({"text/plain": said}, None)
+        if isinstance(said, dict):
+            said = Shown(said, None)
+        if not isinstance(said, Shown):
+            return said  # it shows by itself
+        if said.value is not None:
+            usagechart.shown_already(said.value, self.shell)
+        if not silent:
+            display(said.bundle, raw=True)
+        return said.value
 
 
-def _status(rest: Sequence[str]) -> str:
+def subcommands() -> tuple[str, ...]:
+    """Give the words that may stand behind `%segmind`."""
+    return tuple(_COMMANDS)
+
+
+def _status(rest: Sequence[str]) -> dict[str, str]:
     _no_more(rest, "status")
-    desk = service()
-    try:
-        rows = _settings_rows(desk.settings())
-    except SegmindError as error:
-        rows = [("problem", str(error))]
-    rows += [("model", desk.options.model), ("version", f"segmind_jupyter {__version__}")]
-    return aligned(rows)
-
-
-def _settings_rows(settings: Settings) -> list[tuple[str, str]]:
-    if settings.simulated:
-        return [("service", f"simulator (offline: no key, no bill; {_way_out(settings)})")]
-    source = settings.sources["api_key"]
-    key = "missing: run %segmind key, or set SEGMIND_API_KEY"
-    if settings.api_key is not None:
-        key = "set with %segmind key" if source == "set here" else f"set, from {source}"
-    return [
-        ("service", f"{settings.base_url} ({settings.sources['base_url']})"),
-        ("key", key),
-        ("auth", settings.auth),
-    ]
-
-
-def _way_out(settings: Settings) -> str:
-    """Say what ends the simulator: the command, or the environment that chose it."""
-    chosen_by = settings.sources["base_url"]
-    if chosen_by == "set here":
-        return "%segmind simulator off ends it"
-    return f"{chosen_by} says so: `%env {chosen_by}={DEFAULT_BASE_URL}` ends it"
+    return status.status(get_ipython())
 
 
 def _key(rest: Sequence[str]) -> str:
@@ -117,7 +113,7 @@ def _key(rest: Sequence[str]) -> str:
     done = "The key is set for this kernel; it is not saved."
     settings = service().settings()
     if settings.simulated:
-        return f"{done} Replies still come from the simulator; {_way_out(settings)}."
+        return f"{done} Replies still come from the simulator; {status.way_out(settings)}."
     return done
 
 
@@ -129,31 +125,10 @@ def _credits(rest: Sequence[str]) -> str:
     )
 
 
-def _usage(rest: Sequence[str]) -> str:
+def _usage(rest: Sequence[str]) -> Shown:
     _no_more(rest, "usage")
     ledger = service().ledger
-    models = ledger.by_model()
-    if not models:
-        return _with_unknown("No answered calls yet in this kernel.", ledger.unknown)
-    rows = [_USAGE_HEAD, *(_usage_row(name, sums) for name, sums in models.items())]
-    if len(models) > 1:
-        rows.append(_usage_row("all", total(ledger.calls)))
-    return _with_unknown(aligned(rows, right=True), ledger.unknown)
-
-
-def _with_unknown(text: str, unknown: int) -> str:
-    if not unknown:
-        return text
-    calls = "1 call" if unknown == 1 else f"{unknown} calls"
-    return f"{text}\n{calls} with an unknown outcome, which may have been billed too."
-
-
-_USAGE_HEAD = ("model", "calls", "tokens in", "tokens out", "credits")
-
-
-def _usage_row(name: str, sums: Totals) -> tuple[str, ...]:
-    cost = "not told" if sums.cost is None else f"{sums.cost:.4f}"
-    return (name, f"{sums.calls:,}", f"{sums.input_tokens:,}", f"{sums.output_tokens:,}", cost)
+    return Shown(usagechart.usage(ledger), usagechart.table(ledger.calls))
 
 
 def _models(rest: Sequence[str]) -> str:
@@ -174,7 +149,7 @@ def _simulator(rest: Sequence[str]) -> str:
         return "Replies now come from the simulator: no model, no key, no network, no bill."
     settings = service().settings()
     if settings.simulated:
-        return f"Replies still come from the simulator; {_way_out(settings)}."
+        return f"Replies still come from the simulator; {status.way_out(settings)}."
     return f"Replies now come from {settings.base_url}."
 
 
@@ -184,7 +159,7 @@ def _no_more(rest: Sequence[str], command: str) -> None:
 
 
 #: Each gives what is to be said, as text or by mimetype, or a job to be shown.
-_COMMANDS: dict[str, Callable[[Sequence[str]], str | dict[str, str] | Job]] = {
+_COMMANDS: dict[str, Callable[[Sequence[str]], str | dict[str, str] | Job | Shown]] = {
     "status": _status,
     "key": _key,
     "credits": _credits,
@@ -195,4 +170,5 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], str | dict[str, str] | Job]] = {
     "resume": joblist.resume,
     "wait": joblist.wait,
     "chat": chatlist.chat,
+    "cache": cachelist.cache,
 }

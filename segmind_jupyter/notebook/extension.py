@@ -10,13 +10,16 @@ from traitlets import TraitError
 from segmind_jupyter.notebook.account import SegmindMagics
 from segmind_jupyter.notebook.batchview import BatchDisplay
 from segmind_jupyter.notebook.chatview import ChatDisplay
+from segmind_jupyter.notebook.completion import Completion
 from segmind_jupyter.notebook.headless import EndOfCell
 from segmind_jupyter.notebook.hush import Hush
 from segmind_jupyter.notebook.jobcard import JobDisplay
+from segmind_jupyter.notebook.lasterror import LastError
+from segmind_jupyter.notebook.lastplot import LastPlots
 from segmind_jupyter.notebook.live import Live
 from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.question import ClaudeQuestion
-from segmind_jupyter.notebook.shown import ReplyDisplay
+from segmind_jupyter.notebook.shown import ReplyDisplay, RequestDisplay
 
 
 def load(shell: Any) -> None:
@@ -32,11 +35,15 @@ def load(shell: Any) -> None:
         JobDisplay(shell, live, hushed),
         BatchDisplay(shell, live, hushed),
         ChatDisplay(shell, live, hushed),
+        RequestDisplay(shell),
     ):
         display.install()
     # In this order: the wait comes first, and what it brought is drawn before the cell ends.
     EndOfCell(shell, lambda: magics.wait_for_jobs).install()
     live.install()
+    LastPlots(shell).install()
+    LastError(shell).install()
+    Completion(shell).install()
 
 
 def _configured(shell: Any, displays: ReplyDisplay) -> ClaudeMagics:
@@ -56,10 +63,13 @@ def unload(shell: Any) -> None:
     transformers = shell.input_transformer_manager.token_transformers
     if ClaudeQuestion in transformers:
         transformers.remove(ClaudeQuestion)
-    for kind in (ReplyDisplay, JobDisplay, BatchDisplay, ChatDisplay):
+    for kind in (ReplyDisplay, JobDisplay, BatchDisplay, ChatDisplay, RequestDisplay):
         kind(shell).remove()
     EndOfCell.remove(shell)
     Live.remove(shell)
+    LastPlots.remove(shell)
+    LastError.remove(shell)
+    Completion.remove(shell)
 
 
 def _unregister(shell: Any, kind: type[Any]) -> None:

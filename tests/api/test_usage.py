@@ -1,9 +1,21 @@
-"""Sums over the calls of a kernel."""
+"""Sums over the calls of a kernel, and the calls themselves."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from segmind_jupyter.api.messages import Reply, Usage
-from segmind_jupyter.api.usage import Ledger, Totals
+from segmind_jupyter.api.usage import MAX_CALLS, Ledger, Totals, total
+
+COUNTS = st.none() | st.integers(0, 10**6)
+#: Sixteenths, whose sums are exact.
+COSTS = st.none() | st.integers(0, 1000).map(lambda n: n / 16)
+REPLIES = st.builds(
+    lambda come, go, cost: Reply(text="", usage=Usage(come, go), cost=cost), COUNTS, COUNTS, COSTS
+)
 
 
 def test_calls_are_summed_by_model_in_order_of_first_use():
@@ -21,3 +33,43 @@ def test_calls_are_summed_by_model_in_order_of_first_use():
 def test_an_empty_ledger_has_no_models():
     """Nothing was called yet."""
     assert Ledger().by_model() == {}
+    assert Ledger().total() == Totals()
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), REPLIES)))
+def test_sums_are_those_of_the_calls(calls):
+    """By model and in all, however they come."""
+    ledger = Ledger()
+    for model, reply in calls:
+        ledger.add(reply, model=model)
+    assert ledger.total() == total(ledger.calls)
+    for model, sums in ledger.by_model().items():
+        assert sums == total(call for call in ledger.calls if call.model == model)
+
+
+def test_a_call_tells_when_it_was_answered_and_how_long_it_took():
+    """And whether the simulator answered."""
+    ledger = Ledger(clock=lambda: 1234.5)
+    ledger.add(Reply(text="", elapsed_s=2.5, raw={"simulated": True}), model="a")
+    (call,) = ledger.calls
+    assert (call.answered_at, call.seconds, call.simulated) == (1234.5, 2.5, True)
+
+
+def test_a_long_session_keeps_its_sums_and_its_newest_calls():
+    """The memory of a ledger is bounded, what was spent is not."""
+    ledger = Ledger()
+    for n in range(MAX_CALLS + 5):
+        ledger.add(Reply(text="", usage=Usage(n, 1)), model="a")
+    assert len(ledger.calls) == MAX_CALLS
+    assert ledger.calls[0].input_tokens == 5
+    assert ledger.total().calls == MAX_CALLS + 5
+    assert ledger.by_model()["a"].output_tokens == MAX_CALLS + 5
+
+
+def test_threads_share_a_ledger():
+    """No call is lost between them."""
+    ledger = Ledger()
+    reply = Reply(text="", usage=Usage(1, 1))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: ledger.add(reply, model="a"), range(2000)))
+    assert ledger.total() == Totals(2000, 2000, 2000)

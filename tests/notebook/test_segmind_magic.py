@@ -1,10 +1,38 @@
-"""`%segmind`: status, key, credits, usage, models, simulator."""
+"""`%segmind`: status, key, credits, models, simulator. Of `usage` see `test_usage`."""
 
 from __future__ import annotations
 
+import sys
+from html.parser import HTMLParser
+from types import ModuleType, SimpleNamespace
+
 import pytest
 
+from segmind_jupyter.notebook.surroundings import misfits, widget_problems
+
 KEY = "sk-live-0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch, tmp_path):
+    """Keep the journal out of the user's own folder."""
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def text(run):
+    """Run a command, and give the text that it shows."""
+
+    def show(line):
+        (output,) = run(line).displayed
+        return output.data["text/plain"]
+
+    return show
+
+
+def problems(shown):
+    return [line for line in shown.splitlines() if line.startswith("problem: ")]
 
 
 def test_status_says_what_is_set_and_from_where(run, online):
@@ -17,12 +45,172 @@ def test_status_says_what_is_set_and_from_where(run, online):
         assert KEY not in shown
 
 
-def test_status_says_how_to_mend_what_is_wrong(run, monkeypatch):
-    """A missing key and a base URL that cannot work are named with the way out."""
-    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
-    assert "%segmind key" in run("%segmind").shown
+def test_status_without_problems_names_none(text, online):
+    """What holds, a line each, in columns."""
+    shown = text("%segmind")
+    assert problems(shown) == []
+    for name in ("service", "key", "model", "journal", "jobs", "cache", "front end", "versions"):
+        assert any(line.startswith(f"{name}  ") for line in shown.splitlines()), name
+
+
+def test_a_missing_key_is_a_problem_with_its_command(text, online, monkeypatch):
+    """Unless nothing is sent anyway."""
+    monkeypatch.delenv("SEGMIND_API_KEY")
+    (problem,) = problems(text("%segmind"))
+    assert "`%segmind key`" in problem
+
+
+def test_no_key_is_missed_where_nothing_is_sent(run, text, online, monkeypatch):
+    """Under the simulator, and where kept replies alone are used."""
+    monkeypatch.delenv("SEGMIND_API_KEY")
+    run("%config ClaudeMagics.cache = 'only'")
+    assert problems(text("%segmind")) == []
+    assert "only (" in text("%segmind")
+    run("%config ClaudeMagics.cache = 'off'")
+    run("%segmind simulator")
+    assert problems(text("%segmind")) == []
+
+
+def test_a_key_that_cannot_be_one_is_a_problem(text, online, monkeypatch):
+    """Neither is shown."""
+    for wrong in ("sk-lïve-0123456789", "two words", f'"{KEY}"'):
+        monkeypatch.setenv("SEGMIND_API_KEY", wrong)
+        shown = text("%segmind")
+        (problem,) = problems(shown)
+        assert "`%segmind key`" in problem
+        assert wrong not in shown
+        assert KEY not in shown
+
+
+def test_a_base_url_that_cannot_work_is_a_problem(text, monkeypatch):
+    """With the line that sets it right, and beside what else is wrong."""
     monkeypatch.setenv("SEGMIND_BASE_URL", "http://elsewhere.example")
-    assert "unencrypted" in run("%segmind").shown
+    monkeypatch.setenv("SEGMIND_API_KEY", "two words")
+    first, second = problems(text("%segmind"))
+    assert "`%segmind key`" in first
+    assert "unencrypted" in second
+    assert "`%env SEGMIND_BASE_URL=https://api.segmind.com`" in second
+
+
+def test_a_state_folder_that_cannot_be_used_is_a_problem(run, text, online, monkeypatch, tmp_path):
+    """Nothing is made to find that out."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "file" / "state"))
+    (problem,) = problems(text("%segmind"))
+    assert str(tmp_path / "file") in problem
+    assert "`%config ClaudeMagics.journal = False`" in problem
+    run("%config ClaudeMagics.journal = False")
+    assert problems(text("%segmind")) == []
+    assert "in memory alone" in text("%segmind")
+
+
+def test_a_damaged_journal_is_a_problem(text, online, state):
+    """What is wrong with it, and the ways out."""
+    state.mkdir()
+    (state / "jobs.sqlite3").write_bytes(b"no database, and long enough to be none" * 50)
+    (problem,) = problems(text("%segmind"))
+    assert "no SQLite file" in problem
+    assert "`%config ClaudeMagics.journal = False`" in problem
+
+
+def test_a_look_at_the_status_makes_no_journal(text, online, state):
+    """It tells of the one that is there, with its size."""
+    assert "no file yet" in text("%segmind")
+    assert not state.exists()
+    text("%segmind jobs")
+    assert "kB)" in text("%segmind")
+
+
+def test_a_model_that_is_none_is_a_problem_and_a_mistyped_one_is_pointed_out(run, text, online):
+    """Unknown slugs are not refused: lists go stale."""
+    run("%config ClaudeMagics.model = 'Claude 4'")
+    (problem,) = problems(text("%segmind"))
+    assert "`%config ClaudeMagics.model = 'claude-4-sonnet'`" in problem
+    run("%config ClaudeMagics.model = 'claude-4-sonet'")
+    assert problems(text("%segmind")) == []
+    assert "did you mean `claude-4-sonnet`?" in text("%segmind")
+    run("%config ClaudeMagics.model = 'opera-9'")
+    assert "did you mean" not in text("%segmind")
+
+
+def test_a_renderer_that_is_missing_is_a_problem_where_its_library_is_used(
+    text, online, monkeypatch
+):
+    """Nobody else is bothered with it."""
+    monkeypatch.setitem(sys.modules, "altair", ModuleType("altair"))
+    monkeypatch.setitem(sys.modules, "vl_convert", None)  # Python's way to say: it is not there
+    (problem,) = problems(text("%segmind"))
+    assert "`%pip install -U vl-convert-python`" in problem
+    monkeypatch.setitem(sys.modules, "vl_convert", ModuleType("vl_convert"))
+    assert problems(text("%segmind")) == []
+
+
+FITTING = {
+    "ipykernel": "7.4.0", "ipywidgets": "8.1.9", "jupyterlab": "4.6.6",
+    "jupyterlab_widgets": "3.0.17",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "commands"),
+    [
+        ({}, []),
+        ({"jupyterlab": None, "jupyterlab_widgets": None}, []),
+        ({"ipywidgets": "7.7.1"}, []),
+        ({"ipywidgets": "7.7.1", "jupyterlab": "3.6.8", "jupyterlab_widgets": "1.1.4"}, []),
+        ({"jupyterlab_widgets": None}, ["%pip install jupyterlab_widgets"]),
+        ({"jupyterlab_widgets": "1.1.4"}, ["%pip install -U jupyterlab_widgets ipywidgets"]),
+        (
+            {"ipywidgets": "7.7.1", "jupyterlab_widgets": "1.1.4"},
+            ["%pip install -U jupyterlab_widgets ipywidgets"],
+        ),
+        (
+            {"jupyterlab": None, "jupyterlab_widgets": "1.1.4"},
+            ["%pip install -U jupyterlab_widgets ipywidgets"],
+        ),
+        ({"ipykernel": "7.0.0"}, ["%pip install -U ipykernel"]),
+    ],
+)
+def test_versions_that_show_no_widgets_together_are_found(changes, commands):
+    """As far as a kernel can tell: Jupyter may run in another environment."""
+    found = list(misfits({**FITTING, **changes}))
+    assert len(found) == len(commands)
+    for problem, command in zip(found, commands, strict=True):
+        assert f"`{command}`" in problem
+
+
+def test_a_terminal_misses_no_widgets():
+    """It could not show any."""
+    assert list(widget_problems(SimpleNamespace(kernel=None))) == []
+
+
+class Tags(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.text = [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_status_as_html_says_the_same_and_runs_nothing(run, online, monkeypatch, tmp_path):
+    """Whatever stands in the environment is data."""
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "<script>alert(1)</script>"))
+    monkeypatch.delenv("SEGMIND_API_KEY")
+    (output,) = run("%segmind").displayed
+    page = Tags(output.data["text/html"])
+    assert page.open == []
+    assert "<script>alert(1)</script>" in page.text
+    for line in output.data["text/plain"].splitlines():
+        for words in line.replace("`", "").split("  "):
+            assert words.strip() in page.text
 
 
 def test_a_key_is_typed_in_and_shown_nowhere(run, recorder, monkeypatch):
@@ -75,40 +263,11 @@ def test_credits_are_asked_for(run, online):
     assert online.requests[0].path == "/v1/get-user-credits"
 
 
-def test_usage_sums_by_model(run, online):
-    """Tokens, cost and calls of this kernel."""
-    assert "No answered calls yet" in run("%segmind usage").shown
-    online.will_answer(
-        200, {"content": "x", "usage": {"input_tokens": 1000, "output_tokens": 5}}, x_cost="0.5"
-    )
-    run("%%claude -m claude-3-haiku\nHi")
-    run("%%claude\nHi")
-    rows = [
-        line.split()
-        for line in run("%segmind usage").shown.splitlines()
-        if "claude" in line or "all" in line
-    ]
-    assert rows == [
-        ["model", "calls", "tokens", "in", "tokens", "out", "credits"],
-        ["claude-3-haiku", "1", "1,000", "5", "0.5000"],
-        ["claude-4-sonnet", "1", "56", "31", "not", "told"],
-        ["all", "2", "1,056", "36", "0.5000"],
-    ]
-
-
-def test_usage_counts_what_may_have_been_billed(run, online):
-    """A call without a known outcome is not forgotten."""
-    online.will_answer(502, b"")
-    run("%%claude\nHi")
-    shown = run("%segmind usage").shown
-    assert "1 call with an unknown outcome" in shown
-
-
 def test_a_key_set_beside_the_simulator_says_so(run, monkeypatch):
     """Replies go on being made up, which is not what the user expects then."""
     monkeypatch.setattr("getpass.getpass", lambda prompt: KEY)
     run("%segmind simulator")
-    assert "still come from the simulator; %segmind simulator off" in run("%segmind key").shown
+    assert "still come from the simulator; `%segmind simulator off`" in run("%segmind key").shown
 
 
 def test_models_are_listed_with_the_default_marked(run):

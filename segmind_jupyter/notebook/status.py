@@ -1,0 +1,225 @@
+"""`%segmind status`: what holds in this kernel, what is wrong, and the command that mends it.
+
+Nothing is sent, and nothing that is looked at is changed.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from segmind_jupyter.api.models import DEFAULT_MODEL, KNOWN_MODELS, checked_slug, nearest_model
+from segmind_jupyter.api.settings import DEFAULT_BASE_URL, Settings, resolve
+from segmind_jupyter.asking import service
+from segmind_jupyter.errors import MissingKeyError, SettingsError
+from segmind_jupyter.notebook import surroundings
+from segmind_jupyter.notebook.columns import aligned
+from segmind_jupyter.notebook.magics import ClaudeMagics
+from segmind_jupyter.notebook.palette import ELEMENTS, FRAME
+from segmind_jupyter.notebook.wording import one_line, one_line_html
+
+_KEY: Final = "SEGMIND_API_KEY"
+_URL: Final = "SEGMIND_BASE_URL"
+
+#: What mends a variable of the environment, beyond what its own error says.
+_MENDS: Final = {_KEY: "", _URL: f" `%env {_URL}={DEFAULT_BASE_URL}` sets it for this kernel."}
+
+_ALIVE: Final = "your asyncio tasks run on"
+_STILL: Final = (
+    "your asyncio tasks stand still (`%config ClaudeMagics.keep_loop_alive = True` lets them run)"
+)
+
+#: How long another kernel's lock on the journal may hold up the status.
+_BUSY_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that holds."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong, in a sentence, with the command that mends it in backquotes."""
+
+    what: str
+
+
+Findings = Iterator[Fact | Problem]
+
+
+def status(shell: Any) -> dict[str, str]:
+    """Give the status as HTML and as text: problems first, so that they stand out.
+
+    Parameters
+    ----------
+    shell
+        The shell whose kernel it is.
+    """
+    found = [each for check in _CHECKS for each in check(shell)]
+    facts = [each for each in found if isinstance(each, Fact)]
+    problems = [each for each in found if isinstance(each, Problem)]
+    return {"text/html": _html(facts, problems), "text/plain": _text(facts, problems)}
+
+
+def _text(facts: list[Fact], problems: list[Problem]) -> str:
+    lines = [f"problem: {one_line(problem.what)}" for problem in problems]
+    gap = [""] * bool(lines)
+    rows = [(fact.name, one_line(fact.value)) for fact in facts]
+    return "\n".join([*lines, *gap, aligned(rows)])
+
+
+def _html(facts: list[Fact], problems: list[Problem]) -> str:
+    boxes = "".join(
+        f'<div style="{FRAME["failed"]}"><b>problem:</b> {one_line_html(problem.what)}</div>'
+        for problem in problems
+    )
+    rows = "".join(
+        f'<tr style="{ELEMENTS["tr"]}"><th style="{FRAME["fact"]}">{html.escape(fact.name)}</th>'
+        f'<td style="{FRAME["value"]}">{one_line_html(fact.value)}</td></tr>'
+        for fact in facts
+    )
+    table = f'<table style="{ELEMENTS["table"]}">{rows}</table>'
+    return f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{boxes}{table}</div>'
+
+
+def way_out(settings: Settings) -> str:
+    """Say what ends the simulator: the command, or the environment that chose it."""
+    chosen_by = settings.sources["base_url"]
+    if chosen_by == "set here":
+        return "`%segmind simulator off` ends it"
+    return f"{chosen_by} says so: `%env {chosen_by}={DEFAULT_BASE_URL}` ends it"
+
+
+def _connection(shell: Any) -> Findings:
+    try:
+        settings = service().settings()
+    except SettingsError as error:
+        yield from _unusable(error)
+        return
+    if settings.simulated:
+        yield Fact("service", f"simulator (offline: no key, no bill; {way_out(settings)})")
+        return
+    yield Fact("service", f"{settings.base_url} ({settings.sources['base_url']})")
+    yield from _key(settings)
+    yield Fact("auth", settings.auth)
+
+
+def _unusable(error: SettingsError) -> Findings:
+    """Find all that is wrong in the environment: the error names one, and there may be two."""
+    found = 0
+    for name, mend in _MENDS.items():
+        try:
+            resolve(environ={name: os.environ.get(name, "")})
+        except SettingsError as wrong:
+            found += 1
+            yield Problem(f"{wrong}{mend}")
+    if not found:
+        yield Problem(str(error))
+
+
+def _key(settings: Settings) -> Findings:
+    source = settings.sources["api_key"]
+    if settings.api_key is None:
+        yield Fact("key", "missing")
+        if service().options.cache != "only":  # which sends nothing
+            yield Problem(str(MissingKeyError()))
+        return
+    yield Fact("key", "set with `%segmind key`" if source == "set here" else f"set, from {source}")
+    # Never in a local name, which `%xmode Verbose` would print.
+    if source == _KEY and os.environ.get(_KEY, "").strip()[:1] in {"'", '"'}:
+        yield Problem(
+            f"{_KEY} begins with a quotation mark, which would be sent as a part of the key. Run "
+            "`%segmind key` and paste the key without it."
+        )
+
+
+def _model(shell: Any) -> Findings:
+    slug = service().options.model
+    try:
+        checked_slug(slug)
+    except SettingsError as error:
+        yield Problem(f"{error} `%config ClaudeMagics.model = {DEFAULT_MODEL!r}` mends it.")
+        return
+    near = "" if slug in KNOWN_MODELS else nearest_model(slug)
+    yield Fact("model", slug + (f" (not a known one; did you mean `{near}`?)" if near else ""))
+
+
+def _journal(shell: Any) -> Findings:
+    path = service().journal.path
+    if path is None:
+        yield Fact("journal", "in memory alone (`%config ClaudeMagics.journal = True` keeps it)")
+        return
+    yield Fact("journal", f"{path} ({_size(path)})")
+    trouble = _trouble(path)
+    if trouble:
+        yield Problem(
+            f"{trouble} `%config ClaudeMagics.journal = False` does without a file at once."
+        )
+
+
+def _size(path: Path) -> str:
+    try:
+        n_bytes = path.stat().st_size
+    except OSError:
+        return "no file yet"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
+
+
+def _trouble(path: Path) -> str | None:
+    """Say why the journal cannot be written; one that is not there yet is not made for it."""
+    from segmind_jupyter.api.store_file import JournalFile, Unusable
+
+    if not path.exists():
+        folder = next((each for each in path.parents if each.exists()), path.parent)
+        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            return None
+        return str(
+            Unusable(path, f"nothing can be made in {folder}", "make it a folder that can be used")
+        )
+    file = JournalFile(path)
+    try:
+        file.write(lambda _: None, busy_s=_BUSY_S)
+    except Unusable as trouble:
+        return str(trouble)
+    finally:
+        file.close()
+    return None
+
+
+def _jobs(shell: Any) -> Findings:
+    count = len(service().pending)
+    yield Fact("jobs", f"{count} under way (`%segmind jobs`)" if count else "none under way")
+
+
+def _cache(shell: Any) -> Findings:
+    yield Fact("cache", f"{service().options.cache} (`%segmind cache` has more)")
+
+
+def _loop(shell: Any) -> Findings:
+    magics = shell.magics_manager.registry.get(ClaudeMagics.__name__)
+    alive = getattr(magics, "keep_loop_alive", False)
+    yield Fact("while waiting", _ALIVE if alive else _STILL)
+
+
+def _front_end(shell: Any) -> Findings:
+    yield Fact("front end", surroundings.front_end(shell))
+    yield from map(Problem, surroundings.widget_problems(shell))
+
+
+def _libraries(shell: Any) -> Findings:
+    yield from map(Problem, surroundings.missing_renderers())
+    yield Fact("versions", surroundings.versions())
+
+
+#: In the order in which the facts are shown.
+_CHECKS: Final[tuple[Callable[[Any], Findings], ...]] = (
+    _connection, _model, _journal, _jobs, _cache, _loop, _front_end, _libraries,
+)  # fmt: skip

@@ -1,0 +1,431 @@
+"""What Tab offers in a shell: in the lines of the magics, in open braces, and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.core.completer import provisionalcompleter
+
+from segmind_jupyter.api.models import KNOWN_MODELS
+from segmind_jupyter.chat import Chat
+from segmind_jupyter.notebook.completion import Completion
+from segmind_jupyter.notebook.cursor import Option, Place, Takes, Value, Words, place, typed_in
+from segmind_jupyter.notebook.magics import ClaudeMagics
+from segmind_jupyter.notebook.offering import offers
+
+#: Where the cursor stands in the cells below.
+CURSOR = "|"
+
+
+@pytest.fixture
+def tab(shell: Any) -> Callable[[str], list[str]]:
+    """Press Tab at the cursor, and give the cells that the offers would make, in their order."""
+
+    def press(cell: str) -> list[str]:
+        offset = cell.index(CURSOR)
+        text = cell.replace(CURSOR, "", 1)
+        with provisionalcompleter(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # jedi reads libraries that have some
+            found = list(shell.Completer.completions(text, offset))
+        return [text[: each.start] + each.text + text[each.end :] for each in found]
+
+    return press
+
+
+@pytest.fixture(params=[True, False], ids=["jedi", "no jedi"])
+def jedi(shell: Any, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let IPython's own completions come from jedi, or not."""
+    before = shell.Completer.use_jedi
+    shell.Completer.use_jedi = request.param
+    yield
+    shell.Completer.use_jedi = before
+
+
+def words(cells: list[str]) -> list[str]:
+    """Give the last word of each."""
+    return [cell.split()[-1] for cell in cells]
+
+
+# Options
+
+
+def table() -> list[str]:
+    actions = ClaudeMagics.claude.parser._actions
+    return [name for action in actions for name in action.option_strings]
+
+
+@pytest.mark.usefixtures("jedi")
+def test_every_option_of_the_table_is_offered(tab):
+    """Short and long, so that a new one cannot be forgotten here."""
+    for cell in ("%%claude |", "%claude |", "answer = %claude |", "%%claude -c |\nbody"):
+        assert [offer.split("\n")[0].split()[-1] for offer in tab(cell)] == table()
+
+
+def test_what_is_typed_of_an_option_narrows_the_offer(tab):
+    """By its beginning; a hyphen alone narrows nothing."""
+    assert words(tab("%%claude -c --m|")) == ["--model", "--max-tokens"]
+    assert words(tab("%%claude -|")) == table()
+    assert tab("%%claude --nonsense|") == []
+
+
+def test_slugs_are_offered_as_models(tab, run):
+    """Behind both names of the option, and with its equals sign; the user's own comes first."""
+    for cell in ("%%claude -m |", "%%claude --model |", "%%claude -q --model=|\nbody"):
+        offered = [cell.split("\n")[0].split("model=")[-1].split()[-1] for cell in tab(cell)]
+        assert set(offered) == set(KNOWN_MODELS)
+    assert words(tab("%%claude -m claude-3-o|")) == ["claude-3-opus"]
+    run("%config ClaudeMagics.model = 'claude-9-sonnet'")
+    assert words(tab("%%claude -m |"))[0] == "claude-9-sonnet"
+
+
+def test_variables_are_offered_to_be_included(tab, run):
+    """The newest first; with their attributes."""
+    run("fig = [1]; df = {'a': 1}")
+    assert words(tab("%%claude -m claude-4-sonnet -i |")) == ["df", "fig"]
+    assert words(tab("%%claude --include f|\nand the body")) == ["body"]
+    assert tab("%%claude --include f|\nbody")[0].startswith("%%claude --include fig\n")
+
+
+def test_conversations_are_offered_by_name(tab):
+    """Quoted where the line needs it."""
+    for name in ("review", "my talk"):
+        Chat(name=name)
+    assert tab("%%claude --chat |") == ["%%claude --chat review", "%%claude --chat 'my talk'"]
+    assert tab('%%claude --chat "my t|') == ["%%claude --chat 'my talk'"]
+
+
+def test_shapes_are_offered_for_json(tab, run):
+    """Schemas and data classes, before the options that may follow instead of a name."""
+    run(
+        "from dataclasses import dataclass\nfrom typing import NamedTuple, TypedDict\n"
+        "@dataclass\nclass Planet:\n    moons: int\n"
+        "class Row(TypedDict):\n    year: int\n"
+        "class Pair(NamedTuple):\n    left: int\n"
+        "class Plain: pass\n"
+        "schema = {'type': 'object'}\nprices = {'tea': 3}\nnumber = 1"
+    )
+    assert words(tab("%%claude --json |")) == ["schema", "Pair", "Row", "Planet", *table()]
+    assert words(tab("%%claude --json P|")) == ["Pair", "Planet"]
+    assert words(tab("%%claude --json Planet -m claude-3-h|")) == ["claude-3-haiku"]
+
+
+def test_a_free_value_completes_to_nothing(tab, run):
+    """No Python, no file names, no options in the middle of a value."""
+    run("answer = 1")
+    for typed in ("-s |", "-t 0|", "-o a|", "-s 'im|", "--plot 2|"):
+        assert tab(f"%%claude {typed}") == []
+
+
+# Braces
+
+
+@pytest.mark.usefixtures("jedi")
+def test_an_open_brace_offers_variables(tab, run):
+    """In the body, on any of its lines, behind any letters, and in the words of a line."""
+    run("df = 1; fig = 2; other = 3")
+    for cell in (
+        "%%claude\nWhat does {|",
+        "%%claude -m claude-4-sonnet\n\none\ntwo\nWhät ünïcode 🎉 does {|} show?\nthree",
+        "%claude What does {|",
+        "reply = %claude -q What's in {|",
+        "\n  %%claude What does {|",
+        '%%claude -s "Two words" --param top_p=0.9 -- -5 and {|',
+    ):
+        before, after = cell.split(CURSOR)
+        assert tab(cell) == [before + name + after for name in ("other", "fig", "df")]
+
+
+def test_what_is_typed_of_a_name_narrows_the_offer(tab, run):
+    """By its beginning; hidden names and those of the shell are none."""
+    run("df = 1; dx = 2; _d = 3; fig = 4")
+    assert words(tab("%%claude\n{d|")) == ["{dx", "{df"]
+    assert tab("%%claude\n{__n|") == []
+    assert tab("%%claude\n{In|") == []
+
+
+def test_values_of_cells_are_offered_on_request_alone(tab, run):
+    """`_` and its like are read by a prompt, and would be in the way otherwise."""
+    run("df = 1")
+    run("[1, 2]")
+    assert "{_" in words(tab("%%claude\n{_|"))
+    assert words(tab("%%claude\n{|")) == ["{df"]
+
+
+def test_modules_functions_and_classes_are_offered_on_request_alone(tab, run):
+    """When a name was begun that nothing else has."""
+    run("import json\ndef loads(): pass\nclass Loader: pass\nlot = 1")
+    assert words(tab("%%claude\n{|")) == ["{lot"]
+    assert words(tab("%%claude\n{l|")) == ["{lot"]
+    assert words(tab("%%claude\n{loa|")) == ["{loads"]
+    assert words(tab("%%claude\n{js|")) == ["{json"]
+
+
+def test_columns_of_a_frame_are_offered_first(tab, run):
+    """As attributes those that are names, as keys all that are text."""
+    run("import pandas as pd\ndf = pd.DataFrame({'year': [1], 'co2': [2], 'a b': [3], 7: [4]})")
+    assert words(tab("%%claude\n{df.|"))[:2] == ["{df.year", "{df.co2"]
+    assert words(tab("%%claude\n{df.co|")) == ["{df.co2", "{df.columns"]
+    assert tab("%%claude\n{df['|']}") == [
+        "%%claude\n{df['year']}", "%%claude\n{df['co2']}", "%%claude\n{df['a b']}",
+    ]  # fmt: skip
+    assert not {"{df.head", "{df.to_csv"} & set(words(tab("%%claude\n{df.|")))
+
+
+def test_keys_of_a_dict_are_offered_with_what_closes_them(tab, run):
+    """The bracket and the quotation mark, unless the editor has put them there."""
+    run("d = {'key': {'inner': 1}, \"it's\": 2, 3: 4, 'two\\nlines': 5}")
+    assert tab("%%claude\n{d[|") == ["%%claude\n{d['key']"]
+    assert tab("%%claude\n{d['k|") == ["%%claude\n{d['key']"]
+    assert tab("%%claude\n{d['k|']}") == ["%%claude\n{d['key']}"]
+    assert tab("%%claude\n{d['k|]}") == ["%%claude\n{d['key']}"]
+    assert tab('%%claude\n{d["|') == ['%%claude\n{d["key"]', '%%claude\n{d["it\'s"]']
+    assert tab("%%claude\n{d['key']['|") == ["%%claude\n{d['key']['inner']"]
+
+
+def test_what_an_object_holds_is_followed(tab, run):
+    """Through attributes, keys and positions."""
+    run(
+        "class Shop: pass\nshop = Shop(); shop.items = [{'tea': shop}, 2]\n"
+        "shop.name = 'x'; shop._till = 1"
+    )
+    assert words(tab("%%claude\n{shop.|")) == ["{shop.items", "{shop.name"]
+    assert words(tab("%%claude\n{shop.items[0]['tea'].n|")) == ["{shop.items[0]['tea'].name"]
+    for nowhere in ("{shop.items[9].|", "{nobody.|", "{shop.nothing.|", "{shop.items['x'].|"):
+        assert tab(f"%%claude\n{nowhere}") == []
+
+
+MEDDLER = """
+class Meddler:
+    asked = []
+    def note(self, what): Meddler.asked.append(what)
+    def __getattr__(self, name): self.note(name); raise AttributeError(name)
+    def __getitem__(self, key): self.note(key); return 1
+    def __dir__(self): self.note('dir'); return ['x']
+    def __repr__(self): self.note('repr'); return 'x'
+    def __len__(self): self.note('len'); return 1
+    def keys(self): self.note('keys'); return ['k']
+    def _ipython_key_completions_(self): self.note('keys'); return ['k']
+    @property
+    def lazy(self): self.note('lazy'); return self
+    @property
+    def __class__(self): self.note('class'); return int
+class Sly(Meddler):
+    @property
+    def __dict__(self): self.note('dict'); return {}
+m, s = Meddler(), Sly()
+"""
+
+
+def test_nothing_of_the_users_is_run(tab, run):
+    """Properties are offered by name, and never read."""
+    run(MEDDLER)
+    run("Meddler.asked.clear()")
+    for cell in ("{|", "{m|", "{m.|", "{m.lazy.|", "{m['|", "{m[|", "{s.|", "{s.lazy.|"):
+        tab(f"%%claude\n{cell}")
+    tab("%%claude --json |")
+    assert "{m.lazy" in words(tab("%%claude\n{m.|"))
+    assert run("Meddler.asked").result == []
+
+
+@pytest.mark.usefixtures("jedi")
+def test_prose_completes_to_nothing(tab, run):
+    """No Python in what is no Python, nor in braces that name nothing."""
+    run("import json\ndf = 1; d = {'k': 1}")
+    for words in ("imp|", "import js|", "What is df.|", "{{d|", "{df} and d|", "{d |", "x[d['|"):
+        assert tab(f"%%claude\n{words}") == []
+        assert tab(f"%claude What {words}") == []
+    assert tab("%%claude\n{df\nd|") == []
+
+
+def test_raw_braces_complete_to_nothing(tab, run):
+    """They stay braces."""
+    run("df = 1")
+    assert tab("%%claude --raw\n{d|") == []
+
+
+# `%segmind`
+
+
+def test_subcommands_and_what_follows_them_are_offered(tab):
+    """From the table of the command itself."""
+    assert {"status", "key", "usage", "jobs", "chat"} <= set(words(tab("%segmind |")))
+    assert words(tab("%segmind si|")) == ["simulator"]
+    assert words(tab("%segmind simulator |")) == ["on", "off"]
+    assert tab("%segmind usage |") == []
+    assert tab("%segmind nonsense |") == []
+
+
+def test_jobs_are_offered_by_their_ids(tab, run, monkeypatch, tmp_path):
+    """The newest first, each once; one can be resumed, many waited for."""
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
+    assert tab("%segmind resume |") == []
+    run("%segmind simulator")
+    first, second = (run(f"%%claude -j\n{word}").result for word in ("one", "two"))
+    for job in (first, second):
+        job.wait(60)
+    assert words(tab("%segmind resume |")) == [second.request_id, first.request_id]
+    assert words(tab(f"%segmind wait {first.request_id[:9]}|")) == [first.request_id]
+    assert words(tab(f"%segmind wait {second.request_id} |")) == [first.request_id]
+    assert tab(f"%segmind resume {second.request_id} |") == []
+
+
+def test_a_journal_that_cannot_be_read_completes_to_nothing(tab, monkeypatch, tmp_path):
+    """Tab never fails."""
+    (tmp_path / "jobs.sqlite3").write_bytes(b"no database, and long enough to be none" * 50)
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert tab("%segmind resume |") == []
+
+
+def test_chats_are_offered_as_the_command_takes_them(tab):
+    """Unquoted, and `clear` behind a whole name."""
+    Chat(name="my talk")
+    assert tab("%segmind chat my|") == ["%segmind chat my talk"]
+    assert tab("%segmind chat my t|") == ["%segmind chat my talk"]
+    assert tab("%segmind chat my talk cl|") == ["%segmind chat my talk clear"]
+
+
+# Elsewhere
+
+
+#: Python, other magics, and what only looks like one of ours.
+ELSEWHERE = (
+    "d.|", "d['|", "%cl|", "%%cl|", "import js|", "pri|", "x = {d|", "f'{d|", "%time d|",
+    "'%claude -|'", "# %claude -|", "%%time\nd|", "x = 5 %claude|", "d == %claude -|",
+    "%claudette |", "%%claude2 |", "\\alph|",
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("jedi")
+def test_elsewhere_the_shell_answers_as_it_did_before(tab, shell, run):
+    """Neither more nor less, in the same order."""
+    run("d = {'key': 1}")
+    ours = [tab(cell) for cell in ELSEWHERE]
+    Completion.remove(shell)
+    theirs = [tab(cell) for cell in ELSEWHERE]
+    Completion(shell).install()
+    assert ours == theirs
+    assert "print" in ours[ELSEWHERE.index("pri|")]
+
+
+def test_unloading_gives_the_completer_back(shell):
+    """As it was, also where somebody else had overridden it before."""
+    completer = shell.Completer
+    Completion.remove(shell)
+    assert "completions" not in vars(completer)
+
+    def theirs(text, offset):
+        yield from ()
+
+    completer.completions = theirs
+    try:
+        Completion(shell).install()
+        assert list(completer.completions("pri", 3)) == []
+        Completion.remove(shell)
+        assert completer.completions is theirs
+        Completion.remove(shell)
+        assert completer.completions is theirs
+    finally:
+        del completer.completions
+        Completion(shell).install()
+
+
+def test_a_shell_without_a_completer_is_left_alone():
+    """As some embedded ones are."""
+    shell = SimpleNamespace()
+    Completion(shell).install()
+    Completion.remove(shell)
+    assert vars(shell) == {}
+
+
+def test_an_error_of_ours_offers_nothing_and_shows_nothing(tab, shell, capsys):
+    """A key that completes nothing is better than a traceback over the cell."""
+    shell.user_ns_hidden, hidden = None, shell.user_ns_hidden
+    try:
+        assert tab("%%claude\n{|") == []
+    finally:
+        shell.user_ns_hidden = hidden
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_more_is_offered_than_the_shell_itself_would(tab, run):
+    """Five thousand variables are narrowed by typing."""
+    run("globals().update({f'name{n}': n for n in range(5000)})")
+    assert len(tab("%%claude\n{|")) == 500
+    assert words(tab("%%claude\n{name4999|")) == ["{name4999"]
+
+
+def test_offers_import_nothing_heavy(run, tab):
+    """What completes must answer while a finger is still on the key."""
+    heavy = ("httpx", "ipywidgets", "matplotlib", "torch", "plotly")
+    before = {name for name in heavy if name in sys.modules}
+    for cell in ("%%claude |", "%%claude\n{|", "%%claude --json |", "%segmind |"):
+        tab(cell)
+    assert {name for name in heavy if name in sys.modules} == before
+
+
+# Reading what was typed
+
+
+@given(before=st.text(max_size=60), magic=st.sampled_from(["%%claude", "%claude", "%segmind"]))
+def test_any_text_can_be_completed_in(before, magic):
+    """Whatever was typed, there are offers for it, or it is no place of ours."""
+    names = {"df": 1, "d": {"k": 1}, "t": [1, 2]}
+    for text in (f"{magic} {before}", f"{magic}\n{before}", before, f"{magic} {{{before}"):
+        found = offers(text, len(text), lambda: names)
+        if found is not None:
+            assert text.endswith(found.typed)
+            assert all(isinstance(offer.text, str) for offer in found.all)
+
+
+@given(st.text(max_size=40))
+def test_a_line_is_read_to_its_end(line):
+    """What is being typed is always the end of the line."""
+    takes = {"-m": Takes.VALUE, "--plot": Takes.MAYBE}
+    typed = typed_in(line, lambda option: takes.get(option, Takes.NOTHING)).typed
+    assert line.endswith(typed)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", Option("")),
+        (" -", Option("-")),
+        (" -q -", Option("-")),
+        (" -m", Option("-m")),
+        (" -m ", Value("-m", "")),
+        (" --model=cl", Value("--model", "cl")),
+        (" -s 'a b' -m x", Value("-m", "x")),
+        (" -s 'a b", Value("-s", "'a b")),
+        (" -q what", Words("what")),
+        (" -- -m x", Words("-m x")),
+        (" - five", Words("five")),
+        (" What's -m x", Words("What's -m x")),
+        (" --plot 2", Value("--plot", "2")),
+        (" --plot 2 ", Option("")),
+        (" --plot {df", Words("{df")),
+        (" --plot -m x", Value("-m", "x")),
+    ],
+)
+def test_what_is_being_typed_on_a_line_is_told(line, expected):
+    """By the rules by which the line will be parsed."""
+    takes = {"-m": Takes.VALUE, "--model": Takes.VALUE, "-s": Takes.VALUE, "--plot": Takes.MAYBE}
+    assert typed_in(line, lambda option: takes.get(option, Takes.NOTHING)) == expected
+
+
+def test_the_first_line_and_the_body_of_a_cell_are_told_apart():
+    """The name of the magic itself is still the shell's to complete."""
+    assert place("%%claude") is None
+    assert place("%%claude ") == Place("claude", " ")
+    assert place("%%claude\n") == Place("claude", "", "")
+    assert place("%%claude -q\na\nb") == Place("claude", " -q", "a\nb")
+    assert place("x = 1\ny = %claude -q") == Place("claude", "-q")
+    assert place("%%claude\n%segmind jo") == Place("claude", "", "%segmind jo")

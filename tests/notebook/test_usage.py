@@ -1,0 +1,184 @@
+"""`%segmind usage`: sums by model, a chart of tokens by call, and the calls as a table."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from segmind_jupyter.api.messages import Reply, Usage
+from segmind_jupyter.api.usage import Ledger
+from segmind_jupyter.notebook.usagechart import table, usage
+
+MIDNIGHT = 1_767_225_600.0
+
+
+def ledger(*usages: Usage, model: str = "claude-4-sonnet") -> Ledger:
+    """A ledger of such calls, a second apart."""
+    ticks = iter(range(len(usages)))
+    made = Ledger(clock=lambda: MIDNIGHT + next(ticks))
+    for each in usages:
+        made.add(Reply(text="", usage=each, cost=0.25, elapsed_s=1.5), model=model)
+    return made
+
+
+def bars(page: str) -> list[list[int]]:
+    """Heights of the bars in pixels, by series."""
+    series = page.split("tokens in, ")[-1].split("tokens out, ")
+    return [[int(px) for px in re.findall(r'height:(\d+)px" title', part)] for part in series]
+
+
+@pytest.fixture
+def text(run):
+    """Run a command, and give the text that it shows."""
+
+    def show(line):
+        (output,) = run(line).displayed
+        return output.data["text/plain"]
+
+    return show
+
+
+def test_usage_sums_by_model(run, text, online):
+    """Tokens, cost and calls of this kernel."""
+    assert "No answered calls yet" in text("%segmind usage")
+    online.will_answer(
+        200, {"content": "x", "usage": {"input_tokens": 1000, "output_tokens": 5}}, x_cost="0.5"
+    )
+    run("%%claude -m claude-3-haiku\nHi")
+    run("%%claude\nHi")
+    rows = [line.split() for line in text("%segmind usage").splitlines()]
+    assert rows[:4] == [
+        ["model", "calls", "tokens", "in", "tokens", "out", "credits"],
+        ["claude-3-haiku", "1", "1,000", "5", "0.5000"],
+        ["claude-4-sonnet", "1", "56", "31", "not", "told"],
+        ["all", "2", "1,056", "36", "0.5000"],
+    ]
+    assert rows[4] == ["tokens", "in", "█▁", "at", "most", "1,000"]
+    assert rows[5] == ["tokens", "out", "▂█", "at", "most", "31"]
+
+
+def test_usage_counts_what_may_have_been_billed(run, text, online):
+    """A call without a known outcome is not forgotten."""
+    online.will_answer(502, b"")
+    run("%%claude\nHi")
+    assert "1 call with an unknown outcome" in text("%segmind usage")
+
+
+def test_the_line_gives_a_frame_and_shows_the_chart_alone(run, online):
+    """No second table stands below the chart; a later cell shows the frame as ever."""
+    run("%%claude\nHi")
+    done = run("%segmind usage")
+    assert type(done.result).__name__ == "DataFrame"
+    (output,) = done.displayed
+    assert "tokens in" in output.data["text/plain"]
+    assert "seconds" not in done.shown
+    assert "seconds" in run("_").shown
+    assert "seconds" in run("_.head()").shown
+
+
+def test_the_frame_can_be_assigned_with_or_without_the_chart(run, online):
+    """A semicolon silences, as elsewhere."""
+    run("%%claude\nHi")
+    assert len(run("calls = %segmind usage").displayed) == 1
+    assert run("calls = %segmind usage;").shown == ""
+    assert run("%segmind usage;").displayed == []
+    assert run("len(calls)").result == 1
+    assert "seconds" in run("calls").shown
+
+
+def test_the_frame_has_a_row_a_call(online):
+    """Each column with a type that has a place for what the server did not say."""
+    frame = table(ledger(Usage(56, 31), Usage(None, None)).calls)
+    assert list(frame.columns) == [
+        "when", "model", "tokens_in", "tokens_out", "cost", "seconds", "simulated",
+    ]  # fmt: skip
+    assert frame["tokens_in"].tolist()[0] == 56
+    assert frame["tokens_in"].isna().tolist() == [False, True]
+    assert frame["cost"].sum() == 0.5
+    assert frame["seconds"].tolist() == [1.5, 1.5]
+    assert not frame["simulated"].any()
+    assert (frame["when"].diff().dropna().dt.total_seconds() == 1).all()
+    assert table(()).columns.tolist() == frame.columns.tolist()
+
+
+def test_simulated_calls_are_marked(run):
+    """They cost nothing."""
+    run("%segmind simulator")
+    run("%%claude\nHi")
+    assert run("calls = %segmind usage;\ncalls['simulated'].tolist()").result == [True]
+
+
+WITHOUT_PANDAS = """
+import sys
+sys.modules["pandas"] = None  # Python's way to say: it is not there
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "segmind_jupyter")
+shell.run_cell("%segmind simulator")
+shell.run_cell("%%claude -q\\nHi")
+shell.run_cell("calls = %segmind usage;")
+shell.run_cell("%segmind usage")
+shell.run_cell("print(type(calls).__mro__[1], calls[0]['model'], calls[0]['simulated'])")
+"""
+
+
+def test_without_pandas_the_line_gives_a_list():
+    """pandas is no dependency."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PANDAS], capture_output=True, text=True, check=True,
+        timeout=120,
+    )  # fmt: skip
+    assert "<class 'list'> claude-4-sonnet True" in done.stdout
+    assert done.stdout.count("'tokens_in'") == 0  # the chart alone was shown
+    assert "claude-4-sonnet      1" in done.stdout
+
+
+def test_bars_are_as_high_as_their_numbers(online):
+    """On a scale of their own each; what the server did not say has no height."""
+    page = usage(ledger(Usage(100, 1), Usage(50, 4), Usage(None, None), Usage(0, 2)))["text/html"]
+    into, out = bars(page)
+    assert into == [44, 22, 0]
+    assert out == [11, 44, 22]
+    assert page.count("not told") == 2
+
+
+def test_a_long_session_draws_its_last_calls(online):
+    """And says so; the sums count all."""
+    bundle = usage(ledger(*(Usage(n, 1) for n in range(100))))
+    into, _ = bars(bundle["text/html"])
+    assert len(into) == 40
+    assert into[-1] == 44
+    assert "last 40 calls" in bundle["text/plain"]
+    assert "4,950" in bundle["text/plain"]
+
+
+def test_one_call_is_no_chart(online):
+    """There is nothing to compare it with."""
+    assert "at most" not in usage(ledger(Usage(56, 31)))["text/plain"]
+
+
+def test_calls_without_numbers_are_no_chart(online):
+    """Nor are rows of nothing."""
+    bundle = usage(ledger(Usage(None, 0), Usage(None, None)))
+    assert "at most" not in bundle["text/plain"]
+    assert bars(bundle["text/html"]) == [[]]
+
+
+def test_names_of_models_are_data(online):
+    """A server chose them, or a user."""
+    bundle = usage(ledger(Usage(1, 1), Usage(2, 2), model="<img src=x onerror=alert(1)>\x1b[31m"))
+    assert "<img" not in bundle["text/html"]
+    assert "\x1b" not in bundle["text/plain"]
+
+
+def test_chats_and_jobs_count_as_cells_do(run, monkeypatch, tmp_path):
+    """One ledger a kernel."""
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
+    run("%segmind simulator")
+    run("from segmind_jupyter import Chat, submit")
+    run("Chat().send('Hi').wait(30)")
+    run("submit('Hi').wait(30)")
+    assert run("calls = %segmind usage;\nlen(calls)").result == 2
