@@ -31,10 +31,12 @@ def test_the_quickstart_runs_top_to_bottom_without_a_key(tmp_path, monkeypatch):
         if cell.source.startswith("%%claude")
         for output in cell.outputs
     ]
-    plot, photo, frame = replies
+    plot, photo, frame, above = replies
     assert plot.startswith("(simulated) 1 image: 800x400 PNG, mostly white with a blue line")
     assert photo.startswith("(simulated) 1 image: 512x600 JPEG")
     assert frame.startswith("(simulated) text of ")
+    assert above.startswith("(simulated) 1 image: ")
+    assert "plot of [" in above
     assert not [o for c in notebook.cells for o in c.get("outputs", ()) if o.output_type == "error"]
 
 
