@@ -12,9 +12,12 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from segmind_jupyter.content.array_summary import about_array, summarize_array
+from segmind_jupyter.content.charts import encode_chart, is_chart
 from segmind_jupyter.content.display import as_bytes
 from segmind_jupyter.content.figures import encode_figure, is_figure
 from segmind_jupyter.content.files import bytes_part, is_image_bytes, is_image_path, path_part
+from segmind_jupyter.content.geoframes import summarize_geo_frame, summarize_geo_series
+from segmind_jupyter.content.graphs import is_dot, is_network, summarize_dot, summarize_network
 from segmind_jupyter.content.images import (
     encode_image,
     image_from_array,
@@ -22,11 +25,27 @@ from segmind_jupyter.content.images import (
     image_from_path,
     is_image_array,
 )
-from segmind_jupyter.content.kinds import attempted, hook, is_kind, safe_repr, type_name
+from segmind_jupyter.content.kinds import (
+    attempted,
+    hook,
+    is_kind,
+    safe_repr,
+    type_name,
+    without_addresses,
+)
 from segmind_jupyter.content.parts import Image, Limits, Part, Text
+from segmind_jupyter.content.polars_tables import (
+    describe_lazy_frame,
+    summarize_polars_frame,
+    summarize_polars_series,
+)
 from segmind_jupyter.content.source import source_code
+from segmind_jupyter.content.sparse import summarize_sparse
+from segmind_jupyter.content.styler import summarize_styler
 from segmind_jupyter.content.tables import summarize_frame, summarize_index, summarize_series
+from segmind_jupyter.content.tensors import is_large_tensor, jax_part, torch_part
 from segmind_jupyter.content.text import as_text, cut, fenced, is_plain, plain_text
+from segmind_jupyter.content.xarrays import data_array_parts, dataset_part
 from segmind_jupyter.errors import ContentError
 
 _Test = Callable[[Any], bool]
@@ -55,13 +74,14 @@ class Kind:
     matches
         Whether an object is of the kind.
     convert
-        Makes the piece of an object; takes `limits`, and `name`, what the user calls it.
+        Makes the piece of an object, or several; takes `limits`, and `name`, what the user calls
+        it.
     is_rich
         Whether such an object is more than a word: inside a container it gets its own lines.
     """
 
     matches: _Test
-    convert: Callable[..., Part]
+    convert: Callable[..., Part | list[Part]]
     is_rich: _Test = _always
 
 
@@ -90,10 +110,6 @@ def _unnamed(convert: Callable[..., Part]) -> Callable[..., Part]:
 
 def _plain(obj: object, *, limits: Limits) -> Text:
     return as_text(plain_text(obj), limits=limits)
-
-
-def _styler(styler: Any, *, limits: Limits, name: str | None) -> Text:
-    return summarize_frame(styler.data, limits=limits, name=name)
 
 
 def _array(array: Any, *, limits: Limits, name: str | None) -> Part:
@@ -131,7 +147,7 @@ def _code(obj: Any, *, limits: Limits) -> Text:
 
 
 def _exception(error: BaseException, *, limits: Limits) -> Text:
-    message = attempted(str, error)
+    message = without_addresses(attempted(str, error))
     return as_text(f"{type_name(error)}{': ' if message else ''}{message}", limits=limits)
 
 
@@ -139,14 +155,27 @@ def _exception(error: BaseException, *, limits: Limits) -> Text:
 #: before anything that is opened, since the bars of a plot are a tuple.
 _KINDS = (
     Kind(is_plain, _unnamed(_plain), is_rich=_never),
+    Kind(_is("geopandas", "GeoDataFrame"), summarize_geo_frame),
+    Kind(_is("geopandas", "GeoSeries"), summarize_geo_series),
     Kind(_is("pandas", "DataFrame"), summarize_frame),
     Kind(_is("pandas", "Series"), summarize_series),
     Kind(_is("pandas", "Index"), summarize_index),
-    Kind(_is("pandas", "Styler"), _styler),
+    Kind(_is("pandas", "Styler"), summarize_styler),
+    Kind(_is("polars", "DataFrame"), summarize_polars_frame),
+    Kind(_is("polars", "LazyFrame"), describe_lazy_frame),
+    Kind(_is("polars", "Series"), summarize_polars_series),
+    Kind(_is("xarray", "DataArray"), data_array_parts),
+    Kind(_is("xarray", "Dataset"), dataset_part),
+    Kind(_is("torch", "Tensor"), torch_part, is_rich=is_large_tensor),
+    Kind(_is("jaxlib", "ArrayImpl"), jax_part, is_rich=is_large_tensor),
+    Kind(_is("scipy", "_spbase", "spmatrix"), summarize_sparse),
     Kind(_is("PIL", "Image"), _unnamed(encode_image)),
     Kind(_is("numpy", "ndarray"), _array, is_rich=_is_large),
     Kind(_is("IPython", "Image"), _unnamed(_notebook_image)),
     Kind(_is("IPython", "TextDisplayObject"), _unnamed(_notebook_text)),
+    Kind(is_chart, _unnamed(encode_chart)),
+    Kind(is_network, summarize_network),
+    Kind(is_dot, _unnamed(summarize_dot)),
     Kind(is_figure, _unnamed(encode_figure)),
     Kind(_of_type(bytes, bytearray, memoryview), _unnamed(bytes_part), is_rich=is_image_bytes),
     Kind(_is_path, _unnamed(path_part), is_rich=is_image_path),

@@ -1,0 +1,444 @@
+"""Charts of plotting libraries as pictures: drawn by their renderers, or refused with the way."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import shutil
+import signal
+import sys
+import threading
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmind_jupyter.content.blocks import register, to_blocks, to_parts
+from segmind_jupyter.content.charts import encode_chart, is_chart
+from segmind_jupyter.content.parts import STANDARD, Image, Limits
+from segmind_jupyter.content.renderers import drawing_scale
+from segmind_jupyter.content.sizing import fitted_size
+from segmind_jupyter.errors import ContentError
+
+#: Where kaleido 1 finds a browser by itself.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def sent(obj: object, **options: object) -> Image:
+    (part,) = to_parts(obj, **options)
+    assert isinstance(part, Image)
+    return part
+
+
+def pixels(image: Image) -> np.ndarray:
+    with PIL.Image.open(io.BytesIO(image.data)) as picture:
+        assert picture.size == (image.width, image.height)
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def share_near(image: Image, colour: tuple[int, int, int]) -> float:
+    """How much of a picture has a colour, anti-aliasing left out."""
+    return float((abs(pixels(image) - colour).max(axis=-1) < 8).mean())
+
+
+class TestScale:
+    @pytest.mark.parametrize(
+        ("size", "scale"),
+        [((300, 200), 2), ((350, 350), 2), ((700, 500), 1), ((1000, 900), 1)],
+    )
+    def test_a_small_chart_is_drawn_at_twice_its_size(self, size, scale):
+        """Labels of a small chart read better; a large one keeps its tokens."""
+        assert drawing_scale(*size, limits=STANDARD) == scale
+
+    @given(
+        width=st.integers(1, 40_000),
+        height=st.integers(1, 40_000),
+        tokens=st.sampled_from([30, 400, 1_568, 4_784]),
+        edge=st.sampled_from([280, 1_568, 2_576]),
+    )
+    def test_what_is_drawn_needs_no_resampling(self, width, height, tokens, edge):
+        """Whatever its size, a chart is drawn within the limits."""
+        limits = Limits(image_edge_px=edge, image_tokens=tokens)
+        scale = drawing_scale(width, height, limits=limits)
+        drawn = max(1, round(width * scale)), max(1, round(height * scale))
+        assert fitted_size(*drawn, edge_px=edge, budget_tokens=tokens) == drawn
+        assert scale == 2 or scale <= 1
+
+
+class Plotly:
+    """What a plotly figure looks like from outside, where plotly is not installed."""
+
+    def __init__(self, *traces: dict, **layout: object) -> None:
+        self.spec = {"data": list(traces), "layout": layout}
+
+    def to_dict(self):
+        return self.spec
+
+
+BaseFigure = type("BaseFigure", (Plotly,), {"__module__": "plotly.basedatatypes"})
+
+
+def drawing(path: str, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Let Python find a stand-in at an import path."""
+    monkeypatch.setitem(sys.modules, path, module)
+    return module
+
+
+def png(width: float, height: float) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (round(width), round(height)), "lime").save(file, "PNG")
+    return file.getvalue()
+
+
+class TestPlotlyWithoutARenderer:
+    def test_a_missing_kaleido_is_named_with_the_command(self, monkeypatch):
+        """The figure is not sent as text instead."""
+        monkeypatch.setitem(sys.modules, "kaleido", None)
+        with pytest.raises(ContentError, match=r"`fig`: plotly .* `%pip install -U kaleido`"):
+            to_parts(BaseFigure({"type": "bar"}), name="fig")
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            ("ChromeNotFoundError", "finds none"),
+            ("BrowserFailedError", "does not run"),
+        ],
+    )
+    def test_a_missing_chrome_is_told_from_a_broken_figure(self, error, words, monkeypatch):
+        """kaleido 1 draws with Chrome: the error says how to get one."""
+        kind = type(error, (RuntimeError,), {"__module__": "choreographer.browsers"})
+
+        async def calc_fig(*args, **options):
+            raise kind("no browser")
+
+        kaleido = drawing("kaleido", ModuleType("kaleido"), monkeypatch)
+        kaleido.calc_fig = calc_fig
+        with pytest.raises(ContentError, match=f"{words}.*!kaleido_get_chrome.*BROWSER_PATH"):
+            to_parts(BaseFigure())
+
+    def test_a_figure_that_breaks_the_renderer_is_reported(self, monkeypatch):
+        """The renderer's own words are kept, and nothing is said of installing."""
+
+        async def calc_fig(*args, **options):
+            raise ValueError("no such trace")
+
+        kaleido = drawing("kaleido", ModuleType("kaleido"), monkeypatch)
+        kaleido.calc_fig = calc_fig
+        with pytest.raises(ContentError, match="no such trace") as caught:
+            to_parts(BaseFigure())
+        assert "install" not in str(caught.value)
+
+    def test_an_interrupt_does_not_wait_for_the_browser(self, monkeypatch):
+        """Stopping a cell answers at once; what draws ends on its own thread."""
+        may_end, ended = threading.Event(), threading.Event()
+
+        async def calc_fig(*args, **options):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            may_end.wait(60)
+            ended.set()
+            return b""
+
+        kaleido = drawing("kaleido", ModuleType("kaleido"), monkeypatch)
+        kaleido.calc_fig = calc_fig
+        with pytest.raises(KeyboardInterrupt):
+            to_parts(BaseFigure())
+        assert not ended.is_set()
+        may_end.set()
+        assert ended.wait(60)
+
+    def test_the_older_kaleido_draws_with_a_process_that_is_ended(self, monkeypatch):
+        """kaleido 0.2 has another door; it reads plotly.js from the disk and leaves no process."""
+        scopes = []
+
+        class PlotlyScope:
+            def __init__(self, plotlyjs):
+                self.plotlyjs, self.is_running = plotlyjs, True
+                scopes.append(self)
+
+            def transform(self, spec, *, format, width, height, scale):
+                return png(width * scale, height * scale)
+
+            def _shutdown_kaleido(self):
+                self.is_running = False
+
+        drawing("kaleido", ModuleType("kaleido"), monkeypatch)
+        drawing("kaleido.scopes", ModuleType("kaleido.scopes"), monkeypatch)
+        path = "kaleido.scopes.plotly"
+        drawing(path, ModuleType(path), monkeypatch).PlotlyScope = PlotlyScope
+        drawing("plotly", ModuleType("plotly"), monkeypatch).__path__ = ["/lib/plotly"]
+        image = sent(BaseFigure({"type": "bar"}, width=300, height=200))
+        assert (image.width, image.height) == (600, 400)
+        assert share_near(image, (0, 255, 0)) == 1
+        (scope,) = scopes
+        assert scope.plotlyjs.endswith("plotly.min.js")
+        assert not scope.is_running
+
+    @pytest.mark.parametrize(
+        ("figure", "named"),
+        [
+            (BaseFigure({"type": "choropleth"}), "map below its choropleth"),
+            (BaseFigure({"type": "bar"}, {"type": "scattermapbox"}), "scattermapbox"),
+            (BaseFigure(images=[{"source": "https://example.com/x.png"}]), r"example\.com"),
+            (BaseFigure({"type": "image", "source": "http://x/y.png"}), "http://x/y.png"),
+        ],
+        ids=["outlines", "tiles", "picture", "trace"],
+    )
+    def test_what_would_be_fetched_is_refused(self, figure, named):
+        """Nothing is fetched: the error names what, and how to draw it knowingly."""
+        with pytest.raises(ContentError, match=f"{named}.*nothing is fetched.*write_image"):
+            to_parts(figure)
+
+    def test_a_registered_function_wins(self):
+        """Users may say how the figures of a library are shown, and need no renderer."""
+
+        class OwnFigure(BaseFigure):
+            pass
+
+        register(OwnFigure)(lambda figure: f"{len(figure.spec['data'])} traces")
+        assert to_parts(OwnFigure({}, {}))[0].text == "2 traces"
+
+    def test_other_things_are_no_charts(self):
+        """Values, the classes themselves and namesakes of other packages are not recognised."""
+
+        class Chart:
+            pass
+
+        for thing in (None, 3, "plotly", BaseFigure, Chart(), np.arange(3), SimpleNamespace()):
+            assert not is_chart(thing)
+        with pytest.raises(ContentError, match="is no chart"):
+            encode_chart(Chart())
+
+
+@pytest.fixture
+def go():
+    """plotly's objects, where kaleido 1 and a browser can draw them."""
+    pytest.importorskip("kaleido")
+    if not os.environ.get("BROWSER_PATH") and not any(map(shutil.which, BROWSERS)):
+        pytest.skip("kaleido draws with Chrome, and there is none")
+    return pytest.importorskip("plotly.graph_objects")
+
+
+class TestPlotly:
+    def test_a_figure_is_drawn(self, go):
+        """A lime bar is lime in the picture, at the size that plotly gives."""
+        figure = go.Figure(go.Bar(y=[1, 2], marker_color="lime"))
+        image = sent(figure)
+        assert (image.width, image.height, image.media_type) == (700, 500, "image/png")
+        assert image.about == "plotly figure, 1 trace"
+        assert 0.1 < share_near(image, (0, 255, 0)) < 0.6
+
+    def test_the_same_figure_gives_the_same_bytes_on_a_running_loop_and_on_a_thread(self, go):
+        """A kernel's cell runs on a loop; ids and times leave no mark in the picture."""
+
+        def encoded() -> bytes:
+            return sent(go.Figure(go.Scatter(y=[1, 3, 2]))).data
+
+        async def in_a_cell() -> bytes:
+            return encoded()
+
+        drawn = [asyncio.run(in_a_cell())]
+        thread = threading.Thread(target=lambda: drawn.append(encoded()))
+        thread.start()
+        thread.join()
+        assert drawn[0] == drawn[1]
+
+    def test_subplots_are_one_picture_of_their_own_size(self, go):
+        """The layout's size holds, the template's too, and a small figure is doubled."""
+        subplots = pytest.importorskip("plotly.subplots").make_subplots(rows=1, cols=2)
+        subplots.add_bar(y=[1], marker_color="red", row=1, col=1)
+        subplots.add_bar(y=[1], marker_color="blue", row=1, col=2)
+        subplots.update_layout(width=420, template={"layout": {"height": 210}})
+        image = sent(subplots)
+        assert (image.width, image.height) == (840, 420)
+        assert image.about == "plotly figure, 2 traces"
+        left, right = np.hsplit(pixels(image), 2)
+        assert (left == (255, 0, 0)).all(axis=-1).any()
+        assert (right == (0, 0, 255)).all(axis=-1).any()
+
+    def test_no_browser_is_an_error_with_the_way_to_one(self, go, monkeypatch, tmp_path):
+        """kaleido's own error is recognised, whichever release raises it."""
+        if not hasattr(pytest.importorskip("kaleido"), "calc_fig"):
+            pytest.skip("this kaleido brings its browser")
+        monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
+        with pytest.raises(ContentError, match=r"finds none.*kaleido_get_chrome"):
+            to_parts(go.Figure())
+
+
+@pytest.fixture
+def alt():
+    """altair, with its renderer."""
+    pytest.importorskip("vl_convert")
+    return pytest.importorskip("altair")
+
+
+@pytest.fixture
+def chart(alt):
+    """Red points at three places."""
+    data = alt.Data(values=[{"a": n, "b": n} for n in range(3)])
+    return alt.Chart(data).mark_point(color="red", filled=True, opacity=1).encode(x="a:Q", y="b:Q")
+
+
+class TestAltair:
+    def test_a_chart_is_drawn_at_twice_its_size(self, chart):
+        """A red point is red in the picture; 100x80 and the axes are small."""
+        image = sent(chart.properties(width=100, height=80))
+        assert image.about == "altair Chart"
+        assert 200 < image.width < 400
+        assert 0 < share_near(image, (255, 0, 0)) < 0.1
+
+    def test_every_form_is_drawn(self, alt, chart):
+        """Layers, rows, columns, facets and repetitions are charts of their own types."""
+        forms = [
+            chart + chart,
+            chart | chart,
+            chart & chart,
+            alt.concat(chart, chart),
+            chart.facet("a:N"),
+            chart.repeat(row=["a", "b"]),
+        ]
+        abouts = [sent(form).about for form in forms]
+        assert abouts == [
+            f"altair {kind}Chart"
+            for kind in ("Layer", "HConcat", "VConcat", "Concat", "Facet", "Repeat")
+        ]
+        assert sent(chart | chart).width > sent(chart & chart).width
+
+    def test_the_same_chart_gives_the_same_bytes(self, alt, chart):
+        """Names that altair numbers as it goes leave no mark."""
+        assert sent(chart | chart).data == sent(chart | chart).data
+
+    def test_more_rows_than_altair_allows_are_drawn(self, alt):
+        """No row is sent, so the bound of notebooks does not matter; the user's settings stay."""
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame({"a": range(6_000)})
+        before = alt.data_transformers.active, dict(alt.data_transformers.options)
+        assert sent(alt.Chart(frame).mark_tick().encode(x="a")).tokens < 1_000
+        assert (alt.data_transformers.active, dict(alt.data_transformers.options)) == before
+
+    def test_a_large_chart_is_drawn_within_the_limits(self, chart):
+        """It is drawn smaller, not scaled down afterwards."""
+        image = sent(chart.properties(width=4_000, height=500))
+        assert (image.width, fitted_size(image.width, image.height)[0]) == (image.width,) * 2
+
+    @pytest.mark.parametrize("link", ["https://example.com/x.csv", "data/x.csv"])
+    def test_data_behind_a_link_is_refused(self, alt, chart, link):
+        """Also deep inside of a chart."""
+        linked = alt.Chart(link).mark_line().encode(x="a:Q")
+        with pytest.raises(ContentError, match=f"would fetch {link}, and nothing is fetched"):
+            to_parts(chart | (chart & linked))
+
+    def test_linked_images_are_refused_and_rows_may_hold_any_words(self, alt):
+        """The step from SVG to pixels would fetch them; a link in a text is only a text."""
+        row = {"x": 1, "data": {"url": "https://example.com/x.csv"}, "img": "http://h/x.png"}
+        drawing = alt.Chart(alt.Data(values=[row]))
+        assert sent(drawing.mark_text().encode(x="x:Q", text="img:N")).width
+        with pytest.raises(ContentError, match=r"would fetch http://h/x\.png"):
+            to_parts(drawing.mark_image().encode(x="x:Q", url="img:N"))
+
+    def test_a_mistake_in_the_chart_is_altairs_to_tell(self, alt):
+        """A missing mark is no missing renderer."""
+        with pytest.raises(ContentError, match=r"altair Chart could not be drawn.*mark") as caught:
+            to_parts(alt.Chart(alt.Data(values=[])))
+        assert "install" not in str(caught.value)
+
+    def test_a_missing_renderer_is_named_with_the_command(self, chart, monkeypatch):
+        """There is no form in text instead."""
+        monkeypatch.setitem(sys.modules, "vl_convert", None)
+        with pytest.raises(ContentError, match=r"`%pip install -U vl-convert-python`"):
+            to_parts(chart)
+
+    def test_a_renderer_that_is_too_old_is_named(self, alt, chart, monkeypatch):
+        """Each vl-convert knows the Vega-Lites up to its time."""
+        monkeypatch.setattr(alt, "SCHEMA_VERSION", "v99.1.0")
+        with pytest.raises(ContentError, match=r"Vega-Lite 99\.1 .*-U vl-convert-python"):
+            to_parts(chart)
+
+
+class TestBokeh:
+    @pytest.fixture
+    def plot(self):
+        plot = pytest.importorskip("bokeh.plotting").figure(width=300, height=200)
+        plot.scatter([1, 2], [1, 2], color="red", size=20)
+        return plot
+
+    def test_a_missing_selenium_is_named_with_the_command(self, plot, monkeypatch):
+        """Layouts are recognised as plots are."""
+        layouts = pytest.importorskip("bokeh.layouts")
+        monkeypatch.setitem(sys.modules, "selenium", None)
+        for thing, about in ((plot, "bokeh figure"), (layouts.row(plot), "bokeh Row")):
+            with pytest.raises(ContentError, match=f"{about}.*`%pip install selenium`"):
+                to_parts(thing)
+
+    def test_without_a_driver_bokehs_own_words_are_kept(self, plot, monkeypatch, tmp_path):
+        """What bokeh lacks is said, and what it takes."""
+        pytest.importorskip("selenium")
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(ContentError, match=r"chromedriver.*PATH.*toolbar"):
+            to_parts(plot)
+
+    def test_a_plot_is_drawn(self, plot, monkeypatch):
+        """With selenium, a browser and its driver, at the plot's size."""
+        pytest.importorskip("selenium")
+        if not shutil.which("chromedriver"):
+            pytest.skip("bokeh draws with chromedriver, and there is none")
+        monkeypatch.setenv("BOKEH_IN_DOCKER", "1")  # as root, Chrome needs its sandbox off
+        image = sent(plot)
+        pytest.importorskip("bokeh.io.webdriver").webdriver_control.reset()
+        assert (image.width, image.height, image.about) == (300, 200, "bokeh figure")
+        assert share_near(image, (255, 0, 0)) > 0.005
+
+    def test_map_tiles_are_refused(self, plot):
+        """Nothing is fetched."""
+        tiles = pytest.importorskip("bokeh.models").WMTSTileSource(url="http://h/{x}/{y}/{z}")
+        plot.add_tile(tiles)
+        with pytest.raises(ContentError, match="would fetch WMTSTileSource"):
+            to_parts(plot)
+
+
+def of_module(module: str, name: str) -> object:
+    return type(name, (), {"__module__": module})()
+
+
+@pytest.mark.parametrize(
+    "page", [of_module("folium.folium", "Map"), of_module("pydeck.bindings.deck", "Deck")]
+)
+def test_a_page_is_refused_rather_than_named(page):
+    """Its repr would say nothing; the error says how to send it."""
+    with pytest.raises(ContentError, match="Take a screenshot"):
+        to_parts(page)
+
+
+def test_holoviews_is_drawn_by_its_backend(monkeypatch, figure, picture_in):
+    """It makes a figure of whichever library is chosen, and that is drawn."""
+    made = {"what": figure}
+    holoviews = drawing("holoviews", ModuleType("holoviews"), monkeypatch)
+    holoviews.render = lambda obj: made["what"]
+    curve = type(of_module("holoviews.core.dimension", "Dimensioned"))
+    curve = type("Curve", (curve,), {"__module__": "holoviews.element.chart"})()
+    (part,) = to_parts(curve)
+    assert (part.about, picture_in(part).getpixel((9, 9))) == ("HoloViews Curve", (0, 0, 255))
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    for what in ({"data": [], "layout": {}}, BaseFigure()):
+        made["what"] = what
+        with pytest.raises(ContentError, match=r"HoloViews Curve.*install -U kaleido"):
+            to_parts(curve)
+
+
+def test_a_chart_in_a_list_stands_at_its_place(monkeypatch):
+    """Containers open around charts as around figures."""
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(ContentError, match=r"`plots\[1\]`: plotly"):
+        to_blocks(["a", BaseFigure()], name="plots")
+
+
+def test_recognising_imports_nothing():
+    """The libraries are found by names, so that a cell without charts pays nothing."""
+    optional = {"plotly", "kaleido", "altair", "vl_convert", "bokeh", "holoviews", "networkx"}
+    before = optional & set(sys.modules)
+    for thing in (object(), [1], np.zeros((20, 20)), BaseFigure):
+        is_chart(thing)
+    assert optional & set(sys.modules) == before
