@@ -31,6 +31,7 @@ from segmind_jupyter.errors import (
     JobFailed,
     JobTimeout,
     MaybeBilledError,
+    NotCachedError,
     SegmindError,
     SettingsError,
 )
@@ -221,6 +222,12 @@ class TestTalking:
 
 
 class TestTrouble:
+    def test_a_way_to_travel_that_there_is_not_is_refused(self, chat):
+        """Also when it is set later."""
+        with pytest.raises(SettingsError, match="'v3'"):
+            chat.mode = "v3"
+        assert chat.mode == "v1"
+
     def test_a_refused_turn_leaves_no_trace_in_what_is_sent(self, online, chat):
         """After a 400 the next request alternates roles, and holds only what succeeded."""
         chat.send("One").wait()
@@ -282,7 +289,7 @@ class TestTrouble:
         """It is the turn's error, and the next turn does not wait for ever."""
 
         class Broken(Chat):
-            async def _by_v1(self, *args: Any) -> Any:
+            def _options(self) -> Any:
                 raise ZeroDivisionError("division by zero")
 
         chat = Broken(mode="v1")
@@ -488,6 +495,44 @@ class TestAgain:
         with pytest.raises(ContentError, match="has not ended"):
             again(chat)
         assert len(chat.turns) == 1
+
+
+class TestKeptReplies:
+    """`ClaudeMagics.cache` holds for chats as it does for cells."""
+
+    @pytest.mark.parametrize("mode", ["v1", "v2"])
+    def test_an_equal_chat_asks_nothing(self, gateway, mode):
+        """The reply says from when it is, is continued like any other, and costs nothing."""
+        service().options = Options(cache="on")
+        first, second = Chat(mode=mode), Chat(mode=mode)
+        asked = first.send("Hi").wait()
+        kept = second.send("Hi").wait()
+        assert (kept.text, asked.cached_at) == (asked.text, None)
+        assert kept.cached_at is not None
+        assert len(posts(gateway)) == 1
+        assert second.messages == first.messages
+        assert (first.usage.calls, second.usage.calls) == (1, 0)
+
+    def test_where_nothing_may_be_sent_what_is_not_kept_is_an_error(self, gateway, chat):
+        """Of that turn; and asking again gives the kept reply."""
+        service().options = Options(cache="on")
+        Chat(mode="v1").send("Hi").wait()
+        service().options = Options(cache="only")
+        with pytest.raises(NotCachedError):
+            chat.send("Something else").wait()
+        assert chat.send("Hi").wait().cached_at is not None
+        assert chat.regenerate().wait().cached_at is not None
+        assert len(posts(gateway)) == 1
+
+    def test_whoever_asks_again_wants_another_reply(self, online, chat):
+        """It is kept in the place of the old one."""
+        service().options = Options(cache="on")
+        online.will_say("Old.")
+        online.will_say("New.")
+        chat.send("Hi").wait()
+        assert chat.regenerate().wait().text == "New."
+        assert Chat(mode="v1").send("Hi").wait().text == "New."
+        assert len(online.posts) == 2
 
 
 class TestImages:

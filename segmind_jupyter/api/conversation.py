@@ -53,7 +53,8 @@ class Draft:
     Parameters
     ----------
     messages
-        All that is to be sent: the conversation and the new message.
+        All that is to be sent: the conversation and the new message. Not to be changed, as
+        other drafts hold the same.
     notes
         Sentences for the user: which images this request is the first to leave out.
     model, system
@@ -142,10 +143,14 @@ class Conversation:
 
     @property
     def messages(self) -> list[Message]:
-        """What was asked and answered as it would be sent now, without the images left out."""
+        """What was asked and answered as it would be sent now, without the images left out.
+
+        The messages are made anew at every look; their blocks are those of the conversation.
+        """
         past = self._past
-        surplus = past.surplus(past.turns)
-        return list(_messages(past.turns, dropped=past.dropped_after(surplus)))
+        dropped = past.dropped_after(past.surplus(past.turns))
+        messages = _messages(past.turns, dropped=dropped)
+        return [{**message, "content": [*message["content"]]} for message in messages]
 
     @property
     def usage(self) -> Totals:

@@ -54,18 +54,24 @@ class Remembered:
         Its images, in order.
     other_bytes
         Its size in a request without the images, with all that may stand in for them.
+    whole
+        The message, with all its images.
     """
 
     role: Literal["user", "assistant"]
     blocks: tuple[Block, ...]
     pictures: tuple[Picture, ...]
     other_bytes: int
+    whole: Message
 
     def message(self, *, without: int = 0) -> Message:
         """Give the message, with a text in place of each of its first `without` images.
 
-        The message and its list are new at every call, the blocks are the same objects.
+        Not to be changed: every request of a conversation holds all of its messages, so those
+        that are whole are one object, or long conversations would take memory by the square.
         """
+        if not (without and self.pictures):
+            return self.whole
         stand_ins = (picture.stand_in for picture in self.pictures[:without])
         content = [next(stand_ins, block) if _is_image(block) else block for block in self.blocks]
         return {"role": self.role, "content": content}
@@ -115,7 +121,8 @@ def _measured(
 ) -> Remembered:
     others = [block for block in blocks if not _is_image(block)]
     written = [*others, *(picture.stand_in for picture in pictures)]
-    return Remembered(role, blocks, pictures, sum(map(_json_bytes, written), _AROUND_A_MESSAGE))
+    other_bytes = sum(map(_json_bytes, written), _AROUND_A_MESSAGE)
+    return Remembered(role, blocks, pictures, other_bytes, {"role": role, "content": list(blocks)})
 
 
 def _picture(block: Block, label: str) -> Picture:

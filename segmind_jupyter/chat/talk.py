@@ -18,6 +18,7 @@ from segmind_jupyter.errors import ContentError, SettingsError
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.conversation import Draft, Exchange
+    from segmind_jupyter.api.image_policy import ImagePolicy
     from segmind_jupyter.api.messages import Reply
     from segmind_jupyter.remembering import Step
 
@@ -101,12 +102,34 @@ class Talk(Conversation):
         self.changed()
         return exchange
 
+    def forget(self) -> tuple[Turn, ...]:
+        """Do as `clear`, and give all turns that there were."""
+        with self._in_step:
+            turns = self.said
+            super().clear()
+            self._known = []
+        self.changed()
+        return turns
+
     def clear(self) -> None:
         """Forget everything that was said; usage stays."""
-        with self._in_step:
-            super().clear()
-            self._known.clear()
-        self.changed()
+        self.forget()
+
+    def set(
+        self,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        images: ImagePolicy | None = None,
+    ) -> None:
+        """Use these from the next turn on; `None` changes nothing."""
+        if images is not None:
+            self.images = images
+        if system is not None:
+            self.system = system
+        if model is not None:
+            self.model = model
+            self.changed()  # the model is all of it that shows
 
     def listen(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call `callback()` at every change, on the thread that brings it.

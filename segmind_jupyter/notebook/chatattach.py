@@ -1,9 +1,12 @@
-"""The panel of a chat in which variables and files are attached. Imported with the first chat."""
+"""The panel of a chat in which variables, the last plot and files are attached.
+
+Imported with the first chat.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import HTML, Button, ButtonStyle, FileUpload, HBox, Layout, VBox
 
@@ -12,6 +15,10 @@ from segmind_jupyter.notebook.card import close_all
 from segmind_jupyter.notebook.chattyped import MAX_FILE_BYTES, Attachment, uploaded
 from segmind_jupyter.notebook.transcript import about_html
 
+if TYPE_CHECKING:
+    from segmind_jupyter.content.parts import Limits
+    from segmind_jupyter.notebook.lastplot import LastPlots
+
 #: Most variables that the panel offers; a button each.
 _MAX_OFFERED: Final = 40
 
@@ -19,7 +26,7 @@ _FILES: Final = "image/*,text/*,.csv,.ipynb,.json,.log,.md,.py,.toml,.tsv,.yaml,
 
 
 class AttachPanel:
-    """A button for each variable, and one for files.
+    """A button for each variable, one for the last plot and one for files.
 
     Parameters
     ----------
@@ -29,6 +36,10 @@ class AttachPanel:
         Called with what was chosen.
     take_files
         Called with the names and the contents of files.
+    plots
+        Gives what cells displayed; `None` where that is not followed.
+    limits
+        Gives how large images may become.
     guarded
         Makes a callback of a widget that shows what goes wrong.
     """
@@ -39,10 +50,12 @@ class AttachPanel:
         names: Callable[[], Mapping[str, Any]],
         attach: Callable[[Attachment], None],
         take_files: Callable[[Sequence[tuple[str, bytes]]], None],
+        plots: Callable[[], LastPlots | None],
+        limits: Callable[[], Limits],
         guarded: Callable[[Callable[..., None]], Callable[..., None]],
     ) -> None:
         self._names, self._attach, self._take_files = names, attach, take_files
-        self._guarded = guarded
+        self._plots, self._limits, self._guarded = plots, limits, guarded
         self._look = {"layout": Layout(width="auto", max_width="100%"), "style": ButtonStyle()}
         self._about = HTML(layout=Layout(margin="0 2px"))
         self._offered = HBox(layout=Layout(flex_flow="row wrap", overflow="visible"))
@@ -53,13 +66,23 @@ class AttachPanel:
             layout=Layout(width="auto", align_self="flex-start"),
         )
         self._files.observe(guarded(self._uploaded), "value")
+        self._last_plot = Button(
+            description="Last plot",
+            icon="image",
+            tooltip="Attach the plot that a cell displayed last",
+            **self._look,
+        )
+        self._last_plot.on_click(guarded(self._attach_plot))
+        others = HBox([self._last_plot, self._files], layout=Layout(overflow="visible"))
         self.box = VBox(
-            [self._about, self._offered, self._files],
+            [self._about, self._offered, others],
             layout=Layout(max_height="220px", overflow="auto", margin="2px 0 0 0"),
         )
 
     def refresh(self) -> None:
-        """List the variables that there are now."""
+        """List the variables that there are now, and see whether there is a plot."""
+        plots = self._plots()
+        self._last_plot.disabled = plots is None or plots.is_empty
         offered = attachables(self._names())
         shown = offered[:_MAX_OFFERED]
         before = self._offered.children
@@ -82,6 +105,12 @@ class AttachPanel:
         )
         button.on_click(self._guarded(lambda _: self._attach(Attachment(name, name=name))))
         return button
+
+    def _attach_plot(self, _: Any) -> None:
+        """Attach the plot as it shows now; what a cell displays later is another one."""
+        if (plots := self._plots()) is not None:
+            (plot,) = plots.sent(limits=self._limits())
+            self._attach(Attachment(plot.name, item=plot))
 
     def _uploaded(self, change: Any) -> None:
         """Take what was uploaded, and let go of the copy that the widget keeps."""

@@ -6,10 +6,14 @@ Plain widgets cannot reach a clipboard, and a cell can be filled only by the cal
 from __future__ import annotations
 
 import html
+from typing import TYPE_CHECKING
 
 from segmind_jupyter.notebook.palette import FRAME
 from segmind_jupyter.notebook.plaintext import to_text
 from segmind_jupyter.notebook.transcript import about_html
+
+if TYPE_CHECKING:
+    from segmind_jupyter.api.messages import Reply
 
 #: How CommonMark begins a block of code between fences; others are indented, and rarely meant.
 _FENCES = ("```", "~~~")
@@ -28,9 +32,6 @@ def has_code(text: str) -> bool:
     return any(fence in text for fence in _FENCES)
 
 
-def first_code(text: str) -> str:
+def first_code(reply: Reply) -> str:
     """Give the first block of code in a reply; empty where there is none."""
-    from markdown_it import MarkdownIt
-
-    tokens = MarkdownIt("commonmark").parse(text)
-    return next((token.content for token in tokens if token.type == "fence"), "")
+    return next((block.code for block in reply.code_blocks), "")

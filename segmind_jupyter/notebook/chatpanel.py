@@ -31,15 +31,23 @@ from segmind_jupyter.notebook.chatsave import save
 from segmind_jupyter.notebook.chattools import Tools
 from segmind_jupyter.notebook.chattyped import Attachment, Typed
 from segmind_jupyter.notebook.failure import boxed, failure_html
+from segmind_jupyter.notebook.lastplot import LastPlots
 from segmind_jupyter.notebook.names import sendable_names
 
 if TYPE_CHECKING:
+    from segmind_jupyter.api.messages import Reply
     from segmind_jupyter.chat import Chat, Turn
+    from segmind_jupyter.content.parts import Limits
     from segmind_jupyter.notebook.live import Live
 
 #: Words go back into the box by themselves only if a turn fails so soon, in seconds. Later the
 #: user may be writing the next message there, of which the kernel learns when it is sent.
 _SOON_S: Final = 10
+
+_IN_THE_BOX: Final = (
+    "The last message is in the box already. Send it, or empty the box to take back the one "
+    "before it."
+)
 
 _LAYOUT: Final = {
     "border": "1px solid rgba(128,128,128,.35)",
@@ -70,12 +78,15 @@ class ChatPanel:
         self._kept = Kept(live)
         self._typed: weakref.WeakKeyDictionary[Turn, Typed] = weakref.WeakKeyDictionary()
         self._sent: list[Turn] = []
+        self._taken_back: Typed | None = None
         self._bubbles = Bubbles()
         self._input = ChatInput(send=self._send, stop=self._stop, guarded=self._guarded)
         self._attach = AttachPanel(
             names=self._names,
             attach=self._input.attach,
             take_files=self._take_files,
+            plots=lambda: LastPlots.of(shell),
+            limits=_limits,
             guarded=self._guarded,
         )
         self._tools = Tools(self._presses(), choose_model=self._take_model, guarded=self._guarded)
@@ -104,8 +115,8 @@ class ChatPanel:
     def draw(self) -> bool:
         """Show how the chat stands; tell whether a turn is under way."""
         turns = self._chat.turns
+        self._settle()  # first, so that whoever sees why has the words back
         self._kept.update(self._bubbles.show(turns))
-        self._settle(turns)
         pending = any(not turn.done() for turn in turns)
         self._input.let_stop(pending)
         self._tools.update(
@@ -129,9 +140,10 @@ class ChatPanel:
             yield from ("save", "clear")
         if turns and turns[-1].done():
             yield from ("again", "edit")
-        if reply := self._last_reply():
+        reply = self._last_reply()
+        if reply is not None and reply.text:
             yield "copy"
-            if has_code(reply):
+            if has_code(reply.text):
                 yield "code"
 
     def _presses(self) -> dict[str, Callable[..., None]]:
@@ -171,7 +183,7 @@ class ChatPanel:
         if not typed:
             return  # a second click on Send, mostly
         self._take_model()
-        prompt = typed.prompt(self._names(), limits=service().options.limits)
+        prompt = typed.prompt(self._names(), limits=_limits())
         # On this thread, so that Stop works where Send did (`chatorder`): while a cell runs, too.
         self._input.let_stop(True)
         try:
@@ -187,11 +199,12 @@ class ChatPanel:
         self._typed[turn] = typed
         self._sent.append(turn)
 
-    def _settle(self, turns: Sequence[Turn]) -> None:
+    def _settle(self) -> None:
         """Give the words back of what failed or was stopped, where the box is empty."""
         for turn in [turn for turn in self._sent if turn.done()]:
             self._sent.remove(turn)
-            if turn.error is not None and turn in turns:
+            # As it is now: what is drawn may be older than a turn that failed at once.
+            if turn.error is not None and turn in self._chat.turns:
                 self._give_back(turn)
 
     def _give_back(self, turn: Turn) -> None:
@@ -208,6 +221,8 @@ class ChatPanel:
 
     def _again(self, _: Any) -> None:
         last = self._chat.turns[-1] if self._chat.turns else None
+        if last is not None and not last.done():
+            return  # a second click, mostly
         self._take_model()
         again = self._chat.regenerate()
         typed = self._typed.get(last) if last is not None else None
@@ -219,9 +234,13 @@ class ChatPanel:
         self._live.draw_soon(self)
 
     def _edit(self, _: Any) -> None:
+        if self._input.typed and self._input.typed == self._taken_back:
+            # A second click, mostly, which would take a reply out as well.
+            self._bubbles.tell(transcript.about_html(_IN_THE_BOX))
+            return
         last = self._chat.take_back()
         typed = self._typed.get(last) or Typed.of(last)
-        self._input.typed = typed.above(self._input.typed)
+        self._taken_back = self._input.typed = typed.above(self._input.typed)
 
     def _clear(self, _: Any) -> None:
         self._chat.clear()
@@ -240,18 +259,19 @@ class ChatPanel:
         errors = []
         for name, content in files:
             try:
-                limits = service().options.limits
-                self._input.attach(Attachment.of_file(name, content, limits=limits))
+                self._input.attach(Attachment.of_file(name, content, limits=_limits()))
             except SegmindError as error:
                 errors.append(error)
         if errors:
             raise errors[0]
 
     def _copy(self, _: Any) -> None:
-        self._show_to_copy(self._last_reply())
+        if (reply := self._last_reply()) is not None:
+            self._show_to_copy(reply.text)
 
     def _copy_code(self, _: Any) -> None:
-        self._show_to_copy(first_code(self._last_reply()))
+        if (reply := self._last_reply()) is not None:
+            self._show_to_copy(first_code(reply))
 
     def _show_to_copy(self, text: str) -> None:
         if not text:
@@ -270,7 +290,11 @@ class ChatPanel:
         """Open the drawer below with this, or close it where it shows that."""
         self._drawer.children = () if self._drawer.children == (content,) else (content,)
 
-    def _last_reply(self) -> str:
-        """Give the text of the newest reply; empty where there is none."""
-        replies = (turn.reply for turn in reversed(self._chat.turns) if turn.reply is not None)
-        return next((str(reply.text or "") for reply in replies), "")
+    def _last_reply(self) -> Reply | None:
+        """Give the newest reply, or `None`."""
+        return next(filter(None, (turn.reply for turn in reversed(self._chat.turns))), None)
+
+
+def _limits() -> Limits:
+    """Give the limits that hold now: `%config ClaudeMagics` may have changed since."""
+    return service().options.limits

@@ -107,9 +107,11 @@ class Typed:
 
     def above(self, other: Typed) -> Typed:
         """Put it above another one; nothing appears twice."""
-        if self == other or not other:
+        if not other:
             return self
-        text = "\n\n".join(filter(None, (self.text, other.text)))
+        text = other.text
+        if self.text not in text:
+            text = "\n\n".join(filter(None, (self.text, text)))
         return Typed(text, tuple(dict.fromkeys((*self.attachments, *other.attachments))))
 
     def prompt(self, names: Mapping[str, Any], *, limits: Limits) -> Prompt:

@@ -232,9 +232,17 @@ class Live:
 
     def _draw_due(self) -> None:
         """Draw all that waits for it."""
-        while (drawing := self._next_due()) is not None:
-            with self._drawing:
+        while self._draw_next():
+            pass
+
+    def _draw_next(self) -> bool:
+        """Draw what waits longest; `False` if nothing does."""
+        # Taken only to be drawn at once: who settles must not find it taken and not yet drawn.
+        with self._drawing:
+            drawing = self._next_due()
+            if drawing is not None:
                 self._draw(drawing)
+            return drawing is not None
 
     def _next_due(self) -> Drawing | None:
         with self._lock:

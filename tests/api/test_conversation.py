@@ -227,8 +227,16 @@ def test_changing_a_message_that_was_handed_out_changes_nothing_here():
     conversation = Conversation()
     say(conversation, text("one"))
     conversation.messages[0]["content"].clear()
-    conversation.draft([text("two")]).messages[0]["content"].clear()
+    conversation.messages.clear()
     assert said(conversation.messages) == ["one", "Yes."]
+
+
+def test_requests_share_the_messages_that_they_have_in_common():
+    """Each reply keeps its whole request, which would take memory by the square otherwise."""
+    conversation = Conversation()
+    say(conversation, text("one"), image(0))
+    first, second = (conversation.draft([text("and?")]).messages for _ in range(2))
+    assert [a is b for a, b in zip(first, second, strict=True)] == [True, True, False]
 
 
 # Usage

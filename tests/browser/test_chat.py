@@ -113,6 +113,12 @@ class Widget:
         self.words.fill(words)
         self.press("Send")
 
+    def holds(self, words: str) -> None:
+        """Wait until these words, and no others, are in the box."""
+        self.page.wait_for_function(
+            "([box, words]) => box.value === words", arg=[self.words.element_handle(), words]
+        )
+
     def reads(self, words: str) -> Any:
         """Wait until these words are among the turns."""
         found = self.turns.filter(has_text=words).last
@@ -177,9 +183,57 @@ def test_a_figure_is_attached_by_name_and_asked_about(open_notebook, lab, servic
     said = chat.turns.filter(has_text="What trend").last
     assert "df · DataFrame 34×2" in said.inner_text()
     assert said.locator("img").evaluate("image => image.naturalWidth") > 0
-    assert chat.words.input_value() == ""
+    chat.holds("")
     assert chat.button("Stop").is_disabled()
     assert notebook.foreign_requests(lab.url) == []
+
+
+def test_the_last_plot_is_attached_by_one_click(open_notebook, lab, service, artifacts):
+    """Whoever drew it: the figure has no name, and the inline backend has closed it."""
+    plot = "plt.plot([3, 1, 2], color='red'); plt.show()"
+    notebook = open_chat(open_notebook, service, plot)
+    notebook.run_all()
+    chat = Widget(notebook)
+    chat.press("Attach")
+    chat.press("Last plot")
+    chat.button("plot of [4]  ✕").wait_for()
+    shoot(notebook, artifacts, "chat last plot")
+    chat.send("What does it show?")
+    chat.reads("Queued")
+    service.let_answer()
+    chat.reads("1 image")
+    assert chat.reads("mostly white with a red line")
+    said = chat.turns.filter(has_text="plot of [4] · as shown").last
+    assert said.locator("img").evaluate("image => image.naturalWidth") > 0
+    assert notebook.foreign_requests(lab.url) == []
+
+
+def test_clicks_that_come_twice_do_nothing_twice(open_notebook, service):
+    """Enter and then a click on Send; double clicks on Again and Edit."""
+    notebook = open_chat(open_notebook, service)
+    notebook.run_all()
+    chat = Widget(notebook)
+    chat.words.fill("First")
+    chat.page.keyboard.press("Tab")
+    chat.page.keyboard.press("Enter")
+    chat.press("Send")
+    chat.reads("Queued")
+    service.let_answer()
+    chat.reads("text of 1 word")
+    chat.send("Second")
+    chat.reads("Queued")
+    service.let_answer()
+    chat.reads("3 turns")
+    chat.button("Again").dblclick()
+    chat.reads("Queued")
+    service.let_answer()
+    chat.reads("3 turns")
+    chat.button("Edit").dblclick()
+    chat.reads("in the box already")
+    chat.holds("Second")
+    assert chat.turns.filter(has_text="First").count() == 1
+    posts = [entry for entry in service.gateway.log if entry.method == "POST"]
+    assert len(posts) == 3
 
 
 def test_a_stop_an_error_and_a_reply_follow_each_other(open_notebook, service, artifacts):
@@ -191,13 +245,13 @@ def test_a_stop_an_error_and_a_reply_follow_each_other(open_notebook, service, a
     chat.reads("Queued")
     chat.press("Stop")
     assert "may still be billed" in chat.reads("JobCancelled").inner_text()
-    assert chat.words.input_value() == "Take your time"
+    chat.holds("Take your time")
     service.gateway.script("POST /v2/", status=406, body={"error": "Insufficient credits"})
     chat.send("Does it rise?")
     error = chat.reads("InsufficientCreditsError").inner_text()
     assert "Insufficient credits" in error
     chat.reads("Your words are back in the box")
-    assert chat.words.input_value() == "Does it rise?"
+    chat.holds("Does it rise?")
     chat.send("How fast does it rise?")
     chat.reads("Queued")
     service.will_say(RICH)
@@ -237,7 +291,7 @@ def test_messages_are_sent_from_the_keyboard(open_notebook, quick, key):
         chat.page.keyboard.type(words)
         chat.page.keyboard.press("Tab")
         chat.page.keyboard.press(key)
-        chat.page.wait_for_function("box => box.value === ''", arg=chat.words.element_handle())
+        chat.holds("")
         chat.page.keyboard.press("Shift+Tab")
     for words in said:
         chat.reads(words)
@@ -290,7 +344,7 @@ def test_a_chat_goes_on_while_a_cell_sleeps(open_notebook, service):
     chat.reads("Queued")
     chat.press("Stop")
     chat.reads("JobCancelled")
-    assert chat.words.input_value() == "Second"
+    chat.holds("Second")
     assert busy.count() == 1
 
 
@@ -303,9 +357,7 @@ def test_a_chat_that_is_shown_twice_or_reloaded_is_the_same(open_notebook, quick
     second.reads("(simulated)")
     second.words.fill("half a th")
     second.model.click()  # leaves the box
-    notebook.page.wait_for_function(
-        "box => box.value === 'half a th'", arg=first.words.element_handle()
-    )
+    first.holds("half a th")
     notebook.save()
     notebook.page.reload()
     reloaded = Widget(notebook)

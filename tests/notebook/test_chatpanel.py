@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 from segmind_jupyter.asking import service
 from segmind_jupyter.chat import Chat
 from segmind_jupyter.notebook.chattyped import MAX_FILE_BYTES, uploaded
+from segmind_jupyter.notebook.chatview import ChatDisplay
 from segmind_jupyter.notebook.live import Live
 
 # What ipywidgets 7 uses of a later ipykernel is not this package's affair.
@@ -33,6 +35,10 @@ def registry() -> dict[str, Any]:
         widget._instances if hasattr(widget, "_instances") else widget.Widget.widgets
     )
     return known
+
+
+def open_ids() -> set[str]:
+    return {widget.model_id for widget in registry().values()}
 
 
 def every(box: Any) -> Iterator[Any]:
@@ -261,6 +267,84 @@ def png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def show(shell: Any, code: str) -> str:
+    """Run a cell whose output is on the page, and give its number there."""
+    number = "\nNUMBER = get_ipython().displayhook.prompt_count"
+    assert shell.run_cell(code + number, store_history=True).success
+    return str(shell.user_ns["NUMBER"])
+
+
+def test_the_last_plot_is_attached_and_its_chip_names_its_cell(front, online, shell, names):
+    """As it was shown; a plot that comes later is another one."""
+    names["red"], names["blue"] = png(40, 20), png(20, 40)
+    number = show(shell, "display({'image/png': red}, raw=True)")
+    front.press("Attach")
+    front.press("Last plot")
+    assert front.button(f"plot of [{number}]  ✕")
+    show(shell, "display({'image/png': blue}, raw=True)")
+    shown = front.ask("What is it?")
+    image, _ = online.posts[0].blocks
+    assert base64.b64decode(image["source"]["data"]) == names["red"]
+    assert f"plot of [{number}] · as shown" in shown
+    front.press("Attach")
+    front.press("Last plot")
+    front.press("Send")
+    front.settle()
+    assert base64.b64decode(online.posts[1].blocks[0]["source"]["data"]) == names["blue"]
+
+
+def test_the_same_plot_is_attached_once(front, shell, names):
+    """Each click on the button asks for the same."""
+    names["red"] = png(40, 20)
+    show(shell, "display({'image/png': red}, raw=True)")
+    front.press("Attach")
+    front.press("Last plot")
+    front.press("Last plot")
+    chips = [b for b in front.widgets("Button") if b.description.startswith("plot of")]
+    assert len(chips) == 1
+
+
+def test_without_a_plot_the_button_cannot_be_pressed(front, shell, names):
+    """Until there is one, when the panel is opened."""
+    front.press("Attach")
+    assert front.button("Last plot").disabled
+    front.press("Attach")
+    names["red"] = png(40, 20)
+    show(shell, "display({'image/png': red}, raw=True)")
+    front.press("Attach")
+    assert not front.button("Last plot").disabled
+
+
+def test_the_last_plot_is_known_after_the_extension_was_loaded_anew(front, shell, names):
+    """By a panel from before."""
+    names["red"], names["blue"] = png(40, 20), png(20, 40)
+    show(shell, "display({'image/png': red}, raw=True)")
+    shell.run_line_magic("reload_ext", "segmind_jupyter")
+    number = show(shell, "display({'image/png': blue}, raw=True)")
+    front.press("Attach")
+    front.press("Last plot")
+    assert front.button(f"plot of [{number}]  ✕")
+
+
+def test_a_plot_that_cannot_be_attached_is_told(front, shell):
+    """With the step to take, in the panel; nothing is attached in its place."""
+    show(shell, "display({'application/vnd.plotly.v1+json': {}}, raw=True)")
+    front.press("Attach")
+    front.press("Last plot")
+    assert "pip install -U kaleido" in front.read()
+    assert not [b for b in front.widgets("Button") if "✕" in b.description]
+
+
+def test_a_plot_that_was_cleared_meanwhile_is_told(front, shell, names):
+    """The panel was opened before."""
+    names["red"] = png(40, 20)
+    show(shell, "h = display({'image/png': red}, raw=True, display_id=True)")
+    front.press("Attach")
+    show(shell, "h.update('gone')")
+    front.press("Last plot")
+    assert "No plot is there" in front.read()
+
+
 def upload(front: Front, *files: tuple[str, bytes]) -> None:
     """Give files to the widget as the browser's half does, in the form of each version."""
     widget = front.widgets("FileUpload")[0]
@@ -344,6 +428,39 @@ def test_an_error_shows_in_its_bubble_and_the_words_come_back(front, online):
     assert [message["role"] for message in online.posts[1].json["messages"]] == ["user"]
 
 
+class Late(Chat):
+    """A chat in which something happens right after its turns were read."""
+
+    then: Any = None
+
+    @property
+    def turns(self) -> Any:
+        read = super().turns
+        then, self.then = self.then, None
+        if then is not None:
+            then()
+        return read
+
+
+def test_a_turn_that_fails_while_others_are_drawn_gives_its_words_back(shell, online):
+    """The drawing knows nothing of it yet."""
+    chat = Late(mode="v1")
+    front = Front(chat, shell)
+    online.will_answer(406, {"error": "Insufficient credits"})
+
+    def send() -> None:
+        front.send("First try")
+        ended = threading.Event()
+        chat.turns[-1].on_done(lambda _: ended.set())
+        assert ended.wait(LONG_S)
+
+    chat.then = send
+    front.live.drawn(front.panel)
+    front.live.settle()
+    assert front.words.value == "First try"
+    chat.close()
+
+
 def test_attachments_come_back_with_the_words(front, online, names):
     """So that one click sends all of it once more."""
     names["photo"] = Image.new("RGB", (60, 30))
@@ -407,6 +524,15 @@ def test_a_model_that_is_set_from_code_shows_in_the_box(front):
     assert front.model.value == "claude-3-haiku"
 
 
+def test_a_model_that_another_chat_of_the_name_sets_shows_in_the_box(shell, online):
+    """What it is given holds for all of that name."""
+    front = Front(Chat(name="notes"), shell)
+    Chat(name="notes", model="claude-3-opus")
+    front.live.settle()
+    assert front.model.value == "claude-3-opus"
+    front.chat.close()
+
+
 def test_the_default_model_goes_on_to_follow_the_configuration(front, online, shell):
     """The box names a model that nobody chose in it."""
     shell.run_line_magic("config", "ClaudeMagics.model = 'claude-3-opus'")
@@ -460,6 +586,19 @@ def test_again_asks_the_last_message_once_more(front, online):
     assert online.posts[0].json["messages"] == online.posts[1].json["messages"]
 
 
+def test_a_second_click_on_again_asks_nothing_more(front, online):
+    """Nor is anything said about it, which would stay below the reply."""
+    front.ask("Hi")
+    online.will_hang()
+    front.press("Again")
+    assert online.asked.wait(LONG_S)
+    front.button("Again").click()  # before the page has heard that it cannot be pressed
+    online.release.set()
+    front.settle()
+    assert "Error" not in front.read()
+    assert len(online.posts) == 2
+
+
 def test_again_after_an_error_takes_the_words_out_of_the_box(front, online):
     """They are on their way."""
     online.will_answer(406, {"error": "Insufficient credits"})
@@ -484,6 +623,33 @@ def test_edit_takes_the_last_message_back(front, online, names):
     assert front.button("photo  ✕")
     assert "Second" not in front.read()
     assert [turn.text for turn in front.chat.turns] == ["First"]
+
+
+def test_a_second_click_on_edit_takes_nothing_more(front, online):
+    """The message before it has a reply, which would be lost; with an empty box it is meant."""
+    front.ask("First")
+    front.ask("Second")
+    front.press("Edit")
+    front.press("Edit")
+    assert front.words.value == "Second"
+    assert "in the box already" in front.read()
+    assert [turn.text for turn in front.chat.turns] == ["First"]
+    front.words.value = ""
+    front.press("Edit")
+    assert front.words.value == "First"
+
+
+def test_words_that_were_given_back_are_not_doubled_by_edit(front, online, names):
+    """Also where something was added to them meanwhile."""
+    names["photo"] = Image.new("RGB", (60, 30))
+    online.will_answer(406, {"error": "Insufficient credits"})
+    front.ask("Does it rise?")
+    front.press("Attach")
+    front.press("photo")
+    front.words.value = "Does it rise? Or fall?"
+    front.press("Edit")
+    assert front.words.value == "Does it rise? Or fall?"
+    assert front.button("photo  ✕")
 
 
 def test_edit_of_what_was_said_from_code_attaches_its_objects(front, online):
@@ -564,6 +730,19 @@ def test_clear_begins_anew(front, online):
     assert len(online.posts[1].json["messages"]) == 1
 
 
+def test_clear_takes_with_it_what_it_stops(front, online):
+    """Its words do not come back into the box, at whatever moment the page is drawn."""
+    front.chat.on_change(lambda _: front.live.settle())
+    online.will_hang()
+    front.send("Take your time")
+    assert online.asked.wait(LONG_S)
+    front.press("Clear")
+    front.live.settle()
+    assert front.words.value == ""
+    assert "Take your time" not in front.read()
+    assert "back in the box" not in front.read()
+
+
 # What is on the page.
 
 
@@ -595,6 +774,23 @@ def test_a_chat_has_one_tree_of_widgets(shell, online):
     again = captured.outputs[0].data
     assert again[VIEW] == front.outputs[0][VIEW]
     front.chat.close()
+
+
+def test_a_cell_that_is_run_again_and_again_does_not_pile_up_widgets(shell, online):
+    """The oldest of one conversation give way to their transcripts; other chats stay."""
+    display = ChatDisplay(shell)
+    other = Chat(mode="v1")
+    chats = [Chat(name="notes", mode="v1") for _ in range(11)]
+    with capture_output() as captured:
+        for chat in (other, *chats):
+            display.show(chat)
+    shown = [output.data[VIEW]["model_id"] for output in captured.outputs if VIEW in output.data]
+    assert [model_id in open_ids() for model_id in shown] == [True] + 3 * [False] + 8 * [True]
+    with capture_output():
+        display.show(chats[0])  # it gets a widget anew
+    for chat in (other, *chats):
+        chat.close()
+    assert not open_ids() & set(shown)
 
 
 def test_closing_frees_everything(shell, online, names):
