@@ -55,8 +55,7 @@ class Options:
         How large the objects of a prompt may become.
     cache
         What becomes of kept replies: ``"off"`` neither reads nor keeps any, ``"on"`` does both,
-        ``"only"`` reads them and never sends anything. Batches and the turns of a `Chat` take no
-        notice of it: those have their journal, these are to say something new.
+        ``"only"`` reads them and never sends anything. A batch has its journal in their place.
     """
 
     model: str = DEFAULT_MODEL

@@ -42,6 +42,7 @@ from segmind_jupyter.errors import (
     JobTimeout,
     MaybeBilledError,
     MissingKeyError,
+    NotCachedError,
     NotFoundError,
     PermissionDeniedError,
     SegmindError,
@@ -511,6 +512,20 @@ class TestResuming:
         ask_each("{item}", ["a", "b"]).wait()
         assert ask_each("{item}", ["a", "b"], resume=False).wait().progress.kept == 0
         assert gateway.billed == 4
+
+    def test_where_nothing_may_be_sent_the_journal_alone_answers(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Under `cache="only"`, without a key: what it does not have is an error of the item's."""
+        ask_each("echo: {item}", list("abc")).wait()
+        restart()
+        gateway.log.clear()
+        monkeypatch.delenv("SEGMIND_API_KEY")
+        service().options = service().options.but(cache="only")
+        batch = ask_each("echo: {item}", list("abcd")).wait()
+        assert [reply and reply.text for reply in batch.replies] == ["a", "b", "c", None]
+        assert {nth: type(error) for nth, error in batch.errors.items()} == {3: NotCachedError}
+        assert not gateway.log
 
     def test_what_is_still_worked_on_is_followed(self, slow: Gateway, jobs: Jobs):
         """A restart between the submission and the reply costs nothing."""

@@ -120,6 +120,7 @@ def ask_each(
         resumes=resume,
         stops_at_error=on_error == "raise",
         timeout_s=options.timeout_s,
+        may_send=options.cache != "only",
     )
     return _begun(each, plan, desk, shows=progress)
 

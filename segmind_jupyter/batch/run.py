@@ -29,6 +29,7 @@ from segmind_jupyter.errors import (
     APIError,
     JobExpired,
     MaybeBilledError,
+    NotCachedError,
     SegmindError,
     SettingsError,
 )
@@ -63,6 +64,8 @@ class Plan:
         Whether the first error ends the sending.
     timeout_s
         Seconds that one submission may take; the client's own bound if `None`.
+    may_send
+        Whether what the journal has no reply to may be sent.
     """
 
     call: Call
@@ -70,6 +73,7 @@ class Plan:
     resumes: bool
     stops_at_error: bool
     timeout_s: float | None = None
+    may_send: bool = True
 
 
 class Run:
@@ -155,6 +159,11 @@ class Run:
         self._met[call.digest] += 1
         async with means.shared.alone((call.digest, nth)):
             found = await means.watch.found(call, nth) if self._plan.resumes else None
+            if not (self._plan.may_send or (found is not None and found.done())):
+                raise NotCachedError(
+                    'The journal has no reply to this item, and `ClaudeMagics.cache = "only"` '
+                    "sends nothing. Run the batch once online with another setting."
+                )
             if found is not None:
                 return found
             self._results.check_goes_on()

@@ -57,9 +57,9 @@ class Defaults(Magics):
     cache = Enum(
         get_args(Caching),
         "off",
-        help="Kept replies to equal requests, for cells, `ask` and `submit`: 'on' uses them, and "
-        "keeps what is new; 'only' uses them and sends nothing, without a key or a network; 'off' "
-        "does neither. `ask_each` and `Chat` take no notice of it.",
+        help="Kept replies to equal requests: 'on' uses them, and keeps what is new; 'only' uses "
+        "them and sends nothing, without a key or a network; 'off' does neither. `ask_each` looks "
+        "into its journal instead.",
     ).tag(config=True)
 
     journal = Bool(
