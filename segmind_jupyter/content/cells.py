@@ -14,7 +14,7 @@ from uuid import UUID
 
 from segmind_jupyter.content.containers import is_container, listing
 from segmind_jupyter.content.kinds import attempted, is_kind, type_name
-from segmind_jupyter.content.text import literal, one_line
+from segmind_jupyter.content.text import one_line
 
 #: Longest column name and dtype, in characters.
 NAME_CHARS = 60
@@ -33,7 +33,8 @@ _MOST_ELEMENTS = 100
 
 def column_name(label: object) -> str:
     """Write a column's label: a string as it is, anything else as Python writes it."""
-    return one_line(label if type(label) is str else literal(label), max_chars=NAME_CHARS)
+    text = label if type(label) is str else _listed(label, NAME_CHARS)
+    return one_line(text, max_chars=NAME_CHARS)
 
 
 def cell(value: Any, *, max_chars: int) -> str:

@@ -6,6 +6,7 @@ Asks the pandas objects themselves, so nothing is imported and no display option
 from __future__ import annotations
 
 import math
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -115,7 +116,7 @@ def _mean(series: Any) -> float | None:
     """Average numbers; infinities have no mean, and half-precision floats may overflow."""
     if getattr(series.dtype, "kind", "O") not in _MEAN_KINDS:
         return None
-    with suppress(Exception):
+    with suppress(Exception), sys.modules["numpy"].errstate(all="ignore"):
         mean = float(series.mean())
         return mean if math.isfinite(mean) else None
     return None

@@ -1,10 +1,11 @@
-"""Mappings and sequences: what is inside them, how each entry is called, and their plain listing.
+"""Mappings, sequences and dataclasses: what is inside, how each entry is called, a plain listing.
 
 Knows nothing of what the entries are; `opening` decides which of them are more than text.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ _LINE_CHARS = 88
 #: Longest written form of a key.
 _KEY_CHARS = 80
 
+#: So much of a key, or of a value of a set, is written to put it in order.
+_FLAT_CHARS = 400
+
 #: A leaf up to this length is never cut.
 _WHOLE_LEAF_CHARS = 40
 
@@ -48,14 +52,27 @@ _NOTES_CHARS = 120
 def is_container(obj: object) -> bool:
     """Tell whether `obj` is read by its entries.
 
-    Built-in containers are, and their subclasses, but for one of SciPy's matrices. Other mappings
-    and sequences (an HDF5 file, an xarray dataset) are only if they have no repr of their own,
-    which tells more.
+    Built-in containers are, and their subclasses, but for one of SciPy's matrices; and dataclasses
+    with the repr that was made for them, in which a set has no order. Other mappings and sequences
+    (an HDF5 file, an xarray dataset) are only if they have no repr of their own, which tells more.
     """
     kind = type(obj)
     if issubclass(kind, _CONTAINERS):
         return not is_kind(obj, "scipy", "_spbase", "spmatrix")  # a dok matrix is a dict too
-    return kind.__repr__ is object.__repr__ and issubclass(kind, Mapping | Sequence | Set)
+    if kind.__repr__ is object.__repr__:
+        return issubclass(kind, Mapping | Sequence | Set)
+    return _is_record(kind)
+
+
+def _is_record(kind: type) -> bool:
+    """Tell whether a class is a dataclass whose repr `dataclasses` wrote, from a string."""
+    written = getattr(getattr(kind.__repr__, "__wrapped__", None), "__code__", None)
+    return dataclasses.is_dataclass(kind) and getattr(written, "co_filename", "") == "<string>"
+
+
+def n_entries(obj: Any) -> int:
+    """Count the entries of a container."""
+    return len(_fields(obj)) if _is_record(type(obj)) else len(obj)
 
 
 def entries(obj: Any) -> Iterator[tuple[str, Any]]:
@@ -75,23 +92,35 @@ def values(obj: Any) -> Iterable[Any]:
 
 def _keyed(obj: Any) -> Iterable[tuple[object, Any]]:
     if issubclass(type(obj), Mapping):
-        return ((one_line(literal(key), max_chars=_KEY_CHARS), v) for key, v in obj.items())
+        return ((one_line(_flat(key), max_chars=_KEY_CHARS), v) for key, v in obj.items())
     return zip(_fields(obj) or count(), _ordered(obj), strict=False)
 
 
-def _fields(obj: object) -> tuple[str, ...]:
-    """Give the field names of a named tuple, or nothing."""
-    return getattr(type(obj), "_fields", ()) if issubclass(type(obj), tuple) else ()
+def _fields(obj: Any) -> tuple[str, ...]:
+    """Give the field names of a named tuple or of a dataclass, or nothing."""
+    kind = type(obj)
+    if _is_record(kind):
+        return tuple(field.name for field in dataclasses.fields(obj) if field.repr)
+    return getattr(kind, "_fields", ()) if issubclass(kind, tuple) else ()
 
 
 def _ordered(obj: Any) -> Iterable[Any]:
     """Sort a set, whose own order differs from one kernel to the next; others keep theirs."""
+    if _is_record(type(obj)):
+        return (getattr(obj, name) for name in _fields(obj))
     if not issubclass(type(obj), set | frozenset):
         return obj  # type: ignore[no-any-return]
     try:
-        return sorted(obj)
-    except Exception:  # noqa: BLE001 - mixed types, or a foreign comparison that raises
-        return sorted(obj, key=literal)
+        if not any(issubclass(type(value), Set) for value in obj):  # these compare as subsets
+            return sorted(obj)
+    except Exception:  # noqa: BLE001, S110 - mixed types, or a foreign comparison that raises
+        pass
+    return sorted(obj, key=_flat)
+
+
+def _flat(value: Any) -> str:
+    """Write a key, or a value of a set, on one line; a set in it has an order there too."""
+    return _outline(value, _Room(_FLAT_CHARS), ()).flat()
 
 
 class _Style(NamedTuple):
@@ -116,7 +145,7 @@ def _brackets(obj: Any) -> tuple[str, str]:
     kind: type = type(obj)
     if kind in _BRACKETS and (len(obj) or kind is not set):
         return _BRACKETS[kind]
-    if not len(obj):
+    if not n_entries(obj):
         return f"{kind.__name__}(", ")"
     opening, closing = _BRACKETS[dict if issubclass(kind, Mapping | set | frozenset) else list]
     return f"{kind.__name__}({opening}", f"{closing})"
@@ -178,8 +207,9 @@ def _outline(obj: Any, room: _Room, around: tuple[int, ...]) -> _Node:
 
 
 def _closed(node: _Node, obj: Any) -> _Node:
-    if len(node.items) < len(obj):
-        node.items.append(_Node(f"… {len(node.items):,} of {len(obj):,} items shown"))
+    total = n_entries(obj)
+    if len(node.items) < total:
+        node.items.append(_Node(f"… {len(node.items):,} of {total:,} items shown"))
     elif type(obj) is tuple and len(obj) == 1:
         node.closing = ",)"
     return node

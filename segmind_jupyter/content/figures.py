@@ -81,7 +81,7 @@ def _figure_of(obj: Any) -> Any:
     module = sys.modules.get("matplotlib.figure")
     if module is None:
         return None
-    if isinstance(obj, module.FigureBase):
+    if _is_a(obj, module.FigureBase):
         return obj
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None and obj is pyplot:
@@ -89,15 +89,20 @@ def _figure_of(obj: Any) -> Any:
     for owner in (obj, *_first_artist(obj)):
         for name in _FIGURE_ATTRIBUTES:
             figure = _attribute(owner, name)
-            if isinstance(figure, module.FigureBase):
+            if _is_a(figure, module.FigureBase):
                 return figure
     return None
+
+
+def _is_a(obj: object, kind: type) -> bool:
+    """Ask the type, never ``__class__``: a mock or a proxy may borrow that, and it may raise."""
+    return issubclass(type(obj), kind)
 
 
 def _first_artist(obj: Any) -> list[Any]:
     """Look into a container (the bars of one call, say), which is a tuple without a figure."""
     module = sys.modules.get("matplotlib.container")
-    is_container = module is not None and isinstance(obj, module.Container)
+    is_container = module is not None and _is_a(obj, module.Container)
     return obj.get_children()[:1] if is_container else []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segmind_jupyter.content.images import image_from_bytes, image_from_path
+from segmind_jupyter.content.kinds import attempted
 from segmind_jupyter.content.parts import Limits, Part
 from segmind_jupyter.content.table_files import (
     delimited_part,
@@ -15,7 +16,7 @@ from segmind_jupyter.content.table_files import (
     is_parquet,
     parquet_part,
 )
-from segmind_jupyter.content.text import as_text
+from segmind_jupyter.content.text import as_text, one_line
 from segmind_jupyter.content.text_files import BYTES_PER_CHAR, encoding_of, text_of
 from segmind_jupyter.errors import ContentError
 
@@ -37,6 +38,9 @@ _SIGNATURES = {
 
 #: Enough bytes of a file for every signature.
 _SIGNATURE_BYTES = 64
+
+#: Longest path in an error.
+_NAME_CHARS = 200
 
 #: What opens files that are often named by mistake.
 _READERS = {
@@ -65,7 +69,7 @@ def is_image_path(path: os.PathLike[Any]) -> bool:
     """Tell whether a path leads to a file that begins as an image does."""
     try:
         return bool(image_format(_beginning(_expanded(path), _SIGNATURE_BYTES)))
-    except (OSError, ValueError):
+    except Exception:  # noqa: BLE001 - no such file, no such user, or a foreign __fspath__
         return False
 
 
@@ -102,8 +106,15 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
     ContentError
         There is no such file, it cannot be read, or it is neither.
     """
-    file = _expanded(path)
-    begin = _read(file, limits.text_chars * BYTES_PER_CHAR)
+    try:
+        file = _expanded(path)
+        begin = _read(file, limits.text_chars * BYTES_PER_CHAR)
+    except (OSError, RuntimeError) as error:  # as for a name too long, or a ~user who is not known
+        name = one_line(attempted(str, path), max_chars=_NAME_CHARS)
+        reason = getattr(error, "strerror", None) or error
+        raise ContentError(
+            f"{name} cannot be read ({reason}). Check its name, and who may read it."
+        ) from error
     if kind := image_format(begin):
         return image_from_path(file, limits=limits, about=f"{kind} file {file.name}")
     if is_parquet(file):
@@ -134,10 +145,7 @@ def _read(file: Path, max_bytes: int) -> bytes:
         raise ContentError(f"{file} is a folder. Name a file in it, or a list of its names.")
     if not file.exists():
         raise ContentError(f"There is no file {file}. Check its name; this folder is {Path.cwd()}.")
-    try:
-        return _beginning(file, max_bytes)
-    except OSError as error:
-        raise ContentError(f"{file} cannot be read ({error.strerror}).") from error
+    return _beginning(file, max_bytes)
 
 
 def _beginning(file: Path, max_bytes: int) -> bytes:

@@ -14,10 +14,13 @@ from segmind_jupyter.content.cells import column_name
 from segmind_jupyter.content.kinds import type_name
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, STANDARD, Limits, Text
 from segmind_jupyter.content.tables import bounded, counted, heading, summarize_frame
-from segmind_jupyter.content.text import one_line
+from segmind_jupyter.content.text import as_text, one_line
 
 #: Longest name of a coordinate reference system; some are given as a page of WKT.
 _CRS_CHARS = 80
+
+#: A shorter geometry, such as a point, reads as a word of a sentence.
+_INLINE_CHARS = 80
 
 #: The sides of the bounds that geopandas gives, by axis.
 _AXES = {"x": (0, 2), "y": (1, 3)}
@@ -56,6 +59,12 @@ def summarize_geo_series(
     frame = series.to_frame("geometry" if series.name is None else series.name)
     about = f"{type_name(series)} {len(series)}"
     return bounded(_summary(frame, head, limits), about=about, limits=limits)
+
+
+def describe_geometry(geometry: Any, *, limits: Limits = STANDARD) -> Text:
+    """Write a single geometry of shapely as WKT, which says more than the SVG that it displays."""
+    text = str(geometry)
+    return as_text(text, limits=limits, noun=type_name(geometry), lines=len(text) > _INLINE_CHARS)
 
 
 def _summary(frame: Any, head: str, limits: Limits) -> str:

@@ -16,7 +16,11 @@ from segmind_jupyter.content.charts import encode_chart, is_chart
 from segmind_jupyter.content.display import as_bytes
 from segmind_jupyter.content.figures import encode_figure, is_figure
 from segmind_jupyter.content.files import bytes_part, is_image_bytes, is_image_path, path_part
-from segmind_jupyter.content.geoframes import summarize_geo_frame, summarize_geo_series
+from segmind_jupyter.content.geoframes import (
+    describe_geometry,
+    summarize_geo_frame,
+    summarize_geo_series,
+)
 from segmind_jupyter.content.graphs import is_dot, is_network, summarize_dot, summarize_network
 from segmind_jupyter.content.images import (
     encode_image,
@@ -157,6 +161,7 @@ _KINDS = (
     Kind(is_plain, _unnamed(_plain), is_rich=_never),
     Kind(_is("geopandas", "GeoDataFrame"), summarize_geo_frame),
     Kind(_is("geopandas", "GeoSeries"), summarize_geo_series),
+    Kind(_is("shapely", "BaseGeometry"), _unnamed(describe_geometry), is_rich=_never),
     Kind(_is("pandas", "DataFrame"), summarize_frame),
     Kind(_is("pandas", "Series"), summarize_series),
     Kind(_is("pandas", "Index"), summarize_index),

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from segmind_jupyter.content.containers import MAX_DEPTH, entries, is_container, listing, values
+from segmind_jupyter.content.containers import (
+    MAX_DEPTH,
+    entries,
+    is_container,
+    listing,
+    n_entries,
+    values,
+)
 from segmind_jupyter.content.display import has_display
 from segmind_jupyter.content.figures import encode_figure, is_figure
 from segmind_jupyter.content.kinds import is_kind, type_name
@@ -26,7 +33,10 @@ _MIN_ENTRY_CHARS = 200
 
 #: Fewest characters of a value in a listing, its comma and space included: what comes after so
 #: many values is not shown, so it is not looked at.
-_LEAF_CHARS = 3
+_VALUE_CHARS = 3
+
+#: Larger arrays of Python objects stay closed: a list of so many alone takes a tenth of a second.
+_OPENED_ELEMENTS = 1_000_000
 
 
 def opened_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
@@ -55,28 +65,36 @@ def _opened(obj: Any) -> Any:
     The bars of a plot are a tuple, and a user's own list may have a form: these stay closed.
     """
     if is_kind(obj, "numpy", "ndarray"):
-        return obj.tolist() if obj.dtype.kind == "O" and obj.ndim else None
-    return obj if is_container(obj) and not (has_own_form(obj) or is_figure(obj)) else None
+        is_open = obj.dtype.kind == "O" and obj.ndim and obj.size <= _OPENED_ELEMENTS
+        return obj.tolist() if is_open else None
+    return obj if is_container(obj) and not _shows_itself(obj) else None
+
+
+def _shows_itself(obj: Any) -> bool:
+    return has_own_form(obj) or is_figure(obj) or has_display(obj)
 
 
 def _listed(obj: Any, limits: Limits) -> Text:
     text = listing(obj, max_chars=limits.text_chars)
-    noun = f"{type_name(obj)} of {len(obj):,} items,"
+    noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
     return as_text(text, limits=limits, noun=noun, lines="\n" in text)
 
 
 def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
-    return list(islice(_leaves(obj, ()), limits.text_chars // _LEAF_CHARS))
+    met = islice(_met(obj, ()), limits.text_chars // _VALUE_CHARS)
+    return [value for value, is_leaf in met if is_leaf]
 
 
-def _leaves(obj: Any, around: tuple[int, ...]) -> Iterator[Any]:
-    """Give the values in a container and in those inside it, each container once on its way."""
+def _met(obj: Any, around: tuple[int, ...]) -> Iterator[tuple[Any, bool]]:
+    """Give the values in a container and in those inside it, and whether each is a leaf.
+
+    Containers count too: a million empty ones hold no leaf. Each is entered once on its way.
+    """
     container = _opened(obj)
-    if container is None:
-        yield obj
-    elif id(obj) not in around and len(around) < MAX_DEPTH:
+    yield obj, container is None
+    if container is not None and id(obj) not in around and len(around) < MAX_DEPTH:
         for value in values(container):
-            yield from _leaves(value, (*around, id(obj)))
+            yield from _met(value, (*around, id(obj)))
 
 
 def _shared_figure(leaves: list[Any]) -> Any:
@@ -108,9 +126,9 @@ def _entry_parts(container: Any, scope: Scope, convert: Convert) -> list[Part]:
     left = scope.limits.text_chars
     for number, (step, value) in enumerate(entries(container)):
         if left <= 0:
-            shown = f"[{number:,} of {len(container):,} items shown]"
+            shown = f"[{number:,} of {n_entries(container):,} items shown]"
             return [*parts, Text(shown, inline=False)]
-        share = max(left // (len(container) - number), _MIN_ENTRY_CHARS)
+        share = max(left // max(1, n_entries(container) - number), _MIN_ENTRY_CHARS)
         entry = _entry(value, scope.inside(container, step, text_chars=share), convert)
         left -= sum(len(part.text) for part in entry if isinstance(part, Text))
         parts += entry

@@ -73,6 +73,7 @@ def encode_plotly(figure: Any, *, limits: Limits = STANDARD, about: str = "") ->
     draw = _drawn_by_chrome if hasattr(kaleido, "calc_fig") else _drawn_by_bundle
     with naming_failures(about), _naming_chrome(about):
         data = draw(kaleido, spec, options)
+        _check_drawn(data, options)
     return image_from_bytes(data, limits=limits, about=about)
 
 
@@ -135,6 +136,12 @@ def _drawn_by_bundle(_kaleido: Any, spec: Any, options: dict[str, Any]) -> bytes
         return data
     finally:
         scope._shutdown_kaleido()  # the process outlives the scope; 0.2.1 was the last of its line
+
+
+def _check_drawn(data: bytes, options: Mapping[str, Any]) -> None:
+    """Refuse what is no picture: the browser gives an empty one of what it cannot hold."""
+    if not data.startswith(b"\x89PNG"):
+        raise ValueError(f"no picture of {options['width']:g}×{options['height']:g} px came out")
 
 
 @contextmanager

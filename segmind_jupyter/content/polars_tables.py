@@ -28,7 +28,6 @@ _RANGED = frozenset(
 #: Types with few values, so that all rows are counted.
 _FEW_VALUES = frozenset({"Boolean", "Categorical", "Enum"})
 
-
 #: Types whose values are tables of their own: neither ordered nor counted.
 _NESTED = frozenset({"Array", "Struct"})
 
@@ -100,9 +99,9 @@ class PolarsSheet:
         """Give nothing: columns of polars have no levels."""
         return ""
 
-    def names(self) -> list[str]:
-        """Give the names of all columns."""
-        return [column_name(label) for label in self.frame.columns]
+    def names(self) -> Iterator[str]:
+        """Give the names of all columns, one by one."""
+        return map(column_name, self.frame.columns)
 
     def column(self, position: int, ends: Ends, max_chars: int) -> Column:
         """Read one column."""

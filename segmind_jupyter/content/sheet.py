@@ -114,8 +114,8 @@ class Sheet(Protocol):
     def column_levels(self) -> str:
         """Name the levels of the columns, if they have names: `` (metric, unit)``."""
 
-    def names(self) -> list[str]:
-        """Give the names of all columns, as they are written."""
+    def names(self) -> Iterator[str]:
+        """Give the names of all columns, as they are written, one by one."""
 
     def column(self, position: int, ends: Ends, max_chars: int) -> Column:
         """Read one column: its description, and its cells at both ends."""
@@ -156,9 +156,9 @@ class PandasSheet:
         names = [column_name(name) for name in self.frame.columns.names if name is not None]
         return f" ({', '.join(names)})" if names else ""
 
-    def names(self) -> list[str]:
-        """Give the names of all columns."""
-        return [column_name(label) for label in self.frame.columns]
+    def names(self) -> Iterator[str]:
+        """Give the names of all columns, one by one."""
+        return map(column_name, self.frame.columns)
 
     def column(self, position: int, ends: Ends, max_chars: int) -> Column:
         """Read one column."""

@@ -15,7 +15,7 @@ from segmind_jupyter.content.cells import cell
 from segmind_jupyter.content.kinds import is_kind, type_name
 from segmind_jupyter.content.parts import STANDARD, Limits, Text
 from segmind_jupyter.content.sheet import Ends
-from segmind_jupyter.content.tables import bounded
+from segmind_jupyter.content.tables import bounded, counted
 
 #: Smaller matrices are written as arrays.
 _DENSE_ELEMENTS = 1_000
@@ -64,7 +64,7 @@ def _size(matrix: Any) -> int:
 def _filled(matrix: Any) -> str:
     stored, size = int(matrix.nnz), _size(matrix)
     share = f" ({stored / size:.3g} of all)" if size else ""
-    return f"{stored:,} values stored{share}, the others are zero"
+    return f"{counted(stored, 'value')} stored{share}, the others are zero"
 
 
 def _entries(matrix: Any) -> Iterator[str]:
@@ -73,7 +73,10 @@ def _entries(matrix: Any) -> Iterator[str]:
     entries = matrix.tocoo() if is_listed else matrix
     if is_kind(entries.data, "numpy", "ndarray") and (facts := "; ".join(statistics(entries.data))):
         yield f"Of the stored values: {facts}"
-    yield from _listed(entries) if is_listed else ["[too many values are stored to list some]"]
+    if not is_listed:
+        yield "[too many values are stored to list some]"
+    elif len(entries.data):
+        yield from _listed(entries)
 
 
 def _listed(entries: Any) -> Iterator[str]:

@@ -6,19 +6,26 @@ Colours and other styles are no part of it: text has none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from segmind_jupyter.content.kinds import spelled
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, STANDARD, Limits, Text
-from segmind_jupyter.content.sheet import CELL_CHARS, Column, grid
-from segmind_jupyter.content.tables import bounded, counted
+from segmind_jupyter.content.sheet import CELL_CHARS, Column, PandasSheet, grid
+from segmind_jupyter.content.tables import bounded, counted, table_text
 from segmind_jupyter.content.text import one_line
+from segmind_jupyter.errors import ContentError
 
 #: Between the cells of a line, where no cell has it.
 _SEPARATOR = "\x1f"
 
 #: A Styler formats so many cells in about a tenth of a second, and no more are asked for.
 _MOST_CELLS = 20_000
+
+#: Before it prints any cell, a Styler copies all formats and computes all styles: two seconds for
+#: so many cells. Larger ones are summarized as the tables that they are made of.
+_MOST_STYLED_CELLS = 200_000
 
 #: A line takes so many characters at least: a label, a gap, a cell and the line break.
 _LEAST_LINE_CHARS = 5
@@ -39,7 +46,8 @@ def summarize_styler(styler: Any, *, limits: Limits = STANDARD, name: str | None
         A ``pandas.io.formats.style.Styler``.
     limits
         `limits.table_tokens` bounds the text: columns at the right and rows at the end are left
-        out, and it says so. Rows that were appended by ``Styler.concat`` stay.
+        out, and it says so. Rows that were appended by ``Styler.concat`` stay. Of a Styler of more
+        than 200,000 cells the values are summarized, without formats.
     name
         What the user calls it.
 
@@ -47,15 +55,51 @@ def summarize_styler(styler: Any, *, limits: Limits = STANDARD, name: str | None
     -------
     Text
         About, for instance, ``"Styler 120×4"``: the rows and columns that are displayed.
+
+    Raises
+    ------
+    ContentError
+        One of the functions that format or style the cells fails, or a cell holds a control
+        character that cannot be told from what stands between cells.
     """
     n_rows = _displayed(styler.index, styler.hidden_rows)
     n_columns = _displayed(styler.columns, styler.hidden_columns)
     size = f"{counted(n_rows, 'row')} × {counted(n_columns, 'column')}"
     head = [f"{f'{name}: ' if name else ''}Styler, {size}", *_caption(styler)]
+    about = f"Styler {n_rows}×{n_columns}"
+    if styler.data.size > _MOST_STYLED_CELLS:
+        head.append("[too large to be formatted here: what follows are its values]")
+        sheet = PandasSheet(_values(styler))
+        return table_text(sheet, heading="\n".join(head), about=about, limits=limits)
     room = limits.table_tokens * CHARS_PER_TOKEN - sum(len(line) + 1 for line in head)
-    page = _read(styler, n_rows=n_rows, n_columns=n_columns, room=room)
+    with _naming_failures(name):
+        page = _read(styler, n_rows=n_rows, n_columns=n_columns, room=room)
     text = "\n".join((*head, *page.lines(room)))
-    return bounded(text, about=f"Styler {n_rows}×{n_columns}", limits=limits)
+    return bounded(text, about=about, limits=limits)
+
+
+@contextmanager
+def _naming_failures(name: str | None) -> Iterator[None]:
+    """Say that it was a function of the user's: pandas calls those when it prints, not before."""
+    try:
+        yield
+    except Exception as error:
+        raise ContentError(
+            f"The Styler cannot write its cells ({spelled(error)}). Correct the function that "
+            f"formats or styles them, or name its table: {name or 'styler'}.data"
+        ) from error
+
+
+def _values(styler: Any) -> Any:
+    """Give the table behind a Styler, without what is hidden."""
+    rows = _positions(styler.index, styler.hidden_rows)
+    frame = styler.data.iloc[rows, _positions(styler.columns, styler.hidden_columns)]
+    return frame.reset_index(drop=True) if all(styler.hide_index_) else frame
+
+
+def _positions(labels: Any, hidden: Iterable[int]) -> Any:
+    left_out = set(hidden)
+    return [n for n in range(len(labels)) if n not in left_out] if left_out else slice(None)
 
 
 def _displayed(labels: Any, hidden: Iterable[int]) -> int:
@@ -103,6 +147,10 @@ class _Page:
 
     def _columns(self) -> list[Column]:
         rows = (*self.header, *self.body, *self.foot)
+        if len(set(map(len, rows))) > 1:
+            raise ContentError(
+                f"A cell of the Styler holds the control character {_SEPARATOR!r}. Replace it."
+            )
         texts = ([one_line(text, max_chars=CELL_CHARS) for text in row] for row in rows)
         return [Column("", cells) for cells in zip(*texts, strict=True)]
 

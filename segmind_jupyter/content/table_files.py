@@ -62,6 +62,8 @@ def delimited_part(file: Path, encoding: Encoding, *, limits: Limits) -> Text | 
         frame = _read_csv(pandas, text if is_whole else _whole_lines(text), file.suffix.lower())
     except ValueError:  # what pandas and codecs raise on what is ragged, empty or no text
         return None
+    if frame.empty and not is_whole:  # one row longer than all that is read
+        return None
     is_whole = is_whole and len(frame) <= _MAX_ROWS
     sheet = PandasSheet(frame.iloc[:_MAX_ROWS])
     return _summary(sheet, file, is_whole=is_whole, limits=limits, note=encoding.guess)

@@ -6,8 +6,7 @@ not changed, and no display option of pandas matters.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,11 +98,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def joined(names: Sequence[str], *, max_chars: int) -> str:
-    """Write the first names that fit, with a comma between; an ellipsis stands for the others."""
-    ends = itertools.accumulate(len(name) + 2 for name in names)
-    fitting = sum(end <= max_chars for end in ends)
-    return ", ".join([*names[:fitting], *(["…"] if fitting < len(names) else [])])
+def joined(names: Iterable[str], *, max_chars: int) -> str:
+    """Write the first names that fit, with a comma between; an ellipsis stands for the others.
+
+    No more names are looked at than fit.
+    """
+    fitting: list[str] = []
+    for name in names:
+        max_chars -= len(name) + 2
+        if max_chars < 0:
+            fitting.append("…")
+            break
+        fitting.append(name)
+    return ", ".join(fitting)
 
 
 def bounded(text: str, *, about: str, limits: Limits) -> Text:
@@ -203,7 +210,7 @@ class _Excerpt:
     def _hidden_names(self) -> str:
         names = self.sheet.names()
         return joined(
-            [name for n, name in enumerate(names) if n not in self.columns],
+            (name for n, name in enumerate(names) if n not in self.columns),
             max_chars=self.names_chars,
         )
 

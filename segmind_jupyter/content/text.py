@@ -29,7 +29,10 @@ _PLAIN = (
 _WORTH_SAYING_CHARS = 200
 
 #: Room that is kept for the note on what was cut, in characters.
-_NOTE_CHARS = 72
+_NOTE_CHARS = 80
+
+#: Of the room for a long text, the part that its end takes: that of a log says how it ended.
+TAIL_SHARE = 1 / 3
 
 _BACKTICKS = re.compile(r"`{3,}")
 
@@ -90,11 +93,15 @@ def encodable(text: str) -> str:
 
 
 def cut(text: str, *, max_chars: int) -> str:
-    """Cut `text` to `max_chars` characters, a note on what was left out included."""
-    if len(text) <= max_chars:
+    """Cut `text` in the middle to `max_chars` characters, a note on what was left out included."""
+    total = len(text)
+    if total <= max_chars:
         return text
     kept = max(0, max_chars - _NOTE_CHARS)
-    return f"{text[:kept]}\n[cut: the first {kept:,} of {len(text):,} characters are shown]"
+    tail = int(kept * TAIL_SHARE)
+    head, end = kept - tail, total - tail
+    note = f"[cut: characters {head + 1:,}-{end:,} of {total:,} not shown]"
+    return f"{text[:head]}\n{note}\n{text[end:]}".rstrip("\n")
 
 
 def one_line(text: str, *, max_chars: int) -> str:

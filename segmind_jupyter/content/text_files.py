@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmind_jupyter.content.parts import Limits, Text
-from segmind_jupyter.content.text import as_text
+from segmind_jupyter.content.text import TAIL_SHARE, as_text
 
 #: A character takes at most so many bytes, in every encoding that is read.
 BYTES_PER_CHAR = 4
@@ -32,14 +32,13 @@ _WINDOWS = "cp1252"
 #: Japanese has more.
 _MOST_ACCENTED = 0.15
 
+_ASCII = bytes(range(128))
+
 #: Controls that no text has: all but tab, line ends, form feed and escape.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 
 #: Documents that begin as text does and go on in binary.
 _DOCUMENTS = (b"%PDF-", b"%!PS-Adobe")
-
-#: Of the room for a long file, the part that its end takes.
-_TAIL_SHARE = 1 / 3
 
 #: Room for the notes on what was cut and how the file was read, in characters.
 _NOTES_CHARS = 200
@@ -117,7 +116,7 @@ def _is_text(data: bytes, encoding: Encoding, *, is_whole: bool) -> bool:
         return False
     if encoding.is_certain:
         return "\0" not in text
-    accented = sum(byte > 127 for byte in data)
+    accented = len(data.translate(None, _ASCII))
     is_western = accented <= _MOST_ACCENTED * len(data) and not data.startswith(_DOCUMENTS)
     return is_western and not _CONTROLS.search(text)
 
@@ -149,7 +148,7 @@ def text_of(file: Path, begin: bytes, encoding: Encoding, *, limits: Limits) -> 
 
 
 def _abridged(file: Path, text: str, n_bytes: int, encoding: Encoding, *, max_chars: int) -> str:
-    n_tail = int(max_chars * _TAIL_SHARE)
+    n_tail = int(max_chars * TAIL_SHARE)
     head = _whole_lines_at_start(text[: max_chars - n_tail])
     tail = _whole_lines_at_end(_end(file, n_bytes, encoding, n_chars=n_tail))
     n_shown = len((head + tail).encode(encoding.codec, "replace")) + encoding.mark_bytes

@@ -27,6 +27,9 @@ _MAX_VARIABLES = 60
 
 _CELL_CHARS = 40
 
+#: Values of a dataset that are read for the ranges of its variables: a second's work.
+_READ_VALUES = 100_000_000
+
 #: xarray puts no more wrappers than this around the data that it holds.
 _MAX_WRAPPERS = 8
 
@@ -73,7 +76,7 @@ def dataset_part(dataset: Any, *, limits: Limits = STANDARD, name: str | None = 
     lines = [
         _heading(dataset, f"Dataset, {sizes or 'no dimensions'}", name),
         *_coordinates(dataset),
-        *_section("Variables:", dataset.data_vars.items(), _range),
+        *_section("Variables:", dataset.data_vars.items(), _range_within(len(dataset.data_vars))),
         *_attributes(dataset.attrs),
     ]
     about = f"Dataset of {len(dataset.data_vars)} variables"
@@ -131,9 +134,17 @@ def _line(label: Any, array: Any, summary: Callable[[Any], str]) -> str:
     return f"- {column_name(label)} ({dims}) {array.dtype}" + (f": {said}" if said else "")
 
 
-def _range(values: Any) -> str:
-    """Give the range and the mean of numbers, else the ends."""
-    return "; ".join(statistics(values)) if values.size > 1 and _is_plain(values) else _ends(values)
+def _range_within(n_variables: int) -> Callable[[Any], str]:
+    """Share what is read among the variables that are described."""
+    most = _READ_VALUES // max(1, min(n_variables, _MAX_VARIABLES))
+
+    def spread(values: Any) -> str:
+        """Give the range and the mean of numbers, else the ends."""
+        if values.size == 1 or not _is_plain(values):
+            return _ends(values)
+        return "; ".join(statistics(values)) if values.size <= most else "not read: it is large"
+
+    return spread
 
 
 def _is_plain(values: Any) -> bool:

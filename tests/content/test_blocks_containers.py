@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
+import itertools
+import os
+import re
+import subprocess
+import sys
 import types
 
 import matplotlib.pyplot as plt
@@ -337,3 +343,119 @@ def test_no_block_is_ever_blank(value):
     """No text block without a visible character leaves, whatever the object."""
     for block in to_blocks(value) if not isinstance(value, bytes) else []:
         assert block["text"].strip()
+
+
+@dataclasses.dataclass
+class Run:
+    """What a user keeps of an experiment."""
+
+    tags: set[str]
+    result: object = None
+    token: str = dataclasses.field(default="xyzzy", repr=False)
+
+
+@dataclasses.dataclass
+class Named:
+    """A dataclass with a repr of its own."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+def test_dataclasses_read_as_their_repr_but_for_the_order_of_sets():
+    """A set has another order in the next kernel, and the same notebook sends the same words."""
+    many = {f"tag{n}" for n in range(20)}
+    (text,) = texts(to_parts(Run(many)))
+    assert re.findall(r"tag\d+", text) == sorted(many)
+    assert texts(to_parts([Run({"b", "a"}, 1.5)])) == ["[Run(tags={'a', 'b'}, result=1.5)]"]
+    assert "xyzzy" not in text
+
+
+def test_a_dataclass_with_its_own_repr_keeps_it():
+    """It says what its author wants to be read."""
+    assert texts(to_parts([Named("x")])) == ["[<x>]"]
+
+
+def test_what_a_dataclass_holds_is_reached_by_its_field():
+    """A table in it is a table, under its name."""
+    first, label, table = to_parts(Run({"a"}, pd.DataFrame({"n": [1]})), name="run")
+    assert (first.text, label.text) == ("run.tags: {'a'}", "run.result:")
+    assert table.about == "DataFrame 1×1"
+
+
+def test_a_dataclass_in_itself_ends():
+    """The second time it is only named."""
+    run = Run(set())
+    run.result = run
+    assert texts(to_parts(run)) == ["Run(tags=set(), result=Run(…))"]
+
+
+class Endless(list):
+    """Gives empty lists for ever."""
+
+    def __iter__(self):
+        return itertools.repeat([])
+
+
+def test_of_containers_without_values_only_the_first_are_met():
+    """Nothing in them would ever use up the room."""
+    shared = []
+    for _ in range(11):
+        shared = [shared] * 10
+    for container in (shared, Endless()):
+        (text,) = texts(to_parts(container))
+        assert len(text) <= 20_000
+
+
+def test_a_vast_array_of_objects_is_not_made_a_list():
+    """Its first values tell what it holds."""
+    vast = np.broadcast_to(np.array("a", dtype=object), (10**12,))
+    (text,) = texts(to_parts(vast))
+    assert "The first 100 of 1,000,000,000,000 values" in text
+
+
+def test_a_long_text_keeps_both_ends():
+    """The end of a log says how it ended."""
+    (text,) = texts(to_parts("begin " + "x" * 100_000 + " end"))
+    assert text.startswith("begin xxx")
+    assert text.endswith("xxx end")
+    assert len(text) <= 20_000
+    head, _, tail = text.partition("\n[cut: characters ")
+    first, last = (int(n.replace(",", "")) for n in tail.split(" ")[0].split("-"))
+    assert first == len(head) + 1
+    assert 100_010 - last == len(tail.partition("]\n")[2])
+
+
+#: Makes an object whose parts have another order in each process.
+HASHED = """
+import dataclasses
+from segmind_jupyter import to_blocks
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    tags: frozenset
+
+def tags(n):
+    return frozenset(f"tag{n}{m}" for m in range(5))
+
+print(to_blocks([
+    {tags(n) for n in range(5)}, {tags(1): 2}, {Run(tags(n)) for n in range(5)}, {(1, tags(2))},
+    {1, "a", None},
+]))
+"""
+
+
+def test_another_process_sends_the_same_words():
+    """Hashes, and with them the order of sets, differ from one kernel to the next."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", HASHED],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(3)
+    }
+    assert len(found) == 1

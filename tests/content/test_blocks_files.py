@@ -146,3 +146,28 @@ def test_a_file_without_permission_is_refused(tmp_path):
     file.chmod(0)
     with pytest.raises(ContentError, match="Permission denied"):
         to_parts(file)
+
+
+class Pathlike:
+    """Says nowhere where it leads."""
+
+    def __fspath__(self):
+        raise LookupError("lost")
+
+
+@pytest.mark.parametrize(
+    "path", [pathlib.Path("~nobody-of-this-name/x.png"), pathlib.Path("x" * 5_000)]
+)
+def test_a_path_that_cannot_be_followed_is_named(path):
+    """The error says why, and to check the name."""
+    with pytest.raises(
+        ContentError, match=r"^`photo`: .*(cannot be read|There is no file).*\. Check its name"
+    ):
+        to_parts(path, name="photo")
+
+
+@pytest.mark.parametrize("path", [pathlib.Path("~nobody-of-this-name/x.png"), Pathlike()])
+def test_in_a_list_such_a_path_goes_as_its_text(path):
+    """What does not lead to an image is a word of the listing, whyever it does not."""
+    (part,) = to_parts([path, 1])
+    assert part.text.endswith(", 1]")

@@ -132,6 +132,17 @@ class TestPlotlyWithoutARenderer:
             to_parts(BaseFigure())
         assert "install" not in str(caught.value)
 
+    def test_a_figure_that_the_browser_cannot_hold_is_reported(self, monkeypatch):
+        """It gives no picture and no error; the size that was asked for says why."""
+
+        async def calc_fig(*args, **options):
+            return b""
+
+        kaleido = drawing("kaleido", ModuleType("kaleido"), monkeypatch)
+        kaleido.calc_fig = calc_fig
+        with pytest.raises(ContentError, match=r"no picture of \S+×\S+ px came out"):
+            to_parts(BaseFigure())
+
     def test_an_interrupt_does_not_wait_for_the_browser(self, monkeypatch):
         """Stopping a cell answers at once; what draws ends on its own thread."""
         may_end, ended = threading.Event(), threading.Event()

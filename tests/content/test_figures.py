@@ -315,3 +315,22 @@ def test_animation_is_not_started():
     encode_figure(figure)
     assert started == []
     animation._draw_was_started = True  # or it warns that it was never drawn
+
+
+class Secretive:
+    """Raises whatever it is asked, its class included."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+class Impostor:
+    """Says that it is a figure."""
+
+    __class__ = property(lambda _: Figure)
+
+
+@pytest.mark.parametrize("kind", [Secretive, Impostor])
+def test_what_only_says_that_it_is_a_figure_is_none(kind):
+    """The type decides: asking the object may raise, or be answered with a lie."""
+    assert not is_figure(kind())

@@ -93,3 +93,10 @@ def test_the_table_stays_as_it_was(towns):
     text_of(towns)
     assert towns.equals(before)
     assert (towns.crs, towns.geometry.name) == (before.crs, before.geometry.name)
+
+
+def test_a_single_geometry_is_written_and_not_drawn():
+    """shapely displays an SVG of it, in which the coordinates are lost among the styles."""
+    assert text_of(shapely.Point(1, 2)) == "POINT (1 2)"
+    long = shapely.LineString([(n, n) for n in range(100_000)])
+    assert len(text_of(long)) <= Limits().text_chars

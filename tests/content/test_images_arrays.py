@@ -305,3 +305,18 @@ class TestIsImageArray:
     def test_what_is_no_array(self, thing):
         """A PIL image, a list or a module is no array, and no error."""
         assert is_image_array(thing) is False
+
+
+def test_a_vast_array_is_read_in_part():
+    """Rows and columns far apart tell what a picture of ten thousand million values shows."""
+    ramp_of_many = np.broadcast_to(np.linspace(0, 1, 100_000, dtype="f4"), (100_000, 100_000))
+    found = greys(ramp_of_many)
+    assert found[0] < 3
+    assert found[-1] > 252
+    assert_close(found, np.linspace(0, 255, len(found)), tolerance=3)
+
+
+def test_a_vast_narrow_array_keeps_its_shape():
+    """The size that is sent is that of the whole array."""
+    image = image_from_array(np.broadcast_to(np.uint8(7), (3_000_000, 30)))
+    assert (image.width, image.height) == (1, 1_568)

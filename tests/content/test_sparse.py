@@ -87,3 +87,8 @@ def test_any_shape_and_type_stays_inside_the_budget(shape, file_format, dtype, t
     values = np.random.default_rng(seed).integers(0, 2, shape).astype(dtype)
     text = summary(sp.coo_array(values).asformat(file_format), table_tokens=tokens)
     assert len(text) <= 4 * tokens
+
+
+def test_an_empty_one_lists_no_entries():
+    """There is nothing below the heading."""
+    assert summary(sp.csr_array((1_000, 1_000))).endswith("the others are zero")

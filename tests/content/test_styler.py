@@ -125,7 +125,7 @@ def test_a_format_that_fails_is_the_users_to_mend(frame):
     def formatted(value):
         raise KeyError(value)
 
-    with pytest.raises(ContentError, match=r"`pretty`: This Styler could not be read .KeyError"):
+    with pytest.raises(ContentError, match=r"`pretty`: .*KeyError.*name its table: pretty.data"):
         to_parts(frame.style.format(formatted), name="pretty")
 
 
@@ -136,3 +136,22 @@ def test_the_styler_and_its_frame_stay_as_they_were(frame):
     text_of(styler)
     assert styler.to_html() == before
     pd.testing.assert_frame_equal(frame, copy)
+
+
+def test_of_a_very_large_one_the_values_are_summarized(frame):
+    """pandas would copy every format and compute every style before it printed the first cell."""
+    calls = []
+    large = pd.DataFrame({"seen": range(300_000), "secret": "xyzzy"}, index=[7] * 300_000)
+    styler = large.style.map(lambda value: calls.append(value) or "").set_caption("Many")
+    text = text_of(styler.hide(["secret"], axis="columns").hide(axis="index"), name="pretty")
+    assert text.startswith("pretty: Styler, 300,000 rows × 1 column\nCaption: Many\n[too large")
+    assert "- seen (int64): 0 to 299999, mean 150000" in text
+    assert text.splitlines()[-2].split() == ["299999", "299999"]  # numbered anew
+    assert "xyzzy" not in text
+    assert not calls
+
+
+def test_a_cell_with_the_separator_of_cells_is_refused():
+    """What it displays could not be told apart."""
+    with pytest.raises(ContentError, match="control character"):
+        text_of(pd.DataFrame({"a": ["\x1f", "b"]}).style)

@@ -158,3 +158,11 @@ def test_any_content_is_a_table_a_text_or_refused(tmp_path_factory, content):
     except ContentError:
         return
     assert part.text
+
+
+def test_a_file_whose_first_row_never_ends_is_sent_as_text(tmp_path):
+    """A table of no rows would say that it is empty."""
+    file = tmp_path / "data.csv"
+    file.write_bytes(b'a,b\n1,"' + b"x" * 33_000_000)
+    (part,) = to_parts(file)
+    assert part.text.startswith('a,b\n1,"xxx')

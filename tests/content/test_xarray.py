@@ -125,3 +125,12 @@ def test_a_file_is_not_read(air, tmp_path):
         assert len(to_parts(dataset.air[0])) == 1
         assert not dataset.air.variable._in_memory
         assert len(to_parts(dataset.air[0].load())) == 2
+
+
+def test_of_many_vast_variables_no_range_is_sought():
+    """Each of them alone would be read, and all together for half a minute."""
+    vast = np.broadcast_to(1.0, (40_000_000,))
+    (part,) = to_parts(xr.Dataset({f"v{n}": ("x", vast) for n in range(60)}))
+    assert "- v0 (x) float64: not read: it is large\n" in part.text
+    (part,) = to_parts(xr.Dataset({"alone": ("x", vast[:1_000_000])}))
+    assert "- alone (x) float64: min 1, max 1, mean 1" in part.text
