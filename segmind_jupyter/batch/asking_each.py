@@ -13,11 +13,11 @@ from segmind_jupyter.asking import Service, call_of, service
 from segmind_jupyter.batch.handle import Batch
 from segmind_jupyter.batch.results import Results
 from segmind_jupyter.calling import ShortTracebacks
-from segmind_jupyter.content.each import Each
 from segmind_jupyter.errors import Interrupted, JobCancelled, SettingsError
 
 if TYPE_CHECKING:
     from segmind_jupyter.batch.run import Plan
+    from segmind_jupyter.content.each import Each
 
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
 _OWN: Final = ("items", "max_in_flight", "on_error", "progress", "prompt", "resume")
@@ -99,6 +99,7 @@ def ask_each(
     >>> reviews.join(ask_each("Good or bad? {review}", reviews).to_frame())  # doctest: +SKIP
     """
     from segmind_jupyter.batch.run import Plan
+    from segmind_jupyter.content.each import Each
 
     _check(timeout_s=timeout, max_in_flight=max_in_flight, on_error=on_error)
     desk = service()

@@ -19,13 +19,13 @@ from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.waiting import Waiter
 from segmind_jupyter.batch.progress import Progress, TextLine
 from segmind_jupyter.batch.results import Results, never_sent
-from segmind_jupyter.content.each import Each
 from segmind_jupyter.errors import Interrupted, JobTimeout, SegmindError, shortened
 
 if TYPE_CHECKING:
     import pandas
 
     from segmind_jupyter.batch.run import Plan
+    from segmind_jupyter.content.each import Each
 
 #: How long the line on a terminal stays as it is.
 _LINE_LASTS_S: Final = 1.0

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from segmind_jupyter.content.kinds import is_kind, type_name
 from segmind_jupyter.content.scrub import HIDDEN, hides, scrubbed
-from segmind_jupyter.content.scrub.values import attributes_of
+from segmind_jupyter.content.scrub.values import attributes_of, item_names
 from segmind_jupyter.content.text import one_line
 
 #: Longest written form of a value inside another, and of a text, in characters.
@@ -123,8 +123,8 @@ class _Glimpse:
         size = base.__len__(value)
         if not depth or not size:
             return f"{type_name(value)} of {size:,}"
-        items = [self.of(item, depth=depth - 1) for item in islice(base.__iter__(value), _ENTRIES)]
-        shown = ", ".join(one_line(item, max_chars=_INNER_CHARS) for item in items)
+        first = zip(item_names(value), islice(base.__iter__(value), _ENTRIES), strict=False)
+        shown = ", ".join(self._entry(name, item, depth) for name, item in first)
         return f"{type_name(value)} of {size:,}: {shown}{', …' * (size > _ENTRIES)}"
 
     def _table(self, value: Any) -> str | None:

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from segmind_jupyter.content.kinds import is_kind, type_name
+from segmind_jupyter.notebook.peeking import is_tool
 from segmind_jupyter.notebook.wording import one_line
-
-#: What a notebook has by the dozen, and nobody asks about.
-_TOOLS: Final = (ModuleType, FunctionType, MethodType, BuiltinFunctionType, type)
 
 #: Values of these very types tell their length without running anybody's code.
 _SIZED: Final[Mapping[type, str]] = {
@@ -67,12 +64,7 @@ def _is(name: str, value: object) -> bool:
     if not name.isidentifier() or name.startswith("_"):
         return False
     is_handle = str(type(value).__module__).startswith("segmind_jupyter.")
-    return not (_is_instance(value, _TOOLS) or is_handle)
-
-
-def _is_instance(value: object, kinds: tuple[type, ...]) -> bool:
-    """Test the type, never ``__class__``, which a proxy borrows and may have to work out."""
-    return issubclass(type(value), kinds)
+    return not (is_tool(value) or is_handle)
 
 
 def _about(value: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from IPython.core.error import UsageError
 
 from segmind_jupyter.asking import service
+from segmind_jupyter.content.sent import readable_bytes
 from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.notebook.columns import aligned
 from segmind_jupyter.notebook.wording import moment
@@ -32,7 +33,9 @@ def _kept() -> str:
     held = service().journal.kept_replies()
     if held.oldest_at is None:
         return "none"
-    return f"{held.count:,} ({_size(held.n_bytes)}), the oldest of {moment(held.oldest_at)}"
+    return (
+        f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {moment(held.oldest_at)}"
+    )
 
 
 def _file() -> str:
@@ -52,7 +55,3 @@ def _cleared() -> str:
             "writable, or close what has locked it, and try again."
         )
     return f"{'1 reply is' if count == 1 else f'{count:,} replies are'} forgotten; jobs stay."
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"

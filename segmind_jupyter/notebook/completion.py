@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.completer import Completion as IPythonCompletion
 from IPython.core.completer import provisionalcompleter
 
 from segmind_jupyter.notebook.names import sendable_names
-from segmind_jupyter.notebook.offering import Offers, offers
+
+if TYPE_CHECKING:
+    from segmind_jupyter.notebook.offering import Offers
 
 #: The most that is offered, as IPython's own bound.
 _MAX_OFFERS: Final = 500
@@ -68,6 +70,8 @@ class Completion:
         yield from self._theirs(text, offset) if ours is None else _for_ipython(ours, offset)
 
     def _offers(self, text: str, offset: int) -> Offers | None:
+        from segmind_jupyter.notebook.offering import Offers, offers
+
         try:
             return offers(text, offset, partial(sendable_names, self._shell))
         except Exception:  # noqa: BLE001 - a key that completes nothing must not show a traceback

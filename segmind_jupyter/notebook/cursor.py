@@ -18,7 +18,7 @@ _CELL: Final = re.compile(r"\s*%%claude(?P<line>[ \t][^\n]*)?(?:\n(?P<body>.*))?
 
 #: A line magic, alone or behind ``name =``; within a string or a comment it is none.
 _LINE: Final = re.compile(
-    r"[ \t]*(?:[^=%#'\"\n]+=[ \t]*)?%(?P<magic>claude|segmind)[ \t](?P<line>.*)"
+    r"[ \t]*+(?:[^=%#'\"\n]+=[ \t]*)?%(?P<magic>claude|segmind)[ \t](?P<line>.*)"
 )
 
 #: A word as a shell reads it; the quotation mark that was opened last may still be open.

@@ -7,17 +7,25 @@ before it is cut; the other half of a key would not be found any more.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Final
 
 from segmind_jupyter.asking import service
 from segmind_jupyter.content.kinds import attempted, type_name
 from segmind_jupyter.content.parts import Limits, Text
-from segmind_jupyter.content.scrub import blanked, hides, scrubbed, scrubbed_source, secrets_in
+from segmind_jupyter.content.scrub import (
+    blanked,
+    hides,
+    scrubbed,
+    scrubbed_source,
+    secrets_in,
+    secrets_of_source,
+)
 from segmind_jupyter.content.text import as_text, fenced
 from segmind_jupyter.errors import SettingsError, plain
-from segmind_jupyter.notebook.frames import Cells, Place, innermost, listed, places
+from segmind_jupyter.notebook.frames import Cells, Place, innermost, listed, places, source_of
 from segmind_jupyter.notebook.statement import values_on_line
 
 #: Errors of a chain, and of a group, that are shown.
@@ -29,8 +37,9 @@ _MESSAGE, _VALUES, _SOURCE = 0.25, 0.2, 0.2
 #: Room that is kept for headings and fences, in characters.
 _HEADINGS_CHARS: Final = 100
 
-#: Longest part of a message that is searched for secrets, and longest single line of one.
-_MESSAGE_CHARS, _LINE_CHARS = 20_000, 80
+#: Longest part of a message that is searched for secrets, what is dropped where it ends within
+#: the message, and longest single line of one.
+_MESSAGE_CHARS, _EDGE_CHARS, _LINE_CHARS = 20_000, 400, 80
 
 #: Less room than this is for the beginning alone.
 _WORTH_TWO_ENDS_CHARS: Final = 120
@@ -133,11 +142,14 @@ class _Report:
     def _message(self, error: BaseException) -> str:
         """Write an error as Python does, with its notes, and the line of an error of syntax."""
         words = self._words(error)
-        notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
-        lines = [f"{_qualified(error)}: {words}" if words else _qualified(error), *notes]
-        if isinstance(error, SyntaxError) and error.text:
-            lines += [scrubbed_source(error.text.rstrip("\n")), f"{_indent(error)}^"]
-        return self._cleaned(plain("\n".join(lines))[:_MESSAGE_CHARS])
+        lines = [f"{_qualified(error)}: {words}" if words else _qualified(error), *_notes(error)]
+        if isinstance(error, SyntaxError) and isinstance(error.text, str):
+            code = error.text.rstrip("\n")
+            lines += [scrubbed_source(code), f"{_indent(error, code)}^"]
+        text = "\n".join(lines)
+        shown = self._cleaned(plain(text[:_MESSAGE_CHARS]))
+        # Half a secret, where the rest was not read, is not found.
+        return shown if len(text) <= _MESSAGE_CHARS else f"{shown[:-_EDGE_CHARS]} …"
 
     def _words(self, error: BaseException) -> str:
         """Give what an error says; of syntax, with the cell rather than the name of its code."""
@@ -178,8 +190,14 @@ def _unread(error: BaseException) -> str | None:
     return error.filename if isinstance(error, SyntaxError) else None
 
 
-def _indent(error: SyntaxError) -> str:
-    return " " * ((error.offset or 1) - 1)
+def _indent(error: SyntaxError, code: str) -> str:
+    return " " * (min(error.offset or 1, len(code) + 1) - 1)
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Give what was added to an error; anybody may have put anything in its place."""
+    notes = getattr(error, "__notes__", None)
+    return [note for note in notes if isinstance(note, str)] if type(notes) is list else []
 
 
 def _qualified(error: BaseException) -> str:
@@ -189,10 +207,11 @@ def _qualified(error: BaseException) -> str:
 
 
 def _cleaner(frames: Iterable[Place]) -> Callable[[str], str]:
-    """Make what blanks out the key in use, the environment's secrets and those of variables."""
-    scopes = [scope for place in frames for scope in (place.frame.f_locals, place.frame.f_globals)]
-    distinct = {id(scope): scope for scope in scopes}
-    found = {secret for scope in distinct.values() for secret in secrets_in(scope)}
+    """Make what blanks out the key in use, the environment's secrets and those of the code."""
+    innermost_first = list(frames)[::-1]
+    scopes = {id(names): names for place in innermost_first for names in _scopes(place.frame)}
+    files = {place.filename for place in innermost_first}
+    found = secrets_in(*scopes.values()).union(*map(secrets_of_source, map(source_of, files)))
     variables = [name for name in os.environ.keys() - _FOLDERS if hides(name, os.environ[name])]
 
     def clean(text: str) -> str:
@@ -203,6 +222,10 @@ def _cleaner(frames: Iterable[Place]) -> Callable[[str], str]:
         return text
 
     return clean
+
+
+def _scopes(frame: FrameType) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    return frame.f_locals, frame.f_globals
 
 
 def _without_key(text: str) -> str:

@@ -142,6 +142,12 @@ def innermost(found: Iterable[Place]) -> Place | None:
     return next((place for place in reversed(list(found)) if place.is_users), None)
 
 
+def source_of(filename: str) -> str:
+    """Give the source of a file or a cell; nothing where it has none, or an endless one."""
+    source = "".join(linecache.getlines(filename))
+    return source if len(source) <= _MAX_FILE_CHARS else ""
+
+
 def listed(found: list[Place], *, clean: Callable[[str], str]) -> str:
     """Write frames: the user's with their lines, runs of library frames by their ends.
 
@@ -166,9 +172,8 @@ def listed(found: list[Place], *, clean: Callable[[str], str]) -> str:
 
 def _lines(filename: str, clean: Callable[[str], str]) -> list[str]:
     """Give the lines of a file or a cell; none where it has no source."""
-    source = "".join(linecache.getlines(filename)).rstrip()
-    readable = 0 < len(source) <= _MAX_FILE_CHARS
-    return clean(source).split("\n") if readable else []
+    source = source_of(filename).rstrip()
+    return clean(source).split("\n") if source else []
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,7 @@ class ClaudeMagics(Defaults):
         ``%segmind cache`` tells what is kept.
 
         `%config ClaudeMagics` lists the defaults and sets them:
-        ``%config ClaudeMagics.model = "claude-3.5-sonnet"``. ``%config ClaudeMagics.cache = "on"``
-        lets an unchanged notebook run again without a request; ``"only"`` sends nothing at all.
+        ``%config ClaudeMagics.model = "claude-3.5-sonnet"``.
         """
         shell: Any = self.shell
         args, words = lines.parse(self.claude.parser, line, values=values(shell))

@@ -67,6 +67,9 @@ _MATPLOTLIB: Final = NoPixels(
     "an SVG of matplotlib",
     'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again',
 )
+_PDF: Final = NoPixels(
+    "a PDF", 'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again'
+)
 _GRAPHVIZ: Final = NoPixels(
     "an SVG of Graphviz", 'run `graphviz.set_jupyter_format("png")`, show it again'
 )
@@ -75,11 +78,12 @@ _OTHER_SVG: Final = NoPixels(
     "`pip install cairosvg`, show `IPython.display.Image(cairosvg.svg2png(bytestring=svg))`",
 )
 
-#: How the MIME types begin that only one library's displays have.
+#: How the MIME types begin that only one kind of display has.
 _BY_MIME: Final = {
     "application/vnd.plotly.": _PLOTLY,
     "application/vnd.vega": _ALTAIR,
     "application/vnd.bokehjs_exec.": _BOKEH,
+    "application/pdf": _PDF,
 }
 
 #: What only the HTML of one library holds, and what begins the text that stands for its widget.

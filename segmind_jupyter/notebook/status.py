@@ -15,6 +15,7 @@ from typing import Any, Final
 from segmind_jupyter.api.models import DEFAULT_MODEL, KNOWN_MODELS, checked_slug, nearest_model
 from segmind_jupyter.api.settings import DEFAULT_BASE_URL, Settings, resolve
 from segmind_jupyter.asking import service
+from segmind_jupyter.content.sent import readable_bytes
 from segmind_jupyter.errors import MissingKeyError, SettingsError
 from segmind_jupyter.notebook import surroundings
 from segmind_jupyter.notebook.columns import aligned
@@ -167,10 +168,9 @@ def _journal(shell: Any) -> Findings:
 
 def _size(path: Path) -> str:
     try:
-        n_bytes = path.stat().st_size
+        return readable_bytes(path.stat().st_size)
     except OSError:
         return "no file yet"
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
 
 
 def _trouble(path: Path) -> str | None:

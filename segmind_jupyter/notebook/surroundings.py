@@ -5,9 +5,7 @@ Told from the kernel alone, and without importing anything: the page is not aske
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
-import platform
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -91,6 +89,8 @@ def missing_renderers() -> Iterator[str]:
 
 def versions() -> str:
     """List the versions that a report of a bug needs."""
+    import platform
+
     parts = [f"segmind_jupyter {__version__}", f"Python {platform.python_version()}"]
     libraries = {"ipython": "IPython", "ipykernel": "ipykernel"}
     found = [(name, _version(package)) for package, name in libraries.items()]
@@ -105,6 +105,8 @@ def _is_there(module: str) -> bool:
 
 
 def _version(package: str) -> str | None:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

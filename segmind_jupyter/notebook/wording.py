@@ -30,7 +30,10 @@ def lasting(seconds: float) -> str:
 
 def moment(unix_s: float) -> str:
     """Say a moment in the time of this place: ``20 Nov 2026 14:03``."""
-    at = datetime.datetime.fromtimestamp(unix_s)
+    try:
+        at = datetime.datetime.fromtimestamp(unix_s)
+    except (ValueError, OverflowError, OSError):  # a damaged file tells any time
+        return "an unknown time"
     return f"{at.day} {at:%b %Y %H:%M}"
 
 

@@ -295,6 +295,30 @@ def test_a_reply_without_json_says_so(text):
         expected(Point, "Point").read(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"rows": [{"a": 1}, {"a": 2}, {"a',
+        'Here it is:\n```json\n{"rows": [{"a": 1}, {"a": 2},\n```',
+        '{"rows": [{"a": 1}, {"a": 2},], "n": 2}',
+        '{"rows": {"a": 1} "n": {"a": 2}}',
+        '{"why": "braces {} [] and so on',
+    ],
+)
+def test_a_part_of_json_that_breaks_off_or_is_malformed_does_not_pass_for_the_whole(text):
+    """The row that came first is no answer."""
+    with pytest.raises(ReplyError, match="no complete JSON"):
+        expected(None, None).read(text)
+
+
+@pytest.mark.parametrize(
+    "text", ['Use {braces} or [1, 2). {"a": 1}', '{"b": oops} was wrong: {"a": 1}', '[x {"a": 1}']
+)
+def test_brackets_of_prose_hide_no_json(text):
+    """They are no JSON from their beginning on, or end before it."""
+    assert expected(None, None).read(text) == {"a": 1}
+
+
 @pytest.mark.parametrize("shape", [SCHEMA, Tree])
 def test_json_that_is_nested_without_end_is_a_misfit(shape):
     """No reply may end in a RecursionError."""

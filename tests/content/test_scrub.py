@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import keyword
+from collections import OrderedDict
+from typing import NamedTuple
 
 import pytest
 from hypothesis import assume, given
@@ -16,13 +18,14 @@ from segmind_jupyter.content.scrub import (
     scrubbed,
     scrubbed_source,
     secrets_in,
+    secrets_of_source,
 )
 
 SECRET_NAMES = [
     "password", "PASSWORD", "db_password", "dbPassword", "mypassword", "pwd", "user_pass", "secret",
     "client_secret", "token", "ACCESS_TOKEN", "auth", "Authorization", "x-api-key", "apiKey",
     "API_KEY", "apikey", "SEGMIND_API_KEY", "aws_secret_access_key", "credentials", "jwt", "dsn",
-    "private_key", "self.token",
+    "private_key", "self.token", "passwort", "пароль", "密码",
 ]  # fmt: skip
 PLAIN_NAMES = [
     "key", "keys", "sort_key", "primary_key", "tokens", "n_tokens", "max_tokens", "token_count",
@@ -135,6 +138,12 @@ def test_a_well_known_form_is_hidden_wherever_it_stands(secret):
         ('{"password": "a b", "x": 1}', f'{{"password": {HIDDEN}, "x": 1}}'),
         ("failed for postgres://bob:pw@host/db", f"failed for postgres://{HIDDEN}@host/db"),
         ("https://host/a:b/c?x=1", "https://host/a:b/c?x=1"),
+        ("redis://:p@ss@host/0 is down", f"redis://{HIDDEN}@host/0 is down"),
+        ("run --token=abc --verbose=1", f"run --token={HIDDEN} --verbose=1"),
+        ("['x', '--token=abc']", f"['x', '--token={HIDDEN}']"),
+        ("[('x-api-key', 'abc'), ('n', 1)]", f"[('x-api-key', {HIDDEN}), ('n', 1)]"),
+        ("['password', 'email'] not in index", "['password', 'email'] not in index"),
+        ("CREATE USER bob IDENTIFIED BY 'abc'", f"CREATE USER bob IDENTIFIED BY {HIDDEN}"),
     ],
 )
 def test_messages_lose_their_secrets_alone(text, shown):
@@ -147,6 +156,7 @@ def test_given_secrets_are_blanked_as_words_where_they_are_short():
     assert blanked("a with b, without, abc", ["with", "abc"]) == f"a {HIDDEN} b, without, abc"
     assert blanked("userhunter22x", ["hunter22"]) == f"user{HIDDEN}x"
     assert blanked("longer-secret-1", ["longer", "longer-secret-1"]) == HIDDEN
+    assert blanked(repr("two\nlines"), ["two\nlines"]) == f"'{HIDDEN}'"
 
 
 class Client:
@@ -166,6 +176,67 @@ def test_the_secrets_of_a_namespace_are_found_inside_dicts_and_objects():
     config["self"] = config
     names = {"config": config, "client": Client(), "token": b"in-bytes", "x": "plain", "key": "a b"}
     assert secrets_in(names) == {"in-a-dict", "in-an-object", "in-bytes"}
+
+
+class Slotted:
+    __slots__ = ("empty", "password")
+    api_key = "in-a-class"
+
+    def __init__(self) -> None:
+        self.password = "in-a-slot"
+
+
+class Pair(NamedTuple):
+    user: str
+    password: str
+
+
+@pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        (Slotted(), {"in-a-slot", "in-a-class"}),
+        (Slotted, {"in-a-class"}),
+        (Pair("bob", "in-a-tuple"), {"in-a-tuple"}),
+        ([{"password": "in-a-list"}], {"in-a-list"}),
+        ([("Authorization", "in-a-pair")], {"in-a-pair"}),
+        (OrderedDict(token="in-an-ordered-dict"), {"in-an-ordered-dict"}),
+        ({"passwords": {"bob": "by-user-name", "ann": "short"}}, {"by-user-name"}),
+        ({"tokens": ["model", "9f8a7b6c5d4e3f2a"]}, {"9f8a7b6c5d4e3f2a"}),
+        ({"auth": ("bob", "second-of-a-pair")}, {"second-of-a-pair"}),
+        ({"secret": bytearray(b"in-a-bytearray")}, {"in-a-bytearray"}),
+    ],
+)
+def test_secrets_are_found_in_whatever_holds_them(value, secret):
+    """Slots, classes, tuples with names, lists, pairs; short items of a list may be any word."""
+    assert secrets_in({"x": value}) == secret
+
+
+def test_secrets_are_found_in_the_columns_of_frames():
+    """pandas quotes a cell that it cannot read."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"user": ["somebody"], "password": ["in-a-frame"], 3: [1]})
+    assert secrets_in({"frame": frame}) == {"in-a-frame"}
+    assert secrets_in({"column": frame["password"]}) == {"in-a-frame"}
+    assert secrets_in({"column": frame["user"]}) == set()
+
+
+def test_what_many_scopes_share_is_looked_into_once():
+    """A recursion has thousands of frames, which all know the same objects."""
+
+    class Counted(dict):
+        def items(self):
+            raise AssertionError("nobody's code may run")
+
+    shared = Counted((str(number), {"token": f"token-{number}"}) for number in range(500))
+    found = secrets_in(*({"shared": shared, "password": f"password-{n}"} for n in range(3000)))
+    assert len(found) == 3500
+
+
+def test_the_literals_of_secrets_are_known_as_texts_where_they_are_no_common_words():
+    """The program may have put them anywhere; what is no Python has none."""
+    source = 'cfg = {"password": "hunter2-hunter2"}\ntoken = "price"\nsecret = b"some-bytes"'
+    assert secrets_of_source(source) == {"hunter2-hunter2", "some-bytes"}
+    assert secrets_of_source("password = 'hunter2-hunter2") == set()
 
 
 # Properties

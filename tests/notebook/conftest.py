@@ -72,6 +72,17 @@ def run(shell: InteractiveShell) -> Callable[[str], Cell]:
 
 
 @pytest.fixture
+def text(run: Callable[[str], Cell]) -> Callable[[str], str]:
+    """Run a command, and give the text that it shows."""
+
+    def show(line: str) -> str:
+        (output,) = run(line).displayed
+        return str(output.data["text/plain"])
+
+    return show
+
+
+@pytest.fixture
 def online(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A key and a base URL in the environment, and the server behind it."""
     monkeypatch.setenv("SEGMIND_API_KEY", KEY)

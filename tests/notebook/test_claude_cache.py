@@ -323,12 +323,24 @@ def test_the_cache_is_no_parameter_of_a_model(run, online):
 # Where it is ----------------------------------------------------------------------------------
 
 
+def test_a_kept_reply_of_an_impossible_time_is_used_all_the_same(run, online, state):
+    """Damage may have put any number in the place of its date."""
+    run("%%claude --cache\nHi")
+    service().journal.close()
+    with closing(sqlite3.connect(state / "jobs.sqlite3")) as journal, journal:
+        journal.execute("UPDATE replies SET kept_at = 1e300")
+    assert "A sunset." in run("%%claude --cache\nHi").shown
+    assert "from cache, an unknown time" in run("%%claude --cache\nHi").shown
+    assert "the oldest of an unknown time" in run("%segmind cache").shown
+    assert len(online.posts) == 1
+
+
 def test_the_command_says_what_is_kept_and_where(run, online, state):
     """How many, how large, since when, in which file, and what is set."""
     assert re.search(r"replies +none", run("%segmind cache").shown)
     run("%%claude --cache\nHi")
     shown = run("%segmind cache").shown
-    assert re.search(r"replies +1 \(0\.\d kB\), the oldest of \d+ \w+ 20\d\d", shown)
+    assert re.search(r"replies +1 \(\d+ B\), the oldest of \d+ \w+ 20\d\d", shown)
     assert str(state / "jobs.sqlite3") in shown
     assert "off" in shown
     run(ON)

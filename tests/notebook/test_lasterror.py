@@ -77,6 +77,13 @@ def test_no_trace_of_the_shell_itself_is_sent(text_after):
         ('password = "hunter2', "hunter2"),
         ('%%time\npassword = "hunter2-abc"\n1/0', "hunter2-abc"),
         ('try:\n    raise ValueError("tok-123")\nexcept ValueError as error:\n    token = "tok-123"\n    raise KeyError(1) from error', "tok-123"),  # noqa: E501
+        ('class C:\n    api_key = "ak-123456"\ndef call(c):\n    raise ValueError(c.api_key)\ncall(C())', "ak-123456"),  # noqa: E501
+        ('passwords = ["pw-123456"]\n[int(p) for p in passwords]', "pw-123456"),
+        ('match {"password": "pw-123456"}:\n    case {"password": p}:\n        int(p)', "pw-123456"),  # noqa: E501
+        ('auth = ("bob", "pw-123456")\nraise ValueError(auth)', "pw-123456"),
+        ('headers = [("x-api-key", "ak-123")]\nraise OSError(headers)', "ak-123"),
+        ('password = "line 1\\nline-of-2"\nraise ValueError(repr(password))', "line-of-2"),
+        ('raise ValueError("run --token=tok-123")', "tok-123"),
     ],
 )  # fmt: skip
 def test_secrets_are_not_sent(text_after, monkeypatch, cell, secret):
@@ -102,6 +109,45 @@ def test_half_of_a_secret_is_not_sent_where_a_section_is_cut(text_after):
     cell = f'token = "{secret}"\nx = "{secret}"\nraise ValueError("y" * 70 + x)'
     for text_chars in range(100, 1500, 70):
         assert "abcdefghij" not in text_after(cell, text_chars=text_chars)
+
+
+def test_half_of_a_secret_is_not_sent_where_an_endless_message_is_cut(text_after):
+    """Of such a message the beginning alone is read."""
+    secret = "abcdefghij" * 5
+    for before in range(19_940, 20_000, 7):
+        text = text_after(
+            f'x = "https://host/?token={secret}"\nraise ValueError("y" * {before} + x)',
+            text_chars=1000,
+        )
+        assert "abcdef" not in text
+
+
+def test_a_recursion_over_secrets_is_described_at_once(text_after):
+    """Its frames are searched together: each for itself took minutes."""
+    text = text_after(
+        "config = {i: {'a': i} for i in range(20_000)}\n"
+        "def f(n, config):\n"
+        "    inner = {'password': f'pw-{n:06}'}\n"
+        "    return f(n + 1, config)\n"
+        "f(0, config)"
+    )
+    assert text.startswith("RecursionError")
+    assert "pw-0" not in text
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "error = ValueError('x')\nerror.__notes__ = 5\nraise error",
+        "raise SyntaxError('x', ('f.py', -5, 10**9, 'text', 1, 1))",
+        "raise SyntaxError('x', ('f.py', 1, None, 'text'))",
+    ],
+)
+def test_an_error_with_odd_parts_is_described_all_the_same(text_after, cell):
+    """Anybody may raise anything, with a column of a thousand million."""
+    text = text_after(cell)
+    assert ": x" in text
+    assert len(text) < 1000
 
 
 def test_without_an_error_it_says_what_to_do(shell):

@@ -20,17 +20,6 @@ def state(monkeypatch, tmp_path):
     return tmp_path / "state"
 
 
-@pytest.fixture
-def text(run):
-    """Run a command, and give the text that it shows."""
-
-    def show(line):
-        (output,) = run(line).displayed
-        return output.data["text/plain"]
-
-    return show
-
-
 def problems(shown):
     return [line for line in shown.splitlines() if line.startswith("problem: ")]
 

@@ -6,8 +6,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.api.usage import Ledger
 from segmind_jupyter.notebook.usagechart import table, usage
@@ -28,17 +26,6 @@ def bars(page: str) -> list[list[int]]:
     """Heights of the bars in pixels, by series."""
     series = page.split("tokens in, ")[-1].split("tokens out, ")
     return [[int(px) for px in re.findall(r'height:(\d+)px" title', part)] for part in series]
-
-
-@pytest.fixture
-def text(run):
-    """Run a command, and give the text that it shows."""
-
-    def show(line):
-        (output,) = run(line).displayed
-        return output.data["text/plain"]
-
-    return show
 
 
 def test_usage_sums_by_model(run, text, online):

@@ -11,15 +11,16 @@ from typing import Any, NoReturn
 _OPENING = re.compile(r"[{\[]")
 
 #: How many beginnings that lead nowhere are tried: a text of opening brackets has as many as
-#: characters, and each try reads on.
-_MAX_FALSE_STARTS = 1_000
+#: characters, and each try may read it all.
+_MAX_FALSE_STARTS = 300
 
 
 def json_values(text: str) -> Iterator[Any]:
     """Give each JSON value of a text, the likeliest first.
 
     The whole text; each fenced block as a whole; then, in their order, the objects and arrays
-    that stand anywhere. What is inside one of those is not given on its own.
+    that stand anywhere. What is inside one of those is not given on its own, nor what was read of
+    one that breaks off or is malformed: a part would pass for the whole.
     """
     yield from _whole(text)
     for block in _fenced(text):
@@ -46,10 +47,13 @@ def _embedded(text: str) -> Iterator[Any]:
     while false_starts < _MAX_FALSE_STARTS and (match := _OPENING.search(text, position)):
         try:
             value, position = _DECODER.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
-            position, false_starts = match.end(), false_starts + 1
-            continue
-        yield value
+        except (ValueError, RecursionError) as error:
+            # Further on than where it was read to, as far as that is known.
+            position, false_starts = getattr(error, "pos", match.end()), false_starts + 1
+            if text.startswith('"', position):  # within a string, or where a comma is missing
+                return
+        else:
+            yield value
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -9,13 +9,14 @@ from typing import Final
 HIDDEN: Final = "<hidden>"
 
 #: The words of a name: ``API_KEY``, ``apiKey`` and ``api-key`` have two.
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 
 #: Words that make a secret of whatever has them in its name.
 _SURE: Final = frozenset({
     "password", "passwords", "passwd", "passphrase", "passcode", "pwd", "pw", "secret",
     "secrets", "token", "auth", "authorization", "credential", "credentials", "cred", "creds",
-    "bearer", "apikey", "jwt", "cookie", "cookies", "dsn",
+    "bearer", "apikey", "jwt", "cookie", "cookies", "dsn", "mnemonic",
+    "passwort", "kennwort", "motdepasse", "senha", "пароль", "密码", "密碼", "비밀번호",
 })  # fmt: skip
 
 #: The same, run together with others: ``dbpassword``.
@@ -38,11 +39,14 @@ _HARMLESS: Final = frozenset({
 #: Names that hold secrets now and then: hidden where the value looks like one.
 _MAYBE: Final = frozenset({
     "key", "keys", "tokens", "api", "session", "sig", "signature", "salt", "nonce", "hash",
-    "pin", "license",
+    "pin", "license", "pat", "otp", "sas", "hmac",
 })  # fmt: skip
 
-#: The least length of a value that is taken for a secret by its looks.
-_RANDOM_CHARS = 12
+#: Together with those that are secrets unless a harmless word stands beside them.
+_DOUBTFUL: Final = _MAYBE | _SURE
+
+#: The least length of a value that is taken for a secret by its looks, and how much is looked at.
+_RANDOM_CHARS, _LOOKED_AT_CHARS = 12, 400
 
 
 def hides(name: str, value: object = None) -> bool:
@@ -59,10 +63,22 @@ def hides(name: str, value: object = None) -> bool:
     value
         What it stands for.
     """
-    words = [word.lower() for word in _WORDS.findall(name)]
-    if _is_sure(words):
-        return True
-    return bool(_MAYBE.union(_SURE).intersection(words)) and _looks_random(value)
+    words = _words(name)
+    return _is_sure(words) or (_is_maybe(words) and _looks_random(value))
+
+
+def may_hide(name: str) -> bool:
+    """Tell whether there is any value that `hides` would take for a secret under this name."""
+    words = _words(name)
+    return _is_sure(words) or _is_maybe(words)
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORDS.findall(name)]
+
+
+def _is_maybe(words: list[str]) -> bool:
+    return not _DOUBTFUL.isdisjoint(words)
 
 
 def _is_sure(words: list[str]) -> bool:
@@ -77,6 +93,8 @@ def _is_sure(words: list[str]) -> bool:
 
 def _looks_random(value: object) -> bool:
     """Tell a machine's text from a person's: long, in one piece, letters and digits mixed."""
-    if not isinstance(value, str) or len(value) < _RANDOM_CHARS or any(map(str.isspace, value)):
+    if not isinstance(value, str) or len(value) < _RANDOM_CHARS:
         return False
-    return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    head = value[:_LOOKED_AT_CHARS]
+    is_one_piece = not any(map(str.isspace, head))
+    return is_one_piece and any(map(str.isdigit, head)) and any(map(str.isalpha, head))

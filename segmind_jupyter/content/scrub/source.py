@@ -19,6 +19,9 @@ _MAGIC: Final = re.compile(r"^([ \t]*)(?:[%!?].*|.*\?)$", re.MULTILINE)
 #: Calls whose first argument says what is looked up, or what a person is asked.
 _LOOK_UPS: Final = frozenset({"get", "getenv", "pop", "input", "getpass"})
 
+#: Shorter literals are not looked for elsewhere: they may be any word.
+_MIN_CHARS: Final = 8
+
 #: Texts of a program, by the names of their tokens; those of f-strings are Python 3.12's.
 _TEXTS: Final = frozenset({"COMMENT", "STRING", "FSTRING_MIDDLE"})
 
@@ -40,6 +43,19 @@ def scrubbed_source(source: str) -> str:
     return "\n".join(_edited(lines, edits))
 
 
+def secrets_of_source(source: str) -> set[str]:
+    """Give the literals that `scrubbed_source` blanks out, of those that are no common words.
+
+    What the program makes of them may be anywhere.
+    """
+    try:
+        literals = _secret_literals(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    texts = (_plain(node.value) for node in literals if isinstance(node, ast.Constant))
+    return {text for text in texts if isinstance(text, str) and len(text) >= _MIN_CHARS}
+
+
 @dataclass(frozen=True, order=True)
 class _Edit:
     """A piece of the source, and what takes its place; lines from 0, columns in characters."""
@@ -51,9 +67,7 @@ class _Edit:
 
 def _edits(python: str) -> Iterator[_Edit]:
     lines = python.split("\n")
-    found = _Finder()
-    found.visit(ast.parse(python))
-    hidden = [_hiding(node, lines) for node in found.literals]
+    hidden = [_hiding(node, lines) for node in _secret_literals(python)]
     yield from hidden
     spans = [(edit.start, edit.end) for edit in hidden]
     for token in tokenize.generate_tokens(io.StringIO(python).readline):
@@ -61,6 +75,12 @@ def _edits(python: str) -> Iterator[_Edit]:
             edit = _of_text(token)
             if edit.text != token.string and not _overlaps(edit, spans):
                 yield edit
+
+
+def _secret_literals(python: str) -> list[ast.Constant | ast.JoinedStr]:
+    found = _Finder()
+    found.visit(ast.parse(python))
+    return found.literals
 
 
 def _hiding(node: ast.expr, lines: list[str]) -> _Edit:
@@ -101,7 +121,7 @@ class _Finder(ast.NodeVisitor):
     """Collects the literals that stand where a secret's name says what they are."""
 
     def __init__(self) -> None:
-        self.literals: list[ast.expr] = []
+        self.literals: list[ast.Constant | ast.JoinedStr] = []
 
     def visit(self, node: ast.AST) -> None:
         """Ask the rules about a node, then look inside."""
@@ -200,5 +220,10 @@ def _literals(value: ast.AST, *, alone: bool = True) -> Iterator[ast.Constant | 
 
 
 def _is_secret(name: str, literal: ast.Constant | ast.JoinedStr) -> bool:
-    text = literal.value if isinstance(literal, ast.Constant) else ast.unparse(literal)
-    return hides(name, text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+    if isinstance(literal, ast.JoinedStr):
+        return hides(name, ast.unparse(literal))
+    return hides(name, _plain(literal.value))
+
+
+def _plain(value: object) -> object:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from segmind_jupyter.content.scrub.names import HIDDEN, hides
+from segmind_jupyter.content.scrub.names import HIDDEN, hides, may_hide
 
 #: Forms that well-known services give to their keys, wherever they stand.
 _FORMS: Final = re.compile(
@@ -15,7 +15,7 @@ _FORMS: Final = re.compile(
     r"sk-[\w-]{8,}|[srp]k_(?:live|test)_\w{8,}|SG[_.][\w.-]{8,}"
     r"|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|npm_\w{16,}|hf_\w{16,}"
     r"|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}|xox[abeoprs]-[\w-]{8,}|dapi[0-9a-f]{32}"
-    r"|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
+    r"|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?|ya29\.[\w-]{16,}|whsec_\w{16,}|pypi-[\w-]{16,}"
     r")",
     re.DOTALL,
 )
@@ -25,25 +25,26 @@ _SCHEMES: Final = re.compile(
     r"(?i)\b(bearer|basic(?=\s+\S{0,400}[\d=])|token(?=\s+\S{0,400}\d))\s+(?!<hidden>)[\w.~+/=-]{8,}"
 )
 
-#: ``https://user:password@host``.
-_USER_INFO: Final = re.compile(r"(?<=://)[^\s/@'\"]{1,400}:[^\s/@'\"]{1,400}(?=@)")
+#: ``https://user:password@host``; a name is not always there, and a password may hold an ``@``.
+_USER_INFO: Final = re.compile(r"(?<=://)[^\s/@:'\"]{0,400}:[^\s/'\"]{1,400}(?=@)")
 
 _QUOTED: Final = (
     r"[rbfuRBFU]{0,2}(?:\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)"
     r"|\"(?:\\.|[^\"\\\n])*(?:\"|$)|'(?:\\.|[^'\\\n])*(?:'|$))"
 )
 
-#: ``password=x``, ``"token": "x"``, ``Authorization: x``. A name begins where no other goes on,
-#: so that a long word is read once.
-_NAMED: Final = re.compile(
-    rf"(?<![\w.-])(?P<name>[A-Za-z_][\w.-]*)(?:[\"']?\]?[ \t]*(?:=>|:=|[=!]=|[=:])[ \t]*)"
-    rf"(?=(?P<value>{_QUOTED}|\S*[^\s,;)\]}}\"']))",
-    re.DOTALL | re.MULTILINE,
+#: ``password=``, ``"token": ``, ``--token=``, ``('x-api-key', ``. A name begins where no other goes
+#: on, so that a long word is read once.
+_NAME: Final = re.compile(
+    r"(?<![\w.-])(?:\([\"'](?P<first>[\w.-]+)[\"'],[ \t]*(?=[\"'])"
+    r"|-{0,2}(?P<name>[^\W\d][\w.-]*)[\"']?\]?[ \t]*(?:=>|:=|[=!]=|[=:])[ \t]*)"
 )
+_VALUE: Final = re.compile(rf"{_QUOTED}|\S*[^\s,;)\]}}\"']", re.DOTALL | re.MULTILINE)
 
-#: ``--password x``.
+#: ``--password x``, and how databases are told: ``IDENTIFIED BY 'x'``, ``PASSWORD 'x'``.
 _OPTION: Final = re.compile(
-    r"(?<!\S)(?P<name>--?[A-Za-z][\w-]*)(?P<sign>[ \t]+)(?P<value>[^\s-]\S*)"
+    r"(?<!\S)(?P<name>--?[A-Za-z][\w-]*)[ \t]+(?=[^\s-])"
+    r"|\b(?i:identified[ \t]+by|(?P<first>password))[ \t]+(?=')"
 )
 
 #: Values that tell nothing.
@@ -63,17 +64,23 @@ def scrubbed(text: str) -> str:
         Prose, a shell line, the inside of a string. Python goes to `scrubbed_source`.
     """
     text = _SCHEMES.sub(rf"\1 {HIDDEN}", _USER_INFO.sub(HIDDEN, _FORMS.sub(HIDDEN, text)))
-    return _without_values(_OPTION, _without_values(_NAMED, text))
+    return _without_values(_OPTION, _without_values(_NAME, text))
 
 
-def _without_values(pattern: re.Pattern[str], text: str) -> str:
-    """Blank out the values behind the names of secrets; what is no secret may hold further ones."""
+def _without_values(names: re.Pattern[str], text: str) -> str:
+    """Blank out the values behind the names of secrets; what is no secret may hold further ones.
+
+    A value is read only behind such a name: a text may be one long row of ``a=1&b=2``.
+    """
     pieces, end = [], 0
-    for match in pattern.finditer(text):
-        value = match["value"]
-        if match.start("value") >= end and _is_secret(match["name"], value):
-            pieces += [text[end : match.start("value")], HIDDEN, "\n" * value.count("\n")]
-            end = match.end("value")
+    for match in names.finditer(text):
+        name = match["name"] or match["first"] or "password"
+        if match.end() < end or not may_hide(name):
+            continue
+        value = _VALUE.match(text, match.end())
+        if value and _is_secret(name, value[0]):
+            pieces += [text[end : value.start()], HIDDEN, "\n" * value[0].count("\n")]
+            end = value.end()
     return "".join([*pieces, text[end:]])
 
 
@@ -84,8 +91,9 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def blanked(text: str, secrets: Iterable[str]) -> str:
-    """Blank out given secrets, the longest first."""
-    for secret in sorted(secrets, key=len, reverse=True):
+    """Blank out given secrets, the longest first, also as a repr writes them."""
+    forms = {form for secret in secrets for form in (secret, repr(secret)[1:-1])}
+    for secret in sorted((form for form in forms if form in text), key=len, reverse=True):
         if len(secret) >= _MIN_INSIDE_CHARS:
             text = text.replace(secret, HIDDEN)
         elif len(secret) >= _MIN_CHARS:
