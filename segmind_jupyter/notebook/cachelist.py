@@ -14,9 +14,9 @@ from segmind_jupyter.notebook.wording import moment
 
 #: What each value of `ClaudeMagics.cache` does.
 _MODES = {
-    "off": 'off: `--cache` uses it for one cell, `%config ClaudeMagics.cache = "on"` for all',
-    "on": "on: a request that is kept is not sent; `--no-cache` sends it",
-    "only": "only: nothing is sent; a request that is not kept is an error",
+    "off": 'off (`--cache` in a cell, `%config ClaudeMagics.cache = "on"`)',
+    "on": "on: what is kept is not sent again; `--no-cache` sends it",
+    "only": "only: nothing is sent; what is not kept is an error",
 }
 
 

@@ -14,7 +14,7 @@ from segmind_jupyter.content.parts import Image
 from segmind_jupyter.content.sent import SentItem
 from segmind_jupyter.notebook.palette import FRAME
 from segmind_jupyter.notebook.plaintext import to_text
-from segmind_jupyter.notebook.wording import moment
+from segmind_jupyter.notebook.wording import moment, one_line_html
 
 #: More objects than this are folded away.
 _MAX_OPEN_ITEMS = 6
@@ -34,7 +34,7 @@ def footer_html(reply: Reply, *, sent: Sequence[SentItem], notes: Sequence[str])
     pieces = [
         _cell(None, _escaped(usage_line(reply))),
         sent_html(sent),
-        *(_cell("note", _escaped(note)) for note in notes),
+        *(_cell("note", one_line_html(_line(note))) for note in notes),
     ]
     return _cell("footer", "".join(pieces))
 

@@ -22,7 +22,7 @@ from segmind_jupyter.notebook.footer import thumbnail_html
 from segmind_jupyter.notebook.markdown import framed
 from segmind_jupyter.notebook.palette import FRAME
 from segmind_jupyter.notebook.plaintext import to_text
-from segmind_jupyter.notebook.wording import one_line
+from segmind_jupyter.notebook.wording import one_line, one_line_html
 from segmind_jupyter.request import Request
 
 #: Edge of a picture's file: a little more than the 320 px at which it is shown.
@@ -40,7 +40,7 @@ def request_html(request: Request) -> str:
         *(_div("about", _escaped(line)) for line in _settings(request)),
         _earlier_html(request),
         *(_block_html(title, part) for title, part in _titled(request)),
-        *(_div("note", _escaped(note)) for note in request.notes),
+        *(_div("note", one_line_html(note)) for note in request.notes),
     ]
     return framed("".join(pieces))
 
