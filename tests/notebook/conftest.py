@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ def bare_shell() -> Iterator[InteractiveShell]:
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     shell.colors = "nocolor"
+    gc.freeze()  # what the tests before have imported, see `pytest_collection_finish`
     yield shell
     atexit.unregister(shell.atexit_operations)
     shell.atexit_operations()
