@@ -191,7 +191,7 @@ def test_errors_and_notes_are_short_and_readable(open_notebook, artifacts):
     )
     notebook.run_all()
     page = notebook.page
-    assert "Did you mean `fig`?" in page.locator(".segmind-reply").inner_text()
+    assert "Did you mean fig?" in page.locator(".segmind-reply").inner_text()
     errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr'], .jp-mod-error")
     for theme in ("JupyterLab Light", "JupyterLab Dark"):
         notebook.theme(theme)
