@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -51,6 +53,22 @@ _REMEDIES: Final = {
 }
 
 
+#: Held while SQLite is at work, and while the process forks: a child that is forked in the midst
+#: of it has SQLite's own locks as they were, and would wait for ever.
+_in_sqlite: Final = threading.RLock()
+
+
+@functools.cache
+def _mind_forks() -> None:
+    """Let no process fork while SQLite is at work in a thread of it."""
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(
+            before=_in_sqlite.acquire,
+            after_in_parent=_in_sqlite.release,
+            after_in_child=_in_sqlite.release,
+        )
+
+
 class Unusable(Exception):
     """The file cannot be used now; the message names the file, the reason and the remedy.
 
@@ -88,6 +106,7 @@ class JournalFile:
     """
 
     def __init__(self, path: Path | None) -> None:
+        _mind_forks()
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -107,13 +126,14 @@ class JournalFile:
         Unusable
             The file cannot be used, for whatever reason.
         """
-        try:
-            return query(self._opened(busy_s))
-        except (sqlite3.Error, OSError, _NotOurs) as error:
-            trouble = self._trouble(error)
-            if not trouble.locked:
-                self.close()
-            raise trouble from error
+        with _in_sqlite:
+            try:
+                return query(self._opened(busy_s))
+            except (sqlite3.Error, OSError, _NotOurs) as error:
+                trouble = self._trouble(error)
+                if not trouble.locked:
+                    self.close()
+                raise trouble from error
 
     def write(self, change: Callable[[sqlite3.Connection], T], *, busy_s: float) -> T:
         """Run a change in one transaction, as `read` does a query."""
@@ -128,7 +148,7 @@ class JournalFile:
         """Close it; the next use opens it again."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
+            with _in_sqlite, contextlib.suppress(sqlite3.Error):
                 connection.close()
 
     def _opened(self, busy_s: float) -> sqlite3.Connection:

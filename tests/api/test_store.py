@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 import warnings
@@ -1180,3 +1181,33 @@ class Journal(RuleBasedStateMachine):
 
 TestJournal = Journal.TestCase
 TestJournal.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
+def test_a_fork_waits_until_sqlite_is_not_at_work(tmp_path):
+    """A child that is forked in the midst of it would wait for ever at its first use."""
+    code = f"""
+        import os, pathlib, threading, warnings
+        from segmind_jupyter.api.store_file import JournalFile
+        warnings.simplefilter("ignore", DeprecationWarning)
+        path = pathlib.Path({str(tmp_path / "jobs.sqlite3")!r})
+        entered, leave, ended = threading.Event(), threading.Event(), []
+
+        def query(connection):
+            entered.set()
+            leave.wait(30)
+            ended.append(True)
+
+        reading = threading.Thread(target=lambda: JournalFile(path).read(query, busy_s=1))
+        reading.start()
+        entered.wait()
+        threading.Timer(0.2, leave.set).start()
+        child = os.fork()
+        if child == 0:
+            usable = JournalFile(path).read(lambda connection: True, busy_s=1)
+            os._exit(0 if ended and usable else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("0\n", "")
