@@ -133,6 +133,17 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+#: What of a reply could run or fetch something.
+LIVE_ELEMENTS = """() => [...document.querySelectorAll('.segmind-reply *')].filter(element =>
+    ['SCRIPT', 'IFRAME', 'OBJECT', 'EMBED', 'FORM', 'INPUT', 'STYLE', 'LINK', 'BASE',
+     'META', 'VIDEO', 'AUDIO', 'SOURCE'].includes(element.tagName.toUpperCase())
+    || element.tagName.toLowerCase() === 'mjx-container'
+    || [...element.attributes].some(a => a.name.startsWith('on'))
+    || (element.getAttribute('src') ?? 'data:image/png').slice(0, 14) !== 'data:image/png'
+    || !/^(https?:|mailto:|$)/.test(element.getAttribute('href') ?? '')
+).map(element => element.outerHTML.slice(0, 200))"""
+
+
 @dataclass
 class Notebook:
     """An open notebook, with everything that its page asked for."""
@@ -178,6 +189,18 @@ class Notebook:
         host = urlsplit(own).netloc
         remote = (url for url in self.requests if urlsplit(url).scheme in {"http", "https", "ws"})
         return [url for url in remote if urlsplit(url).netloc != host]
+
+    def assert_inert(self, own: str) -> None:
+        """Check that nothing in a reply is live, and that no other host was asked."""
+        # MathJax, lazy images and timers get a chance to do their work: a round trip of the idle
+        # queue.
+        self.page.evaluate(
+            "() => new Promise(done => requestIdleCallback(() => setTimeout(done, 500)))"
+        )
+        assert self.dialogs == []
+        assert self.foreign_requests(own) == []
+        live = self.page.evaluate(LIVE_ELEMENTS)
+        assert live == []
 
 
 @pytest.fixture
