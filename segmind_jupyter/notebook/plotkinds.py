@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from segmind_jupyter.notebook.plothtml import drawn_by, embedded_image
+
 #: Where an output holds several of these, a page shows the first (the order of JupyterLab).
 _WITH_PIXELS: Final = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 
@@ -78,6 +80,22 @@ _OTHER_SVG: Final = NoPixels(
     "`pip install cairosvg`, show `IPython.display.Image(cairosvg.svg2png(bytestring=svg))`",
 )
 
+_ANIMATION: Final = NoPixels(
+    "an animation of matplotlib", "show one frame of it as a figure: `display(fig)`"
+)
+
+#: HTML that is a picture, by the element that draws it.
+_BY_ELEMENT: Final = {
+    "video": NoPixels("a video", "show one frame of it: `IPython.display.Image(frame)`"),
+    "iframe": NoPixels("a page in a frame", "save the plot as a PNG, show it with `Image(path)`"),
+    "canvas": NoPixels("drawn by the page", "save the plot as a PNG, show it with `Image(path)`"),
+    "svg": _OTHER_SVG,
+    "img": NoPixels(
+        "an image that the page fetches",
+        "show the file itself: `IPython.display.Image(path)`, or `Image(url, embed=True)`",
+    ),
+}
+
 #: How the MIME types begin that only one kind of display has.
 _BY_MIME: Final = {
     "application/vnd.plotly.": _PLOTLY,
@@ -92,6 +110,7 @@ _BY_HTML: Final = {
     'src="iframe_figures/figure_': _PLOTLY,
     "vegaEmbed(": _ALTAIR,
     "folium-map": _FOLIUM,
+    'class="animation"': _ANIMATION,
 }
 _BY_TEXT: Final = {"FigureWidget({": _PLOTLY, "JupyterChart(": _ALTAIR}
 
@@ -115,14 +134,15 @@ def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
     Returns
     -------
     Pixels, NoPixels or None
-        Pixels where there are any, as a page shows those. HTML of a library that is not known
-        here is no picture: most of it is tables.
+        Pixels where there are any, as a page shows those. Of HTML that no library is known by,
+        what shows hardly more than a picture is one: most HTML is tables.
     """
     for mime in _WITH_PIXELS:
         data = bundle.get(mime)
         if isinstance(data, bytes | str) and data:
             return Pixels(data)
-    return next(_without_pixels(bundle), None)
+    known = next(_without_pixels(bundle), None)
+    return known or _in_html(_text(bundle, "text/html"))
 
 
 def _without_pixels(bundle: Mapping[str, Any]) -> Iterator[NoPixels]:
@@ -136,6 +156,14 @@ def _without_pixels(bundle: Mapping[str, Any]) -> Iterator[NoPixels]:
     if "application/vnd.jupyter.widget-view+json" in bundle:
         words = _text(bundle, "text/plain")
         yield from (found for begin, found in _BY_TEXT.items() if words.startswith(begin))
+
+
+def _in_html(html: str) -> Picture | None:
+    element = drawn_by(html)
+    if element is None:
+        return None
+    data = embedded_image(html) if element == "img" else None
+    return Pixels(data) if data else _BY_ELEMENT[element]
 
 
 def _text(bundle: Mapping[str, Any], mime: str) -> str:

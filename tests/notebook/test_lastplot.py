@@ -110,7 +110,7 @@ def test_whatever_a_cell_shows_counts(notebook, code):
     [
         "picture('red');",
         "_ = picture('red')",
-        "IPython.display.Image(url='https://example.com/a.png')",
+        "IPython.display.Markdown('![](https://example.com/a.png)')",
         "display(HTML('<table></table>'))",
         "display({'image/png': None, 'text/plain': 'x'}, raw=True)",
         "display({'image/png': '', 'text/plain': 'x'}, raw=True)",
@@ -322,6 +322,12 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
         ({"image/svg+xml": '<svg class="main-svg">'}, "kaleido"),
         ({"image/svg+xml": '<svg class="marks">'}, "vl-convert"),
         ({"image/svg+xml": "<svg>"}, "pip install cairosvg"),
+        ({"text/html": '<img src="https://example.com/newer.png"/>'}, "Image(url, embed=True)"),
+        ({"text/html": "<div>\n<svg width='9'><text>a word</text></svg></div>"}, "cairosvg"),
+        ({"text/html": '<video controls><source src="data:video/mp4;base64,AA"></video>'}, "frame"),
+        ({"text/html": '<iframe src="https://example.com/map"></iframe>'}, "save the plot"),
+        ({"text/html": "<canvas id='c'></canvas><script>draw('many words')</script>"}, "PNG"),
+        ({"text/html": '<div class="animation"><img id="a"><label>Once</label>'}, "display(fig)"),
     ],
 )
 def test_a_picture_without_pixels_is_an_error_with_the_step_to_take(notebook, bundle, step):
@@ -347,11 +353,33 @@ def test_a_picture_without_pixels_is_an_error_with_the_step_to_take(notebook, bu
         {WIDGET: {}, "text/plain": "IntProgress(value=1)"},
         {"application/vnd.bokehjs_load.v0+json": "", "text/html": "<p>Loading</p>"},
         {"text/html": 7, "image/svg+xml": None, "text/plain": "odd"},
+        {"text/html": f"<img src='icon.png'><p>{'Many words. ' * 20}</p>"},
+        {"text/html": "<style>" + "a{} " * 99 + f"</style><svg></svg><pre>{'1 2 3 ' * 30}</pre>"},
+        {"text/html": '<div class="segmind-reply mathjax_ignore">Yes.<img src="data:,"></div>'},
     ],
 )
 def test_other_outputs_are_no_pictures(bundle):
-    """Tables, progress bars, what a library loads."""
+    """Tables, progress bars, what a library loads, icons among words, a reply's thumbnails."""
     assert picture_in(bundle) is None
+
+
+@pytest.mark.parametrize("quote", ["'", '"', ""])
+def test_an_image_that_html_holds_itself_counts_as_it_is(notebook, quote):
+    """Many show a figure of their own in a report."""
+    notebook.run("picture('red')", "blue = png('blue')")
+    encoded = base64.b64encode(notebook.shell.user_ns["blue"]).decode()
+    source = f"{quote}data:image/png;base64,{encoded}{quote}"
+    notebook.shell.user_ns["page"] = f"<center><img alt='a' src={source} /></center>"
+    notebook.run("HTML(page)")
+    assert notebook.sent(2) == [RED, BLUE]
+
+
+@pytest.mark.parametrize(
+    "opening", ["<svg", "<!--", "<script>", "<img src='data:image/png;base64,"]
+)
+def test_elements_without_an_end_are_looked_at_once(opening):
+    """Every output is looked at, and a quadratic look at these would take hours."""
+    assert not isinstance(picture_in({"text/html": opening * 100_000}), Pixels)
 
 
 def test_pixels_count_where_there_are_both():
