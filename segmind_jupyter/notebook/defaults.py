@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, get_args
 
 from IPython.core.magic import Magics
@@ -15,7 +16,7 @@ from segmind_jupyter.asking import Options, service
 from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
 from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.notebook.headless import WAITS
-from segmind_jupyter.notebook.looping import keep_alive
+from segmind_jupyter.notebook.looping import before_its_loop, keep_alive
 
 #: Tokens of an image that high-resolution models look at (Anthropic's vision page).
 _HIGH_TOKENS = 4784
@@ -93,12 +94,28 @@ class Defaults(Magics):
     @validate("keep_loop_alive")
     def _patch_the_loop(self, proposal: Any) -> bool:
         """Patch before the value holds: after a `TraitError` the old one does, and shows why."""
-        if proposal.value:
+        shell: Any = self.shell
+        if proposal.value and before_its_loop(shell):
+            shell.events.register("pre_run_cell", self._patch_at_first_cell)
+        elif proposal.value:
             try:
                 self._pump = keep_alive(self.shell)
             except SettingsError as error:
                 raise TraitError(str(error)) from None
         return bool(proposal.value)
+
+    def _patch_at_first_cell(self, *_: object) -> None:
+        """Patch what a configuration asked for before the kernel's loop was running."""
+        shell: Any = self.shell
+        shell.events.unregister("pre_run_cell", self._patch_at_first_cell)
+        if not self.keep_loop_alive or self not in shell.configurables:
+            return  # set to False, or unloaded, meanwhile
+        try:
+            self._pump = keep_alive(self.shell)
+        except SettingsError as error:
+            self.keep_loop_alive = False
+            warnings.warn(str(error), stacklevel=2)
+        self._apply()
 
     def options(self) -> Options:
         """Give what a call takes that says nothing else."""

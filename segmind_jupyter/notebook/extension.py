@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Final
 
 from traitlets import TraitError
+from traitlets.config.loader import DeferredConfig
 
 from segmind_jupyter.notebook.account import SegmindMagics
 from segmind_jupyter.notebook.batchview import BatchDisplay
@@ -21,6 +22,9 @@ from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.question import ClaudeQuestion
 from segmind_jupyter.notebook.shown import ReplyDisplay, RequestDisplay
 
+#: What holds where a setting is refused that keeps something from being sent or written.
+_STRICTEST: Final = {"cache": "only", "journal": False}
+
 
 def load(shell: Any) -> None:
     """Add the magics, claim `%claude …?`, and show replies, jobs, batches and chats."""
@@ -35,7 +39,7 @@ def load(shell: Any) -> None:
         JobDisplay(shell, live, hushed),
         BatchDisplay(shell, live, hushed),
         ChatDisplay(shell, live, hushed),
-        RequestDisplay(shell),
+        RequestDisplay(shell, hushed),
     ):
         display.install()
     # In this order: the wait comes first, and what it brought is drawn before the cell ends.
@@ -47,13 +51,30 @@ def load(shell: Any) -> None:
 
 
 def _configured(shell: Any, displays: ReplyDisplay) -> ClaudeMagics:
-    """Make the magics; a configuration that they refuse must not cost the user the magics."""
+    """Make the magics; a setting that they refuse costs the user neither them nor the others."""
     try:
         return ClaudeMagics(shell, displays=displays)
+    except TraitError:
+        _unregister(shell, ClaudeMagics)
+        wanted = shell.config.pop(ClaudeMagics.__name__)
+    magics = ClaudeMagics(shell, displays=displays)
+    for name, value in wanted.items():
+        if magics.has_trait(name):
+            _set(magics, name, value)
+    return magics
+
+
+def _set(magics: ClaudeMagics, name: str, value: Any) -> None:
+    """Set one of their traits as a configuration says; a refused one is told."""
+    if isinstance(value, DeferredConfig):  # from a command line
+        value = value.get_value(magics.traits()[name])
+    try:
+        setattr(magics, name, value)
     except TraitError as error:
-        shell.config.pop(ClaudeMagics.__name__, None)
-        warnings.warn(f"{error}. The defaults of ClaudeMagics are used instead.", stacklevel=4)
-        return ClaudeMagics(shell, displays=displays)
+        if name in _STRICTEST:
+            setattr(magics, name, _STRICTEST[name])
+        kept = getattr(magics, name)
+        warnings.warn(f"{error}. So ClaudeMagics.{name} is {kept!r}.", stacklevel=5)
 
 
 def unload(shell: Any) -> None:

@@ -40,6 +40,11 @@ def keep_alive(shell: Any) -> Waiter:
     return _Pump(loop, shell)
 
 
+def before_its_loop(shell: Any) -> bool:
+    """Tell whether a kernel is still starting: a configuration is read before its loop runs."""
+    return _running_loop() is None and getattr(shell, "kernel", None) is not None
+
+
 def _patchable(loop: asyncio.AbstractEventLoop | None) -> asyncio.BaseEventLoop:
     if loop is None:
         raise SettingsError(

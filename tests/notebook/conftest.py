@@ -175,7 +175,7 @@ class Kernel:
 @pytest.fixture
 def start(
     recorder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Callable[[], Kernel]]:
+) -> Iterator[Callable[..., Kernel]]:
     """Start kernels whose environment leads to the loopback server."""
     from jupyter_client.manager import start_new_kernel
 
@@ -185,8 +185,8 @@ def start(
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
     kernels: list[Kernel] = []
 
-    def start_kernel() -> Kernel:
-        manager, client = start_new_kernel(kernel_name="python3")
+    def start_kernel(*arguments: str) -> Kernel:
+        manager, client = start_new_kernel(kernel_name="python3", extra_arguments=[*arguments])
         kernels.append(Kernel(manager, client))
         return kernels[-1]
 

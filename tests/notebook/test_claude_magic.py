@@ -370,9 +370,9 @@ def test_config_sets_the_size_of_images(run, online):
 
 
 def test_a_refused_setting_does_not_cost_the_magics(run, online):
-    """It stays in the shell's configuration, so that loading again meets it: the defaults hold."""
+    """It stays in the shell's configuration, so that loading again meets it: its default holds."""
     run("%config ClaudeMagics.image_edge = 3")  # IPython logs the refusal
-    with pytest.warns(UserWarning, match="image_edge.*defaults"):
+    with pytest.warns(UserWarning, match="image_edge.*is 1568"):
         assert run("%reload_ext segmind_jupyter").error is None
     assert run("%%claude\nHi").error is None
     assert run("%config ClaudeMagics.image_edge").result == 1568

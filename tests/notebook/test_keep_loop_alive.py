@@ -103,6 +103,17 @@ def test_the_cell_that_sets_it_waits_as_before(kernel, recorder):
 
 
 @pytest.mark.kernel
+def test_a_configuration_is_followed_although_it_is_read_before_the_loop_runs(start, recorder):
+    """With the extension loaded at the kernel's start, from the first cell on."""
+    kernel = start(
+        "--IPKernelApp.extensions=segmind_jupyter", "--ClaudeMagics.keep_loop_alive=True"
+    )
+    assert "True" in kernel.run(VALUE).text
+    will_answer_once_helped(recorder)
+    assert kernel.run(ASK_WITH_HELP).text == "Helped.\n"
+
+
+@pytest.mark.kernel
 def test_queued_cells_and_widget_messages_keep_their_order(kernel, recorder):
     """Run All: none is run inside the cell that waits, and none is lost."""
     kernel.run(ON)
