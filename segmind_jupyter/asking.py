@@ -27,7 +27,7 @@ from segmind_jupyter.api.states import Completed, checked_id
 from segmind_jupyter.api.usage import Ledger
 from segmind_jupyter.api.wire import encoded
 from segmind_jupyter.connections import Connections
-from segmind_jupyter.errors import Interrupted, MaybeBilledError
+from segmind_jupyter.errors import Interrupted, MaybeBilledError, NotCachedError
 from segmind_jupyter.options import Options, call_of, checked_params
 from segmind_jupyter.remembering import Conversations, Saying
 from segmind_jupyter.request import Request
@@ -234,7 +234,11 @@ class Service:
         saying, call = self._put_together(prompt, options, params, conversation)
         request = Request.of(saying.prompt, call, expected=expected, queued=queued, dry=True)
         encoded(request.body, api_key=self.settings().api_key)
-        return request
+        try:
+            kept = self.slot(call, options).find()
+        except NotCachedError:
+            return dataclasses.replace(request, is_withheld=True)
+        return dataclasses.replace(request, kept_at=kept.cached_at) if kept else request
 
     def resume(self, request_id: str) -> Job:
         """Take up a job by its id, without sending it again.

@@ -41,6 +41,10 @@ class Request:
         Whether it goes as a job (v2), or waits for the reply (v1).
     dry
         Whether it was only looked at (``--dry-run``).
+    kept_at
+        When the reply was kept that answers it, so that it need not be sent; in Unix seconds.
+    is_withheld
+        Whether it may not be sent, as kept replies alone are to be used and there is none.
     """
 
     prompt: Prompt
@@ -51,6 +55,8 @@ class Request:
     expected: Expected | None = None
     queued: bool = False
     dry: bool = False
+    kept_at: float | None = None
+    is_withheld: bool = False
 
     @classmethod
     def of(cls, prompt: Prompt, call: Call, **how: Any) -> Request:

@@ -22,7 +22,7 @@ from segmind_jupyter.notebook.footer import thumbnail_html
 from segmind_jupyter.notebook.markdown import framed
 from segmind_jupyter.notebook.palette import FRAME
 from segmind_jupyter.notebook.plaintext import to_text
-from segmind_jupyter.notebook.wording import one_line, one_line_html
+from segmind_jupyter.notebook.wording import moment, one_line, one_line_html
 from segmind_jupyter.request import Request
 
 #: Edge of a picture's file: a little more than the 320 px at which it is shown.
@@ -57,7 +57,14 @@ def request_text(request: Request) -> str:
 
 def _headline(request: Request) -> str:
     where = f"POST {request.path}"
-    return f"Nothing was sent. This would be: {where}" if request.dry else f"This was sent: {where}"
+    if not request.dry:
+        return f"This was sent: {where}"
+    if request.is_withheld:
+        return f"Nothing was sent, nor would be, as kept replies alone are used; none to {where}"
+    if request.kept_at is not None:
+        when = moment(request.kept_at)
+        return f"Nothing was sent, nor would be, as the reply of {when} is kept: {where}"
+    return f"Nothing was sent. This would be: {where}"
 
 
 def _sizes(request: Request) -> str:

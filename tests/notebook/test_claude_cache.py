@@ -81,6 +81,26 @@ def test_what_was_not_billed_is_not_counted(run, online):
     assert (len(conversation.turns), conversation.usage.calls) == (1, 1)
 
 
+def test_a_dry_run_says_that_the_reply_is_kept(run, online):
+    """Nothing would be sent, so it does not say what would be."""
+    assert "This would be: POST" in run("%%claude --cache --dry-run\nHi").shown
+    kept = run("%%claude --cache\nHi").result.request
+    cell = run("%%claude --cache --dry-run\nHi")
+    assert re.search(r"nor would be, as the reply of \d+ \w+ \d{4} [\d:]+ is kept", cell.shown)
+    assert cell.result.body == kept.body
+    assert "This would be: POST" in run("%%claude --dry-run\nHi").shown
+    assert len(online.posts) == 1
+
+
+def test_a_dry_run_says_that_nothing_may_be_sent(run, online):
+    """It is no error: what the request holds can still be looked at."""
+    run(ONLY)
+    cell = run("%%claude --dry-run\nHi")
+    assert cell.error is None
+    assert "nor would be, as kept replies alone are used" in cell.shown
+    assert online.requests == []
+
+
 @pytest.mark.parametrize(
     "changed",
     [
