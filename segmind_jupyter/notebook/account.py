@@ -16,6 +16,8 @@ from segmind_jupyter.api.models import KNOWN_MODELS
 from segmind_jupyter.asking import service
 from segmind_jupyter.errors import Interrupted, SettingsError
 from segmind_jupyter.notebook import cachelist, chatlist, joblist, status, usagechart
+from segmind_jupyter.notebook.hush import is_whole_statement
+from segmind_jupyter.notebook.wording import meant
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
@@ -62,7 +64,8 @@ class SegmindMagics(Magics):
         command, *rest = line.rstrip("; \t").split() or ["status"]
         if command not in _COMMANDS:
             raise UsageError(
-                f"%segmind has no `{command}`, only {', '.join(_COMMANDS)} (%segmind? has more)"
+                f"%segmind has no `{command}`{meant(command, _COMMANDS)}; it has "
+                f"{', '.join(_COMMANDS)} (%segmind? has more)"
             )
         try:
             said = _COMMANDS[command](rest)
@@ -80,7 +83,7 @@ class SegmindMagics(Magics):
             said = Shown(said, None)
         if not isinstance(said, Shown):
             return said  # it shows by itself
-        if said.value is not None:
+        if said.value is not None and is_whole_statement(self.shell):
             usagechart.shown_already(said.value, self.shell)
         if not silent:
             display(said.bundle, raw=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import linecache
+import sys
 import weakref
 from typing import Any
 
@@ -36,3 +39,29 @@ class Hush:
         if self._cell != self._shell.execution_count:
             return False
         return any(known() is value for known in self._values)
+
+
+def is_whole_statement(shell: Any) -> bool:
+    """Tell whether the line magic that runs is a statement of its own, so that its value shows.
+
+    It is not where its value is assigned: whoever names the variable later in the cell wants to
+    see it.
+
+    Parameters
+    ----------
+    shell
+        The shell that runs it.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals is not shell.user_ns:
+        frame = frame.f_back
+    source = "".join(linecache.getlines(frame.f_code.co_filename))
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return True
+    return any(
+        isinstance(each, ast.Expr)
+        and each.lineno <= frame.f_lineno <= (each.end_lineno or each.lineno)
+        for each in statements
+    )

@@ -19,6 +19,8 @@ from typing import Any
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
+from segmind_jupyter.notebook.wording import meant
+
 #: Tells whether a word is the value of an option that may also stand alone, from the word and
 #: from what is left of the line behind it.
 IsValue = Callable[[str, str], bool]
@@ -59,7 +61,16 @@ def parse(
     try:
         return parser.parse_args(argv), words
     except UsageError as error:
-        raise UsageError(f"{error} (%%claude? lists the options)") from None
+        near = "".join(_meant(option, parser) for option in argv)
+        raise UsageError(f"{error}{near} (%%claude? lists the options)") from None
+
+
+def _meant(option: str, parser: MagicArgumentParser) -> str:
+    """Ask about the option that a mistyped one is near to."""
+    known = parser._option_string_actions
+    if not option.startswith("--") or option.partition("=")[0] in known:
+        return ""
+    return meant(option.partition("=")[0], known)
 
 
 def _never(word: str, rest: str) -> bool:

@@ -13,6 +13,7 @@ from segmind_jupyter.asking import service
 from segmind_jupyter.errors import ReplyError
 from segmind_jupyter.notebook import line as lines
 from segmind_jupyter.notebook.defaults import Defaults
+from segmind_jupyter.notebook.hush import is_whole_statement
 from segmind_jupyter.notebook.reading import Question, read, values
 from segmind_jupyter.notebook.shown import ReplyDisplay, footer_bundle, noting
 
@@ -176,7 +177,8 @@ class ClaudeMagics(Defaults):
         if not (args.quiet or (cell or words).rstrip().endswith(";")):
             return value
         if cell is None:
-            self._displays.hush(value)
+            if is_whole_statement(shell):
+                self._displays.hush(value)
             return value  # `name = %claude …;` assigns it
         shell.displayhook.update_user_ns(value)  # `_` holds it, as it was paid for
         return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import html
 import re
+from collections.abc import Iterable
 
 from segmind_jupyter.notebook.palette import ELEMENTS
 from segmind_jupyter.notebook.plaintext import to_text
@@ -47,3 +49,15 @@ def one_line_html(words: str) -> str:
     """Do the same as HTML, where what is in backquotes shows as code."""
     code = f'<code style="{ELEMENTS["code"]}">\\1</code>'
     return _QUOTED.sub(code, html.escape(one_line(words)))
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Ask about the known word that is nearest to a mistyped one: ``" (did you mean `usage`?)"``.
+
+    Returns
+    -------
+    str
+        To be put behind the mistyped word; empty where none is near.
+    """
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean `{near[0]}`?)" if near else ""

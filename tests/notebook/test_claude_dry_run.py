@@ -43,6 +43,14 @@ class TestDryRun:
         assert online.requests == []
         assert run("_ is not None").result
 
+    @pytest.mark.parametrize("cell", ["%claude --dry-run -q Hi", "%claude --dry-run Hi;"])
+    def test_quiet_it_shows_nothing(self, run, no_key, cell):
+        """The request is the value of the cell all the same."""
+        quiet = run(cell)
+        assert isinstance(quiet.result, Request)
+        assert quiet.displayed == []
+        assert "Nothing was sent" in run("_").shown
+
     def test_it_needs_no_key(self, run, no_key):
         """A look costs nothing and goes nowhere."""
         assert run("%%claude --dry-run\nWhat is this?").error is None

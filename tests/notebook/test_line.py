@@ -67,3 +67,14 @@ def test_values_have_their_types():
     args, _ = parse(PARSER, "--max-tokens 5 -t 0.5 -i a -i b --param n=[1] --param s=x=y")
     assert (args.max_tokens, args.temperature, args.include) == (5, 0.5, ["a", "b"])
     assert args.param == [("n", [1]), ("s", "x=y")]
+
+
+@pytest.mark.parametrize(
+    ("line", "near"), [("--modle a", "`--model`"), ("--parm=a=1 b", "`--param`"), ("-z b", "")]
+)
+def test_a_mistyped_option_is_asked_about(line, near):
+    """As nothing of it is sent, to type it right is all that is left to do."""
+    with pytest.raises(UsageError) as failure:
+        parse(PARSER, line)
+    assert ("did you mean" in str(failure.value)) is bool(near)
+    assert near in str(failure.value)

@@ -310,3 +310,10 @@ def test_the_manual_shows_every_command(run):
     shown = run("%segmind?").shown
     for command in ("key", "credits", "usage", "models", "simulator off"):
         assert f"%segmind {command}" in shown
+
+
+def test_a_mistyped_command_is_asked_about(run):
+    """With all that there are, as one that is near may not be the one."""
+    told = str(run("%segmind usge").error)
+    assert "did you mean `usage`?" in told
+    assert "simulator" in told

@@ -74,6 +74,7 @@ def test_the_frame_can_be_assigned_with_or_without_the_chart(run, online):
     assert run("%segmind usage;").displayed == []
     assert run("len(calls)").result == 1
     assert "seconds" in run("calls").shown
+    assert "seconds" in run("calls = %segmind usage\ncalls").shown
 
 
 def test_the_frame_has_a_row_a_call(online):
