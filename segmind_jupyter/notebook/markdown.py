@@ -7,6 +7,7 @@ text, links are http, https or mailto), and the result passes an allow-list (`al
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, MutableMapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ MAX_HTML_CHARS = 2_000_000
 #: (pages that nbconvert writes); both names are MathJax's own.
 _BOX = "mathjax_ignore tex2jax_ignore segmind-reply"
 
+_BEFORE_BLANK_LINE = re.compile(r"\n(?=[^\S\n]*\n)")
+
 #: Deepest nesting, in containers; a list inside a list takes two. markdown-it drops what is deeper.
 _MAX_NESTING = 20
 
@@ -60,8 +63,14 @@ def to_html(text: str) -> str:
 
 
 def framed(inside: str) -> str:
-    """Put finished HTML into the reply's box."""
-    return f'<div class="{_BOX}" style="{FRAME["reply"]}">{inside}</div>'
+    """Put finished HTML into the reply's box.
+
+    No blank line is left in it: in a notebook that is converted to Markdown it would end the HTML
+    (CommonMark 0.31, "HTML blocks"), and what follows would be Markdown, with images that are
+    fetched.
+    """
+    unbroken = _BEFORE_BLANK_LINE.sub("&#10;", inside)
+    return f'<div class="{_BOX}" style="{FRAME["reply"]}">{unbroken}</div>'
 
 
 def body_html(text: str) -> str:

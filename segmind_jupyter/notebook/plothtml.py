@@ -34,7 +34,7 @@ _EMBEDDED: Final = re.compile(
 )
 
 #: What this package writes into a page: the thumbnails of a reply are no plot of the user's.
-_OURS: Final = 'class="segmind-'
+_OURS: Final = "segmind-reply"
 
 
 def drawn_by(html: str) -> str | None:

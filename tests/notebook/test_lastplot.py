@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 from IPython.utils.capture import capture_output
 from PIL import Image
 
+from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.content.blocks import to_blocks
 from segmind_jupyter.content.parts import STANDARD
+from segmind_jupyter.content.sent import SentItem
+from segmind_jupyter.content.unwired import part_of
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.notebook.lastplot import LastPlots
 from segmind_jupyter.notebook.plotkinds import NoPixels, Pixels, picture_in
 from segmind_jupyter.notebook.plotshelf import MAX_PLOTS, Origin, Shelf
+from segmind_jupyter.notebook.render import reply_html
 
 SETUP = """
 import io
@@ -355,7 +360,6 @@ def test_a_picture_without_pixels_is_an_error_with_the_step_to_take(notebook, bu
         {"text/html": 7, "image/svg+xml": None, "text/plain": "odd"},
         {"text/html": f"<img src='icon.png'><p>{'Many words. ' * 20}</p>"},
         {"text/html": "<style>" + "a{} " * 99 + f"</style><svg></svg><pre>{'1 2 3 ' * 30}</pre>"},
-        {"text/html": '<div class="segmind-reply mathjax_ignore">Yes.<img src="data:,"></div>'},
     ],
 )
 def test_other_outputs_are_no_pictures(bundle):
@@ -380,6 +384,15 @@ def test_an_image_that_html_holds_itself_counts_as_it_is(notebook, quote):
 def test_elements_without_an_end_are_looked_at_once(opening):
     """Every output is looked at, and a quadratic look at these would take hours."""
     assert not isinstance(picture_in({"text/html": opening * 100_000}), Pixels)
+
+
+def test_the_thumbnails_of_a_reply_are_no_plot():
+    """Short as it may be: a `%%claude` cell stands between a plot and the next question."""
+    image = to_blocks(Image.new("RGB", (30, 20)))[0]
+    part = part_of(image)
+    page = reply_html(Reply(text="No."), sent=[SentItem("photo", (part,))])
+    assert "<img" in page
+    assert picture_in({"text/html": page}) is None
 
 
 def test_pixels_count_where_there_are_both():
