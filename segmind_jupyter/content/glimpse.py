@@ -80,9 +80,9 @@ class _Glimpse:
     def of(self, value: Any, *, depth: int) -> str:
         kind = type(value)
         if value is None or kind in (bool, float, complex):
-            return repr(value)
+            return self.clean(repr(value))
         if issubclass(kind, int):
-            return _whole_number(value)
+            return self.clean(_whole_number(value))
         if issubclass(kind, str):
             return self._words(str.__str__(value))
         if issubclass(kind, bytes | bytearray):

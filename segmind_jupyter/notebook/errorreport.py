@@ -17,6 +17,7 @@ from segmind_jupyter.content.kinds import attempted, type_name
 from segmind_jupyter.content.parts import Limits, Text
 from segmind_jupyter.content.scrub import (
     blanked,
+    blanking,
     hides,
     scrubbed,
     scrubbed_source,
@@ -212,10 +213,11 @@ def _cleaner(frames: Iterable[Place]) -> Callable[[str], str]:
     scopes = {id(names): names for place in innermost_first for names in _scopes(place.frame)}
     files = {place.filename for place in innermost_first}
     found = secrets_in(*scopes.values()).union(*map(secrets_of_source, map(source_of, files)))
+    blank = blanking(found)
     variables = [name for name in os.environ.keys() - _FOLDERS if hides(name, os.environ[name])]
 
     def clean(text: str) -> str:
-        text = blanked(_without_key(text), found)
+        text = blank(_without_key(text))
         for name in variables:
             # The key of this package is among them: it gets no name of its own in a frame.
             text = blanked(text, [os.environ.get(name, "")])

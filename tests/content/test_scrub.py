@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import base64
+import json
 import keyword
 from collections import OrderedDict
+from decimal import Decimal
 from typing import NamedTuple
+from uuid import UUID
 
+import numpy
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -95,6 +100,23 @@ def test_what_a_secrets_name_is_given_does_not_go_out(source, kept):
 
 
 @pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("password = 4711", f"password = {HIDDEN}"),
+        ("password = -4711.5", f"password = -{HIDDEN}"),
+        ("f(token=99887766)", f"f(token={HIDDEN})"),
+        ("secret = Decimal(99887766)", f"secret = Decimal({HIDDEN})"),
+        ("passwords = [99887766, 1]", f"passwords = [{HIDDEN}, 1]"),
+        ("token_ids = [101, 2054]", "token_ids = [101, 2054]"),
+        ("token = True", "token = True"),
+    ],
+)
+def test_a_number_that_a_secrets_name_is_given_does_not_go_out(source, shown):
+    """Within a list or a call only a long one: short ones count and point."""
+    assert scrubbed_source(source) == shown
+
+
+@pytest.mark.parametrize(
     "source",
     [
         'password = cfg["password"]',
@@ -159,6 +181,47 @@ def test_given_secrets_are_blanked_as_words_where_they_are_short():
     assert blanked(repr("two\nlines"), ["two\nlines"]) == f"'{HIDDEN}'"
 
 
+def test_a_number_is_blanked_by_itself_and_not_inside_another():
+    """`1234` is no part of `912345`, but it is of `id1234`."""
+    text = "1234, 912345, 0.5, id1234, 1,234 and 1234.0"
+    shown = f"{HIDDEN}, 912345, 0.5, id{HIDDEN}, {HIDDEN} and {HIDDEN}.0"
+    assert blanked(text, ["1234"]) == shown
+    assert blanked("99887766, 998877665", ["99887766"]) == f"{HIDDEN}, 998877665"
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("pass word!x", "https://host/?q=pass%20word%21x"),
+        ("pass word!x", "https://host/?q=pass+word%21x"),
+        ("a/secret/path", "https://host/a%2Fsecret%2Fpath"),
+        ("größer-als", "b'gr\\xc3\\xb6\\xc3\\x9fer-als'"),
+        ('say "friend"', json.dumps({"x": 'say "friend"'})),
+        ("größer-als", json.dumps("größer-als")),
+        ("hunter22", b"hunter22".hex()),
+        ("99887766", "got 99,887,766 and 0x5f42646"),
+        ("ABCDEF01-2345-6789-abcd-ef0123456789", "abcdef0123456789abcdef0123456789"),
+    ],
+)
+def test_given_secrets_are_blanked_in_other_usual_forms_too(secret, text):
+    """As addresses, JSON, bytes and numbers are written."""
+    shown = blanked(text, [secret])
+    assert HIDDEN in shown
+    assert not any(
+        part in shown for part in ("pass", "secret", "als", "friend", "22", "99", "cdef")
+    )
+
+
+@given(st.binary(max_size=9), st.text(min_size=8, max_size=30), st.binary(max_size=9))
+def test_a_secret_that_base64_holds_is_blanked(before, secret, after):
+    """Alone, and as in ``user:password``, wherever in it the secret begins."""
+    whole = before + secret.encode() + after
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        shown = blanked(encode(whole).decode(), [secret])
+        assert HIDDEN in shown
+        assert len(shown.replace(HIDDEN, "")) <= len(encode(before + b"xx" + after)) + 4
+
+
 class Client:
     def __init__(self) -> None:
         self.host = "example.com"
@@ -204,6 +267,12 @@ class Pair(NamedTuple):
         ({"tokens": ["model", "9f8a7b6c5d4e3f2a"]}, {"9f8a7b6c5d4e3f2a"}),
         ({"auth": ("bob", "second-of-a-pair")}, {"second-of-a-pair"}),
         ({"secret": bytearray(b"in-a-bytearray")}, {"in-a-bytearray"}),
+        ({"password": -4711, "token": True, "secret": 123}, {"4711"}),
+        ({"password": 4711.5, "token": Decimal("99887766.55")}, {"4711.5", "99887766.55"}),
+        ({"secret": UUID(int=1)}, {"00000000-0000-0000-0000-000000000001"}),
+        ({"secret": numpy.int64(4711), "token": numpy.float64(0.125)}, {"4711", "0.125"}),
+        ({"password": 10**5000}, set()),
+        ({"token_ids": [101, 2054, 99887766]}, {"99887766"}),
     ],
 )
 def test_secrets_are_found_in_whatever_holds_them(value, secret):
@@ -237,6 +306,7 @@ def test_the_literals_of_secrets_are_known_as_texts_where_they_are_no_common_wor
     source = 'cfg = {"password": "hunter2-hunter2"}\ntoken = "price"\nsecret = b"some-bytes"'
     assert secrets_of_source(source) == {"hunter2-hunter2", "some-bytes"}
     assert secrets_of_source("password = 'hunter2-hunter2") == set()
+    assert secrets_of_source("password = 12345678\ntoken = 2.5\nsecret = None") == {"12345678"}
 
 
 # Properties

@@ -84,6 +84,12 @@ def test_no_trace_of_the_shell_itself_is_sent(text_after):
         ('headers = [("x-api-key", "ak-123")]\nraise OSError(headers)', "ak-123"),
         ('password = "line 1\\nline-of-2"\nraise ValueError(repr(password))', "line-of-2"),
         ('raise ValueError("run --token=tok-123")', "tok-123"),
+        ("password = 12345678\n{}[password]", "12345678"),
+        ("def look(x):\n    return {}[x]\npassword = 4711\nlook(password)", "4711"),
+        ("token = 99887766554433\nraise ValueError(f'bad {token}')", "99887766554433"),
+        ("import uuid\nsecret = uuid.UUID(int=2**127 + 5)\nraise ValueError(secret.hex)", "80000000"),  # noqa: E501
+        ("password = b'\\xff\\xfe-binary'\n{}[password]", "-binary"),
+        ("from urllib.parse import quote\npassword = 'a b!c d!'\nraise OSError(quote(password))", "%20b"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_secrets_are_not_sent(text_after, monkeypatch, cell, secret):
@@ -318,7 +324,35 @@ def test_unloading_forgets_the_error(shell, run):
     ),
 )
 def test_no_value_of_a_secrets_name_is_ever_sent(shell, run, secret, cell):
-    """Whatever it is, and however it fails."""
+    """Whatever text it is, and however it fails."""
     run(cell.format(secret))
     text = last_error(shell).parts[0].text
     assert secret not in text or secret in "<hidden>"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(
+    secret=st.integers(1000, 10**30)
+    | st.integers(-(10**30), -1000)
+    | st.floats(1000, allow_infinity=False).filter(lambda number: len(repr(number)) > 6)
+    | st.decimals(1000, 10**20, places=2)
+    | st.uuids()
+    | st.binary(min_size=8, max_size=24),
+    cell=st.sampled_from(
+        [
+            "password = {0!r}\n{{}}[password]",
+            "def f(api_key):\n    raise ValueError(api_key)\nf({0!r})",
+            "def f(api_key):\n    raise ValueError(f'x{{api_key}}')\nf({0!r})",
+            "settings = dict(token={0!r})\nraise ValueError(settings)",
+            "def f(x):\n    return {{}}[x]\nsecret = {0!r}\nf(secret)",
+            "secret = {0!r}\nassert not secret, [secret]",
+        ]
+    ),
+)
+def test_no_number_or_bytes_of_a_secrets_name_are_ever_sent(shell, run, secret, cell):
+    """What is no text is written into messages too."""
+    run(f"from decimal import Decimal\nfrom uuid import UUID\n{cell.format(secret)}")
+    text = last_error(shell).parts[0].text
+    for form in (repr(secret)[2:-1] if isinstance(secret, bytes) else str(secret),):
+        assert form.lstrip("-") not in text or form in "<hidden>"
+    assert "<hidden>" in text

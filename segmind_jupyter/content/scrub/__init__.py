@@ -5,10 +5,10 @@ Pure: which key is in use here and now is for the caller to know.
 
 from segmind_jupyter.content.scrub.names import HIDDEN, hides
 from segmind_jupyter.content.scrub.source import scrubbed_source, secrets_of_source
-from segmind_jupyter.content.scrub.text import blanked, scrubbed
+from segmind_jupyter.content.scrub.text import blanked, blanking, scrubbed
 from segmind_jupyter.content.scrub.values import secrets_in
 
 __all__ = [
-    "HIDDEN", "blanked", "hides", "scrubbed", "scrubbed_source", "secrets_in",
+    "HIDDEN", "blanked", "blanking", "hides", "scrubbed", "scrubbed_source", "secrets_in",
     "secrets_of_source",
 ]  # fmt: skip

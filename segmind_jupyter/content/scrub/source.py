@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from segmind_jupyter.content.scrub.forms import spellings
 from segmind_jupyter.content.scrub.names import HIDDEN, hides
 from segmind_jupyter.content.scrub.text import scrubbed
 
@@ -52,8 +53,9 @@ def secrets_of_source(source: str) -> set[str]:
         literals = _secret_literals(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
-    texts = (_plain(node.value) for node in literals if isinstance(node, ast.Constant))
-    return {text for text in texts if isinstance(text, str) and len(text) >= _MIN_CHARS}
+    values = (node.value for node in literals if isinstance(node, ast.Constant))
+    texts = (text for value in values for text in spellings(value))
+    return {text for text in texts if len(text) >= _MIN_CHARS}
 
 
 @dataclass(frozen=True, order=True)
@@ -198,7 +200,10 @@ def _names(target: ast.expr) -> Iterator[str]:
 
 
 def _literals(value: ast.AST, *, alone: bool = True) -> Iterator[ast.Constant | ast.JoinedStr]:
-    """Give the texts of an expression, and its number if it is one; keys of look-ups are none."""
+    """Give the texts of an expression, and its number if it is one; keys of look-ups are none.
+
+    Within a list or a call a number counts if it is long: ``token_ids = [101, 2054]``.
+    """
     match value:
         case ast.JoinedStr():
             yield value
@@ -206,8 +211,10 @@ def _literals(value: ast.AST, *, alone: bool = True) -> Iterator[ast.Constant | 
             yield value
         case ast.Constant(value=bool()):
             return
-        case ast.Constant(value=int() | float()) if alone:
+        case ast.Constant(value=int() | float() as number) if alone or _is_long(number):
             yield value
+        case ast.UnaryOp(operand=operand):
+            yield from _literals(operand, alone=alone)
         case ast.Subscript(value=inner):
             yield from _literals(inner, alone=False)
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
@@ -217,6 +224,10 @@ def _literals(value: ast.AST, *, alone: bool = True) -> Iterator[ast.Constant | 
         case _:
             for child in ast.iter_child_nodes(value):
                 yield from _literals(child, alone=False)
+
+
+def _is_long(number: float) -> bool:
+    return any(len(text) >= _MIN_CHARS for text in spellings(number))
 
 
 def _is_secret(name: str, literal: ast.Constant | ast.JoinedStr) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from segmind_jupyter.content.scrub.forms import forms
 from segmind_jupyter.content.scrub.names import HIDDEN, hides, may_hide
 
 #: Forms that well-known services give to their keys, wherever they stand.
@@ -54,6 +55,8 @@ _EMPTY: Final = frozenset({"None", "True", "False", "null", "true", "false", '""
 #: second bound only where they stand as a word.
 _MIN_CHARS, _MIN_INSIDE_CHARS = 4, 8
 
+_NUMBER: Final = re.compile(r"[\d.,]+", re.ASCII)
+
 
 def scrubbed(text: str) -> str:
     """Blank out what is a secret by its form, or by the name that it is given.
@@ -91,11 +94,33 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def blanked(text: str, secrets: Iterable[str]) -> str:
-    """Blank out given secrets, the longest first, also as a repr writes them."""
-    forms = {form for secret in secrets for form in (secret, repr(secret)[1:-1])}
-    for secret in sorted((form for form in forms if form in text), key=len, reverse=True):
-        if len(secret) >= _MIN_INSIDE_CHARS:
-            text = text.replace(secret, HIDDEN)
-        elif len(secret) >= _MIN_CHARS:
-            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
-    return text
+    """Blank out given secrets, as `blanking` does."""
+    return blanking(secrets)(text)
+
+
+def blanking(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Make what blanks out given secrets in all their `forms`, the longest first.
+
+    Parameters
+    ----------
+    secrets
+        What `secrets_in` and `secrets_of_source` give.
+    """
+    written = {form for secret in secrets for form in forms(secret) if len(form) >= _MIN_CHARS}
+    longest_first = sorted(written, key=lambda form: (-len(form), form))
+
+    def blank(text: str) -> str:
+        for form in longest_first:
+            if form in text:
+                text = _without(form, text)
+        return text
+
+    return blank
+
+
+def _without(form: str, text: str) -> str:
+    """Blank out one form of a secret; a number is none inside a longer one."""
+    if len(form) >= _MIN_INSIDE_CHARS and not _NUMBER.fullmatch(form):
+        return text.replace(form, HIDDEN)
+    beside = r"\d" if _NUMBER.fullmatch(form) else r"\w"
+    return re.sub(rf"(?<!{beside}){re.escape(form)}(?!{beside})", HIDDEN, text)

@@ -10,13 +10,15 @@ from itertools import chain, islice, repeat
 from types import MemberDescriptorType, ModuleType
 from typing import Any, Final
 
-from segmind_jupyter.content.scrub.names import hides
+from segmind_jupyter.content.scrub.forms import spellings
+from segmind_jupyter.content.scrub.names import hides, may_hide
 
 #: How many entries are looked at in all, and of one container, and how deep: configurations are
 #: small, and a recursion has thousands of frames.
 _MAX_ENTRIES, _MAX_INSIDE, _MAX_DEPTH = 50_000, 1_000, 4
 
-#: Shorter items of a container with a secret's name may be any word, such as ``"user"``.
+#: Shorter items of a container with a secret's name may be any word, such as ``"user"``, or the
+#: number of any, as in ``token_ids``.
 _MIN_ITEM_CHARS: Final = 8
 
 _COLLECTIONS: Final = (list, tuple, set, frozenset)
@@ -29,15 +31,22 @@ _Entry = tuple[str, Any]
 
 
 def secrets_in(*scopes: Mapping[str, Any]) -> set[str]:
-    """Give the texts that have the name of a secret, also inside containers, objects and classes.
+    """Give what has the name of a secret, also inside containers, objects and classes, as texts.
+
+    Numbers and UUIDs are given as `spellings` writes them.
 
     Parameters
     ----------
     *scopes
         Names and their values. What several of them hold is looked into once.
     """
-    texts = ((name, _text(value)) for name, value in islice(_entries(scopes), _MAX_ENTRIES))
-    return {text for name, text in texts if text and hides(name, text)}
+    return {
+        text
+        for name, value in islice(_entries(scopes), _MAX_ENTRIES)
+        if issubclass(type(name), str) and may_hide(name)
+        for text in spellings(value)
+        if text and hides(name, text)
+    }
 
 
 def item_names(collection: object) -> Iterator[str]:
@@ -107,8 +116,8 @@ def _held(value: Any) -> Iterator[_Entry]:
 
 
 def _is_short(item: object) -> bool:
-    text = _text(item)
-    return text is not None and len(text) < _MIN_ITEM_CHARS
+    texts = list(spellings(item))
+    return bool(texts) and max(map(len, texts)) < _MIN_ITEM_CHARS
 
 
 def _slots(value: object) -> Iterator[_Entry]:
@@ -133,10 +142,6 @@ def _columns(value: Any) -> Iterator[_Entry]:
 
 
 def _text(value: object) -> str | None:
-    if issubclass(type(value), str):
-        return str.__str__(value)
-    if type(value) is bytes:
-        return bytes.decode(value, "utf-8", "replace")
-    if type(value) is bytearray:
-        return bytearray.decode(value, "utf-8", "replace")
-    return None
+    return (
+        next(spellings(value), None) if issubclass(type(value), str | bytes | bytearray) else None
+    )
