@@ -87,6 +87,8 @@ def test_a_doubtful_name_is_judged_by_its_value(name):
         ('password = "hunter2', "password = "),
         ('print(password="hunter2"\nx = (', "\nx = ("),
         ("password = b'hunter2'", "password = "),
+        ("req = 'curl -u admin:hunter2 https://host'", "curl -u admin:"),
+        ("!curl -su x -u 'admin:hunter2 hunter2' https://host", "-u 'admin:"),
         ('é = "ü"; password = "hunter2"', 'é = "ü"; password = '),
     ],
 )
@@ -166,6 +168,13 @@ def test_a_well_known_form_is_hidden_wherever_it_stands(secret):
         ("[('x-api-key', 'abc'), ('n', 1)]", f"[('x-api-key', {HIDDEN}), ('n', 1)]"),
         ("['password', 'email'] not in index", "['password', 'email'] not in index"),
         ("CREATE USER bob IDENTIFIED BY 'abc'", f"CREATE USER bob IDENTIFIED BY {HIDDEN}"),
+        ("curl -X GET --user bob:abc -H x", f"curl -X GET --user bob:{HIDDEN} -H x"),
+        (
+            "Command '['curl', '-u', 'bob:a b', 'h']'",
+            f"Command '['curl', '-u', 'bob:{HIDDEN}', 'h']'",
+        ),
+        ("curl \\\n  -u bob:abc h", f"curl \\\n  -u bob:{HIDDEN} h"),
+        ("docker run -u 1000:1000 curl", "docker run -u 1000:1000 curl"),
     ],
 )
 def test_messages_lose_their_secrets_alone(text, shown):

@@ -90,6 +90,7 @@ def test_no_trace_of_the_shell_itself_is_sent(text_after):
         ("import uuid\nsecret = uuid.UUID(int=2**127 + 5)\nraise ValueError(secret.hex)", "80000000"),  # noqa: E501
         ("password = b'\\xff\\xfe-binary'\n{}[password]", "-binary"),
         ("from urllib.parse import quote\npassword = 'a b!c d!'\nraise OSError(quote(password))", "%20b"),  # noqa: E501
+        ("raise OSError('curl -u bob:pw-123 https://host')", "pw-123"),
     ],
 )  # fmt: skip
 def test_secrets_are_not_sent(text_after, monkeypatch, cell, secret):

@@ -48,6 +48,13 @@ _OPTION: Final = re.compile(
     r"|\b(?i:identified[ \t]+by|(?P<first>password))[ \t]+(?=')"
 )
 
+#: A line of curl, also one that goes on below, and the password in it: ``-u user:password``.
+_CURL: Final = re.compile(r"\bcurl\b(?:\\\n|[^\n])*")
+_CURL_USER: Final = re.compile(
+    r"(?P<head>(?<![^\s'\"])(?:-u|-U|--user|--proxy-user)[\s'\",=]{0,4}?(?P<quote>['\"])?"
+    r"[^\s:'\"]{1,100}:)(?!<hidden>)(?(quote)[^'\"\n]+|[^\s'\"]+)"
+)
+
 #: Values that tell nothing.
 _EMPTY: Final = frozenset({"None", "True", "False", "null", "true", "false", '""', "''", HIDDEN})
 
@@ -67,6 +74,7 @@ def scrubbed(text: str) -> str:
         Prose, a shell line, the inside of a string. Python goes to `scrubbed_source`.
     """
     text = _SCHEMES.sub(rf"\1 {HIDDEN}", _USER_INFO.sub(HIDDEN, _FORMS.sub(HIDDEN, text)))
+    text = _CURL.sub(lambda line: _CURL_USER.sub(rf"\g<head>{HIDDEN}", line[0]), text)
     return _without_values(_OPTION, _without_values(_NAME, text))
 
 
