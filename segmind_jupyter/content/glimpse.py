@@ -27,6 +27,12 @@ _SEARCHED_CHARS: Final = 4_000
 _ENTRIES: Final = 6
 _NAMES: Final = 40
 
+#: How many containers deep values are shown.
+_DEPTH: Final = 2
+
+#: Longest line on a table that tells the type of each column beside its name, in characters.
+_TYPED_CHARS: Final = 400
+
 #: Integers of more bits are described, as writing them out takes its time.
 _WRITTEN_BITS: Final = 256
 
@@ -58,7 +64,7 @@ def glimpse(
     """
     if is_secret(name, value):
         return f"{HIDDEN} ({type_name(value)})"
-    return one_line(_Glimpse(clean).of(value, depth=2), max_chars=max_chars)
+    return one_line(_Glimpse(clean).of(value, depth=_DEPTH), max_chars=max_chars)
 
 
 def is_secret(name: str, value: object) -> bool:
@@ -91,7 +97,7 @@ class _Glimpse:
             return self._mapping(value, depth=depth)
         if issubclass(kind, list | tuple | set | frozenset):
             return self._collection(value, depth=depth)
-        return _named(value) or self._table(value) or _array(value) or _object(value)
+        return _named(value) or self._table(value, depth=depth) or _array(value) or _object(value)
 
     def _words(self, text: str) -> str:
         shown = self.clean(text[:_SEARCHED_CHARS])
@@ -127,15 +133,21 @@ class _Glimpse:
         shown = ", ".join(self._entry(name, item, depth) for name, item in first)
         return f"{type_name(value)} of {size:,}: {shown}{', …' * (size > _ENTRIES)}"
 
-    def _table(self, value: Any) -> str | None:
+    def _table(self, value: Any, *, depth: int) -> str | None:
+        """Tell the size and the columns; their types too, if that leaves room for all names."""
         if not _is_any(value, _TABLES):
             return None
         try:
             rows, columns = value.shape
-            named = ", ".join(self._key(name) for name in islice(value.columns, _NAMES))
+            names = [self._key(name) for name in islice(value.columns, _NAMES)]
+            dtypes = map(_dtype, islice(value.dtypes, _NAMES))
+            typed = [f"{name} {dtype}" for name, dtype in zip(names, dtypes, strict=True)]
         except Exception:  # noqa: BLE001 - a half-made table; its type is told at least
             return None
-        return f"{type_name(value)} {rows:,}×{columns:,}: {named}{', …' * (columns > _NAMES)}"
+        head, more = f"{type_name(value)} {rows:,}×{columns:,}: ", ", …" * (columns > _NAMES)
+        line = f"{head}{', '.join(typed)}{more}"
+        is_short = depth == _DEPTH and len(line) <= _TYPED_CHARS
+        return line if is_short else f"{head}{', '.join(names)}{more}"
 
 
 def _whole_number(value: int) -> str:
@@ -166,10 +178,17 @@ def _array(value: Any) -> str | None:
     if not _is_any(value, _ARRAYS):
         return None
     try:
-        shape, dtype = tuple(value.shape), str(value.dtype)
+        shape, dtype = tuple(value.shape), _dtype(value.dtype)
     except Exception:  # noqa: BLE001 - as above
         return None
     return f"{type_name(value)} {'×'.join(map(str, shape)) or 'scalar'} {dtype}"
+
+
+def _dtype(dtype: object) -> str:
+    """Name a type; those of polars may list the values of a column behind their name."""
+    name = str(dtype)
+    is_polars = type(dtype).__module__.partition(".")[0] == "polars"
+    return one_line(name.partition("(")[0] if is_polars else name, max_chars=_INNER_CHARS)
 
 
 def _is_any(value: object, kinds: Mapping[str, tuple[str, ...]]) -> bool:

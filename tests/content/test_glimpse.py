@@ -61,7 +61,9 @@ class Level(enum.IntEnum):
         (lambda a, password="hunter2": a, "function <lambda>(a, password)"),
         (10**400, "an integer of 1,329 bits"),
         (np.zeros((3, 4)), "ndarray 3×4 float64"),
-        (pd.DataFrame({"a": [1], "b": ["x"]}), "DataFrame 1×2: 'a', 'b'"),
+        (pd.DataFrame({"a": [1], "b": [[2]]}), "DataFrame 1×2: 'a' int64, 'b' object"),
+        (pd.DataFrame({"c": pd.Categorical(["x"])}), "DataFrame 1×1: 'c' category"),
+        ([pd.DataFrame({"a": [1]})], "list of 1: DataFrame 1×1: 'a'"),
         (pd.Series([1.0, 2.0]), "Series 2 float64"),
     ],
 )
@@ -83,6 +85,23 @@ def test_of_many_entries_further_keys_are_told():
     assert shown.startswith("dict of 60: {'k0': 0, ")
     assert "and 'k6', 'k7'" in shown
     assert shown.endswith("'k39', …}")
+
+
+def test_of_a_wide_table_the_names_come_before_the_types():
+    """A misspelled column is found among the names."""
+    wide = pd.DataFrame({f"column {number}": [1.5] for number in range(30)})
+    assert glimpse(wide).startswith("DataFrame 1×30: 'column 0', 'column 1', ")
+    assert "'column 25'" in glimpse(wide)
+
+
+def test_the_types_of_polars_tell_no_cells():
+    """Some list all values that a column may have."""
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"n": [1], "kind": ["hunter2"], "when": ["x"]}).with_columns(
+        pl.col("kind").cast(pl.Enum(["hunter2"]))
+    )
+    assert glimpse(frame) == "DataFrame 1×3: 'n' Int64, 'kind' Enum, 'when' String"
+    assert glimpse(frame["kind"]) == "Series 1 Enum"
 
 
 def test_a_secret_is_told_by_its_type_alone():
