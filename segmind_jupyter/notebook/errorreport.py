@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, Final
 
 from segmind_jupyter.asking import service
-from segmind_jupyter.content.kinds import attempted, type_name
+from segmind_jupyter.content.kinds import attempted, type_name, without_addresses
 from segmind_jupyter.content.parts import Limits, Text
 from segmind_jupyter.content.scrub import (
     blanked,
@@ -26,7 +26,8 @@ from segmind_jupyter.content.scrub import (
 )
 from segmind_jupyter.content.text import as_text, fenced
 from segmind_jupyter.errors import SettingsError, plain
-from segmind_jupyter.notebook.frames import Cells, Place, innermost, listed, places, source_of
+from segmind_jupyter.notebook.cells import Cells, short_path
+from segmind_jupyter.notebook.frames import Place, innermost, listed, places
 from segmind_jupyter.notebook.statement import values_on_line
 
 #: Errors of a chain, and of a group, that are shown.
@@ -62,7 +63,7 @@ def report(error: BaseException, shell: Any, *, limits: Limits) -> Text:
         `limits.text_chars` bounds the text; the message and the failing frame outlast a cut.
     """
     written = _Report(error, Cells(shell))
-    about = f"{type_name(error)} in {written.where}"
+    about = f"{type_name(error)} in {written.label}"
     text = written.text(max_chars=limits.text_chars)
     return as_text(text, limits=limits, about=about, lines=True)
 
@@ -73,6 +74,16 @@ class _Raised:
 
     error: BaseException
     found: list[Place]
+
+    @property
+    def filenames(self) -> list[str]:
+        """The user's cells and files that it came through, and that which Python could not read."""
+        return [place.filename for place in self.found if place.is_users] + _unread(self.error)
+
+    def labelled(self, names: Mapping[str, str]) -> _Raised:
+        """Give it with the names of its cells and files."""
+        labels = ((p, names.get(p.filename) or short_path(p.filename)) for p in self.found)
+        return replace(self, found=[replace(place, label=label) for place, label in labels])
 
     @property
     def failing(self) -> Place | None:
@@ -87,18 +98,26 @@ class _Report:
         self._error = error
         chain = list(_chain(error))[::-1]
         inside = [leaf for each in chain for leaf in _leaves(each)][:_MAX_LEAVES]
-        self._raised = [_Raised(each, places(each, cells)) for each in (*inside, *chain)]
+        raised = [_Raised(each, places(each)) for each in (*inside, *chain)]
+        every = [name for each in reversed(raised) for name in each.filenames]
+        self._filename = next(iter(raised[-1].filenames), None)
+        self._names = cells.names(every)
+        self._raised = [each.labelled(self._names) for each in raised]
         # What is inside a group tells more than the line that waited for it.
         telling = self._raised[: len(inside)] or reversed(self._raised)
-        self._failing = next((raised.failing for raised in telling if raised.failing), None)
-        frames = [place for raised in self._raised for place in raised.found if place.is_users]
+        self._failing = next((each.failing for each in telling if each.failing), None)
+        frames = [place for each in self._raised for place in each.found if place.is_users]
         self._clean = _cleaner(frames)
-        self._filename = _outermost(self._raised[-1].found) or _unread(error)
+
+    @property
+    def label(self) -> str:
+        """Where it was raised, for the person who sees the numbers of the cells."""
+        return self._cells.label(self._filename) if self._filename else "the notebook"
 
     @property
     def where(self) -> str:
-        """Where it was raised: the cell that was run, or that could not be read."""
-        return self._cells.label(self._filename) if self._filename else "the notebook"
+        """The same in what is sent: the cell that was run, or that could not be read."""
+        return self._names[self._filename] if self._filename else "the notebook"
 
     def text(self, *, max_chars: int) -> str:
         """Put the sections together in at most about `max_chars` characters."""
@@ -125,8 +144,9 @@ class _Report:
         place = self._failing
         if place is None:
             return ""
-        values = values_on_line(place.frame, place.line_number, clean=self._cleaned)
-        heading = f"Values on line {place.line_number} of {place.label}:"
+        line_number, clean = place.line_number, self._cleaned
+        values = values_on_line(place.frame, place.source, line_number, clean=clean)
+        heading = f"Values on line {line_number} of {place.label}:"
         return "\n".join([heading, *values]) if values else ""
 
     def _source(self, *, max_chars: int) -> str:
@@ -154,15 +174,15 @@ class _Report:
 
     def _words(self, error: BaseException) -> str:
         """Give what an error says; of syntax, with the cell rather than the name of its code."""
-        if isinstance(error, SyntaxError) and error.filename:
-            return f"{error.msg} ({self._cells.label(error.filename)}, line {error.lineno})"
+        if isinstance(error, SyntaxError) and (unread := _unread(error)):
+            return f"{error.msg} ({self._names[unread[0]]}, line {error.lineno})"
         return attempted(str, error)
 
     def _cleaned(self, text: str) -> str:
-        return self._clean(scrubbed(text))
+        return self._clean(scrubbed(without_addresses(text)))
 
     def _cleaned_source(self, source: str) -> str:
-        return self._clean(scrubbed_source(source))
+        return self._clean(scrubbed_source(without_addresses(source)))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -182,13 +202,10 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield from _leaves(inner) if isinstance(inner, BaseExceptionGroup) else [inner]
 
 
-def _outermost(found: list[Place]) -> str | None:
-    return next((place.filename for place in found if place.is_users), None)
-
-
-def _unread(error: BaseException) -> str | None:
+def _unread(error: BaseException) -> list[str]:
     """Give the name of what Python could not read."""
-    return error.filename if isinstance(error, SyntaxError) else None
+    name = error.filename if isinstance(error, SyntaxError) else None
+    return [name] if name and isinstance(name, str) else []
 
 
 def _indent(error: SyntaxError, code: str) -> str:
@@ -211,10 +228,11 @@ def _cleaner(frames: Iterable[Place]) -> Callable[[str], str]:
     """Make what blanks out the key in use, the environment's secrets and those of the code."""
     innermost_first = list(frames)[::-1]
     scopes = {id(names): names for place in innermost_first for names in _scopes(place.frame)}
-    files = {place.filename for place in innermost_first}
-    found = secrets_in(*scopes.values()).union(*map(secrets_of_source, map(source_of, files)))
+    sources = [place.source for place in {p.filename: p for p in innermost_first}.values()]
+    found = secrets_in(*scopes.values()).union(*map(secrets_of_source, sources))
     blank = blanking(found)
-    variables = [name for name in os.environ.keys() - _FOLDERS if hides(name, os.environ[name])]
+    names = sorted(os.environ.keys() - _FOLDERS)
+    variables = [name for name in names if hides(name, os.environ[name])]
 
     def clean(text: str) -> str:
         text = blank(_without_key(text))

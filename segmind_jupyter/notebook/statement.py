@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import linecache
 from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
 from typing import Any, Final
@@ -18,19 +17,22 @@ _MAX_NAMES: Final = 12
 _BODIES: Final = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
-def values_on_line(frame: FrameType, line_number: int, *, clean: Callable[[str], str]) -> list[str]:
+def values_on_line(
+    frame: FrameType, source: str, line_number: int, *, clean: Callable[[str], str]
+) -> list[str]:
     """Describe what the names of a statement stand for: ``"row = {'a': 1}"``, in their order.
 
     Parameters
     ----------
     frame
         Where they are looked up: first among its local names, then among the global ones.
+    source
+        Its source.
     line_number
         Any line of the statement, from 1.
     clean
         Blanks secrets out of a text.
     """
-    source = "".join(linecache.getlines(frame.f_code.co_filename))
     described: dict[str, str] = {}
     for path in _paths_on_line(source, line_number):
         found, value = _looked_up(path, frame)

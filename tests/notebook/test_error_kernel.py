@@ -25,7 +25,7 @@ def test_after_a_key_error_in_a_function_the_line_and_the_message_go_out_and_no_
     assert "KeyError: 'price'" in sent
     assert 'return order["price"] * order["count"]' in sent
     assert "order = {'cost': 3, 'token': <hidden>}" in sent
-    assert "in cell [3]" in sent
+    assert "in cell A.\n" in sent
     assert "What went wrong here" in sent
     for secret in ("hunter2-abc", "tok-12345", "tok-9", "pw-12345"):
         assert secret.encode() not in request.body

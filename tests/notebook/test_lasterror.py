@@ -45,14 +45,42 @@ def test_the_message_the_lines_the_values_and_the_cell_are_sent(shell, run, text
     text = text_after(TOTAL, 'orders = [{"cost": 3}]\ntotal(orders)')
     number = shell.execution_count - 1
     assert text.startswith("KeyError: 'price'\n")
-    assert f"in cell [{number}].\n" in text
-    assert f"cell [{number}], line 2, in <module>" in text
+    assert "in cell A.\n" in text
+    assert "cell A, line 2, in <module>" in text
+    assert "cell B, line 3, in <genexpr>" in text
     assert '-->    3     return sum(row["price"] for row in rows)' in text
     assert "row = {'cost': 3}" in text
-    assert "Source of cell" in text
+    assert "Source of cell A:" in text
     assert 'orders = [{"cost": 3}]\ntotal(orders)\n```' in text
     item = last_error(shell)
     assert item.label == f"last error · KeyError in cell [{number}]"
+
+
+def test_the_number_of_a_cell_is_the_persons_alone(shell, text_after):
+    """It is another one after the next *Run All*: what is sent has to stay the same."""
+    cell = "1/0"
+    first = text_after(cell)
+    assert "the cell, line 1, in <module>" in first
+    assert last_error(shell).label.endswith(f"in cell [{shell.execution_count - 1}]")
+    assert text_after("pass", cell) == first
+    syntax = text_after("x = (\ny = 2")
+    assert "(the cell, line 1)" in syntax
+    assert text_after("pass", "x = (\ny = 2") == syntax
+
+
+def test_where_objects_lie_in_memory_is_not_sent(text_after):
+    """In the message, the notes, the values and the source: the address differs from run to run."""
+    text = text_after(
+        "class Odd:\n    pass\n"
+        "odd = Odd()\nwords = repr(odd)\n"
+        "error = ValueError(f'bad {odd!r}')\nerror.add_note(f'see {odd!r}')\n"
+        "def f(words):\n    # was <Odd object at 0x7f0123456789>\n"
+        "    raise error from KeyError(words)\n"
+        "f(words)"
+    )
+    assert text.startswith("ValueError: bad <__main__.Odd object>\nsee <__main__.Odd object>")
+    assert "# was <Odd object>" in text
+    assert " at 0x" not in text
 
 
 def test_no_trace_of_the_shell_itself_is_sent(text_after):

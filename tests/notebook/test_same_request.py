@@ -120,6 +120,10 @@ ABOVE = [
     "def price(row): return row['price'] * {'b', 'a'}.__len__()",
     "price({'cost': object()})",
     "%claude --error",
+    "class Odd: pass\nraise KeyError(Odd(), {'b', 'a'}.__len__())",
+    "%claude --error Why?",
+    "%%time\nrow = {}\nrow['price']",
+    "%%claude --error\nAnd why this?",
 ]
 
 
@@ -173,6 +177,21 @@ def test_a_notebook_that_is_run_twice_is_answered_from_the_cache(notebook, recor
     assert asked == len(recorder.requests) > 0
     assert notebook(2, setting, *cells) == []
     assert len(recorder.requests) == asked
+
+
+def test_run_all_again_in_the_same_kernel_sends_the_same_bytes(notebook):
+    """The numbers of the cells are other ones, and the objects lie elsewhere."""
+    sent = [body for _, body in notebook(1, *ABOVE, *ABOVE)]
+    half = len(sent) // 2
+    assert half == sum("%claude" in cell for cell in ABOVE)
+    assert sent[:half] == sent[half:]
+
+
+def test_run_all_again_in_the_same_kernel_is_answered_from_the_cache(notebook):
+    """After an error, and after a plot."""
+    setting = '%config ClaudeMagics.cache = "on"'
+    sent = notebook(1, setting, *ABOVE, *ABOVE)
+    assert len(sent) == sum("%claude" in cell for cell in ABOVE)
 
 
 def digest(sent: list[tuple[str, bytes]]) -> str:
