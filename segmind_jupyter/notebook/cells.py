@@ -6,7 +6,7 @@ import linecache
 import os
 import site
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import chain, count
 from string import ascii_uppercase
@@ -26,6 +26,7 @@ class Cells:
     """
 
     def __init__(self, shell: Any) -> None:
+        self._transformed: Callable[[str], str] = shell.transform_cell
         history = shell.history_manager
         self._parsed: list[str] = list(history.input_hist_parsed)
         self._raw: list[str] = list(history.input_hist_raw)
@@ -43,6 +44,20 @@ class Cells:
         if number is None or number >= len(self._raw):
             return "".join(linecache.getlines(filename))
         return self._raw[number]
+
+    def with_body(self, magic: str, body: str) -> str | None:
+        """Find the last cell that gave this body to a magic; gives a name of its own."""
+        runs = range(len(self._raw) - 1, 0, -1)
+        number = next((n for n in runs if _gives(self._raw[n], magic, body)), None)
+        if number is None:
+            return None
+        filename = f"<cell {number}>"
+        self._numbers[filename] = number
+        return filename
+
+    def python(self, source: str) -> str:
+        """Give source as Python reads it, with calls in the place of its magics."""
+        return self._transformed(source)
 
     def names(self, filenames: Iterable[str]) -> dict[str, str]:
         """Name cells and files for a request, which is to be the same whenever they are run.
@@ -76,6 +91,11 @@ class Cells:
         source = "".join(linecache.getlines(filename)).rstrip("\n")
         runs = range(len(self._parsed) - 1, 0, -1)
         return next((n for n in runs if source and self._parsed[n] == source), None)
+
+
+def _gives(typed: str, magic: str, body: str) -> bool:
+    first, _, rest = typed.lstrip().partition("\n")
+    return first.split()[:1] == [f"%%{magic}"] and rest.strip() == body.strip()
 
 
 def is_library(filename: str) -> bool:

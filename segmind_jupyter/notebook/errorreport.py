@@ -98,7 +98,7 @@ class _Report:
         self._error = error
         chain = list(_chain(error))[::-1]
         inside = [leaf for each in chain for leaf in _leaves(each)][:_MAX_LEAVES]
-        raised = [_Raised(each, places(each)) for each in (*inside, *chain)]
+        raised = [_Raised(each, places(each, cells)) for each in (*inside, *chain)]
         every = [name for each in reversed(raised) for name in each.filenames]
         self._filename = next(iter(raised[-1].filenames), None)
         self._names = cells.names(every)

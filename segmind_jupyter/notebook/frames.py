@@ -13,7 +13,8 @@ from itertools import groupby
 from types import CodeType, FrameType, TracebackType
 from typing import Final
 
-from segmind_jupyter.notebook.cells import is_library
+from segmind_jupyter.notebook.cells import Cells, is_library
+from segmind_jupyter.notebook.timed import TimedCell
 
 #: Longer files are shown by the failing line alone.
 _MAX_FILE_CHARS: Final = 500_000
@@ -43,6 +44,8 @@ class Place:
         The line of its code that failed, from 1, and the instruction.
     is_users
         Whether the code is the user's, and no library's.
+    timed
+        The cell that it is in, where a magic runs the code under another name.
     label
         Where it is: ``"the cell"``, ``"model.py"``.
     """
@@ -50,22 +53,24 @@ class Place:
     frame: FrameType = field(repr=False)
     failing: tuple[int, int]
     is_users: bool
+    timed: TimedCell | None = field(default=None, repr=False)
     label: str = ""
 
     @property
     def filename(self) -> str:
-        """Under which name `linecache` has the source."""
-        return self.frame.f_code.co_filename
+        """The name of its file, or by which `Cells` knows its cell."""
+        return self.timed.filename if self.timed else self.frame.f_code.co_filename
 
     @property
     def line_number(self) -> int:
         """The line of its file or cell that failed, from 1."""
-        return self.failing[0]
+        line_number = self.failing[0]
+        return self.timed.line_number(self.frame, line_number) if self.timed else line_number
 
     @property
     def source(self) -> str:
         """The text of its file or cell; nothing where there is none, or an endless one."""
-        return _source_of(self.filename)
+        return self.timed.source if self.timed else _source_of(self.filename)
 
     @property
     def spot(self) -> tuple[CodeType, int]:
@@ -75,19 +80,28 @@ class Place:
     @property
     def heading(self) -> str:
         """Where it is, in words."""
-        name = self.frame.f_code.co_name
+        code = self.frame.f_code
+        name = self.timed.function(self.frame) if self.timed else code.co_name
         # IPython 7 names a cell's own code after its first line.
         where = "<module>" if name.startswith("<cell line") else name
         return f"{self.label}, line {self.line_number}, in {where}"
 
 
-def places(error: BaseException) -> list[Place]:
-    """Give the frames of an error, outermost first, from the user's first one on."""
+def places(error: BaseException, cells: Cells) -> list[Place]:
+    """Give the frames of an error, outermost first, from the user's first one on.
+
+    Of a cell that is timed, from the frame of its body on: what leads there is IPython's.
+    """
     found: list[Place] = []
+    timed: TimedCell | None = None
     for frame, failing in _walked(error.__traceback__):
-        is_users = not is_library(frame.f_code.co_filename)
+        timed = TimedCell.run_by(frame, cells) or timed
+        own = timed if timed is not None and timed.holds(frame) else None
+        if own and not any(place.timed for place in found):
+            found.clear()
+        is_users = own is not None or not is_library(frame.f_code.co_filename)
         if is_users or found:
-            found.append(Place(frame, failing, is_users))
+            found.append(Place(frame, failing, is_users, own))
     return found
 
 

@@ -8,6 +8,7 @@ from types import FrameType, ModuleType
 from typing import Any, Final
 
 from segmind_jupyter.content.glimpse import glimpse
+from segmind_jupyter.content.scrub.source import without_magics
 from segmind_jupyter.content.scrub.values import attributes_of
 
 #: Names that are shown; a line with more is a table of constants.
@@ -43,7 +44,7 @@ def values_on_line(
 
 def _paths_on_line(source: str, line_number: int) -> Iterator[str]:
     try:
-        statement = _statement(ast.parse(source), line_number)
+        statement = _statement(ast.parse(without_magics(source)), line_number)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     if statement is not None:

@@ -126,8 +126,7 @@ def test_secrets_are_not_sent(text_after, monkeypatch, cell, secret):
     monkeypatch.setenv("MY_SECRET", "")
     text = text_after(cell)
     assert secret not in text
-    # Before IPython 9, `%%time` shows the error itself, and nothing leads back to its cell.
-    assert "<hidden>" in text or "<timed exec>" in text
+    assert "<hidden>" in text
 
 
 def test_the_key_in_use_is_not_sent(shell, run, text_after):
@@ -250,7 +249,7 @@ def test_an_error_in_the_midst_of_being_handled_counts(shell, run, recorder, onl
             ["ValueError: odd"],
         ),
         ("error = ValueError('x')\nerror.add_note('see there')\nraise error", ["see there"]),
-        ("%%time\n{}['k']", ["KeyError: 'k'"]),
+        ("%%time\n{}['k']", ["KeyError: 'k'", "the cell, line 2, in <module>", "-->    2 {}['k']"]),
         ("assert 1 == 2, 'one is not two'", ["AssertionError: one is not two"]),
         ("raise KeyboardInterrupt", ["KeyboardInterrupt"]),
         (
@@ -263,6 +262,51 @@ def test_every_way_to_fail_is_told(text_after, cell, pieces):
     """Errors of syntax, asyncio, chains, groups, endless recursion, libraries, displays."""
     text = text_after(cell)
     assert [piece for piece in pieces if piece not in text] == []
+
+
+@pytest.mark.parametrize("magic", ["%%time", "%%timeit -n1 -r1", "%%timeit -n1 -r1 other = 3"])
+def test_a_timed_cell_is_told_like_any_other(shell, text_after, magic):
+    """The line that failed by its number in the cell, with its arrow and its values."""
+    cell = f"{magic}\n\ndef price(row, k):\n    return row[k]\nrow = {{'cost': 3}}\nprice(row, 'b')"
+    text = text_after(cell)
+    assert (
+        "the cell, line 6, in <module>\n       5 row = {'cost': 3}\n-->    6 price(row, 'b')"
+        in text
+    )
+    assert "the cell, line 4, in price\n" in text
+    assert "-->    4     return row[k]" in text
+    assert "Values on line 4 of the cell:\nrow = {'cost': 3}\nk = 'b'\n" in text
+    assert f"```python\n{cell}\n```" in text
+    for word in ("get_ipython", "<timed", "<magic", "IPython"):
+        assert word not in text
+    number = shell.execution_count - 1
+    assert last_error(shell).label == f"last error · KeyError in cell [{number}]"
+
+
+@pytest.mark.parametrize(
+    ("cell", "line", "value"),
+    [
+        ("%%time\nrow = {'a': 1}\nrow['b']", "-->    3 row['b']", "row = {'a': 1}"),
+        ("%%time\nrow = {'a': 1}\nrow['b']\nx = 1", "-->    3 row['b']", "row = {'a': 1}"),
+        ("%%time\nrow['b']", "-->    2 row['b']", "row = {'c': 2}"),
+        ("%%timeit -n1 -r1\nrow['b']", "-->    2 row['b']", "row = {'c': 2}"),
+        ("%%timeit -n1 -r1 row['b']\npass", "-->    1 %%timeit -n1 -r1 row['b']", ""),
+        ("%%time\npath = !echo x\nrow['b']", "-->    3 row['b']", "row = {'c': 2}"),
+    ],
+)
+def test_the_failing_line_of_a_timed_cell_is_pointed_at(text_after, cell, line, value):
+    """A last expression, a statement, a single line, the statement beside the magic."""
+    text = text_after("row = {'c': 2}", cell)
+    assert line in text
+    assert value in text
+
+
+def test_a_function_of_an_earlier_timed_cell_is_not_taken_for_this_ones(text_after):
+    """Both have the same name for their code."""
+    text = text_after("%%time\n\n\n\ndef f():\n    return {}['a']", "%%time\nf()")
+    assert "-->    2 f()" in text
+    assert "<timed exec>, line" in text
+    assert text.count("-->") == 1
 
 
 def test_code_of_the_users_own_files_shows_its_lines(text_after, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def scrubbed_source(source: str) -> str:
 
     The text keeps its lines: a literal of three leaves two empty ones behind.
     """
-    python = _MAGIC.sub(r"\1pass", source)
+    python = without_magics(source)
     try:
         edits = list(_edits(python))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -50,12 +50,17 @@ def secrets_of_source(source: str) -> set[str]:
     What the program makes of them may be anywhere.
     """
     try:
-        literals = _secret_literals(source)
+        literals = _secret_literals(without_magics(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
     values = (node.value for node in literals if isinstance(node, ast.Constant))
     texts = (text for value in values for text in spellings(value))
     return {text for text in texts if len(text) >= _MIN_CHARS}
+
+
+def without_magics(source: str) -> str:
+    """Put a statement that does nothing in the place of each line that Python does not read."""
+    return _MAGIC.sub(r"\1pass", source)
 
 
 @dataclass(frozen=True, order=True)
