@@ -24,6 +24,7 @@ from segmind_jupyter.content.scrub import (
     secrets_in,
     secrets_of_source,
 )
+from segmind_jupyter.content.sent import counted
 from segmind_jupyter.content.text import as_text, fenced
 from segmind_jupyter.errors import SettingsError, plain
 from segmind_jupyter.notebook.cells import Cells, short_path
@@ -42,6 +43,9 @@ _HEADINGS_CHARS: Final = 100
 #: Longest part of a message that is searched for secrets, what is dropped where it ends within
 #: the message, and longest single line of one.
 _MESSAGE_CHARS, _EDGE_CHARS, _LINE_CHARS = 20_000, 400, 80
+
+#: Longest message of an error that has no frames to explain it.
+_ALONE_CHARS: Final = 400
 
 #: Less room than this is for the beginning alone.
 _WORTH_TWO_ENDS_CHARS: Final = 120
@@ -97,7 +101,9 @@ class _Report:
         self._cells = cells
         self._error = error
         chain = list(_chain(error))[::-1]
-        inside = [leaf for each in chain for leaf in _leaves(each)][:_MAX_LEAVES]
+        leaves = [leaf for each in chain for leaf in _leaves(each)]
+        inside = leaves[:_MAX_LEAVES]
+        self._left_out = len(leaves) - len(inside)
         raised = [_Raised(each, places(each, cells)) for each in (*inside, *chain)]
         every = [name for each in reversed(raised) for name in each.filenames]
         self._filename = next(iter(raised[-1].filenames), None)
@@ -133,12 +139,20 @@ class _Report:
 
     def _traceback(self) -> str:
         """List the frames, the oldest error first, as Python does."""
-        blocks = [
-            f"{listed(raised.found, clean=self._cleaned_source)}\n{self._line(raised.error)}"
-            for raised in self._raised
-            if raised.found
-        ]
-        return "\n\n".join(["Traceback, innermost frame last:", *blocks]) if blocks else ""
+        blocks = [self._block(raised) for raised in self._raised]
+        if self._left_out:
+            blocks.insert(_MAX_LEAVES, f"… {counted(self._left_out, 'more error')} of the group …")
+        shown = list(filter(None, blocks))
+        return "\n\n".join(["Traceback, innermost frame last:", *shown]) if shown else ""
+
+    def _block(self, raised: _Raised) -> str:
+        """Write one error with its frames; the first lines of the text are the last one's words."""
+        if raised.found:
+            return f"{listed(raised.found, clean=self._cleaned_source)}\n{self._line(raised.error)}"
+        if raised.error is self._error:
+            return ""
+        words = _head(self._message(raised.error), max_chars=_ALONE_CHARS)
+        return f"Without a traceback of its own:\n{words}"
 
     def _values(self) -> str:
         place = self._failing
@@ -146,7 +160,8 @@ class _Report:
             return ""
         line_number, clean = place.line_number, self._cleaned
         values = values_on_line(place.frame, place.source, line_number, clean=clean)
-        heading = f"Values on line {line_number} of {place.label}:"
+        now = ", as they are now" if place.may_have_changed else ""
+        heading = f"Values on line {line_number} of {place.label}{now}:"
         return "\n".join([heading, *values]) if values else ""
 
     def _source(self, *, max_chars: int) -> str:

@@ -86,6 +86,15 @@ class Place:
         where = "<module>" if name.startswith("<cell line") else name
         return f"{self.label}, line {self.line_number}, in {where}"
 
+    @property
+    def may_have_changed(self) -> bool:
+        """Whether its names may stand for something else by now.
+
+        Those of a notebook may, and those of a frame that went on when it had caught the error.
+        """
+        frame = self.frame
+        return frame.f_lasti != self.failing[1] or frame.f_locals is frame.f_globals
+
 
 def places(error: BaseException, cells: Cells) -> list[Place]:
     """Give the frames of an error, outermost first, from the user's first one on.

@@ -309,6 +309,59 @@ def test_a_function_of_an_earlier_timed_cell_is_not_taken_for_this_ones(text_aft
     assert text.count("-->") == 1
 
 
+def test_errors_that_were_never_raised_are_told(text_after):
+    """Members of a group and causes have their messages and notes all the same."""
+    text = text_after(
+        "errors = [ValueError(f'field {name} is bad') for name in 'uvwxyz']\n"
+        "errors[0].add_note('see there')\n"
+        "cause = KeyError('the real reason')\n"
+        "raise ExceptionGroup('several', errors) from cause"
+    )
+    for name in "uvwx":
+        assert f"Without a traceback of its own:\nValueError: field {name} is bad" in text
+    assert "ValueError: field u is bad\nsee there\n" in text
+    assert "… 2 more errors of the group …" in text
+    assert "KeyError: 'the real reason'" in text
+    assert text.count("ExceptionGroup: several") == 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "heading", "value"),
+    [
+        (
+            "errors = []\nfor i in range(6):\n    try:\n        int(f'a{i}')\n"
+            "    except ValueError as error:\n        errors.append(error)\n"
+            "raise ExceptionGroup('g', errors)",
+            "Values on line 4 of the cell, as they are now:",
+            "i = 5",
+        ),
+        (
+            "def work():\n    for i in range(6):\n        try:\n            int(f'a{i}')\n"
+            "        except ValueError as error:\n            last = error\n    raise last\nwork()",
+            "Values on line 4 of the cell, as they are now:",
+            "i = 5",
+        ),
+        (
+            "def work():\n    last = []\n    for i in range(3):\n        try:\n"
+            "            int(f'a{i}')\n        except ValueError as error:\n"
+            "            last.append(error)\n    return last\n"
+            "raise ExceptionGroup('g', work())",
+            "Values on line 5 of the cell, as they are now:",
+            "i = 2",
+        ),
+        ("i = 3\ni / 0", "Values on line 2 of the cell, as they are now:", "i = 3"),
+        ("def f(i):\n    i / 0\nf(3)", "Values on line 2 of the cell:", "i = 3"),
+    ],
+)
+def test_values_that_may_have_changed_since_are_said_to_be_those_of_now(
+    text_after, cell, heading, value
+):
+    """Those of the notebook, and of a frame that caught the error and went on."""
+    text = text_after(cell)
+    assert f"\n{heading}\n" in text
+    assert f"\n{value}" in text
+
+
 def test_code_of_the_users_own_files_shows_its_lines(text_after, tmp_path, monkeypatch):
     """A module beside the notebook, by its short name."""
     (tmp_path / "shop.py").write_text(
