@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from segmind_jupyter.content.delimited import NoTableError
 from segmind_jupyter.content.images import image_from_bytes, image_from_path
 from segmind_jupyter.content.kinds import attempted
-from segmind_jupyter.content.parts import Limits, Part
+from segmind_jupyter.content.parts import Limits, Part, Text
 from segmind_jupyter.content.table_files import (
     delimited_part,
     is_delimited,
@@ -17,7 +19,7 @@ from segmind_jupyter.content.table_files import (
     parquet_part,
 )
 from segmind_jupyter.content.text import as_text, one_line
-from segmind_jupyter.content.text_files import BYTES_PER_CHAR, encoding_of, text_of
+from segmind_jupyter.content.text_files import BYTES_PER_CHAR, Encoding, encoding_of, text_of
 from segmind_jupyter.errors import ContentError
 
 #: How files of the formats that are decoded begin.
@@ -122,8 +124,23 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
     encoding = encoding_of(begin, is_whole=len(begin) >= file.stat().st_size)
     if encoding is None:
         raise ContentError(_binary_advice(file))
-    table = delimited_part(file, encoding, limits=limits) if is_delimited(file) else None
-    return table or text_of(file, begin, encoding, limits=limits)
+    table, notes = _table(file, encoding, limits) if is_delimited(file) else (None, ())
+    return table or replace(text_of(file, begin, encoding, limits=limits), notes=notes)
+
+
+def _table(file: Path, encoding: Encoding, limits: Limits) -> tuple[Text | None, tuple[str, ...]]:
+    """Give the table that a delimited file holds, or a note on why it holds none."""
+    try:
+        return delimited_part(file, encoding, limits=limits), ()
+    except NoTableError as error:
+        return None, (_text_advice(file, error),) if str(error) else ()
+
+
+def _text_advice(file: Path, reason: NoTableError) -> str:
+    return (
+        f"{file.name} went as text: pandas reads no table in it ({reason}). Correct the file, or "
+        'name `pd.read_csv(path, on_bad_lines="skip")`.'
+    )
 
 
 def _binary_advice(file: Path) -> str:

@@ -66,11 +66,14 @@ class Text:
     inline
         Whether it reads as part of a sentence (a word, a number) or wants lines of its own (a
         table, a listing).
+    notes
+        What the user should know about how it was made.
     """
 
     text: str
     about: str = ""
     inline: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:

@@ -54,7 +54,7 @@ class Prompt:
     pieces
         Words and objects.
     notes
-        What the user should know about how the prompt was read.
+        What the user should know about how the prompt and its objects were read.
     """
 
     pieces: tuple[str | SentItem, ...]
@@ -121,7 +121,7 @@ def compose(
         first = [_included(path, namespace, limits) for path in include]
         reader = _Reader(namespace, limits)
         words = [body] if raw else list(reader.pieces(body))
-        return Prompt((*attached, *first, *words), tuple(reader.notes()))
+        return _noted((*attached, *first, *words), reader.notes())
 
     prompt = _within_bounds(make, limits)
     if not prompt.blocks():
@@ -151,12 +151,19 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
 
     def make(limits: Limits) -> Prompt:
         pieces = [c if isinstance(c, str) else _item("", c, limits) for c in contents]
-        return Prompt(tuple(_on_lines(pieces)))
+        return _noted(_on_lines(pieces))
 
     prompt = _within_bounds(make, limits)
     if not prompt.blocks():
         raise ContentError('There is nothing to ask. Pass words: ask("What is this?", fig).')
     return prompt
+
+
+def _noted(pieces: Iterable[str | SentItem], notes: Iterable[str] = ()) -> Prompt:
+    """Make a prompt that also knows what there is to say of its objects, each thing once."""
+    prompt = Prompt(tuple(pieces))
+    of_items = (note for item in prompt.sent for note in item.notes)
+    return dataclasses.replace(prompt, notes=tuple(dict.fromkeys((*notes, *of_items))))
 
 
 def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits) -> Prompt:

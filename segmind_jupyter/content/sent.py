@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segmind_jupyter.content.parts import Image, Part
+from segmind_jupyter.content.parts import Image, Part, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ class SentItem:
     def images(self) -> tuple[Image, ...]:
         """The images among the parts."""
         return tuple(part for part in self.parts if isinstance(part, Image))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how it was read."""
+        return tuple(note for part in self.parts if isinstance(part, Text) for note in part.notes)
 
     @property
     def label(self) -> str:

@@ -6,22 +6,23 @@ Imports pandas, pyarrow or polars if one of them is installed; reads a bounded p
 from __future__ import annotations
 
 import importlib
-import io
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from segmind_jupyter.content.delimited import DelimitedTable, NoTableError, read_delimited
 from segmind_jupyter.content.kinds import spelled
 from segmind_jupyter.content.parts import Limits, Text
 from segmind_jupyter.content.polars_tables import PolarsSheet
 from segmind_jupyter.content.sheet import PandasSheet, Sheet
 from segmind_jupyter.content.tables import counted, table_text
+from segmind_jupyter.content.text import one_line
 from segmind_jupyter.content.text_files import Encoding
 from segmind_jupyter.errors import ContentError
 
 #: Suffixes of delimited text, and what stands between the cells; empty where the file tells.
 _DELIMITED = {".csv": "", ".tsv": "\t", ".tab": "\t"}
-
-_DELIMITERS = ",;\t|"
 
 _PARQUET = (".parquet", ".pq")
 
@@ -31,8 +32,8 @@ _MAX_ROWS = 100_000
 #: Bytes of a delimited file that are read.
 _MAX_BYTES = 32_000_000
 
-#: So much of a header tells the delimiter.
-_HEADER_CHARS = 10_000
+#: Most characters of the comments above a table that are told.
+_COMMENTS_CHARS = 300
 
 
 def is_delimited(file: Path) -> bool:
@@ -46,10 +47,15 @@ def is_parquet(file: Path) -> bool:
 
 
 def delimited_part(file: Path, encoding: Encoding, *, limits: Limits) -> Text | None:
-    """Summarize a CSV or TSV file; nothing if pandas is not installed, or reads no table in it.
+    """Summarize a CSV or TSV file; nothing if pandas is not installed.
 
     Types are those that ``pandas.read_csv`` finds. Of a long file the first rows are read, and the
     summary says so.
+
+    Raises
+    ------
+    NoTableError
+        pandas reads no table in it.
     """
     pandas = _pandas()
     if pandas is None:
@@ -57,35 +63,48 @@ def delimited_part(file: Path, encoding: Encoding, *, limits: Limits) -> Text | 
     with file.open("rb") as stream:
         data = stream.read(_MAX_BYTES)
         is_whole = not stream.read(1)
+    table = _read(pandas, _text(data, encoding, is_whole=is_whole), file)
+    if table.frame.empty and not is_whole:  # one row longer than all that is read
+        raise NoTableError
+    sheet = PandasSheet(table.frame.iloc[:_MAX_ROWS])
+    is_whole = is_whole and len(table.frame) <= _MAX_ROWS
+    part = _summary(sheet, file, is_whole=is_whole, limits=limits, note=_remarks(table, encoding))
+    return replace(part, notes=tuple(_advice(table, file)))
+
+
+def _text(data: bytes, encoding: Encoding, *, is_whole: bool) -> str:
+    """Decode the lines that were read whole."""
     try:
         text = encoding.decoded(data, is_whole=is_whole)
-        frame = _read_csv(pandas, text if is_whole else _whole_lines(text), file.suffix.lower())
-    except ValueError:  # what pandas and codecs raise on what is ragged, empty or no text
-        return None
-    if frame.empty and not is_whole:  # one row longer than all that is read
-        return None
-    is_whole = is_whole and len(frame) <= _MAX_ROWS
-    sheet = PandasSheet(frame.iloc[:_MAX_ROWS])
-    return _summary(sheet, file, is_whole=is_whole, limits=limits, note=encoding.guess)
+    except ValueError as error:  # further on it is no text
+        raise NoTableError from error
+    return text if is_whole else text[: text.rfind("\n") + 1]
 
 
-def _read_csv(pandas: Any, text: str, suffix: str) -> Any:
-    return pandas.read_csv(
-        io.StringIO(text),
-        sep=_DELIMITED[suffix] or _delimiter(text),
-        nrows=_MAX_ROWS + 1,
-        low_memory=False,  # else a column's type depends on the chunks in which it is read
+def _read(pandas: Any, text: str, file: Path) -> DelimitedTable:
+    delimiter = _DELIMITED[file.suffix.lower()]
+    return read_delimited(pandas, text, delimiter=delimiter, max_rows=_MAX_ROWS + 1)
+
+
+def _remarks(table: DelimitedTable, encoding: Encoding) -> str:
+    """Say what the model should know about how the file was read."""
+    n_columns = table.frame.shape[1]
+    above = one_line("; ".join(table.comments), max_chars=_COMMENTS_CHARS)
+    remarks = (
+        encoding.guess,
+        f"above it: {above}" if above else "",
+        f"the header names {table.n_named} of them" if table.n_named < n_columns else "",
     )
+    return "; ".join(filter(None, remarks))
 
 
-def _whole_lines(text: str) -> str:
-    return text[: text.rfind("\n") + 1]
-
-
-def _delimiter(text: str) -> str:
-    """Tell by the header what stands between the cells: many a CSV file has semicolons."""
-    header = text.lstrip()[:_HEADER_CHARS].partition("\n")[0]
-    return max(_DELIMITERS, key=header.count)  # the first of equals: a comma
+def _advice(table: DelimitedTable, file: Path) -> Iterator[str]:
+    if table.n_named < table.frame.shape[1]:
+        yield (
+            f"{file.name}: its rows have more cells than its header, and the last columns went "
+            "without a name. If it is the first that has none, name "
+            "`pd.read_csv(path, index_col=0)`."
+        )
 
 
 def parquet_part(file: Path, *, limits: Limits) -> Text:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.prompt import compose, gather
 from segmind_jupyter.errors import ContentError
 
 pd = pytest.importorskip("pandas")
@@ -61,6 +62,75 @@ def test_the_encoding_is_that_of_the_file(sent, encoding):
 def test_what_is_no_table_goes_as_its_text(sent, content):
     """Ragged lines or a quote without its end: the words are still there to read."""
     assert sent(content).text == content
+
+
+def columns_of(part):
+    """The lines of a summary that describe its columns."""
+    return [line for line in part.text.splitlines() if line.startswith("- ")]
+
+
+@pytest.mark.parametrize("end", [",", ",,", ",\r"])
+def test_a_delimiter_at_the_end_of_each_row_shifts_no_column(sent, end):
+    """pandas would make the first column an index, and leave the last one empty."""
+    part = sent(f"year,co2\n1960,316.9{end}\n1990,354.4{end}\n")
+    assert part.text.startswith("data.csv: table, 2 rows × 2 columns\n")
+    assert columns_of(part) == [
+        "- year (int64): 1960 to 1990, mean 1975",
+        "- co2 (float64): 316.9 to 354.4, mean 335.65",
+    ]
+    assert part.notes == ()
+
+
+def test_cells_that_the_header_does_not_name_are_sent_and_pointed_out(sent):
+    """Nothing moves under another name, and both the model and the user are told."""
+    part = sent("x,y\n1,2,3\n4\n")
+    assert part.text.startswith("data.csv: table, 2 rows × 3 columns (the header names 2 of them)")
+    assert columns_of(part)[0] == "- x (int64): 1 to 4, mean 2.5"
+    (note,) = part.notes
+    assert "more cells than its header" in note
+    assert "index_col=0" in note
+
+
+@pytest.mark.parametrize(
+    ("content", "first", "above"),
+    [
+        ("# by X\n# unit: ppm, year\nyear,co2\n1960,3\n", "year", "# by X; # unit: ppm, year"),
+        ("# by X\n\nyear;co2\n1960;3\n", "year", "# by X"),
+        ("# by X\n# year,co2\n1960,3\n", "# year", "# by X"),
+        ("#year,co2\n1960,3\n", "#year", ""),
+        ("#year\n1960\n", "#year", ""),
+        ("#name,city\nAda,London\nBob,Rome\n", "#name", ""),
+        ("name,tag\n#1,x\n", "name", ""),
+    ],
+)
+def test_comments_above_the_header_are_read_as_such(sent, content, first, above):
+    """A header may be one of them, as NumPy writes it; below the header nothing is a comment."""
+    part = sent(content)
+    assert columns_of(part)[0].startswith(f"- {first} (")
+    assert (f"(above it: {above})" in part.text) == bool(above)
+
+
+def test_a_row_that_is_too_long_makes_it_text_and_the_note_says_which(sent):
+    """The line is that of the file, comments counted."""
+    part = sent("# by X\na,b\n1,2\n3,4,5\n")
+    assert part.text == "# by X\na,b\n1,2\n3,4,5\n"
+    (note,) = part.notes
+    assert note.startswith("data.csv went as text: pandas reads no table in it (ParserError:")
+    assert "line 4" in note
+    assert "on_bad_lines" in note
+
+
+def test_what_there_is_to_say_of_a_file_is_a_note_of_the_prompt(tmp_path):
+    """Once, however often it is named; by any way into a prompt."""
+    file = tmp_path / "data.csv"
+    file.write_text("a,b\n1,2,3\n")
+    for prompt in (
+        compose("{file}, {file} and {files[0]}", {"file": file, "files": [file]}),
+        compose("What is it?", {"file": file}, include=["file"]),
+        gather(["What is it?", file]),
+    ):
+        assert len(prompt.notes) == 1
+        assert prompt.notes[0].startswith("data.csv: its rows have more cells")
 
 
 def test_a_long_file_is_read_in_part_and_says_so(sent):
