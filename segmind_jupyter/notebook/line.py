@@ -78,14 +78,16 @@ def _never(word: str, rest: str) -> bool:
 
 
 def _begins_with(rest: str, is_value: IsValue) -> bool:
-    word, *others = rest.split(maxsplit=1)
-    return is_value(word, "".join(others))
+    """Ask of the first word, without the quotation marks that a value with spaces has."""
+    stream, lexer = _lexer(rest)
+    try:
+        return is_value(lexer.get_token() or "", rest[stream.tell() :].strip())
+    except ValueError:  # the apostrophe of a question
+        return False
 
 
 def _split(line: str, *, takes_value: Callable[[str, str], bool]) -> tuple[list[str], str]:
-    stream = io.StringIO(line)
-    lexer = shlex.shlex(stream, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.commenters = True, ""
+    stream, lexer = _lexer(line)
     argv: list[str] = []
     while _is_option(line[stream.tell() :]):
         option = _next(lexer, line)
@@ -95,6 +97,14 @@ def _split(line: str, *, takes_value: Callable[[str, str], bool]) -> tuple[list[
         if takes_value(option, line[stream.tell() :].strip()):
             argv.append(_next(lexer, line))
     return argv, line[stream.tell() :].strip()
+
+
+def _lexer(line: str) -> tuple[io.StringIO, shlex.shlex]:
+    """Split as a shell would; the stream tells how far it is."""
+    stream = io.StringIO(line)
+    lexer = shlex.shlex(stream, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    return stream, lexer
 
 
 def _is_option(rest: str) -> bool:

@@ -131,6 +131,7 @@ class ClaudeMagics(Defaults):
             %%claude --code                        the reply's Python goes into the next cell
             %%claude --json                        a dict instead of prose
             %%claude --json Point -o p             p is a Point, your dataclass
+            %%claude --json list[Point] -o ps      a list of them: a type without spaces
             %%claude --max-tokens 200              a short answer
             %%claude -t 0.2                        a steadier answer
             %%claude --param top_p=0.9             any parameter of the model
@@ -154,9 +155,10 @@ class ClaudeMagics(Defaults):
         the line that failed; what looks like a secret is left out. Look first: ``--dry-run``.
 
         ``--code`` runs nothing: read what the next cell holds, and run it yourself. ``--json``
-        takes the name of a dict (a JSON schema), a dataclass, a TypedDict or a pydantic model;
-        the value of the cell is the object, and a reply that does not fit is an error that keeps
-        it. Of a job, ``job.wait().parsed`` is the object.
+        takes the name of a dict (a JSON schema), a dataclass, a TypedDict or a pydantic model, or
+        a type made of such (``list[Point]``, ``Point|None``, ``dict[str,int]``, ``int``); the
+        value of the cell is the object, and a reply that does not fit is an error that keeps it.
+        Of a job, ``job.wait().parsed`` is the object.
 
         ``reply.request`` shows what was sent, block by block.
 

@@ -55,15 +55,12 @@ class Question:
 def values(shell: Any) -> Mapping[str, IsValue]:
     """Tell what may be the value of an option that may also stand alone (`line.parse`)."""
 
-    def is_schema(word: str, rest: str) -> bool:
-        """Take a name for one where no prose can follow it, or where it is one of the user's."""
-        from segmind_jupyter.content.prompt import WHOLE_PATH
+    def names_shape(word: str, rest: str) -> bool:
+        from segmind_jupyter.notebook.shapename import is_shape
 
-        name = word.partition(".")[0].partition("[")[0]
-        ends = not rest or rest.startswith("-")
-        return bool(WHOLE_PATH.fullmatch(word)) and (ends or name in sendable_names(shell))
+        return is_shape(word, rest, sendable_names(shell))
 
-    return {"plot": lambda word, rest: word.isdigit(), "json": is_schema}
+    return {"plot": lambda word, rest: word.isdigit(), "json": names_shape}
 
 
 def read(shell: Any, args: Namespace, words: str, cell: str | None, options: Options) -> Question:
@@ -196,9 +193,9 @@ def _expected(args: Namespace, names: Mapping[str, Any]) -> Expected | None:
     if args.json is None:
         return None
     from segmind_jupyter.content.expected import expected
-    from segmind_jupyter.content.prompt import value_at
+    from segmind_jupyter.notebook.shapename import shape_at
 
-    shape = value_at(args.json, names, option="--json") if args.json else None
+    shape = shape_at(args.json, names) if args.json else None
     return expected(shape, args.json or None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from IPython.core.error import UsageError
 
 from segmind_jupyter.errors import ContentError, ReplyError
 
@@ -17,6 +18,8 @@ class Person:
     age: int
     tags: list[str] = field(default_factory=list)
 """
+
+ADA = "Person(name='Ada', age=36, tags=[])"
 
 
 @pytest.fixture
@@ -74,6 +77,69 @@ def test_a_list_of_them_travels_under_a_key(shell, run, online):
     cell = run("%%claude --json People\nWho?")
     assert cell.result == [shell.user_ns["Person"]("Ada", 36)]
     assert online.posts[-1].json["response_format"]["json_schema"]["schema"]["type"] == "object"
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "value"),
+    [
+        ("list[Person]", '[{"name": "Ada", "age": 36}]', f"[{ADA}]"),
+        ("dict[str,Person]", '{"a": {"name": "Ada", "age": 36}}', f"{{'a': {ADA}}}"),
+        ('"dict[str, int]"', '{"a": 1}', "{'a': 1}"),
+        ("Person|None", '{"value": null}', "None"),
+        ("list[here.Person]", "[]", "[]"),
+        ("list[shapes[0]]", "[]", "[]"),
+        ("Optional[int]", "1", "1"),
+        ("\"Literal['a','b']\"", '"a"', "'a'"),
+        ("list", "[1]", "[1]"),
+        ("dict", '{"a": 1}', "{'a': 1}"),
+        ("float", "1.5", "1.5"),
+        ("bool", "true", "True"),
+    ],
+)
+@pytest.mark.parametrize("form", ["--json {}", "--json={}"])
+def test_a_type_may_be_written_out(shell, run, online, shape, text, value, form):
+    """Its parts are looked up by their names; the options behind it are options."""
+    run(PERSON + "\nimport types")
+    run("here = types.SimpleNamespace(Person=Person)\nshapes = [Person]")
+    online.will_say(text)
+    cell = run(f"%%claude {form.format(shape)} -o out\nWho?")
+    assert cell.error is None
+    assert repr(shell.user_ns["out"]) == value
+    assert online.posts[-1].json["messages"][0]["content"] == [{"type": "text", "text": "Who?"}]
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ("list[Persn]", "no variable has the name `Persn`. Did you mean `Person`?"),
+        ("dict[str, Person]", "`--json dict[str,`: it is no type, or it breaks off."),
+        ("list[Person", "breaks off"),
+        ("list[Person()]", "`Person()` is no type"),
+        ("list[Person]+1", "is no type"),
+        ("Person|people", "a value of type `list` is no type"),
+        ("list[here.__class__]", "is no type"),
+        ("int[str]", "TypeError"),
+        ("people[7]|None", "IndexError"),
+    ],
+)
+def test_a_type_that_cannot_be_read_is_never_sent_as_words(run, online, shape, advice):
+    """Nothing is evaluated; the error says how to write it."""
+    run(PERSON + "\npeople = []\nimport types\nhere = types.SimpleNamespace()")
+    cell = run(f"%%claude --json {shape} -o out\nWho?")
+    assert isinstance(cell.error, UsageError)
+    assert advice in str(cell.error)
+    assert "assign it to a variable" in str(cell.error)
+    assert online.posts == []
+
+
+def test_what_is_no_object_where_no_shape_was_named_says_so(run, online):
+    """No schema is the user's to change then."""
+    online.will_say("[1, 2]")
+    cell = run("%%claude --json\nGive me JSON")
+    assert isinstance(cell.error, ReplyError)
+    assert "is JSON, and no object: expected an object, got an array" in str(cell.error)
+    assert "`--json list`" in str(cell.error)
+    assert "schema" not in str(cell.error)
 
 
 def test_a_schema_gives_plain_json(run, online):

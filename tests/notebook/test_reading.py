@@ -56,11 +56,40 @@ def test_the_number_of_plots_may_be_left_out(read, line, plots, words):
         ("--json Where is it?", "", "Where is it?"),
         ("--json -- Point", "", "Point"),
         ("--json=Piont Where is it?", "Piont", "Where is it?"),
+        ("--json list[Point] -o p Where?", "list[Point]", "Where?"),
+        ("--json Point|None Where is it?", "Point|None", "Where is it?"),
+        ("--json dict[str, Point] Where?", "dict[str,", "Point] Where?"),
+        ('--json "dict[str, Point]" Where?', "dict[str, Point]", "Where?"),
+        ("--json list[Piont] Where?", "list[Piont]", "Where?"),
+        ("--json int How many?", "int", "How many?"),
+        ("--json list", "list", ""),
+        ("--json list -o p", "list", ""),
+        ("--json list three colours", "", "list three colours"),
+        ("--json What's there?", "", "What's there?"),
+        ('--json "Where" is it?', "", '"Where" is it?'),
     ],
 )
 def test_the_name_of_a_schema_may_be_left_out(read, line, name, words):
     """A name is one of the user's, or stands where no prose follows; the rest is the question."""
     assert read(line) == (None, name, words)
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("--json Tred Which is it?", r"Did you mean `--json Trend`\?.*`--json -- Tred`"),
+        ("--json trend Which is it?", "Did you mean `--json Trend`"),
+        ("--json Trens Which are there?", "Did you mean `--json Trends`"),
+        ("--json Trend | None Which is it?", r"`--json Trend \|`.*without spaces"),
+    ],
+)
+def test_a_mistyped_shape_is_no_question(shell, read, line, advice):
+    """It would be sent as words, with the options behind it, and paid for."""
+    shell.run_cell(
+        "from typing import TypedDict\nclass Trend(TypedDict): ...\nTrends = list[Trend]"
+    )
+    with pytest.raises(UsageError, match=advice):
+        read(line)
 
 
 @pytest.mark.parametrize("line", ["--plot=x", "--plot=0", "-p 0", "--plot=-1"])

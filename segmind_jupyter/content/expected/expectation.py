@@ -98,6 +98,11 @@ class Expected:
     def _trouble(self, text: str, misfits: Sequence[tuple[int, MisfitError]]) -> str:
         if misfits:
             _, misfit = max(misfits, key=lambda pair: pair[0])
+            if isinstance(self.shape, AnyObject):
+                return (
+                    f"The reply is JSON, and no object: {misfit}. Ask for an object, or name what "
+                    "else it may be: `--json list`."
+                )
             return (
                 f"The reply does not fit `{self.name}`: {shortened(str(misfit))}. Run it again, "
                 "or let the schema allow it."

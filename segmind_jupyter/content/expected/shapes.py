@@ -30,7 +30,7 @@ def shape_of(shape: object, label: str) -> Shape:
     """
     if isinstance(shape, Mapping):
         return dict_schema(shape, label)
-    if not _is_type(shape):
+    if not is_type(shape):
         raise ContentError(f"`{label}` is {_described(shape)}, and no schema. {_FORMS}")
     readers = (PydanticType,) if is_pydantic(shape) else (MsgspecType, PydanticType)
     reasons: list[str] = []
@@ -45,7 +45,7 @@ def shape_of(shape: object, label: str) -> Shape:
     raise ContentError(f"`{label}` cannot be made a schema ({reasons[0]}). {_FORMS}")
 
 
-def _is_type(shape: object) -> bool:
+def is_type(shape: object) -> bool:
     """Tell a class or a type such as ``list[int]`` from a value."""
     alias = getattr(typing, "TypeAliasType", ())  # since Python 3.12: `type People = ...`
     is_generic = typing.get_origin(shape) is not None
