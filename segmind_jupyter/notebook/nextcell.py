@@ -10,8 +10,8 @@ from typing import Any, Final
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.notebook.plaintext import to_text
 
-#: What models call Python behind a fence.
-_PYTHON: Final = frozenset({"python", "py", "python3", "ipython", "ipython3", "pycon"})
+#: What models call Python behind a fence: also ``python3.11``, ``py3`` and ``python-repl``.
+_PYTHON: Final = re.compile(r"(?:i?python|py)(?:3(?:\.\d+)*)?(?:-repl)?|pycon|jupyter(?:-python)?")
 
 #: Lines of a session: what was typed after ``>>>``, and what went on from there.
 _PROMPT: Final = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
@@ -51,7 +51,7 @@ def put_code(shell: Any, reply: Reply) -> str | None:
 
 def _first_python(reply: Reply, shell: Any) -> str | None:
     blocks = reply.code_blocks
-    named = [block.code for block in blocks if block.language.strip("{.}") in _PYTHON]
+    named = [block.code for block in blocks if _PYTHON.fullmatch(block.language.strip("{.}"))]
     unnamed = [block.code for block in blocks if not block.language]
     if not named and len(unnamed) == 1:
         named = [code for code in unnamed if _is_python(_typed(code), shell)]
