@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import singledispatch
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 from segmind_jupyter.content.containers import MAX_DEPTH
 from segmind_jupyter.content.display import as_bytes, called, shown
@@ -19,6 +21,9 @@ _T = TypeVar("_T")
 
 _METHOD = "_repr_claude_"
 
+#: Of a generator that gives more pieces, the end may never come.
+_MOST_YIELDED: Final = 10_000
+
 
 def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], Any]]:
     """Say how objects of a type, and of its subclasses, are shown to Claude.
@@ -32,12 +37,13 @@ def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], A
     -------
     callable
         A decorator for a function that is given the object and returns text, an image, a figure,
-        a table, a content block, or a list of such.
+        a table, a content block, or a list of such; or yields them.
 
     Raises
     ------
     TypeError
-        `kind` is no class, or it is `object` itself; or what is decorated is no function.
+        `kind` is no class, or it is `object` itself; or what is decorated is no function, or an
+        ``async`` one.
 
     Examples
     --------
@@ -53,6 +59,11 @@ def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], A
     def decorator(function: Callable[[_T], Any]) -> Callable[[_T], Any]:
         if not callable(function):
             raise TypeError(f"@register({kind.__name__}) decorates a function, not {function!r}.")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"@register({kind.__name__}) decorates a plain function, not an async one: a form "
+                "is made at once. Leave `async` out, and await before."
+            )
         _registry.register(kind, function)
         return function
 
@@ -86,7 +97,7 @@ def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
     title, value = _form(obj, scope)
     if value is None:
         return None
-    return _accepted(value, scope.inside(obj), convert, title)
+    return _accepted(_at_once(value, title), scope.inside(obj), convert, title)
 
 
 def _form(obj: Any, scope: Scope) -> tuple[str, Any]:
@@ -102,6 +113,20 @@ def _form(obj: Any, scope: Scope) -> tuple[str, Any]:
     if value is None:
         raise ContentError(f"{title} returned None. Return text, an image or a list of such.")
     return title, value
+
+
+def _at_once(value: Any, title: str) -> Any:
+    """Give what a generator yields as a list; what would have to be awaited is refused."""
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that it was never awaited
+    if inspect.iscoroutine(value) or inspect.isasyncgen(value):
+        raise ContentError(f"{title} is async, and a form is made at once. Leave `async` out.")
+    if not inspect.isgenerator(value):
+        return value
+    pieces = called(lambda: list(islice(value, _MOST_YIELDED + 1)), title)
+    if len(pieces) > _MOST_YIELDED:
+        raise ContentError(f"{title} yields more than {_MOST_YIELDED:,} pieces. Yield fewer.")
+    return pieces
 
 
 def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Part]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import functools
+import itertools
 from collections.abc import Mapping
 
 import pandas as pd
@@ -115,6 +117,73 @@ def test_only_a_function_can_be_registered():
     with pytest.raises(TypeError, match=r"@register\(Thing\) decorates a function, not 'text'"):
         register(Thing)("text")
     assert "Thing object" in to_parts(Thing())[0].text
+
+
+class Thing:
+    """A type to register."""
+
+
+async def awaited(thing):
+    return "text"
+
+
+async def awaited_pieces(thing):
+    yield "text"
+
+
+@pytest.mark.parametrize("function", [awaited, awaited_pieces, functools.partial(awaited)])
+def test_an_async_function_cannot_be_registered(function):
+    """What it gives would have to be awaited; its repr was sent instead."""
+    with pytest.raises(TypeError, match=r"@register\(Thing\).*not an async one"):
+        register(Thing)(function)
+    assert "Thing object" in to_parts(Thing())[0].text
+
+
+@pytest.mark.parametrize("form", [awaited, awaited_pieces, lambda thing: awaited(thing)])
+def test_an_async_form_is_refused(form):
+    """Also where it comes of the method, or of a function that is not async itself."""
+
+    class Own:
+        _repr_claude_ = form
+
+    with pytest.raises(ContentError, match=r"Own\._repr_claude_\(\) is async"):
+        to_parts(Own())
+
+
+def test_what_a_generator_yields_is_a_list(red):
+    """Of a registered function and of the method, in order."""
+
+    class Own:
+        def _repr_claude_(self):
+            yield "first"
+            yield red
+
+    class Known:
+        pass
+
+    register(Known)(Own._repr_claude_)
+    for obj in (Own(), Known()):
+        first, second = to_parts(obj)
+        assert first.text == "first"
+        assert isinstance(second, Image)
+
+
+@pytest.mark.parametrize(
+    ("made", "trouble"),
+    [
+        (lambda: (1 / 0 for _ in "a"), r"_repr_claude_\(\) raised ZeroDivisionError"),
+        (lambda: ("a" for _ in itertools.count()), "yields more than 10,000 pieces"),
+    ],
+)
+def test_a_generator_that_fails_or_never_ends_is_refused(made, trouble):
+    """With the method's name."""
+
+    class Own:
+        def _repr_claude_(self):
+            return made()
+
+    with pytest.raises(ContentError, match=trouble):
+        to_parts(Own())
 
 
 def test_an_own_form_comes_before_the_known_kinds():
