@@ -7,6 +7,7 @@ import datetime
 import enum
 import json
 import pickle
+import re
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
@@ -17,6 +18,8 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
 from segmind_jupyter.content.expected import expected
 from segmind_jupyter.content.expected.found import json_values
@@ -161,6 +164,64 @@ def test_the_users_schema_is_left_as_it_was():
     before = json.dumps(SCHEMA)
     schema_of(SCHEMA)
     assert json.dumps(SCHEMA) == before
+
+
+@pytest.mark.parametrize(
+    ("schema", "references", "strict"),
+    [
+        (
+            {"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": "#"}]}},
+            ["#/properties/value"],
+            False,
+        ),
+        (
+            {"type": "array", "items": {"type": "integer"}, "contains": {"$ref": "#/items"}},
+            ["#/properties/value/items"],
+            False,
+        ),
+        (
+            {
+                "$id": "https://example.com/list",
+                "type": "array",
+                "items": {"$ref": "#/$defs/A"},
+                "$defs": {
+                    "A": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/B"}]},
+                    "B": {"type": "string"},
+                },
+            },
+            ["#/$defs/A", "#/$defs/B"],
+            True,
+        ),
+        (
+            {
+                "type": "array",
+                "items": {"$ref": "#/definitions/A"},
+                "definitions": {"A": {"anyOf": [{"$ref": "#"}]}},
+            },
+            ["#/definitions/A", "#/properties/value"],
+            False,
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"type": "string"}, "b": {"$ref": "#/properties/a"}},
+            },
+            ["#/properties/a"],
+            False,
+        ),
+    ],
+)
+def test_references_lead_to_the_same_place_under_the_key(schema, references, strict):
+    """A list travels under a key of an object; strict servers know definitions alone."""
+    before = json.dumps(schema)
+    asked = expected(schema, "Shape").response_format["json_schema"]
+    found = re.findall(r'"\$ref": "([^"]+)"', json.dumps(asked["schema"]))
+    assert found == references
+    resource = Resource.from_contents(asked["schema"], default_specification=DRAFT202012)
+    for reference in found:
+        Registry().resolver_with_root(resource).lookup(reference)
+    assert asked.get("strict", False) is strict
+    assert json.dumps(schema) == before
 
 
 def test_a_reference_has_no_neighbours():

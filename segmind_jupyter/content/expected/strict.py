@@ -21,6 +21,9 @@ _RIGHT_THERE: Final = (
     "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
 )  # fmt: skip
 
+#: Where a root keeps what is referred to by its name.
+_DEFINITIONS: Final = ("$defs", "definitions")
+
 #: Rules that those servers refuse, and the model can still read in words.
 _BOUNDS: Final = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
@@ -58,16 +61,27 @@ def is_object(schema: Schema) -> bool:
 
 
 def wrapped(schema: Schema, *, key: str) -> Schema:
-    """Put a schema that is no object under a key of one; definitions stay at the root."""
-    inner = dict(schema)
-    shared: Schema = {key: inner.pop(key) for key in ("$defs", "definitions") if key in inner}
-    inner.pop("$schema", None)
+    """Put a schema that is no object under a key of one; definitions stay at the root.
+
+    What refers to another place of the schema is led there.
+    """
+
+    def lead(node: Schema) -> Schema:
+        reference = node.get("$ref")
+        if not isinstance(reference, str) or not _is_place(reference):
+            return node
+        return {**node, "$ref": f"#/properties/{key}{reference.removeprefix('#')}"}
+
+    inner = changed(schema, lead)
+    shared: Schema = {name: inner.pop(name) for name in _DEFINITIONS if name in inner}
+    for own in ("$schema", "$id"):
+        inner.pop(own, None)
     return {"type": "object", "properties": {key: inner}, "required": [key], **shared}
 
 
 def is_strict(schema: Schema) -> bool:
     """Tell whether a sendable schema leaves nothing open: strict servers refuse what does."""
-    if _is_recursive(schema):
+    if _is_recursive(schema) or any(map(_is_place, _all_references(schema))):
         return False
     return all(_KINDS & node.keys() and _is_closed(node) for node in _nodes(schema))
 
@@ -128,7 +142,7 @@ def _rooted(schema: Schema) -> Schema:
     if not isinstance(reference, str):
         return schema
     holder, _, name = reference.removeprefix("#/").partition("/")
-    target = schema.get(holder, {}).get(name) if holder in ("$defs", "definitions") else None
+    target = schema.get(holder, {}).get(name) if holder in _DEFINITIONS else None
     if not isinstance(target, dict):
         return schema
     rest = {key: value for key, value in schema.items() if key != "$ref"}
@@ -204,15 +218,23 @@ def _is_recursive(schema: Schema) -> bool:
     """Tell whether a definition leads back to itself."""
     definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
     leads = {name: _referred(inner) for name, inner in definitions.items()}
-    if "#" in _referred(schema):
-        return True
     return any(name in _reached(name, leads) for name in leads)
 
 
 def _referred(schema: Any) -> set[str]:
     if not isinstance(schema, dict):
         return set()
-    return {str(node["$ref"]).rpartition("/")[2] for node in _nodes(schema) if "$ref" in node}
+    return {reference.rpartition("/")[2] for reference in _all_references(schema)}
+
+
+def _all_references(schema: Schema) -> Iterator[str]:
+    return (str(node["$ref"]) for node in _nodes(schema) if "$ref" in node)
+
+
+def _is_place(reference: str) -> bool:
+    """Tell whether a reference leads to a place of the schema that is none of its definitions."""
+    holders = tuple(f"#/{holder}/" for holder in _DEFINITIONS)
+    return reference == "#" or (reference.startswith("#/") and not reference.startswith(holders))
 
 
 def _reached(name: str, leads: dict[str, set[str]]) -> set[str]:
