@@ -6,8 +6,11 @@ import dataclasses
 import datetime
 import enum
 import json
+import pathlib
 import pickle
 import re
+import subprocess
+import sys
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
@@ -388,6 +391,92 @@ def test_json_that_is_nested_without_end_is_a_misfit(shape):
         expected(shape, "Shape").read(text)
 
 
+@dataclass
+class Log:
+    """Moments, and a path."""
+
+    when: datetime.datetime
+    day: datetime.date = datetime.date(2025, 1, 31)
+    at: datetime.time | None = None
+    others: list[datetime.datetime] = field(default_factory=list)
+    named: dict[str, datetime.datetime] = field(default_factory=dict)
+    pair: tuple[int, datetime.datetime] | None = None
+    before: Log | None = None
+    file: pathlib.Path = field(default_factory=lambda: pathlib.Path("a"))
+    note: str = ""
+
+
+NOON = datetime.datetime(2025, 1, 31, 12)
+
+
+@pytest.mark.parametrize(
+    ("fields", "log"),
+    [
+        ({"when": "2025-01-31T12:00:00"}, Log(NOON)),
+        ({"when": "2025-01-31 12:00"}, Log(NOON)),
+        ({"when": "2025-01-31"}, Log(NOON.replace(hour=0))),
+        ({"when": "2025-01-31T12:00:00Z"}, Log(NOON.replace(tzinfo=datetime.UTC))),
+        ({"when": "20250131T12", "day": "20250130"}, Log(NOON, NOON.date().replace(day=30))),
+        ({"when": "20250131T12", "at": "12:00"}, Log(NOON, at=NOON.time())),
+        ({"when": "20250131T12", "others": ["20250131T12"]}, Log(NOON, others=[NOON])),
+        ({"when": "20250131T12", "named": {"a": "20250131T12"}}, Log(NOON, named={"a": NOON})),
+        ({"when": "20250131T12", "pair": [1, "20250131T12"]}, Log(NOON, pair=(1, NOON))),
+        ({"when": "20250131T12", "before": {"when": "20250131T12"}}, Log(NOON, before=Log(NOON))),
+        ({"when": "20250131T12", "note": "2025-01-31"}, Log(NOON, note="2025-01-31")),
+        ({"when": "20250131T12", "file": "a/b.csv"}, Log(NOON, file=pathlib.Path("a/b.csv"))),
+    ],
+)
+def test_moments_are_read_as_python_reads_them(fields, log):
+    """Also without a zone, a time or punctuation; a text that looks like one stays a text."""
+    assert expected(Log, "Log").read(json.dumps(fields)) == log
+
+
+def test_the_form_of_a_moment_is_told():
+    """A schema knows only the one with a time zone, which a model would make up."""
+    fields = schema_of(Log)["properties"]
+    form = "ISO 8601, such as 2025-01-31T09:30:00"
+    assert fields["when"] == {"type": "string", "description": form}
+    assert fields["others"]["items"] == fields["when"]
+    assert fields["named"]["additionalProperties"] == fields["when"]
+    assert fields["at"]["anyOf"][0]["description"] == "ISO 8601, such as 09:30:00"
+    assert fields["pair"]["anyOf"][0]["items"]["anyOf"][1] == fields["when"]
+    assert fields["note"] == {"type": "string", "description": '(default: "")'}
+    assert schema_of(list[datetime.datetime])["properties"]["value"]["items"] == fields["when"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "trouble"),
+    [({"when": "soon"}, r"at `\$\.when`"), ({"when": "2025-01-31", "file": 3}, r"at `\$\.file`")],
+)
+def test_what_is_no_moment_and_no_path_says_where(fields, trouble):
+    """As any other misfit."""
+    with pytest.raises(ReplyError, match=trouble):
+        expected(Log, "Log").read(json.dumps(fields))
+
+
+def test_of_several_blocks_that_fit_the_last_is_the_answer():
+    """What comes first is a form or a draft; in prose, a footnote comes last."""
+    blocks = '```json\n{"x": 1}\n```\nSo, filled in:\n```json\n{"x": 2}\n```\n'
+    assert expected(Point, "Point").read(blocks) == Point(2)
+    assert expected(Point, "Point").read(blocks + '```json\n{"z": 3}\n```') == Point(2)
+    assert expected(list[int], "list").read("They are [3, 4], as [1] says.") == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "person", "schema": SCHEMA},
+        {"name": "person", "strict": True, "schema": SCHEMA},
+        {"type": "json_schema", "name": "person", "schema": SCHEMA},
+        {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA}},
+    ],
+)
+def test_a_schema_may_come_in_the_form_of_openais_parameter(given):
+    """It is what people paste."""
+    assert schema_of(given) == schema_of(SCHEMA)
+    assert expected(given, "Shape").read('{"name": "Ada"}') == {"name": "Ada"}
+
+
 # What is no schema
 
 
@@ -422,6 +511,23 @@ def test_a_class_whose_fields_are_unknown_names_is_refused():
     broken = dataclasses.make_dataclass("Broken", [("a", "Nowhere")])
     with pytest.raises(ContentError, match="Nowhere"):
         expected(broken, "Broken")
+
+
+@pytest.mark.parametrize("kind", ["Seeded", "list[Seeded]"])
+def test_an_init_var_is_named(kind):
+    """Only pydantic fills those, once it is imported."""
+    code = (
+        "from dataclasses import InitVar, dataclass\n"
+        "from segmind_jupyter.content.expected import expected\n"
+        "@dataclass\n"
+        "class Seeded:\n"
+        "    n: int\n"
+        "    seed: InitVar[int] = 0\n"
+        f"expected({kind}, 'Seeded')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "`Seeded` has `seed`, an InitVar" in run.stderr
+    assert "`import pydantic`" in run.stderr
 
 
 # pydantic

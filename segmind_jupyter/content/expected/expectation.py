@@ -55,7 +55,7 @@ class Expected:
         }
 
     def read(self, text: str) -> Any:
-        """Read the first JSON in `text` that fits.
+        """Read the first JSON of `json_values` that fits: of several fenced ones the last.
 
         Parameters
         ----------

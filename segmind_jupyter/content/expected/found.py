@@ -18,12 +18,14 @@ _MAX_FALSE_STARTS = 300
 def json_values(text: str) -> Iterator[Any]:
     """Give each JSON value of a text, the likeliest first.
 
-    The whole text; each fenced block as a whole; then, in their order, the objects and arrays
-    that stand anywhere. What is inside one of those is not given on its own, nor what was read of
+    The whole text; each fenced block as a whole, the last one first, since a model that shows a
+    form or a draft in a block gives its answer in a later one; then, in their order, the objects
+    and arrays that stand anywhere: in prose a footnote such as ``[1]`` may come last. What is
+    inside one of those is not given on its own, nor what was read of
     one that breaks off or is malformed: a part would pass for the whole.
     """
     yield from _whole(text)
-    for block in _fenced(text):
+    for block in reversed(_fenced(text)):
         yield from _whole(block)
     yield from _embedded(text)
 

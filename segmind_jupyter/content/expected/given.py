@@ -16,6 +16,9 @@ _KEYWORDS = frozenset(
     {"type", "properties", "items", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"}
 )
 
+#: What OpenAI's documentation writes around a schema, which is what people paste.
+_AROUND = frozenset({"type", "name", "description", "strict", "schema"})
+
 
 @dataclass(frozen=True)
 class DictSchema:
@@ -47,13 +50,14 @@ class DictSchema:
 
 
 def dict_schema(rules: Mapping[Any, Any], label: str) -> DictSchema:
-    """Take a dict for a schema, if it is one.
+    """Take a dict for a schema, if it is one, or the request's parameter around one.
 
     Raises
     ------
     ContentError
         It is none: an example, or a dict of types.
     """
+    rules = _unwrapped(rules)
     if any(isinstance(value, type) or get_origin(value) for value in rules.values()):
         raise ContentError(
             f"`{label}` holds types, and is no schema. Make it one: "
@@ -68,6 +72,20 @@ def dict_schema(rules: Mapping[Any, Any], label: str) -> DictSchema:
     schema = dict(rules)
     _check_schema(schema, label)
     return DictSchema(schema)
+
+
+def _unwrapped(rules: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Take the schema out of what OpenAI's documentation puts around it.
+
+    That is ``{"name": ..., "schema": {...}}``, alone, with ``"type": "json_schema"`` beside them
+    (its Responses API), or under ``json_schema`` (its chat completions).
+    """
+    inner = rules.get("json_schema")
+    if rules.get("type") == "json_schema" and isinstance(inner, Mapping):
+        return _unwrapped(inner)
+    schema = rules.get("schema")
+    is_around = rules.keys() <= _AROUND and rules.get("type", "json_schema") == "json_schema"
+    return schema if is_around and isinstance(schema, Mapping) else rules
 
 
 def _check_schema(schema: Schema, label: str) -> None:

@@ -10,7 +10,12 @@ from typing import Any
 
 from segmind_jupyter.content.expected.given import dict_schema
 from segmind_jupyter.content.expected.shape import Shape
-from segmind_jupyter.content.expected.typed import MsgspecType, PydanticType, is_pydantic
+from segmind_jupyter.content.expected.typed import (
+    MsgspecType,
+    PydanticType,
+    init_var,
+    is_pydantic,
+)
 from segmind_jupyter.content.kinds import type_name
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -42,6 +47,11 @@ def shape_of(shape: object, label: str) -> Shape:
             reasons.append(_last_line(error))
         else:
             return found
+    if name := init_var(shape):
+        raise ContentError(
+            f"`{label}` has `{name}`, an InitVar, which msgspec cannot fill. Make it a field, or "
+            "run `import pydantic` (2 or newer), which can."
+        )
     raise ContentError(f"`{label}` cannot be made a schema ({reasons[0]}). {_FORMS}")
 
 

@@ -11,9 +11,11 @@ import json
 import sys
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import InitVar, dataclass, is_dataclass
+from pathlib import PurePath
 from typing import Any, get_args
 
+from segmind_jupyter.content.expected.moments import with_forms, with_moments
 from segmind_jupyter.content.expected.shape import MisfitError, json_name
 from segmind_jupyter.content.expected.strict import Schema, completed
 from segmind_jupyter.content.kinds import spelled
@@ -35,7 +37,8 @@ class MsgspecType:
         """Give the schema of the type, with every field required."""
         import msgspec
 
-        schema = msgspec.json.schema(_with_names(self.kind))
+        form = _with_names(self.kind)
+        schema = with_forms(msgspec.json.schema(form, schema_hook=_path_schema), form)
         return completed(schema, but=_typed_dicts(self.kind))
 
     def read(self, value: Any) -> Any:
@@ -44,7 +47,7 @@ class MsgspecType:
 
         form = _with_names(self.kind)
         try:
-            made = msgspec.convert(value, form, str_keys=True)
+            made = _made(value, form)
         except msgspec.ValidationError as error:
             raise MisfitError(_place_first(str(error))) from error
         except Exception as error:  # the user's `__post_init__` may raise anything
@@ -91,6 +94,40 @@ def is_pydantic(shape: object) -> bool:
     if hasattr(shape, "__pydantic_core_schema__"):
         return True
     return any(is_pydantic(part) for part in get_args(shape))
+
+
+def init_var(shape: object) -> str:
+    """Name the first ``InitVar`` of a dataclass, or of one that it speaks of; else nothing."""
+    try:
+        parts = [part for part in _parts(shape, set()) if is_dataclass(part)]
+        hints = [hint for part in parts for hint in typing.get_type_hints(part).items()]
+    except Exception:  # noqa: BLE001 - a forward reference that leads nowhere, or worse
+        return ""
+    return next((name for name, hint in hints if isinstance(hint, InitVar)), "")
+
+
+def _made(value: Any, form: Any) -> Any:
+    """Let msgspec read a value; what it does not take for a date or a time, Python may."""
+    import msgspec
+
+    try:
+        return msgspec.convert(value, form, str_keys=True, dec_hook=_path)
+    except msgspec.ValidationError:
+        read = with_moments(value, form)
+        return msgspec.convert(read, form, str_keys=True, dec_hook=_path)
+
+
+def _path_schema(kind: type) -> Schema:
+    """Say of a path that it is a text; msgspec refuses what this has no schema for."""
+    if issubclass(kind, PurePath):
+        return {"type": "string", "format": "path"}
+    raise NotImplementedError
+
+
+def _path(kind: type, value: Any) -> Any:
+    if not (issubclass(kind, PurePath) and isinstance(value, str)):
+        raise ValueError(f"Expected `str`, got {json_name(value)}")
+    return kind(value)
 
 
 def _with_names(kind: Any) -> Any:
