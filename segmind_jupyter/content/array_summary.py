@@ -69,13 +69,18 @@ def summarize_array(
         About, for instance, ``"ndarray 64×64 float64"``.
     """
     max_chars = limits.table_tokens * CHARS_PER_TOKEN
-    title = title or f"{type_name(array)}, shape {array.shape}, {array.dtype}"
+    title = title or array_title(array)
     heading = f"{f'{name}: ' if name else ''}{title}"
     head = "\n".join(filter(None, (heading, "; ".join(statistics(array)))))
     values = _values(array, max_chars - len(head) - 1)
     narrower = replace(limits, text_chars=max_chars)
     about = about or about_array(array)
     return as_text(f"{head}\n{values}", limits=narrower, about=about, lines=True)
+
+
+def array_title(array: Any) -> str:
+    """Say what an array is, at its head: ``"ndarray, shape (64, 64), float64"``."""
+    return f"{type_name(array)}, shape {array.shape}, {array.dtype}"
 
 
 def about_array(array: Any) -> str:

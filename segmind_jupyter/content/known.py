@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from segmind_jupyter.content.array_summary import about_array, summarize_array
+from segmind_jupyter.content.arrays import array_part
 from segmind_jupyter.content.charts import encode_chart, is_chart
 from segmind_jupyter.content.display import as_bytes
 from segmind_jupyter.content.figures import encode_figure, is_figure
@@ -24,10 +24,8 @@ from segmind_jupyter.content.geoframes import (
 from segmind_jupyter.content.graphs import is_dot, is_network, summarize_dot, summarize_network
 from segmind_jupyter.content.images import (
     encode_image,
-    image_from_array,
     image_from_bytes,
     image_from_path,
-    is_image_array,
 )
 from segmind_jupyter.content.kinds import (
     attempted,
@@ -116,12 +114,6 @@ def _plain(obj: object, *, limits: Limits) -> Text:
     return as_text(plain_text(obj), limits=limits)
 
 
-def _array(array: Any, *, limits: Limits, name: str | None) -> Part:
-    if is_image_array(array):
-        return image_from_array(array, limits=limits, about=about_array(array))
-    return summarize_array(array, limits=limits, name=name)
-
-
 def _is_large(array: Any) -> bool:
     return bool(array.ndim > 1 or array.size > _SMALL_ELEMENTS or array.dtype.kind == "O")
 
@@ -175,7 +167,7 @@ _KINDS = (
     Kind(_is("jaxlib", "ArrayImpl"), jax_part, is_rich=is_large_tensor),
     Kind(_is("scipy", "_spbase", "spmatrix"), summarize_sparse),
     Kind(_is("PIL", "Image"), _unnamed(encode_image)),
-    Kind(_is("numpy", "ndarray"), _array, is_rich=_is_large),
+    Kind(_is("numpy", "ndarray"), array_part, is_rich=_is_large),
     Kind(_is("IPython", "Image"), _unnamed(_notebook_image)),
     Kind(_is("IPython", "TextDisplayObject"), _unnamed(_notebook_text)),
     Kind(is_chart, _unnamed(encode_chart)),

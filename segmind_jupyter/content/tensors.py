@@ -10,12 +10,10 @@ import math
 import sys
 from typing import Any
 
-from segmind_jupyter.content.array_summary import summarize_array
-from segmind_jupyter.content.images import image_from_array, is_image_array
+from segmind_jupyter.content.arrays import array_part
 from segmind_jupyter.content.kinds import spelled, type_name
 from segmind_jupyter.content.parts import STANDARD, Limits, Part
 from segmind_jupyter.content.tables import bounded
-from segmind_jupyter.content.text import as_text, literal
 from segmind_jupyter.errors import ContentError
 
 #: Larger tensors are not copied from a device, converted or gathered: only a corner is.
@@ -33,9 +31,6 @@ _NUMPY_TYPES = frozenset(
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
 
-#: How many channels a picture has.
-_CHANNELS = (1, 3, 4)
-
 
 def is_large_tensor(tensor: Any) -> bool:
     """Tell whether a tensor is more than a word of a listing."""
@@ -51,18 +46,7 @@ def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = Non
 
     It is read through ``detach()`` and ``cpu()``, wherever it lies and whether or not it requires
     a gradient; bfloat16 and other types that NumPy lacks become 32-bit floats. The tensor stays as
-    it is. A picture has its channels first, as torchvision has it, or last:
-
-    ============================  ========================================================
-    shape                         a picture when
-    ============================  ========================================================
-    3 x height x width            both sides are at least 8
-    1 or 4 x height x width       besides, the values are bytes or lie in -1 to 1 or 0 to
-                                  255: sequences in a batch have this shape too
-    1 x channels x height x       the same holds of its only element
-    width
-    anything else                 `pixels.is_image_array` says so
-    ============================  ========================================================
+    it is. A picture has its channels first, as torchvision has it, or last (`arrays.array_part`).
 
     Values are shown as those of an array are (`images.image_from_array`): a picture that was
     normalized for a network keeps its contrast, and not its colours.
@@ -80,8 +64,9 @@ def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = Non
     except Exception as error:  # noqa: BLE001 - no storage, or a subclass that refuses: many kinds
         _check_numpy("torch")
         return _unread(title, spelled(error), about, limits, name)
-    picture = None if note else _channels_last(_only(array))
-    return _part(picture, array, title=title + note, about=about, limits=limits, name=name)
+    return array_part(
+        array, limits=limits, name=name, title=title + note, about=about, is_whole=not note
+    )
 
 
 def _unread(title: str, reason: str, about: str, limits: Limits, name: str | None) -> Part:
@@ -108,9 +93,15 @@ def jax_part(array: Any, *, limits: Limits = STANDARD, name: str | None = None) 
         )
     title = f"jax.Array, shape {tuple(array.shape)}, {array.dtype}{_spread(array)}"
     values, note = _jax_array(array)
-    picture = None if note else _only(values)
-    about = _about("jax.Array", array, str(array.dtype))
-    return _part(picture, values, title=title + note, about=about, limits=limits, name=name)
+    return array_part(
+        values,
+        limits=limits,
+        name=name,
+        title=title + note,
+        about=_about("jax.Array", array, str(array.dtype)),
+        is_whole=not note,
+        channels_first=False,
+    )
 
 
 def _torch_title(tensor: Any) -> str:
@@ -180,46 +171,10 @@ def _jax_array(array: Any) -> tuple[Any, str]:
     return (values.astype("float32") if values.dtype.kind == "V" else values), note
 
 
-def _only(array: Any) -> Any:
-    """Take the picture out of a batch of one."""
-    return array[0] if array.ndim == 4 and array.shape[0] == 1 else array
-
-
-def _channels_last(array: Any) -> Any:
-    """Move the channels of a picture last, if they stand first."""
-    if array.ndim != 3 or array.shape[0] not in _CHANNELS or array.shape[2] in _CHANNELS:
-        return array
-    is_picture = array.shape[0] == 3 or _is_on_a_scale(array)
-    return array.transpose(1, 2, 0) if is_picture else array
-
-
-def _is_on_a_scale(array: Any) -> bool:
-    if array.dtype == "uint8" or not array.size:
-        return True
-    low, high = float(array.min()), float(array.max())
-    return (low >= -1 and high <= 1) or (low >= 0 and high <= 255)
-
-
-def _part(
-    picture: Any, array: Any, *, title: str, about: str, limits: Limits, name: str | None
-) -> Part:
-    """Send the picture if it is one, else a summary of the array; a single number as a word."""
-    if not array.ndim:
-        return as_text(literal(array[()]), limits=limits)
-    if picture is not None and is_image_array(picture):
-        return image_from_array(picture, limits=limits, about=about)
-    advice = f"; a batch of pictures? name one: {name or 'x'}[0]" if _is_batch(array) else ""
-    return summarize_array(array, limits=limits, name=name, title=title + advice, about=about)
-
-
 def _about(kind: str, tensor: Any, dtype: str) -> str:
     if getattr(tensor, "is_nested", False):  # it has no shape
         return f"{kind} {dtype}"
     return f"{kind} {'×'.join(str(side) for side in tensor.shape) or 'scalar'} {dtype}"
-
-
-def _is_batch(array: Any) -> bool:
-    return array.ndim == 4 and (array.shape[1] in _CHANNELS or array.shape[3] in _CHANNELS)
 
 
 def _check_numpy(library: str) -> None:
