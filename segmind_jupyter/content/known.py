@@ -22,6 +22,7 @@ from segmind_jupyter.content.geoframes import (
     summarize_geo_series,
 )
 from segmind_jupyter.content.graphs import is_dot, is_network, summarize_dot, summarize_network
+from segmind_jupyter.content.groups import is_window, refuse_window, summarize_groups
 from segmind_jupyter.content.images import (
     encode_image,
     image_from_bytes,
@@ -158,6 +159,8 @@ _KINDS = (
     Kind(_is("pandas", "Series"), summarize_series),
     Kind(_is("pandas", "Index"), summarize_index),
     Kind(_is("pandas", "Styler"), summarize_styler),
+    Kind(_is("pandas", "GroupBy"), summarize_groups),
+    Kind(is_window, refuse_window),
     Kind(_is("polars", "DataFrame"), summarize_polars_frame),
     Kind(_is("polars", "LazyFrame"), describe_lazy_frame),
     Kind(_is("polars", "Series"), summarize_polars_series),
