@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmind_jupyter.content.braces import unescaped
+from segmind_jupyter.content.file_names import file_notes
 from segmind_jupyter.content.files import is_image_path
 from segmind_jupyter.content.images import is_image_array
 from segmind_jupyter.content.kinds import hook, is_kind, type_name
@@ -77,7 +78,7 @@ class Each:
     items
         The items, as they were found.
     notes
-        What the user should know about how the template was read.
+        What the user should know about how the template, and the first item, was read.
 
     Raises
     ------
@@ -96,7 +97,7 @@ class Each:
             template = unescaped(template, tuple(stand_ins), read=read)
             # What it still sends as typed was escaped, and is no news.
             form = dataclasses.replace(compose(template, stand_ins), notes=())
-        self.notes = form.notes
+        self.notes = (*form.notes, *self._first_notes())
         self._template = template
         self._limits = limits
         self._paths = {sent.name for sent in form.sent}
@@ -105,6 +106,11 @@ class Each:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def _first_notes(self) -> tuple[str, ...]:
+        """Point out the name of a file: the others will be such too."""
+        first = self.items.take(0) if len(self.items) else None
+        return file_notes(first) if isinstance(first, str) else ()
 
     def prompt(self, position: int) -> Prompt:
         """Make the prompt for the item at `position`, its images encoded.

@@ -7,7 +7,7 @@ themselves.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -15,6 +15,7 @@ from segmind_jupyter.content.arrays import array_part
 from segmind_jupyter.content.charts import encode_chart, is_chart
 from segmind_jupyter.content.display import as_bytes
 from segmind_jupyter.content.figures import encode_figure, is_figure
+from segmind_jupyter.content.file_names import file_notes
 from segmind_jupyter.content.files import bytes_part, is_image_bytes, is_image_path, path_part
 from segmind_jupyter.content.geoframes import (
     describe_geometry,
@@ -111,8 +112,10 @@ def _unnamed(convert: Callable[..., Part]) -> Callable[..., Part]:
     return lambda obj, *, limits, name: convert(obj, limits=limits)
 
 
-def _plain(obj: object, *, limits: Limits) -> Text:
-    return as_text(plain_text(obj), limits=limits)
+def _plain(obj: object, *, limits: Limits, name: str | None) -> Text:
+    text = plain_text(obj)
+    notes = file_notes(text, name) if name and issubclass(type(obj), str) else ()
+    return replace(as_text(text, limits=limits), notes=notes)
 
 
 def _is_large(array: Any) -> bool:
@@ -151,7 +154,7 @@ def _exception(error: BaseException, *, limits: Limits) -> Text:
 #: Asked from the top: pandas before figures, since a column may be called "figure"; figures
 #: before anything that is opened, since the bars of a plot are a tuple.
 _KINDS = (
-    Kind(is_plain, _unnamed(_plain), is_rich=_never),
+    Kind(is_plain, _plain, is_rich=_never),
     Kind(_is("geopandas", "GeoDataFrame"), summarize_geo_frame),
     Kind(_is("geopandas", "GeoSeries"), summarize_geo_series),
     Kind(_is("shapely", "BaseGeometry"), _unnamed(describe_geometry), is_rich=_never),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.file_names import file_notes
 from segmind_jupyter.content.parts import MAX_IMAGES, STANDARD, Limits, Part, Text, merged
 from segmind_jupyter.content.sent import SentItem
 from segmind_jupyter.errors import ContentError
@@ -151,7 +152,8 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
 
     def make(limits: Limits) -> Prompt:
         pieces = [c if isinstance(c, str) else _item("", c, limits) for c in contents]
-        return _noted(_on_lines(pieces))
+        of_words = (note for c in contents if isinstance(c, str) for note in file_notes(c))
+        return _noted(_on_lines(pieces), of_words)
 
     prompt = _within_bounds(make, limits)
     if not prompt.blocks():

@@ -183,6 +183,20 @@ def test_a_typing_error_in_a_name_is_pointed_out_under_the_reply(run, online):
     )
 
 
+def test_what_there_is_to_say_of_an_object_stands_under_the_reply(run, online, tmp_path):
+    """A text that names a file, and a file that is no table; the reply and its footer tell."""
+    file = tmp_path / "data.csv"
+    file.write_text("a,b\n1,2\n3,4,5\n")
+    run(f"from pathlib import Path\nname = {str(file)!r}\npath = Path(name)")
+    cell = run("%%claude\nWhat is in {name} and {path}?")
+    of_name, of_path = cell.result.request.notes
+    assert "`Path(name)` sends the file of that name." in of_name
+    assert "data.csv went as text" in of_path
+    shown = run("_").shown
+    assert "sends the file of that name." in shown
+    assert "data.csv went as text" in shown
+
+
 @pytest.mark.parametrize(
     "line",
     [
