@@ -70,6 +70,8 @@ class Service:
         What cells and chats continue.
     batch_shows
         What shows a batch that was begun; a notebook puts its progress view here.
+    unattended
+        Tells whether nobody looks on at what begins now; a notebook says so here.
     """
 
     def __init__(self, portal: Portal | None = None) -> None:
@@ -77,6 +79,7 @@ class Service:
         self.ledger = Ledger()
         self.conversations = Conversations()
         self.batch_shows: list[Callable[[Any], object]] = []
+        self.unattended: Callable[[], bool] = lambda: False
         self._journal = Journalling()
         self._tracked = Tracked()
         self._followed = Followed()
@@ -264,12 +267,17 @@ class Service:
 
     def track(self, work: Trackable) -> None:
         """Remember a job or a batch until it ends, for `pending`."""
-        self._tracked.add(work)
+        self._tracked.add(work, unattended=self.unattended())
 
     @property
     def pending(self) -> tuple[Trackable, ...]:
         """The jobs and batches of this process that have not ended, oldest first."""
         return self._tracked.pending
+
+    @property
+    def failed(self) -> tuple[Trackable, ...]:
+        """What failed where nobody looked on, and raised its error nowhere yet, oldest first."""
+        return self._tracked.failed
 
     @property
     def journal(self) -> Store:

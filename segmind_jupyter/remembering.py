@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from segmind_jupyter.api.conversation import Conversation, Draft
 from segmind_jupyter.api.messages import Message, Reply, user_message
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Step(Trackable, Protocol):
     """A job or a turn: what goes on in a conversation until it ends."""
 
-    def __await__(self) -> Generator[Any, None, Any]:
-        """Wait for its end on a loop."""
+    async def settled(self) -> None:
+        """Wait for its end on a loop, whatever that is."""
 
     def cancel(self) -> object:
         """Give it up."""

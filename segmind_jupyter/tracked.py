@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from segmind_jupyter.errors import JobCancelled, SegmindError
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.store import Store
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
 class Trackable(Protocol):
     """A job, a batch or a turn: something that ends, and that can be waited for."""
 
+    @property
+    def unraised(self) -> SegmindError | None:
+        """The error that whoever waits for it gets, once it has ended; `None` if somebody did."""
+
+    def wait(self) -> object:
+        """Wait for the end, and raise that error."""
+
     def done(self) -> bool:
         """Tell whether it has ended."""
 
@@ -21,27 +30,54 @@ class Trackable(Protocol):
         """Have something called at its end."""
 
 
+#: By process and identity, oldest first.
+_Works: TypeAlias = dict[tuple[int, int], Trackable]
+
+
 class Tracked:
-    """The jobs and batches that have not ended. Threads may share it."""
+    """The jobs and batches that have not ended, or that failed unseen. Threads may share it."""
 
     def __init__(self) -> None:
         # By process, as nothing follows a parent's jobs in its forked child, and by identity; in
         # the order in which they began. No lock is needed: each step is one of a dict's own.
-        self._pending: dict[tuple[int, int], Trackable] = {}
+        self._pending: _Works = {}
+        self._unattended: _Works = {}
 
-    def add(self, work: Trackable) -> None:
-        """Remember it until it ends."""
-        self._pending[os.getpid(), id(work)] = work
+    def add(self, work: Trackable, *, unattended: bool = False) -> None:
+        """Remember it until it ends; what fails unattended, until its error was raised."""
+        self._pending[_key(work)] = work
+        if unattended:
+            self._unattended[_key(work)] = work
         work.on_done(self._drop)
 
     @property
     def pending(self) -> tuple[Trackable, ...]:
         """All of them, oldest first."""
-        here = os.getpid()
-        return tuple(work for (pid, _), work in self._pending.copy().items() if pid == here)
+        return _here(self._pending)
+
+    @property
+    def failed(self) -> tuple[Trackable, ...]:
+        """What failed unattended, and raised its error nowhere; oldest first."""
+        return tuple(work for work in _here(self._unattended) if work.done() and _is_owed(work))
 
     def _drop(self, work: Trackable) -> None:
-        self._pending.pop((os.getpid(), id(work)), None)
+        self._pending.pop(_key(work), None)
+        if not _is_owed(work):
+            self._unattended.pop(_key(work), None)
+
+
+def _key(work: Trackable) -> tuple[int, int]:
+    return os.getpid(), id(work)
+
+
+def _here(works: _Works) -> tuple[Trackable, ...]:
+    here = os.getpid()
+    return tuple(work for (pid, _), work in works.copy().items() if pid == here)
+
+
+def _is_owed(work: Trackable) -> bool:
+    """Tell whether it failed and told nobody; what was cancelled is as somebody wanted it."""
+    return not isinstance(work.unraised, JobCancelled | None)
 
 
 class Journalling:

@@ -12,8 +12,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from segmind_jupyter.api.waiting import Waiter, in_slices
 from segmind_jupyter.errors import JobError, SegmindError
@@ -22,6 +22,13 @@ R = TypeVar("R")
 S = TypeVar("S", bound=str)
 
 _log = logging.getLogger(__name__)
+
+
+class Settling(Protocol):
+    """What `ended` waits for."""
+
+    async def settled(self) -> None:
+        """Wait for its end, whatever that is."""
 
 
 class Ending(Generic[R, S]):
@@ -40,6 +47,7 @@ class Ending(Generic[R, S]):
         self._wait = wait
         self._outcome: R | None = None
         self._error: SegmindError | None = None
+        self._raised = False
         self._ended_at: float | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -53,15 +61,24 @@ class Ending(Generic[R, S]):
         """Why it ended without a reply, or `None`."""
         return self._error
 
+    @property
+    def unraised(self) -> SegmindError | None:
+        """The error, as long as it was raised nowhere; `None` where there is none."""
+        return None if self._raised else self._error
+
     def done(self) -> bool:
         """Tell whether it has ended, in whichever way."""
         return self._end.done()
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait on any asyncio loop; cancelling the wait leaves what is awaited alone."""
-        self._check_can_end()
-        yield from asyncio.wrap_future(self._end).__await__()
+        yield from self.settled().__await__()
         return self._result()
+
+    async def settled(self) -> None:
+        """Wait on any asyncio loop for its end, whatever that is."""
+        self._check_can_end()
+        await asyncio.wrap_future(self._end)
 
     def on_done(self, callback: Callable[[Self], object]) -> None:
         """Call `callback(self)` once it has ended, at once if it has.
@@ -117,16 +134,17 @@ class Ending(Generic[R, S]):
 
     def _result(self) -> R:
         if self._error is not None:
+            self._raised = True
             # One error may be raised in many places; the frames of an earlier one are no news.
             raise self._error.with_traceback(None) from None
         assert self._outcome is not None, "read before its end"  # noqa: S101
         return self._outcome
 
 
-async def ended(work: Awaitable[object]) -> None:
-    """Wait on the loop for the end of something, however it ends."""
-    with contextlib.suppress(SegmindError):
-        await work
+async def ended(work: Settling) -> None:
+    """Wait on the loop for the end of something, however it ends; nobody is told of its error."""
+    with contextlib.suppress(SegmindError):  # it goes on in another process
+        await work.settled()
 
 
 def tell(callback: Callable[[Any], object], what: object) -> None:

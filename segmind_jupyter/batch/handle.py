@@ -109,6 +109,7 @@ class Batch:
     ) -> None:
         self._each, self._results, self._plan = each, results, plan
         self._wait, self._writes = wait, writes
+        self._raised = False
 
     def __len__(self) -> int:
         return len(self._each)
@@ -154,6 +155,11 @@ class Batch:
     def errors(self) -> dict[int, SegmindError]:
         """The errors so far, by the positions of their items."""
         return self._results.errors
+
+    @property
+    def unraised(self) -> SegmindError | None:
+        """The error that `wait` raises, as long as it was raised nowhere; `None` without one."""
+        return None if self._raised else self._failure
 
     def key(self, position: int) -> Any:
         """Give how the item at a position is called (`Outcome.key`)."""
@@ -267,10 +273,18 @@ class Batch:
 
     def _checked(self) -> Batch:
         """Give the batch, unless one of its errors is to be raised."""
-        position = self._results.failure
-        if self._plan.stops_at_error and position is not None:
-            raise self._told(position) from None
+        failure = self._failure
+        if failure is not None:
+            self._raised = True
+            raise failure from None
         return self
+
+    @property
+    def _failure(self) -> SegmindError | None:
+        position = self._results.failure
+        if not self._plan.stops_at_error or position is None:
+            return None
+        return self._told(position)
 
     def _told(self, position: int) -> SegmindError:
         """Give the error of an item, with a word on what it means for the others."""

@@ -35,17 +35,26 @@ class EndOfCell:
 
     def install(self) -> None:
         """Be called at the end of each cell from now on."""
+        from segmind_jupyter.asking import service
+
+        service().unattended = lambda: is_headless(self._shell)
         self._shell.events.register("post_run_cell", self.wait)
 
     @staticmethod
     def remove(shell: Any) -> None:
         """Have nothing of this kind called at the end of a cell any more."""
+        from segmind_jupyter.asking import service
+
         for callback in list(shell.events.callbacks["post_run_cell"]):
             if isinstance(getattr(callback, "__self__", None), EndOfCell):
                 shell.events.unregister("post_run_cell", callback)
+                service().unattended = lambda: False
 
     def wait(self, result: Any = None) -> None:
-        """Wait for what is under way; each job shows by itself what came of it."""
+        """Wait for what is under way; each job shows by itself what came of it.
+
+        What failed is raised by the next `%segmind wait`: here it would be no cell's failure.
+        """
         policy = self._policy()
         if policy == "never" or (policy == "headless" and not is_headless(self._shell)):
             return

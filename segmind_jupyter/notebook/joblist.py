@@ -51,11 +51,13 @@ def wait(rest: Sequence[str]) -> str:
     Raises
     ------
     SegmindError
-        Why the first of them has no reply, once all have ended.
+        Why the first of them has no reply, once all have ended; without ids, also of what failed
+        before this, where nobody looked on. Each of those is raised once.
     """
     named = [service().resume(request_id) for request_id in rest]
     work: Sequence[Trackable] = named or service().pending
-    if not work:
+    failed = () if named else service().failed
+    if not (work or failed):
         return "Nothing is under way in this kernel."
     try:
         for each in work:
@@ -64,9 +66,9 @@ def wait(rest: Sequence[str]) -> str:
         raise Interrupted("Stopped waiting; what is under way goes on.") from None
     for each in work:
         display(each) if named else show_ended(get_ipython(), each)
-    failures = [error for error in (getattr(each, "error", None) for each in work) if error]
-    if failures:
-        raise failures[0]
+    for each in (*failed, *work):
+        if named or each.unraised is not None:
+            each.wait()
     return "It has ended." if len(work) == 1 else f"All {len(work)} have ended."
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from segmind_jupyter.api.ending import ended
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.states import (
@@ -504,3 +505,15 @@ class TestCancel:
                 assert job.status == state
                 assert (job.error is None) is (winner is complete)
                 assert told == [job]
+
+
+def test_an_error_is_unraised_until_somebody_gets_it(job: Job):
+    """Whoever only waits for the end, or looks at the error, leaves it so."""
+    assert job.unraised is None
+    fail(job)
+    asyncio.run(ended(job))
+    assert job.unraised is job.error is FAILURE
+    with pytest.raises(JobFailed):
+        job.wait()
+    assert job.unraised is None
+    assert job.error is FAILURE

@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from segmind_jupyter.asking import service
 from segmind_jupyter.simulator import Behaviour, Gateway, serve
@@ -117,6 +118,18 @@ class TestInANotebook:
         assert kernel.run("print(good.reply.text)").text == "Fine.\n"
         assert kernel.run("%segmind wait").text == "Nothing is under way in this kernel."
 
+    def test_a_failure_that_somebody_saw_is_not_raised_again(self, loaded):
+        """Its card said so when it came; a later `%segmind wait` is about what is under way."""
+        kernel = loaded()
+        kernel.run("%%claude -j -o bad\nfail: unreadable image")
+        kernel.run(
+            "import threading\n"
+            "ended = threading.Event()\n"
+            "bad.on_done(lambda job: ended.set())\n"
+            "ended.wait(60)"
+        )
+        assert kernel.run("%segmind wait").text == "Nothing is under way in this kernel."
+
     def test_an_interrupted_wait_leaves_the_job_alone(self, loaded, gateway):
         """It goes on, and waiting again gives the reply."""
         kernel = loaded()
@@ -181,6 +194,84 @@ class TestWhereNobodyLooksOn:
         notebook = executed("%%claude -j\nfail: no such image")
         assert "JobFailed" in shown(notebook.cells[-1])
         assert "no such image" in shown(notebook.cells[-1])
+
+
+#: Asks two things of which the first fails, with what `ask_each` takes in the end.
+BATCH = (
+    "from segmind_jupyter import ask_each\n"
+    "batch = ask_each('{item}', ['fail: no such image', 'echo: fine'], on_error='%s')"
+)
+
+#: Ends once `work` has ended, whatever the cells wait for.
+SEE_THE_END = (
+    "import threading\n"
+    "ended = threading.Event()\n"
+    "work.on_done(lambda work: ended.set())\n"
+    "ended.wait(60)"
+)
+
+#: `%segmind wait` in a cell that goes on.
+TRY_TO_WAIT = "try:\n    %segmind wait\nexcept Exception as error:\n    print('raised:', error)"
+
+
+@pytest.mark.kernel
+class TestFailuresWhereNobodyLooksOn:
+    """A run is to end red where something failed, as no person sees what a cell shows."""
+
+    @pytest.mark.parametrize(
+        "cell", ["%%claude -j\nfail: no such image", BATCH % "raise"], ids=["job", "batch"]
+    )
+    def test_a_wait_raises_what_an_earlier_cell_has_shown(self, gateway, cell):
+        """That cell has waited already, so that nothing is under way any more."""
+        with pytest.raises(CellExecutionError, match=r"segmind wait[\s\S]*no such image"):
+            executed(cell, "%segmind wait", "raise SystemExit('it went on')")
+
+    @pytest.mark.parametrize(
+        "begin",
+        ["%%claude -j -o work\nfail: no such image", BATCH.replace("batch =", "work =") % "raise"],
+        ids=["job", "batch"],
+    )
+    def test_a_wait_raises_what_failed_before_it_began(self, gateway, begin):
+        """Where the cells wait for nothing, and the failure came during one of them."""
+        never = "%config ClaudeMagics.wait_for_jobs = 'never'"
+        with pytest.raises(CellExecutionError, match=r"segmind wait[\s\S]*no such image"):
+            executed(never, begin, SEE_THE_END, "%segmind wait")
+
+    def test_errors_that_a_batch_keeps_fail_no_cell(self, gateway):
+        """They are its items' own."""
+        notebook = executed(BATCH % "keep", "%segmind wait")
+        assert "Nothing is under way" in shown(notebook.cells[-1])
+
+    def test_each_is_raised_once(self, gateway):
+        """In the order in which they began; then there is nothing left."""
+        cells = ("%%claude -j\nfail: one", "%%claude -j\necho: Fine.", "%%claude -j\nfail: two")
+        notebook = executed(*cells, *[TRY_TO_WAIT] * 3)
+        first, second, third = map(shown, notebook.cells[-3:])
+        assert "raised:" in first
+        assert "failed: one." in first
+        assert "raised:" in second
+        assert "failed: two." in second
+        assert "Nothing is under way" in third
+
+    def test_what_the_notebook_has_caught_or_cancelled_is_over(self, gateway):
+        """`job.wait()`, `await job` and iterating give the error; who cancels expects one."""
+        notebook = executed(
+            "from segmind_jupyter import JobFailed, submit\n"
+            "job = submit('fail: one')\n"
+            "try:\n"
+            "    job.wait()\n"
+            "except JobFailed:\n"
+            "    pass\n"
+            "job = submit('fail: two')\n"
+            "try:\n"
+            "    await job\n"
+            "except JobFailed:\n"
+            "    pass\n"
+            "submit('echo: three').cancel()",
+            BATCH % "raise" + "\ntry:\n    list(batch)\nexcept JobFailed:\n    pass",
+            "%segmind wait",
+        )
+        assert "Nothing is under way" in shown(notebook.cells[-1])
 
 
 def test_a_terminal_prints_a_line_and_the_reply_when_waited_for(run, gateway):
