@@ -19,6 +19,7 @@ from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.waiting import Waiter
 from segmind_jupyter.batch.progress import Progress, TextLine
 from segmind_jupyter.batch.results import Results, never_sent
+from segmind_jupyter.batch.table import check_pandas, table
 from segmind_jupyter.errors import Interrupted, JobTimeout, SegmindError, shortened
 
 if TYPE_CHECKING:
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
 
 #: How long the line on a terminal stays as it is.
 _LINE_LASTS_S: Final = 1.0
-
-#: What `Batch.to_frame` holds; each of these types has a place for what is missing.
-_COLUMNS: Final = {
-    "reply": "string",
-    "tokens": "Int64",
-    "cost": "float64",
-    "seconds": "float64",
-    "error": "string",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,17 +204,8 @@ class Batch:
         SegmindError
             pandas is not there, or as `wait` does.
         """
-        try:
-            import pandas
-        except ModuleNotFoundError:
-            raise SegmindError(
-                "A table needs pandas: `%pip install pandas`. `batch.replies` does without."
-            ) from None
-        replies, errors = self.replies, self.errors
-        rows = [_row(reply, errors.get(position)) for position, reply in enumerate(replies)]
-        index = _index(self._each.items.keys)
-        frame = pandas.DataFrame(rows, index=index, columns=list(_COLUMNS))
-        return frame.astype(_COLUMNS)
+        check_pandas()  # before anybody waits
+        return table(self.replies, self.errors, self._each.items.keys)
 
     def cancel(self) -> None:
         """Send nothing more. What is in flight is billed anyway, so its replies are still kept."""
@@ -299,22 +282,3 @@ class Batch:
             f"{progress.done:,} of {progress.total:,} done, and kept; run {again} to go on where "
             "it stopped."
         )
-
-
-def _row(reply: Reply | None, error: SegmindError | None) -> tuple[Any, ...]:
-    """Give the cells of `_COLUMNS`."""
-    if reply is None:
-        return None, None, None, None, str(error)
-    return reply.text, reply.usage.total_tokens, reply.cost, reply.elapsed_s, None
-
-
-def _index(keys: Any) -> Any:
-    """Make the keys a pandas Index that holds them as they are."""
-    import pandas
-
-    if isinstance(keys, pandas.Index):
-        return keys
-    index = pandas.Index(keys, tupleize_cols=False)
-    if list(index) == list(keys):
-        return index
-    return pandas.Index(keys, dtype=object, tupleize_cols=False)  # None and 3 would be floats
