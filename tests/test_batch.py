@@ -581,6 +581,24 @@ class TestProgressOfABatch:
         assert batch.wait().errors == {}
         assert "ZeroDivisionError" in caplog.text
 
+    def test_a_callback_at_the_end_has_the_replies(self, slow: Gateway, jobs: Jobs, caplog: Any):
+        """Whichever way it asks for them, though it is called where nothing may wait."""
+        batch = ask_each("echo: {item}", ["a", "b"])
+        ways: list[Callable[[Batch], list[str]]] = [
+            lambda batch: [reply.text for reply in batch.replies],
+            lambda batch: list(batch.to_frame()["reply"]),
+            lambda batch: sorted(outcome.text for outcome in batch.wait()),
+        ]
+        given: list[list[str]] = []
+        over = threading.Event()
+        for way in ways:
+            batch.on_done(lambda batch, way=way: given.append(way(batch)))
+        batch.on_done(lambda batch: over.set())
+        jobs.release()
+        assert over.wait(60)
+        assert given == [["a", "b"]] * len(ways)
+        assert caplog.text == ""
+
     def test_a_callback_that_exits_does_no_harm(self, gateway: Gateway, caplog: Any):
         """The background loop, and with it every other job, goes on."""
         for listen in (Batch.on_change, Batch.on_done):

@@ -220,7 +220,10 @@ class Batch:
         self._results.on_change(lambda: tell(callback, self))
 
     def on_done(self, callback: Callable[[Batch], object]) -> None:
-        """Call `callback(batch)` once every item has ended, as `on_change` does."""
+        """Call `callback(batch)` once every item has ended, as `on_change` does.
+
+        By then `replies` and `to_frame` give what they have without a wait.
+        """
         self._results.end.add_done_callback(lambda end: tell(callback, self))
 
     def _wait_for(
@@ -233,7 +236,7 @@ class Batch:
         try:
             if writes and sys.stderr is not None and sys.stderr.isatty():
                 self._wait_writing(future, timeout_s)
-            else:
+            elif not future.done():  # a callback may ask where it must not wait
                 self._wait(future, timeout_s)
         except KeyboardInterrupt:
             self.cancel()
