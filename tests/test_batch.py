@@ -152,6 +152,15 @@ class TestReplies:
         jobs.release()
         assert batch.wait().replies[0].text == "a"
 
+    @pytest.mark.parametrize("timeout", ["soon", float("nan"), float("inf"), 0, -1, [1]], ids=repr)
+    def test_a_wait_for_no_time_is_refused(self, slow: Gateway, jobs: Jobs, timeout: Any):
+        """Rather than over at once, or an error of another library; the batch goes on."""
+        batch = ask_each("echo: {item}", ["a"])
+        with pytest.raises(SettingsError, match="A time-out is a positive number of seconds"):
+            batch.wait(timeout)
+        jobs.release()
+        assert batch.wait().replies[0].text == "a"
+
     def test_any_loop_can_await_it(self, slow: Gateway, jobs: Jobs):
         """Giving up the wait leaves the batch alone."""
         batch = ask_each("echo: {item}", ["a"])
@@ -382,6 +391,27 @@ class TestErrors:
         assert batch.progress.unsent == 8
         assert slow.billed == 1
 
+    def test_raise_leaves_what_was_paid_for_within_reach(self, gateway: Gateway):
+        """The error says where: an attribute that neither waits nor raises."""
+        batch = ask_each("{item}", ["a", "b", "fail: x", "d"], on_error="raise", max_in_flight=1)
+        with pytest.raises(JobFailed, match=r"2 of 4 done, and kept \(`batch.outcomes`\)"):
+            batch.wait()
+        assert [outcome.index for outcome in batch.outcomes] == [0, 1, 2, 3]
+        assert [outcome.reply is None for outcome in batch.outcomes] == [False, False, True, True]
+        assert [type(outcome.error) for outcome in batch.outcomes[2:]] == [JobFailed, JobCancelled]
+
+    def test_outcomes_are_those_so_far(self, slow: Gateway, jobs: Jobs):
+        """In the order of the items, whichever ended first; nobody waits for the rest."""
+        jobs.release()
+        ask_each("echo: {item}", ["b", "d"]).wait()
+        jobs.hold()
+        batch = ask_each("echo: {item}", list("abcd"))
+        until(lambda: batch.progress.done == 2)
+        assert [outcome.text for outcome in batch.outcomes] == ["b", "d"]
+        assert [outcome.item for outcome in batch.outcomes] == ["b", "d"]
+        jobs.release()
+        assert [outcome.text for outcome in batch.wait().outcomes] == list("abcd")
+
     def test_raise_holds_for_iteration_too(self, gateway: Gateway):
         """What ended before is given."""
         batch = ask_each("{item}", ["fine", "fail: x", "unsent"], on_error="raise", max_in_flight=1)
@@ -417,6 +447,9 @@ class TestErrors:
         [
             ({"max_in_flight": 0}, SettingsError),
             ({"max_in_flight": "4"}, SettingsError),
+            ({"max_in_flight": True}, SettingsError),
+            ({"resume": "no"}, SettingsError),
+            ({"progress": 0}, SettingsError),
             ({"on_error": "ignore"}, SettingsError),
             ({"timeout": 0}, SettingsError),
             ({"max_inflight": 3}, SettingsError),

@@ -54,7 +54,9 @@ def ask_each(
         mapping, whose keys are kept; a DataFrame, for its rows; a folder (a `Path`, or the name
         of one that exists), for the image files in it, in the order of their names. A string in
         a list is text; for the file of that name, give a `Path`. Of thousands of images, give
-        the paths: each is then read when its turn comes, and dropped.
+        the paths: each is then read when its turn comes, and dropped. Which items there are is
+        settled at the call, cells of a table included; what an item holds (a file, a figure, a
+        dict) is read when its turn comes, so change none of them before the batch has ended.
     model, system, max_tokens, temperature, **params
         As for `ask`.
     timeout
@@ -68,7 +70,8 @@ def ask_each(
     on_error
         ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
         it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
-        after the first error, and whoever waits or iterates gets it.
+        after the first error, and whoever waits or iterates gets it; `batch.outcomes` has what
+        is done.
     resume
         Whether an item that was answered before, in this kernel or an earlier one, takes its
         reply from the journal, and one that is still worked on its job: nothing is sent twice.
@@ -76,7 +79,8 @@ def ask_each(
     Returns
     -------
     Batch
-        `batch.wait()`, `batch.replies`, `batch.to_frame()`, ``for outcome in batch``, ...
+        `batch.wait()`, `batch.replies`, `batch.to_frame()`, ``for outcome in batch``,
+        `batch.outcomes`, ...
 
     Raises
     ------
@@ -102,6 +106,7 @@ def ask_each(
     from segmind_jupyter.content.each import Each
 
     _check(timeout_s=timeout, max_in_flight=max_in_flight, on_error=on_error)
+    _check_switches(progress=progress, resume=resume)
     desk = service()
     options = desk.options.but(
         model=model,
@@ -129,10 +134,17 @@ def ask_each(
 def _check(*, timeout_s: float | None, max_in_flight: int, on_error: str) -> None:
     if timeout_s is not None:
         checked_seconds(timeout_s)
-    if not isinstance(max_in_flight, int) or max_in_flight < 1:
+    is_whole = isinstance(max_in_flight, int) and not isinstance(max_in_flight, bool)
+    if not is_whole or max_in_flight < 1:
         raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
     if on_error not in ("keep", "raise"):
         raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
+
+
+def _check_switches(**switches: object) -> None:
+    for name, on in switches.items():
+        if not isinstance(on, bool):
+            raise SettingsError(f"{name}={on!r}: give True or False.")
 
 
 def _begun(each: Each, plan: Plan, desk: Service, *, shows: bool) -> Batch:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.api.ending import tell
 from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.api.settings import checked_seconds
 from segmind_jupyter.api.waiting import Waiter
 from segmind_jupyter.batch.progress import Progress, TextLine
 from segmind_jupyter.batch.results import Results, never_sent
@@ -119,8 +120,7 @@ class Batch:
             position, reply, error = self._results.ended(nth)
             if error is not None:
                 self._checked()
-            item = self._each.items.take(position)
-            yield Outcome(position, self.key(position), item, reply, error)
+            yield self._outcome(position, reply, error)
 
     def __await__(self) -> Generator[Any, None, Batch]:
         """Wait for the end on any asyncio loop; cancelling the wait leaves the batch alone."""
@@ -139,9 +139,22 @@ class Batch:
 
     @property
     def replies(self) -> list[Reply | None]:
-        """The replies in the order of the items, `None` where there is an error; waits."""
+        """The replies in the order of the items, `None` where there is an error.
+
+        Waits and raises as `wait` does; `outcomes` does neither.
+        """
         self.wait()
         return self._results.replies
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What has ended so far, in the order of the items; neither waits nor raises."""
+        errors, replies = self._results.errors, self._results.replies
+        return [
+            self._outcome(position, reply, errors.get(position))
+            for position, reply in enumerate(replies)
+            if reply is not None or position in errors
+        ]
 
     @property
     def errors(self) -> dict[int, SegmindError]:
@@ -167,7 +180,7 @@ class Batch:
         Parameters
         ----------
         timeout
-            Seconds to wait; for ever if left out. The batch goes on either way.
+            Seconds to wait, more than 0; for ever if left out. The batch goes on either way.
 
         Returns
         -------
@@ -180,9 +193,13 @@ class Batch:
             The time is up; it also is a `TimeoutError`.
         Interrupted
             The user interrupted it: nothing more is sent, and what is done is kept.
+        SettingsError
+            The time-out is no time.
         SegmindError
             The first item's that failed, with ``on_error="raise"``.
         """
+        if timeout is not None:
+            timeout = checked_seconds(timeout)
         self._wait_for(self._results.end, timeout, writes=self._writes)
         if not self.done():
             raise JobTimeout(f"After {timeout:g} s: {self}. It goes on; wait again.")
@@ -202,7 +219,7 @@ class Batch:
         Raises
         ------
         SegmindError
-            pandas is not there, or as `wait` does.
+            pandas is not there, or as `wait` does; `outcomes` has what is done nevertheless.
         """
         check_pandas()  # before anybody waits
         return table(self.replies, self.errors, self._each.items.keys)
@@ -278,10 +295,14 @@ class Batch:
         error.args = (f"{named(self.key(position))}: {error} {self._so_far()}",)
         return error
 
+    def _outcome(self, position: int, reply: Reply | None, error: SegmindError | None) -> Outcome:
+        item = self._each.items.take(position)
+        return Outcome(position, self.key(position), item, reply, error)
+
     def _so_far(self) -> str:
         progress = self.progress
         again = "it again" if self._plan.resumes else "it with `resume=True`"
         return (
-            f"{progress.done:,} of {progress.total:,} done, and kept; run {again} to go on where "
-            "it stopped."
+            f"{progress.done:,} of {progress.total:,} done, and kept (`batch.outcomes`); run "
+            f"{again} to go on where it stopped."
         )

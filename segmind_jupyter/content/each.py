@@ -164,7 +164,10 @@ def _check_template(template: object) -> None:
 
 
 def listed(items: Any) -> Items:
-    """Find the items in whatever holds them, as they are now: later changes do not count.
+    """Find the items in whatever holds them now.
+
+    Later changes of a list, a mapping, a series or a table do not count; those of an item itself
+    (a dict, a figure, a file) do until it is taken.
 
     Parameters
     ----------
