@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from segmind_jupyter.content.braces import unescaped
 from segmind_jupyter.content.file_names import file_notes
-from segmind_jupyter.content.files import is_image_path
+from segmind_jupyter.content.files import is_image_path, is_named_as_image
 from segmind_jupyter.content.images import is_image_array
 from segmind_jupyter.content.kinds import hook, is_kind, type_name
 from segmind_jupyter.content.parts import STANDARD, Limits
@@ -233,7 +233,10 @@ def _mapped(items: Mapping[Any, Any]) -> Items:
 
 
 def _images(path: str | os.PathLike[Any]) -> list[Path]:
-    """Find the image files of a folder by how they begin; hidden ones are left out."""
+    """Find the image files of a folder by how they begin or end; hidden ones are left out.
+
+    One that is an image by its name alone is broken, and so an error of its own, not left out.
+    """
     folder = os.path.expanduser(os.fsdecode(path))
     if not os.path.isdir(folder):  # unlike Path.is_dir, it bears any text
         raise ContentError(_no_folder(path))
@@ -241,13 +244,17 @@ def _images(path: str | os.PathLike[Any]) -> list[Path]:
         files = [file for file in Path(folder).iterdir() if not file.name.startswith(".")]
     except OSError as error:
         raise ContentError(f"The folder {folder} cannot be read ({error.strerror}).") from error
-    images = sorted(filter(is_image_path, files), key=_natural)
+    images = sorted(filter(_is_image, files), key=_natural)
     if not images:
         raise ContentError(
             f"The folder {folder} holds no image files. For files of another kind, or in folders "
             f'below it, give a list: list(Path({folder!r}).glob("**/*.txt")).'
         )
     return images
+
+
+def _is_image(file: Path) -> bool:
+    return is_image_path(file) or (is_named_as_image(file) and not file.is_dir())
 
 
 def _no_folder(path: str | os.PathLike[Any]) -> str:

@@ -38,6 +38,11 @@ _SIGNATURES = {
     )
 }
 
+#: What files of images are called, those that cannot be decoded too; SVG is text.
+_IMAGE_SUFFIX = re.compile(
+    r"\.(avif|bmp|gif|heic|heif|jfif|jp2|jpe|jpe?g|pbm|pgm|png|pnm|ppm|tiff?|webp)", re.IGNORECASE
+)
+
 #: Enough bytes of a file for every signature.
 _SIGNATURE_BYTES = 64
 
@@ -75,6 +80,11 @@ def is_image_path(path: os.PathLike[Any]) -> bool:
         return False
 
 
+def is_named_as_image(path: os.PathLike[Any]) -> bool:
+    """Tell whether a path ends as those of images do, whatever is there."""
+    return bool(_IMAGE_SUFFIX.fullmatch(Path(os.fsdecode(path)).suffix))
+
+
 def bytes_part(data: bytes | bytearray | memoryview, *, limits: Limits) -> Part:
     """Make the image or the text that some bytes are.
 
@@ -106,7 +116,8 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
     Raises
     ------
     ContentError
-        There is no such file, it cannot be read, or it is neither.
+        There is no such file, it cannot be read, or it is neither; or it is named as an image,
+        and is none.
     """
     try:
         file = _expanded(path)
@@ -119,6 +130,8 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
         ) from error
     if kind := image_format(begin):
         return image_from_path(file, limits=limits, about=f"{kind} file {file.name}")
+    if is_named_as_image(file):  # a broken one: the model would be asked about something else
+        raise ContentError(_image_advice(file, is_empty=not begin))
     if is_parquet(file):
         return parquet_part(file, limits=limits)
     encoding = encoding_of(begin, is_whole=len(begin) >= file.stat().st_size)
@@ -140,6 +153,14 @@ def _text_advice(file: Path, reason: NoTableError) -> str:
     return (
         f"{file.name} went as text: pandas reads no table in it ({reason}). Correct the file, or "
         'name `pd.read_csv(path, on_bad_lines="skip")`.'
+    )
+
+
+def _image_advice(file: Path, *, is_empty: bool) -> str:
+    said = "is empty" if is_empty else "holds no image that can be read, whatever its name says"
+    return (
+        f"{file} {said}. Save it anew as PNG or JPEG, or open it with a library that reads it, and "
+        "name what that gives."
     )
 
 

@@ -332,11 +332,41 @@ class TestFolders:
 
     @pytest.mark.parametrize("form", [str, Path], ids=["str", "Path"])
     def test_a_folder_stands_for_its_images_in_natural_order(self, folder: Path, form: Any):
-        """They are told by how they begin, not by their names; hidden ones are left alone."""
+        """They are told by how they begin, or by their names; hidden ones are left alone."""
         each = Each("Caption this", form(folder))
-        assert list(each.items.keys) == ["IMG1.PNG", "img2.png", "img10.png", "no suffix"]
-        assert each.items.take(1) == folder / "img2.png"
-        assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
+        names = ["fake.png", "IMG1.PNG", "img2.png", "img10.png", "no suffix"]
+        assert list(each.items.keys) == names
+        assert each.items.take(2) == folder / "img2.png"
+        assert [block["type"] for block in each.prompt(1).blocks()] == ["text", "image"]
+
+    @pytest.mark.parametrize(
+        ("name", "data", "message"),
+        [
+            ("a.png", b"", r"a\.png is empty"),
+            ("a.jpg", b"<html>not found</html>", r"a\.jpg holds no image that can be read"),
+            ("a.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0", r"a\.HEIC holds no image.*PNG or JPEG"),
+        ],
+    )
+    def test_a_broken_image_is_an_error_of_its_own(
+        self, tmp_path: Path, red_png: bytes, name: str, data: bytes, message: str
+    ):
+        """In a folder and in a list; neither left out nor sent as the text that it may be."""
+        (tmp_path / name).write_bytes(data)
+        (tmp_path / "b.png").write_bytes(red_png)
+        for items in (tmp_path, [tmp_path / name, tmp_path / "b.png"]):
+            each = Each("Look:", items)
+            with pytest.raises(ContentError, match=message):
+                each.prompt(0)
+            assert [block["type"] for block in each.prompt(1).blocks()] == ["text", "image"]
+
+    def test_a_link_that_leads_nowhere_is_an_error_of_its_own(self, tmp_path: Path):
+        """And a folder is none, whatever it is called."""
+        (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+        (tmp_path / "folder.png").mkdir()
+        each = Each("Look:", tmp_path)
+        assert list(each.items.keys) == ["gone.png"]
+        with pytest.raises(ContentError, match="There is no file"):
+            each.prompt(0)
 
     def test_a_folder_without_images_says_so(self, tmp_path: Path):
         """And what to do."""
