@@ -51,12 +51,13 @@ def ask_each(
         them, the item goes behind it.
     items
         A list of texts, images, figures, paths, ... or any other iterable; a Series or a
-        mapping, whose keys are kept; a DataFrame, for its rows; a folder (a `Path`, or the name
-        of one that exists), for the image files in it, in the order of their names. A string in
-        a list is text; for the file of that name, give a `Path`. Of thousands of images, give
-        the paths: each is then read when its turn comes, and dropped. Which items there are is
-        settled at the call, cells of a table included; what an item holds (a file, a figure, a
-        dict) is read when its turn comes, so change none of them before the batch has ended.
+        mapping, whose keys are kept; a DataFrame of pandas or polars or a pyarrow Table, for its
+        rows; a folder (a `Path`, or the name of one that exists), for the image files in it, in
+        the order of their names. A string in a list is text; for the file of that name, give a
+        `Path`. Of thousands of images, give the paths: each is then read when its turn comes,
+        and dropped. Which items there are is settled at the call, cells of a table included;
+        what an item holds (a file, a figure, a dict) is read when its turn comes, so change none
+        of them before the batch has ended.
     model, system, max_tokens, temperature, **params
         As for `ask`.
     timeout

@@ -23,6 +23,12 @@ ITEM: Final = "item"
 #: What stands in a prompt for an item or a cell without a value (None, NaN, NaT, NA).
 _MISSING: Final = "(missing)"
 
+#: What makes a table that can be read of one that cannot: of a lazy one, of one elsewhere.
+_TO_ROWS: Final = ("to_pandas", "toPandas", "collect", "compute", "df")
+
+#: How tables of any library are handed over (the dataframe protocol, Arrow's capsules).
+_EXCHANGES: Final = ("__dataframe__", "__arrow_c_stream__")
+
 _NUMBER: Final = re.compile(r"(\d+)")
 
 
@@ -37,16 +43,21 @@ class Items:
         of a file, or its position.
     take
         Gives the item at a position; a row of a table is a dict.
-    columns
-        The names that stand for a part of the item, as the columns of a table do.
+    labels
+        What the parts of each item are called, as the columns of a table are; mostly texts.
     """
 
     keys: Sequence[Any]
     take: Callable[[int], Any]
-    columns: tuple[str, ...] = ()
+    labels: tuple[Any, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The labels that can stand in a prompt as names do."""
+        return tuple(label for label in self.labels if isinstance(label, str))
 
     def names(self, position: int) -> dict[str, Any]:
         """Give what the names of a prompt stand for; a column called `item` hides the row."""
@@ -63,17 +74,18 @@ def listed(items: Any) -> Items:
     Parameters
     ----------
     items
-        A DataFrame (its rows), a Series, a mapping, a folder (a `Path`, or the name of one that
-        exists: its image files, in the order of their names, numbers by their value), or any
-        other iterable.
+        A DataFrame of pandas or polars or a table of pyarrow (its rows), a Series, a mapping, a
+        folder (a `Path`, or the name of one that exists: its image files, in the order of their
+        names, numbers by their value), or any other iterable.
 
     Raises
     ------
     ContentError
-        It is one thing rather than many; the message says what to do.
+        It is one thing rather than many, or a table whose rows cannot be read; the message says
+        what to do.
     """
-    if is_kind(items, "pandas", "DataFrame"):
-        return _rows(items.copy())
+    if (table := _table(items)) is not None:
+        return table
     if is_kind(items, "pandas", "Series"):
         series = items.copy()
         return _valued(series.index, series.iat)
@@ -81,18 +93,63 @@ def listed(items: Any) -> Items:
         return _mapped({file.name: file for file in _images(items)})
     if isinstance(items, Mapping):
         return _mapped(items)
-    values = _values(items)
+    # The scalars of pyarrow would be sent as `<pyarrow.StringScalar: 'a'>`.
+    is_arrow = is_kind(items, "pyarrow", "Array", "ChunkedArray")
+    values = items.to_pylist() if is_arrow else _values(items)
     return _valued(range(len(values)), values)
 
 
-def _rows(frame: Any) -> Items:
+def _table(items: Any) -> Items | None:
+    """Find the rows of a table; `None` if it is none."""
+    if is_kind(items, "pandas", "DataFrame"):
+        return _rows_of_pandas(items.copy())
+    if is_kind(items, "polars", "DataFrame"):
+        frame = items.clone()  # it copies no cell
+        return _rows(range(frame.height), frame.columns, lambda n: frame.row(n, named=True))
+    if is_kind(items, "pyarrow", "Table", "RecordBatch"):
+        n_rows, names = items.num_rows, items.column_names
+        return _rows(range(n_rows), names, lambda n: items.slice(n, 1).to_pylist()[0])
+    if (way_out := _way_out(items)) is not None:
+        package = type(items).__module__.partition(".")[0]
+        raise ContentError(
+            f"This {type_name(items)} of {package} is not read row by row, and its columns are "
+            f"not meant. Give {way_out}."
+        )
+    return None
+
+
+def _way_out(items: Any) -> str | None:
+    """Say what makes rows of a foreign table, told by what its type has; `None` if it is none.
+
+    Iterated, these give their columns, which nobody means to ask about one by one.
+    """
+    kind = type(items)
+    if not hasattr(kind, "columns"):
+        return None
+    method = next((name for name in _TO_ROWS if hasattr(kind, name)), None)
+    if method is not None:
+        return f"what its `.{method}()` returns"
+    return "a pandas DataFrame" if any(hasattr(kind, name) for name in _EXCHANGES) else None
+
+
+def _rows_of_pandas(frame: Any) -> Items:
     labels = list(frame.columns)
-    _check_distinct(labels)
 
     def row(position: int) -> dict[Any, Any]:
-        return {label: _cell(frame.iat[position, n]) for n, label in enumerate(labels)}
+        return {label: frame.iat[position, n] for n, label in enumerate(labels)}
 
-    return Items(frame.index, row, tuple(label for label in labels if isinstance(label, str)))
+    return _rows(frame.index, labels, row)
+
+
+def _rows(
+    keys: Sequence[Any], labels: Sequence[Any], row: Callable[[int], Mapping[Any, Any]]
+) -> Items:
+    _check_distinct(labels)
+
+    def take(position: int) -> dict[Any, Any]:
+        return {label: _cell(value) for label, value in row(position).items()}
+
+    return Items(keys, take, tuple(labels))
 
 
 def _check_distinct(labels: Sequence[Any]) -> None:

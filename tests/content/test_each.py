@@ -321,6 +321,76 @@ class TestTables:
         assert texts(table) == texts(plain) == ["old"]
 
 
+class TestTablesOfOtherLibraries:
+    @pytest.fixture(params=["polars.DataFrame", "pyarrow.table", "pyarrow.record_batch"])
+    def table(self, request: pytest.FixtureRequest) -> Any:
+        library, _, make = request.param.partition(".")
+        columns = {"n": [1, 2], "x": [0.5, float("nan")], "word": ["a", None]}
+        return getattr(pytest.importorskip(library), make)(columns)
+
+    def test_their_rows_are_the_items(self, table: Any):
+        """As those of pandas: read by columns, nobody would have asked for what is paid."""
+        assert texts(Each("{n} {x} {word}", table)) == ["1 0.5 a", "2 (missing) (missing)"]
+        assert texts(Each("Look at:", table))[0] == "Look at:\n{'n': 1, 'x': 0.5, 'word': 'a'}"
+        assert list(listed(table).keys) == [0, 1]
+
+    def test_a_mistyped_column_is_refused_there_too(self, table: Any):
+        """With what to write."""
+        with pytest.raises(ContentError, match=r"`\{wrod\}` names nothing.*mean `\{word\}`"):
+            Each("{wrod}", table)
+
+    def test_later_changes_of_a_polars_frame_do_not_count(self):
+        """It can be written to in place."""
+        polars = pytest.importorskip("polars")
+        frame = polars.DataFrame({"x": ["old"]})
+        each = Each("{x}", frame)
+        frame[0, "x"] = "new"
+        assert texts(each) == ["old"]
+
+    def test_two_columns_of_one_name_are_refused(self):
+        """Arrow allows them."""
+        pyarrow = pytest.importorskip("pyarrow")
+        table = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], ["a", "a"])
+        with pytest.raises(ContentError, match="Two columns are called 'a'"):
+            Each("{item}", table)
+
+    def test_an_array_of_arrow_gives_its_values(self):
+        """Not its scalars, whose text is about themselves."""
+        pyarrow = pytest.importorskip("pyarrow")
+        for values in (pyarrow.array(["a", None]), pyarrow.chunked_array([["a"], [None]])):
+            assert texts(Each("{item}", values)) == ["a", "(missing)"]
+
+    def test_a_lazy_frame_is_refused_with_what_makes_rows_of_it(self):
+        """It is never computed behind the user's back."""
+        lazy = pytest.importorskip("polars").LazyFrame({"x": [1]})
+        with pytest.raises(ContentError, match=r"LazyFrame of polars.*`\.collect\(\)` returns"):
+            Each("{x}", lazy)
+        frame = pytest.importorskip("dask.dataframe").from_pandas(
+            pd.DataFrame({"x": [1]}), npartitions=1
+        )
+        with pytest.raises(ContentError, match=r"DataFrame of dask.*`\.compute\(\)` returns"):
+            Each("{x}", frame)
+
+    @pytest.mark.parametrize(
+        ("parts", "way_out"),
+        [
+            ({"__dataframe__": None, "to_pandas": None}, r"`\.to_pandas\(\)` returns"),
+            ({"toPandas": None, "collect": None}, r"`\.toPandas\(\)` returns"),
+            ({"__arrow_c_stream__": None}, "a pandas DataFrame"),
+        ],
+    )
+    def test_any_other_frame_is_refused_with_the_way_out(self, parts: Any, way_out: str):
+        """Whichever library it is of: it would be iterated by its columns."""
+        kind = type("Frame", (list,), {"columns": ("a", "b"), **parts})
+        with pytest.raises(ContentError, match=f"Frame of .*{way_out}"):
+            listed(kind(["a", "b"]))
+
+    def test_an_object_that_merely_has_columns_is_no_frame(self):
+        """Such as one of the user's own."""
+        kind = type("Page", (list,), {"columns": 2})
+        assert len(listed(kind(["a", "b"]))) == 2
+
+
 class TestFolders:
     @pytest.fixture
     def folder(self, tmp_path: Path, red_png: bytes) -> Path:
