@@ -47,8 +47,8 @@ def ask_each(
     prompt
         Read as a `%%claude` cell is. ``{item}`` stands for the item, whatever that is, and
         ``{item.attr}`` or ``{item['key']}`` for a part of it; with a DataFrame, ``{column}``
-        stands for a cell of the row, and ``{{word}}`` for a word in braces. If it names none of
-        them, the item goes behind it.
+        stands for a cell of the row (``{item[0]}``, where the column is called by a number), and
+        ``{{word}}`` for a word in braces. If it names none of them, the item goes behind it.
     items
         A list of texts, images, figures, paths, ... or any other iterable; a Series or a
         mapping, whose keys are kept; a DataFrame of pandas or polars or a pyarrow Table, for its

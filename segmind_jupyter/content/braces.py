@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 from segmind_jupyter.content.prompt import WHOLE_PATH
 from segmind_jupyter.errors import ContentError, shortened
@@ -21,7 +21,7 @@ _NAME: Final = re.compile(r"[^\W\d]\w*")
 _ALIKE: Final = 0.8
 
 
-def unescaped(template: str, names: Sequence[str], *, read: Collection[str]) -> str:
+def unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -> str:
     """Take away the second braces around what would be refused in single ones.
 
     Those around what can be read are left to `compose`.
@@ -30,16 +30,17 @@ def unescaped(template: str, names: Sequence[str], *, read: Collection[str]) -> 
     ----------
     template
         The prompt.
-    names
-        What can be named in it.
+    labels
+        What can be read in it: names, and texts and whole numbers that are keys of the item.
     read
         What is in single braces and was read.
 
     Raises
     ------
     ContentError
-        Something in single braces was not read, and is a name or like one of `names`.
+        Something in single braces was not read, and is a name, or is or is like one of `labels`.
     """
+    names = {str(label): label for label in labels if isinstance(label, str | int)}
 
     def piece(match: re.Match[str]) -> str:
         inside, escaped = match["inside"], match["escaped"]
@@ -53,9 +54,11 @@ def unescaped(template: str, names: Sequence[str], *, read: Collection[str]) -> 
     return _PAIR.sub(piece, template)
 
 
-def _is_meant(inside: str, names: Sequence[str]) -> bool:
+def _is_meant(inside: str, names: Collection[str]) -> bool:
     """Tell whether a name was meant: one stands there, or something that is like a known one."""
     text = inside.strip()
+    if text in names:  # a column may be called 0, or "# of rooms"
+        return True
     if not _root(text):  # JSON, numbers, ...
         return False
     return bool(WHOLE_PATH.fullmatch(text) or _nearest(text, names, cutoff=_ALIKE))
@@ -66,7 +69,7 @@ def _root(text: str) -> str:
     return name[0] if name else ""
 
 
-def _nearest(text: str, names: Sequence[str], *, cutoff: float) -> str | None:
+def _nearest(text: str, names: Collection[str], *, cutoff: float) -> str | None:
     """Find the name that `text`, or what it begins with, is most like; else one that it holds."""
     for word in (text, _root(text)):
         if near := difflib.get_close_matches(word, names, n=1, cutoff=cutoff):
@@ -74,17 +77,17 @@ def _nearest(text: str, names: Sequence[str], *, cutoff: float) -> str | None:
     return next((word for word in _NAME.findall(text) if word in names), None)
 
 
-def _advice(inside: str, names: Sequence[str]) -> str:
+def _advice(inside: str, names: Mapping[str, str | int]) -> str:
     near = _nearest(inside.strip(), names, cutoff=0.6)
-    meant = f" Did you mean `{_spelled(near)}`?" if near else ""
-    known = shortened(", ".join(f"`{_spelled(name)}`" for name in names))
+    meant = f" Did you mean `{_spelled(names[near])}`?" if near else ""
+    known = shortened(", ".join(f"`{_spelled(label)}`" for label in names.values()))
     return (
         f"`{{{inside}}}` names nothing; the names are {known}.{meant} To send braces of your own, "
         f"double them: `{{{{{inside}}}}}`."
     )
 
 
-def _spelled(name: str) -> str:
-    """Spell what reads a name: `compose` reads no spaces and no leading underscores."""
-    is_plain = _NAME.fullmatch(name) and not name.startswith("_")
-    return f"{{{name}}}" if is_plain else f"{{item[{name!r}]}}"
+def _spelled(label: str | int) -> str:
+    """Spell what reads a label: `compose` reads no spaces and no leading underscores."""
+    is_name = isinstance(label, str) and _NAME.fullmatch(label) and not label.startswith("_")
+    return f"{{{label}}}" if is_name else f"{{item[{label!r}]}}"

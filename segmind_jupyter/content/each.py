@@ -49,9 +49,9 @@ class Each:
         self.items = listed(items)
         stand_ins = dict.fromkeys((ITEM, *self.items.columns), _StandIn())
         form = compose(template, stand_ins)
-        if self.items.columns:
+        if self.items.labels:
             read = {sent.name for sent in form.sent}
-            template = unescaped(template, tuple(stand_ins), read=read)
+            template = unescaped(template, (ITEM, *self.items.labels), read=read)
             # What it still sends as typed was escaped, and is no news.
             form = dataclasses.replace(compose(template, stand_ins), notes=())
         self.notes = (*form.notes, *self._first_notes())

@@ -244,11 +244,15 @@ class TestTables:
             ("{itm}", r"mean `\{item\}`"),
             ("{item[n]}", r"`\{item\[n\]\}` names nothing"),
             (r"\text{hello} {n}", r"`\{hello\}` names nothing.*`\{\{hello\}\}`"),
+            ("{7} {n}", r"`\{7\}` names nothing.*mean `\{item\[7\]\}`.*`\{\{7\}\}`"),
+            ("{1990} {n}", r"mean `\{item\['1990'\]\}`"),
+            ("{# sold}", r"mean `\{item\['# sold'\]\}`"),
         ],
     )  # fmt: skip
     def test_a_mistyped_column_is_refused(self, template: str, message: str):
         """At once, with what to write: as typed it would be paid for once a row."""
         frame = pd.DataFrame({"n": [1], "word": ["a"], "unit price": [3], "_x": [4]})
+        frame[7] = frame["1990"] = frame["# sold"] = "x"
         with pytest.raises(ContentError, match=message):
             Each(template, frame)
 
@@ -259,12 +263,13 @@ class TestTables:
             ("{{word}} {n}", "{word} 1"),
             ("{{n * 2}} {n}", "{n * 2} 1"),
             ("{{{{n}}}} {n}", "{{{n}}} 1"),
+            (r"\d{2} \d{{7}} {n}", r"\d{2} \d{7} 1"),
             (r'{"n": 1} \frac{1}{2} {color: red} {n}', r'{"n": 1} \frac{1}{2} {color: red} 1'),
         ],
     )
     def test_braces_of_the_users_own_are_doubled_or_no_names(self, template: str, text: str):
         """The second pair is taken away; what cannot be a name needs none."""
-        each = Each(template, pd.DataFrame({"n": [1], "word": ["a"]}))
+        each = Each(template, pd.DataFrame({"n": [1], "word": ["a"], 7: ["x"]}))
         assert texts(each) == [text]
         assert each.notes == ()
 
