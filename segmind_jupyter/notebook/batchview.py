@@ -9,7 +9,7 @@ from segmind_jupyter.asking import service
 from segmind_jupyter.batch import Batch
 from segmind_jupyter.batch.handle import named
 from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.notebook.card import Card, can_show
+from segmind_jupyter.notebook.card import Card, in_kernel
 from segmind_jupyter.notebook.display import LiveDisplay
 from segmind_jupyter.notebook.live import Bundle
 from segmind_jupyter.notebook.palette import FRAME
@@ -27,10 +27,15 @@ class BatchDisplay(LiveDisplay[Batch]):
 
     kind = Batch
 
+    @property
+    def can_show(self) -> bool:
+        """Whether there is a page; it need not have widgets."""
+        return in_kernel(self._shell)
+
     def install(self) -> None:
-        """Add the displays; without widgets `Batch` writes its own line where it is waited for."""
+        """Add the displays; in a terminal `Batch` writes its own line where it is waited for."""
         super().install()
-        if can_show(self._shell):
+        if self.can_show:
             service().batch_shows.append(self.show)
 
     def remove(self) -> None:
@@ -74,10 +79,11 @@ class BatchView(Card[Batch]):
         self._bar = IntProgress(_ended_items(self.work), max=len(self.work), layout=layout)
         return [self._bar]
 
-    def redraw(self) -> None:
+    def redraw(self) -> Bundle | None:
         """Send the numbers and the bar, each if it changed."""
-        super().redraw()
-        self._bar.value = _ended_items(self.work)
+        if self._bar is not None:
+            self._bar.value = _ended_items(self.work)
+        return super().redraw()
 
     def stop(self) -> None:
         """Send nothing more."""
@@ -87,7 +93,7 @@ class BatchView(Card[Batch]):
         """Say how far it had come when this was shown."""
         from segmind_jupyter.notebook.markdown import framed
 
-        hint = "It had not ended when this was saved: run the cell again to go on."
+        hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
         page = _numbers_html(self.work) + _note_html(hint)
         return {"text/html": framed(page), "text/plain": str(self.work)}
 

@@ -1,5 +1,7 @@
 """A live view made of plain ipywidgets: a line of HTML, what goes below it, and a Stop button.
 
+Without ipywidgets it is what would be saved, replaced from time to time.
+
 All HTML comes finished and escaped from the views. No `Label` is used (it typesets TeX) and no
 `Output` (it runs what it shows). ipywidgets is imported when the first card is made.
 """
@@ -35,8 +37,16 @@ _log = logging.getLogger(__name__)
 
 def can_show(shell: Any) -> bool:
     """Tell whether a card can be shown: in a kernel, with ipywidgets."""
-    in_kernel = getattr(shell, "kernel", None) is not None
-    return in_kernel and importlib.util.find_spec("ipywidgets") is not None
+    return in_kernel(shell) and _has_widgets()
+
+
+def in_kernel(shell: Any) -> bool:
+    """Tell whether what a cell showed can be replaced later: in a kernel, with widgets or not."""
+    return getattr(shell, "kernel", None) is not None
+
+
+def _has_widgets() -> bool:
+    return importlib.util.find_spec("ipywidgets") is not None
 
 
 def view_of(widget: Any) -> Bundle:
@@ -82,14 +92,18 @@ class Card(abc.ABC, Generic[W]):
 
     def begin(self) -> Bundle:
         """Make the widgets, and show them wherever they can be."""
+        if not _has_widgets():
+            return self.pending()
         button = _stop_button(self.stop, hint=self.stop_hint)
         self._widgets = _Widgets(line(self.head()), self.rows(), button)
         return {**view_of(self._widgets.box), **self.pending()}
 
-    def redraw(self) -> None:
-        """Send what changed."""
-        if self._widgets is not None:
-            self._widgets.head.value = self.head()
+    def redraw(self) -> Bundle | None:
+        """Send what changed; without widgets, give what is to be shown instead."""
+        if self._widgets is None:
+            return self.pending()
+        self._widgets.head.value = self.head()
+        return None
 
     def end(self) -> Bundle:
         """Give what stays; the widgets hold it too, for a page that was reloaded."""

@@ -35,11 +35,16 @@ class LiveDisplay(abc.ABC, Generic[V]):
 
     @abc.abstractmethod
     def show(self, value: V) -> None:
-        """Show it below the cell that runs; asked only where widgets can be shown."""
+        """Show it below the cell that runs; asked only where that `can_show`."""
 
     @abc.abstractmethod
     def text(self, value: V) -> str:
-        """Say it where they cannot."""
+        """Say it where that cannot be."""
+
+    @property
+    def can_show(self) -> bool:
+        """Whether there is a page on which it can be shown."""
+        return can_show(self._shell)
 
     def hush(self, value: V) -> None:
         """Show nothing of this value while the cell that asked for it runs."""
@@ -60,7 +65,7 @@ class LiveDisplay(abc.ABC, Generic[V]):
     def _show(self, value: V) -> None:
         if value in self._hushed:
             return
-        if not can_show(self._shell):
+        if not self.can_show:
             raise NotImplementedError  # IPython then asks for the text
         self.show(value)
 

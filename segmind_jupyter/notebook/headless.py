@@ -10,7 +10,8 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from segmind_jupyter.notebook.card import can_show
+from segmind_jupyter.batch import Batch
+from segmind_jupyter.notebook.card import can_show, in_kernel
 
 if TYPE_CHECKING:
     from segmind_jupyter.tracked import Trackable
@@ -79,10 +80,11 @@ def outlast(work: Trackable) -> None:
 
 
 def show_ended(shell: Any, work: Trackable) -> None:
-    """Show what came of it where no card has turned into that: without widgets."""
+    """Show what came of it where no view has turned into that: of a job, without widgets."""
     from IPython.display import display
 
-    if not can_show(shell):
+    has_view = in_kernel if isinstance(work, Batch) else can_show
+    if not has_view(shell):
         display(work)
 
 

@@ -57,8 +57,8 @@ class View(Protocol):
     def begin(self) -> Bundle:
         """Give what the page shows first."""
 
-    def redraw(self) -> None:
-        """Let the page show how the work stands now."""
+    def redraw(self) -> Bundle | None:
+        """Let the page show how the work stands now; or give what it is to show in this place."""
 
     def end(self) -> Bundle:
         """Give what stays, and let a page that was reloaded show it too."""
@@ -275,7 +275,7 @@ class Live:
                     return
                 shown = self._shown[0]
                 self._shown.rotate(-1)
-                _attempt(shown.view.redraw)
+                _attempt(shown.redraw)
 
     def _end_one(self) -> bool:
         """End one view whose work has ended; `False` if there is none."""
@@ -318,6 +318,13 @@ class _Shown:
 
     view: View
     place: Place
+
+    def redraw(self) -> None:
+        """Show how it stands now."""
+        bundle = self.view.redraw()
+        if bundle is not None:
+            self.place.holds = bundle
+            self.place.replace()
 
     def ending(self) -> Bundle:
         """Give what stays; what shows already, if that cannot be drawn."""

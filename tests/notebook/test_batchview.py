@@ -168,8 +168,50 @@ def test_ask_each_shows_its_view(page, kernel):
     assert "3 of 3 done" in update["data"]["text/plain"]
 
 
-def test_without_widgets_the_batch_writes_its_own_line(shell):
-    """A terminal has no view, so that a batch shows itself where it is waited for."""
+@pytest.fixture
+def plain(start: Callable[[], Any]) -> Any:
+    """A kernel that has no ipywidgets, with the names above."""
+    kernel = start()
+    kernel.run("import sys; sys.modules['ipywidgets'] = None")
+    assert kernel.run("%load_ext segmind_jupyter").status == "ok"
+    kernel.run(BEGIN)
+    return kernel
+
+
+@pytest.mark.kernel
+def test_without_widgets_the_numbers_are_an_output_that_is_replaced(plain):
+    """While no cell runs too, and once a second at most; it ends as a widget's does."""
+    messages = plain.page("batch = begun(ByHand(8))\nbatch.answer(0)\nbatch")
+    (shown,) = messages.of("display_data")
+    assert set(shown["data"]) == {"text/html", "text/plain"}
+    assert messages.of("comm_open", "execute_result") == []
+    plain.run("batch.answer(1)")
+    update: dict[str, Any] = {}
+    while "2 of 8 done, 2 in flight" not in str(update):
+        message = plain.client.get_iopub_msg(timeout=60)
+        if message["msg_type"] == "update_display_data":
+            update = message["content"]
+            assert update["transient"] == shown["transient"]
+    assert "2 of 8 done, 2 in flight" in update["data"]["text/html"]
+    assert "2 of 8 done, 2 in flight" in update["data"]["text/plain"]
+    ended = plain.page("batch.cancel(); batch.answer(2, 3); until_static()")
+    *_, last = ended.of("update_display_data")
+    assert last["transient"] == shown["transient"]
+    assert "4 of 8 done, 4 not sent" in last["data"]["text/html"]
+    assert "`batch.to_frame()` has the replies" in last["data"]["text/plain"]
+    assert ended.of("display_data") == []
+
+
+@pytest.mark.kernel
+def test_without_widgets_a_job_is_a_line(plain):
+    """Which its reply follows where it is waited for."""
+    plain.run("%segmind simulator")
+    assert "`%segmind wait` shows its reply" in plain.run("%%claude -j -o job\necho: Hi.").text
+    assert "Hi." in plain.run("job.wait()").text
+
+
+def test_in_a_terminal_the_batch_writes_its_own_line(shell):
+    """There is no page, so that a batch shows itself where it is waited for."""
     assert service().batch_shows == []
 
 

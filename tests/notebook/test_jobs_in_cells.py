@@ -176,6 +176,19 @@ class TestWhereNobodyLooksOn:
         assert "3 of 3 done" in shown(notebook.cells[1])
         assert "three" in shown(notebook.cells[2])
 
+    def test_without_widgets_a_batch_and_a_job_show_once_too(self, gateway):
+        """The batch where it began, as with widgets; the job's reply below its line."""
+        notebook = executed(
+            "import sys; sys.modules['ipywidgets'] = None",
+            "from segmind_jupyter import ask_each\n"
+            "batch = ask_each('echo: {item}', ['one', 'two'])",
+            "%%claude -j\necho: In the file.",
+        )
+        (output,) = notebook.cells[2].outputs
+        assert "2 of 2 done" in output["data"]["text/html"]
+        assert "2 of 2 done" in output["data"]["text/plain"]
+        assert shown(notebook.cells[3]).count("In the file.") == 1
+
     def test_jobs_run_side_by_side_if_the_last_cell_waits(self, gateway):
         """With `wait_for_jobs = "never"`, no cell but `%segmind wait` does."""
         notebook = executed(
