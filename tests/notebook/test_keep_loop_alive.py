@@ -324,7 +324,7 @@ def test_it_is_refused_where_no_loop_runs(shell, run, caplog):
 
 
 class ForeignLoop(asyncio.AbstractEventLoop):
-    """A loop that is none of asyncio's own, as uvloop's is."""
+    """A loop that is none of asyncio's own, as uvloop's is, where that is not installed."""
 
 
 def test_it_is_refused_on_a_loop_that_cannot_be_patched(shell):
@@ -336,6 +336,36 @@ def test_it_is_refused_on_a_loop_that_cannot_be_patched(shell):
     finally:
         asyncio._set_running_loop(None)
     assert not hasattr(asyncio, "_nest_patched")
+
+
+@pytest.fixture
+def on_uvloop(start, monkeypatch, tmp_path):
+    """A kernel whose loop is uvloop's, by its own configuration."""
+    pytest.importorskip("uvloop")
+    profile = tmp_path / "profile_default"
+    profile.mkdir()
+    (profile / "ipython_kernel_config.py").write_text(
+        "import asyncio, uvloop\nasyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
+    )
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    kernel = start()
+    assert kernel.run("%load_ext segmind_jupyter").status == "ok"
+    return kernel
+
+
+@pytest.mark.kernel
+def test_it_is_refused_on_uvloop(on_uvloop):
+    """With the reason and the way out; it stays off, nothing was patched, and cells work."""
+    loop = "import asyncio; print(type(asyncio.get_running_loop()).__module__)"
+    assert on_uvloop.run(loop).text == "uvloop\n"
+    refused = on_uvloop.run(ON).text
+    assert "event loop is a uvloop.Loop, which cannot" in refused
+    assert "--job" in refused
+    assert "Traceback" not in refused
+    assert "False" in on_uvloop.run(VALUE).text
+    assert on_uvloop.run("hasattr(asyncio, '_nest_patched')").text == "False"
+    queued = [on_uvloop.send("%%claude\nOne"), on_uvloop.send("%%claude\nTwo")]
+    assert [on_uvloop.collect(message_id).status for message_id in queued] == ["ok", "ok"]
 
 
 def test_it_is_refused_on_another_thread(shell):
