@@ -570,6 +570,19 @@ class TestResuming:
         assert [reply.text for reply in batch.replies] == list("abcd")
         assert slow.billed == posts(slow) == 4
 
+    def test_what_was_answered_while_the_journal_was_locked_is_not_sent_again(
+        self, gateway: Gateway
+    ):
+        """Another program held the file when the kernel first wanted it."""
+        default_path().parent.mkdir()
+        with contextlib.closing(sqlite3.connect(default_path(), isolation_level=None)) as holder:
+            holder.execute("BEGIN EXCLUSIVE")
+            with pytest.warns(UserWarning, match="locked"):
+                ask_each("echo: {item}", list("abc")).wait()
+        restart()
+        assert [r.text for r in ask_each("echo: {item}", list("abc")).replies] == list("abc")
+        assert gateway.billed == posts(gateway) == 3
+
     def test_two_batches_at_once_send_each_call_once(self, gateway: Gateway):
         """A cell that is run again while it submits pays once, and is counted once."""
         gateway.script("POST", delay_s=0.05, times=8)

@@ -2,18 +2,16 @@
 
 So a paid reply outlives the server's hour and the kernel. Beside the jobs it keeps replies by a
 key (`reply_cache`). Neither a key of the API nor a prompt is ever written: of what was asked there
-is a keyed hash alone. Knows nothing of HTTP, and leaves to `store_entry` what becomes of two
-accounts of a job, to `store_desk` what to do without a file, to `store_schema` and `store_replies`
-the tables and to `store_file` the file.
+is a keyed hash alone (`store_salt`). Knows nothing of HTTP, and leaves to `store_entry` what
+becomes of two accounts of a job, to `store_desk` what to do without a file, to `store_schema` and
+`store_replies` the tables and to `store_file` the file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
-import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -170,8 +168,8 @@ class Store:
             The newest that completed and whose reply is kept, else the newest that is pending.
         """
         with self._desk() as desk:
-            known = desk.known(lambda db: store_schema.of_work(db, work))
-            equal = newest_first(entry for entry in known if entry.work == work)
+            known = desk.known(lambda db: store_schema.of_work(db, desk.settled(work)))
+            equal = newest_first(entry for entry in known if desk.same(entry.work, work))
             answered = [entry for entry in equal if entry.answered]
             pending = [entry for entry in equal if entry.pending]
             best = next(iter(answered + pending), None)
@@ -195,14 +193,12 @@ class Store:
     def fingerprint(self, data: bytes) -> str:
         """Hash what was asked, with a key that all kernels share and that is in the file alone.
 
-        A short prompt could be guessed from a plain hash. Where the file cannot be read at the
-        first call, the process has a key of its own, so that its fingerprints still agree.
+        A short prompt could be guessed from a plain hash. Where the file cannot be read, the
+        fingerprint is good for this store, and what it was given to is found again by all once
+        the file has taken it.
         """
         with self._desk() as desk:
-            if desk.salt is None:
-                desk.salt = desk.read(store_schema.salt) or secrets.token_bytes(32)
-            salt = desk.salt
-        return hashlib.blake2b(data, key=salt, digest_size=16).hexdigest()
+            return desk.fingerprint(data)
 
     def prune(self, *, max_age_s: float = MAX_AGE_S) -> int:
         """Forget the jobs to which nothing happened for `max_age_s` seconds; returns how many."""

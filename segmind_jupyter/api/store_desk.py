@@ -9,6 +9,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,6 +17,7 @@ from segmind_jupyter.api import store_replies, store_schema
 from segmind_jupyter.api.store_entry import Entry, joined
 from segmind_jupyter.api.store_file import JournalFile, Unusable
 from segmind_jupyter.api.store_replies import Holding, Kept
+from segmind_jupyter.api.store_salt import Fingerprints
 
 T = TypeVar("T")
 
@@ -52,9 +54,9 @@ class Desk:
     ) -> None:
         self.lock = threading.RLock()
         self.begun = False
-        self.salt: bytes | None = None
         self.unsaved: dict[str, Entry] = {}
         self._unkept: dict[str, Kept] = {}
+        self._fingerprints = Fingerprints()
         self._max_reply_bytes = max_reply_bytes
         self._file = JournalFile(path)
         self._report, self._retry_s = report, retry_s
@@ -73,10 +75,27 @@ class Desk:
         self.unsaved[news.request_id] = joined(known, news) or news
         self._save()
 
+    def fingerprint(self, data: bytes) -> str:
+        """Hash what was asked; with the file's key, if it can be read."""
+        return self._fingerprints.make(data, salt=self.read(store_schema.salt))
+
+    def settled(self, fingerprint: str) -> str:
+        """Give a fingerprint as it is in the file, also if it was made without the file."""
+        return self._fingerprints.settled(fingerprint)
+
+    def same(self, one: str | None, other: str) -> bool:
+        """Tell whether two fingerprints are of one thing, with whichever key each was made."""
+        return one is not None and self.settled(one) == self.settled(other)
+
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T | None:
         """Run a query on the file; `None` where it cannot be used."""
+
+        def reading(db: sqlite3.Connection) -> T:
+            self._know_salt(db)
+            return query(db)
+
         try:
-            return self._file.read(query, busy_s=self._busy_s)
+            return self._file.read(reading, busy_s=self._busy_s)
         except Unusable as trouble:
             self._cope(trouble)
             return None
@@ -110,7 +129,10 @@ class Desk:
 
     def kept(self, key: str) -> Kept | None:
         """Find a reply, in the file or among those that it has yet to take."""
-        return self._unkept.get(key) or self.read(lambda db: store_replies.find(db, key))
+        for kept in reversed(self._unkept.values()):
+            if self.same(kept.key, key):
+                return kept
+        return self.read(lambda db: store_replies.find(db, self.settled(key)))
 
     def used(self, kept: Kept, *, now: float) -> None:
         """Note that a reply is of use, unless that is known, or cannot be noted."""
@@ -118,7 +140,8 @@ class Desk:
             return
         with contextlib.suppress(Unusable):
             self._file.write(
-                lambda db: store_replies.touch(db, kept.key, used_at=now), busy_s=_STILL_BUSY_S
+                lambda db: store_replies.touch(db, self.settled(kept.key), used_at=now),
+                busy_s=_STILL_BUSY_S,
             )
 
     def holding(self) -> Holding:
@@ -151,8 +174,10 @@ class Desk:
         """Bring all news into the file, and with them a change."""
 
         def saving(db: sqlite3.Connection) -> T | None:
-            store_schema.save(db, self.unsaved.values())
-            store_replies.save(db, self._unkept.values(), max_bytes=self._max_reply_bytes)
+            self._know_salt(db)
+            store_schema.save(db, map(self._for_file, self.unsaved.values()))
+            kept = [replace(kept, key=self.settled(kept.key)) for kept in self._unkept.values()]
+            store_replies.save(db, kept, max_bytes=self._max_reply_bytes)
             return None if change is None else change(db)
 
         try:
@@ -165,6 +190,14 @@ class Desk:
         self._unkept.clear()
         self._busy_s = _BUSY_S
         return result
+
+    def _know_salt(self, db: sqlite3.Connection) -> None:
+        """Read the key, if there is anything that was hashed without it."""
+        if self._fingerprints.blind:
+            self._fingerprints.know(store_schema.salt(db))
+
+    def _for_file(self, entry: Entry) -> Entry:
+        return entry if entry.work is None else replace(entry, work=self.settled(entry.work))
 
     @property
     def _behind(self) -> bool:

@@ -992,6 +992,49 @@ def test_closing_saves_what_a_lock_kept_back(bench, locked):
     assert bench.open().find("a").raw == BODY
 
 
+def test_what_is_asked_while_the_file_is_locked_is_found_by_all_afterwards(bench, locked):
+    """The key of the fingerprints is the file's alone, and cannot be read until it is let go."""
+    store = bench.open()
+    work, key = store.fingerprint(b"work"), store.fingerprint(b"request")
+    store.submitted(queued("a", work=work))
+    store.keep_reply(key, b"{}")
+    assert store.find_work(store.fingerprint(b"work")).request_id == "a"
+    assert store.kept_reply(store.fingerprint(b"request")).body == b"{}"
+    late = store.fingerprint(b"late")
+    locked()
+    store.submitted(queued("b", work=late))  # its answer took until now
+    for kernel in (store, bench.open()):
+        assert kernel.find_work(kernel.fingerprint(b"work")).request_id == "a"
+        assert kernel.find_work(kernel.fingerprint(b"late")).request_id == "b"
+        assert kernel.kept_reply(kernel.fingerprint(b"request")).body == b"{}"
+    assert store.find_work(work).request_id == "a"
+    assert store.kept_reply(key).body == b"{}"
+
+
+def test_what_was_asked_before_the_file_could_be_read_is_found_before_it_is_written(bench, locked):
+    """Another program still writes, while all may read."""
+    store = bench.open()
+    store.submitted(queued("a", work=store.fingerprint(b"work")))
+    store.keep_reply(store.fingerprint(b"request"), b"{}")
+    locked()
+    bench.open().entries()  # makes the file, where it is new
+    holder = sqlite3.connect(bench.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    assert store.find_work(store.fingerprint(b"work")).request_id == "a"
+    assert store.kept_reply(store.fingerprint(b"request")).body == b"{}"
+    holder.close()
+
+
+def test_fingerprints_are_those_of_a_file_that_was_made_again(bench):
+    """The new file has a key of its own."""
+    store = bench.open()
+    store.submitted(queued("a", work=store.fingerprint(b"work")))
+    shutil.rmtree(bench.path.parent)
+    store.submitted(queued("b", work=store.fingerprint(b"work")))
+    other = bench.open()
+    assert other.find_work(other.fingerprint(b"work")).request_id == "b"
+
+
 def test_a_file_deleted_under_a_running_kernel_is_made_again(bench):
     """Else what follows would go into a file without a name."""
     store = bench.open()
