@@ -329,15 +329,54 @@ class TestErrors:
     def test_what_every_item_would_meet_stops_the_sending(
         self, gateway: Gateway, status: int, kind: type[APIError]
     ):
-        """All that was not sent has the same error; 10,000 refusals help nobody."""
+        """10,000 refusals help nobody; what was not sent says so, and what the refusal was."""
         gateway.script("POST", status=status, times=1000)
         batch = ask_each("{item}", list(range(300))).wait()
         assert posts(gateway) <= 8  # four at a time, and a 401 is tried in two forms
         assert set(batch.errors) == set(range(300))
-        assert all(isinstance(error, kind) for error in batch.errors.values())
+        unsent = [error for error in batch.errors.values() if type(error) is JobCancelled]
+        refused = [error for error in batch.errors.values() if isinstance(error, kind)]
+        assert refused
+        assert len(unsent) == 300 - len(refused) == batch.progress.unsent
+        assert all(f"another item was refused with {status} (" in str(e) for e in unsent)
         assert batch.progress.stopped
         assert batch.progress.unsent >= 296
         assert f"{batch.progress.unsent} not sent" in str(batch)
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 405, 406, 410, 451])
+    def test_the_page_of_a_proxy_in_place_of_a_state_costs_no_item(
+        self, gateway: Gateway, status: int
+    ):
+        """It says nothing about the job, and nothing about the others."""
+        gateway.script("GET", status=status, body="<html><title>Blocked</title></html>", times=2)
+        batch = ask_each("{item}", list(range(30)), max_in_flight=4).wait()
+        assert batch.errors == {}
+        assert posts(gateway) == 30
+
+    @pytest.mark.parametrize("status", [400, 403, 406, 410])
+    def test_a_refusal_of_a_look_is_its_items_own(self, gateway: Gateway, status: int):
+        """The job goes on; neither advice for a submission nor a word on its bill is given."""
+        gateway.script("GET", status=status)
+        batch = ask_each("{item}", list(range(30)), max_in_flight=4).wait()
+        assert posts(gateway) == 30
+        (error,) = batch.errors.values()
+        assert error.status == status
+        for words in ("The job itself goes on", "%segmind resume", "look again"):
+            assert words in str(error)
+        for words in ("-m", "billed", "Correct", "%segmind credits", "retired"):
+            assert words not in str(error)
+        assert ask_each("{item}", list(range(30))).wait().errors == {}
+        assert posts(gateway) == 30
+
+    def test_a_key_that_is_refused_for_a_state_stops_the_sending(self, gateway: Gateway):
+        """Each further submission would be refused as well."""
+        gateway.script("GET", status=401, times=1000)
+        batch = ask_each("{item}", list(range(300)), max_in_flight=4).wait()
+        assert {type(error) for error in batch.errors.values()} == {
+            AuthenticationError,
+            JobCancelled,
+        }
+        assert posts(gateway) < 20
 
     def test_a_missing_key_is_every_items_error(
         self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch

@@ -397,7 +397,7 @@ class SegmindClient:
             fields = answer.json()
             return Credits(float(fields["credits"]), float(fields.get("free-credits") or 0.0))
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise error_for(answer, what=f"GET {path}") from None
+            raise error_for(answer, what=f"GET {path}", look=True) from None
 
     async def aclose(self) -> None:
         """Close the connections; the client may be used again afterwards."""

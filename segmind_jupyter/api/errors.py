@@ -58,6 +58,7 @@ __all__ = [
     "error_for",
     "expired",
     "failed",
+    "is_envelope",
     "maybe_billed",
     "senseless",
 ]
@@ -89,8 +90,19 @@ _REDIRECT = (
 )
 _OTHER = (APIError, "Check the request and SEGMIND_BASE_URL.")
 
+#: A look-up is free, and nothing of it can be corrected: what helps where a POST was refused, such
+#: as another model, helps it not.
+_LOOK_ADVICE = {401: _BY_STATUS[401][1], 429: "Wait a minute, then look again."}
+_LOOK_LATER = "Look again in a minute."
+_LOOK_BETWEEN = (
+    "Nothing is lost: look again later, and check SEGMIND_BASE_URL and the network's proxy if it "
+    "stays so."
+)
 
-def error_for(answer: Answer, *, what: str, model: str | None = None) -> APIError:
+
+def error_for(
+    answer: Answer, *, what: str, model: str | None = None, look: bool = False
+) -> APIError:
     """Name the error that an HTTP answer stands for.
 
     Parameters
@@ -101,6 +113,8 @@ def error_for(answer: Answer, *, what: str, model: str | None = None) -> APIErro
         The request, for the message: ``"POST /v1/claude-4-sonnet"``.
     model
         The slug that was asked for; a 404 then suggests the nearest known one.
+    look
+        Whether it was a free look-up, a GET.
 
     Returns
     -------
@@ -108,6 +122,8 @@ def error_for(answer: Answer, *, what: str, model: str | None = None) -> APIErro
         Of the subclass that stands for the status.
     """
     kind, advice = _kind(answer.status)
+    if look:
+        advice = _look_advice(answer.status, advice)
     if answer.status == 404 and model and (near := nearest_model(model)):
         advice = f"Did you mean `-m {near}`? {advice}"
     happened = _sentence(f"{what} was answered {answer.status}", answer.detail)
@@ -120,6 +136,14 @@ def _kind(status: int) -> tuple[type[APIError], str]:
     if status >= 500:
         return _SERVER
     return _REDIRECT if 300 <= status < 400 else _OTHER
+
+
+def _look_advice(status: int, advice: str) -> str:
+    if status in _LOOK_ADVICE:
+        return _LOOK_ADVICE[status]
+    if status >= 500:
+        return _LOOK_LATER
+    return advice if 300 <= status < 400 else _LOOK_BETWEEN
 
 
 def maybe_billed(happened: str, answer: Answer | None = None) -> MaybeBilledError:
@@ -192,6 +216,15 @@ def detail_of(body: str) -> str | None:
     except (ValueError, RecursionError):
         words = _page_words(body[:_MAX_PAGE_CHARS])
     return plain(words)[:_MAX_DETAIL_CHARS] if words else None
+
+
+def is_envelope(body: str | None) -> bool:
+    """Tell whether an error's body is of the gateway's form, and no page of somebody in between."""
+    try:
+        fields = json.loads(body or "", parse_int=float)  # of any number of digits
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(fields, dict) and any(key in fields for key in _DETAIL_KEYS)
 
 
 def _words(value: Any, *, depth: int = 4) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 
-from segmind_jupyter.api.errors import failed, senseless
+from segmind_jupyter.api.errors import failed, is_envelope, senseless
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.pace import next_poll
@@ -158,9 +158,7 @@ class Following:
                 raise error
         elif isinstance(error, APIError) and not may_repeat("GET", error.status or 0):
             self._senseless += 1
-            # A network's own page comes as if it were the answer, or by a redirect.
-            page = error.status is not None and 200 <= error.status < 400
-            if not page or self._senseless > _MAX_SENSELESS:
+            if not _is_from_between(error) or self._senseless > _MAX_SENSELESS:
                 raise error
 
     def _is_gone(self) -> bool:
@@ -180,6 +178,16 @@ def hand_over(job: Job, read: Reply | State | ReplyError) -> None:
         job.finish(Completed(), error=_unreadable(job, read))
     elif isinstance(read, Failed):
         job.finish(read, error=failed(job.request_id, read.detail))
+
+
+def _is_from_between(error: APIError) -> bool:
+    """Tell an answer of somebody on the way (a hotel's network, a proxy) from the gateway's own.
+
+    It comes as if it were the answer, by a redirect, or as a refusal in a form of its own.
+    """
+    if error.status is None:
+        return False
+    return 200 <= error.status < 400 or not is_envelope(error.body)
 
 
 def _unreadable(job: Job, error: ReplyError) -> ReplyError:

@@ -226,7 +226,7 @@ class Sender:
             how = f"answered {answer.status}" if answer else f"not answered ({failed.reason})"
             return maybe_billed(f"{what} was {how}", answer)
         if answer is not None:
-            return error_for(answer, what=what, model=model)
+            return error_for(answer, what=what, model=model, look=method == "GET")
         return APIConnectionError(
             f"{self._base_url} was not reached ({failed.reason}), so nothing was sent. Check the "
             "network and SEGMIND_BASE_URL, then run it again."

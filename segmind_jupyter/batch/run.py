@@ -27,15 +27,17 @@ from segmind_jupyter.content.each import Each
 from segmind_jupyter.content.kinds import spelled
 from segmind_jupyter.errors import (
     APIError,
+    AuthenticationError,
     JobExpired,
     MaybeBilledError,
     NotCachedError,
     SegmindError,
     SettingsError,
+    shortened,
 )
 
-#: Refusals that every other item would meet as well (WIRE.md, "Errors"): the key, the model or
-#: the account is at fault.
+#: Refusals of a submission that every other one would meet as well (WIRE.md, "Errors"): the key,
+#: the model or the account is at fault.
 _FOR_EVERY_ITEM: Final = frozenset({401, 403, 404, 406, 410})
 
 #: Of the calls in flight, one in so many may be under preparation or on its way; all others are
@@ -134,7 +136,7 @@ class Run:
             call = await anyio.to_thread.run_sync(self._call, position, limiter=means.converting)
             job = await self._job(call, means)
         except SegmindError as error:
-            self._fail(position, error)
+            self._fail(position, error, for_all=_holds_for_all(error))
             return None
         except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
             _log.exception("item %d of a batch cannot be sent", position)
@@ -173,18 +175,20 @@ class Run:
         if isinstance(job.error, JobExpired):
             self._fail(position, lost(job.request_id))
         elif job.error is not None:
-            self._fail(position, job.error)
+            # Other refusals of a look are its job's own.
+            for_all = isinstance(job.error, AuthenticationError)
+            self._fail(position, job.error, for_all=for_all)
         elif job.reply is not None:
             self._results.add_reply(position, job.reply, kept=kept)
 
-    def _fail(self, position: int, error: SegmindError) -> None:
+    def _fail(self, position: int, error: SegmindError, *, for_all: bool = False) -> None:
         if isinstance(error, MaybeBilledError):
             self._desk.ledger.add_unknown()
         # The frames of an error, and of those behind it, would hold what was encoded.
         error.__cause__ = error.__context__ = None
         self._results.add_error(position, error.with_traceback(None))
-        if _holds_for_all(error):
-            self._results.stop(error)
+        if for_all:
+            self._results.stop(_of_unsent(error))
         elif self._plan.stops_at_error:
             self._results.stop(never_sent("another item failed"))
 
@@ -204,6 +208,14 @@ def _holds_for_all(error: SegmindError) -> bool:
     if isinstance(error, APIError):
         return error.status in _FOR_EVERY_ITEM
     return isinstance(error, SettingsError)
+
+
+def _of_unsent(error: SegmindError) -> SegmindError:
+    """Make the error of what is not sent, as it would meet the same."""
+    if not isinstance(error, APIError):
+        return error
+    words = f" ({shortened(error.detail)})" if error.detail else ""
+    return never_sent(f"another item was refused with {error.status}{words}")
 
 
 class _Shared:

@@ -19,6 +19,7 @@ from segmind_jupyter.errors import (
     JobExpired,
     JobFailed,
     MaybeBilledError,
+    PermissionDeniedError,
     ReplyError,
     SettingsError,
 )
@@ -430,7 +431,7 @@ class TestTrouble:
         assert job.reply.text == "hello"
         assert len(world.sent("GET")) < 40
 
-    @pytest.mark.parametrize("status", [200, 302])
+    @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 405, 406, 407, 410, 422, 451])
     def test_the_page_of_a_network_in_between_is_no_answer(self, world, status):
         """A minute of it, for states and results alike, neither ends the job nor is kept."""
         job = world.submit()
@@ -473,11 +474,30 @@ class TestTrouble:
             world.gateway.script("GET")
         assert world.follow(world.submit()).reply.text == "hello"
 
+    @pytest.mark.parametrize("body", ["", "[]", "{}", '"moved"', '{"request_id": "2c7"}'])
+    def test_a_refusal_that_is_not_the_gateways_is_no_answer(self, world, body):
+        """An empty one, say, of a load balancer."""
+        job = world.submit()
+        world.lasting(30.0, body=body, status=403)
+        assert world.follow(job).reply.text == "hello"
+
+    @pytest.mark.parametrize("words", [{"error": "x"}, {"detail": [1]}, {"html-message": "<b>"}])
+    def test_a_refusal_of_the_gateways_own_ends_the_watch_but_not_the_job(self, world, words):
+        """It is believed; nothing is said that holds for a submission alone."""
+        job = world.submit()
+        world.gateway.script("GET", body=words, status=403)
+        world.follow(job)
+        assert isinstance(job.error, PermissionDeniedError)
+        assert "-m" not in str(job.error)
+        assert "look again later" in str(job.error)
+        assert world.follow(world.resume(job.request_id)).reply.text == "hello"
+
+    @pytest.mark.parametrize("status", [200, 403])
     @pytest.mark.parametrize("body", [PAGE, "{", "[]", "", {"status": 200}, {"ok": True}, None])
-    def test_answers_that_never_make_sense_end_the_watch_but_not_the_job(self, world, body):
+    def test_answers_that_never_make_sense_end_the_watch_but_not_the_job(self, world, body, status):
         """After a dozen in a row somebody has to look; the job can be taken up again."""
         job = world.submit()
-        world.gateway.script("GET", times=1000, status=200, body=body)
+        world.gateway.script("GET", times=1000, status=status, body=body)
         world.follow(job)
         assert isinstance(job.error, APIError)
         assert job.status == "CANCELLED"

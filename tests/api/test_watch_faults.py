@@ -78,7 +78,9 @@ GET_LIES = st.sampled_from(
         {"status": 200, "body": {"status": "PROCESSING"}},  # also in place of the result
         {"status": 404},
         {"status": 401},
-        {"status": 302, "body": PAGE},
+        *({"status": status, "body": PAGE} for status in (302, 400, 401, 403, 406, 407)),
+        *({"status": status} for status in (400, 403, 406)),
+        {"status": 403, "body": ""},
     ]
 )
 POST_FAULTS = NO_FAULT | LOST | LATE | REFUSED | HIDDEN | NONSENSE | POST_LIES
