@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
+from segmind_jupyter.api.settings import MAX_CONNECTIONS
 from segmind_jupyter.api.store import default_path
 from segmind_jupyter.asking import _only_service, service
 from segmind_jupyter.batch import Batch, Progress, ask_each
@@ -769,6 +770,24 @@ class TestMemory:
         jobs.release()
         assert batch.wait().errors == {}
         assert 1 <= max(ahead) <= 4
+
+    def test_however_many_may_be_in_flight_connections_are_left_for_looks(
+        self, slow: Gateway, jobs: Jobs
+    ):
+        """What is being sent takes half of them at most."""
+        ahead: list[int] = []
+
+        class Counted:
+            def _repr_claude_(self) -> str:
+                ahead.append(len(ahead) + 1 - posts(slow))
+                return f"echo: {len(ahead)}"
+
+        batch = ask_each("{item}", [Counted() for _ in range(1000)], max_in_flight=1000)
+        until(lambda: posts(slow) >= 30)
+        batch.cancel()
+        jobs.release()
+        batch.wait()
+        assert MAX_CONNECTIONS / 4 < max(ahead) <= MAX_CONNECTIONS / 2
 
     def test_items_leave_nothing_behind_but_their_replies(self, slow: Gateway, jobs: Jobs):
         """Neither while they are worked on, nor at their end, nor where they fail."""

@@ -21,7 +21,12 @@ from segmind_jupyter.api.budget import Budget, Kind
 from segmind_jupyter.api.errors import error_for, maybe_billed
 from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed
 from segmind_jupyter.api.secret import Secret
-from segmind_jupyter.api.settings import CONNECT_TIMEOUT_S, Settings, checked_seconds
+from segmind_jupyter.api.settings import (
+    CONNECT_TIMEOUT_S,
+    MAX_CONNECTIONS,
+    Settings,
+    checked_seconds,
+)
 from segmind_jupyter.api.wire import encoded
 from segmind_jupyter.errors import (
     APIConnectionError,
@@ -43,6 +48,12 @@ _NEVER_OPENED = (
     httpx.UnsupportedProtocol,
 )
 
+_CHECK_NETWORK: Final = "Check the network and SEGMIND_BASE_URL, then run it again."
+_CALL_LESS: Final = "Run it again once fewer calls are under way."
+
+#: As httpx has it: how many connections stay open for the next request.
+_MAX_IDLE: Final = 20
+
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
@@ -51,6 +62,7 @@ class _Failed:
     failure: Failure
     reason: str = ""
     answer: Answer | None = None
+    advice: str = _CHECK_NETWORK
 
     @property
     def status(self) -> int | None:
@@ -145,13 +157,17 @@ class Sender:
     ) -> Answer | _Failed:
         """Send a request once."""
         connect_s = min(CONNECT_TIMEOUT_S, remaining_s)
-        timeout = httpx.Timeout(remaining_s, connect=connect_s, pool=connect_s)
+        # A free connection is waited for as long as the call may take: others may be slow.
+        timeout = httpx.Timeout(remaining_s, connect=connect_s)
         request = self._request(method, path, body, timeout)
         try:
             # httpx bounds each read; the scope bounds an answer that drips in for ever.
             with anyio.fail_after(remaining_s + 0.25):
                 response = await self._open().send(request, stream=True)
                 answer = await read(response, scrub=self.scrubbed)
+        except httpx.PoolTimeout:
+            busy = f"all {MAX_CONNECTIONS} connections were busy for {remaining_s:.3g} s"
+            return _Failed(Trouble.NEVER_OPENED, busy, advice=_CALL_LESS)
         except _NEVER_OPENED as error:
             return _Failed(Trouble.NEVER_OPENED, self._reason(error, connect_s))
         except (httpx.HTTPError, TimeoutError, OversizedError) as error:
@@ -199,6 +215,9 @@ class Sender:
             # Plain http stays on this machine (`settings.origin`); a proxy would see the key.
             trust_env=self._base_url.startswith("https:"),
             transport=self._transport or self._simulator_transport(),
+            limits=httpx.Limits(
+                max_connections=MAX_CONNECTIONS, max_keepalive_connections=_MAX_IDLE
+            ),
         )
 
     def _auth(self) -> KeyAuth:
@@ -228,8 +247,8 @@ class Sender:
         if answer is not None:
             return error_for(answer, what=what, model=model, look=method == "GET")
         return APIConnectionError(
-            f"{self._base_url} was not reached ({failed.reason}), so nothing was sent. Check the "
-            "network and SEGMIND_BASE_URL, then run it again."
+            f"{self._base_url} was not reached ({failed.reason}), so nothing was sent. "
+            f"{failed.advice}"
         )
 
     def _reason(self, error: Exception, limit_s: float) -> str:

@@ -20,6 +20,7 @@ import anyio.to_thread
 
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import user_message
+from segmind_jupyter.api.settings import MAX_CONNECTIONS
 from segmind_jupyter.api.watch import Call, Watch
 from segmind_jupyter.asking import Service
 from segmind_jupyter.batch.results import Results, lost, never_sent
@@ -46,6 +47,9 @@ _IN_FLIGHT_PER_SENDER: Final = 8
 
 #: Enough to keep a connection busy, however few may be in flight.
 _FEWEST_SENDERS: Final = 4
+
+#: The looks at the jobs in flight need connections too.
+_MOST_SENDERS: Final = MAX_CONNECTIONS // 2
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +113,7 @@ class Run:
             self._results.stop(error)
             return
         in_flight = min(self._plan.max_in_flight, len(self._each))
-        senders = max(_FEWEST_SENDERS, in_flight // _IN_FLIGHT_PER_SENDER)
+        senders = min(max(_FEWEST_SENDERS, in_flight // _IN_FLIGHT_PER_SENDER), _MOST_SENDERS)
         means = _Means(watch, _shared(os.getpid()), anyio.Semaphore(senders))
         async with anyio.create_task_group() as workers:
             for _ in range(in_flight):

@@ -205,6 +205,27 @@ def test_a_post_whose_connection_never_opened_is_sent_again(bench, trouble):
     assert made.server.posts == 3
 
 
+def test_a_free_connection_is_waited_for_as_long_as_the_call_may_take(bench):
+    """Others may be slow, while a server that does not open one at all is given up sooner."""
+    limits_s: list[dict[str, float]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        limits_s.append(request.extensions["timeout"])
+        return httpx.Response(200, json={"content": [{"type": "text", "text": "A sunset."}]})
+
+    bench(answer).chat(timeout_s=120.0)
+    assert limits_s == [{"connect": 10.0, "read": 120.0, "write": 120.0, "pool": 120.0}]
+
+
+def test_too_many_calls_at_a_time_are_not_the_networks_fault(bench):
+    """All connections were in use: nothing was sent, and nothing is wrong on the way."""
+    with pytest.raises(APIConnectionError) as caught:
+        bench(httpx.PoolTimeout("")).chat()
+    assert "connections were busy" in str(caught.value)
+    assert "fewer calls" in str(caught.value)
+    assert "network" not in str(caught.value)
+
+
 def test_a_server_that_is_never_reached_is_no_api_error(bench):
     """After a few tries the error says that nothing was sent."""
     made = bench(httpx.ConnectError("Name or service not known"))
