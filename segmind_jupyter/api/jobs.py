@@ -15,7 +15,7 @@ from typing import Any, Final
 from segmind_jupyter.api.ending import Ending
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.states import Cancelled, Queued, State
-from segmind_jupyter.api.waiting import Waiter, in_slices
+from segmind_jupyter.api.waiting import Waiter, checked_patience, in_slices
 from segmind_jupyter.errors import Interrupted, JobCancelled, JobError, JobTimeout, SegmindError
 
 #: As the vendor's SDK waits.
@@ -118,9 +118,12 @@ class Job(Ending[Reply, State]):
             The service could not be asked: a refused key, an answer that makes no sense.
         JobError
             This process was forked from the one that submitted it.
+        SettingsError
+            `timeout` is no time that can be waited.
         Interrupted
             The user interrupted the wait; the job goes on.
         """
+        timeout = checked_patience(timeout)
         try:
             ended = self._wait_for_end(timeout)
         except KeyboardInterrupt:

@@ -6,9 +6,12 @@ It knows futures and time, and nothing of what is awaited.
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
+
+from segmind_jupyter.api.settings import checked_seconds
 
 #: Waits until a future is done or so many seconds are over (`None`: no bound), and returns in
 #: either case; the future keeps its result and its error for whoever asks.
@@ -16,6 +19,23 @@ Waiter: TypeAlias = Callable[[concurrent.futures.Future[Any], float | None], Non
 
 #: How long one wait lasts before it looks up. Windows delivers an interrupt only between waits.
 SLICE_S: Final = 0.1
+
+
+def checked_patience(timeout_s: float | None) -> float | None:
+    """Return how long to wait: seconds, none of them for a look alone, or `None` for ever.
+
+    Raises
+    ------
+    SettingsError
+        It is none of these.
+    """
+    if timeout_s is None or timeout_s == math.inf:
+        return None
+    try:
+        over = bool(timeout_s <= 0)
+    except (TypeError, ValueError):  # no number at all
+        over = False
+    return timeout_s if over else checked_seconds(timeout_s)
 
 
 def in_slices(future: concurrent.futures.Future[Any], timeout_s: float | None = None) -> None:

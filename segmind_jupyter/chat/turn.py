@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from segmind_jupyter.api.ending import Ending
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.waiting import Waiter, in_slices
+from segmind_jupyter.api.waiting import Waiter, checked_patience, in_slices
 from segmind_jupyter.errors import Interrupted, JobCancelled, JobTimeout, SegmindError, shortened
 
 if TYPE_CHECKING:
@@ -149,9 +149,12 @@ class Turn(Ending[Reply, Stage]):
             The time is up.
         SegmindError
             Why there is no reply.
+        SettingsError
+            `timeout` is no time that can be waited.
         Interrupted
             The user interrupted the wait; the turn goes on.
         """
+        timeout = checked_patience(timeout)
         try:
             ended = self._wait_for_end(timeout)
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import threading
 import time
 import traceback
@@ -32,6 +33,7 @@ from segmind_jupyter.errors import (
     JobFailed,
     JobTimeout,
     SegmindError,
+    SettingsError,
 )
 
 ID = "2c7f0e5a"
@@ -227,6 +229,22 @@ class TestWait:
         assert not job.done()
         complete(job)
         assert job.wait() is REPLY
+
+    @pytest.mark.parametrize("timeout", ["soon", math.nan, [1], object(), "-1"])
+    def test_what_is_no_time_is_refused(self, job, timeout):
+        """At once, also where there is nothing to wait for any more."""
+        for _ in range(2):
+            with pytest.raises(SettingsError, match="positive number of seconds"):
+                job.wait(timeout)
+            complete(job)
+
+    @pytest.mark.parametrize(("timeout", "waited"), [("3", 3.0), (math.inf, None), (2, 2.0)])
+    def test_what_says_a_time_is_one(self, timeout, waited):
+        """From a text field, say; and for ever is for ever."""
+        given = []
+        job = Job(ID, wait=lambda future, timeout_s: given.append(timeout_s) or complete(job))
+        assert job.wait(timeout) is REPLY
+        assert given == [waited]
 
     def test_without_a_time_out_it_waits_until_the_end(self):
         """However long that takes."""
