@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
+import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -48,9 +50,11 @@ class Following:
     def __init__(self, watch: Watch, job: Job) -> None:
         self._watch, self._job = watch, job
         self._begun = watch.clock()
-        #: Whether every moment since the submission was watched, so that its time is known.
-        self._throughout = job.submitted_at is not None and job.elapsed_s < 1.0
-        self._age_s = job.elapsed_s if job.submitted_at is not None else 0.0
+        age_s = math.nan if job.submitted_at is None else time.time() - job.submitted_at
+        #: Whether every moment since the submission was watched, so that its time is known. One
+        #: that lies ahead was told by another machine's clock.
+        self._throughout = 0.0 <= age_s < 1.0
+        self._age_s = age_s if age_s > 0 else 0.0
         #: Ages at which it was last seen not to have ended, and first seen to have completed.
         self._pending_s, self._completed_s = 0.0, 0.0
         #: Whether trouble kept anybody from looking since then, so that the two are far apart.

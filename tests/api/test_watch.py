@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 
 import anyio
@@ -100,6 +102,22 @@ def test_what_was_learned_is_known_to_the_next_kernel(world):
     world.follow(world.submit())
     assert world.watch.history.of(MODEL)[:-1] == learned_s
     assert len(world.requests) - sent < polls[0]
+
+
+def test_a_job_that_another_clock_says_is_yet_to_come_is_asked_for_at_once(world):
+    """Another machine submitted it, and its clock is ahead; no time is learned from it."""
+    for _ in range(5):
+        world.follow(world.submit())
+    job = world.submit()
+    world.run(anyio.sleep(100.0))
+    with contextlib.closing(sqlite3.connect(world.path)) as journal, journal:
+        ahead = "UPDATE jobs SET submitted_at = submitted_at + 3600 WHERE request_id = ?"
+        journal.execute(ahead, (job.request_id,))
+    world.start_kernel()
+    begun_s = world.loop.time()
+    assert world.follow(world.resume(job.request_id)).reply.text == "hello"
+    assert world.loop.time() - begun_s < 1.0
+    assert world.journal.find(job.request_id).seconds is None
 
 
 def test_a_time_is_not_learned_where_nobody_could_look(world):
