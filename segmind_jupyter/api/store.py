@@ -57,9 +57,12 @@ def default_path(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def _warn(message: str) -> None:
-    """Warn, and where warnings are errors log: it may happen on a thread where nobody catches."""
+    """Warn, and where warnings are errors log: it may happen on a thread where nobody catches.
+
+    It names no line of code, which would be shown below it: on a thread of ours none is the user's.
+    """
     try:
-        warnings.warn(message, stacklevel=2)
+        warnings.warn_explicit(message, UserWarning, filename="segmind_jupyter", lineno=1)
     except Warning:
         _log.warning(message)
 

@@ -1079,6 +1079,22 @@ def test_a_warning_of_its_own_accord(bench):
     store.close()
 
 
+def test_a_warning_reads_as_one_sentence(bench):
+    """On one line, and without a line of code: it comes from a thread, mostly."""
+    bench.path.parent.write_text("in the way")
+    code = (
+        "import sys; from pathlib import Path; from segmind_jupyter.api.store import Store\n"
+        "Store(Path(sys.argv[1])).entries()"
+    )
+    command = [sys.executable, "-c", code, str(bench.path)]
+    told = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True).stderr
+    start, _, sentence = told.partition("UserWarning: ")
+    assert start == "segmind_jupyter:1: "
+    assert sentence.startswith("The journal of jobs ")
+    assert sentence.endswith(" to another folder.\n")
+    assert sentence.count("\n") == 1
+
+
 def test_a_warning_that_would_raise_is_logged(bench, caplog):
     """Under `-W error` a job must go on all the same."""
     bench.path.parent.write_text("in the way")
