@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 
 from segmind_jupyter.errors import SettingsError
@@ -10,6 +11,9 @@ _SHOWN = "<hidden>"
 
 #: Shorter keys are not looked for in texts: blanking out every "abc" would garble them.
 _MIN_SCRUBBED_CHARS = 8
+
+#: What JSON within JSON within JSON puts before an escape; a bound, as a server may send millions.
+_BACKSLASHES = r"\\{1,15}"
 
 
 class Secret:
@@ -29,7 +33,7 @@ class Secret:
         The text is empty or cannot stand in an HTTP header.
     """
 
-    __slots__ = ("__text",)
+    __slots__ = ("__escaped", "__text")
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -44,16 +48,21 @@ class Secret:
                 "a letter outside ASCII). Copy it again and run `%segmind key`."
             )
         self.__text = text
+        self.__escaped = re.compile("".join(map(_spelled, text)))
 
     def reveal(self) -> str:
         """Give the secret itself."""
         return self.__text
 
     def scrub(self, text: str) -> str:
-        """Blank the secret out of `text`, for a server that quotes a refused key."""
+        """Blank the secret out of `text`, for a server that quotes a refused key.
+
+        Also where JSON escapes hide it, as in an answer that is kept as it came.
+        """
         if len(self.__text) < _MIN_SCRUBBED_CHARS:
             return text
-        return text.replace(self.__text, _SHOWN)
+        text = text.replace(self.__text, _SHOWN)
+        return self.__escaped.sub(_SHOWN, text) if "\\" in text else text
 
     def is_in(self, text: str) -> bool:
         """Tell whether `text` holds the secret."""
@@ -78,3 +87,12 @@ class Secret:
 
     def __getstate__(self) -> NoReturn:
         self.__reduce__()
+
+
+def _spelled(letter: str) -> str:
+    """Write the pattern of a letter, as it is or as JSON may escape it."""
+    plain = re.escape(letter)
+    if letter in '"/\\':
+        plain = f"(?:{_BACKSLASHES})?{plain}"
+    digits = "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in f"{ord(letter):02x}")
+    return f"(?:{plain}|{_BACKSLASHES}u00{digits})"

@@ -611,6 +611,30 @@ class TestSecret:
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(Secret(KEY))
 
+    @pytest.mark.parametrize("depth", [0, 1, 2, 3])
+    @pytest.mark.parametrize("spelled", ["plain", "lower", "upper", "mixed"])
+    def test_it_is_blanked_out_of_json_within_json(self, depth, spelled):
+        """However its letters are escaped, and however often the text was quoted again."""
+        key = 'sk/live\\"0123456789+abcDEF'
+        forms = {
+            "plain": list(key),
+            "lower": [f"\\u{ord(letter):04x}" for letter in key],
+            "upper": [f"\\u{ord(letter):04X}" for letter in key],
+        }
+        forms["mixed"] = [forms[("plain", "lower")[n % 2]][n] for n in range(len(key))]
+        text = "".join(forms[spelled])
+        for _ in range(depth):
+            text = json.dumps(text).replace("/", "\\/")
+        assert (
+            Secret(key).scrub(f"before {text} after").replace('"', "").replace("\\", "")
+            == "before <hidden> after"
+        )
+
+    @pytest.mark.parametrize("text", ["\\" * 1_000_000, "\\u0073" * 200_000, "s\\" * 500_000])
+    def test_a_text_of_escapes_is_read_in_one_pass(self, text):
+        """A server may send millions of them."""
+        assert Secret(KEY).scrub(text) == text
+
     def test_pasted_white_space_is_dropped(self):
         """A key copied with its line end is the same key."""
         assert Secret(f"  {KEY}\n") == Secret(KEY)

@@ -23,11 +23,13 @@ from segmind_jupyter.errors import (
     MaybeBilledError,
     PermissionDeniedError,
     ReplyError,
+    SegmindError,
     SettingsError,
 )
 from segmind_jupyter.simulator import Gateway
 
 MODEL = "claude-4-sonnet"
+KEY = "sk-live-0123456789abcdef"
 
 #: What a hotel's network shows until one has logged in.
 PAGE = "<!doctype html><title>Welcome to the hotel</title>"
@@ -411,6 +413,46 @@ class TestFailure:
 
 def without_text(body: object) -> object:
     return {**body, "output": {"tool": "none"}} if "output" in body else body
+
+
+def escaped(text: str) -> str:
+    """Write it as JSON may: no byte of it stands there as it is."""
+    return "".join(f"\\u{ord(letter):04x}" for letter in text)
+
+
+@pytest.mark.parametrize("spelled", [str, escaped])
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        ("GET", {"status": 422, "body": '{"status": "FAILED", "error": "the key KEY"}'}),
+        ("GET", {"status": 200, "body": '{"status": "FAILED", "error": {"KEY": ["KEY"]}}'}),
+        ("GET", {"status": 404, "body": '{"error": "no job of KEY"}'}),
+        ("GET", {"status": 401, "body": '{"error": "KEY is refused"}'}),
+        ("GET", {"status": 200, "body": '{"status": "COMPLETED", "output": "for KEY"}'}),
+        ("GET", {"status": 200, "body": '{"status": "COMPLETED", "output": {"KEY": "KEY"}}'}),
+        ("GET", {"status": 200, "body": '{"status": "KEY"}'}),
+        ("POST", {"status": 502, "body": '{"error": "KEY"}', "after_work": True}),
+        ("POST", {"status": 200, "body": '{"message": "KEY"}', "after_work": True}),
+        ("POST", {"status": 200, "body": '{"request_id": "KEY"}', "after_work": True}),
+    ],
+    ids=repr,
+)
+def test_the_key_is_not_in_the_journal_however_a_job_ends(world, where, fault, spelled):
+    """Neither where it fails, expires or may be billed, nor where the server quotes the key."""
+    fault = {**fault, "body": fault["body"].replace("KEY", spelled(KEY))}
+    earlier = world.submit()
+    world.gateway.script(where, times=100, **fault)
+    with contextlib.suppress(SegmindError):
+        world.follow(world.submit(nth=0), at_most_s=600.0)
+    world.follow(earlier, at_most_s=600.0)
+    files = {file.name: file.read_bytes() for file in world.path.parent.iterdir()}
+    assert set(files) >= {"jobs.sqlite3", "jobs.sqlite3-wal", "jobs.sqlite3-shm"}
+    world.journal.close()
+    files["closed"] = world.path.read_bytes()
+    assert earlier.request_id.encode() in files["closed"]
+    for data in files.values():
+        assert KEY.encode() not in data
+        assert escaped(KEY).encode() not in data
 
 
 class TestTrouble:
