@@ -208,12 +208,15 @@ class Sender:
         return self._http
 
     def _connections(self, auth: KeyAuth) -> httpx.AsyncClient:
+        # Plain http stays on this machine (`settings.origin`): a proxy would see the key, and
+        # there is no certificate to check, while loading what checks one takes its time.
+        encrypted = self._base_url.startswith("https:")
         return httpx.AsyncClient(
             auth=auth,
             headers={"user-agent": f"segmind-jupyter/{__version__}"},
             follow_redirects=False,  # httpx would carry x-api-key to another origin
-            # Plain http stays on this machine (`settings.origin`); a proxy would see the key.
-            trust_env=self._base_url.startswith("https:"),
+            trust_env=encrypted,
+            verify=encrypted,
             transport=self._transport or self._simulator_transport(),
             limits=httpx.Limits(
                 max_connections=MAX_CONNECTIONS, max_keepalive_connections=_MAX_IDLE

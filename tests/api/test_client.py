@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import pickle
+import ssl
 import traceback
 
 import httpx
@@ -557,6 +558,18 @@ def test_a_proxy_never_sees_plain_http(recorder, monkeypatch):
 
     assert anyio.run(chat).text == "A sunset."
     assert recorder.posts[0].path == "/v1/claude-4-sonnet"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "mode"),
+    [("http://127.0.0.1:9", ssl.CERT_NONE), ("https://api.segmind.com", ssl.CERT_REQUIRED)],
+)
+def test_certificates_are_loaded_and_checked_where_there_are_any(base_url, mode):
+    """Plain http has none; to load what checks them takes a part of the first call's time."""
+    connections = SegmindClient(KEY, base_url=base_url)._sender._open()
+    context = connections._transport._pool._ssl_context
+    assert context.verify_mode == mode
+    assert bool(context.get_ca_certs()) == context.check_hostname == (mode != ssl.CERT_NONE)
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), "soon"])
