@@ -153,7 +153,16 @@ class TestReplies:
         jobs.release()
         assert batch.wait().replies[0].text == "a"
 
-    @pytest.mark.parametrize("timeout", ["soon", float("nan"), float("inf"), 0, -1, [1]], ids=repr)
+    @pytest.mark.parametrize("timeout", [0, -1])
+    def test_no_time_is_a_look(self, slow: Gateway, jobs: Jobs, timeout: int):
+        """As `Job.wait` and Python's own futures have it."""
+        batch = ask_each("echo: {item}", ["a"])
+        with pytest.raises(JobTimeout):
+            batch.wait(timeout)
+        jobs.release()
+        assert batch.wait(float("inf")).wait(timeout) is batch
+
+    @pytest.mark.parametrize("timeout", ["soon", float("nan"), [1]], ids=repr)
     def test_a_wait_for_no_time_is_refused(self, slow: Gateway, jobs: Jobs, timeout: Any):
         """Rather than over at once, or an error of another library; the batch goes on."""
         batch = ask_each("echo: {item}", ["a"])

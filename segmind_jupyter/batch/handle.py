@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.api.ending import tell
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.settings import checked_seconds
-from segmind_jupyter.api.waiting import Waiter
+from segmind_jupyter.api.waiting import Waiter, checked_patience
 from segmind_jupyter.batch.progress import Progress, TextLine
 from segmind_jupyter.batch.results import Results, never_sent
 from segmind_jupyter.batch.table import check_pandas, table
@@ -180,7 +179,7 @@ class Batch:
         Parameters
         ----------
         timeout
-            Seconds to wait, more than 0; for ever if left out. The batch goes on either way.
+            Seconds to wait; 0 is a look alone, `None` waits for ever. The batch goes on either way.
 
         Returns
         -------
@@ -198,11 +197,10 @@ class Batch:
         SegmindError
             The first item's that failed, with ``on_error="raise"``.
         """
-        if timeout is not None:
-            timeout = checked_seconds(timeout)
-        self._wait_for(self._results.end, timeout, writes=self._writes)
+        timeout_s = checked_patience(timeout)
+        self._wait_for(self._results.end, timeout_s, writes=self._writes)
         if not self.done():
-            raise JobTimeout(f"After {timeout:g} s: {self}. It goes on; wait again.")
+            raise JobTimeout(f"After {timeout_s:g} s: {self}. It goes on; wait again.")
         return self._checked()
 
     def to_frame(self) -> pandas.DataFrame:
