@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from segmind_jupyter.content.blocks import to_parts
 from segmind_jupyter.content.file_names import file_notes
 from segmind_jupyter.content.parts import MAX_IMAGES, STANDARD, Limits, Part, Text, merged
 from segmind_jupyter.content.sent import SentItem
@@ -193,6 +192,9 @@ def _on_lines(pieces: Iterable[str | SentItem]) -> Iterator[str | SentItem]:
 
 
 def _item(name: str, value: Any, limits: Limits) -> SentItem:
+    # Here, as many a prompt names no object: what converts them is a fifth of a first cell's time.
+    from segmind_jupyter.content.blocks import to_parts
+
     return SentItem(name=name, parts=tuple(to_parts(value, name=name or None, limits=limits)))
 
 
