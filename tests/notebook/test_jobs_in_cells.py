@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import nbformat
@@ -66,17 +67,25 @@ class TestInANotebook:
     def test_a_job_cell_ends_before_its_job_and_a_busy_kernel_hears_of_the_reply(self, loaded):
         """The display turns to HTML while the next cell sleeps."""
         kernel = loaded()
-        began = time.monotonic()
         first = kernel.page("%%claude --job -o job\necho: A **rising** line.")
-        returned_s = time.monotonic() - began
         (card,) = first.of("display_data")
         later = kernel.page("import time; time.sleep(4); print(job.status)")
         ended = [c["data"]["text/html"] for c in later.of("update_display_data")]
         assert card["transient"]["display_id"]
         assert "<strong>rising</strong>" in ended[-1]
         assert "COMPLETED" in later.of("stream")[0]["text"]
-        elapsed_s = float(kernel.run("print(job.elapsed_s)").text)
-        assert returned_s < elapsed_s, "the cell took as long as its job"
+
+    def test_a_job_cell_returns_in_a_sixth_of_the_time_that_its_job_takes(self, loaded, gateway):
+        """As half a second is of three; the best of a few, whatever else the machine does."""
+        gateway.behaviour = replace(gateway.behaviour, work_s=2.5)
+        kernel = loaded()
+        returned_s = []
+        for _ in range(4):
+            began_s = time.monotonic()
+            kernel.run("%%claude --job -o job\nHi")
+            returned_s.append(time.monotonic() - began_s)
+        elapsed_s = float(kernel.run("job.wait(); print(job.elapsed_s)").text.split()[-1])
+        assert min(returned_s) < elapsed_s / 6
 
     def test_a_killed_kernel_costs_no_reply(self, loaded, gateway):
         """The next one resumes the job by its id, and sends nothing."""
