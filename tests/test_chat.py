@@ -14,12 +14,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from segmind_jupyter import Chat, register
+from segmind_jupyter import Batch, Chat, ask, ask_each, register, submit
 from segmind_jupyter.asking import Options, _only_service, service
 from segmind_jupyter.chat import Turn
 from segmind_jupyter.chat.turn import Stage
@@ -308,6 +309,72 @@ class TestTrouble:
         assert chat.send("Hi").wait()
         assert heard.is_set()
         assert "ZeroDivisionError" in caplog.text
+
+
+class TestCallbacks:
+    def test_a_follow_up_is_sent_from_a_callback(self, online, chat):
+        """On the background loop, as `send` waits for nothing; it continues what was answered."""
+        turns: Queue[Turn] = Queue()
+        first = chat.send("One")
+        first.on_done(lambda turn: turns.put(chat.send("Two", Image.new("RGB", (40, 30)))))
+        second = turns.get(timeout=60)
+        assert second.wait().text == "A sunset."
+        assert chat.turns == (first, second)
+        assert len(sent(online.posts[-1])) == 3
+        assert len(images(online.posts[-1])) == 1
+
+    def test_whoever_watches_a_chat_may_speak_in_it(self, online, chat):
+        """Each change is told before the next one, and nobody waits for another."""
+        turns: Queue[Turn] = Queue()
+
+        def speak(chat: Chat) -> None:
+            if len(chat.turns) < 3 and chat.turns[-1].done():
+                turns.put(chat.send("More"))
+
+        chat.on_change(speak)
+        chat.send("One")
+        assert [turns.get(timeout=60).wait().text for _ in range(2)] == ["A sunset."] * 2
+        assert [len(sent(request)) for request in online.posts] == [1, 3, 5]
+
+    def test_a_callback_may_stop_what_is_on_its_way(self, online, chat):
+        """Its request is cancelled, as by a stop from elsewhere."""
+
+        async def callback() -> bool:
+            return chat.stop()
+
+        online.will_hang()
+        turn = chat.send("Never mind")
+        assert online.asked.wait(60)
+        assert service().start(callback).result(60)
+        assert turn.stage is Stage.STOPPED
+        assert chat.send("Hi").wait()
+        assert sent(online.posts[-1]) == [user("Hi")]
+        assert chat.conversation.ledger.unknown == 1
+
+    @pytest.mark.parametrize("asks", [ask, submit])
+    def test_what_has_to_wait_is_refused_in_a_callback(self, online, chat, asks):
+        """In a sentence that says what to do instead; nothing is sent, and nothing is left."""
+        errors: Queue[Exception] = Queue()
+
+        def call(turn: Turn) -> None:
+            try:
+                asks("Two")
+            except Exception as error:
+                errors.put(error)
+
+        chat.send("One").on_done(call)
+        error = errors.get(timeout=60)
+        assert isinstance(error, SegmindError)
+        assert "threading.Thread" in str(error)
+        assert len(online.posts) == 1
+        assert service().pending == ()
+
+    def test_a_batch_is_begun_from_a_callback(self, gateway, chat):
+        """It waits for nothing either."""
+        batches: Queue[Batch] = Queue()
+        chat.send("One").on_done(lambda turn: batches.put(ask_each("echo: {item}", ["a", "b"])))
+        batch = batches.get(timeout=60).wait(60)
+        assert [reply.text for reply in batch.replies] == ["a", "b"]
 
 
 class TestStopping:

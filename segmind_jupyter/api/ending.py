@@ -84,7 +84,8 @@ class Ending(Generic[R, S]):
         """Call `callback(self)` once it has ended, at once if it has.
 
         It is called on the thread that ends it, mostly the background one: it must be quick, and
-        must not ask anything itself. What it raises is logged.
+        cannot wait for an answer (`ask`, `submit`); `chat.send` waits for nothing. What it raises
+        is logged.
         """
         self._end.add_done_callback(lambda end: tell(callback, self))
 

@@ -6,19 +6,22 @@ under any kernel, and with or without a patched loop.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from segmind_jupyter.api.waiting import Waiter, in_slices
 from segmind_jupyter.errors import SegmindError
 
 if TYPE_CHECKING:
     from anyio import CancelScope
+    from anyio.abc import TaskGroup
     from anyio.from_thread import BlockingPortal
 
 T = TypeVar("T")
@@ -29,7 +32,17 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Running:
     portal: BlockingPortal
+    tasks: TaskGroup
     thread: threading.Thread
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this code runs on its thread."""
+        return self.thread is threading.current_thread()
+
+    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Run `function(*args)` beside what runs; on its thread alone."""
+        self.tasks.start_soon(function, *args)  # newer versions give what could be awaited
 
 
 class Portal:
@@ -60,8 +73,17 @@ class Portal:
     def start(
         self, function: Callable[..., Awaitable[T]], *args: Any
     ) -> concurrent.futures.Future[T]:
-        """Start `function(*args)` on the loop; cancelling the future cancels it there."""
-        return self._portal().start_task_soon(function, *args)
+        """Start `function(*args)` on the loop; cancelling the future cancels it there.
+
+        Both can be done on any thread, the loop's own among them, as in a job's callback.
+        """
+        running = self._now()
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        if running.is_here:
+            running.spawn(_fulfil, future, function, args)
+        else:
+            running.portal.call(running.spawn, _fulfil, future, function, args)
+        return future
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run `function(*args)` on the loop and wait for it.
@@ -102,7 +124,7 @@ class Portal:
             It is the loop's own, which would wait for itself.
         """
         running = self._running.get(os.getpid())
-        if running is not None and running.thread is threading.current_thread():
+        if running is not None and running.is_here:
             raise SegmindError(
                 "This code runs on the loop that fetches the answers, as a job's callback does, "
                 "so it cannot wait for one: start a `threading.Thread` for it."
@@ -117,12 +139,12 @@ class Portal:
         running.portal.call(running.portal.stop, True)
         running.thread.join()
 
-    def _portal(self) -> BlockingPortal:
+    def _now(self) -> _Running:
         with self._lock:
             running = self._running.get(os.getpid())
             if running is None or not running.thread.is_alive():
                 running = self._running[os.getpid()] = _start()
-            return running.portal
+            return running
 
     def _unlock(self) -> None:
         """Start with a free lock in a child: a thread may have held it during the fork."""
@@ -152,14 +174,51 @@ class _Call(Generic[T]):
             self._scope.cancel()
 
 
+async def _fulfil(
+    future: concurrent.futures.Future[T], function: Callable[..., Awaitable[T]], args: Sequence[Any]
+) -> None:
+    """Run `function(*args)` for a future, and give it up where that is cancelled.
+
+    A portal's own futures would do, but anyio 4.0 cancels nothing from the loop's thread.
+    """
+    from anyio import CancelScope
+
+    loop = asyncio.get_running_loop()
+
+    def give_up(future: concurrent.futures.Future[T]) -> None:
+        if future.cancelled():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left of it
+                loop.call_soon_threadsafe(scope.cancel)
+
+    try:
+        with CancelScope() as scope:
+            future.add_done_callback(give_up)
+            result = await function(*args)
+        if future.set_running_or_notify_cancel():
+            future.set_result(result)
+    except asyncio.CancelledError:  # the loop ends
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        raise
+    except BaseException as error:
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
+
+
+#: What the thread gives once its loop runs.
+_Ready: TypeAlias = "concurrent.futures.Future[tuple[BlockingPortal, TaskGroup]]"
+
+
 def _start() -> _Running:
-    ready: concurrent.futures.Future[BlockingPortal] = concurrent.futures.Future()
+    ready: _Ready = concurrent.futures.Future()
     thread = threading.Thread(target=_run, args=(ready,), name="segmind-jupyter", daemon=True)
     thread.start()
-    return _Running(ready.result(), thread)
+    return _Running(*ready.result(), thread)
 
 
-def _run(ready: concurrent.futures.Future[BlockingPortal]) -> None:
+def _run(ready: _Ready) -> None:
     """Keep a loop open until it is stopped.
 
     `anyio.from_thread.start_blocking_portal` would do, but it is a generator: dropping it in a
@@ -169,8 +228,8 @@ def _run(ready: concurrent.futures.Future[BlockingPortal]) -> None:
     from anyio.from_thread import BlockingPortal
 
     async def keep_open() -> None:
-        async with BlockingPortal() as portal:
-            ready.set_result(portal)
+        async with BlockingPortal() as portal, anyio.create_task_group() as tasks:
+            ready.set_result((portal, tasks))
             await portal.sleep_until_stopped()
 
     try:

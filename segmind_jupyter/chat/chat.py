@@ -173,7 +173,8 @@ class Chat:
         ----------
         *contents
             Words and objects, as for `ask`. Objects are converted here and now; what becomes of
-            them afterwards does not matter.
+            them afterwards does not matter. In a callback all other answers wait meanwhile: start
+            a `threading.Thread` there for large ones.
 
         Returns
         -------

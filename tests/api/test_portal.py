@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import anyio
 import pytest
@@ -188,6 +190,61 @@ def test_a_call_from_its_own_loop_is_refused_and_not_hung(portal):
     with pytest.raises(SegmindError, match="cannot wait"):
         portal.call(callback)
     assert portal.call(double, 2) == 4
+
+
+def test_work_can_be_started_on_its_own_loop(portal):
+    """A callback need not wait for it: its result and its error come with the future."""
+
+    async def fail() -> None:
+        raise ServerError("broken")
+
+    async def callback() -> list[Any]:
+        return [portal.start(double, 1), portal.start(fail)]
+
+    doubled, failed = portal.call(callback)
+    assert doubled.result(10) == 2
+    with pytest.raises(ServerError, match="broken"):
+        failed.result(10)
+    assert portal.call(double, 2) == 4
+
+
+@pytest.mark.parametrize("starts", [True, False], ids=["started there", "started here"])
+@pytest.mark.parametrize("stops", [True, False], ids=["stopped there", "stopped here"])
+def test_work_can_be_cancelled_on_any_thread(portal, starts, stops):
+    """What is shielded from that goes on, and then it ends."""
+    begun, shielded, over = threading.Event(), threading.Event(), threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0)
+                shielded.set()
+            over.set()
+
+    async def there(function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+    future = portal.call(there, portal.start, work) if starts else portal.start(work)
+    assert begun.wait(10)
+    assert portal.call(there, future.cancel) if stops else future.cancel()
+    assert over.wait(10)
+    assert shielded.is_set()
+    assert concurrent.futures.wait([future], timeout=10).done == {future}
+
+
+def test_work_of_its_own_loop_ends_with_it(portal):
+    """Nobody waits for ever."""
+
+    async def callback() -> Any:
+        return portal.start(anyio.sleep_forever)
+
+    future = portal.call(callback)
+    portal.stop()
+    assert concurrent.futures.wait([future], timeout=10).done == {future}
+    assert future.cancelled()
 
 
 def test_many_threads_share_one_loop(portal):
