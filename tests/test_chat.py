@@ -551,6 +551,36 @@ class TestAgain:
         assert [chat.take_back().text, chat.take_back().text] == ["Two", "One"]
         assert (chat.turns, chat.messages) == ((), [])
 
+    @pytest.mark.parametrize("tries", [1, 2])
+    def test_what_was_asked_again_in_vain_is_taken_back_with_its_old_answer(
+        self, online, chat, tries
+    ):
+        """It is one message: said in other words, it is not asked a second time behind itself."""
+        chat.send("One").wait()
+        chat.send("Tow").wait()
+        for _ in range(tries):
+            online.will_answer(400, {"error": "malformed"})
+            with pytest.raises(BadRequestError):
+                chat.regenerate().wait()
+        assert len(chat.conversation.turns) == 2
+        assert chat.take_back().text == "Tow"
+        assert [turn.text for turn in chat.turns] == ["One"]
+        chat.send("Two").wait()
+        assert sent(online.posts[-1]) == [user("One"), model(), user("Two")]
+
+    def test_taking_back_touches_nothing_but_that_message(self, online, chat):
+        """What was said behind a failed new try stays in its place."""
+        chat.send("One").wait()
+        online.will_hang()
+        again, behind = chat.regenerate(), chat.send("Two")
+        assert online.asked.wait(60)
+        again.stop()
+        behind.wait()
+        assert chat.take_back() is behind
+        assert [turn.text for turn in chat.turns] == ["One", "One"]
+        assert chat.take_back() is again
+        assert (chat.turns, chat.messages) == ((), [])
+
     @pytest.mark.parametrize("again", [Chat.regenerate, Chat.take_back])
     def test_there_must_be_an_end_to_begin_again_from(self, online, chat, again):
         """Nothing said, or no answer yet: the error says what to do."""

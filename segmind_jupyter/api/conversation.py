@@ -156,8 +156,8 @@ class Conversation:
     def usage(self) -> Totals:
         """Tokens and cost of all that was paid for.
 
-        It never goes down: an exchange counts also after `drop_last`, `clear`, or a commit that
-        came too late, and so does what was added to `ledger`.
+        It never goes down: an exchange counts also after `drop`, `drop_last`, `clear`, or a commit
+        that came too late, and so does what was added to `ledger`.
         """
         return total(self.ledger.calls)
 
@@ -262,6 +262,14 @@ class Conversation:
             *turns, last = self._past.turns
             self._past = dataclasses.replace(self._past, turns=tuple(turns))
         return last.exchange
+
+    def drop(self, exchange: Exchange) -> bool:
+        """Take an exchange out, wherever it stands; `False` where it is no longer there."""
+        with self._lock:
+            turns = self._past.turns_without(exchange)
+            was_there = len(turns) < len(self._past.turns)
+            self._past = dataclasses.replace(self._past, turns=turns)
+        return was_there
 
     def clear(self) -> None:
         """Forget all exchanges, also those of drafts that wait for their reply; usage stays."""

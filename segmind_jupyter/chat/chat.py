@@ -214,6 +214,8 @@ class Chat:
     def take_back(self) -> Turn:
         """Take the last turn out, answered or not, and return it: to say it in other words.
 
+        Where `regenerate` failed or was stopped, the answer that had stayed goes with it.
+
         Raises
         ------
         ContentError

@@ -74,7 +74,7 @@ class Talk(Conversation):
             return turn, self.begin(turn)
 
     def take_back(self) -> Turn:
-        """Take the last turn out, answered or not.
+        """Take the last turn out, answered or not, and what it was to take the place of.
 
         Raises
         ------
@@ -84,8 +84,9 @@ class Talk(Conversation):
         with self._in_step:
             last = self._last()
             self._known.remove(last)
-            if last.exchange is not None:
-                self.drop_last()
+            # Asked again in vain, it stands behind its own answer: they are one message.
+            if (exchange := last.exchange or last.replacing) is not None:
+                self.drop(exchange)
         self.changed()
         return last
 

@@ -150,6 +150,14 @@ class Talk(RuleBasedStateMachine):
         expected = self.expected.turns.pop().exchange if self.expected.turns else None
         assert self.conversation.drop_last() is expected
 
+    @rule(place=st.integers(0, 5))
+    def drop(self, place: int) -> None:
+        """Take one out of the middle, and then once more."""
+        if place < len(self.expected.turns):
+            exchange = self.expected.turns.pop(place).exchange
+            assert self.conversation.drop(exchange)
+            assert not self.conversation.drop(exchange)
+
     @rule()
     def clear(self) -> None:
         """Begin anew."""
