@@ -53,6 +53,8 @@ def ask(
 
     Raises
     ------
+    SettingsError
+        An argument cannot work.
     ContentError
         A value cannot be sent.
     NotCachedError
@@ -67,8 +69,8 @@ def ask(
     """
     from segmind_jupyter.content.prompt import gather
 
-    options = _options(model, system, max_tokens, temperature, timeout, cache)
     with ShortTracebacks():
+        options = _options(model, system, max_tokens, temperature, timeout, cache)
         return service().ask(gather(contents, limits=options.limits), options, params)
 
 
@@ -104,6 +106,8 @@ def submit(
 
     Raises
     ------
+    SettingsError
+        An argument cannot work.
     ContentError
         A value cannot be sent.
     MaybeBilledError
@@ -118,8 +122,8 @@ def submit(
     """
     from segmind_jupyter.content.prompt import gather
 
-    options = _options(model, system, max_tokens, temperature, timeout, cache)
     with ShortTracebacks():
+        options = _options(model, system, max_tokens, temperature, timeout, cache)
         return service().submit(gather(contents, limits=options.limits), options, params)
 
 

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+import math
+import numbers
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from segmind_jupyter.api.messages import Message
+from segmind_jupyter.api.messages import Message, checked_json
 from segmind_jupyter.api.models import DEFAULT_MODEL, checked_slug
 from segmind_jupyter.api.reply_cache import Caching
+from segmind_jupyter.api.settings import checked_seconds
 from segmind_jupyter.content.parts import STANDARD, Limits
-from segmind_jupyter.errors import SettingsError
+from segmind_jupyter.errors import SettingsError, shortened
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.watch import Call
@@ -56,6 +60,11 @@ class Options:
     cache
         What becomes of kept replies: ``"off"`` neither reads nor keeps any, ``"on"`` does both,
         ``"only"`` reads them and never sends anything. A batch has its journal in their place.
+
+    Raises
+    ------
+    SettingsError
+        A value cannot work: the service would refuse it.
     """
 
     model: str = DEFAULT_MODEL
@@ -66,8 +75,20 @@ class Options:
     limits: Limits = STANDARD
     cache: Caching = "off"
 
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, check(value))
+
     def but(self, **changes: Any) -> Options:
-        """Give a copy with other values; `None` changes nothing."""
+        """Give a copy with other values; `None` changes nothing.
+
+        Raises
+        ------
+        SettingsError
+            A value cannot work.
+        """
         chosen = {name: value for name, value in changes.items() if value is not None}
         return dataclasses.replace(self, **chosen)
 
@@ -134,7 +155,7 @@ def call_of(
 
 
 def checked_params(params: Mapping[str, Any], *, own: Sequence[str] = ()) -> Mapping[str, Any]:
-    """Return model parameters if none has the name of something that is set elsewhere.
+    """Return model parameters if each can be one.
 
     Parameters
     ----------
@@ -146,7 +167,8 @@ def checked_params(params: Mapping[str, Any], *, own: Sequence[str] = ()) -> Map
     Raises
     ------
     SettingsError
-        One has, and the message names the place; or it is a mistyped argument.
+        One has the name of something that is set elsewhere, and the message names the place; it
+        is a mistyped argument; or its value cannot work.
     """
     for name in params:
         if name in _SET_ELSEWHERE:
@@ -156,4 +178,44 @@ def checked_params(params: Mapping[str, Any], *, own: Sequence[str] = ()) -> Map
         near = difflib.get_close_matches(name, (*_OWN, *own), n=1, cutoff=_MISTYPED)
         if near and near != [name]:
             raise SettingsError(f"`{name}` is no parameter of a model. Did you mean `{near[0]}`?")
-    return params
+        if name in _CHECKS and params[name] is not None:
+            _CHECKS[name](params[name])
+    return checked_json(params)
+
+
+def _checked_system(system: Any) -> str:
+    if not isinstance(system, str):
+        raise SettingsError(f"system={_brief(system)}: give a text.")
+    return system
+
+
+def _checked_max_tokens(max_tokens: Any) -> int:
+    """Return it as Python's own kind of number; a column's is numpy's, which is no JSON."""
+    try:
+        count = 0 if isinstance(max_tokens, bool) else operator.index(max_tokens)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise SettingsError(f"max_tokens={_brief(max_tokens)}: give a whole number from 1 on.")
+    return count
+
+
+def _checked_temperature(temperature: Any) -> float:
+    """Return it as Python's own kind of number."""
+    is_number = isinstance(temperature, numbers.Real) and not isinstance(temperature, bool)
+    if not 0 <= (temperature if is_number else math.nan) <= 1:
+        raise SettingsError(f"temperature={_brief(temperature)}: give a number from 0 to 1.")
+    return temperature if isinstance(temperature, int | float) else float(temperature)
+
+
+def _brief(value: object) -> str:
+    return shortened(repr(value))
+
+
+#: What returns a value if it can work, as it is sent.
+_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "system": _checked_system,
+    "max_tokens": _checked_max_tokens,
+    "temperature": _checked_temperature,
+    "timeout_s": checked_seconds,
+}

@@ -41,17 +41,30 @@ def request_body(
     """
     if not messages:
         raise ContentError("There are no messages to send. Give at least one of the user's.")
-    if params.get("stream"):
-        raise SettingsError("Segmind does not stream replies. Leave `stream` out.")
-    body: dict[str, Any] = {**params, "messages": list(messages)}
+    body: dict[str, Any] = {**checked_json(params), "messages": list(messages)}
     if instruction:
         body["instruction"] = instruction
+    return body
+
+
+def checked_json(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return model parameters if they can be sent.
+
+    Raises
+    ------
+    SettingsError
+        One is no JSON value, or asks for streaming, which Segmind does not have.
+    """
+    if params.get("stream"):
+        raise SettingsError("Segmind does not stream replies. Leave `stream` out.")
     for name, value in params.items():
         try:
             json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError):
-            raise SettingsError(f"The parameter {name}={value!r} is no JSON value.") from None
-    return body
+        except (TypeError, ValueError, RecursionError):
+            raise SettingsError(
+                f"The parameter {name}={shortened(repr(value))} is no JSON value."
+            ) from None
+    return params
 
 
 def user_message(blocks: Iterable[Block]) -> Message:

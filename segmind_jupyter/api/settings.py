@@ -178,8 +178,8 @@ def checked_seconds(timeout_s: float) -> float:
         It is no number, or not a positive and finite one.
     """
     try:
-        seconds = float(timeout_s)
-    except (TypeError, ValueError):
+        seconds = math.nan if isinstance(timeout_s, bool | str) else float(timeout_s)
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise SettingsError(f"A time-out is a positive number of seconds, not {timeout_s!r}.")

@@ -8,7 +8,6 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from segmind_jupyter.api.settings import checked_seconds
 from segmind_jupyter.asking import Service, call_of, service
 from segmind_jupyter.batch.handle import Batch
 from segmind_jupyter.batch.results import Results
@@ -106,17 +105,17 @@ def ask_each(
     from segmind_jupyter.batch.run import Plan
     from segmind_jupyter.content.each import Each
 
-    _check(timeout_s=timeout, max_in_flight=max_in_flight, on_error=on_error)
+    _check(max_in_flight=max_in_flight, on_error=on_error)
     _check_switches(progress=progress, resume=resume)
     desk = service()
-    options = desk.options.but(
-        model=model,
-        system=system,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        timeout_s=timeout,
-    )
     with ShortTracebacks():
+        options = desk.options.but(
+            model=model,
+            system=system,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            timeout_s=timeout,
+        )
         call = call_of((), options, params, own=_OWN)
         each = Each(prompt, items, limits=options.limits)
     for note in each.notes:  # at once: what is mistyped is about to be paid for many times
@@ -132,9 +131,7 @@ def ask_each(
     return _begun(each, plan, desk, shows=progress)
 
 
-def _check(*, timeout_s: float | None, max_in_flight: int, on_error: str) -> None:
-    if timeout_s is not None:
-        checked_seconds(timeout_s)
+def _check(*, max_in_flight: int, on_error: str) -> None:
     is_whole = isinstance(max_in_flight, int) and not isinstance(max_in_flight, bool)
     if not is_whole or max_in_flight < 1:
         raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")

@@ -95,11 +95,13 @@ class Chat:
         if model is not None:
             checked_slug(model)
         policy = None if images is None else ImagePolicy.of(images)
-        self._asked_for = {
+        self._asked_for: dict[str, Any] = {
             "max_tokens": max_tokens,
             "temperature": temperature,
             "timeout_s": timeout,
         }
+        with ShortTracebacks():
+            Options(system=system, **self._asked_for)  # refuses what cannot work
         self._params = dict(checked_params(params))
         self._talk = talk_of(name)
         self._talk.set(model=model, system=system, images=policy)
@@ -149,7 +151,8 @@ class Chat:
 
     @system.setter
     def system(self, system: str | None) -> None:
-        self._talk.system = system
+        with ShortTracebacks():
+            self._talk.system = Options(system=system).system
 
     @property
     def turns(self) -> tuple[Turn, ...]:

@@ -91,6 +91,16 @@ class Defaults(Magics):
         service().use_journal(self.journal)
         service().wait_with(self._pump if self.keep_loop_alive else in_slices)
 
+    @validate("max_tokens", "temperature", "timeout")
+    def _can_work(self, proposal: Any) -> Any:
+        """Refuse what traits let through: `True` as a number, and what is not finite."""
+        name = {"timeout": "timeout_s"}.get(proposal.trait.name, proposal.trait.name)
+        try:
+            Options(**{name: proposal.value})
+        except SettingsError as error:
+            raise TraitError(str(error)) from None
+        return proposal.value
+
     @validate("keep_loop_alive")
     def _patch_the_loop(self, proposal: Any) -> bool:
         """Patch before the value holds: after a `TraitError` the old one does, and shows why."""

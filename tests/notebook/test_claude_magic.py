@@ -406,6 +406,17 @@ def test_config_is_listed(run):
         assert f"ClaudeMagics.{name}" in shown
 
 
+@pytest.mark.parametrize(
+    "setting", ["temperature = float('nan')", "timeout = float('inf')", "max_tokens = True"]
+)
+def test_a_default_that_cannot_work_is_refused(run, online, setting, caplog):
+    """When it is set: `%config` shows why, the one before it stays, and cells go on."""
+    run(f"%config ClaudeMagics.{setting}")
+    assert re.search(r"give a|positive number", caplog.text)
+    assert run("%%claude\nHi").error is None
+    assert not {"temperature", "max_tokens"} & set(online.posts[0].json)
+
+
 def test_unloading_takes_everything_back(run, shell):
     """Magics, configuration, displays and the transformer are gone; loading twice is harmless."""
     from segmind_jupyter.notebook.question import ClaudeQuestion
