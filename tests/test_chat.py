@@ -198,8 +198,9 @@ class TestTalking:
     @pytest.mark.parametrize("nothing", [(), ("",), (" \n", "")])
     def test_an_empty_message_is_refused_at_once(self, online, chat, nothing):
         """It becomes no turn, and nothing is sent."""
-        with pytest.raises(ContentError, match=r"nothing to (say|ask)"):
+        with pytest.raises(ContentError, match=r"nothing to (say|ask)") as refused:
             chat.send(*nothing)
+        assert "ask(" not in str(refused.value), "another function"
         with pytest.raises(ContentError, match="nothing to say"):
             chat.say(Prompt(nothing))
         assert (chat.turns, online.requests) == ((), [])
@@ -702,6 +703,15 @@ class TestNames:
         Chat(name="review", model="claude-3-haiku")
         assert first.model == "claude-3-haiku"
 
+    def test_a_name_is_the_same_however_its_accents_were_typed(self):
+        """As one character or as two: they look alike."""
+        composed, combined = (
+            Chat(name="caf\N{LATIN SMALL LETTER E WITH ACUTE}"),
+            Chat(name="cafe\u0301"),
+        )
+        assert composed.conversation is combined.conversation
+        assert len(service().conversations.names) == 1
+
     def test_what_goes_on_in_one_is_seen_and_waited_for_in_the_other(self, online):
         """A cell that is run again makes another `Chat`, and the turn is still under way."""
         online.will_hang()
@@ -838,6 +848,21 @@ class TestReading:
         waiting = chat.send(picture)
         assert online.asked.wait(60)
         assert repr(waiting) == "<Turn sent: PIL RGB 40×30>"
+
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            ((None,), "None"),
+            (("Which", [], {}), "'Which' with [], {}"),
+            (({"long": "x" * 90},), "'long': 'xxxxx"),
+            (([Image.new("RGB", (40, 30))] * 2,), "2 images"),
+        ],
+    )
+    def test_an_object_without_a_label_reads_as_what_was_sent(self, said, shown):
+        """Its beginning, or what it went out as."""
+        turn = Turn(gather(said))
+        assert shown in repr(turn)
+        assert len(repr(turn)) < 110
 
 
 Script = Callable[..., subprocess.CompletedProcess[str]]

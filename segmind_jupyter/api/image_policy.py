@@ -107,7 +107,8 @@ def keep_last(count: int) -> ImagePolicy:
     """
     if count < 0:
         raise SettingsError(f"{count} images cannot be kept. Give 0 or more.")
-    reason = f"only the last {count} are kept" if count else "each image is sent once"
+    kept = "one is" if count == 1 else f"{count} are"
+    reason = f"only the last {kept} kept" if count else "each image is sent once"
     return ImagePolicy(f"last {count}", reason, max_images=count)
 
 

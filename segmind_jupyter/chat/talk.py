@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -181,6 +182,8 @@ def talk_of(name: str) -> Talk:
     SettingsError
         It can be no name.
     """
+    if isinstance(name, str):  # a letter with an accent may be typed as one character or as two
+        name = unicodedata.normalize("NFC", name)
     if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS or not name.isprintable():
         raise SettingsError(
             f"A conversation cannot have the name {name!r:.100}: give up to {_MAX_NAME_CHARS} "

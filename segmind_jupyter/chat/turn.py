@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Block
     from segmind_jupyter.content.prompt import Prompt
+    from segmind_jupyter.content.sent import SentItem
 
 #: As `Job.wait`.
 WAIT_S: Final = 600.0
@@ -109,7 +110,7 @@ class Turn(Ending[Reply, Stage]):
 
     def __repr__(self) -> str:
         why = f" ({type(self.error).__name__})" if self.stage is Stage.FAILED else ""
-        objects = ", ".join(filter(None, (item.label for item in self.prompt.sent)))
+        objects = ", ".join(map(_called, self.prompt.sent))
         said = [repr(_brief(self.text))] if self.text or not objects else []
         return f"<Turn {self.stage}{why}: {' with '.join([*said, *filter(None, [objects])])}>"
 
@@ -222,6 +223,12 @@ class Turn(Ending[Reply, Stage]):
             f"The turn was stopped. If the model had begun, it may still be billed{again}.",
             request_id=request_id,
         )
+
+
+def _called(item: SentItem) -> str:
+    """Call an object by its label, or by what it reads as: `None` and ``[]`` have no other."""
+    text = "" if item.images else "".join(part.wire()["text"] for part in item.parts)
+    return item.label or _brief(text) or item.summary
 
 
 def _brief(words: str) -> str:

@@ -156,7 +156,7 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
 
     prompt = _within_bounds(make, limits)
     if not prompt.blocks():
-        raise ContentError('There is nothing to ask. Pass words: ask("What is this?", fig).')
+        raise ContentError('There is nothing to ask. Pass words, as in ("What is this?", fig).')
     return prompt
 
 

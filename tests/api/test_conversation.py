@@ -319,6 +319,16 @@ def test_an_image_that_is_left_out_is_named_in_its_place():
     assert draft.messages[0]["content"][3] == gone("photo")
 
 
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "only the last one is kept"), (2, "only the last 2 are kept")]
+)
+def test_a_note_counts_what_is_kept(count, said):
+    """In words that fit one."""
+    conversation = Conversation(images=keep_last(count))
+    say(conversation, *[image() for _ in range(count)])
+    assert f"({said})" in conversation.draft([image()]).notes[0]
+
+
 def test_an_image_without_a_label_is_left_out_too():
     """It has no name then, in the request or in the note."""
     conversation = Conversation(images=keep_last(0))
