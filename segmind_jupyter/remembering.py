@@ -169,6 +169,16 @@ class Conversations:
         step.on_done(lambda _: self._end(key, new))
         return [each.step for each in before]
 
+    def take_in(self, conversation: Conversation) -> None:
+        """Take in the replies of what has ended in a conversation.
+
+        Whoever waited for the end may be here before the thread that brought it has done so.
+        """
+        with self._lock:
+            under_way = list(self._under_way.get((os.getpid(), conversation), ()))
+        for each in under_way:
+            each.over()
+
     def give_up(self) -> None:
         """Give up everything that is under way in a conversation, the newest first."""
         with self._lock:

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segmind_jupyter import Batch, Chat, ask, ask_each, register, submit
+from segmind_jupyter import Batch, Chat, Job, Reply, ask, ask_each, register, submit
+from segmind_jupyter.api.states import Completed
 from segmind_jupyter.asking import Options, _only_service, service
 from segmind_jupyter.chat import Turn
 from segmind_jupyter.chat.turn import Stage
@@ -757,6 +758,42 @@ class TestNames:
         assert turn.wait().text == "two"
         assert job.done()
         assert [t.reply.text for t in chat.turns] == ["one", "two"]
+
+    def test_a_turn_knows_the_reply_of_a_job_that_has_just_ended(self, online, chat):
+        """Also where the thread that brought its end has not taken the reply in yet."""
+        begun, goes_on = threading.Event(), threading.Event()
+
+        class Late(Job):
+            def on_done(self, callback: Any) -> None:
+                begun.set()
+                assert goes_on.wait(60)
+                super().on_done(callback)
+
+        job = Late("an-id")
+        job.finish(Completed(), reply=Reply(text="Red."))
+        prompt = gather(["One"])
+        draft = chat.conversation.draft(prompt.blocks(), request=prompt)
+        thread = threading.Thread(
+            target=service().conversations.begin,
+            args=(chat.conversation, job, lambda: chat.conversation.commit(draft, job.reply)),
+        )
+        thread.start()
+        assert begun.wait(60)
+        chat.send("Two").wait()
+        goes_on.set()
+        thread.join()
+        assert sent(online.posts[-1]) == [user("One"), model("Red."), user("Two")]
+        assert [turn.text for turn in chat.turns] == ["One", "Two"]
+
+    def test_what_is_added_and_dropped_by_hand_shows(self, online, chat):
+        """As words, where nobody knows what they were made from; who watches is called."""
+        heard: list[int] = []
+        chat.on_change(lambda chat: heard.append(len(chat.turns)))
+        draft = chat.conversation.draft([{"type": "text", "text": "One"}])
+        chat.conversation.commit(draft, Reply(text="Red."))
+        assert repr(chat.turns[0]) == "<Turn answered: 'One'>"
+        chat.conversation.drop_last()
+        assert (chat.turns, heard) == ((), [1, 0])
 
     def test_a_cell_is_refused_while_a_turn_is_under_way(self, online):
         """It would not know the answer that it is to continue; nothing is sent."""

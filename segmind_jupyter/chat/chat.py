@@ -292,6 +292,7 @@ class Chat:
         try:
             for step in before:
                 await ended(step)
+            service().conversations.take_in(self._talk)
             await self._ask(turn)
         except SegmindError as error:
             if isinstance(error, MaybeBilledError):

@@ -104,6 +104,12 @@ class Talk(Conversation):
         self.changed()
         return exchange
 
+    def drop_last(self) -> Exchange | None:
+        """Take the last exchange out, and let those who listen know."""
+        dropped = super().drop_last()
+        self.changed()
+        return dropped
+
     def forget(self) -> tuple[Turn, ...]:
         """Do as `clear`, and give all turns that there were."""
         with self._in_step:

@@ -102,7 +102,7 @@ class Turn(Ending[Reply, Stage]):
     @classmethod
     def of(cls, exchange: Exchange) -> Self:
         """Make the turn of an exchange that came about elsewhere, as in a cell."""
-        turn = cls(exchange.request, blocks=exchange.blocks)
+        turn = cls(_prompt_of(exchange), blocks=exchange.blocks)
         turn.notes = getattr(exchange.reply.request, "notes", turn.notes)
         turn.exchange = exchange
         turn.answer(exchange.reply)
@@ -223,6 +223,15 @@ class Turn(Ending[Reply, Stage]):
             f"The turn was stopped. If the model had begun, it may still be billed{again}.",
             request_id=request_id,
         )
+
+
+def _prompt_of(exchange: Exchange) -> Prompt:
+    """Give what was asked: of an exchange that was committed by hand, its words."""
+    from segmind_jupyter.content.prompt import Prompt
+
+    if isinstance(exchange.request, Prompt):
+        return exchange.request
+    return Prompt(tuple(block["text"] for block in exchange.blocks if block["type"] == "text"))
 
 
 def _called(item: SentItem) -> str:
