@@ -170,11 +170,12 @@ class Service:
         options = options or self.options
         saying, call = self._put_together(prompt, options, params, conversation)
         request = Request.of(saying.prompt, call, expected=expected)
-        slot = self.slot(call, options)
-        reply = slot.find() or self._answer(call, options)
-        reply = dataclasses.replace(reply, request=request)
-        slot.keep(reply)
-        self.conversations.answered(saying, reply)
+        with self.conversations.asking(saying):
+            slot = self.slot(call, options)
+            reply = slot.find() or self._answer(call, options)
+            reply = dataclasses.replace(reply, request=request)
+            slot.keep(reply)
+            self.conversations.answered(saying, reply)
         return reply
 
     def submit(

@@ -5,14 +5,16 @@ Which one `-c` continues, which has what name, and what is under way in each.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from segmind_jupyter.api.conversation import Conversation, Draft
+from segmind_jupyter.api.ending import Ending
 from segmind_jupyter.api.messages import Message, Reply, user_message
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.tracked import Trackable
@@ -205,6 +207,19 @@ class Conversations:
         noted = dataclasses.replace(prompt, notes=(*prompt.notes, *draft.notes))
         return Saying(prompt=noted, messages=draft.messages, conversation=conversation, draft=draft)
 
+    @contextlib.contextmanager
+    def asking(self, saying: Saying) -> Iterator[None]:
+        """Let what begins in the conversation meanwhile wait for the reply to a cell."""
+        if saying.conversation is None:
+            yield
+            return
+        step = _Asking()
+        try:
+            self.begin(saying.conversation, step)
+            yield
+        finally:
+            step.cancel()
+
     def answered(self, saying: Saying, reply: Reply) -> None:
         """Take what a cell said, and its reply, into the conversation."""
         if saying.conversation is not None and saying.draft is not None:
@@ -245,6 +260,17 @@ class Conversations:
                 del self._under_way[key]
 
 
+class _Asking(Ending[bool, str]):
+    """A cell that waits for its reply: a step that ends with it, however that goes."""
+
+    def __init__(self) -> None:
+        super().__init__("asking")
+
+    def cancel(self) -> bool:
+        """Let nobody wait for it any longer."""
+        return self._finish("over", True, None)
+
+
 @dataclass(frozen=True, eq=False)
 class _UnderWay:
     step: Step
@@ -263,7 +289,8 @@ class _UnderWay:
 
 def _too_early(step: Step) -> str:
     request_id = getattr(step, "request_id", None)
-    what = f"job {request_id}" if request_id else "a turn of its chat"
+    other = "another cell" if isinstance(step, _Asking) else "a turn of its chat"
+    what = f"job {request_id}" if request_id else other
     return (
         f"This conversation still waits for {what}. Wait until the reply is there (`%segmind "
         "wait`), or press Stop, and run this cell again."

@@ -759,6 +759,34 @@ class TestNames:
         assert job.done()
         assert [t.reply.text for t in chat.turns] == ["one", "two"]
 
+    def test_a_turn_waits_for_a_cell_that_asks(self, online):
+        """As for its job: a cell may run while Send is pressed."""
+        online.will_hang()
+        chat = Chat(name="review", mode="v1")
+        cell = threading.Thread(
+            target=lambda: service().ask(gather(["One"]), Options(), {}, chat.conversation)
+        )
+        cell.start()
+        assert online.asked.wait(60)
+        turn = chat.send("Two")
+        with pytest.raises(ContentError, match="another cell"):
+            service().ask(gather(["Three"]), Options(), {}, chat.conversation)
+        assert not turn.done()
+        online.release.set()
+        turn.wait()
+        cell.join()
+        assert sent(online.posts[-1]) == [user("One"), model(), user("Two")]
+        assert [turn.text for turn in chat.turns] == ["One", "Two"]
+
+    def test_a_cell_that_fails_keeps_no_turn_waiting(self, online):
+        """The next one is asked, and the next cell too."""
+        chat = Chat(name="review", mode="v1")
+        for _ in range(2):
+            online.will_answer(400, {"error": "malformed"})
+            with pytest.raises(BadRequestError):
+                service().ask(gather(["One"]), Options(), {}, chat.conversation)
+            assert chat.send("Two").wait()
+
     def test_a_turn_knows_the_reply_of_a_job_that_has_just_ended(self, online, chat):
         """Also where the thread that brought its end has not taken the reply in yet."""
         begun, goes_on = threading.Event(), threading.Event()
