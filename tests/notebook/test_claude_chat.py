@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import random
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ from typing import Any
 import pytest
 
 from segmind_jupyter import Chat
-from segmind_jupyter.errors import BadRequestError, ContentError
+from segmind_jupyter.errors import BadRequestError, ContentError, SegmindError
 from segmind_jupyter.simulator import Behaviour, Gateway, serve
 
 #: Long enough that no test sees its end.
@@ -339,3 +343,40 @@ class TestSegmindChat:
         shown = run("%segmind?").shown
         for command in ("chat", "chat NAME", "chat NAME clear"):
             assert f"%segmind {command} " in shown
+
+
+def test_cells_and_threads_may_share_a_conversation(run, gateway):
+    """A cell is answered or refused; what is sent holds only what was answered, each once."""
+
+    def meddle(seed: int) -> None:
+        dice, chat = random.Random(seed), Chat(name="shared", mode="v1")
+        acts = [
+            lambda: chat.send(f"echo: {next(numbers)}"),
+            lambda: chat.send(f"echo: {next(numbers)}").wait(60),
+            chat.regenerate,
+            chat.take_back,
+            lambda: chat.turns[-1].stop(),
+            lambda: dice.random() < 0.2 and chat.clear(),
+        ]
+        for act in dice.choices(acts, k=30):
+            with contextlib.suppress(SegmindError, IndexError):
+                act()
+
+    numbers = itertools.count()
+    threads = [threading.Thread(target=meddle, args=[seed]) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(12):
+        error = run(f"%%claude --chat shared\necho: cell {n}").error
+        assert error is None or isinstance(error, ContentError)
+    for thread in threads:
+        thread.join()
+    chat = Chat(name="shared", mode="v1")
+    run("%%claude --chat shared\necho: cell")
+    chat.send("echo: end").wait(60)
+    for body in gateway.bodies:
+        *earlier, _ = said(body)
+        assert earlier[1::2] == [words.removeprefix("echo: ") for words in earlier[::2]]
+        assert len(set(earlier)) == len(earlier)
+    held = [turn.exchange for turn in chat.turns if turn.exchange is not None]
+    assert held == list(chat.conversation.turns)
