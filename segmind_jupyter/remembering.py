@@ -11,13 +11,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from segmind_jupyter.api.conversation import Conversation, Draft
 from segmind_jupyter.api.ending import Ending
 from segmind_jupyter.api.messages import Message, Reply, user_message
 from segmind_jupyter.errors import ContentError
-from segmind_jupyter.tracked import Trackable
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.conversation import Exchange
@@ -26,8 +25,14 @@ if TYPE_CHECKING:
     from segmind_jupyter.content.prompt import Prompt
 
 
-class Step(Trackable, Protocol):
-    """A job or a turn: what goes on in a conversation until it ends."""
+class Step(Protocol):
+    """A cell, a job or a turn: what goes on in a conversation until it ends."""
+
+    def done(self) -> bool:
+        """Tell whether it has ended."""
+
+    def on_done(self, callback: Callable[[Any], object]) -> None:
+        """Have something called at its end."""
 
     async def settled(self) -> None:
         """Wait for its end on a loop, whatever that is."""
