@@ -123,13 +123,16 @@ class Sender:
 
         Waiting for its turn is not on the request's time, unless the caller set that time: then
         only the first turn is not, and a later one that comes after the deadline is not taken.
+        A POST is waited for as long as the caller says; a look, which can be sent again, at most
+        as long as the settings do.
         """
         limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)
+        attempt_s = limit_s if method == "POST" else min(limit_s, self.settings.timeout_s)
         policy = policy or self._policy
         await self._budget.turn(kind)
         deadline = self._clock() + limit_s
         for attempt in itertools.count(1):
-            remaining_s = min(deadline - self._clock(), self.settings.timeout_s)
+            remaining_s = min(deadline - self._clock(), attempt_s)
             outcome = await self._attempt(method, path, body, remaining_s)
             self._budget.answered(outcome.status, retry_after_s=outcome.retry_after_s)
             if isinstance(outcome, Answer):

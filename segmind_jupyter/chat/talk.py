@@ -188,18 +188,21 @@ def talk_of(name: str) -> Talk:
     SettingsError
         It can be no name.
     """
-    if isinstance(name, str):  # a letter with an accent may be typed as one character or as two
-        name = unicodedata.normalize("NFC", name)
     if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS or not name.isprintable():
         raise SettingsError(
             f"A conversation cannot have the name {name!r:.100}: give up to {_MAX_NAME_CHARS} "
             "letters or other visible characters."
         )
-    name = " ".join(name.split())
+    name = spelled_alike(name)
     if not name:
         return Talk()
     # Nothing else names conversations.
     return cast("Talk", service().conversations.named(name, lambda: Talk(name=name)))
+
+
+def spelled_alike(name: str) -> str:
+    """Give the one spelling of a name: an accent may be typed as one character or as two."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def _matched(turns: Sequence[Turn], exchanges: Sequence[Exchange]) -> list[Turn]:

@@ -81,8 +81,9 @@ def _known(name: str) -> Chat:
         There is none; the message names the nearest, or all.
     """
     from segmind_jupyter.chat import Chat
+    from segmind_jupyter.chat.talk import spelled_alike
 
-    name, names = _unquoted(name), _names()
+    name, names = spelled_alike(_unquoted(name)), _names()
     if name in names:
         return Chat(name=name)
     if not names:

@@ -292,11 +292,11 @@ class TestSegmindChat:
         _, row = run("%segmind chat").shown.splitlines()
         assert words(row) == "a claude-4-sonnet 0 0 0 not told none"
 
-    @pytest.mark.parametrize("name", ["my review", "'my review'", '"my review"'])
+    @pytest.mark.parametrize("name", ["my revié", "'my revié'", '"my revié"', "my  revie\u0301"])
     def test_it_shows_one_as_it_is_read(self, run, online, name):
-        """As text and as HTML, in which a reply is data."""
+        """As text and as HTML, in which a reply is data; the name is read as `--chat` reads it."""
         online.will_say("**Red** <script>alert(1)</script>")
-        run('%%claude --chat "my review"\nWhich colour?')
+        run('%%claude --chat "my revié"\nWhich colour?')
         (output,) = run(f"%segmind chat {name}").displayed
         assert "Which colour?" in output.data["text/plain"]
         assert "**Red**" in output.data["text/plain"]
