@@ -1,4 +1,4 @@
-"""The transcript that a notebook keeps of a chat: plain outputs, hidden while its widget is there.
+"""The transcript that a notebook keeps of a chat: plain outputs, hidden while its widget lives.
 
 An output is sent whole or not at all, so a long transcript is kept in several of them: what is new
 goes into the last, which is short.
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 #: The transcript is cut behind the last multiple of each, in turns. So the last output holds at
 #: most 7 turns, the one before it 56, and is sent once in 8 turns; the first one once in 64.
 _CUTS: Final = (64, 8)
+
+#: What ipywidgets calls a widget on the page whose kernel is gone; Python cannot take it away.
+_DEAD: Final = ".jupyter-widgets-disconnected"
+
+#: What JupyterLab and nbconvert call the place of an output.
+_CHILD: Final = ".jp-OutputArea-child"
 
 #: Cells that are kept up to date. One that was run again does not say that its output is gone.
 _MAX_PLACES: Final = 8
@@ -60,12 +66,20 @@ class Kept:
 
     @property
     def hiding(self) -> str:
-        """Give the HTML that hides the transcript wherever it is on the page itself.
+        """Give the HTML that hides the transcript on a page where the widget lives.
 
-        It belongs into the widget: where that is missing, in a notebook that was reopened or
-        converted, nothing hides the transcript.
+        It belongs into the widget. That stays on the page when its kernel ends, and hides itself
+        then; in a notebook that was reopened or converted nothing hides the transcript.
         """
-        return f"<style>.{self.marker}{{display:none}}</style>"
+        living = f"body:has({self._living})"
+        return (
+            f"<style>{living} .{self.marker},{living} {_CHILD}:has(> * > .{self.marker}),"
+            f".{self.shown_by}{_DEAD}{{display:none}}</style>"
+        )
+
+    @property
+    def _living(self) -> str:
+        return f".{self.shown_by}:not({_DEAD})"
 
     def put(self) -> None:
         """Show it below the running cell, right behind the widget."""
@@ -95,14 +109,14 @@ class Kept:
         }
 
     def _first_of_all(self) -> str:
-        """Hide "Error displaying widget", which JupyterLab says where a notebook was reopened.
+        """Hide what JupyterLab shows in the place of a dead widget.
 
-        It stands in the output before this one, unless that holds the living widget.
+        That is "Error displaying widget" where a notebook was reopened. It stands in the output
+        before this one.
         """
-        child = ".jp-OutputArea-child"
         mark = f"{self.marker}-0"
         return (
-            f"<style>{child}:not(:has(.{self.shown_by})):has(+ {child} .{mark})"
+            f"<style>{_CHILD}:not(:has({self._living})):has(+ {_CHILD} .{mark})"
             f'{{display:none}}</style><div class="{mark}"></div>'
         )
 

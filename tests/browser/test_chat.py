@@ -491,3 +491,29 @@ def test_closing_leaves_the_transcript_on_the_page(open_notebook, quick):
     kept = notebook.page.locator("[class*=segmind-kept-] .segmind-reply:visible")
     kept.filter(has_text="Hello there").wait_for()
     chat.root.wait_for(state="detached")
+
+
+def test_a_restarted_kernel_leaves_the_transcript_on_the_page(open_notebook, quick, artifacts):
+    """Without a reload: the dead widget is gone from sight, and what was said is in its place."""
+    notebook = open_chat(open_notebook, quick, "chat")
+    notebook.run_all()
+    chat = Widget(notebook)
+    for number in range(4):
+        chat.send(f"Message {number}")
+        chat.reads(f"{2 * number + 1} turns" if number else "(simulated)")
+    notebook.page.evaluate(
+        "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+    )
+    kept = notebook.page.locator("[class*=segmind-kept-] .segmind-reply:visible")
+    kept.first.wait_for()
+    shown = " ".join(kept.all_inner_texts())
+    assert [shown.count(f"Message {number}\n") for number in range(4)] == 4 * [2]
+    assert chat.root.count() == 1
+    assert not chat.root.is_visible()
+    assert notebook.page.locator(".jupyter-widgets-disconnected:visible").count() == 0
+    outputs = notebook.page.locator(".jp-OutputArea").last.bounding_box()
+    last = kept.last.bounding_box()
+    assert (
+        outputs["y"] + outputs["height"] < last["y"] + last["height"] + 20
+    )  # no gap of empty ones
+    notebook.page.screenshot(path=artifacts / "chat restarted.png")
