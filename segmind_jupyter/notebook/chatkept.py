@@ -1,7 +1,8 @@
 """The transcript that a notebook keeps of a chat: plain outputs, hidden while its widget lives.
 
-An output is sent whole or not at all, so a long transcript is kept in several of them: what is new
-goes into the last, which is short.
+An output is sent whole or not at all, and none can be added to a cell that has ended. So a chat is
+shown with a row of outputs, most of them empty at first, and each takes up a portion of the
+transcript, which is not sent again once it is full.
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ from segmind_jupyter.notebook import transcript
 if TYPE_CHECKING:
     from segmind_jupyter.notebook.live import Bundle, Live, Place
 
-#: The transcript is cut behind the last multiple of each, in turns. So the last output holds at
-#: most 7 turns, the one before it 56, and is sent once in 8 turns; the first one once in 64.
-_CUTS: Final = (64, 8)
+#: Outputs that a cell has for it. Each takes some lines of the saved file, also while it is empty.
+_PLACES: Final = 20
+
+#: Turns in a full portion, and in the last one at most. So an update holds at most 12 turns, and
+#: with each turn 6.5 are sent on average: 2 as it begins, 2 as it ends, and 2.5 as the portion
+#: before the last one grows by 3. What is longer than all places hold (228 turns) is laid out anew
+#: in portions of twice that size.
+_FULL: Final = 12
+_STEP: Final = 3
 
 #: What ipywidgets calls a widget on the page whose kernel is gone; Python cannot take it away.
 _DEAD: Final = ".jupyter-widgets-disconnected"
@@ -29,7 +36,7 @@ _DEAD: Final = ".jupyter-widgets-disconnected"
 _CHILD: Final = ".jp-OutputArea-child"
 
 #: Cells that are kept up to date. One that was run again does not say that its output is gone.
-_MAX_PLACES: Final = 8
+_MAX_CELLS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class Kept:
         self._live = live
         name = uuid.uuid4().hex[:8]
         self.marker, self.shown_by = f"segmind-kept-{name}", f"segmind-chat-{name}"
-        self._places: deque[tuple[Place, ...]] = deque(maxlen=_MAX_PLACES)
+        self._cells: deque[tuple[Place, ...]] = deque(maxlen=_MAX_CELLS)
         self._portions = _portions([])
         self.update([])
 
@@ -84,7 +91,7 @@ class Kept:
     def put(self) -> None:
         """Show it below the running cell, right behind the widget."""
         bundles = [self._bundle(number) for number in range(len(self._portions))]
-        self._places.append(tuple(map(self._live.put, bundles)))
+        self._cells.append(tuple(map(self._live.put, bundles)))
 
     def update(self, pages: Sequence[Page]) -> None:
         """Have every cell that shows it hold these pages."""
@@ -93,7 +100,7 @@ class Kept:
         for number, portion in enumerate(self._portions):
             if portion != before[number]:
                 bundle = self._bundle(number)
-                for places in self._places:
+                for places in self._cells:
                     self._live.replace(places[number], bundle)
 
     def _bundle(self, number: int) -> Bundle:
@@ -109,18 +116,27 @@ class Kept:
         }
 
     def _first_of_all(self) -> str:
-        """Hide what JupyterLab shows in the place of a dead widget.
+        """Hide outputs without content, and what JupyterLab shows in the place of a dead widget.
 
         That is "Error displaying widget" where a notebook was reopened. It stands in the output
         before this one.
         """
         mark = f"{self.marker}-0"
         return (
-            f"<style>{_CHILD}:not(:has({self._living})):has(+ {_CHILD} .{mark})"
+            f"<style>{_CHILD}:not(:has({self._living})):has(+ {_CHILD} .{mark}),"
+            f"{_CHILD}:has(> * > .{self.marker}:empty)"
             f'{{display:none}}</style><div class="{mark}"></div>'
         )
 
 
 def _portions(pages: Sequence[Page]) -> tuple[tuple[Page, ...], ...]:
-    ends = [0, *(len(pages) // cut * cut for cut in _CUTS), len(pages)]
-    return tuple(tuple(pages[begin:end]) for begin, end in itertools.pairwise(ends))
+    """Cut a transcript into as many portions as there are places; the last ones may be empty.
+
+    The newest turn, which is sent more often than any other, is in the shortest portion.
+    """
+    newest, full = max(0, len(pages) - 1), _FULL
+    while newest // full > _PLACES - 2:
+        full *= 2
+    begins = sorted({*range(0, newest + 1, full), newest // _STEP * _STEP, len(pages)})
+    portions = [tuple(pages[begin:end]) for begin, end in itertools.pairwise(begins)]
+    return tuple(portions + [()] * (_PLACES - len(portions)))

@@ -13,6 +13,8 @@ import nbformat
 import pytest
 
 from segmind_jupyter import Chat
+from segmind_jupyter.notebook import transcript
+from segmind_jupyter.notebook.chatkept import Kept, Page
 from segmind_jupyter.notebook.chatview import ChatDisplay
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -49,6 +51,36 @@ def test_the_displays_are_taken_back(bare_shell):
     assert Chat not in formatter.ipython_display_formatter.type_printers
 
 
+class Outputs(dict[int, Any]):
+    """The outputs of one cell."""
+
+    def put(self, bundle: Any) -> int:
+        self[len(self)] = bundle
+        return len(self) - 1
+
+    def replace(self, place: int, bundle: Any) -> None:
+        self[place] = bundle
+
+
+def test_a_long_transcript_is_whole_and_in_order():
+    """In as many outputs as it began with, also where these had to be laid out anew."""
+    outputs = Outputs()
+    kept = Kept(outputs)
+    kept.put()
+    count, pages = len(outputs), []
+    for number in range(1_000):
+        pages.append(Page(f"<p>{number}</p>", str(number)))
+        kept.update(pages)
+        texts = "\n\n".join(filter(None, (output["text/plain"] for output in outputs.values())))
+        assert texts == "\n\n".join(page.text for page in pages)
+    html = "".join(output["text/html"] for output in outputs.values())
+    assert re.findall(r"<p>(\d+)</p>", html) == [page.text for page in pages]
+    assert len(outputs) == count
+    kept.update([])
+    assert transcript.EMPTY in outputs[0]["text/html"]
+    assert not any(output["text/plain"] for place, output in outputs.items() if place)
+
+
 # In a kernel.
 
 BEGIN = """\
@@ -72,7 +104,7 @@ def test_a_chat_is_a_widget_and_a_transcript(page):
     assert set(view["data"]) == {VIEW, "text/html", "text/plain"}
     assert view["data"]["text/html"] == view["data"]["text/plain"] == ""
     assert all(set(output["data"]) == {"text/html", "text/plain"} for output in kept)
-    assert "Nothing was said yet" in kept[-1]["data"]["text/html"]
+    assert "Nothing was said yet" in kept[0]["data"]["text/html"]
     marker = re.search(r"segmind-kept-\w+", kept[-1]["data"]["text/html"])[0]
     values = [m["data"].get("state", {}).get("value") for m in messages.of("comm_open", "comm_msg")]
     (hiding,) = [value for value in values if marker in str(value)]
@@ -120,25 +152,38 @@ def test_a_reply_appears_while_a_cell_keeps_the_kernel_busy(page, kernel, record
     assert kernel.collect(busy).status == "ok"
 
 
-def sizes(messages: Any, *kinds: str) -> int:
-    return sum(len(json.dumps(content)) for content in messages.of(*kinds))
+def sizes(messages: Any, *kinds: str) -> list[int]:
+    return [len(json.dumps(content)) for content in messages.of(*kinds)]
+
+
+PICTURES = """
+import numpy
+rng = numpy.random.default_rng(0)
+def picture(): return rng.integers(0, 255, (60, 80, 3), dtype="uint8")
+chat"""
 
 
 @pytest.mark.kernel
 def test_bytes_to_the_page_do_not_grow_with_the_conversation(page):
-    """200 turns: what a turn sends to the widgets is flat; the kept transcript is, on average."""
-    page("chat")
-    to_widgets, kept = [], []
+    """200 turns with a picture each: a turn's bytes are flat, and so is the largest message.
+
+    That holds for the widgets and for the kept transcript, of which an update holds 12 turns at
+    most, and all updates of a turn 6 on average.
+    """
+    page(PICTURES)
+    widgets, kept = [], []
     for number in range(200):
-        messages = page(f"chat.send('Message {number:03}').wait();")
-        to_widgets.append(sizes(messages, "comm_open", "comm_msg"))
+        messages = page(f"chat.send('Message {number:03}', picture()).wait();")
+        widgets.append(sizes(messages, "comm_open", "comm_msg"))
         kept.append(sizes(messages, "update_display_data"))
-    early, late = to_widgets[16:48], to_widgets[-32:]
-    assert max(late) < 1.2 * max(early)
-    assert max(to_widgets) < 20_000
-    one = min(kept)
-    assert sum(kept) / len(kept) < 20 * one
-    assert sum(kept[-64:]) < 2 * sum(kept[64:128])
+    for sent in (widgets, kept):
+        early, late = sent[24:96], sent[-72:]
+        assert max(map(max, late)) < 1.1 * max(map(max, early))
+        assert sum(map(sum, late)) < 1.1 * sum(map(sum, early))
+    one = kept[0][-1]  # the update that brings the first reply
+    assert max(map(max, widgets)) < 1.5 * one
+    assert max(map(max, kept)) < 13 * one
+    assert sum(map(sum, kept)) < 7 * one * len(kept)
 
 
 @pytest.mark.kernel
@@ -233,6 +278,6 @@ def test_a_turn_that_ends_between_two_cells_is_in_the_executed_notebook(start):
         shown = f"{BEGIN}\n{BETWEEN.format(address=listener.address)}"
         sources = ["%load_ext segmind_jupyter", shown, "'the next cell'"]
         notebook = executed(sources, on_cell_executed=after)
-    *_, kept = notebook.cells[1].outputs
+    _, kept, *_ = notebook.cells[1].outputs
     assert "Between two cells" in kept.data["text/html"]
     assert "A sunset." in kept.data["text/html"]
