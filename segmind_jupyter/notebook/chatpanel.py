@@ -27,6 +27,7 @@ from segmind_jupyter.notebook.chatcopy import copy_html, first_code, has_code
 from segmind_jupyter.notebook.chatinput import ChatInput
 from segmind_jupyter.notebook.chatkept import Kept
 from segmind_jupyter.notebook.chatorder import keep_in_order
+from segmind_jupyter.notebook.chatreload import ReloadNotice
 from segmind_jupyter.notebook.chatsave import save
 from segmind_jupyter.notebook.chattools import Tools
 from segmind_jupyter.notebook.chattyped import Attachment, Typed
@@ -94,8 +95,16 @@ class ChatPanel:
         self._copied = HTML(layout=Layout(margin="4px 2px", width="auto"))
         self._drawer = VBox(layout=Layout(overflow="visible"))
         self._hiding = HTML(self._kept.hiding, layout=Layout(display="none"))
+        self._reloaded = ReloadNotice(shell)
         self._box = VBox(
-            [self._hiding, self._bubbles.box, self._input.box, self._tools.box, self._drawer],
+            [
+                self._hiding,
+                self._bubbles.box,
+                self._reloaded,
+                self._input.box,
+                self._tools.box,
+                self._drawer,
+            ],
             layout=Layout(**_LAYOUT),
         )
         self._box.add_class(self._kept.shown_by)
@@ -107,6 +116,7 @@ class ChatPanel:
     def show(self) -> None:
         """Show it below the cell that runs, and behind it the transcript that is kept."""
         with self._live.paused:
+            self._reloaded.take_back()
             self._live.drawn(self)
             # Where widgets cannot be shown it shows nothing: the transcript is in what follows.
             self._live.put({**view_of(self._box), "text/html": "", "text/plain": ""})

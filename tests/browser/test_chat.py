@@ -359,6 +359,8 @@ def test_a_chat_that_is_shown_twice_or_reloaded_is_the_same(open_notebook, quick
     second.model.click()  # leaves the box
     first.holds("half a th")
     notebook.save()
+    notice = first.root.get_by_text("This page was reloaded")
+    assert notice.count() == 0
     notebook.page.reload()
     reloaded = Widget(notebook)
     reloaded.root.wait_for(timeout=90_000)
@@ -366,6 +368,10 @@ def test_a_chat_that_is_shown_twice_or_reloaded_is_the_same(open_notebook, quick
     assert reloaded.words.input_value() == "half a th"
     reloaded.send("Still there?")
     reloaded.reads("3 turns")
+    notice.wait_for()
+    run_below(notebook, "chat")
+    notice.wait_for(state="detached")
+    assert "Still there?" in json.dumps(notebook.save())
 
 
 def test_the_newest_turn_is_in_sight_unless_one_reads_an_older_one(open_notebook, quick):

@@ -221,6 +221,23 @@ def test_clicks_reach_the_chat(page, kernel, recorder):
     page("chat.turns[-1].wait();")
 
 
+@pytest.mark.kernel
+def test_a_page_that_was_reloaded_is_told_until_the_chat_is_shown_again(page, kernel):
+    """Its outputs hear no more of the transcript; a cell that reads all widgets is no page."""
+    opened = page("import ipywidgets\nchat").of("comm_open")
+    told = "page was reloaded"
+    assert told not in str(page("print(ipywidgets.Widget.get_manager_state())"))
+    for content in opened:
+        data = {"method": "request_state"}
+        ask = {"comm_id": content["comm_id"], "data": data}
+        message = kernel.client.session.msg("comm_msg", ask)
+        kernel.client.shell_channel.send(message)
+    assert told in str(page("pass"))
+    assert told in str(page("print(ipywidgets.Widget.get_manager_state())"))
+    page("chat")
+    assert told not in str(page("print(ipywidgets.Widget.get_manager_state())"))
+
+
 def executed(sources: list[str], **hooks: Any) -> Any:
     """Run a notebook as `nbconvert --execute` does."""
     from nbclient import NotebookClient
