@@ -41,9 +41,20 @@ def text(chat: Chat) -> str:
 
 
 def markdown(chat: Chat) -> str:
-    """Write a whole chat as Markdown. The model's part is as it came: untrusted."""
-    title = f"# {one_line(chat.name)}\n\n" if chat.name else ""
-    return title + "\n\n".join(_turn_markdown(turn) for turn in chat.turns) + "\n"
+    """Write a whole chat as Markdown, in which nothing that was said is live.
+
+    What the model says stays Markdown, what the user says is quoted; each turn has two headings of
+    its own, and no other has their level.
+    """
+    from segmind_jupyter.notebook.inert import escaped, is_live
+
+    title = f"# {escaped(chat.name)}" if chat.name else ""
+    for define in (True, False):  # an address that one turn defines holds for all of them
+        turns = [_turn_markdown(turn, define=define) for turn in chat.turns]
+        page = "\n\n".join(filter(None, [title, *(turns or [EMPTY])])) + "\n"
+        if not is_live(page):
+            break
+    return page
 
 
 def said_html(turn: Turn) -> str:
@@ -128,23 +139,28 @@ def _answer_text(turn: Turn) -> str:
     return standing(turn)
 
 
-def _turn_markdown(turn: Turn) -> str:
-    asked = f"**You**\n\n{to_text(_said(turn))}"
-    if turn.reply is not None:
-        footer = f"\n\n*{usage_line(turn.reply)}*" if usage_line(turn.reply) else ""
-        return f"{asked}\n\n**Claude**\n\n{to_text(turn.reply.text).rstrip()}{footer}"
-    state = str(turn.error) if turn.error is not None else standing(turn)
-    return f"{asked}\n\n*{one_line(state)}*"
+def _turn_markdown(turn: Turn, *, define: bool) -> str:
+    from segmind_jupyter.notebook.inert import escaped, inert
+
+    asked = inert(spoken(turn), quoted=True, define=define) if spoken(turn) else ""
+    objects = "\n".join(f"- {escaped(line)}" for line in _objects(turn))
+    said = "\n\n".join(filter(None, ("## You", asked, objects)))
+    if turn.reply is None:
+        state = str(turn.error) if turn.error is not None else standing(turn)
+        return f"{said}\n\n*{escaped(state)}*"
+    took = usage_line(turn.reply)
+    reply = (inert(turn.reply.text, define=define), f"*{escaped(took)}*" if took else "")
+    return "\n\n".join(filter(None, (said, "## Claude", *reply)))
 
 
 def _said(turn: Turn) -> str:
     """Give the words, and a line for each object."""
-    return "\n".join([spoken(turn), *_attached(turn)]).strip()
+    return "\n".join([spoken(turn), *(f"[{line}]" for line in _objects(turn))]).strip()
 
 
-def _attached(turn: Turn) -> Iterator[str]:
+def _objects(turn: Turn) -> Iterator[str]:
     for item in turn.prompt.sent:
-        yield f"[{' · '.join(filter(None, (item.label, item.summary)))}]"
+        yield " · ".join(filter(None, (item.label, item.summary)))
 
 
 def _indented(words: str) -> str:

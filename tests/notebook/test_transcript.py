@@ -75,7 +75,8 @@ def test_a_chat_without_turns_says_so():
     """In each form that is shown."""
     assert transcript.EMPTY in transcript.html(Told())
     assert transcript.text(Told()) == transcript.EMPTY
-    assert transcript.markdown(Told()) == "\n"
+    assert transcript.markdown(Told()) == f"{transcript.EMPTY}\n"
+    assert transcript.markdown(Told(name="sales")) == f"# sales\n\n{transcript.EMPTY}\n"
 
 
 def test_a_turn_shows_what_was_said_and_what_came_of_it():
@@ -134,10 +135,10 @@ def test_a_turn_of_objects_alone_shows_them():
 
 
 def test_markdown_names_the_speakers_and_the_chat():
-    """The reply as it came."""
+    """The reply as it came, and what was said as a quotation."""
     page = transcript.markdown(Told(answered("Hi"), failed("And?"), name="sales"))
-    assert page.startswith("# sales\n\n**You**\n\nHi\n\n**Claude**\n\nA **rising** line.")
-    assert page.count("**You**") == 2
+    assert page.startswith("# sales\n\n## You\n\n> Hi\n\n## Claude\n\nA **rising** line.")
+    assert page.count("\n## You\n") == 2
     assert page.endswith("\n")
 
 
