@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from segmind_jupyter.content.kinds import is_kind, type_name
+from segmind_jupyter.content.sent import counted
 from segmind_jupyter.notebook.peeking import is_tool
 from segmind_jupyter.notebook.wording import one_line
 
 #: Values of these very types tell their length without running anybody's code.
 _SIZED: Final[Mapping[type, str]] = {
-    str: "characters", bytes: "bytes",
-    **dict.fromkeys((list, tuple, dict, set, frozenset), "items"),
+    str: "character", bytes: "byte",
+    **dict.fromkeys((list, tuple, dict, set, frozenset), "item"),
 }  # fmt: skip
 
 #: Longest type name that is shown; anybody may define a class.
@@ -74,7 +75,8 @@ def _about(value: Any) -> str:
         if size_of is not None:
             words.append(size_of(value))
         elif type(value) in _SIZED:
-            words.append(f"of {len(value):,} {_SIZED[type(value)]}")
+            noun = _SIZED[type(value)]
+            words.append(f"of {counted(len(value), noun) or f'no {noun}s'}")
     return " ".join(words)
 
 

@@ -55,12 +55,16 @@ def test_pictures_and_tables_come_first_and_tools_are_left_out():
         "Image": Image,
         "_hidden": 1,
         "numbers": [1, 2, 3],
+        "nothing": (),
+        "one": {"a": 1},
         "df": pd.DataFrame({"a": range(120), "b": 1}),
         "chat": Chat(),
     }
     assert [a.label for a in attachables(values)] == [
         "df · DataFrame 120×2",
         "fig · Figure 8×4 in",
+        "one · dict of 1 item",
+        "nothing · tuple of no items",
         "numbers · list of 3 items",
         "text · str of 3 characters",
     ]
