@@ -24,6 +24,15 @@ _MAX_OFFERED: Final = 40
 
 _FILES: Final = "image/*,text/*,.csv,.ipynb,.json,.log,.md,.py,.toml,.tsv,.yaml,.yml"
 
+_FILES_HINT: Final = f"Files: images and text, up to {MAX_FILE_BYTES / 1e6:.0f} MB."
+
+#: The server closes the connection over a message that is too large for it (`MAX_FILE_BYTES`), and
+#: the kernel hears nothing of it.
+_LARGER_FILES: Final = (
+    'A larger one does not arrive, and nobody is told: run `path = Path("file")`, and write '
+    "`{path}`."
+)
+
 
 class AttachPanel:
     """A button for each variable, one for the last plot and one for files.
@@ -65,6 +74,8 @@ class AttachPanel:
             description="File…",
             layout=Layout(width="auto", align_self="flex-start"),
         )
+        if self._files.has_trait("tooltip"):  # ipywidgets 7 has none here
+            self._files.tooltip = f"{_FILES_HINT} {_LARGER_FILES}"
         self._files.observe(guarded(self._uploaded), "value")
         self._last_plot = Button(
             description="Last plot",
@@ -126,7 +137,7 @@ class AttachPanel:
 
 
 def _said_of(count: int) -> str:
-    files = f"Files: images and text, up to {MAX_FILE_BYTES / 1e6:.0f} MB."
+    files = f"{_FILES_HINT} {_LARGER_FILES}"
     if not count:
         return f"There is no variable to attach yet. {files}"
     more = f" ({count - _MAX_OFFERED} older ones are not listed)" if count > _MAX_OFFERED else ""

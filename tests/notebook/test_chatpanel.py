@@ -384,6 +384,17 @@ def test_a_file_beyond_the_bound_is_told_with_the_bound(front):
     assert "big.txt has 8.0 MB; a chat takes files up to 8 MB" in front.read()
 
 
+def test_the_panel_says_what_to_do_with_a_file_that_does_not_arrive(front):
+    """The kernel hears nothing of it; so what was said of another one is gone by then."""
+    front.press("Attach")
+    upload(front, ("a.bin", b"\x80\x81\x82"))
+    front.press("Attach")
+    front.press("Attach")
+    assert "a.bin" not in front.read()
+    assert "A larger one does not arrive" in front.read()
+    assert "path = Path(&quot;file&quot;)" in front.read()
+
+
 def test_the_name_of_a_file_is_data(front):
     """It reaches the page as text, on one short line."""
     front.press("Attach")
