@@ -18,12 +18,13 @@ from ipywidgets import HTML, Layout, VBox
 
 from segmind_jupyter.asking import service
 from segmind_jupyter.chat.turn import Stage
-from segmind_jupyter.errors import ContentError, SegmindError
+from segmind_jupyter.errors import SegmindError
 from segmind_jupyter.notebook import transcript
 from segmind_jupyter.notebook.card import close_all, view_of
 from segmind_jupyter.notebook.chatattach import AttachPanel
 from segmind_jupyter.notebook.chatbubbles import Bubbles
-from segmind_jupyter.notebook.chatcopy import copy_html, first_code, has_code
+from segmind_jupyter.notebook.chatcopy import first_code, has_code
+from segmind_jupyter.notebook.chatdrawer import Drawer
 from segmind_jupyter.notebook.chatinput import ChatInput
 from segmind_jupyter.notebook.chatkept import Kept
 from segmind_jupyter.notebook.chatorder import keep_in_order
@@ -92,8 +93,7 @@ class ChatPanel:
         )
         self._tools = Tools(self._presses(), choose_model=self._take_model, guarded=self._guarded)
         keep_in_order([self._input.text, self._tools.model], self._input.send)
-        self._copied = HTML(layout=Layout(margin="4px 2px", width="auto"))
-        self._drawer = VBox(layout=Layout(overflow="visible"))
+        self._drawer = Drawer(self._guarded(self._forget))
         self._hiding = HTML(self._kept.hiding, layout=Layout(display="none"))
         self._reloaded = ReloadNotice(shell)
         self._box = VBox(
@@ -103,7 +103,7 @@ class ChatPanel:
                 self._reloaded,
                 self._input.box,
                 self._tools.box,
-                self._drawer,
+                self._drawer.box,
             ],
             layout=Layout(**_LAYOUT),
         )
@@ -127,6 +127,7 @@ class ChatPanel:
         turns = self._chat.turns
         self._settle()  # first, so that whoever sees why has the words back
         self._kept.update(self._bubbles.show(turns))
+        self._drawer.fold_away(turns)
         pending = any(not turn.done() for turn in turns)
         self._input.let_stop(pending)
         self._tools.update(
@@ -138,10 +139,9 @@ class ChatPanel:
         """Take the widget off every page. What is kept of the chat shows in its place."""
         self._end_calls()
         self._live.drawn(self)
-        for part in (self._input, self._attach):
+        for part in (self._input, self._attach, self._drawer):
             part.close()
-        for widget in (self._box, self._copied):
-            close_all(widget)
+        close_all(self._box)
 
     def _usable(self, turns: Sequence[Turn]) -> Iterator[str]:
         """Give the names of the buttons that can do something."""
@@ -164,7 +164,7 @@ class ChatPanel:
             "copy": self._copy,
             "code": self._copy_code,
             "save": self._save,
-            "clear": self._clear,
+            "clear": self._ask_to_clear,
         }
 
     def _guarded(self, act: Callable[..., None]) -> Callable[..., None]:
@@ -199,7 +199,7 @@ class ChatPanel:
         try:
             turn = self._chat.say(prompt)
             self._input.typed = Typed()
-            self._drawer.children = ()
+            self._drawer.shut()
             self._said(turn, typed)
         finally:
             self._live.draw_soon(self)
@@ -252,7 +252,10 @@ class ChatPanel:
         typed = self._typed.get(last) or Typed.of(last)
         self._taken_back = self._input.typed = typed.above(self._input.typed)
 
-    def _clear(self, _: Any) -> None:
+    def _ask_to_clear(self, _: Any) -> None:
+        self._drawer.ask_to_clear(len(self._chat.turns))
+
+    def _forget(self, _: Any) -> None:
         self._chat.clear()
 
     def _take_model(self, _: Any = None) -> None:
@@ -262,7 +265,7 @@ class ChatPanel:
 
     def _open_attach(self, _: Any) -> None:
         self._attach.refresh()
-        self._toggle(self._attach.box)
+        self._drawer.toggle(self._attach.box)
 
     def _take_files(self, files: Sequence[tuple[str, bytes]]) -> None:
         """Attach what can be sent; the first that cannot is told."""
@@ -277,28 +280,15 @@ class ChatPanel:
 
     def _copy(self, _: Any) -> None:
         if (reply := self._last_reply()) is not None:
-            self._show_to_copy(reply.text)
+            self._drawer.show_to_copy(reply, reply.text)
 
     def _copy_code(self, _: Any) -> None:
         if (reply := self._last_reply()) is not None:
-            self._show_to_copy(first_code(reply))
-
-    def _show_to_copy(self, text: str) -> None:
-        if not text:
-            raise ContentError("There is no such text in the last reply.")
-        page = copy_html(text)
-        if page != self._copied.value:
-            self._drawer.children = ()
-            self._copied.value = page
-        self._toggle(self._copied)
+            self._drawer.show_to_copy(reply, first_code(reply))
 
     def _save(self, _: Any) -> None:
         path = save(self._chat, Path.cwd())
         self._bubbles.tell(transcript.about_html(f"The transcript was saved as `{path}`"))
-
-    def _toggle(self, content: Any) -> None:
-        """Open the drawer below with this, or close it where it shows that."""
-        self._drawer.children = () if self._drawer.children == (content,) else (content,)
 
     def _last_reply(self) -> Reply | None:
         """Give the newest reply, or `None`."""

@@ -734,11 +734,25 @@ def test_clear_begins_anew(front, online):
     """Nothing is left on the page, nor in what is sent; what it took still counts."""
     front.ask("First")
     front.press("Clear")
+    front.press("Forget 1 turn")
     front.live.settle()
     assert "First" not in front.read()
     assert "1 reply" in front.read()
     front.ask("Second")
     assert len(online.posts[1].json["messages"]) == 1
+
+
+def test_clear_asks_first_and_a_double_click_forgets_nothing(front):
+    """The question is gone with a second click, or with what it is about."""
+    front.ask("First")
+    front.press("Clear")
+    front.press("Clear")
+    assert "Forget" not in str([button.description for button in front.widgets("Button")])
+    assert "First" in front.read()
+    front.press("Clear")
+    front.chat.clear()
+    front.live.settle()
+    assert "Forget" not in str([button.description for button in front.widgets("Button")])
 
 
 def test_clear_takes_with_it_what_it_stops(front, online):
@@ -748,10 +762,29 @@ def test_clear_takes_with_it_what_it_stops(front, online):
     front.send("Take your time")
     assert online.asked.wait(LONG_S)
     front.press("Clear")
+    front.press("Forget")
     front.live.settle()
     assert front.words.value == ""
     assert "Take your time" not in front.read()
     assert "back in the box" not in front.read()
+
+
+@pytest.mark.parametrize("press", [["Clear", "Forget"], ["Edit"], ["Again"]])
+def test_a_copied_reply_goes_with_its_reply(front, online, press):
+    """Whatever takes that out; what is open otherwise stays."""
+    online.will_say("A **rising** line.")
+    front.ask("Hi")
+    front.press("Copy")
+    for name in press:
+        front.press(name)
+    front.settle()
+    assert "**rising**" not in front.read()
+    front.press("Attach")
+    front.ask("Hi again")
+    front.press("Attach")
+    front.press("Edit")
+    front.live.settle()
+    assert front.button("Last plot")
 
 
 # What is on the page.
