@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,8 @@ class Service:
     now_s: float = 0.0
     url: str = ""
     gateway: Gateway = field(init=False)
+    #: When it gave each reply, by the clock of the test.
+    answered_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gateway = Gateway(Behaviour(queue_s=1, work_s=1), clock=lambda: self.now_s)
@@ -62,6 +65,7 @@ class Service:
         def change(body: Any) -> Any:
             if "output" not in body:
                 return body
+            self.answered_s.append(time.monotonic())
             output = {**json.loads(body["output"]), "content": [{"type": "text", "text": text}]}
             return {**body, "output": json.dumps(output)}
 
@@ -314,18 +318,23 @@ def test_words_that_are_being_typed_stay_while_replies_arrive(open_notebook, ser
 
 
 def test_a_reply_appears_while_a_cell_sleeps(open_notebook, service):
-    """The cell is still running when the reply is on the page."""
+    """It is on the page long before the cell could have let it through."""
     notebook = open_chat(open_notebook, service)
     notebook.run_all()
     chat = Widget(notebook)
     chat.send("First")
     chat.reads("Queued")
-    run_below(notebook, "time.sleep(8)")
+    sleep_s = 8
+    run_below(notebook, f"time.sleep({sleep_s})")
     busy = notebook.page.locator(".jp-InputPrompt", has_text="[*]")
     busy.wait_for()
+    service.will_say("A rising line.")
     service.let_answer()
-    chat.reads("(simulated) text of 1 word")
+    chat.reads("A rising line.")
+    shown_s = time.monotonic()
     assert busy.count() == 1
+    (answered_s,) = service.answered_s
+    assert shown_s - answered_s < sleep_s / 3
 
 
 def test_a_chat_goes_on_while_a_cell_sleeps(open_notebook, service):
@@ -487,16 +496,17 @@ def test_hostile_replies_run_nothing_and_fetch_nothing(open_notebook, lab, quick
 
 
 def test_closing_leaves_the_transcript_on_the_page(open_notebook, quick):
-    """In the place of the widget."""
-    notebook = open_chat(open_notebook, quick)
+    """In the place of the widget, wherever that was shown."""
+    notebook = open_chat(open_notebook, quick, "chat", "chat")
     notebook.run_all()
     chat = Widget(notebook)
     chat.send("Hello there")
     chat.reads("(simulated)")
     run_below(notebook, "chat.close()")
     kept = notebook.page.locator("[class*=segmind-kept-] .segmind-reply:visible")
-    kept.filter(has_text="Hello there").wait_for()
+    kept.filter(has_text="Hello there").nth(2).wait_for()
     chat.root.wait_for(state="detached")
+    assert notebook.page.locator(".jupyter-widgets").count() == 0
 
 
 def test_a_restarted_kernel_leaves_the_transcript_on_the_page(open_notebook, quick, artifacts):

@@ -439,6 +439,17 @@ def test_an_error_shows_in_its_bubble_and_the_words_come_back(front, online):
     assert [message["role"] for message in online.posts[1].json["messages"]] == ["user"]
 
 
+def test_an_error_in_the_middle_leaves_a_conversation_whole(front, online):
+    """What failed is no part of what is sent next, where the roles take turns."""
+    front.ask("First")
+    online.will_answer(400, {"error": "Bad"})
+    assert "BadRequestError" in front.ask("Second")
+    front.ask("Third")
+    sent = online.posts[-1].json["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert [message["content"][0]["text"] for message in sent] == ["First", "A sunset.", "Third"]
+
+
 class Late(Chat):
     """A chat in which something happens right after its turns were read."""
 

@@ -238,6 +238,19 @@ def test_a_page_that_was_reloaded_is_told_until_the_chat_is_shown_again(page, ke
     assert told not in str(page("print(ipywidgets.Widget.get_manager_state())"))
 
 
+@pytest.mark.kernel
+def test_closing_leaves_no_widget_in_the_kernel_nor_on_its_page(page):
+    """Of a chat that was shown three times, with all that was opened in it."""
+    count = "import ipywidgets; print('open:', len(ipywidgets.Widget.get_manager_state()['state']))"
+    page(count)
+    opened = page("display(chat); display(chat); chat")
+    opened += page("chat.send('Hi').wait(); chat.send('And?').wait();")
+    closed = page("chat.close()").of("comm_close")
+    comms = [content["comm_id"] for content in opened.of("comm_open")]
+    assert sorted(content["comm_id"] for content in closed) == sorted(comms)
+    assert "open: 0" in str(page(count))
+
+
 def executed(sources: list[str], **hooks: Any) -> Any:
     """Run a notebook as `nbconvert --execute` does."""
     from nbclient import NotebookClient
