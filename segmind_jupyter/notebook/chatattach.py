@@ -12,6 +12,7 @@ from ipywidgets import HTML, Button, ButtonStyle, FileUpload, HBox, Layout, VBox
 
 from segmind_jupyter.notebook.attachable import attachables
 from segmind_jupyter.notebook.card import close_all
+from segmind_jupyter.notebook.chatlook import FILES
 from segmind_jupyter.notebook.chattyped import MAX_FILE_BYTES, Attachment, uploaded
 from segmind_jupyter.notebook.transcript import about_html
 
@@ -71,7 +72,7 @@ class AttachPanel:
         self._files = FileUpload(
             accept=_FILES,
             multiple=True,
-            description="File…",
+            description=FILES,
             layout=Layout(width="auto", align_self="flex-start"),
         )
         if self._files.has_trait("tooltip"):  # ipywidgets 7 has none here

@@ -5,7 +5,7 @@ Imported with the first chat.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 #: added, so that many turns in one box would make each of them dearer than the one before.
 _MAX_TOGETHER: Final = 16
 
-_HEIGHT: Final = "460px"
+_HINT: Final = f"{transcript.EMPTY} “Attach” adds variables, the last plot and files to your words."
+
+#: So high it is from the beginning, that the box for the words stays about where it is.
+_MIN_HEIGHT: Final = "240px"
+_MAX_HEIGHT: Final = "460px"
 
 
 class Bubbles:
@@ -31,25 +35,26 @@ class Bubbles:
     def __init__(self) -> None:
         self._bubbles: dict[Turn, _Bubble] = {}
         self._notice = HTML(layout=Layout(margin="0", width="auto"))
-        self._groups = VBox(layout=_grown())
+        # The widgets share one layout and one style, which are two thirds of what one takes.
+        self._look = {"layout": self._notice.layout, "style": self._notice.style}
+        self._hint = HTML(framed(transcript.about_html(_HINT)), **self._look)
+        self._groups = VBox([self._hint], layout=_grown())
         # Reversed, as browsers keep such a box at its end while it grows; Python cannot scroll.
         self.box = VBox(
             [self._notice, self._groups],
             layout=Layout(
                 flex_flow="column-reverse nowrap",
-                max_height=_HEIGHT,
+                min_height=_MIN_HEIGHT,
+                max_height=_MAX_HEIGHT,
                 overflow="auto",
-                padding="0 8px 0 2px",
+                padding="0",
             ),
         )
 
     def show(self, turns: Sequence[Turn]) -> list[Page]:
         """Show these turns, and give them as they are kept."""
         before = self._bubbles
-        # The widgets share one layout and one style, which are two thirds of what one takes.
-        self._bubbles = {
-            turn: before.get(turn) or _Bubble(turn, like=self._notice) for turn in turns
-        }
+        self._bubbles = {turn: before.get(turn) or _Bubble(turn, self._look) for turn in turns}
         for bubble in self._bubbles.values():
             bubble.draw()
         self._arrange()
@@ -61,16 +66,20 @@ class Bubbles:
         """Say something below the last turn, as finished HTML; nothing, if it is empty."""
         self._notice.value = framed(page) if page else ""
 
+    def close(self) -> None:
+        """Close what no widget on the page holds."""
+        self._hint.close()
+
     def _arrange(self) -> None:
         """Put the bubbles into their boxes; a box that stays as it is sends nothing."""
         widgets = [bubble.widgets for bubble in self._bubbles.values()]
         starts = range(0, len(widgets), _MAX_TOGETHER)
-        groups = list(self._groups.children)
+        groups = [group for group in self._groups.children if group is not self._hint]
         surplus = groups[len(starts) :]
         groups[len(starts) :] = [VBox(layout=_grown()) for _ in starts[len(groups) :]]
         for group, start in zip(groups, starts, strict=True):
             _fill(group, chain.from_iterable(widgets[start : start + _MAX_TOGETHER]))
-        _fill(self._groups, groups)
+        _fill(self._groups, groups or [self._hint])
         for group in surplus:
             group.layout.close()
             group.close()
@@ -90,11 +99,10 @@ def _fill(box: Any, widgets: Iterable[Any]) -> None:
 class _Bubble:
     """A turn: what was said, and below it what came of it."""
 
-    def __init__(self, turn: Turn, *, like: Any) -> None:
+    def __init__(self, turn: Turn, look: Mapping[str, Any]) -> None:
         self.turn = turn
         self._said = transcript.said_html(turn)
         self._is_final = False
-        look = {"layout": like.layout, "style": like.style}
         self.widgets = (HTML(framed(self._said), **look), HTML(**look))
         self.draw()
 

@@ -27,6 +27,7 @@ from segmind_jupyter.notebook.chatcopy import first_code, has_code
 from segmind_jupyter.notebook.chatdrawer import Drawer
 from segmind_jupyter.notebook.chatinput import ChatInput
 from segmind_jupyter.notebook.chatkept import Kept
+from segmind_jupyter.notebook.chatlook import look_of
 from segmind_jupyter.notebook.chatorder import keep_in_order
 from segmind_jupyter.notebook.chatreload import ReloadNotice
 from segmind_jupyter.notebook.chatsave import save
@@ -94,11 +95,13 @@ class ChatPanel:
         self._tools = Tools(self._presses(), choose_model=self._take_model, guarded=self._guarded)
         keep_in_order([self._input.text, self._tools.model], self._input.send)
         self._drawer = Drawer(self._guarded(self._forget))
-        self._hiding = HTML(self._kept.hiding, layout=Layout(display="none"))
+        self._style = HTML(
+            self._kept.hiding + look_of(self._kept.shown_by), layout=Layout(display="none")
+        )
         self._reloaded = ReloadNotice(shell)
         self._box = VBox(
             [
-                self._hiding,
+                self._style,
                 self._bubbles.box,
                 self._reloaded,
                 self._input.box,
@@ -139,7 +142,7 @@ class ChatPanel:
         """Take the widget off every page. What is kept of the chat shows in its place."""
         self._end_calls()
         self._live.drawn(self)
-        for part in (self._input, self._attach, self._drawer):
+        for part in (self._bubbles, self._input, self._attach, self._drawer):
             part.close()
         close_all(self._box)
 

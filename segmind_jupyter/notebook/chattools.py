@@ -68,11 +68,10 @@ class Tools:
         )
         self.model.observe(guarded(choose_model), "value")
         self._about = HTML(layout=Layout(margin="0 2px", width="auto"))
-        attach, *others = self._buttons.values()
-        row = HBox(
-            [attach, self.model, *others],
-            layout=Layout(flex_flow="row wrap", align_items="center", overflow="visible"),
-        )
+        attach, again, edit, copy, code, store, clear = self._buttons.values()
+        # Where a page is too narrow for all, a group begins a line.
+        others = _wrapping(_wrapping(again, edit, copy, code), _wrapping(store, clear))
+        row = _wrapping(_wrapping(attach, self.model), others)
         self.box = VBox([row, self._about], layout=Layout(overflow="visible"))
 
     @property
@@ -100,6 +99,11 @@ class Tools:
         self._about.value = about_html(_spent(usage))
         for name, button in self._buttons.items():
             button.disabled = name not in usable
+
+
+def _wrapping(*widgets: Any) -> Any:
+    layout = Layout(flex_flow="row wrap", align_items="center", overflow="visible")
+    return HBox(widgets, layout=layout)
 
 
 def _button_layout() -> Any:

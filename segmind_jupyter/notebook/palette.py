@@ -109,9 +109,10 @@ FRAME = MappingProxyType(
         "background:rgba(201,138,27,.12)",
         "footer": f"margin-top:.8em;padding-top:.45em;border-top:1px solid {_LINE};"
         f"font-size:.82em;line-height:1.45;color:{_QUIET}",
-        "row": "display:flex;flex-wrap:wrap;gap:.5em 2.6em;margin:.5em 0 .1em",
-        "item": "display:flex;align-items:center;gap:.6em;min-width:0",
-        "thumbnail": "display:block;margin:0;max-width:96px;max-height:48px;"
+        "row": "display:flex;flex-wrap:wrap;gap:.5em 1.6em;margin:.5em 0 .1em",
+        # All of one width, so that what is said of them begins in columns.
+        "item": "display:flex;align-items:center;gap:.6em;flex:0 1 26em;min-width:0",
+        "thumbnail": "display:block;margin:0;width:80px;height:48px;object-fit:contain;flex:none;"
         f"border:1px solid {_LINE};border-radius:3px;background:#fff",
         "picture": "display:block;margin:.3em 0 0;max-width:320px;max-height:200px;"
         f"border:1px solid {_LINE};border-radius:3px;background:#fff",
@@ -148,6 +149,7 @@ FRAME = MappingProxyType(
         "mine": "display:flex;justify-content:flex-end;margin:.9em 0 .5em",
         "said": "max-width:85%;padding:.45em .9em;border-radius:1em 1em .2em 1em;"
         "background:rgba(31,122,224,.16)",
+        "objects": "font-size:.88em;line-height:1.45",
         "words": "white-space:pre-wrap;overflow-wrap:anywhere",
         "theirs": "margin:.2em 0 .9em",
         # One click selects all of it, to be copied.

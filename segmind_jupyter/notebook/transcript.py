@@ -60,7 +60,7 @@ def markdown(chat: Chat) -> str:
 def said_html(turn: Turn) -> str:
     """Show what the user said, with thumbnails and sizes of what went with it."""
     words = escaping.escape(to_text(spoken(turn)))
-    body = _box("words", words) + sent_html(turn.prompt.sent)
+    body = _box("words", words) + _box("objects", sent_html(turn.prompt.sent))
     return _box("mine", _box("said", body))
 
 

@@ -509,6 +509,38 @@ def test_closing_leaves_the_transcript_on_the_page(open_notebook, quick):
     assert notebook.page.locator(".jupyter-widgets").count() == 0
 
 
+def test_things_stand_where_one_expects_them(open_notebook, service, artifacts):
+    """What is said ends where Send does, words on pictures begin in columns, little moves."""
+    notebook = open_chat(
+        open_notebook, service, "tall = plt.figure(figsize=(2, 8)); plt.close(tall)"
+    )
+    notebook.run_all()
+    chat = Widget(notebook)
+    chat.press("Attach")
+    files = chat.button("File…")
+    assert files.evaluate("button => getComputedStyle(button).fontSize") == "0px"  # of "File… (0)"
+    chat.press("fig · Figure 8×4 in")
+    chat.press("tall · Figure")
+    chat.button("tall  ✕").wait_for()
+    chat.press("Attach")
+    files.wait_for(state="detached")
+    before = chat.words.bounding_box()["y"]
+    chat.send("Look")
+    chat.reads("Queued")
+    after = chat.words.bounding_box()["y"]
+    assert abs(after - before) < 60
+    notebook.page.set_viewport_size({"width": 760, "height": 1300})
+    images = chat.turns.locator("img")
+    widths = {round(image.bounding_box()["width"]) for image in images.all()}
+    assert len(widths) == 1
+    bubble = chat.turns.filter(has_text="Look").locator("div > div").first.bounding_box()
+    send = chat.button("Send").bounding_box()
+    assert abs(bubble["x"] + bubble["width"] - send["x"] - send["width"]) < 3
+    tops = {chat.button(name).bounding_box()["y"] for name in ("Again", "Code", "Save", "Clear")}
+    assert len(tops) == 1
+    shoot(notebook, artifacts, "chat narrow")
+
+
 def test_a_restarted_kernel_leaves_the_transcript_on_the_page(open_notebook, quick, artifacts):
     """Without a reload: the dead widget is gone from sight, and what was said is in its place."""
     notebook = open_chat(open_notebook, quick, "chat")
