@@ -6,6 +6,7 @@ these live on; but it has lost the names of the outputs, and saves them as they 
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 from ipywidgets import HTML, Layout
@@ -35,7 +36,8 @@ class ReloadNotice(HTML):
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
         """Give what a page is told. All of it at once goes to a page that knew nothing."""
-        if key is None and self.comm is not None and self._is_asked_by_a_page:
+        is_open = self.comm is not None
+        if key is None and is_open and self._is_asked_by_a_page and not _is_voila():
             self.value = framed(f'<div style="{FRAME["cut"]}">{one_line_html(_NOTICE)}</div>')
         return super().get_state(key=key, drop_defaults=drop_defaults)
 
@@ -48,3 +50,8 @@ class ReloadNotice(HTML):
         """Tell whether it is no cell of the user's that asks, such as one that embeds widgets."""
         parent = getattr(self._shell, "parent_header", None) or {}
         return bool(parent.get("header", {}).get("msg_type") == "comm_msg")
+
+
+def _is_voila() -> bool:
+    """Tell whether Voila shows the page: it asks for all state at once, and saves no notebook."""
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
