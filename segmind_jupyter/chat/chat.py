@@ -264,7 +264,7 @@ class Chat:
         self._on_close.append(callback)
 
     def to_markdown(self) -> str:
-        """Give the whole transcript as Markdown: untrusted where the model speaks."""
+        """Give the whole transcript as Markdown that runs and fetches nothing."""
         text: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:markdown")(self)
         return text
 

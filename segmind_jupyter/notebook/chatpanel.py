@@ -222,7 +222,8 @@ class ChatPanel:
 
     def _give_back(self, turn: Turn) -> None:
         was_soon = turn.stage == Stage.STOPPED or turn.elapsed_s < _SOON_S
-        if self._input.typed or not was_soon:
+        # What was asked again has its old answer still: sent once more, it would be said twice.
+        if self._input.typed or not was_soon or turn.replacing is not None:
             hint = "“Again” asks it once more; “Edit” takes your words back into the box."
         else:
             self._input.typed = self._typed[turn]

@@ -632,6 +632,19 @@ def test_again_after_an_error_takes_the_words_out_of_the_box(front, online):
     assert len(front.chat.turns) == 1
 
 
+def test_what_was_asked_again_in_vain_is_not_given_back_beside_its_answer(front, online):
+    """Sent once more, it would be said twice; Edit takes it back as a whole."""
+    front.ask("Hi")
+    online.will_answer(400, {"error": "malformed"})
+    front.press("Again")
+    front.settle()
+    assert front.words.value == ""
+    assert "takes your words back" in front.read()
+    front.press("Edit")
+    assert front.words.value == "Hi"
+    assert front.chat.messages == []
+
+
 def test_edit_takes_the_last_message_back(front, online, names):
     """Words and attachments, as they were typed; the conversation is as before it."""
     names["photo"] = Image.new("RGB", (60, 30))
