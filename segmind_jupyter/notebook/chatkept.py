@@ -119,13 +119,15 @@ class Kept:
         """Hide outputs without content, and what JupyterLab shows in the place of a dead widget.
 
         That is "Error displaying widget" where a notebook was reopened. It stands in the output
-        before this one.
+        before this one. The element comes first: in a notebook that is converted to Markdown, HTML
+        that begins with a style would end with the line on which the style ends.
         """
         mark = f"{self.marker}-0"
         return (
+            f'<div class="{mark}"></div>'
             f"<style>{_CHILD}:not(:has({self._living})):has(+ {_CHILD} .{mark}),"
             f"{_CHILD}:has(> * > .{self.marker}:empty)"
-            f'{{display:none}}</style><div class="{mark}"></div>'
+            "{display:none}</style>"
         )
 
 
