@@ -15,8 +15,8 @@ from typing import Final
 import anyio
 
 #: Requests a second to begin with. The largest plan is said to take 1000 a minute; a minute's
-#: worth may come in bursts, such as the polls of many short jobs.
-START_PER_S: Final = 40.0
+#: worth may come in bursts, such as the polls of two dozen short jobs.
+START_PER_S: Final = 60.0
 
 #: Never more than this, whatever a server would take: a minute at this rate is a few times the
 #: largest plan. Each round of refusals halves the rate, so where a window of a minute is full it
@@ -46,7 +46,7 @@ _GROWTH: Final = 0.02
 _GROWTH_PER_S: Final = 0.01
 
 #: What an idle bucket saves up, in seconds of its rate: a few requests may go at once.
-_BURST_S: Final = 0.25
+_BURST_S: Final = 0.35
 
 #: Clocks and sleeps round: a sleep to the very moment might end before it, again and again.
 _MARGIN_S: Final = 0.001

@@ -31,7 +31,7 @@ MESSAGES = [{"role": "user", "content": "echo: done"}]
 LIVE_JOBS = 24
 
 #: The best of so many rounds counts: what else the machine does can make any one of them slow.
-LIVE_ROUNDS = 3
+LIVE_ROUNDS = 5
 
 
 def spread(low_s: float, high_s: float, count: int) -> list[float]:
