@@ -181,7 +181,8 @@ def _spans() -> re.Pattern[str]:
     from markdown_it.common.html_re import HTML_TAG_RE
 
     code = r"(?<!`)(?P<run>`+)(?!`).*?(?<!`)(?P=run)(?!`)"
-    return re.compile(rf"\\.|{code}|(?P<tag>{HTML_TAG_RE.pattern})|(?P<image>!\[)", re.DOTALL)
+    tag = HTML_TAG_RE.pattern.removeprefix("^")  # markdown-it-py 3 anchors it
+    return re.compile(rf"\\.|{code}|(?P<tag>{tag})|(?P<image>!\[)", re.DOTALL)
 
 
 def _verbatim(lines: Sequence[str], prefix: str) -> str:
