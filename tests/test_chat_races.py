@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import random
 import threading
 from collections import Counter
@@ -23,32 +22,19 @@ from segmind_jupyter.asking import Options, _only_service, service
 from segmind_jupyter.chat import Turn
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.simulator import Behaviour, serve
 
 #: How many hands there are, and how often each of them acts.
 HANDS, ACTS = 6, 30
 
 
-class Recording(Gateway):
-    """A simulated gateway that keeps the bodies of what it is sent."""
-
-    def __init__(self, behaviour: Behaviour) -> None:
-        super().__init__(behaviour)
-        self.bodies: list[Any] = []
-
-    def handle(self, request: Any) -> Any:
-        if request.method == "POST":
-            self.bodies.append(json.loads(request.body))
-        return super().handle(request)
-
-
 @pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recording]:
+def gateway(recording: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The simulated gateway, and a service with a journal of its own."""
     monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
     monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
     _only_service.cache_clear()
-    gateway = Recording(Behaviour(credits=1e6))
+    gateway = recording(Behaviour(credits=1e6))
     with serve(gateway) as url:
         monkeypatch.setenv("SEGMIND_BASE_URL", url)
         yield gateway
@@ -69,7 +55,7 @@ class Table:
         The words of cells: no turn here tells whether those were answered.
     """
 
-    def __init__(self, gateway: Recording, mode: Any) -> None:
+    def __init__(self, gateway: Any, mode: Any) -> None:
         self.gateway = gateway
         self.chats = [Chat(name="shared", mode=mode) for _ in range(2)]
         self.turns: list[Turn] = []
@@ -166,7 +152,7 @@ def said(body: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("mode", ["v1", "v2"])
 @pytest.mark.parametrize("seed", range(3))
-def test_one_conversation_in_many_hands(gateway: Recording, mode: str, seed: int):
+def test_one_conversation_in_many_hands(gateway: Any, mode: str, seed: int):
     """Whatever they do: each request is one, and holds only what was answered, each once."""
     table = Table(gateway, mode)
     with ThreadPoolExecutor(HANDS) as pool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import random
 import re
 import threading
@@ -16,7 +15,7 @@ import pytest
 
 from segmind_jupyter import Chat
 from segmind_jupyter.errors import BadRequestError, ContentError, SegmindError
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.simulator import Behaviour, serve
 
 #: Long enough that no test sees its end.
 FOR_EVER_S = 3600.0
@@ -26,23 +25,10 @@ QUICK = Behaviour(queue_s=0.02, work_s=0.02)
 PICTURE = "from PIL import Image; photo = Image.new('RGB', (40, 30), 'red')"
 
 
-class Recording(Gateway):
-    """A simulated gateway that keeps the bodies of what it is sent."""
-
-    def __init__(self, behaviour: Behaviour) -> None:
-        super().__init__(behaviour)
-        self.bodies: list[Any] = []
-
-    def handle(self, request: Any) -> Any:
-        if request.method == "POST":
-            self.bodies.append(json.loads(request.body))
-        return super().handle(request)
-
-
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Recording]:
+def gateway(recording: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """The simulated gateway, which has jobs."""
-    gateway = Recording(QUICK)
+    gateway = recording(QUICK)
     with serve(gateway) as url:
         monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
         monkeypatch.setenv("SEGMIND_BASE_URL", url)
