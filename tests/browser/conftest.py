@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,6 +63,18 @@ class Lab:
     url: str
     token: str
     folder: Path
+
+    def end_kernels(self) -> None:
+        """Shut down what the notebooks of a test have left running."""
+        for session in json.loads(self._answer("GET", "/api/sessions")):
+            self._answer("DELETE", f"/api/sessions/{session['id']}")
+
+    def _answer(self, method: str, path: str) -> bytes:
+        headers = {"authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.url + path, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            body: bytes = answer.read()
+        return body
 
 
 @pytest.fixture(scope="session")
@@ -178,7 +191,9 @@ class Notebook:
         self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
     def save(self) -> Any:
-        self.page.evaluate("void window.jupyterapp.commands.execute('docmanager:save')")
+        self.page.evaluate(
+            "async () => { await window.jupyterapp.commands.execute('docmanager:save'); }"
+        )
         self.page.wait_for_function(
             "() => !document.querySelector('.jp-mod-dirty')", timeout=30_000
         )
@@ -203,10 +218,16 @@ class Notebook:
         assert live == []
 
 
+@pytest.fixture(scope="module")
+def contexts(chromium: Any) -> Callable[[int], Any]:
+    """Give a browser profile for each scale; what Lab consists of is loaded into it once."""
+    return cache(lambda scale: chromium.new_context(device_scale_factor=scale))
+
+
 @pytest.fixture
-def open_notebook(chromium: Any, lab: Lab) -> Iterator[Callable[..., Notebook]]:
-    """Open notebooks made of these cells (or a saved one) in a fresh browser profile each."""
-    contexts: list[Any] = []
+def open_notebook(contexts: Callable[[int], Any], lab: Lab) -> Iterator[Callable[..., Notebook]]:
+    """Open notebooks made of these cells (or a saved one), on a page and with a kernel each."""
+    used: set[Any] = set()
 
     def open_it(*sources: str, saved: Any = None, height: int = 1000, scale: int = 1) -> Notebook:
         # The tag lets Run All go on after an error.
@@ -215,11 +236,10 @@ def open_notebook(chromium: Any, lab: Lab) -> Iterator[Callable[..., Notebook]]:
         notebook = saved or nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
         path = lab.folder / f"n{secrets.token_hex(4)}.ipynb"
         nbformat.write(notebook, path)
-        context = chromium.new_context(
-            viewport={"width": 1100, "height": height}, device_scale_factor=scale
-        )
-        contexts.append(context)
+        context = contexts(scale)
+        used.add(context)
         page = context.new_page()
+        page.set_viewport_size({"width": 1100, "height": height})
         opened = Notebook(page, path)
         page.on("request", lambda request: opened.requests.append(request.url))
         page.on("dialog", lambda dialog: (opened.dialogs.append(dialog.message), dialog.dismiss()))
@@ -230,8 +250,10 @@ def open_notebook(chromium: Any, lab: Lab) -> Iterator[Callable[..., Notebook]]:
         return opened
 
     yield open_it
-    for context in contexts:
-        context.close()
+    for context in used:
+        for page in context.pages:
+            page.close()
+    lab.end_kernels()
 
 
 @pytest.fixture

@@ -129,6 +129,11 @@ class Widget:
         found.wait_for(timeout=60_000)
         return found
 
+    def keeps(self, words: str) -> None:
+        """Wait until these words are in what the notebook keeps of a chat, hidden as it is."""
+        kept = self.page.locator("[class*=segmind-kept-]", has_text=words)
+        kept.first.wait_for(state="attached", timeout=60_000)
+
 
 def open_chat(open_notebook: Any, service: Service, *more: str, **options: Any) -> Any:
     data = f"{DATA}\nplt.close(fig)"
@@ -380,6 +385,7 @@ def test_a_chat_that_is_shown_twice_or_reloaded_is_the_same(open_notebook, quick
     notice.wait_for()
     run_below(notebook, "chat")
     notice.wait_for(state="detached")
+    reloaded.keeps("Still there?")
     assert "Still there?" in json.dumps(notebook.save())
 
 
@@ -444,6 +450,7 @@ def test_a_reopened_or_converted_notebook_shows_the_transcript(open_notebook, qu
     for number in range(10):
         chat.send(f"Message {number}")
         chat.reads(f"{2 * number + 1} turns" if number else "1 image")
+    chat.keeps("Message 9")
     assert notebook.page.locator("[class*=segmind-kept-]:visible").count() == 0
     saved = notebook.save()
     reopened = open_notebook(saved=saved, height=1800)
