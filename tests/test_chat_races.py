@@ -150,6 +150,7 @@ def said(body: Any) -> list[tuple[str, str]]:
     return [(message["role"], message["content"][0]["text"]) for message in body["messages"]]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("mode", ["v1", "v2"])
 @pytest.mark.parametrize("seed", range(3))
 def test_one_conversation_in_many_hands(gateway: Any, mode: str, seed: int):

@@ -392,6 +392,7 @@ class Gateway:
         return self.refused / self.asked
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("says_when", [False, True], ids=["silent", "Retry-After"])
 @pytest.mark.parametrize(
     ("limit", "window_s", "seconds", "refused_part", "used_part"),

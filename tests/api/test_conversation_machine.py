@@ -222,4 +222,4 @@ def within(policy: ImagePolicy, messages: list[Any]) -> bool:
 
 
 TestTalk = Talk.TestCase
-TestTalk.settings = settings(max_examples=150, stateful_step_count=40)
+TestTalk.settings = settings(stateful_step_count=40)

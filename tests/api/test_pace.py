@@ -104,6 +104,7 @@ def runs(least_s: float, most_s: float, count: int, **kwargs: object) -> tuple[T
     return ours, theirs
 
 
+@pytest.mark.heavy
 def test_claude_calls_from_a_cold_start_are_noticed_twice_as_fast_with_no_more_polls():
     """200 jobs of 11 to 24 s, 20 at a time, of which nothing was known before."""
     ours, theirs = runs(11, 24, 200)
@@ -111,6 +112,7 @@ def test_claude_calls_from_a_cold_start_are_noticed_twice_as_fast_with_no_more_p
     assert ours.polls_a_job <= theirs.polls_a_job
 
 
+@pytest.mark.heavy
 def test_known_claude_calls_are_noticed_twice_as_fast_with_fewer_polls():
     """Jobs of 11 to 24 s, after 200 of their like."""
     ours, theirs = runs(11, 24, 200, history=uniform(11, 24, 200, seed=99))
@@ -118,6 +120,7 @@ def test_known_claude_calls_are_noticed_twice_as_fast_with_fewer_polls():
     assert ours.polls_a_job <= 0.9 * theirs.polls_a_job
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "options",
     [
@@ -145,6 +148,7 @@ def heavy_tailed(count: int) -> Iterator[float]:
     return (chance.lognormvariate(math.log(12), 1) for _ in range(count))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("works_s", "history"),
     [

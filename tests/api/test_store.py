@@ -1239,7 +1239,7 @@ class Journal(RuleBasedStateMachine):
 
 
 TestJournal = Journal.TestCase
-TestJournal.settings = settings(max_examples=60, stateful_step_count=30)
+TestJournal.settings = settings(stateful_step_count=30)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -243,12 +244,12 @@ class Unreliable(RuleBasedStateMachine):
         self.world.run(anyio.sleep(seconds))
 
 
+@pytest.mark.hypothesis
 def test_whatever_happens_nothing_is_paid_twice_and_no_reply_is_lost(make_world):
     """Over many stories of faults; see the rules above."""
     run_state_machine_as_test(
         lambda: Unreliable(make_world),
         settings=settings(
-            max_examples=120,
             stateful_step_count=20,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
         ),

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.blocks import register, to_blocks, to_parts
@@ -319,7 +319,6 @@ plain = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(container=st.lists(plain) | st.dictionaries(st.text(), plain), limit=st.integers(100, 3_000))
 def test_nested_plain_containers_never_fail_and_stay_inside_the_limit(container, limit):
     """Whatever is nested in whatever becomes one text that fits, and no blank block."""
@@ -330,14 +329,12 @@ def test_nested_plain_containers_never_fail_and_stay_inside_the_limit(container,
     assert block["text"].strip()
 
 
-@settings(deadline=None)
 @given(container=st.lists(st.integers() | st.text(max_size=30) | st.none(), max_size=40))
 def test_a_listing_that_fits_is_python(container):
     """What is shown whole can be read back."""
     assert eval(to_parts(container)[0].text) == container
 
 
-@settings(deadline=None, max_examples=50)
 @given(value=plain)
 def test_no_block_is_ever_blank(value):
     """No text block without a visible character leaves, whatever the object."""
@@ -399,6 +396,7 @@ class Endless(list):
         return itertools.repeat([])
 
 
+@pytest.mark.heavy
 def test_of_containers_without_values_only_the_first_are_met():
     """Nothing in them would ever use up the room."""
     shared = []

@@ -352,7 +352,16 @@ def test_the_longest_misfit_is_the_one_that_is_told():
         expected(Point, "Point").read('As [1] says: {"x": "wrong", "y": 2}')
 
 
-@pytest.mark.parametrize("text", ["", "I cannot do that.", '{"x": 1, "y": 2', "[" * 100_000, "NaN"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I cannot do that.",
+        '{"x": 1, "y": 2',
+        pytest.param("[" * 100_000, marks=pytest.mark.heavy),
+        "NaN",
+    ],
+)
 def test_a_reply_without_json_says_so(text):
     """A refusal, a reply that was cut, or nonsense; endless brackets end."""
     with pytest.raises(ReplyError, match="no complete JSON"):

@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.images import image_from_array, is_image_array
@@ -108,7 +108,6 @@ class TestScale:
         values = np.ma.masked_array(np.array([[0, 100, 200]], dtype), mask=[[False, True, False]])
         assert_close(greys(values), [0, 255, 200])
 
-    @settings(deadline=None, max_examples=150)
     @given(
         st.lists(st.floats(width=64), min_size=1, max_size=12),
         st.sampled_from(["float64", "float32", "float16"]),

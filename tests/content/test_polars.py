@@ -8,7 +8,7 @@ import sys
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.blocks import to_parts
@@ -175,7 +175,6 @@ def frames(draw):
     return pl.DataFrame(columns)
 
 
-@settings(deadline=None, max_examples=150)
 @given(frame=frames(), tokens=st.integers(60, 2_000))
 def test_a_frame_of_any_content_stays_inside_the_budget(frame, tokens):
     """Random types, names and values: never an error, never more than the budget."""

@@ -256,6 +256,7 @@ def test_more_images_than_a_request_takes_are_refused():
         gather([picture()] * 101)
 
 
+@pytest.mark.heavy
 def test_many_images_are_made_smaller_where_the_edge_was_raised():
     """More than 20 images may have 2000 px a side at most."""
     limits = Limits(image_edge_px=2576, image_tokens=4784)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.sizing import fitted_size
@@ -45,7 +45,6 @@ def test_high_resolution_limits_keep_more_pixels():
     assert fitted_size(1920, 1080, edge_px=2576, budget_tokens=4784) == (1920, 1080)
 
 
-@settings(deadline=None)
 @given(width=SIDES, height=SIDES, edge_px=EDGES, budget_tokens=BUDGETS)
 def test_size_is_within_bounds_and_never_larger(width, height, edge_px, budget_tokens):
     """Whatever the shape, the result fits, has pixels, and nothing was enlarged."""
@@ -55,7 +54,6 @@ def test_size_is_within_bounds_and_never_larger(width, height, edge_px, budget_t
     assert within_bounds(new_width, new_height, edge_px, budget_tokens)
 
 
-@settings(deadline=None)
 @given(width=SIDES, height=SIDES, edge_px=EDGES, budget_tokens=BUDGETS)
 def test_aspect_is_kept_to_a_pixel(width, height, edge_px, budget_tokens):
     """The short side is what the long side asks for, to within a pixel."""
@@ -65,7 +63,6 @@ def test_aspect_is_kept_to_a_pixel(width, height, edge_px, budget_tokens):
     assert abs(new_short - exact_short) < 1
 
 
-@settings(deadline=None)
 @given(width=SIDES, height=SIDES, edge_px=EDGES, budget_tokens=BUDGETS)
 def test_one_pixel_more_on_the_long_side_breaks_a_bound(width, height, edge_px, budget_tokens):
     """A picture that was scaled down is as large as the bounds allow."""
@@ -77,7 +74,6 @@ def test_one_pixel_more_on_the_long_side_breaks_a_bound(width, height, edge_px, 
     assert not within_bounds(longer, short, edge_px, budget_tokens)
 
 
-@settings(deadline=None)
 @given(width=SIDES, height=SIDES, edge_px=EDGES, budget_tokens=BUDGETS)
 def test_fitting_twice_changes_nothing(width, height, edge_px, budget_tokens):
     """A size that fits is kept, and a picture on its side gets the same size on its side."""

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.blocks import to_parts
@@ -74,7 +74,6 @@ def test_too_many_values_are_described_and_not_put_in_order():
     assert text.endswith("[too many values are stored to list some]")
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     shape=st.tuples(st.integers(0, 60), st.integers(0, 60)),
     file_format=st.sampled_from(["coo", "csr", "csc", "dok", "lil"]),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.blocks import to_parts
@@ -217,7 +217,6 @@ def test_a_damaged_parquet_file_is_refused(tmp_path):
         to_parts(tmp_path / "data.parquet")
 
 
-@settings(deadline=None, max_examples=100)
 @given(content=st.text(st.sampled_from('ab1.,;"\n\t é')) | st.binary(max_size=80))
 def test_any_content_is_a_table_a_text_or_refused(tmp_path_factory, content):
     """Whatever a file called CSV holds: nothing but a `ContentError` is raised, nothing warned."""

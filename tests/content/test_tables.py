@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, STANDARD, Limits
@@ -391,7 +391,6 @@ def frames(draw):
     return frame
 
 
-@settings(deadline=None, max_examples=150)
 @given(frame=frames(), tokens=st.integers(60, 2_000))
 def test_a_frame_of_any_content_stays_inside_the_budget(frame, tokens):
     """Random types, names and values: never an error, never more than the budget."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -89,7 +89,6 @@ def test_a_short_array_becomes_text_through_the_front_door():
     assert part.text.startswith("a: ndarray, shape (4,)")
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     array=hnp.arrays(
         dtype=hnp.scalar_dtypes() | hnp.array_dtypes(max_size=2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.blocks import to_parts
@@ -117,7 +117,6 @@ def test_a_long_text_in_sixteen_bits_is_cut_between_characters(sent):
     assert text.endswith("ü" * 200)
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
     | st.lists(st.sampled_from(["ab\n", "é", "語\r\n", "😀"]), min_size=1, max_size=600).map(

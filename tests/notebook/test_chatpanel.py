@@ -235,6 +235,7 @@ def test_the_list_is_made_anew_when_it_is_opened_and_the_old_one_closed(front, n
         front.button("a ·")
 
 
+@pytest.mark.heavy
 def test_variables_may_come_and_go_while_they_are_listed(front, names):
     """A button may run beside a cell."""
     names.update({f"v{n}": n for n in range(2_000)})

@@ -19,6 +19,8 @@ from segmind_jupyter.content.sent import SentItem
 from segmind_jupyter.notebook import transcript
 from segmind_jupyter.notebook.inert import inert
 
+pytestmark = pytest.mark.heavy
+
 CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
 
 FORGED = [

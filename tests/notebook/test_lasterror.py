@@ -137,6 +137,7 @@ def test_the_key_in_use_is_not_sent(shell, run, text_after):
     assert "typed-in-0123456789" not in text_after('x = "typed-in-0123456789"\nint(x)')
 
 
+@pytest.mark.heavy
 def test_half_of_a_secret_is_not_sent_where_a_section_is_cut(text_after):
     """Cuts come after the blanking."""
     secret = "abcdefghij" * 40
@@ -156,6 +157,7 @@ def test_half_of_a_secret_is_not_sent_where_an_endless_message_is_cut(text_after
         assert "abcdef" not in text
 
 
+@pytest.mark.heavy
 def test_a_recursion_over_secrets_is_described_at_once(text_after):
     """Its frames are searched together: each for itself took minutes."""
     text = text_after(
@@ -242,7 +244,11 @@ def test_an_error_in_the_midst_of_being_handled_counts(shell, run, recorder, onl
             "raise ExceptionGroup('all of them', list(errors()))",
             ["ExceptionGroup: all of them", "ValueError: 1", "ValueError: 2", "n = 1"],
         ),
-        ("def again(n):\n    return again(n + 1)\nagain(0)", ["RecursionError", "times more"]),
+        pytest.param(
+            "def again(n):\n    return again(n + 1)\nagain(0)",
+            ["RecursionError", "times more"],
+            marks=pytest.mark.heavy,
+        ),
         ("import json\njson.loads('{')", ["json.decoder.JSONDecodeError", "json/decoder.py, line"]),
         (
             "class Odd:\n    def __repr__(self):\n        raise ValueError('odd')\nOdd()",
@@ -435,7 +441,7 @@ def test_unloading_forgets_the_error(shell, run):
     assert len(shell.events.callbacks["post_run_cell"]) == before
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=24),
     cell=st.sampled_from(
@@ -456,7 +462,7 @@ def test_no_value_of_a_secrets_name_is_ever_sent(shell, run, secret, cell):
     assert secret not in text or secret in "<hidden>"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     secret=st.integers(1000, 10**30)
     | st.integers(-(10**30), -1000)

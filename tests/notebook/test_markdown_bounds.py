@@ -7,6 +7,8 @@ from bs4 import BeautifulSoup
 
 from segmind_jupyter.notebook.markdown import MAX_HTML_CHARS, to_html
 
+pytestmark = pytest.mark.heavy
+
 PATHOLOGICAL = {
     "brackets": "[" * 40_000,
     "images": "![" * 15_000,

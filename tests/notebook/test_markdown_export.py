@@ -20,6 +20,8 @@ from segmind_jupyter.notebook.preview import request_html
 from segmind_jupyter.notebook.render import reply_html
 from segmind_jupyter.request import Request
 
+pytestmark = pytest.mark.heavy
+
 CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
 
 #: Where a blank line can stand that is no end of a paragraph.

@@ -48,7 +48,7 @@ def notebook(shell, run, online):
     return online
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     options=st.lists(st.sampled_from(OPTIONS), max_size=7, unique_by=lambda text: text.split()[0]),
     reply=st.sampled_from(REPLIES),

@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.api.messages import Reply, Usage
@@ -189,14 +189,12 @@ mixtures = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(anything, mixtures))
 def test_no_text_gets_live_html_through(text: str) -> None:
     """Arbitrary text and shuffled hostile pieces never raise and never pass the walker's lists."""
     walk(to_html(text))
 
 
-@settings(max_examples=100, deadline=None)
 @given(value=st.one_of(anything, mixtures), body=mixtures)
 def test_no_field_gets_live_html_through(value: str, body: str) -> None:
     """Model, names, descriptions and notes are data: escaped in HTML, harmless in text."""
