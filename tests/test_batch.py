@@ -359,24 +359,24 @@ class TestErrors:
     ):
         """It says nothing about the job, and nothing about the others."""
         gateway.script("GET", status=status, body="<html><title>Blocked</title></html>", times=2)
-        batch = ask_each("{item}", list(range(30)), max_in_flight=4).wait()
+        batch = ask_each("{item}", list(range(8)), max_in_flight=4).wait()
         assert batch.errors == {}
-        assert posts(gateway) == 30
+        assert posts(gateway) == 8
 
     @pytest.mark.parametrize("status", [400, 403, 406, 410])
     def test_a_refusal_of_a_look_is_its_items_own(self, gateway: Gateway, status: int):
         """The job goes on; neither advice for a submission nor a word on its bill is given."""
         gateway.script("GET", status=status)
-        batch = ask_each("{item}", list(range(30)), max_in_flight=4).wait()
-        assert posts(gateway) == 30
+        batch = ask_each("{item}", list(range(8)), max_in_flight=4).wait()
+        assert posts(gateway) == 8
         (error,) = batch.errors.values()
         assert error.status == status
         for words in ("The job itself goes on", "%segmind resume", "look again"):
             assert words in str(error)
         for words in ("-m", "billed", "Correct", "%segmind credits", "retired"):
             assert words not in str(error)
-        assert ask_each("{item}", list(range(30))).wait().errors == {}
-        assert posts(gateway) == 30
+        assert ask_each("{item}", list(range(8))).wait().errors == {}
+        assert posts(gateway) == 8
 
     def test_a_key_that_is_refused_for_a_state_stops_the_sending(self, gateway: Gateway):
         """Each further submission would be refused as well."""
