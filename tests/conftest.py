@@ -25,7 +25,7 @@ from segmind_jupyter.simulator import Behaviour, Gateway
 settings.register_profile(
     "untimed",
     deadline=None,
-    max_examples=120,
+    max_examples=150,
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,

@@ -230,7 +230,7 @@ class TestWait:
         complete(job)
         assert job.wait() is REPLY
 
-    @pytest.mark.parametrize("timeout", ["soon", math.nan, [1], object(), "-1"])
+    @pytest.mark.parametrize("timeout", ["soon", math.nan, [1], object(), "-1", "3"])
     def test_what_is_no_time_is_refused(self, job, timeout):
         """At once, also where there is nothing to wait for any more."""
         for _ in range(2):

@@ -14,7 +14,7 @@ from pathlib import Path
 import PIL.Image
 import PIL.ImageFile
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageChops, ImageStat
 
@@ -111,6 +111,7 @@ class TestBytes:
         with pytest.raises(ContentError, match="mine could not be decoded"):
             image_from_bytes(data[: int(len(data) * share)], about="mine")
 
+    @settings(max_examples=200)
     @given(
         file_format=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP"]),
         damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1),

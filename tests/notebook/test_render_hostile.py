@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segmind_jupyter.api.messages import Reply, Usage
@@ -189,6 +189,7 @@ mixtures = st.lists(
 ).map("".join)
 
 
+@settings(max_examples=300)
 @given(st.one_of(anything, mixtures))
 def test_no_text_gets_live_html_through(text: str) -> None:
     """Arbitrary text and shuffled hostile pieces never raise and never pass the walker's lists."""
