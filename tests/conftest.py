@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import selectors
+import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +36,12 @@ settings.register_profile("brief", settings.get_profile("untimed"), max_examples
 settings.load_profile("untimed")
 
 KEY = "sk-live-0123456789abcdef"
+
+
+def pytest_sessionstart() -> None:
+    """Let interrupts in, which are tested: a shell ignores them for what it runs behind (`&`)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
