@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.client import SegmindClient
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Reply, Usage
+    from segmind_jupyter.asking import ask, resume, submit
     from segmind_jupyter.batch import Batch, ask_each
-    from segmind_jupyter.calling import ask, resume, submit
     from segmind_jupyter.chat import Chat
-    from segmind_jupyter.content.blocks import register, to_blocks
+    from segmind_jupyter.content.convert import to_blocks
+    from segmind_jupyter.content.register import register
     from segmind_jupyter.errors import (
         APIConnectionError,
         APIError,
@@ -93,12 +94,12 @@ _HOMES = {
     "Reply": "api.messages",
     "SegmindClient": "api.client",
     "Usage": "api.messages",
-    "ask": "calling",
+    "ask": "asking",
     "ask_each": "batch",
-    "register": "content.blocks",
-    "resume": "calling",
-    "submit": "calling",
-    "to_blocks": "content.blocks",
+    "register": "content.register",
+    "resume": "asking",
+    "submit": "asking",
+    "to_blocks": "content.convert",
     **{name: "errors" for name in __all__ if name.endswith("Error")},
     **dict.fromkeys(("JobCancelled", "JobExpired", "JobFailed", "JobTimeout"), "errors"),
 }

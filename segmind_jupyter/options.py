@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from segmind_jupyter.api.cache import Caching
 from segmind_jupyter.api.messages import Message, checked_json
-from segmind_jupyter.api.models import DEFAULT_MODEL, checked_slug
-from segmind_jupyter.api.reply_cache import Caching
-from segmind_jupyter.api.settings import checked_seconds
+from segmind_jupyter.api.settings import DEFAULT_MODEL, checked_seconds, checked_slug
 from segmind_jupyter.content.parts import STANDARD, Limits
 from segmind_jupyter.errors import SettingsError, shortened
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.watch import Call
+
 
 #: Names that a model parameter cannot have, and where that is said instead.
 _SET_ELSEWHERE: Final = {

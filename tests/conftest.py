@@ -19,7 +19,8 @@ import anyio.to_thread
 import pytest
 from hypothesis import HealthCheck, settings
 
-from segmind_jupyter.simulator import Behaviour, Gateway
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
 
 # How long an example takes is the machine's affair; no test asserts a time. CI repeats the same
 # examples, so that a change is judged by itself.

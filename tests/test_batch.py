@@ -25,11 +25,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
+from segmind_jupyter.api.journal import default_path
 from segmind_jupyter.api.settings import MAX_CONNECTIONS
-from segmind_jupyter.api.store import default_path
-from segmind_jupyter.asking import _only_service, service
-from segmind_jupyter.batch import Batch, Progress, ask_each
-from segmind_jupyter.content.blocks import to_blocks
+from segmind_jupyter.batch.batch import Batch, ask_each
+from segmind_jupyter.batch.results import Progress
+from segmind_jupyter.content.convert import to_blocks
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,
@@ -49,7 +49,10 @@ from segmind_jupyter.errors import (
     SegmindError,
     SettingsError,
 )
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 KEY = "sk-live-0123456789abcdef"
 

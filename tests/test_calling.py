@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 import segmind
 
-from segmind_jupyter.api.waiting import in_slices
-from segmind_jupyter.asking import Service
+from segmind_jupyter.api.loop import in_slices
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import Interrupted, JobError, MaybeBilledError, SettingsError
 from segmind_jupyter.options import call_of
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.session import Service
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 KEY = "sk-live-0123456789abcdef"
 SLUG = "claude-4-sonnet"

@@ -22,9 +22,7 @@ from PIL import Image
 
 from segmind_jupyter import Batch, Chat, Job, Reply, ask, ask_each, register, submit
 from segmind_jupyter.api.states import Completed
-from segmind_jupyter.asking import Options, _only_service, service
-from segmind_jupyter.chat import Turn
-from segmind_jupyter.chat.turn import Stage
+from segmind_jupyter.chat import Stage, Turn
 from segmind_jupyter.content.prompt import Prompt, gather
 from segmind_jupyter.errors import (
     BadRequestError,
@@ -37,7 +35,11 @@ from segmind_jupyter.errors import (
     SegmindError,
     SettingsError,
 )
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.options import Options
+from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 KEY = "sk-live-0123456789abcdef"
 SLUG = "claude-4-sonnet"

@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 from segmind_jupyter import Chat
-from segmind_jupyter.asking import Options, _only_service, service
 from segmind_jupyter.chat import Turn
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.simulator import Behaviour, serve
+from segmind_jupyter.options import Options
+from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 #: How many hands there are, and how often each of them acts.
 HANDS, ACTS = 6, 30

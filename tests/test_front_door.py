@@ -16,11 +16,11 @@ HEAVY = (
 
 #: What a cell, a batch or Tab needs, and loading does not: mostly the room `content`.
 NEEDED_LATER = (
-    "segmind_jupyter.content.prompt", "segmind_jupyter.content.blocks",
-    "segmind_jupyter.content.each", "segmind_jupyter.content.expected",
-    "segmind_jupyter.content.scrub", "segmind_jupyter.notebook.offering",
-    "segmind_jupyter.notebook.errorreport", "segmind_jupyter.api.client",
-    "segmind_jupyter.api.store", "importlib.metadata", "sqlite3", "zipfile", "decimal", "csv",
+    "segmind_jupyter.content.prompt", "segmind_jupyter.content.convert",
+    "segmind_jupyter.batch.items", "segmind_jupyter.content.json_schema",
+    "segmind_jupyter.content.secrets", "segmind_jupyter.notebook.completion",
+    "segmind_jupyter.notebook.last_error", "segmind_jupyter.api.client",
+    "segmind_jupyter.api.journal", "importlib.metadata", "sqlite3", "zipfile", "decimal", "csv",
 )  # fmt: skip
 
 HEAVIER = (*HEAVY, "IPython")
@@ -86,7 +86,7 @@ print([m for m in {HEAVY + NEEDED_LATER!r} if m in new], threading.active_count(
 def test_the_simulator_transport_loads_by_name():
     """The client binds it late; the name must lead somewhere."""
     code = (
-        "import pkgutil; from segmind_jupyter.api.sender import _SIMULATOR_TRANSPORT as name;"
+        "import pkgutil; from segmind_jupyter.api.transport import _SIMULATOR_TRANSPORT as name;"
         "print(type(pkgutil.resolve_name(name)()).__mro__[1].__name__)"
     )
     assert run(code) == "AsyncBaseTransport"

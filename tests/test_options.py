@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from segmind_jupyter import Chat, ask, ask_each, submit
 from segmind_jupyter.api.messages import request_body, user_message
-from segmind_jupyter.asking import service
 from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.options import Options, call_of
-from segmind_jupyter.simulator.chat_request import read_chat
+from segmind_jupyter.session import service
+from segmind_jupyter.simulator.requests import read_chat
 
 HELLO = [user_message([{"type": "text", "text": "Hello"}])]
 

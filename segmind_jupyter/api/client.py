@@ -13,15 +13,10 @@ from typing import Any, Final
 import anyio
 import httpx
 
-from segmind_jupyter.api.answers import Answer
-from segmind_jupyter.api.budget import Budget, Kind
-from segmind_jupyter.api.errors import error_for, expired, maybe_billed, senseless
 from segmind_jupyter.api.messages import Message, Reply, parse_reply, request_body
-from segmind_jupyter.api.models import checked_slug
+from segmind_jupyter.api.responses import Answer, error_for, expired, maybe_billed, senseless
 from segmind_jupyter.api.retry import Policy
-from segmind_jupyter.api.secret import Secret
-from segmind_jupyter.api.sender import Sender
-from segmind_jupyter.api.settings import Settings, resolve
+from segmind_jupyter.api.settings import Secret, Settings, checked_slug, resolve
 from segmind_jupyter.api.states import (
     State,
     checked_id,
@@ -32,6 +27,7 @@ from segmind_jupyter.api.states import (
     read_state,
     read_submit,
 )
+from segmind_jupyter.api.transport import Budget, Kind, Sender
 from segmind_jupyter.errors import APIError, NotFoundError, ReplyError
 
 #: Time that a free look-up may take in all.

@@ -2,16 +2,146 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, NoReturn, cast, get_args
 from urllib.parse import urlsplit
 
-from segmind_jupyter.api.secret import Secret
 from segmind_jupyter.errors import SettingsError
+
+_SHOWN = "<hidden>"
+
+#: Shorter keys are not looked for in texts: blanking out every "abc" would garble them.
+_MIN_SCRUBBED_CHARS = 8
+
+#: What JSON within JSON within JSON puts before an escape; a bound, as a server may send millions.
+_BACKSLASHES = r"\\{1,15}"
+
+
+class Secret:
+    """A secret text that shows itself nowhere.
+
+    `%xmode Verbose` prints the value of every local name, so the key is never held as a plain
+    `str` in a frame of ours; `reveal` is called in one place, where the request header is set.
+
+    Parameters
+    ----------
+    text
+        The secret; white space around it (a pasted newline) is dropped.
+
+    Raises
+    ------
+    SettingsError
+        The text is empty or cannot stand in an HTTP header.
+    """
+
+    __slots__ = ("__escaped", "__text")
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise SettingsError(f"An API key is a string, not {type(text).__name__}.")
+        text = text.strip()
+        if not text:
+            raise SettingsError("The API key is empty. Run `%segmind key` to type one in.")
+        # An HTTP library that refuses such a header quotes it in its own error message.
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise SettingsError(
+                "The API key holds a character that no key has (a space, a control character or "
+                "a letter outside ASCII). Copy it again and run `%segmind key`."
+            )
+        self.__text = text
+        self.__escaped = re.compile("".join(map(_spelled, text)))
+
+    def reveal(self) -> str:
+        """Give the secret itself."""
+        return self.__text
+
+    def scrub(self, text: str) -> str:
+        """Blank the secret out of `text`, for a server that quotes a refused key.
+
+        Also where JSON escapes hide it, as in an answer that is kept as it came.
+        """
+        if len(self.__text) < _MIN_SCRUBBED_CHARS:
+            return text
+        text = text.replace(self.__text, _SHOWN)
+        return self.__escaped.sub(_SHOWN, text) if "\\" in text else text
+
+    def is_in(self, text: str) -> bool:
+        """Tell whether `text` holds the secret."""
+        return len(self.__text) >= _MIN_SCRUBBED_CHARS and self.__text in text
+
+    def __repr__(self) -> str:
+        return _SHOWN
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(_SHOWN, spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.__text == self.__text
+
+    def __hash__(self) -> int:
+        return hash(self.__text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An API key is not pickled: set SEGMIND_API_KEY where it is needed.")
+
+    def __getstate__(self) -> NoReturn:
+        self.__reduce__()
+
+
+def _spelled(letter: str) -> str:
+    """Write the pattern of a letter, as it is or as JSON may escape it."""
+    plain = re.escape(letter)
+    if letter in '"/\\':
+        plain = f"(?:{_BACKSLASHES})?{plain}"
+    digits = "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in f"{ord(letter):02x}")
+    return f"(?:{plain}|{_BACKSLASHES}u00{digits})"
+
+
+DEFAULT_MODEL: Final = "claude-4-sonnet"
+
+#: Claude models seen on Segmind, newest families first; for completion and suggestions only.
+KNOWN_MODELS: Final = (
+    "claude-4-sonnet",
+    "claude-4.5-sonnet",
+    "claude-opus-4.7",
+    "claude-3.7-sonnet",
+    "claude-3.5-sonnet",
+    "claude-3-opus",
+    "claude-3-haiku",
+)
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def checked_slug(model: str) -> str:
+    """Return `model` if it has the form of a slug; it becomes part of a URL's path.
+
+    Raises
+    ------
+    SettingsError
+        It holds anything but lower-case letters, digits, dots and hyphens.
+    """
+    if not isinstance(model, str) or not _SLUG.fullmatch(model):
+        raise SettingsError(
+            f"{model!r} is no model name: lower-case letters, digits, dots and hyphens, such as "
+            f"{DEFAULT_MODEL}. `%segmind models` lists those that are known."
+        )
+    return model
+
+
+def nearest_model(model: str) -> str | None:
+    """Give the known slug that `model` was probably meant to be, or `None`."""
+    matches = difflib.get_close_matches(model, KNOWN_MODELS, n=1)
+    return matches[0] if matches and matches[0] != model else None
+
 
 DEFAULT_BASE_URL: Final = "https://api.segmind.com"
 

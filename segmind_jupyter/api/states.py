@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any, ClassVar, Final, Self
 
-from segmind_jupyter.api.errors import detail_of, failed
 from segmind_jupyter.api.messages import Reply, find_text, parse_reply
+from segmind_jupyter.api.responses import detail_of, failed
 from segmind_jupyter.errors import JobError, JobTimeout, ReplyError, SettingsError, shortened
 
 #: What an id may be made of: it becomes part of a URL's path (RFC 3986's unreserved characters).

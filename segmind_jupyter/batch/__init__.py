@@ -6,8 +6,7 @@ each item, and `handle` is what the caller has of it.
 
 from __future__ import annotations
 
-from segmind_jupyter.batch.asking_each import ask_each
-from segmind_jupyter.batch.handle import Batch, Outcome
-from segmind_jupyter.batch.progress import Progress
+from segmind_jupyter.batch.batch import Batch, Outcome, ask_each
+from segmind_jupyter.batch.results import Progress
 
 __all__ = ["Batch", "Outcome", "Progress", "ask_each"]

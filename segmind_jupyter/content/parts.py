@@ -1,16 +1,80 @@
-"""What a prompt is made of: pieces of text and encoded images, each knowing its wire form.
-
-Nothing here looks at the objects that the pieces came from; `blocks`, `images`, `figures` and
-`tables` do that.
-"""
+"""Content blocks become the pieces again that they were made of: the way back from `Part.wire`."""
 
 from __future__ import annotations
 
 import base64
+import io
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from segmind_jupyter.errors import shortened
+
+#: Where CPython's default reprs say the address, which differs from run to run.
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=[>;,])")
+
+
+def is_kind(obj: object, package: str, *names: str) -> bool:
+    """Tell whether `obj` is an instance of one of `package`'s classes, or of a subclass of one.
+
+    Parameters
+    ----------
+    obj
+        Anything.
+    package
+        The top-level package that defines the class, such as ``"pandas"``.
+    *names
+        The bare names of the classes, such as ``"DataFrame"``.
+    """
+    return any(
+        kind.__name__ in names and str(kind.__module__).partition(".")[0] == package
+        for kind in type(obj).__mro__
+    )
+
+
+def hook(obj: object, name: str) -> Callable[..., Any] | None:
+    """Give the special method `name` that the type of `obj` defines, bound to `obj`, or `None`.
+
+    What is no function counts as no method: `None`, by which a class says so, and the stand-ins
+    that a `MagicMock` keeps under every special name.
+    """
+    owner = next((kind for kind in type(obj).__mro__ if name in vars(kind)), None)
+    method = None if owner is None else vars(owner)[name]
+    if not callable(method):
+        return None
+    bound: Callable[..., Any] = method
+    return bound.__get__(obj, type(obj)) if hasattr(bound, "__get__") else bound
+
+
+def type_name(obj: object) -> str:
+    """Give the bare name of the type of `obj`."""
+    return type(obj).__name__
+
+
+def safe_repr(obj: object) -> str:
+    """Give ``repr(obj)`` without addresses, or a note where the repr raises."""
+    return without_addresses(attempted(repr, obj))
+
+
+def without_addresses(text: str) -> str:
+    """Leave out where objects lie in memory: the same notebook is to send the same words."""
+    return _ADDRESS.sub("", text)
+
+
+def attempted(spell: Callable[[Any], str], obj: object) -> str:
+    """Give ``spell(obj)``, or a note that names the type and the error where that raises."""
+    try:
+        return spell(obj)
+    except Exception as error:  # noqa: BLE001 - a foreign __repr__ or __str__ may raise anything
+        return f"<{type_name(obj)}, whose {spell.__name__} raised {type(error).__name__}>"
+
+
+def spelled(error: BaseException) -> str:
+    """Write a foreign error as Python does, on one line."""
+    return shortened(f"{type_name(error)}: {attempted(str, error)}")
+
 
 #: Pixels of one side of the square that costs one token (Anthropic's published vision rule).
 PATCH_PX = 28
@@ -148,3 +212,65 @@ def _join(texts: Iterable[Text]) -> str:
 
 #: Line breaks between two texts, by whether each of them runs on in the line.
 _GAPS = {(True, True): "", (True, False): "\n\n", (False, True): "\n\n", (False, False): "\n"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where an object stands.
+
+    Parameters
+    ----------
+    label
+        How the user would reach it: ``scores['x']``; empty if it has no name.
+    limits
+        How large its pieces may become.
+    around
+        The ids of the objects that it was found in, and of those that it stands for.
+    """
+
+    label: str
+    limits: Limits
+    around: tuple[int, ...] = ()
+
+    @property
+    def title(self) -> str | None:
+        """What a table is headed with; inside a container, the label is written before it."""
+        return None if self.around else self.label or None
+
+    def inside(self, obj: object, step: str = "", *, text_chars: int | None = None) -> Scope:
+        """Give the scope of what `obj` holds at `step`, or of what stands for `obj`."""
+        limits = self.limits if text_chars is None else _narrowed(self.limits, text_chars)
+        return Scope(self.label + step, limits, (*self.around, id(obj)))
+
+
+def _narrowed(limits: Limits, text_chars: int) -> Limits:
+    table_tokens = min(limits.table_tokens, text_chars // CHARS_PER_TOKEN)
+    return replace(limits, text_chars=text_chars, table_tokens=table_tokens)
+
+
+#: Converts an object that was found on the way.
+Convert = Callable[[Any, Scope], list[Part]]
+
+
+def part_of(block: Mapping[str, Any]) -> Part:
+    """Read a text or an image block as `Part.wire` writes it.
+
+    Parameters
+    ----------
+    block
+        A block of this package's own making.
+
+    Returns
+    -------
+    Text or Image
+        An image with its size in pixels, of which no pixel is decoded.
+    """
+    if block["type"] == "text":
+        return Text(block["text"])
+    import PIL.Image
+
+    source = block["source"]
+    data = base64.b64decode(source["data"])
+    with PIL.Image.open(io.BytesIO(data)) as picture:
+        width, height = picture.size
+    return Image(data, source["media_type"], width, height)

@@ -8,19 +8,17 @@ from typing import Any, Final
 from traitlets import TraitError
 from traitlets.config.loader import DeferredConfig
 
-from segmind_jupyter.notebook.account import SegmindMagics
-from segmind_jupyter.notebook.batchview import BatchDisplay
-from segmind_jupyter.notebook.chatview import ChatDisplay
+from segmind_jupyter.notebook.chat.panel import ChatDisplay
 from segmind_jupyter.notebook.completion import Completion
-from segmind_jupyter.notebook.headless import EndOfCell
-from segmind_jupyter.notebook.hush import Hush
-from segmind_jupyter.notebook.jobcard import JobDisplay
-from segmind_jupyter.notebook.lasterror import LastError
-from segmind_jupyter.notebook.lastplot import LastPlots
-from segmind_jupyter.notebook.live import Live
+from segmind_jupyter.notebook.display.reply import Hush, ReplyDisplay, RequestDisplay
+from segmind_jupyter.notebook.last_error import LastError
+from segmind_jupyter.notebook.line import ClaudeQuestion
+from segmind_jupyter.notebook.live.cards import BatchDisplay, JobDisplay
+from segmind_jupyter.notebook.live.headless import EndOfCell
+from segmind_jupyter.notebook.live.outputs import Live
 from segmind_jupyter.notebook.magics import ClaudeMagics
-from segmind_jupyter.notebook.question import ClaudeQuestion
-from segmind_jupyter.notebook.shown import ReplyDisplay, RequestDisplay
+from segmind_jupyter.notebook.plots.last_plot import LastPlots
+from segmind_jupyter.notebook.segmind_magic import SegmindMagics
 
 #: What holds where a setting is refused that keeps something from being sent or written.
 _STRICTEST: Final = {"cache": "only", "journal": False}

@@ -2,23 +2,292 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import textwrap
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
-from segmind_jupyter.asking import service
-from segmind_jupyter.errors import ReplyError
+from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.api.settings import KNOWN_MODELS
+from segmind_jupyter.errors import ReplyError, SettingsError
 from segmind_jupyter.notebook import line as lines
-from segmind_jupyter.notebook.defaults import Defaults
-from segmind_jupyter.notebook.hush import is_whole_statement
-from segmind_jupyter.notebook.reading import Question, read, values
-from segmind_jupyter.notebook.shown import ReplyDisplay, footer_bundle, noting
+from segmind_jupyter.notebook.config import Defaults
+from segmind_jupyter.notebook.display.reply import (
+    ReplyDisplay,
+    footer_bundle,
+    is_whole_statement,
+    noting,
+)
+from segmind_jupyter.notebook.display.text import to_text
+from segmind_jupyter.notebook.line import IsValue
+from segmind_jupyter.notebook.namespace import sendable_names
+from segmind_jupyter.options import Options
+from segmind_jupyter.session import service
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.content.json_schema import Expected
+    from segmind_jupyter.content.prompt import Prompt, SentItem
+    from segmind_jupyter.conversation import Conversation
+
+
+#: What models call Python behind a fence: also ``python3.11``, ``py3`` and ``python-repl``.
+_PYTHON: Final = re.compile(r"(?:i?python|py)(?:3(?:\.\d+)*)?(?:-repl)?|pycon|jupyter(?:-python)?")
+
+#: Lines of a session: what was typed after ``>>>``, and what went on from there.
+_PROMPT: Final = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
+
+
+def put_code(shell: Any, reply: Reply) -> str | None:
+    """Put the reply's first Python block, alone, into the next cell. Nothing is run.
+
+    A single block without a language counts too, where it reads as Python. The cell itself must
+    call this: front ends take the next input from the answer to its execution, and insert a cell
+    for it each time; the only one that they would replace is the running cell, with the prompt in
+    it. So code that was run in this session already is not put once more.
+
+    Parameters
+    ----------
+    shell
+        The shell. A terminal shows the code at its next prompt.
+    reply
+        What the model answered.
+
+    Returns
+    -------
+    str or None
+        What the user should know, where nothing was put.
+    """
+    code = _first_python(reply, shell)
+    if code is None:
+        return (
+            "No cell was added: the reply has no Python block. Ask for the code in one fenced "
+            "Python block."
+        )
+    if code in (cell.strip() for cell in shell.history_manager.input_hist_raw):
+        return "No cell was added: this code was run in this session before."
+    shell.set_next_input(code)
+    return None
+
+
+def _first_python(reply: Reply, shell: Any) -> str | None:
+    blocks = reply.code_blocks
+    named = [block.code for block in blocks if _PYTHON.fullmatch(block.language.strip("{.}"))]
+    unnamed = [block.code for block in blocks if not block.language]
+    if not named and len(unnamed) == 1:
+        named = [code for code in unnamed if _is_python(_typed(code), shell)]
+    return next(filter(None, map(_typed, named)), None)
+
+
+def _typed(code: str) -> str:
+    """Give what a person would type: no prompts or results of a session, no hidden characters."""
+    lines = to_text(code).split("\n")
+    if any(line.startswith(">>>") for line in lines):
+        lines = [_PROMPT.sub("", line, count=1) for line in lines if _PROMPT.match(line)]
+    return textwrap.dedent("\n".join(lines)).strip()
+
+
+def _is_python(code: str, shell: Any) -> bool:
+    """Tell whether it could run in a cell, with magics and shell commands."""
+    try:
+        ast.parse(shell.transform_cell(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return bool(code)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What one cell asks.
+
+    Parameters
+    ----------
+    prompt, options, params, conversation, expected
+        As `Service.ask` takes them.
+    """
+
+    prompt: Prompt
+    options: Options
+    params: Mapping[str, Any]
+    conversation: Conversation
+    expected: Expected | None = None
+
+    def to(self, send: Callable[..., T], **how: Any) -> T:
+        """Give it to what sends it."""
+        return send(
+            self.prompt,
+            self.options,
+            self.params,
+            self.conversation,
+            expected=self.expected,
+            **how,
+        )
+
+
+def values(shell: Any) -> Mapping[str, IsValue]:
+    """Tell what may be the value of an option that may also stand alone (`lines.parse`)."""
+
+    def names_shape(word: str, rest: str) -> bool:
+        from segmind_jupyter.notebook.line import is_shape
+
+        return is_shape(word, rest, sendable_names(shell))
+
+    return {"plot": lambda word, rest: word.isdigit(), "json": names_shape}
+
+
+def read(shell: Any, args: Namespace, words: str, cell: str | None, options: Options) -> Question:
+    """Read a cell.
+
+    Parameters
+    ----------
+    shell
+        Whose variables, plots and errors it speaks of.
+    args
+        Its options.
+    words
+        What stands behind them on the line.
+    cell
+        The lines below; `None` for the line magic.
+    options
+        What a call takes that says nothing else.
+
+    Raises
+    ------
+    UsageError
+        The options contradict each other, or nothing is asked.
+    ContentError
+        Something that is named cannot be sent, or there is nothing to send.
+    """
+    from segmind_jupyter.content.prompt import compose
+
+    _check(args)
+    body = _body(words, cell, alone=not (args.include or args.plot or args.error))
+    conversation = _conversation(args)
+    options = _caching(options, args)
+    options = options.but(model=conversation.model, system=conversation.system).but(
+        model=args.model,
+        system=args.system,
+        max_tokens=args.max_tokens,
+        temperature=args.temperature,
+        timeout_s=args.timeout,
+    )
+    names = sendable_names(shell)
+    expected = _expected(args, names)
+    prompt = compose(
+        _asked(body, args),
+        names,
+        include=args.include,
+        raw=args.raw,
+        attached=list(_attached(shell, args, options)),
+        limits=options.limits,
+    )
+    return Question(
+        prompt=prompt,
+        options=options,
+        params=_params(args, expected),
+        conversation=conversation,
+        expected=expected,
+    )
+
+
+def _check(args: Namespace) -> None:
+    """Refuse options that contradict each other."""
+    if args.goes_on and args.chat is not None:
+        raise UsageError("Give -c or --chat NAME, not both: each of them continues (%%claude?)")
+    if args.code and args.json is not None:
+        raise UsageError("Give --code or --json, not both: a reply is code or JSON (%%claude?)")
+    if args.code and args.job:
+        raise UsageError(
+            "--code fills the next cell while this one runs, and -j does not wait. Leave -j out, "
+            "or take `job.wait().code_blocks`"
+        )
+
+
+def _caching(options: Options, args: Namespace) -> Options:
+    try:
+        return options.caching(args.cache)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+
+
+def _body(words: str, cell: str | None, *, alone: bool) -> str:
+    """Put the words of the line before those of the cell, both as they were typed."""
+    if cell is None:
+        if alone and not words.strip(" ?"):
+            raise UsageError("Ask something: %claude What is a violin plot? (%%claude? has more)")
+        return words
+    if words in KNOWN_MODELS:
+        raise UsageError(f"Did you mean `%%claude -m {words}`?")
+    body = cell.removesuffix("\n")  # IPython ends every cell with one
+    return f"{words}\n{body}" if words else body
+
+
+def _asked(body: str, args: Namespace) -> str:
+    """Ask the usual question about an error where none is asked."""
+    if body.strip() or not args.error:
+        return body
+    from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION
+
+    return DEFAULT_QUESTION
+
+
+def _attached(shell: Any, args: Namespace, options: Options) -> Iterator[SentItem]:
+    """Give what stands above the cell: the last error, the last plots."""
+    if args.error:
+        from segmind_jupyter.notebook.last_error import last_error
+
+        yield last_error(shell, limits=options.limits)
+    if args.plot:
+        from segmind_jupyter.notebook.plots.last_plot import LastPlots
+
+        plots = LastPlots.of(shell)
+        if plots is not None:
+            yield from plots.sent(args.plot, limits=options.limits)
+
+
+def _conversation(args: Namespace) -> Conversation:
+    """Give what the cell continues; a new one where it stands alone, for a later `-c`."""
+    if args.goes_on:
+        return service().conversations.last()
+    if args.chat is not None:
+        from segmind_jupyter.chat import Chat
+
+        if not args.chat.strip():
+            raise UsageError("--chat takes a name, such as `--chat review`")
+        return Chat(name=args.chat).conversation
+    from segmind_jupyter.conversation import Conversation
+
+    return Conversation()
+
+
+def _expected(args: Namespace, names: Mapping[str, Any]) -> Expected | None:
+    """Read what the reply is to be: any JSON object, or what a schema of the user's says."""
+    if args.json is None:
+        return None
+    from segmind_jupyter.content.json_schema import expected
+    from segmind_jupyter.notebook.line import shape_at
+
+    shape = shape_at(args.json, names) if args.json else None
+    return expected(shape, args.json or None)
+
+
+def _params(args: Namespace, expected: Expected | None) -> dict[str, Any]:
+    params = dict(args.param)
+    if expected is None:
+        return params
+    if "response_format" in params:
+        raise UsageError("--json sets `response_format`. Leave `--param response_format=` out")
+    return {**params, "response_format": expected.response_format}
 
 
 @magics_class
@@ -193,8 +462,6 @@ class ClaudeMagics(Defaults):
             return question.to(service().submit)
         reply: Reply = question.to(service().ask)
         if args.code:
-            from segmind_jupyter.notebook.nextcell import put_code
-
             return noting(reply, put_code(self.shell, reply))
         return reply if question.expected is None else self._parsed(reply, quiet=args.quiet)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from segmind_jupyter.simulator.behaviour import DEMO, Behaviour
-from segmind_jupyter.simulator.core import Gateway
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import DEMO, Behaviour, SimAnswer, SimRequest
 from segmind_jupyter.simulator.server import serve
-from segmind_jupyter.simulator.wire import SimAnswer, SimRequest
 
 if TYPE_CHECKING:
-    from segmind_jupyter.simulator.inprocess import SimulatorTransport
+    from segmind_jupyter.simulator.server import SimulatorTransport
 
 __all__ = ["DEMO", "Behaviour", "Gateway", "SimAnswer", "SimRequest", "serve", "transport"]
 
@@ -23,7 +22,7 @@ def transport(gateway: Gateway | None = None) -> SimulatorTransport:
     share one gateway at a demonstration's pace, so that a job outlives the client that sent it.
     """
     # Here, because it brings httpx, which the server does without.
-    from segmind_jupyter.simulator.inprocess import SimulatorTransport
+    from segmind_jupyter.simulator.server import SimulatorTransport
 
     return SimulatorTransport(gateway or _shared())
 

@@ -10,8 +10,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from segmind_jupyter.simulator.behaviour import DEMO, AuthForm, Behaviour
-from segmind_jupyter.simulator.core import Gateway
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import DEMO, AuthForm, Behaviour
 from segmind_jupyter.simulator.server import serve
 
 _DEFAULT_PORT = 8765

@@ -21,11 +21,12 @@ import pytest
 
 from segmind_jupyter.api.client import SegmindClient
 from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.journal import Store
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.store import Store
 from segmind_jupyter.api.watch import Call, Watch
-from segmind_jupyter.simulator import Behaviour, Gateway
-from segmind_jupyter.simulator.inprocess import SimulatorTransport
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import SimulatorTransport
 
 KEY = "sk-live-0123456789abcdef"
 

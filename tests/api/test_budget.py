@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.budget import (
+from segmind_jupyter.api.retry import History, next_poll
+from segmind_jupyter.api.transport import (
     CEILING_PER_S,
     FLOOR_PER_S,
     MAX_PAUSE_S,
@@ -24,7 +25,6 @@ from segmind_jupyter.api.budget import (
     Budget,
     Kind,
 )
-from segmind_jupyter.api.pace import History, next_poll
 
 Virtual = Callable[..., tuple[Any, float]]
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import segmind_jupyter
 from segmind_jupyter.api.client import SegmindClient
-from segmind_jupyter.api.secret import Secret
+from segmind_jupyter.api.settings import Secret
 from segmind_jupyter.errors import (
     APIConnectionError,
     APIError,

@@ -15,10 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.conversation import Conversation, Draft, Exchange
-from segmind_jupyter.api.image_policy import FIT, KEEP_ALL, ImagePolicy, keep_last
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.api.usage import Totals
+from segmind_jupyter.conversation import (
+    FIT,
+    KEEP_ALL,
+    Conversation,
+    Draft,
+    Exchange,
+    ImagePolicy,
+    keep_last,
+)
 from segmind_jupyter.errors import ContentError, SettingsError
 
 Block = dict[str, Any]

@@ -10,9 +10,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from segmind_jupyter.api.conversation import Conversation, Draft, Exchange
-from segmind_jupyter.api.image_policy import FIT, KEEP_ALL, ImagePolicy, keep_last
 from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.conversation import (
+    FIT,
+    KEEP_ALL,
+    Conversation,
+    Draft,
+    Exchange,
+    ImagePolicy,
+    keep_last,
+)
 
 Block = dict[str, Any]
 

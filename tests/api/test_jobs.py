@@ -14,18 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from segmind_jupyter.api.ending import ended
-from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.jobs import Job, ended
+from segmind_jupyter.api.loop import in_slices
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.states import (
-    Cancelled,
-    Completed,
-    Expired,
-    Failed,
-    Processing,
-    Queued,
-)
-from segmind_jupyter.api.waiting import in_slices
+from segmind_jupyter.api.states import Cancelled, Completed, Expired, Failed, Processing, Queued
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -419,7 +411,7 @@ class TestOnDone:
         assert complete(job) is True
         assert told == [job]
         (record,) = caplog.records
-        assert (record.name, record.levelno) == ("segmind_jupyter.api.ending", logging.ERROR)
+        assert (record.name, record.levelno) == ("segmind_jupyter.api.jobs", logging.ERROR)
         assert record.exc_info[1] is trouble
 
     def test_an_interrupt_that_comes_meanwhile_is_the_users(self, job):

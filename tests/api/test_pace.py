@@ -14,13 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.pace import (
-    MAX_DELAY_S,
-    MAX_SAMPLES,
-    MIN_DELAY_S,
-    History,
-    next_poll,
-)
+from segmind_jupyter.api.retry import MAX_DELAY_S, MAX_SAMPLES, MIN_DELAY_S, History, next_poll
 
 Poll = Callable[[float, Sequence[float]], float]
 

@@ -14,8 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from segmind_jupyter.api.portal import Portal
-from segmind_jupyter.api.waiting import in_slices
+from segmind_jupyter.api.loop import Portal, in_slices
 from segmind_jupyter.errors import SegmindError, ServerError
 
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmind_jupyter.api.cache import Slot, from_bytes, slot_of, to_bytes
+from segmind_jupyter.api.journal import Store
 from segmind_jupyter.api.messages import Reply, parse_reply
-from segmind_jupyter.api.reply_cache import Slot, from_bytes, slot_of, to_bytes
 from segmind_jupyter.api.states import read_result
-from segmind_jupyter.api.store import Store
 from segmind_jupyter.api.watch import Call
 from segmind_jupyter.errors import NotCachedError, ReplyError
 

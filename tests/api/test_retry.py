@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.retry import (
-    Policy,
-    Trouble,
-    may_be_billed,
-    may_repeat,
-    parse_retry_after,
-)
+from segmind_jupyter.api.retry import Policy, Trouble, may_be_billed, may_repeat, parse_retry_after
 
 STATUSES = [*range(300, 310), *range(400, 430), 451, *range(500, 512), 599]
 

@@ -32,9 +32,15 @@ from hypothesis.stateful import (
     rule,
 )
 
-from segmind_jupyter.api.store import Entry, Holding, Store, default_path
-from segmind_jupyter.api.store_entry import joined
-from segmind_jupyter.api.store_file import JournalFile, Unusable
+from segmind_jupyter.api.journal import (
+    Entry,
+    Holding,
+    JournalFile,
+    Store,
+    Unusable,
+    default_path,
+    joined,
+)
 
 #: Before the real time, at which the processes below write: they must not find old jobs.
 NOW = 1_700_000_000.0
@@ -566,7 +572,7 @@ def test_a_file_that_others_could_read_is_tightened(bench):
 
 def test_importing_it_is_light():
     """The platform's folders are looked up only where they are asked for."""
-    code = "import sys, segmind_jupyter.api.store; sys.exit('platformdirs' in sys.modules)"
+    code = "import sys, segmind_jupyter.api.journal; sys.exit('platformdirs' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -1083,7 +1089,7 @@ def test_a_warning_reads_as_one_sentence(bench):
     """On one line, and without a line of code: it comes from a thread, mostly."""
     bench.path.parent.write_text("in the way")
     code = (
-        "import sys; from pathlib import Path; from segmind_jupyter.api.store import Store\n"
+        "import sys; from pathlib import Path; from segmind_jupyter.api.journal import Store\n"
         "Store(Path(sys.argv[1])).entries()"
     )
     command = [sys.executable, "-c", code, str(bench.path)]

@@ -18,9 +18,9 @@ import segmind
 from PIL import Image
 
 import segmind_jupyter
+from segmind_jupyter.api.journal import Store
 from segmind_jupyter.api.messages import Reply, parse_reply
 from segmind_jupyter.api.states import Failed
-from segmind_jupyter.api.store import Store
 from segmind_jupyter.api.watch import Call, Watch
 from segmind_jupyter.errors import (
     APIError,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.waiting import SLICE_S, in_slices, slices
+from segmind_jupyter.api.loop import SLICE_S, in_slices, slices
 
 
 def test_it_returns_once_the_future_is_done_by_another_thread():

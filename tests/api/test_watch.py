@@ -11,8 +11,8 @@ import anyio.from_thread
 import pytest
 
 from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.portal import Portal
-from segmind_jupyter.api.store import Entry, Store
+from segmind_jupyter.api.journal import Entry, Store
+from segmind_jupyter.api.loop import Portal
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,
@@ -26,7 +26,7 @@ from segmind_jupyter.errors import (
     SegmindError,
     SettingsError,
 )
-from segmind_jupyter.simulator import Gateway
+from segmind_jupyter.simulator.gateway import Gateway
 
 MODEL = "claude-4-sonnet"
 KEY = "sk-live-0123456789abcdef"

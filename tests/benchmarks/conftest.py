@@ -18,10 +18,11 @@ import anyio.to_thread
 import pytest
 
 from segmind_jupyter.api.client import SegmindClient
-from segmind_jupyter.api.store import Store
+from segmind_jupyter.api.journal import Store
 from segmind_jupyter.api.watch import Call, Watch
-from segmind_jupyter.simulator import Behaviour, Gateway, SimAnswer, SimRequest
-from segmind_jupyter.simulator.inprocess import SimulatorTransport
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour, SimAnswer, SimRequest
+from segmind_jupyter.simulator.server import SimulatorTransport
 
 MODEL = "claude-4-sonnet"
 

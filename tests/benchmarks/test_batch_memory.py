@@ -16,11 +16,11 @@ from PIL import Image as PILImage
 
 from segmind_jupyter.api.usage import Ledger
 from segmind_jupyter.api.watch import Call, Watch
+from segmind_jupyter.batch.items import Each
 from segmind_jupyter.batch.results import Results
-from segmind_jupyter.batch.run import Plan, Run
-from segmind_jupyter.content.blocks import to_blocks
-from segmind_jupyter.content.each import Each
-from segmind_jupyter.simulator import Behaviour, SimRequest
+from segmind_jupyter.batch.runner import Plan, Run
+from segmind_jupyter.content.convert import to_blocks
+from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
 
 pytestmark = pytest.mark.benchmark
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from segmind_jupyter.asking import _only_service, service
-from segmind_jupyter.batch import ask_each
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.batch.batch import ask_each
+from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 pytestmark = pytest.mark.benchmark
 

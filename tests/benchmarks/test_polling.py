@@ -16,11 +16,12 @@ import segmind.v2
 
 from segmind_jupyter import submit
 from segmind_jupyter.api.client import SegmindClient
-from segmind_jupyter.api.portal import Portal
-from segmind_jupyter.api.store import Entry, Store
+from segmind_jupyter.api.journal import Entry, Store
+from segmind_jupyter.api.loop import Portal
 from segmind_jupyter.api.watch import Watch
-from segmind_jupyter.asking import _only_service, service
-from segmind_jupyter.simulator import Behaviour, SimRequest, serve
+from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
+from segmind_jupyter.simulator.server import serve
 
 pytestmark = pytest.mark.benchmark
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 pytestmark = pytest.mark.browser
 

@@ -22,7 +22,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML, Markdown
 from IPython.display import Image as NotebookImage
 
-from segmind_jupyter.content.blocks import to_blocks, to_parts
+from segmind_jupyter.content.convert import to_blocks, to_parts
 from segmind_jupyter.content.parts import STANDARD, Image, Limits, Text
 from segmind_jupyter.errors import ContentError, RateLimitError
 
@@ -439,7 +439,7 @@ def test_no_heavy_library_is_imported_for_plain_values():
     """Foreign kinds are recognised by name: their packages are never imported for it."""
     heavy = ("numpy", "pandas", "matplotlib", "PIL", "IPython")
     code = (
-        "import sys; from segmind_jupyter.content.blocks import to_blocks;"
+        "import sys; from segmind_jupyter.content.convert import to_blocks;"
         "to_blocks([1, {'a': object()}, b'x', print]);"
         f"print([name for name in {heavy} if name in sys.modules])"
     )

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.blocks import register, to_blocks, to_parts
+from segmind_jupyter.content.convert import to_blocks, to_parts
 from segmind_jupyter.content.files import image_format
 from segmind_jupyter.content.parts import Image, Limits, Text
+from segmind_jupyter.content.register import register
 from segmind_jupyter.errors import ContentError
 
 Pair = collections.namedtuple("Pair", "left right")

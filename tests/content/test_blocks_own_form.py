@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import pandas as pd
 import pytest
 
-from segmind_jupyter.content.blocks import register, to_blocks, to_parts
+from segmind_jupyter.content.convert import to_blocks, to_parts
 from segmind_jupyter.content.parts import Image, Limits, Text
+from segmind_jupyter.content.register import register
 from segmind_jupyter.errors import ContentError
 
 

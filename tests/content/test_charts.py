@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.blocks import register, to_blocks, to_parts
-from segmind_jupyter.content.charts import encode_chart, is_chart
+from segmind_jupyter.content.convert import to_blocks, to_parts
+from segmind_jupyter.content.images.charts import drawing_scale, encode_chart, is_chart
+from segmind_jupyter.content.images.encode import fitted_size
 from segmind_jupyter.content.parts import STANDARD, Image, Limits
-from segmind_jupyter.content.renderers import drawing_scale
-from segmind_jupyter.content.sizing import fitted_size
+from segmind_jupyter.content.register import register
 from segmind_jupyter.errors import ContentError
 
 #: Where kaleido 1 finds a browser by itself.

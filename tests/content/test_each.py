@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from segmind_jupyter.content.each import Each
-from segmind_jupyter.content.items import listed
+from segmind_jupyter.batch.items import Each, listed
 from segmind_jupyter.content.prompt import compose, gather
 from segmind_jupyter.errors import ContentError
 

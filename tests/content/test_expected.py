@@ -24,9 +24,7 @@ from hypothesis import strategies as st
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from segmind_jupyter.content.expected import expected
-from segmind_jupyter.content.expected.found import json_values
-from segmind_jupyter.content.expected.strict import is_strict, sendable
+from segmind_jupyter.content.json_schema import expected, is_strict, json_values, sendable
 from segmind_jupyter.errors import ContentError, ReplyError
 
 
@@ -527,7 +525,7 @@ def test_an_init_var_is_named(kind):
     """Only pydantic fills those, once it is imported."""
     code = (
         "from dataclasses import InitVar, dataclass\n"
-        "from segmind_jupyter.content.expected import expected\n"
+        "from segmind_jupyter.content.json_schema import expected\n"
         "@dataclass\n"
         "class Seeded:\n"
         "    n: int\n"

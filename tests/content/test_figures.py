@@ -15,7 +15,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from segmind_jupyter.content.figures import encode_figure, is_figure
+from segmind_jupyter.content.images.figures import encode_figure, is_figure
 from segmind_jupyter.content.parts import Image, Limits
 from segmind_jupyter.errors import ContentError
 

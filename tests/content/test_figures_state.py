@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from segmind_jupyter.content.figures import encode_figure
+from segmind_jupyter.content.images.figures import encode_figure
 from segmind_jupyter.content.parts import Limits
 from segmind_jupyter.errors import ContentError
 

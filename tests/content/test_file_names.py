@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segmind_jupyter.content.each import Each
+from segmind_jupyter.batch.items import Each
 from segmind_jupyter.content.prompt import compose, gather
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Limits
 
 geopandas = pytest.importorskip("geopandas")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.glimpse import glimpse
+from segmind_jupyter.content.secrets import glimpse
 
 
 class Rude:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from segmind_jupyter.content.blocks import to_parts
-from segmind_jupyter.content.graphs import summarize_network
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Limits, Text
+from segmind_jupyter.content.tables.others import summarize_network
 from segmind_jupyter.errors import ContentError
 
 

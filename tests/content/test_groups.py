@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits
 from segmind_jupyter.errors import ContentError
 

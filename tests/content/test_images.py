@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from PIL import ImageCms, PngImagePlugin
 
-from segmind_jupyter.content.images import encode_image, image_from_bytes
+from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
 from segmind_jupyter.content.parts import Image, Limits
 from segmind_jupyter.errors import ContentError
 

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from PIL import ImageDraw, ImageFont
 
-from segmind_jupyter.content.images import encode_image, thumbnail_png
+from segmind_jupyter.content.images.encode import encode_image, thumbnail_png
 from segmind_jupyter.content.parts import Limits
 from segmind_jupyter.errors import ContentError
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageChops, ImageStat
 
-from segmind_jupyter.content.images import image_from_bytes, image_from_path
+from segmind_jupyter.content.images.encode import image_from_bytes, image_from_path
 from segmind_jupyter.errors import ContentError
 
 FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Limits
 
 pl = pytest.importorskip("polars")
@@ -128,7 +128,7 @@ def test_neither_pandas_nor_pyarrow_nor_numpy_is_needed():
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['pandas', 'pyarrow', 'numpy']))\n"
         "import polars as pl\n"
-        "from segmind_jupyter.content.blocks import to_blocks\n"
+        "from segmind_jupyter.content.convert import to_blocks\n"
         "frame = pl.DataFrame({'n': [1, 2], 'w': ['a', None], 'l': [[1], [2, 3]]})\n"
         "for obj in (frame, frame['w'], frame.lazy()): to_blocks(obj)\n"
     )

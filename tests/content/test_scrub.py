@@ -16,7 +16,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.scrub import (
+from segmind_jupyter.content.secrets import (
     HIDDEN,
     blanked,
     hides,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segmind_jupyter.content.parts import Image, Text
-from segmind_jupyter.content.sent import SentItem, described
+from segmind_jupyter.content.prompt import SentItem, described
 
 
 def image(n_bytes: int = 23_000) -> Image:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 from PIL import PngImagePlugin
 
+from segmind_jupyter.content.images.encode import is_bare, shown_image
 from segmind_jupyter.content.parts import STANDARD, Image, Limits
-from segmind_jupyter.content.shown import is_bare, shown_image
 from segmind_jupyter.errors import ContentError
 
 

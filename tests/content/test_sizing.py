@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.sizing import fitted_size
+from segmind_jupyter.content.images.encode import fitted_size
 from segmind_jupyter.errors import ContentError
 
 SIDES = st.one_of(st.integers(1, 3_000), st.integers(1, 1_000_000))

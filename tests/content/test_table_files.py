@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.prompt import compose, gather
 from segmind_jupyter.errors import ContentError
 
@@ -163,7 +163,7 @@ def test_without_pandas_the_text_is_sent(tmp_path):
     (tmp_path / "data.csv").write_text("a,b\n1,2\n")
     code = (
         "import sys, pathlib; sys.modules['pandas'] = None\n"
-        "from segmind_jupyter.content.blocks import to_parts\n"
+        "from segmind_jupyter.content.convert import to_parts\n"
         "print(to_parts(pathlib.Path('data.csv'))[0].text)"
     )
     command = [sys.executable, "-c", code]
@@ -176,7 +176,7 @@ def test_parquet_without_a_reader_names_what_to_install(tmp_path):
     (tmp_path / "data.parquet").write_bytes(b"PAR1")
     code = (
         "import sys, pathlib; sys.modules.update(dict.fromkeys(['pyarrow', 'polars']))\n"
-        "from segmind_jupyter.content.blocks import to_parts\n"
+        "from segmind_jupyter.content.convert import to_parts\n"
         "to_parts(pathlib.Path('data.parquet'))"
     )
     command = [sys.executable, "-c", code]

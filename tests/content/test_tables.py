@@ -13,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, STANDARD, Limits
-from segmind_jupyter.content.tables import summarize_frame, summarize_index, summarize_series
+from segmind_jupyter.content.tables.summary import (
+    summarize_frame,
+    summarize_index,
+    summarize_series,
+)
 
 
 @pytest.fixture
@@ -404,7 +408,7 @@ def test_pandas_is_not_imported_by_the_module():
     """Who names a frame has imported pandas already; nobody else pays for it."""
     import subprocess
 
-    code = "import sys, segmind_jupyter.content.tables; print('pandas' in sys.modules)"
+    code = "import sys, segmind_jupyter.content.tables.summary; print('pandas' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segmind_jupyter.content.array_summary import summarize_array
-from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.convert import to_parts
+from segmind_jupyter.content.images.arrays import summarize_array
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits
 
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Image, Text
 from segmind_jupyter.errors import ContentError
 
@@ -153,7 +153,7 @@ class TestTorch:
             "sys.modules['numpy'] = None\n"
             "import torch\n"
             "del sys.modules['numpy']\n"
-            "from segmind_jupyter.content.blocks import to_parts\n"
+            "from segmind_jupyter.content.convert import to_parts\n"
             "class Without(torch.Tensor):\n"
             "    def numpy(self, *, force=False): raise RuntimeError('Numpy is not available')\n"
             "to_parts(torch.ones(2).as_subclass(Without))\n"
@@ -209,7 +209,7 @@ class TestJax:
             "from jax.sharding import Mesh, NamedSharding, PartitionSpec\n"
             "mesh = Mesh(np.array(jax.devices()), ('x',))\n"
             "array = jax.device_put(np.arange(8.), NamedSharding(mesh, PartitionSpec('x')))\n"
-            "from segmind_jupyter.content.blocks import to_parts\n"
+            "from segmind_jupyter.content.convert import to_parts\n"
             "print(to_parts(array)[0].text)\n"
         )
         environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.blocks import to_parts
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Limits
 from segmind_jupyter.errors import ContentError
 

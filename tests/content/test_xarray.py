@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmind_jupyter.content.blocks import to_blocks, to_parts
+from segmind_jupyter.content.convert import to_blocks, to_parts
 
 xr = pytest.importorskip("xarray")
 

@@ -13,7 +13,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from segmind_jupyter.asking import _only_service, service
+from segmind_jupyter.session import _only_service, service
 
 KEY = "sk-live-0123456789abcdef"
 

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from segmind_jupyter.chat import Chat
-from segmind_jupyter.notebook.attachable import attachables
+from segmind_jupyter.notebook.chat.composer import attachables
 
 
 class Meddler:

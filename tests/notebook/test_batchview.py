@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from segmind_jupyter.asking import service
+from segmind_jupyter.session import service
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -218,7 +218,7 @@ def test_in_a_terminal_the_batch_writes_its_own_line(shell):
 @pytest.mark.kernel
 def test_unloading_takes_the_view_back(kernel):
     """And loading again adds it once."""
-    count = "from segmind_jupyter.asking import service; len(service().batch_shows)"
+    count = "from segmind_jupyter.session import service; len(service().batch_shows)"
     assert kernel.run(count).text == "1"
     kernel.run("%reload_ext segmind_jupyter")
     assert kernel.run(count).text == "1"

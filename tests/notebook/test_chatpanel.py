@@ -14,11 +14,11 @@ import pytest
 from IPython.utils.capture import capture_output
 from PIL import Image
 
-from segmind_jupyter.asking import service
 from segmind_jupyter.chat import Chat
-from segmind_jupyter.notebook.chattyped import MAX_FILE_BYTES, uploaded
-from segmind_jupyter.notebook.chatview import ChatDisplay
-from segmind_jupyter.notebook.live import Live
+from segmind_jupyter.notebook.chat.composer import MAX_FILE_BYTES, uploaded
+from segmind_jupyter.notebook.chat.panel import ChatDisplay
+from segmind_jupyter.notebook.live.outputs import Live
+from segmind_jupyter.session import service
 
 # What ipywidgets 7 uses of a later ipykernel is not this package's affair.
 pytestmark = pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning")
@@ -52,7 +52,7 @@ class Front:
     """A person before the widget of a chat: types, presses buttons and reads."""
 
     def __init__(self, chat: Chat, shell: Any) -> None:
-        from segmind_jupyter.notebook.chatpanel import ChatPanel
+        from segmind_jupyter.notebook.chat.panel import ChatPanel
 
         self.chat, self.live = chat, Live(shell)
         self.panel = ChatPanel(chat, shell=shell, live=self.live)

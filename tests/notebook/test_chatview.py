@@ -13,9 +13,9 @@ import nbformat
 import pytest
 
 from segmind_jupyter import Chat
-from segmind_jupyter.notebook import transcript
-from segmind_jupyter.notebook.chatkept import Kept, Page
-from segmind_jupyter.notebook.chatview import ChatDisplay
+from segmind_jupyter.notebook.chat import transcript
+from segmind_jupyter.notebook.chat.panel import ChatDisplay
+from segmind_jupyter.notebook.chat.transcript import Kept, Page
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 LONG_S = 60

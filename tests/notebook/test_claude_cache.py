@@ -17,9 +17,11 @@ from typing import Any
 import nbformat
 import pytest
 
-from segmind_jupyter.asking import _only_service, service
 from segmind_jupyter.errors import MissingKeyError, NotCachedError, SettingsError
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 KEY = "sk-live-0123456789abcdef"
 ON = '%config ClaudeMagics.cache = "on"'

@@ -15,7 +15,8 @@ import pytest
 
 from segmind_jupyter import Chat
 from segmind_jupyter.errors import BadRequestError, ContentError, SegmindError
-from segmind_jupyter.simulator import Behaviour, serve
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 #: Long enough that no test sees its end.
 FOR_EVER_S = 3600.0

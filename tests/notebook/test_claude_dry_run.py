@@ -10,7 +10,7 @@ import re
 import pytest
 
 from segmind_jupyter.errors import ContentError, SettingsError
-from segmind_jupyter.request import Request
+from segmind_jupyter.session import Request
 
 FIGURE = """
 from matplotlib.figure import Figure

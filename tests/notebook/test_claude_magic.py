@@ -419,7 +419,7 @@ def test_a_default_that_cannot_work_is_refused(run, online, setting, caplog):
 
 def test_unloading_takes_everything_back(run, shell):
     """Magics, configuration, displays and the transformer are gone; loading twice is harmless."""
-    from segmind_jupyter.notebook.question import ClaudeQuestion
+    from segmind_jupyter.notebook.line import ClaudeQuestion
 
     run("%load_ext segmind_jupyter")
     run("%reload_ext segmind_jupyter")

@@ -13,12 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.completer import provisionalcompleter
 
-from segmind_jupyter.api.models import KNOWN_MODELS
+from segmind_jupyter.api.settings import KNOWN_MODELS
 from segmind_jupyter.chat import Chat
-from segmind_jupyter.notebook.completion import Completion
-from segmind_jupyter.notebook.cursor import Option, Place, Takes, Value, Words, place, typed_in
+from segmind_jupyter.notebook.completion import (
+    Completion,
+    Option,
+    Place,
+    Takes,
+    Value,
+    Words,
+    offers,
+    place,
+    typed_in,
+)
 from segmind_jupyter.notebook.magics import ClaudeMagics
-from segmind_jupyter.notebook.offering import offers
 
 #: Where the cursor stands in the cells below.
 CURSOR = "|"

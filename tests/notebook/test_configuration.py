@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from traitlets.config import Config
 
-from segmind_jupyter.asking import _only_service, service
+from segmind_jupyter.session import _only_service, service
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from markdown_it import MarkdownIt
 
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.chat import Chat, Turn
-from segmind_jupyter.content.prompt import gather
-from segmind_jupyter.content.sent import SentItem
-from segmind_jupyter.notebook import transcript
-from segmind_jupyter.notebook.inert import inert
+from segmind_jupyter.content.prompt import SentItem, gather
+from segmind_jupyter.notebook.chat import transcript
+from segmind_jupyter.notebook.chat.export import inert
 
 pytestmark = pytest.mark.heavy
 

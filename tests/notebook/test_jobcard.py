@@ -226,7 +226,7 @@ def test_a_job_that_is_shown_twice_ends_in_both_places(page):
 def test_a_silenced_job_shows_nothing(page):
     """In the cell that asked for silence; later it is a job as any other."""
     page(
-        "from segmind_jupyter.notebook.jobcard import JobDisplay\n"
+        "from segmind_jupyter.notebook.live.cards import JobDisplay\n"
         "displays = JobDisplay(get_ipython()); displays.install()"
     )
     assert page("job = new(); displays.hush(job); display(job)\njob").of("display_data") == []

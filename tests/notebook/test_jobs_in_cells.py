@@ -14,8 +14,10 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from segmind_jupyter.asking import service
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.session import service
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 KEY = "sk-live-0123456789abcdef"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from segmind_jupyter.content.parts import Limits
 from segmind_jupyter.errors import ContentError
-from segmind_jupyter.notebook.lasterror import DEFAULT_QUESTION, last_error
+from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION, last_error
 
 KEY = "sk-live-0123456789abcdef"
 
@@ -131,7 +131,7 @@ def test_secrets_are_not_sent(text_after, monkeypatch, cell, secret):
 
 def test_the_key_in_use_is_not_sent(shell, run, text_after):
     """Wherever it turns up, also one that was typed in."""
-    from segmind_jupyter.asking import service
+    from segmind_jupyter.session import service
 
     service().use_key("typed-in-0123456789")
     assert "typed-in-0123456789" not in text_after('x = "typed-in-0123456789"\nint(x)')

@@ -14,15 +14,13 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.content.blocks import to_blocks
-from segmind_jupyter.content.parts import STANDARD
-from segmind_jupyter.content.sent import SentItem
-from segmind_jupyter.content.unwired import part_of
+from segmind_jupyter.content.convert import to_blocks
+from segmind_jupyter.content.parts import STANDARD, part_of
+from segmind_jupyter.content.prompt import SentItem
 from segmind_jupyter.errors import ContentError
-from segmind_jupyter.notebook.lastplot import LastPlots
-from segmind_jupyter.notebook.plotkinds import NoPixels, Pixels, picture_in
-from segmind_jupyter.notebook.plotshelf import MAX_PLOTS, Origin, Shelf
-from segmind_jupyter.notebook.render import reply_html
+from segmind_jupyter.notebook.display.reply import reply_html
+from segmind_jupyter.notebook.plots.formats import NoPixels, Pixels, picture_in
+from segmind_jupyter.notebook.plots.last_plot import MAX_PLOTS, LastPlots, Origin, Shelf
 
 SETUP = """
 import io

@@ -9,7 +9,7 @@ import sys
 import pytest
 from bs4 import BeautifulSoup
 
-from segmind_jupyter.notebook.markdown import MAX_MARKDOWN_CHARS, to_html
+from segmind_jupyter.notebook.display.markdown import MAX_MARKDOWN_CHARS, to_html
 
 
 def page(text: str) -> BeautifulSoup:
@@ -141,7 +141,9 @@ def test_an_empty_reply_is_an_empty_box(text: str) -> None:
 def test_importing_the_renderer_imports_no_heavy_library() -> None:
     """Parsers, colours and the sanitizer are imported with the first reply."""
     heavy = "{'nh3', 'markdown_it', 'pygments', 'latex2mathml', 'mdit_py_plugins', 'PIL'}"
-    script = f"import sys, segmind_jupyter.notebook.render; print({heavy} & set(sys.modules))"
+    script = (
+        f"import sys, segmind_jupyter.notebook.display.reply; print({heavy} & set(sys.modules))"
+    )
 
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bs4 import BeautifulSoup
 
-from segmind_jupyter.notebook.markdown import MAX_HTML_CHARS, to_html
+from segmind_jupyter.notebook.display.markdown import MAX_HTML_CHARS, to_html
 
 pytestmark = pytest.mark.heavy
 

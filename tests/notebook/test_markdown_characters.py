@@ -7,8 +7,8 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.notebook.markdown import to_html
-from segmind_jupyter.notebook.plaintext import to_text
+from segmind_jupyter.notebook.display.markdown import to_html
+from segmind_jupyter.notebook.display.text import to_text
 
 
 @pytest.mark.parametrize(

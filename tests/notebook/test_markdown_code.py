@@ -9,9 +9,8 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.notebook.highlight import MAX_CODE_CHARS, to_coloured
-from segmind_jupyter.notebook.markdown import to_html
-from segmind_jupyter.notebook.palette import CODE
+from segmind_jupyter.notebook.display.markdown import MAX_CODE_CHARS, to_coloured, to_html
+from segmind_jupyter.notebook.display.styles import CODE
 
 PYTHON = 'import os  # why\n\ndef f(x: int) -> str:\n    return f"{x}" + "<b>"\n'
 

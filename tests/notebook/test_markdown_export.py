@@ -15,10 +15,9 @@ from markdown_it import MarkdownIt
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.content.prompt import Prompt
 from segmind_jupyter.errors import JobFailed
-from segmind_jupyter.notebook.failure import failure_bundle
-from segmind_jupyter.notebook.preview import request_html
-from segmind_jupyter.notebook.render import reply_html
-from segmind_jupyter.request import Request
+from segmind_jupyter.notebook.display.reply import failure_bundle, reply_html
+from segmind_jupyter.notebook.display.request import request_html
+from segmind_jupyter.session import Request
 
 pytestmark = pytest.mark.heavy
 

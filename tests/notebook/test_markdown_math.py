@@ -7,9 +7,9 @@ from bs4 import BeautifulSoup, Tag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.notebook.allowlist import is_math_value
-from segmind_jupyter.notebook.formula import MAX_TEX_CHARS, to_mathml
-from segmind_jupyter.notebook.markdown import to_html
+from segmind_jupyter.notebook.display.markdown import to_html
+from segmind_jupyter.notebook.display.math import MAX_TEX_CHARS, to_mathml
+from segmind_jupyter.notebook.display.sanitize import is_math_value
 
 
 def page(text: str) -> BeautifulSoup:

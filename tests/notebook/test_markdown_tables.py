@@ -7,7 +7,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.notebook.markdown import to_html
+from segmind_jupyter.notebook.display.markdown import to_html
 
 UNION = "| op | meaning |\n|---|---|\n| `a | b` | union |\n| `a - b` | difference |\n"
 

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
-from segmind_jupyter.asking import service
 from segmind_jupyter.errors import SegmindError
+from segmind_jupyter.session import service
 
 OPTIONS = [
     "--plot", "--plot 2", "--error", "-i df", "-i fig", "--json", "--json Point", "--code",

@@ -6,8 +6,7 @@ import pytest
 from IPython.core.error import UsageError
 
 from segmind_jupyter.notebook.line import parse
-from segmind_jupyter.notebook.magics import ClaudeMagics
-from segmind_jupyter.notebook.reading import values
+from segmind_jupyter.notebook.magics import ClaudeMagics, values
 
 PARSER = ClaudeMagics.claude.parser
 

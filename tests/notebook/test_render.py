@@ -12,9 +12,9 @@ from PIL import Image as PILImage
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Image, Text
-from segmind_jupyter.content.sent import SentItem
-from segmind_jupyter.notebook.palette import CODE
-from segmind_jupyter.notebook.render import mimebundle, reply_html, reply_text
+from segmind_jupyter.content.prompt import SentItem
+from segmind_jupyter.notebook.display.reply import mimebundle, reply_html, reply_text
+from segmind_jupyter.notebook.display.styles import CODE
 
 FULL = Reply(
     text="It **rises**.",

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Text
-from segmind_jupyter.content.sent import SentItem
-from segmind_jupyter.notebook.palette import ADMITTED, FRAME
-from segmind_jupyter.notebook.render import mimebundle, reply_html, reply_text, to_html, to_text
+from segmind_jupyter.content.prompt import SentItem
+from segmind_jupyter.notebook.display.markdown import to_html
+from segmind_jupyter.notebook.display.reply import mimebundle, reply_html, reply_text
+from segmind_jupyter.notebook.display.styles import ADMITTED, FRAME
+from segmind_jupyter.notebook.display.text import to_text
 
 CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
 
@@ -208,7 +210,7 @@ def test_no_field_gets_live_html_through(value: str, body: str) -> None:
 
 def test_the_sanitizer_alone_holds_too() -> None:
     """Had the parser a hole and let raw HTML through, the allow-list would still stop it."""
-    from segmind_jupyter.notebook.allowlist import clean
+    from segmind_jupyter.notebook.display.sanitize import clean
 
     for case in CORPUS:
         walk(f"<div>{clean(to_text(html.unescape(case['text'])))}</div>")
@@ -221,7 +223,7 @@ def test_the_sanitizer_alone_holds_too() -> None:
 @pytest.mark.parametrize("tag", ["annotation", "annotation-xml"])
 def test_an_annotation_that_could_hold_html_does_not_stay(tag: str, encoding: str) -> None:
     """The allow-list knows one kind of annotation; no element inside of any stays live."""
-    from segmind_jupyter.notebook.allowlist import clean
+    from segmind_jupyter.notebook.display.sanitize import clean
 
     inside = f"<{tag} encoding='{encoding}'><img src=x onerror=alert(1)><p>words</p></{tag}>"
     page = clean(f"<div><math><semantics><mi>x</mi>{inside}</semantics></math></div>")
@@ -232,7 +234,7 @@ def test_an_annotation_that_could_hold_html_does_not_stay(tag: str, encoding: st
 
 def test_a_breaking_renderer_loses_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever fails while rendering, the reply is shown as typed, escaped."""
-    from segmind_jupyter.notebook import markdown
+    from segmind_jupyter.notebook.display import markdown
 
     monkeypatch.setattr(markdown, "clean", _failing)
 

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from segmind_jupyter.notebook.surroundings import misfits, widget_problems
+from segmind_jupyter.notebook.status import misfits, widget_problems
 
 KEY = "sk-live-0123456789abcdef"
 

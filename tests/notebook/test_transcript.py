@@ -12,11 +12,10 @@ from PIL import Image
 
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Reply, Usage
-from segmind_jupyter.chat import Chat, Turn
-from segmind_jupyter.chat.turn import Stage
+from segmind_jupyter.chat import Chat, Stage, Turn
 from segmind_jupyter.content.prompt import compose, gather
 from segmind_jupyter.errors import InsufficientCreditsError
-from segmind_jupyter.notebook import transcript
+from segmind_jupyter.notebook.chat import transcript
 
 CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
 HOSTILE = [case["text"] for case in CORPUS if len(case["text"]) < 2_000]

@@ -8,7 +8,7 @@ import sys
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.api.usage import Ledger
-from segmind_jupyter.notebook.usagechart import table, usage
+from segmind_jupyter.notebook.segmind_magic import table, usage
 
 MIDNIGHT = 1_767_225_600.0
 

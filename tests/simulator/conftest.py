@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segmind_jupyter.simulator import Gateway, SimAnswer, SimRequest
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import SimAnswer, SimRequest
 
 
 class Clock:

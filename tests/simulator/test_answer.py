@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segmind_jupyter.simulator import Gateway, SimRequest
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import SimRequest
 
 
 def line_plot() -> bytes:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segmind_jupyter.simulator.colours import describe_colours
+from segmind_jupyter.simulator.requests import describe_colours
 
 X = np.linspace(0, 10, 200)
 

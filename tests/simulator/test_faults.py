@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from segmind_jupyter.simulator import Behaviour, Gateway
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
 
 V2 = "/v2/claude-4-sonnet"
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from segmind_jupyter.simulator import Gateway, SimRequest
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import SimRequest
 
 HEADERS = {"x-api-key": "k", "content-type": "application/json"}
 

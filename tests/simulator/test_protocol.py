@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from segmind_jupyter.simulator import Behaviour, Gateway, SimRequest
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
 
 V1 = "/v1/claude-4-sonnet"
 V2 = "/v2/claude-3.5-sonnet"

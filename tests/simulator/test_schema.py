@@ -7,8 +7,8 @@ import json
 import jsonschema
 import pytest
 
-from segmind_jupyter.simulator.schema import fill
-from segmind_jupyter.simulator.wire import Refusal
+from segmind_jupyter.simulator.answers import fill
+from segmind_jupyter.simulator.protocol import Refusal
 
 SCHEMAS = {
     "object": {

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 V1 = "/v1/claude-4-sonnet"
 V2 = "/v2/claude-4-sonnet"

@@ -8,7 +8,7 @@ import json
 import pytest
 from PIL import Image
 
-from segmind_jupyter.simulator import SimRequest
+from segmind_jupyter.simulator.protocol import SimRequest
 
 USER = {"role": "user", "content": "a"}
 REPLY = {"role": "assistant", "content": "b"}

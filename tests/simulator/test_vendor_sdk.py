@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from segmind import InferenceFailed, InferenceTimeout, SegmindClient, SegmindError
 
-from segmind_jupyter.simulator import Behaviour, Gateway, serve
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 SLUG = "claude-4-sonnet"
 POLL_S = 0.02

@@ -1,0 +1,492 @@
+"""`ask_each`: one question about many things, as a batch of jobs. Knows nothing of notebooks."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import copy
+import functools
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from segmind_jupyter.api.jobs import tell
+from segmind_jupyter.api.loop import Waiter, checked_patience
+from segmind_jupyter.api.messages import Reply
+from segmind_jupyter.asking import ShortTracebacks
+from segmind_jupyter.batch.results import (
+    Progress,
+    Results,
+    TextLine,
+    check_pandas,
+    never_sent,
+    table,
+)
+from segmind_jupyter.errors import (
+    Interrupted,
+    JobCancelled,
+    JobTimeout,
+    SegmindError,
+    SettingsError,
+    shortened,
+)
+from segmind_jupyter.options import call_of
+from segmind_jupyter.session import Service, service
+
+if TYPE_CHECKING:
+    import pandas
+
+    from segmind_jupyter.batch.items import Each
+    from segmind_jupyter.batch.runner import Plan
+
+
+#: How long the line on a terminal stays as it is.
+_LINE_LASTS_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one item.
+
+    Parameters
+    ----------
+    index
+        Its position among the items, from 0.
+    key
+        How it is called: its label in a table or a series, its key in a mapping, its file's name
+        in a folder, otherwise its position.
+    item
+        The item itself; a row of a table as a dict.
+    reply
+        The reply, or `None` where there is an error.
+    error
+        Why there is no reply, or `None`.
+    """
+
+    index: int
+    key: Any
+    item: Any = field(repr=False)
+    reply: Reply | None
+    error: SegmindError | None
+
+    @property
+    def text(self) -> str:
+        """The text of the reply; the error is raised where there is none."""
+        if self.reply is None:
+            raise (self.error or SegmindError("There is no reply.")).with_traceback(None) from None
+        return self.reply.text
+
+
+def named(key: object) -> str:
+    """Name an item in a message."""
+    return f"Item {shortened(repr(key) if isinstance(key, str) else str(key))}"
+
+
+class Batch:
+    """Many jobs with one question, and their replies. Made by `ask_each`.
+
+    It goes on in the background, whether anybody waits or not; each reply is in the journal as
+    soon as it was fetched. Interrupting whoever waits stops the sending, and keeps what is done.
+
+    Parameters
+    ----------
+    each
+        The prompts.
+    results
+        What becomes of them.
+    plan
+        How they are sent.
+    wait
+        What waits, so that Interrupt works.
+    writes
+        Whether progress is written where standard error is a terminal.
+
+    Examples
+    --------
+    >>> batch = ask_each("Caption this", images)  # doctest: +SKIP
+    >>> for outcome in batch:  # doctest: +SKIP
+    ...     print(outcome.key, outcome.error or outcome.text)
+    """
+
+    def __init__(
+        self, each: Each, results: Results, plan: Plan, *, wait: Waiter, writes: bool
+    ) -> None:
+        self._each, self._results, self._plan = each, results, plan
+        self._wait, self._writes = wait, writes
+        self._raised = False
+
+    def __len__(self) -> int:
+        return len(self._each)
+
+    def __repr__(self) -> str:
+        return str(self.progress)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        """Give each item once, in the order in which they end; waits for the next one.
+
+        With ``on_error="raise"`` the first error is raised in its turn.
+        """
+        for nth in range(len(self)):
+            self._wait_for(self._results.after(nth))
+            position, reply, error = self._results.ended(nth)
+            if error is not None:
+                self._checked()
+            yield self._outcome(position, reply, error)
+
+    def __await__(self) -> Generator[Any, None, Batch]:
+        """Wait for the end on any asyncio loop; cancelling the wait leaves the batch alone."""
+        yield from asyncio.wrap_future(self._results.end).__await__()
+        return self._checked()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        return self._results.progress
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know about how the prompt was read, such as a name that is no column."""
+        return self._each.notes
+
+    @property
+    def replies(self) -> list[Reply | None]:
+        """The replies in the order of the items, `None` where there is an error.
+
+        Waits and raises as `wait` does; `outcomes` does neither.
+        """
+        self.wait()
+        return self._results.replies
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What has ended so far, in the order of the items; neither waits nor raises."""
+        errors, replies = self._results.errors, self._results.replies
+        return [
+            self._outcome(position, reply, errors.get(position))
+            for position, reply in enumerate(replies)
+            if reply is not None or position in errors
+        ]
+
+    @property
+    def errors(self) -> dict[int, SegmindError]:
+        """The errors so far, by the positions of their items."""
+        return self._results.errors
+
+    @property
+    def unraised(self) -> SegmindError | None:
+        """The error that `wait` raises, as long as it was raised nowhere; `None` without one."""
+        return None if self._raised else self._failure
+
+    def key(self, position: int) -> Any:
+        """Give how the item at a position is called (`Outcome.key`)."""
+        return self._each.items.keys[position]
+
+    def done(self) -> bool:
+        """Tell whether every item has ended, in whichever way."""
+        return self._results.end.done()
+
+    def wait(self, timeout: float | None = None) -> Batch:
+        """Wait for the end.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; 0 is a look alone, `None` waits for ever. The batch goes on either way.
+
+        Returns
+        -------
+        Batch
+            Itself.
+
+        Raises
+        ------
+        JobTimeout
+            The time is up; it also is a `TimeoutError`.
+        Interrupted
+            The user interrupted it: nothing more is sent, and what is done is kept.
+        SettingsError
+            The time-out is no time.
+        SegmindError
+            The first item's that failed, with ``on_error="raise"``.
+        """
+        timeout_s = checked_patience(timeout)
+        self._wait_for(self._results.end, timeout_s, writes=self._writes)
+        if not self.done():
+            raise JobTimeout(f"After {timeout_s:g} s: {self}. It goes on; wait again.")
+        return self._checked()
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Give the replies as a table, in the order of the items; waits.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``reply`` (its text), ``tokens`` (in and out), ``cost`` (in Segmind credits),
+            ``seconds`` and ``error`` (its message), missing where there is none. The index is
+            that of the table or the series, the keys of the mapping, the names of the files, or
+            counts from 0.
+
+        Raises
+        ------
+        SegmindError
+            pandas is not there, or as `wait` does; `outcomes` has what is done nevertheless.
+        """
+        check_pandas()  # before anybody waits
+        return table(self.replies, self.errors, self._each.items.keys)
+
+    def cancel(self) -> None:
+        """Send nothing more. What is in flight is billed anyway, so its replies are still kept."""
+        self._results.stop(never_sent("the batch was stopped"))
+
+    def on_change(self, callback: Callable[[Batch], object]) -> None:
+        """Call `callback(batch)` whenever an item is taken up or has ended.
+
+        It is called on the thread that brings the change, mostly the background one: it must be
+        quick, and must not wait for anything. What it raises is logged.
+        """
+        self._results.on_change(lambda: tell(callback, self))
+
+    def on_done(self, callback: Callable[[Batch], object]) -> None:
+        """Call `callback(batch)` once every item has ended, as `on_change` does.
+
+        By then `replies` and `to_frame` give what they have without a wait.
+        """
+        self._results.end.add_done_callback(lambda end: tell(callback, self))
+
+    def _wait_for(
+        self,
+        future: concurrent.futures.Future[None],
+        timeout_s: float | None = None,
+        *,
+        writes: bool = False,
+    ) -> None:
+        try:
+            if writes and sys.stderr is not None and sys.stderr.isatty():
+                self._wait_writing(future, timeout_s)
+            elif not future.done():  # a callback may ask where it must not wait
+                self._wait(future, timeout_s)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise Interrupted(
+                f"Stopped: {self._so_far()} What is in flight is still fetched."
+            ) from None
+
+    def _wait_writing(
+        self, future: concurrent.futures.Future[None], timeout_s: float | None
+    ) -> None:
+        """Wait, and write the progress over and over on one line."""
+        ends_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        line = TextLine(sys.stderr)
+        try:
+            while not future.done() and (left_s := ends_s - time.monotonic()) > 0:
+                line.show(str(self))
+                self._wait(future, min(left_s, _LINE_LASTS_S))
+        finally:
+            line.end(str(self))
+
+    def _checked(self) -> Batch:
+        """Give the batch, unless one of its errors is to be raised."""
+        failure = self._failure
+        if failure is not None:
+            self._raised = True
+            raise failure from None
+        return self
+
+    @property
+    def _failure(self) -> SegmindError | None:
+        position = self._results.failure
+        if not self._plan.stops_at_error or position is None:
+            return None
+        return self._told(position)
+
+    def _told(self, position: int) -> SegmindError:
+        """Give the error of an item, with a word on what it means for the others."""
+        error = copy.copy(self.errors[position])
+        error.args = (f"{named(self.key(position))}: {error} {self._so_far()}",)
+        return error
+
+    def _outcome(self, position: int, reply: Reply | None, error: SegmindError | None) -> Outcome:
+        item = self._each.items.take(position)
+        return Outcome(position, self.key(position), item, reply, error)
+
+    def _so_far(self) -> str:
+        progress = self.progress
+        again = "it again" if self._plan.resumes else "it with `resume=True`"
+        return (
+            f"{progress.done:,} of {progress.total:,} done, and kept (`batch.outcomes`); run "
+            f"{again} to go on where it stopped."
+        )
+
+
+#: The arguments that `ask` has not: one that is mistyped would go to the model.
+_OWN: Final = ("items", "max_in_flight", "on_error", "progress", "prompt", "resume")
+
+_log = logging.getLogger(__name__)
+
+
+def ask_each(
+    prompt: str,
+    items: Any,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    timeout: float | None = None,
+    max_in_flight: int = 32,
+    progress: bool = True,
+    on_error: Literal["keep", "raise"] = "keep",
+    resume: bool = True,
+    **params: Any,
+) -> Batch:
+    """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
+
+    Parameters
+    ----------
+    prompt
+        Read as a `%%claude` cell is. ``{item}`` stands for the item, whatever that is, and
+        ``{item.attr}`` or ``{item['key']}`` for a part of it; with a DataFrame, ``{column}``
+        stands for a cell of the row (``{item[0]}``, where the column is called by a number), and
+        ``{{word}}`` for a word in braces. If it names none of them, the item goes behind it.
+    items
+        A list of texts, images, figures, paths, ... or any other iterable; a Series or a
+        mapping, whose keys are kept; a DataFrame of pandas or polars or a pyarrow Table, for its
+        rows; a folder (a `Path`, or the name of one that exists), for the image files in it, in
+        the order of their names. A string in a list is text; for the file of that name, give a
+        `Path`. Of thousands of images, give the paths: each is then read when its turn comes,
+        and dropped. Which items there are is settled at the call, cells of a table included;
+        what an item holds (a file, a figure, a dict) is read when its turn comes, so change none
+        of them before the batch has ended.
+    model, system, max_tokens, temperature, **params
+        As for `ask`.
+    timeout
+        Seconds that one submission may take, as for `submit`; the model has all the time it
+        needs.
+    max_in_flight
+        Most jobs at a time.
+    progress
+        Whether to show how far it has come: in a notebook where it is called, on a terminal
+        while it is waited for.
+    on_error
+        ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
+        it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
+        after the first error, and whoever waits or iterates gets it; `batch.outcomes` has what
+        is done.
+    resume
+        Whether an item that was answered before, in this kernel or an earlier one, takes its
+        reply from the journal, and one that is still worked on its job: nothing is sent twice.
+
+    Returns
+    -------
+    Batch
+        `batch.wait()`, `batch.replies`, `batch.to_frame()`, ``for outcome in batch``,
+        `batch.outcomes`, ...
+
+    Raises
+    ------
+    ContentError
+        The prompt is none, it has a word in braces that is no column of the table, or the items
+        are not many things. An item that cannot be sent is an error of that item.
+    SettingsError
+        An argument cannot work, or is mistyped.
+    Interrupted
+        The user interrupted it: nothing more is sent.
+
+    Warns
+    -----
+    UserWarning
+        Something in the prompt looks like a name and is none; it is sent as typed.
+
+    Examples
+    --------
+    >>> batch = ask_each("Caption this", Path("photos"))  # doctest: +SKIP
+    >>> reviews.join(ask_each("Good or bad? {review}", reviews).to_frame())  # doctest: +SKIP
+    """
+    from segmind_jupyter.batch.items import Each
+    from segmind_jupyter.batch.runner import Plan
+
+    _check(max_in_flight=max_in_flight, on_error=on_error)
+    _check_switches(progress=progress, resume=resume)
+    desk = service()
+    with ShortTracebacks():
+        options = desk.options.but(
+            model=model,
+            system=system,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            timeout_s=timeout,
+        )
+        call = call_of((), options, params, own=_OWN)
+        each = Each(prompt, items, limits=options.limits)
+    for note in each.notes:  # at once: what is mistyped is about to be paid for many times
+        warnings.warn(note, stacklevel=2)
+    plan = Plan(
+        call=call,
+        max_in_flight=max_in_flight,
+        resumes=resume,
+        stops_at_error=on_error == "raise",
+        timeout_s=options.timeout_s,
+        may_send=options.cache != "only",
+    )
+    return _begun(each, plan, desk, shows=progress)
+
+
+def _check(*, max_in_flight: int, on_error: str) -> None:
+    is_whole = isinstance(max_in_flight, int) and not isinstance(max_in_flight, bool)
+    if not is_whole or max_in_flight < 1:
+        raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
+    if on_error not in ("keep", "raise"):
+        raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
+
+
+def _check_switches(**switches: object) -> None:
+    for name, on in switches.items():
+        if not isinstance(on, bool):
+            raise SettingsError(f"{name}={on!r}: give True or False.")
+
+
+def _begun(each: Each, plan: Plan, desk: Service, *, shows: bool) -> Batch:
+    from segmind_jupyter.batch.runner import Run
+
+    results = Results(len(each))
+    batch = Batch(each, results, plan, wait=desk.waiter, writes=shows and not desk.batch_shows)
+    try:
+        run = desk.start(Run(each, results, plan, desk))
+        run.add_done_callback(functools.partial(_ended, results))
+        desk.track(batch)
+        if shows:
+            _show(batch, desk)
+    except KeyboardInterrupt:
+        batch.cancel()
+        raise Interrupted(
+            "Stopped: nothing more is sent. Run it again to go on where it stopped."
+        ) from None
+    return batch
+
+
+def _show(batch: Batch, desk: Service) -> None:
+    """Show it, if that can be done: it is under way, whatever becomes of its view."""
+    for show in tuple(desk.batch_shows):
+        try:
+            show(batch)
+        except Exception:  # noqa: BLE001  whatever a view raises
+            _log.exception("a batch cannot be shown")
+
+
+def _ended(results: Results, run: concurrent.futures.Future[None]) -> None:
+    """End what the run left over: its loop was closed, or it failed in a way of its own."""
+    if results.end.done():
+        return
+    error = None if run.cancelled() else run.exception()
+    if error is not None:
+        _log.error("a batch failed", exc_info=error)
+    results.abandon(
+        JobCancelled(
+            "The batch was closed before this item had its reply. Run it again to go on where it "
+            "stopped."
+        )
+    )

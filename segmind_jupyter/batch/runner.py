@@ -1,0 +1,252 @@
+"""Sends the prompts of a batch, a bounded number at a time: its half on the background loop.
+
+Notes what becomes of each item in `Results`, and knows nothing of those who wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.messages import user_message
+from segmind_jupyter.api.settings import MAX_CONNECTIONS
+from segmind_jupyter.api.watch import Call, Watch
+from segmind_jupyter.batch.items import Each
+from segmind_jupyter.batch.results import Results, lost, never_sent
+from segmind_jupyter.content.parts import spelled
+from segmind_jupyter.errors import (
+    APIError,
+    AuthenticationError,
+    JobExpired,
+    MaybeBilledError,
+    NotCachedError,
+    SegmindError,
+    SettingsError,
+    shortened,
+)
+from segmind_jupyter.session import Service
+
+#: Refusals of a submission that every other one would meet as well (WIRE.md, "Errors"): the key,
+#: the model or the account is at fault.
+_FOR_EVERY_ITEM: Final = frozenset({401, 403, 404, 406, 410})
+
+#: Of the calls in flight, one in so many may be under preparation or on its way; all others are
+#: worked on at Segmind, and only their ids are held here.
+_IN_FLIGHT_PER_SENDER: Final = 8
+
+#: Enough to keep a connection busy, however few may be in flight.
+_FEWEST_SENDERS: Final = 4
+
+#: The looks at the jobs in flight need connections too.
+_MOST_SENDERS: Final = MAX_CONNECTIONS // 2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a batch is sent.
+
+    Parameters
+    ----------
+    call
+        What all its calls have in common: everything but the messages.
+    max_in_flight
+        Most calls at a time.
+    resumes
+        Whether what the journal has is taken from there.
+    stops_at_error
+        Whether the first error ends the sending.
+    timeout_s
+        Seconds that one submission may take; the client's own bound if `None`.
+    may_send
+        Whether what the journal has no reply to may be sent.
+    """
+
+    call: Call
+    max_in_flight: int
+    resumes: bool
+    stops_at_error: bool
+    timeout_s: float | None = None
+    may_send: bool = True
+
+
+class Run:
+    """One batch on its way.
+
+    A fixed number of workers take up one item after the other, so that ten thousand items need
+    no more room than as many as are in flight.
+
+    Parameters
+    ----------
+    each
+        The prompts.
+    results
+        Where the outcomes go.
+    plan
+        How to send them.
+    desk
+        What submits and follows jobs, and counts them.
+    """
+
+    def __init__(self, each: Each, results: Results, plan: Plan, desk: Service) -> None:
+        self._each, self._results, self._plan, self._desk = each, results, plan, desk
+        #: How many calls of each digest were met: equal items are told apart by their number.
+        self._met: Counter[bytes] = Counter()
+
+    async def __call__(self) -> None:
+        """Send everything, and follow it to its end."""
+        try:
+            watch = self._desk.watch()
+        except SegmindError as error:
+            self._results.stop(error)
+            return
+        in_flight = min(self._plan.max_in_flight, len(self._each))
+        senders = min(max(_FEWEST_SENDERS, in_flight // _IN_FLIGHT_PER_SENDER), _MOST_SENDERS)
+        means = _Means(watch, _shared(os.getpid()), anyio.Semaphore(senders))
+        async with anyio.create_task_group() as workers:
+            for _ in range(in_flight):
+                workers.start_soon(self._work, means)
+
+    async def _work(self, means: _Means) -> None:
+        """Take up one item after the other, until there is none."""
+        while True:
+            async with means.sending:
+                position = self._results.take()
+                if position is None:
+                    return
+                job = await self._queued(position, means)
+            if job is not None:
+                await means.watch.follow(job)
+                self._note(position, job)
+
+    async def _queued(self, position: int, means: _Means) -> Job | None:
+        """Bring an item to Segmind; `None` if it has ended here already.
+
+        What is encoded is held no longer than this takes.
+        """
+        try:
+            call = await anyio.to_thread.run_sync(self._call, position, limiter=means.converting)
+            job = await self._job(call, means)
+        except SegmindError as error:
+            self._fail(position, error, for_all=_holds_for_all(error))
+            return None
+        except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
+            _log.exception("item %d of a batch cannot be sent", position)
+            self._fail(position, SegmindError(f"The item cannot be sent ({spelled(error)})."))
+            return None
+        if job.done():
+            self._note(position, job, kept=True)
+            return None
+        return job
+
+    def _call(self, position: int) -> Call:
+        """Make the call of an item; beside the loop, as encoding an image takes a while."""
+        self._results.check_goes_on()
+        messages = [user_message(self._each.prompt(position).blocks())]
+        call = dataclasses.replace(self._plan.call, messages=messages)
+        _ = call.digest  # worked out here, for the same reason
+        return call
+
+    async def _job(self, call: Call, means: _Means) -> Job:
+        """Find the job of a call that was sent before, or send it."""
+        nth = self._met[call.digest]
+        self._met[call.digest] += 1
+        async with means.shared.alone((call.digest, nth)):
+            found = await means.watch.found(call, nth) if self._plan.resumes else None
+            if not (self._plan.may_send or (found is not None and found.done())):
+                raise NotCachedError(
+                    'The journal has no reply to this item, and `ClaudeMagics.cache = "only"` '
+                    "sends nothing. Run the batch once online with another setting."
+                )
+            if found is not None:
+                return found
+            self._results.check_goes_on()
+            return await means.watch.submit(call, nth=nth, timeout_s=self._plan.timeout_s)
+
+    def _note(self, position: int, job: Job, *, kept: bool = False) -> None:
+        if isinstance(job.error, JobExpired):
+            self._fail(position, lost(job.request_id))
+        elif job.error is not None:
+            # Other refusals of a look are its job's own.
+            for_all = isinstance(job.error, AuthenticationError)
+            self._fail(position, job.error, for_all=for_all)
+        elif job.reply is not None:
+            self._results.add_reply(position, job.reply, kept=kept)
+
+    def _fail(self, position: int, error: SegmindError, *, for_all: bool = False) -> None:
+        if isinstance(error, MaybeBilledError):
+            self._desk.ledger.add_unknown()
+        # The frames of an error, and of those behind it, would hold what was encoded.
+        error.__cause__ = error.__context__ = None
+        self._results.add_error(position, error.with_traceback(None))
+        if for_all:
+            self._results.stop(_of_unsent(error))
+        elif self._plan.stops_at_error:
+            self._results.stop(never_sent("another item failed"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What the workers of one batch use together."""
+
+    watch: Watch
+    shared: _Shared
+    sending: anyio.Semaphore
+    #: One at a time: figures, and images that are loaded at their first use, bear no two threads.
+    converting: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+
+def _holds_for_all(error: SegmindError) -> bool:
+    if isinstance(error, APIError):
+        return error.status in _FOR_EVERY_ITEM
+    return isinstance(error, SettingsError)
+
+
+def _of_unsent(error: SegmindError) -> SegmindError:
+    """Make the error of what is not sent, as it would meet the same."""
+    if not isinstance(error, APIError):
+        return error
+    words = f" ({shortened(error.detail)})" if error.detail else ""
+    return never_sent(f"another item was refused with {error.status}{words}")
+
+
+class _Shared:
+    """Sees to it that no batch of a process sends what another one is sending.
+
+    A cell that is interrupted and run again at once, or run twice, asks the same twice. The
+    journal knows a job only once its submission was answered, so without this the second batch
+    would pay again for what is on its way at that moment.
+    """
+
+    def __init__(self) -> None:
+        self._submitting: dict[tuple[bytes, int], anyio.Event] = {}
+
+    @contextlib.asynccontextmanager
+    async def alone(self, key: tuple[bytes, int]) -> AsyncIterator[None]:
+        """Let equal calls go one after the other: the second then finds the job of the first."""
+        while key in self._submitting:
+            await self._submitting[key].wait()
+        self._submitting[key] = free = anyio.Event()
+        try:
+            yield
+        finally:
+            del self._submitting[key]
+            free.set()
+
+
+@functools.cache
+def _shared(pid: int) -> _Shared:
+    """Give what the batches of this process share; a forked child has nothing of its parent's."""
+    return _Shared()

@@ -1,0 +1,1 @@
+"""Pictures: images, arrays, figures and charts as blocks."""

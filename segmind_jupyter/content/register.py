@@ -1,0 +1,246 @@
+"""The forms that users give their types: by registering a function, or by ``_repr_claude_()``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from functools import singledispatch
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from segmind_jupyter.content.images.encode import image_from_bytes
+from segmind_jupyter.content.parts import Convert, Limits, Part, Scope, hook, spelled, type_name
+from segmind_jupyter.content.text import MAX_DEPTH, as_text
+from segmind_jupyter.errors import ContentError, SegmindError
+
+#: The display methods that are asked, in this order; all but the bundle give one form each.
+_METHODS = {
+    "_repr_png_": "image/png",
+    "_repr_jpeg_": "image/jpeg",
+    "_repr_mimebundle_": "",
+    "_repr_markdown_": "text/markdown",
+    "_repr_svg_": "image/svg+xml",
+}
+
+#: The forms that are taken from a bundle, the best first.
+_BUNDLED = ("image/png", "image/jpeg", "text/markdown", "image/svg+xml", "text/plain")
+
+#: The forms that are pictures to a model. An SVG is sent as its source, which it reads as text.
+_PICTURES = ("image/png", "image/jpeg")
+
+
+def has_display(obj: object) -> bool:
+    """Tell whether the type of `obj` defines one of the display methods that are read here."""
+    return any(hook(obj, name) for name in _METHODS)
+
+
+def displayed_part(obj: Any, *, limits: Limits) -> Part | None:
+    """Make a piece of the best form that an object displays, or nothing if it displays none.
+
+    Raises
+    ------
+    ContentError
+        A display method raised, or gave an image that cannot be read.
+    """
+    for mime, data in _forms(obj):
+        if mime in _PICTURES:
+            return image_from_bytes(as_bytes(data), limits=limits, about=type_name(obj))
+        return as_text(str(data), limits=limits, noun=type_name(obj), lines="\n" in str(data))
+    return None
+
+
+def _forms(obj: Any) -> Iterator[tuple[str, Any]]:
+    for name, mime in _METHODS.items():
+        options = {} if mime else {"include": None, "exclude": None}
+        value = shown(obj, name, **options)
+        data = value[0] if isinstance(value, tuple) and value else value  # (data, metadata)
+        if mime and data:
+            yield mime, data
+        elif isinstance(data, Mapping):
+            yield from ((known, data[known]) for known in _BUNDLED if data.get(known))
+
+
+def shown(obj: Any, name: str, **options: Any) -> Any:
+    """Call a display method; `None` where there is none or it declines, as IPython has it.
+
+    Raises
+    ------
+    ContentError
+        It raised anything but `NotImplementedError`.
+    """
+    method = hook(obj, name)
+    try:
+        return None if method is None else called(method, f"{type_name(obj)}.{name}()", **options)
+    except NotImplementedError:
+        return None
+
+
+def called(function: Callable[..., Any], title: str, *args: Any, **options: Any) -> Any:
+    """Call a user's function, and name it by `title` if it raises.
+
+    Raises
+    ------
+    ContentError
+        It raised anything but an error of this package or `NotImplementedError`.
+    """
+    try:
+        return function(*args, **options)
+    except (SegmindError, NotImplementedError):
+        raise
+    except Exception as error:
+        raise ContentError(f"{title} raised {spelled(error)}. Correct it there.") from error
+
+
+def as_bytes(data: Any) -> bytes:
+    """Give the bytes of an image that is bytes or base64 text.
+
+    Raises
+    ------
+    ContentError
+        It is neither.
+    """
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    try:
+        return base64.b64decode(data)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise ContentError(f"An image is given as bytes or base64 text ({error}).") from error
+
+
+_T = TypeVar("_T")
+
+_METHOD = "_repr_claude_"
+
+#: Of a generator that gives more pieces, the end may never come.
+_MOST_YIELDED: Final = 10_000
+
+
+def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], Any]]:
+    """Say how objects of a type, and of its subclasses, are shown to Claude.
+
+    Parameters
+    ----------
+    kind
+        The type. A later registration of the same type replaces the earlier one.
+
+    Returns
+    -------
+    callable
+        A decorator for a function that is given the object and returns text, an image, a figure,
+        a table, a content block, or a list of such; or yields them.
+
+    Raises
+    ------
+    TypeError
+        `kind` is no class, or it is `object` itself; or what is decorated is no function, or an
+        ``async`` one.
+
+    Examples
+    --------
+    >>> class Molecule:
+    ...     smiles = "CCO"
+    >>> @register(Molecule)
+    ... def _(molecule):
+    ...     return f"a molecule, {molecule.smiles}"
+    """
+    if not isinstance(kind, type) or kind is object:
+        raise TypeError(f"register() takes a class other than object, not {kind!r}.")
+
+    def decorator(function: Callable[[_T], Any]) -> Callable[[_T], Any]:
+        if not callable(function):
+            raise TypeError(f"@register({kind.__name__}) decorates a function, not {function!r}.")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"@register({kind.__name__}) decorates a plain function, not an async one: a form "
+                "is made at once. Leave `async` out, and await before."
+            )
+        _registry.register(kind, function)
+        return function
+
+    return decorator
+
+
+@singledispatch
+def _registry(obj: object) -> Any:
+    """Hold the registered functions by type; this default stands for none."""
+
+
+def _registered(obj: object) -> Callable[[Any], Any] | None:
+    """Find the function for the type of `obj`, not for its ``__class__``: mocks borrow that."""
+    function = _registry.dispatch(type(obj))
+    return None if function is _registry.dispatch(object) else function
+
+
+def has_own_form(obj: object) -> bool:
+    """Tell whether a function is registered for `obj`, or its type has ``_repr_claude_``."""
+    return bool(_registered(obj) or hook(obj, _METHOD))
+
+
+def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
+    """Make the pieces that the user wants for `obj`, or nothing if that was left to us.
+
+    Raises
+    ------
+    ContentError
+        The user's function raised, gave what cannot be sent, or led back to `obj` itself.
+    """
+    title, value = _form(obj, scope)
+    if value is None:
+        return None
+    return _accepted(_at_once(value, title), scope.inside(obj), convert, title)
+
+
+def _form(obj: Any, scope: Scope) -> tuple[str, Any]:
+    """Ask for the form; a registered function must give one, the method may decline."""
+    name = type_name(obj)
+    function = _registered(obj)
+    title = f"The function registered for {name}" if function else f"{name}.{_METHOD}()"
+    if has_own_form(obj) and (id(obj) in scope.around or len(scope.around) >= MAX_DEPTH):
+        raise ContentError(f"{title} leads back to such an object. Return text or an image.")
+    if function is None:
+        return title, shown(obj, _METHOD)
+    value = called(function, title, obj)
+    if value is None:
+        raise ContentError(f"{title} returned None. Return text, an image or a list of such.")
+    return title, value
+
+
+def _at_once(value: Any, title: str) -> Any:
+    """Give what a generator yields as a list; what would have to be awaited is refused."""
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that it was never awaited
+    if inspect.iscoroutine(value) or inspect.isasyncgen(value):
+        raise ContentError(f"{title} is async, and a form is made at once. Leave `async` out.")
+    if not inspect.isgenerator(value):
+        return value
+    pieces = called(lambda: list(islice(value, _MOST_YIELDED + 1)), title)
+    if len(pieces) > _MOST_YIELDED:
+        raise ContentError(f"{title} yields more than {_MOST_YIELDED:,} pieces. Yield fewer.")
+    return pieces
+
+
+def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Part]:
+    if type(value) in (list, tuple):
+        return [part for item in value for part in _accepted(item, scope, convert, title)]
+    if isinstance(value, str):
+        return [as_text(value, limits=scope.limits, lines="\n" in value)]
+    if isinstance(value, Mapping):
+        return [_from_wire(value, scope.limits, title)]
+    if value is None:
+        raise ContentError(f"{title} returned a list with None in it. Leave it out.")
+    return convert(value, scope)
+
+
+def _from_wire(block: Mapping[str, Any], limits: Limits, title: str) -> Part:
+    """Read a content block; its image is encoded anew, so that it is upright and fits."""
+    match block:
+        case {"type": "text", "text": str(text)}:
+            return as_text(text, limits=limits, lines="\n" in text)
+        case {"type": "image", "source": {"type": "base64", "data": str(data)}}:
+            return image_from_bytes(as_bytes(data), limits=limits)
+    raise ContentError(
+        f"{title} returned a dict that is no content block. Return "
+        '{"type": "text", "text": ...}, or the text or the image itself.'
+    )

@@ -1,0 +1,1 @@
+"""Tables as summaries within a token budget."""

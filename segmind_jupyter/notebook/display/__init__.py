@@ -1,0 +1,1 @@
+"""Replies, requests and errors as sanitized HTML and plain text."""

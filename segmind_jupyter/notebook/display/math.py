@@ -1,0 +1,287 @@
+"""LaTeX becomes MathML, or nothing at all: hostile, unknown and oversized input is refused.
+
+latex2mathml builds a tree; the markup is written here, from an allow-list, so that no byte of the
+formula reaches the page unescaped.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from segmind_jupyter.notebook.display.sanitize import (
+    MATH_ATTRIBUTES,
+    MATH_TAGS,
+    SOURCE_ENCODING,
+    is_math_value,
+)
+from segmind_jupyter.notebook.display.styles import MATH
+from segmind_jupyter.notebook.display.text import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from xml.etree.ElementTree import Element
+
+    from markdown_it import MarkdownIt
+    from markdown_it.ruler import RuleOptionsType
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
+
+
+#: Longest displayed formula, in lines; bounds the search for the end of one.
+_MAX_LINES = 200
+
+#: Block rules that a displayed formula may end, as a fence may.
+_INTERRUPTED: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+
+#: Inline forms, by opening delimiter. Each is linear: an opening delimiter never looks past the
+#: next one of its kind. A single dollar follows Pandoc's rule for money: no space inside, no
+#: digit behind; and no digit in front ("costs 5$, or 6$"). Nor does it close before what starts
+#: a shell's variable (`$HOME/bin:$PATH`, `$a/${b}`, `$_`, `$dir/$user`), but for one or two small
+#: letters: "the $n$th of $k$s".
+_INLINE = (
+    ("$$", re.compile(r"\$\$((?:[^$\\]++|\\.|\$(?!\$))++)\$\$", re.DOTALL)),
+    (
+        "$",
+        re.compile(
+            r"(?<!\d)\$(?![\s$])((?:[^$\\]++|\\.)++)(?<!\s)\$(?![\dA-Z_{]|[a-z]{3})", re.DOTALL
+        ),
+    ),
+    (r"\(", re.compile(r"\\\(((?:[^\\]++|\\[^()])++)\\\)", re.DOTALL)),
+    # Not before "(": `\[text\](address)` is an escaped link.
+    (r"\[", re.compile(r"\\\[((?:[^\\]++|\\[^\[\]])++)\\\](?!\()", re.DOTALL)),
+)
+_DISPLAYED = frozenset({"$$", r"\["})
+
+_OPENING = re.compile(r"\$\$|\\\[|\\begin\{(?:align|equation|gather|multline|eqnarray)\*?\}")
+_PUNCTUATION = " \t.,;:"
+
+
+def add_math(md: MarkdownIt) -> None:
+    """Teach a parser to make `math_inline` and `math_block` tokens.
+
+    A token's `content` is the LaTeX without ``$`` and brackets, its `meta["display"]` whether it
+    is displayed.
+    """
+    md.inline.ruler.before("escape", "math_inline", _inline)
+    md.block.ruler.before("fence", "math_block", _block, _INTERRUPTED)
+
+
+def _inline(state: StateInline, silent: bool) -> bool:
+    for opening, form in _INLINE:
+        if match := form.match(state.src, state.pos, state.posMax):
+            if not silent:
+                token = state.push("math_inline", "math", 0)
+                token.content = match[1].strip()
+                token.meta = {"display": opening in _DISPLAYED}
+            state.pos = match.end()
+            return True
+    return False
+
+
+def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    if state.is_code_block(start) or not (match := _OPENING.match(_line(state, start))):
+        return False
+    opening = match[0]
+    last = _last_line(state, start, end, opening)
+    if last is None:
+        return False
+    if not silent:
+        token = state.push("math_block", "math", 0)
+        token.block = True
+        token.map = [start, last + 1]
+        lines = state.getLines(start, last + 1, state.sCount[start], False)
+        token.content = _without_delimiters(lines.strip(), opening)
+        token.meta = {"display": True}
+        state.line = last + 1
+    return True
+
+
+def _line(state: StateBlock, line: int) -> str:
+    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+
+
+def _last_line(state: StateBlock, start: int, end: int, opening: str) -> int | None:
+    """Find the line that the formula ends; it must end there, in this block, before a blank."""
+    closing = _closing(opening)
+    text = _line(state, start)[len(opening) :]
+    for line in range(start, min(end, start + _MAX_LINES)):
+        if line > start:
+            text = _line(state, line)
+            if state.isEmpty(line) or state.sCount[line] < state.blkIndent:
+                return None
+        if closing in text:
+            ends = text.index(closing) + len(closing) == len(text.rstrip(_PUNCTUATION))
+            return line if ends else None
+        if opening in text:
+            return None
+    return None
+
+
+def _closing(opening: str) -> str:
+    return {"$$": "$$", r"\[": r"\]"}.get(opening) or opening.replace("begin", "end")
+
+
+def _without_delimiters(text: str, opening: str) -> str:
+    """Take off dollars and brackets, but no environment; a full stop behind moves inside."""
+    if opening.startswith(r"\begin"):
+        return text
+    body = text.rstrip(_PUNCTUATION)
+    inside = body[len(opening) : -len(_closing(opening))].strip()
+    return inside + text[len(body) :].strip()
+
+
+#: Longest formula that is set, in characters; the time of latex2mathml is linear in it.
+MAX_TEX_CHARS = 4_000
+
+#: Deepest nesting of the tree; browsers flatten theirs at 512, and each level costs a stack frame.
+_MAX_DEPTH = 60
+
+#: Elements that browsers draw wrongly unless they have just so many children.
+_ARITY = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2}
+_ARITY |= {"msubsup": 3, "munderover": 3}
+
+#: Commands that link, load, style, name, or define others (loops and "billion laughs").
+_HOSTILE = re.compile(
+    r"\\(?:href|url|unicode|mmlToken|require|class|style|cssId|data|html\w*|includegraphics|"
+    r"input|include|verb|[egx]?def|let|(?:re)?newcommand|providecommand|(?:re)?newenvironment|"
+    r"DeclareMathOperator|csname|catcode|bbox|toggle|mathtip|texttip)(?![a-zA-Z])"
+)
+
+#: Environments that latex2mathml has under another name; numbers of equations are left out.
+_ENVIRONMENTS = {
+    "align": "align*",
+    "aligned": "align*",
+    "eqnarray": "align*",
+    "eqnarray*": "align*",
+    "split": "align*",
+    "dcases": "cases",
+    "gather": "displaylines",
+    "gather*": "displaylines",
+    "gathered": "displaylines",
+    "multline": "displaylines",
+    "multline*": "displaylines",
+}
+_ENVIRONMENT = re.compile(r"\\(begin|end)\{([a-z]+\*?)\}")
+
+#: Names of equations and their wrappers: nothing to draw.
+_UNDRAWN = re.compile(r"\\label\{[^{}]*\}|\\(?:begin|end)\{equation\*?\}|\\(?:nonumber|notag)\b")
+
+#: A command of plain LaTeX that latex2mathml lacks.
+_ARG = re.compile(r"\\arg(?![a-zA-Z])")
+
+_TAG = re.compile(r"<[^>]*>")
+
+
+class _RefusedError(Exception):
+    """A formula that is not set."""
+
+
+def to_mathml(tex: str, *, display: bool) -> str | None:
+    r"""Set a formula as MathML.
+
+    Parameters
+    ----------
+    tex
+        LaTeX without its delimiters; untrusted.
+    display
+        Whether it stands on lines of its own.
+
+    Returns
+    -------
+    str or None
+        A ``<math>`` element, or `None` where the source should be shown instead: a command that
+        links, styles or defines (``\href``, ``\unicode``, ``\def``), one that is unknown, broken
+        LaTeX, more than `MAX_TEX_CHARS`, or nesting that is too deep.
+    """
+    prepared = _prepared(tex) if len(tex) <= MAX_TEX_CHARS else ""
+    if not prepared or _HOSTILE.search(prepared) or _HOSTILE.search(tex):
+        return None
+    kind = "block" if display else "inline"
+    try:
+        drawn = "".join(_markup(_row(prepared, display=kind), depth=1))
+    except Exception:  # noqa: BLE001 - the converter raises all kinds (StopIteration, KeyError, RecursionError); the source is shown then
+        return None
+    return f'<math display="{kind}">{_with_source(drawn, tex)}</math>'
+
+
+def _with_source(drawn: str, tex: str) -> str:
+    """Put the LaTeX beside a formula, where the drawn letters alone would read otherwise.
+
+    Browsers hide an annotation. Where the tags of MathML are dropped and the words stay (GitHub,
+    an untrusted notebook in JupyterLab), it is what tells 10^{-3} from 10-3.
+    """
+    source = _escaped(tex)
+    if "".join(source.split()) == _TAG.sub("", drawn):
+        return drawn
+    note = f'<annotation encoding="{SOURCE_ENCODING}"> [{source}]</annotation>'
+    return f"<semantics>{drawn}{note}</semantics>"
+
+
+def _prepared(tex: str) -> str:
+    # A space in its place, so that the pieces around it cannot join to another command.
+    tex = _ARG.sub(r"\\operatorname{arg}", _UNDRAWN.sub(" ", tex))
+    return _ENVIRONMENT.sub(_renamed, tex)
+
+
+def _renamed(match: re.Match[str]) -> str:
+    name = _ENVIRONMENTS.get(match[2], match[2])
+    return rf"\{match[1]}{{{name}}}"
+
+
+def _row(tex: str, *, display: str) -> Element:
+    """Convert to the one row that a `<math>` element holds."""
+    from latex2mathml.converter import convert_to_element
+
+    row: Element
+    (row,) = convert_to_element(tex, display=display)
+    return row
+
+
+def _markup(element: Element, *, depth: int) -> Iterator[str]:
+    if element.tag == "menclose":
+        # Not in MathML Core: drawn by a style, so that a cancelled term looks cancelled.
+        yield from _written("mrow", element, depth, style=_drawn(element.get("notation")))
+    elif element.tag == "mtd":
+        yield from _written("mtd", element, depth, style=MATH.get(element.get("columnalign", "")))
+    else:
+        yield from _written(element.tag, element, depth)
+
+
+def _drawn(notation: str | None) -> str:
+    style = MATH.get(notation or "")
+    if style is None:
+        raise _RefusedError(notation)
+    return style
+
+
+def _written(tag: str, element: Element, depth: int, *, style: str | None = None) -> Iterator[str]:
+    if tag not in MATH_TAGS or depth > _MAX_DEPTH or len(element) != _ARITY.get(tag, len(element)):
+        raise _RefusedError(tag)
+    yield f"<{tag}{_attributes(element, style)}>"
+    yield _text(element.text)
+    for child in element:
+        yield from _markup(child, depth=depth + 1)
+        yield _text(child.tail)
+    yield f"</{tag}>"
+
+
+def _attributes(element: Element, style: str | None) -> str:
+    kept = {k: v for k, v in element.items() if k in MATH_ATTRIBUTES and is_math_value(v)}
+    if style:
+        kept["style"] = style
+    return "".join(f' {name}="{value}"' for name, value in kept.items())
+
+
+def _text(text: str | None) -> str:
+    r"""Escape a piece of the tree, in which the converter mixes references (``&#x2211;``)."""
+    if not text:
+        return ""
+    if text.startswith("\\") and len(text) > 1:
+        raise _RefusedError(text)  # an unknown command, which would be shown as a variable
+    return _escaped(html.unescape(text))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(to_text(text), quote=False)

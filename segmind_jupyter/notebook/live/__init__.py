@@ -1,0 +1,1 @@
+"""Outputs that change after their cell."""

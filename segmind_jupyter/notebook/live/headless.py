@@ -1,0 +1,99 @@
+"""Where nobody looks on, a cell that begins jobs ends with their replies.
+
+nbconvert and papermill keep what cells showed while they ran, and stop the kernel after the last
+one: a reply that comes later is in no file.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from segmind_jupyter.batch.batch import Batch
+from segmind_jupyter.notebook.live.cards import can_show, in_kernel
+
+if TYPE_CHECKING:
+    from segmind_jupyter.session import Trackable
+
+
+#: When the end of a cell waits for the jobs that are under way.
+WAITS: Final = ("headless", "always", "never")
+
+
+class EndOfCell:
+    """Waits at the end of each cell, if it is to.
+
+    Parameters
+    ----------
+    shell
+        The shell whose cells end.
+    policy
+        Gives one of `WAITS` when asked.
+    """
+
+    def __init__(self, shell: Any, policy: Callable[[], str]) -> None:
+        self._shell, self._policy = shell, policy
+
+    def install(self) -> None:
+        """Be called at the end of each cell from now on."""
+        from segmind_jupyter.session import service
+
+        service().unattended = lambda: is_headless(self._shell)
+        self._shell.events.register("post_run_cell", self.wait)
+
+    @staticmethod
+    def remove(shell: Any) -> None:
+        """Have nothing of this kind called at the end of a cell any more."""
+        from segmind_jupyter.session import service
+
+        for callback in list(shell.events.callbacks["post_run_cell"]):
+            if isinstance(getattr(callback, "__self__", None), EndOfCell):
+                shell.events.unregister("post_run_cell", callback)
+                service().unattended = lambda: False
+
+    def wait(self, result: Any = None) -> None:
+        """Wait for what is under way; each job shows by itself what came of it.
+
+        What failed is raised by the next `%segmind wait`: here it would be no cell's failure.
+        """
+        policy = self._policy()
+        if policy == "never" or (policy == "headless" and not is_headless(self._shell)):
+            return
+        from segmind_jupyter.session import service
+
+        try:
+            for work in service().pending:
+                outlast(work)
+                show_ended(self._shell, work)
+        except KeyboardInterrupt:
+            # What is raised here IPython would print as the failure of a callback.
+            print("Stopped waiting; the jobs go on. `%segmind wait` waits again.")  # noqa: T201
+
+
+def outlast(work: Trackable) -> None:
+    """Wait until it has ended, and leave it alone if the wait is interrupted."""
+    from segmind_jupyter.session import service
+
+    end: concurrent.futures.Future[None] = concurrent.futures.Future()
+    work.on_done(lambda _: end.set_result(None))
+    service().waiter(end)
+
+
+def show_ended(shell: Any, work: Trackable) -> None:
+    """Show what came of it where no view has turned into that: of a job, without widgets."""
+    from IPython.display import display
+
+    has_view = in_kernel if isinstance(work, Batch) else can_show
+    if not has_view(shell):
+        display(work)
+
+
+def is_headless(shell: Any) -> bool:
+    """Tell whether the cell that runs was sent by a program: one that answers no `input()`.
+
+    A front end with a person before it says with each cell that it can ask (the messaging
+    protocol's `allow_stdin`); nbclient, and with it nbconvert and papermill, says that it cannot.
+    """
+    kernel = getattr(shell, "kernel", None)
+    return kernel is not None and getattr(kernel, "_allow_stdin", True) is False

@@ -1,0 +1,1 @@
+"""The plot that a cell showed last."""
