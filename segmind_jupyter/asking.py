@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.errors import SegmindError
 from segmind_jupyter.options import Options
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.cache import Caching
@@ -72,7 +72,7 @@ def ask(
 
     with ShortTracebacks():
         options = _options(model, system, max_tokens, temperature, timeout, cache)
-        return service().ask(gather(contents, limits=options.limits), options, params)
+        return session().ask(gather(contents, limits=options.limits), options, params)
 
 
 def submit(
@@ -125,7 +125,7 @@ def submit(
 
     with ShortTracebacks():
         options = _options(model, system, max_tokens, temperature, timeout, cache)
-        return service().submit(gather(contents, limits=options.limits), options, params)
+        return session().submit(gather(contents, limits=options.limits), options, params)
 
 
 def resume(request_id: str) -> Job:
@@ -154,7 +154,7 @@ def resume(request_id: str) -> Job:
     >>> resume("2c7f0e5a-0d6b-4a3f-9c55-1f0a7f3f2b11").wait().text  # doctest: +SKIP
     """
     with ShortTracebacks():
-        return service().resume(request_id)
+        return session().resume(request_id)
 
 
 def _options(
@@ -165,7 +165,7 @@ def _options(
     timeout_s: float | None,
     cache: Caching | None,
 ) -> Options:
-    options = service().options.caching(cache)
+    options = session().options.caching(cache)
     return options.but(
         model=model,
         system=system,

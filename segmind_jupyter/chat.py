@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
-from segmind_jupyter.api.jobs import Ending, ended
-from segmind_jupyter.api.loop import Waiter, checked_patience, in_slices
+from segmind_jupyter.api.jobs import Pending, ended
+from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Message, Reply
 from segmind_jupyter.api.settings import checked_slug
 from segmind_jupyter.api.states import Processing
@@ -35,14 +35,14 @@ from segmind_jupyter.errors import (
     shortened,
 )
 from segmind_jupyter.options import Options, call_of, checked_params
-from segmind_jupyter.session import Request, service
+from segmind_jupyter.session import Request, session
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.cache import Slot
+    from segmind_jupyter.api.cache import ReplyCache
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Block
     from segmind_jupyter.api.watch import Call
-    from segmind_jupyter.content.prompt import Prompt, SentItem
+    from segmind_jupyter.content.prompt import Attachment, Prompt
     from segmind_jupyter.conversation import Draft, Exchange, Step
 
 
@@ -80,7 +80,7 @@ class Talk(Conversation):
         """Put a turn behind the others, and give what it has to wait for."""
         with self._in_step:
             self._up_to_date().append(turn)
-            return service().conversations.begin(self, turn)
+            return session().conversations.begin(self, turn)
 
     def begin_again(self, make: Callable[[Turn], Turn]) -> tuple[Turn, list[Step]]:
         """Begin what `make` makes of the last turn; that one goes if it had failed.
@@ -220,7 +220,7 @@ def talk_of(name: str) -> Talk:
     if not name:
         return Talk()
     # Nothing else names conversations.
-    return cast("Talk", service().conversations.named(name, lambda: Talk(name=name)))
+    return cast("Talk", session().conversations.named(name, lambda: Talk(name=name)))
 
 
 def spelled_alike(name: str) -> str:
@@ -270,7 +270,7 @@ async def fetch(
 
     from anyio.to_thread import run_sync  # the disk holds up no other job
 
-    slot = await run_sync(service().slot, call, options)
+    slot = await run_sync(session().slot, call, options)
     # Whoever asks again wants another answer, as long as anything may be sent.
     wants_another = turn.replacing is not None and options.cache != "only"
     kept = None if wants_another else await run_sync(slot.find)
@@ -284,7 +284,7 @@ async def fetch(
 async def _by_v1(
     turn: Turn, call: Call, timeout_s: float | None, unknown: Callable[[], object]
 ) -> Reply:
-    desk = service()
+    desk = session()
     with _told_if_stopped(unknown):
         reply = await desk.chat(call, timeout_s)
     desk.ledger.add(reply, model=call.model)
@@ -294,7 +294,7 @@ async def _by_v1(
 async def _by_v2(
     turn: Turn, call: Call, timeout_s: float | None, unknown: Callable[[], object]
 ) -> Reply:
-    watch = service().watch()
+    watch = session().watch()
     with _told_if_stopped(unknown):
         job = await watch.submit(call, request=turn.prompt, timeout_s=timeout_s)
     turn.job = job
@@ -304,7 +304,7 @@ async def _by_v2(
     return job.wait(0)  # it has ended: gives the reply, or raises why there is none
 
 
-async def _keep(slot: Slot, reply: Reply) -> None:
+async def _keep(slot: ReplyCache, reply: Reply) -> None:
     """Keep what was paid for, whoever stops the turn meanwhile."""
     import anyio.to_thread
 
@@ -352,7 +352,7 @@ class Stage(StrEnum):
     STOPPED = "stopped"
 
 
-class Turn(Ending[Reply, Stage]):
+class Turn(Pending[Reply, Stage]):
     """What was said in a chat, and what comes of it. Made by `Chat.send`.
 
     Parameters
@@ -390,7 +390,7 @@ class Turn(Ending[Reply, Stage]):
         *,
         blocks: Sequence[Block] | None = None,
         replacing: Exchange | None = None,
-        wait: Waiter = in_slices,
+        wait: Waiter = wait_interruptibly,
     ) -> None:
         super().__init__(Stage.WAITING, wait=wait)
         self.prompt = prompt
@@ -539,7 +539,7 @@ def _prompt_of(exchange: Exchange) -> Prompt:
     return Prompt(tuple(block["text"] for block in exchange.blocks if block["type"] == "text"))
 
 
-def _called(item: SentItem) -> str:
+def _called(item: Attachment) -> str:
     """Call an object by its label, or by what it reads as: `None` and ``[]`` have no other."""
     text = "" if item.images else "".join(part.wire()["text"] for part in item.parts)
     return item.label or _brief(text) or item.summary
@@ -652,7 +652,7 @@ class Chat:
     @property
     def model(self) -> str:
         """Slug of the model of the next turn."""
-        return self._talk.model or service().options.model
+        return self._talk.model or session().options.model
 
     @model.setter
     def model(self, model: str) -> None:
@@ -662,7 +662,7 @@ class Chat:
     def system(self) -> str | None:
         """System prompt of the next turn; an empty one keeps out that of `%config ClaudeMagics`."""
         own = self._talk.system
-        return service().options.system if own is None else own
+        return session().options.system if own is None else own
 
     @system.setter
     def system(self, system: str | None) -> None:
@@ -707,11 +707,11 @@ class Chat:
         from segmind_jupyter.content.prompt import gather
 
         with ShortTracebacks():
-            return self.say(gather(contents, limits=service().options.limits))
+            return self.say(gather(contents, limits=session().options.limits))
 
     def say(self, prompt: Prompt) -> Turn:
         """Say a prompt that is ready (`content.prompt`); otherwise as `send`."""
-        turn = Turn(prompt, wait=service().waiter)
+        turn = Turn(prompt, wait=session().waiter)
         if not turn.blocks:
             raise ContentError(
                 "There is nothing to say. Write what you want to know, or attach something."
@@ -790,7 +790,7 @@ class Chat:
 
     def _begin(self, turn: Turn, before: Sequence[Step]) -> Turn:
         """Set a turn on its way that the talk knows; `before` is to end first."""
-        desk = service()
+        desk = session()
         try:
             desk.track(turn)
             turn.on_change(lambda _: self._talk.changed())
@@ -807,7 +807,7 @@ class Chat:
         try:
             for step in before:
                 await ended(step)
-            service().conversations.take_in(self._talk)
+            session().conversations.take_in(self._talk)
             await self._ask(turn)
         except SegmindError as error:
             if isinstance(error, MaybeBilledError):
@@ -848,13 +848,13 @@ class Chat:
 
     def _options(self) -> Options:
         """Read when the turn is sent: `%config ClaudeMagics` may have changed since."""
-        return service().options.but(
+        return session().options.but(
             model=self._talk.model, system=self._talk.system, **self._asked_for
         )
 
     def _count_unknown(self) -> None:
         self._talk.ledger.add_unknown()
-        service().ledger.add_unknown()
+        session().ledger.add_unknown()
 
 
 def _stopped(turns: Sequence[Turn]) -> bool:
@@ -870,7 +870,7 @@ def _asked_again(last: Turn) -> Turn:
         last.prompt,
         blocks=last.blocks,
         replacing=last.exchange or last.replacing,
-        wait=service().waiter,
+        wait=session().waiter,
     )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from segmind_jupyter.api.jobs import Ending
+from segmind_jupyter.api.jobs import Pending
 from segmind_jupyter.api.messages import Block, Message, Reply, user_message
 from segmind_jupyter.api.usage import Ledger, Totals, total
 from segmind_jupyter.errors import ContentError, SettingsError, shortened
@@ -659,7 +659,7 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saying:
+class PendingMessage:
     """A prompt on its way: alone, or as the next message of a conversation.
 
     Parameters
@@ -716,7 +716,7 @@ def drafted(
     return dataclasses.replace(draft, model=model, system=system)
 
 
-class Conversations:
+class ConversationRegistry:
     """Those that cells and chats have, by name or as the last one. Threads may share it."""
 
     def __init__(self) -> None:
@@ -812,7 +812,7 @@ class Conversations:
 
     def say(
         self, prompt: Prompt, conversation: Conversation | None, *, model: str, system: str | None
-    ) -> Saying:
+    ) -> PendingMessage:
         """Put together what a cell sends.
 
         Raises
@@ -821,16 +821,18 @@ class Conversations:
             There is nothing to send, or the conversation's last message has no reply yet.
         """
         if conversation is None:
-            return Saying(prompt=prompt, messages=[user_message(prompt.blocks())])
+            return PendingMessage(prompt=prompt, messages=[user_message(prompt.blocks())])
         step = self.step(conversation)
         if step is not None:
             raise ContentError(_too_early(step))
         draft = drafted(conversation, prompt, model=model, system=system)
         noted = dataclasses.replace(prompt, notes=(*prompt.notes, *draft.notes))
-        return Saying(prompt=noted, messages=draft.messages, conversation=conversation, draft=draft)
+        return PendingMessage(
+            prompt=noted, messages=draft.messages, conversation=conversation, draft=draft
+        )
 
     @contextlib.contextmanager
-    def asking(self, saying: Saying) -> Iterator[None]:
+    def asking(self, saying: PendingMessage) -> Iterator[None]:
         """Let what begins in the conversation meanwhile wait for the reply to a cell."""
         if saying.conversation is None:
             yield
@@ -842,13 +844,13 @@ class Conversations:
         finally:
             step.cancel()
 
-    def answered(self, saying: Saying, reply: Reply) -> None:
+    def answered(self, saying: PendingMessage, reply: Reply) -> None:
         """Take what a cell said, and its reply, into the conversation."""
         if saying.conversation is not None and saying.draft is not None:
             self._accept(saying.conversation, saying.draft)
             self._take_in(saying.conversation, saying.draft, reply)
 
-    def queued(self, saying: Saying, job: Job) -> None:
+    def queued(self, saying: PendingMessage, job: Job) -> None:
         """Do the same with a cell's job, once its reply has come; a failed one leaves no trace."""
         conversation, draft = saying.conversation, saying.draft
         if conversation is None or draft is None:
@@ -882,7 +884,7 @@ class Conversations:
                 del self._under_way[key]
 
 
-class _Asking(Ending[bool, str]):
+class _Asking(Pending[bool, str]):
     """A cell that waits for its reply: a step that ends with it, however that goes."""
 
     def __init__(self) -> None:

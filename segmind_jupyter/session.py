@@ -1,6 +1,6 @@
 """Where a prompt meets the service: what `ask`, `submit`, `ask_each` and the cells share.
 
-One `Service` a process holds what was set, one client on the background loop, the jobs that are
+One `Session` a process holds what was set, one client on the background loop, the jobs that are
 followed, their journal, and the ledger of calls. It knows nothing of notebooks.
 """
 
@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from segmind_jupyter.api.cache import Slot, slot_of
+from segmind_jupyter.api.cache import ReplyCache, slot_of
 from segmind_jupyter.api.jobs import Followed, Job
-from segmind_jupyter.api.loop import Portal
+from segmind_jupyter.api.loop import BackgroundLoop
 from segmind_jupyter.api.messages import (
     Block,
     Message,
@@ -36,7 +36,7 @@ from segmind_jupyter.api.settings import SIMULATOR, Secret, Settings, resolve
 from segmind_jupyter.api.states import Completed, checked_id
 from segmind_jupyter.api.usage import Ledger
 from segmind_jupyter.content.parts import Text, part_of
-from segmind_jupyter.conversation import Conversations, Saying
+from segmind_jupyter.conversation import ConversationRegistry, PendingMessage
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -48,11 +48,11 @@ from segmind_jupyter.options import Options, call_of
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.client import Credits, SegmindClient
-    from segmind_jupyter.api.journal import Entry, Store
+    from segmind_jupyter.api.journal import JobRecord, Journal
     from segmind_jupyter.api.loop import Waiter
-    from segmind_jupyter.api.watch import Call, Watch
+    from segmind_jupyter.api.watch import Call, JobManager
     from segmind_jupyter.content.json_schema import Expected
-    from segmind_jupyter.content.prompt import Prompt, SentItem
+    from segmind_jupyter.content.prompt import Attachment, Prompt
     from segmind_jupyter.conversation import Conversation
 
 
@@ -77,7 +77,7 @@ class Trackable(Protocol):
 _Works: TypeAlias = dict[tuple[int, int], Trackable]
 
 
-class Tracked:
+class PendingWork:
     """The jobs and batches that have not ended, or that failed unseen. Threads may share it."""
 
     def __init__(self) -> None:
@@ -123,24 +123,24 @@ def _is_owed(work: Trackable) -> bool:
     return not isinstance(work.unraised, JobCancelled | None)
 
 
-class Journalling:
+class JournalHandle:
     """Where ids and replies of jobs are kept: in the user's file, or in memory alone."""
 
     def __init__(self) -> None:
         self._on = True
-        self._store: Store | None = None
+        self._store: Journal | None = None
         #: Those of before: jobs that began there end there.
-        self._left: list[Store] = []
+        self._left: list[Journal] = []
         self._lock = threading.Lock()
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Journal:
         """The store that holds now; it opens its file at the first use."""
-        from segmind_jupyter.api.journal import Store, default_path
+        from segmind_jupyter.api.journal import Journal, default_path
 
         with self._lock:
             if self._store is None:
-                self._store = Store(default_path() if self._on else None)
+                self._store = Journal(default_path() if self._on else None)
             return self._store
 
     def use_file(self, on: bool) -> None:
@@ -169,7 +169,7 @@ class Connections:
         # loop: those of one that died are of no use to the next.
         self._clients: dict[tuple[int, asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
         # By journal too: what began under another one ends there.
-        self._watches: dict[tuple[SegmindClient, Store], Watch] = {}
+        self._watches: dict[tuple[SegmindClient, Journal], JobManager] = {}
 
     def client(self, settings: Settings) -> SegmindClient:
         """Give the client for these settings."""
@@ -180,7 +180,7 @@ class Connections:
             self._clients[key] = SegmindClient(settings=settings)
         return self._clients[key]
 
-    def watch(self, settings: Settings, journal: Store, **how: Any) -> Watch:
+    def watch(self, settings: Settings, journal: Journal, **how: Any) -> JobManager:
         """Give what submits and follows jobs under these settings.
 
         Parameters
@@ -190,18 +190,18 @@ class Connections:
         journal
             Where they are noted.
         **how
-            As `Watch` takes it.
+            As `JobManager` takes it.
 
         Raises
         ------
         SettingsError
             The settings cannot work.
         """
-        from segmind_jupyter.api.watch import Watch
+        from segmind_jupyter.api.watch import JobManager
 
         key = self.client(settings), journal
         if key not in self._watches:
-            self._watches[key] = Watch(key[0], journal=journal, place=_place(), **how)
+            self._watches[key] = JobManager(key[0], journal=journal, place=_place(), **how)
         return self._watches[key]
 
     @property
@@ -284,7 +284,7 @@ class Request:
         return f"/{'v2' if self.queued else 'v1'}/{self.model}"
 
     @property
-    def sent(self) -> tuple[SentItem, ...]:
+    def sent(self) -> tuple[Attachment, ...]:
         """The objects that the prompt names, and what became of each."""
         return self.prompt.sent
 
@@ -326,10 +326,10 @@ T = TypeVar("T")
 #: The id of a job that nobody ever queued, as the reply was kept from a call without an id.
 _NEVER_QUEUED = "from-cache"
 
-_NOWHERE = Slot()
+_NOWHERE = ReplyCache()
 
 
-class Service:
+class Session:
     """What one process says to Segmind with: settings, clients, jobs, journal, and the ledger.
 
     Parameters
@@ -351,22 +351,22 @@ class Service:
         Tells whether nobody looks on at what begins now; a notebook says so here.
     """
 
-    def __init__(self, portal: Portal | None = None) -> None:
+    def __init__(self, portal: BackgroundLoop | None = None) -> None:
         self.options = Options()
         self.ledger = Ledger()
-        self.conversations = Conversations()
+        self.conversations = ConversationRegistry()
         self.batch_shows: list[Callable[[Any], object]] = []
         self.unattended: Callable[[], bool] = lambda: False
-        self._journal = Journalling()
-        self._tracked = Tracked()
+        self._journal = JournalHandle()
+        self._tracked = PendingWork()
         self._followed = Followed()
-        self._portal = portal or Portal()
+        self._portal = portal or BackgroundLoop()
         self._api_key: Secret | None = None
         self._base_url: str | None = None
         self._auth: str | None = None
         self._connections = Connections()
         #: Where the replies of jobs are to be kept.
-        self._slots: weakref.WeakKeyDictionary[Job, Slot] = weakref.WeakKeyDictionary()
+        self._slots: weakref.WeakKeyDictionary[Job, ReplyCache] = weakref.WeakKeyDictionary()
 
     def use_key(self, key: str) -> None:
         """Use this key from now on; it stays in memory.
@@ -527,7 +527,7 @@ class Service:
         Raises
         ------
         SettingsError, JobError
-            As `Watch.resume` does.
+            As `JobManager.resume` does.
         """
         known = self.followed(checked_id(request_id))
         if known is not None:
@@ -558,11 +558,11 @@ class Service:
         return self._tracked.failed
 
     @property
-    def journal(self) -> Store:
+    def journal(self) -> Journal:
         """Where jobs and kept replies are noted now."""
         return self._journal.store
 
-    def recorded(self, *, limit: int = 50) -> list[Entry]:
+    def recorded(self, *, limit: int = 50) -> list[JobRecord]:
         """Give the journal's jobs, newest first; reading them sends nothing."""
         return self.journal.entries(limit=limit)
 
@@ -593,7 +593,7 @@ class Service:
             **call.params,
         )
 
-    def watch(self) -> Watch:
+    def watch(self) -> JobManager:
         """Give what submits and follows jobs under the settings that hold now; on the loop alone.
 
         Raises
@@ -634,16 +634,16 @@ class Service:
         options: Options,
         params: Mapping[str, Any],
         conversation: Conversation | None,
-    ) -> tuple[Saying, Call]:
+    ) -> tuple[PendingMessage, Call]:
         saying = self.conversations.say(
             prompt, conversation, model=options.model, system=options.system
         )
         return saying, call_of(saying.messages, options, params)
 
-    def slot(self, call: Call, options: Options) -> Slot:
+    def slot(self, call: Call, options: Options) -> ReplyCache:
         """Find where the reply to a call may be kept; it takes neither a key nor a client."""
         if options.cache == "off":
-            return Slot()
+            return ReplyCache()
         origin = self.settings().base_url
         return slot_of(call, cache=options.cache, journal=self.journal, origin=origin)
 
@@ -654,7 +654,7 @@ class Service:
         self.ledger.add(reply, model=options.model)
         return reply
 
-    def _queue(self, call: Call, options: Options, request: Request, slot: Slot) -> Job:
+    def _queue(self, call: Call, options: Options, request: Request, slot: ReplyCache) -> Job:
         """Submit a call, and have its job followed."""
 
         async def queue() -> Job:
@@ -678,7 +678,7 @@ class Service:
         job.finish(Completed(), reply=reply)
         return job
 
-    def _begun(self, watch: Watch, job: Job) -> Job:
+    def _begun(self, watch: JobManager, job: Job) -> Job:
         """Track a job, and have it followed; on the loop, where no interrupt comes between."""
         if not job.done():
             self.track(job)
@@ -709,14 +709,14 @@ class Service:
 _making = threading.Lock()
 
 
-def service() -> Service:
+def session() -> Session:
     """Give the one service of this process, made at the first use and closed at exit."""
     with _making:
-        return _only_service()
+        return _only_session()
 
 
 @functools.cache
-def _only_service() -> Service:
-    desk = Service()
+def _only_session() -> Session:
+    desk = Session()
     atexit.register(desk.close)
     return desk

@@ -49,7 +49,7 @@ from segmind_jupyter.errors import (
     SegmindError,
     SettingsError,
 )
-from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -102,8 +102,8 @@ def slow(gateway: Gateway, jobs: Jobs) -> Gateway:
 
 def restart() -> None:
     """Forget everything that the process knows; the journal stays."""
-    service().close()
-    _only_service.cache_clear()
+    session().close()
+    _only_session.cache_clear()
 
 
 def posts(gateway: Gateway) -> int:
@@ -415,7 +415,7 @@ class TestErrors:
         batch = ask_each("{item}", list(range(10))).wait()
         assert [type(error) for error in batch.errors.values()] == [MaybeBilledError]
         assert posts(gateway) == gateway.billed == 10
-        assert service().ledger.unknown == 1
+        assert session().ledger.unknown == 1
         assert batch.progress.done == 9
 
     def test_what_has_no_reply_is_sent_when_the_user_runs_it_again(self, gateway: Gateway):
@@ -520,7 +520,7 @@ class TestErrors:
         """Nothing is begun."""
         with pytest.raises(kind):
             ask_each(**{"prompt": "{item}", "items": [1], **arguments})
-        assert service().pending == ()
+        assert session().pending == ()
 
     def test_a_submission_takes_no_longer_than_it_may(self, gateway: Gateway):
         """The time-out is that of the request, and no parameter of the model."""
@@ -556,7 +556,7 @@ class TestStopping:
         """Nobody waits for ever for a loop that is gone; the journal knows the rest."""
         batch = ask_each("{item}", list(range(10)), max_in_flight=2)
         until(lambda: len(polled_ids(slow)) == 2)
-        service().close()
+        session().close()
         assert {type(error) for error in batch.wait().errors.values()} == {JobCancelled}
         assert len(batch.errors) == 10
 
@@ -568,7 +568,7 @@ class TestResuming:
         again = ask_each("echo: {item}", list("abcd")).wait()
         assert [reply.text for reply in again.replies] == list("abcd")
         assert (again.progress.kept, gateway.billed) == (3, 4)
-        assert len(service().ledger.calls) == 4
+        assert len(session().ledger.calls) == 4
         assert "(3 from the journal)" in str(again)
         assert again.progress.input_tokens < first.progress.input_tokens
 
@@ -606,7 +606,7 @@ class TestResuming:
         restart()
         gateway.log.clear()
         monkeypatch.delenv("SEGMIND_API_KEY")
-        service().options = service().options.but(cache="only")
+        session().options = session().options.but(cache="only")
         batch = ask_each("echo: {item}", list("abcd")).wait()
         assert [reply and reply.text for reply in batch.replies] == ["a", "b", "c", None]
         assert {nth: type(error) for nth, error in batch.errors.items()} == {3: NotCachedError}
@@ -640,7 +640,7 @@ class TestResuming:
         gateway.script("POST", delay_s=0.05, times=8)
         first, second = (ask_each("echo: {item}", list("abcdefgh")) for _ in range(2))
         assert [r.text for r in first.replies] == [r.text for r in second.replies]
-        assert gateway.billed == posts(gateway) == len(service().ledger.calls) == 8
+        assert gateway.billed == posts(gateway) == len(session().ledger.calls) == 8
 
 
 class TestProgressOfABatch:
@@ -659,7 +659,7 @@ class TestProgressOfABatch:
     def test_the_sums_are_those_of_the_replies(self, gateway: Gateway):
         """Tokens and cost, as the ledger has them."""
         batch = ask_each("{item}", list(range(5))).wait()
-        calls = service().ledger.calls
+        calls = session().ledger.calls
         assert batch.progress.input_tokens == sum(call.input_tokens for call in calls) > 0
         assert batch.progress.output_tokens == sum(call.output_tokens for call in calls) > 0
         assert batch.progress.cost == pytest.approx(sum(call.cost for call in calls))
@@ -708,10 +708,10 @@ class TestProgressOfABatch:
 
     def test_a_view_that_fails_does_no_harm(self, gateway: Gateway, caplog: Any):
         """The batch is under way, and is given."""
-        service().batch_shows.append(lambda batch: 1 / 0)
+        session().batch_shows.append(lambda batch: 1 / 0)
         assert ask_each("echo: {item}", ["a"]).wait(60).replies[0].text == "a"
         assert "ZeroDivisionError" in caplog.text
-        until(lambda: service().pending == ())
+        until(lambda: session().pending == ())
 
     def test_an_interrupt_while_it_is_shown_stops_the_sending(self, slow: Gateway, jobs: Jobs):
         """Nobody has a handle to stop it with."""
@@ -719,17 +719,17 @@ class TestProgressOfABatch:
         def interrupted(batch: Batch) -> None:
             raise KeyboardInterrupt
 
-        service().batch_shows.append(interrupted)
+        session().batch_shows.append(interrupted)
         with pytest.raises(Interrupted, match="nothing more is sent"):
             ask_each("{item}", list(range(50)), max_in_flight=2)
         jobs.release()
-        until(lambda: service().pending == ())
+        until(lambda: session().pending == ())
         assert slow.billed <= 2
 
     def test_a_notebook_is_told_of_a_batch_that_it_is_to_show(self, gateway: Gateway):
         """Once, and not where `progress=False`."""
         shown: list[Batch] = []
-        service().batch_shows.append(shown.append)
+        session().batch_shows.append(shown.append)
         ask_each("{item}", [1], progress=False).wait()
         batch = ask_each("{item}", [1]).wait()
         assert shown == [batch]
@@ -737,10 +737,10 @@ class TestProgressOfABatch:
     def test_it_is_pending_until_its_end(self, slow: Gateway, jobs: Jobs):
         """So that `%segmind wait` finds it."""
         batch = ask_each("{item}", [1])
-        assert service().pending == (batch,)
+        assert session().pending == (batch,)
         jobs.release()
         batch.wait()
-        until(lambda: service().pending == ())
+        until(lambda: session().pending == ())
 
     def test_a_name_that_is_unknown_is_noted_once(self, gateway: Gateway):
         """At the call, before it is paid for, and on the batch; not once an item."""
@@ -836,7 +836,7 @@ class TestMemory:
         async def count() -> int:
             return len(asyncio.all_tasks())
 
-        assert service().start(count).result() < 5 + 20
+        assert session().start(count).result() < 5 + 20
         batch.cancel()
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import segmind
 
-from segmind_jupyter.api.loop import in_slices
+from segmind_jupyter.api.loop import wait_interruptibly
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import Interrupted, JobError, MaybeBilledError, SettingsError
 from segmind_jupyter.options import call_of
-from segmind_jupyter.session import Service
+from segmind_jupyter.session import Session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -78,12 +78,12 @@ def script(tmp_path: Path, url: str) -> Script:
 
 
 @pytest.fixture
-def service(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     """The service that `submit` and `resume` speak to, with nothing of another test's."""
     monkeypatch.setenv("SEGMIND_API_KEY", KEY)
     monkeypatch.setenv("SEGMIND_BASE_URL", url)
     monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
-    service = Service()
+    service = Session()
     yield service
     service.close()
 
@@ -96,7 +96,7 @@ def frames(traceback: str) -> int:
     return sum(line.startswith("  File ") for line in traceback.splitlines())
 
 
-def submit(service: Service, words: str = "echo: done"):
+def submit(service: Session, words: str = "echo: done"):
     return service.submit(gather([words], limits=service.options.limits))
 
 
@@ -338,7 +338,7 @@ class TestService:
 
         def interrupted(future, timeout_s=None):
             sent.wait(30)
-            service.wait_with(in_slices)
+            service.wait_with(wait_interruptibly)
             raise KeyboardInterrupt
 
         gateway.script("POST /v2/", change=held_up)
@@ -355,8 +355,8 @@ class TestService:
         """As any other job: it is pending here, and can be taken up as itself."""
 
         def interrupted(future, timeout_s=None):
-            in_slices(future, timeout_s)
-            service.wait_with(in_slices)
+            wait_interruptibly(future, timeout_s)
+            service.wait_with(wait_interruptibly)
             raise KeyboardInterrupt
 
         gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)

@@ -36,7 +36,7 @@ from segmind_jupyter.errors import (
     SettingsError,
 )
 from segmind_jupyter.options import Options
-from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -56,10 +56,10 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A key, a journal of its own, and nothing of another test's."""
     monkeypatch.setenv("SEGMIND_API_KEY", KEY)
     monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
-    _only_service.cache_clear()
+    _only_session.cache_clear()
     yield
-    service().close()
-    _only_service.cache_clear()
+    session().close()
+    _only_session.cache_clear()
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ class TestTrouble:
         online.will_answer(502, b"")
         with pytest.raises(MaybeBilledError):
             chat.send("Hi").wait()
-        assert chat.conversation.ledger.unknown == service().ledger.unknown == 1
+        assert chat.conversation.ledger.unknown == session().ledger.unknown == 1
         assert chat.usage.calls == 0
 
     @pytest.mark.parametrize("mode", ["v1", "v2"])
@@ -349,7 +349,7 @@ class TestCallbacks:
         online.will_hang()
         turn = chat.send("Never mind")
         assert online.asked.wait(60)
-        assert service().start(callback).result(60)
+        assert session().start(callback).result(60)
         assert turn.stage is Stage.STOPPED
         assert chat.send("Hi").wait()
         assert sent(online.posts[-1]) == [user("Hi")]
@@ -371,7 +371,7 @@ class TestCallbacks:
         assert isinstance(error, SegmindError)
         assert "threading.Thread" in str(error)
         assert len(online.posts) == 1
-        assert service().pending == ()
+        assert session().pending == ()
 
     def test_a_batch_is_begun_from_a_callback(self, gateway, chat):
         """It waits for nothing either."""
@@ -393,7 +393,7 @@ class TestStopping:
             turn.wait()
         chat.send("Hi").wait()
         assert sent(online.posts[-1]) == [user("Hi")]
-        assert chat.conversation.ledger.unknown == service().ledger.unknown == 1
+        assert chat.conversation.ledger.unknown == session().ledger.unknown == 1
 
     def test_a_stopped_job_can_be_resumed_by_its_id(self, gateway):
         """The error names the command; nobody watches the job any more."""
@@ -496,11 +496,11 @@ class TestStopping:
         online.will_hang()
         turns = [chat.send("One"), chat.send("Two")]
         assert online.asked.wait(60)
-        service().close()
+        session().close()
         for turn in turns:
             with pytest.raises(JobCancelled):
                 turn.wait(timeout=60)
-        assert service().pending == ()
+        assert session().pending == ()
         assert chat.send("Three").wait()
         assert sent(online.posts[-1]) == [user("Three")]
 
@@ -604,7 +604,7 @@ class TestKeptReplies:
     @pytest.mark.parametrize("mode", ["v1", "v2"])
     def test_an_equal_chat_asks_nothing(self, gateway, mode):
         """The reply says from when it is, is continued like any other, and costs nothing."""
-        service().options = Options(cache="on")
+        session().options = Options(cache="on")
         first, second = Chat(mode=mode), Chat(mode=mode)
         asked = first.send("Hi").wait()
         kept = second.send("Hi").wait()
@@ -616,9 +616,9 @@ class TestKeptReplies:
 
     def test_where_nothing_may_be_sent_what_is_not_kept_is_an_error(self, gateway, chat):
         """Of that turn; and asking again gives the kept reply."""
-        service().options = Options(cache="on")
+        session().options = Options(cache="on")
         Chat(mode="v1").send("Hi").wait()
-        service().options = Options(cache="only")
+        session().options = Options(cache="only")
         with pytest.raises(NotCachedError):
             chat.send("Something else").wait()
         assert chat.send("Hi").wait().cached_at is not None
@@ -627,7 +627,7 @@ class TestKeptReplies:
 
     def test_whoever_asks_again_wants_another_reply(self, online, chat):
         """It is kept in the place of the old one."""
-        service().options = Options(cache="on")
+        session().options = Options(cache="on")
         online.will_say("Old.")
         online.will_say("New.")
         chat.send("Hi").wait()
@@ -713,7 +713,7 @@ class TestNames:
             Chat(name="cafe\u0301"),
         )
         assert composed.conversation is combined.conversation
-        assert len(service().conversations.names) == 1
+        assert len(session().conversations.names) == 1
 
     def test_what_goes_on_in_one_is_seen_and_waited_for_in_the_other(self, online):
         """A cell that is run again makes another `Chat`, and the turn is still under way."""
@@ -733,7 +733,7 @@ class TestNames:
         for chat in chats:
             chat.send("Hi").wait()
         assert [len(chat.turns) for chat in chats] == [1, 1, 1, 1]
-        assert service().conversations.names == ("a", "b")
+        assert session().conversations.names == ("a", "b")
 
     def test_what_a_cell_adds_becomes_a_turn(self, online):
         """In its place, with its reply and notes, and who watches the chat is called."""
@@ -742,7 +742,7 @@ class TestNames:
         heard: list[int] = []
         chat.on_change(lambda chat: heard.append(len(chat.turns)))
         prompt = gather(["Two"])
-        reply = service().ask(prompt, Options(), {}, chat.conversation)
+        reply = session().ask(prompt, Options(), {}, chat.conversation)
         # Once; the end of the first turn may be told after its `wait`.
         assert [count for count in heard if count != 1] == [2]
         turn = chat.turns[-1]
@@ -756,7 +756,7 @@ class TestNames:
     def test_a_turn_waits_for_the_job_of_a_cell(self, gateway):
         """Whoever is first: the conversation has one order."""
         chat = Chat(name="review")
-        job = service().submit(gather(["echo: one"]), Options(), {}, chat.conversation)
+        job = session().submit(gather(["echo: one"]), Options(), {}, chat.conversation)
         turn = chat.send("echo: two")
         assert turn.wait().text == "two"
         assert job.done()
@@ -767,13 +767,13 @@ class TestNames:
         online.will_hang()
         chat = Chat(name="review", mode="v1")
         cell = threading.Thread(
-            target=lambda: service().ask(gather(["One"]), Options(), {}, chat.conversation)
+            target=lambda: session().ask(gather(["One"]), Options(), {}, chat.conversation)
         )
         cell.start()
         assert online.asked.wait(60)
         turn = chat.send("Two")
         with pytest.raises(ContentError, match="another cell"):
-            service().ask(gather(["Three"]), Options(), {}, chat.conversation)
+            session().ask(gather(["Three"]), Options(), {}, chat.conversation)
         assert not turn.done()
         online.release.set()
         turn.wait()
@@ -787,7 +787,7 @@ class TestNames:
         for _ in range(2):
             online.will_answer(400, {"error": "malformed"})
             with pytest.raises(BadRequestError):
-                service().ask(gather(["One"]), Options(), {}, chat.conversation)
+                session().ask(gather(["One"]), Options(), {}, chat.conversation)
             assert chat.send("Two").wait()
 
     def test_a_turn_knows_the_reply_of_a_job_that_has_just_ended(self, online, chat):
@@ -805,7 +805,7 @@ class TestNames:
         prompt = gather(["One"])
         draft = chat.conversation.draft(prompt.blocks(), request=prompt)
         thread = threading.Thread(
-            target=service().conversations.begin,
+            target=session().conversations.begin,
             args=(chat.conversation, job, lambda: chat.conversation.commit(draft, job.reply)),
         )
         thread.start()
@@ -833,7 +833,7 @@ class TestNames:
         chat.send("One")
         assert online.asked.wait(60)
         with pytest.raises(ContentError, match=r"still waits for a turn.*%segmind wait"):
-            service().ask(gather(["Two"]), Options(), {}, chat.conversation)
+            session().ask(gather(["Two"]), Options(), {}, chat.conversation)
         assert len(online.posts) == 1
 
     def test_many_threads_may_share_a_conversation(self, online):
@@ -844,7 +844,7 @@ class TestNames:
             acts = [
                 lambda: chat.send("Hi"),
                 lambda: chat.send("Ho").wait(60),
-                lambda: service().ask(gather(["Cell"]), Options(), {}, chat.conversation),
+                lambda: session().ask(gather(["Cell"]), Options(), {}, chat.conversation),
                 chat.regenerate,
                 chat.take_back,
                 lambda: chat.turns[-1].stop(),
@@ -865,7 +865,7 @@ class TestNames:
         for request in online.posts:
             roles = [message["role"] for message in sent(request)]
             assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
-        assert service().pending == ()
+        assert session().pending == ()
 
 
 class TestReading:
@@ -880,7 +880,7 @@ class TestReading:
         usage = chat.usage
         assert (usage.calls, usage.input_tokens, usage.output_tokens) == (2, 20, 2)
         assert usage.cost == 4
-        assert service().ledger.by_model()[SLUG].calls == 2
+        assert session().ledger.by_model()[SLUG].calls == 2
 
     def test_the_transcript_can_be_kept(self, online):
         """As Markdown and as HTML, where a reply is data."""

@@ -22,7 +22,7 @@ from segmind_jupyter.chat import Turn
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import SegmindError
 from segmind_jupyter.options import Options
-from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 
@@ -35,13 +35,13 @@ def gateway(recording: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The simulated gateway, and a service with a journal of its own."""
     monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
     monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
-    _only_service.cache_clear()
+    _only_session.cache_clear()
     gateway = recording(Behaviour(credits=1e6))
     with serve(gateway) as url:
         monkeypatch.setenv("SEGMIND_BASE_URL", url)
         yield gateway
-        service().close()
-    _only_service.cache_clear()
+        session().close()
+    _only_session.cache_clear()
 
 
 class Table:
@@ -90,10 +90,10 @@ class Table:
         self.turns.append(turn)
 
     def cell(self, chat: Chat) -> None:
-        service().ask(gather([self.cells_words()]), Options(), {}, chat.conversation)
+        session().ask(gather([self.cells_words()]), Options(), {}, chat.conversation)
 
     def job_cell(self, chat: Chat) -> None:
-        service().submit(gather([self.cells_words()]), Options(), {}, chat.conversation)
+        session().submit(gather([self.cells_words()]), Options(), {}, chat.conversation)
 
     def follow_up(self, chat: Chat) -> None:
         """Speak on the background loop."""
@@ -142,7 +142,7 @@ class Table:
         self.gateway.clear_script()
         for over in self._coming:
             assert over.wait(60)
-        for work in [*self.turns, *service().pending]:
+        for work in [*self.turns, *session().pending]:
             with contextlib.suppress(SegmindError):
                 work.wait(60)
 
@@ -174,7 +174,7 @@ def check_ends(table: Table) -> None:
         assert (turn.reply is None) == (turn.error is not None)
         assert (turn.exchange is not None) == (turn.stage == "answered")
     (talk,) = {chat.conversation for chat in table.chats}
-    assert service().conversations.step(talk) is None
+    assert session().conversations.step(talk) is None
 
 
 def check_requests(table: Table) -> None:
@@ -198,7 +198,7 @@ def check_requests(table: Table) -> None:
 def check_usage(table: Table) -> None:
     """What was answered is counted, once, whatever became of it."""
     usage = table.chats[0].usage
-    assert usage == service().ledger.total()
+    assert usage == session().ledger.total()
     answered = sum(turn.stage == "answered" for turn in table.turns)
     assert answered <= usage.calls <= table.gateway.billed
 

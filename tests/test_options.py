@@ -17,7 +17,7 @@ from segmind_jupyter import Chat, ask, ask_each, submit
 from segmind_jupyter.api.messages import request_body, user_message
 from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.options import Options, call_of
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 from segmind_jupyter.simulator.requests import read_chat
 
 HELLO = [user_message([{"type": "text", "text": "Hello"}])]
@@ -118,7 +118,7 @@ def test_every_door_refuses_what_cannot_work(
     with pytest.raises(SettingsError, match=said):
         door("Hi", **arguments)
     assert recorder.requests == []
-    assert service().pending == ()
+    assert session().pending == ()
 
 
 def test_a_chat_refuses_a_system_prompt_that_is_set_later():

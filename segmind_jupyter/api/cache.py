@@ -15,7 +15,7 @@ from segmind_jupyter.api.messages import Reply, parse_reply
 from segmind_jupyter.errors import NotCachedError, ReplyError
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.journal import Store
+    from segmind_jupyter.api.journal import Journal
     from segmind_jupyter.api.watch import Call
 
 
@@ -27,7 +27,7 @@ Caching = Literal["off", "on", "only"]
 _BESIDES: Final = ("model", "cost", "remaining_credits", "elapsed_s", "request_id")
 
 
-class Slot:
+class ReplyCache:
     """The place of the reply to one request; in this one nothing is ever kept."""
 
     def find(self) -> Reply | None:
@@ -44,7 +44,7 @@ class Slot:
         """Keep a reply, if it can be read again as it is."""
 
 
-class KeyedSlot(Slot):
+class KeyedSlot(ReplyCache):
     """The place of a reply in a journal.
 
     Parameters
@@ -57,7 +57,7 @@ class KeyedSlot(Slot):
         Whether the request may be sent where no reply is kept.
     """
 
-    def __init__(self, journal: Store, key: str, *, may_send: bool) -> None:
+    def __init__(self, journal: Journal, key: str, *, may_send: bool) -> None:
         self._journal, self._key, self._may_send = journal, key, may_send
 
     def find(self) -> Reply | None:
@@ -80,7 +80,7 @@ class KeyedSlot(Slot):
                 self._journal.keep_reply(self._key, body)
 
 
-def slot_of(call: Call, *, cache: Caching, journal: Store, origin: str) -> Slot:
+def slot_of(call: Call, *, cache: Caching, journal: Journal, origin: str) -> ReplyCache:
     """Find the place of the reply to a call.
 
     Parameters
@@ -96,7 +96,7 @@ def slot_of(call: Call, *, cache: Caching, journal: Store, origin: str) -> Slot:
         for a model's reply.
     """
     if cache == "off":
-        return Slot()
+        return ReplyCache()
     # So nothing of a request is written but what an equal one alone finds again.
     key = journal.fingerprint(b"reply to %s at %s" % (call.digest, origin.encode()))
     return KeyedSlot(journal, key, may_send=cache == "on")
@@ -147,7 +147,7 @@ def _fits(reply: Reply) -> bool:
     return True
 
 
-def _not_kept(journal: Store) -> str:
+def _not_kept(journal: Journal) -> str:
     where = journal.path or "this kernel's memory"
     return (
         f'No reply to this request is kept in {where}, and `ClaudeMagics.cache = "only"` sends '

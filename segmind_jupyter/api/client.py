@@ -14,7 +14,7 @@ import anyio
 import httpx
 
 from segmind_jupyter.api.messages import Message, Reply, parse_reply, request_body
-from segmind_jupyter.api.responses import Answer, error_for, expired, maybe_billed, senseless
+from segmind_jupyter.api.responses import Response, error_for, expired, maybe_billed, senseless
 from segmind_jupyter.api.retry import Policy
 from segmind_jupyter.api.settings import Secret, Settings, checked_slug, resolve
 from segmind_jupyter.api.states import (
@@ -27,7 +27,7 @@ from segmind_jupyter.api.states import (
     read_state,
     read_submit,
 )
-from segmind_jupyter.api.transport import Budget, Kind, Sender
+from segmind_jupyter.api.transport import Kind, RateLimiter, Transport
 from segmind_jupyter.errors import APIError, NotFoundError, ReplyError
 
 #: Time that a free look-up may take in all.
@@ -104,7 +104,7 @@ class SegmindClient:
         settings: Settings | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         policy: Policy | None = None,
-        budget: Budget | None = None,
+        budget: RateLimiter | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -114,11 +114,11 @@ class SegmindClient:
         )
         self._policy = policy or Policy()
         self._clock = clock
-        self._sender = Sender(
+        self._sender = Transport(
             self.settings,
             transport=transport,
             policy=self._policy,
-            budget=budget or Budget(clock=clock, sleep=sleep),
+            budget=budget or RateLimiter(clock=clock, sleep=sleep),
             sleep=sleep,
             clock=clock,
             jitter=jitter,
@@ -323,7 +323,7 @@ class SegmindClient:
             The state is none that is known.
         """
         try:
-            body = Answer(200, {}, raw, self._sender.scrubbed).json()
+            body = Response(200, {}, raw, self._sender.scrubbed).json()
         except ValueError:
             raise ReplyError("it is no JSON") from None
         read = read_result(body, request_id=request_id, model=model, elapsed_s=elapsed_s)
@@ -334,7 +334,7 @@ class SegmindClient:
 
     async def fetch(
         self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, repeat: bool = True
-    ) -> Answer:
+    ) -> Response:
         """Fetch the result of a job as it is, for `read`.
 
         Raises
@@ -355,7 +355,7 @@ class SegmindClient:
 
     async def _look(
         self, path: str, kind: Kind, request_id: str, timeout_s: float, *, repeat: bool
-    ) -> Answer:
+    ) -> Response:
         """Read something of a job; the 4xx that a FAILED one comes with is an answer too."""
         policy = self._policy if repeat else dataclasses.replace(self._policy, get_attempts=1)
         try:
@@ -367,7 +367,7 @@ class SegmindClient:
         except APIError as error:
             if not is_terminal(error.body):
                 raise
-            return Answer(error.status or 0, {}, error.body or "", self._sender.scrubbed)
+            return Response(error.status or 0, {}, error.body or "", self._sender.scrubbed)
 
     async def credits(self, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> Credits:
         """Ask what is left on the account (free of charge).
@@ -411,7 +411,7 @@ class SegmindClient:
         await self.aclose()
 
 
-def _unreadable(what: str, answer: Answer, error: Exception) -> APIError:
+def _unreadable(what: str, answer: Response, error: Exception) -> APIError:
     happened = f"{what} was answered {answer.status}, but with no reply ({_why(error)})"
     return maybe_billed(happened, answer)
 

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Generator
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
-from segmind_jupyter.api.loop import Waiter, checked_patience, in_slices
+from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.states import Cancelled, Queued, State
 from segmind_jupyter.errors import Interrupted, JobCancelled, JobError, JobTimeout, SegmindError
@@ -36,7 +36,7 @@ class Settling(Protocol):
         """Wait for its end, whatever that is."""
 
 
-class Ending(Generic[R, S]):
+class Pending(Generic[R, S]):
     """The part that all such things share. Threads may share it.
 
     Parameters
@@ -47,7 +47,7 @@ class Ending(Generic[R, S]):
         What waits, so that Interrupt works.
     """
 
-    def __init__(self, state: S, *, wait: Waiter = in_slices) -> None:
+    def __init__(self, state: S, *, wait: Waiter = wait_interruptibly) -> None:
         self._state = state
         self._wait = wait
         self._outcome: R | None = None
@@ -171,7 +171,7 @@ def _on_main_thread() -> bool:
 WAIT_S: Final = 600.0
 
 
-class Job(Ending[Reply, State]):
+class Job(Pending[Reply, State]):
     """One call that Segmind works on, and its reply once that is there.
 
     Made by `submit` and `resume`. The reply is fetched in the background, whether anybody waits
@@ -207,7 +207,7 @@ class Job(Ending[Reply, State]):
         origin: str = "",
         submitted_at: float | None = None,
         request: Any = None,
-        wait: Waiter = in_slices,
+        wait: Waiter = wait_interruptibly,
     ) -> None:
         super().__init__(Queued(), wait=wait)
         self.request_id = request_id

@@ -80,7 +80,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class JobRecord:
     """One job, as the journal knows it.
 
     Parameters
@@ -146,12 +146,12 @@ class Entry:
         """Unix time at which something last happened to it."""
         return max(self.submitted_at or 0.0, self.ended_at or 0.0, self.noted_at or 0.0)
 
-    def light(self) -> Entry:
+    def light(self) -> JobRecord:
         """Leave the reply out."""
         return replace(self, raw=None)
 
 
-def joined(known: Entry | None, news: Entry | None) -> Entry | None:
+def joined(known: JobRecord | None, news: JobRecord | None) -> JobRecord | None:
     """Put two accounts of one job together; either may be missing.
 
     Parameters
@@ -175,16 +175,16 @@ def joined(known: Entry | None, news: Entry | None) -> Entry | None:
     )
 
 
-def newest_first(entries: Iterable[Entry]) -> list[Entry]:
+def newest_first(entries: Iterable[JobRecord]) -> list[JobRecord]:
     """Sort by submission, or by when the journal first heard of them; the ids settle a tie."""
 
-    def key(entry: Entry) -> tuple[float, str]:
+    def key(entry: JobRecord) -> tuple[float, str]:
         return (_first(entry.submitted_at, entry.noted_at) or 0.0, entry.request_id)
 
     return sorted(entries, key=key, reverse=True)
 
 
-def _weight(entry: Entry) -> int:
+def _weight(entry: JobRecord) -> int:
     """Weigh how final a state is: a reply in hand is worth more than anything said later.
 
     A job that completed but whose reply was never fetched comes to nothing if the server then
@@ -330,7 +330,7 @@ _LISTING: Final = """
 _NEWEST_FIRST: Final = " ORDER BY coalesce(submitted_at, noted_at) DESC, request_id DESC LIMIT ?"
 
 
-def load(connection: sqlite3.Connection, request_id: str) -> Entry | None:
+def load(connection: sqlite3.Connection, request_id: str) -> JobRecord | None:
     """Read a job with its reply."""
     found = connection.execute(
         """
@@ -343,24 +343,24 @@ def load(connection: sqlite3.Connection, request_id: str) -> Entry | None:
     return None if found is None else _entry(found)
 
 
-def newest(connection: sqlite3.Connection, limit: int) -> list[Entry]:
+def newest(connection: sqlite3.Connection, limit: int) -> list[JobRecord]:
     """List the newest jobs, without their replies."""
     return _listed(connection, _LISTING + _NEWEST_FIRST, limit)
 
 
-def of_work(connection: sqlite3.Connection, work: str) -> list[Entry]:
+def of_work(connection: sqlite3.Connection, work: str) -> list[JobRecord]:
     """List the jobs of a fingerprint, without their replies."""
     return _listed(connection, _LISTING + " WHERE work = ?", _text(work))
 
 
-def timed(connection: sqlite3.Connection, origin: str, model: str, limit: int) -> list[Entry]:
+def timed(connection: sqlite3.Connection, origin: str, model: str, limit: int) -> list[JobRecord]:
     """List the newest jobs of a model that were watched throughout, without their replies."""
     where = " WHERE origin = ? AND model = ? AND seconds IS NOT NULL"
     sql = _LISTING + where + _NEWEST_FIRST
     return _listed(connection, sql, _text(origin), _text(model), limit)
 
 
-def store_schema_save(connection: sqlite3.Connection, news: Iterable[Entry]) -> None:
+def store_schema_save(connection: sqlite3.Connection, news: Iterable[JobRecord]) -> None:
     """Join news to what the file knows. Its caller holds a transaction."""
     for entry in news:
         known = load(connection, entry.request_id)
@@ -380,7 +380,7 @@ def salt(connection: sqlite3.Connection) -> bytes:
     return bytes(connection.execute("SELECT value FROM salt").fetchone()[0])
 
 
-def _put(connection: sqlite3.Connection, entry: Entry) -> None:
+def _put(connection: sqlite3.Connection, entry: JobRecord) -> None:
     values = {
         name: _text(value) if isinstance(value, str) else value
         for name, value in dataclasses.asdict(entry).items()
@@ -403,15 +403,15 @@ def _put(connection: sqlite3.Connection, entry: Entry) -> None:
     )
 
 
-def _listed(connection: sqlite3.Connection, sql: str, *values: object) -> list[Entry]:
+def _listed(connection: sqlite3.Connection, sql: str, *values: object) -> list[JobRecord]:
     return [_entry(row) for row in connection.execute(sql, values)]
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _entry(row: sqlite3.Row) -> JobRecord:
     fields: dict[str, Any] = dict(row)
     raw = fields.pop("raw", None)
     fields["kept"] = bool(fields.get("kept"))
-    return Entry(raw=None if raw is None else raw.decode("utf-8", "surrogatepass"), **fields)
+    return JobRecord(raw=None if raw is None else raw.decode("utf-8", "surrogatepass"), **fields)
 
 
 def _text(text: str) -> str:
@@ -776,7 +776,7 @@ _STILL_BUSY_S: Final = 0.05
 _USE_S: Final = 24 * 3600.0
 
 
-class Desk:
+class JournalConnection:
     """What one process has of a journal. Its user holds `lock`.
 
     Parameters
@@ -801,7 +801,7 @@ class Desk:
     ) -> None:
         self.lock = threading.RLock()
         self.begun = False
-        self.unsaved: dict[str, Entry] = {}
+        self.unsaved: dict[str, JobRecord] = {}
         self._unkept: dict[str, Kept] = {}
         self._fingerprints = Fingerprints()
         self._max_reply_bytes = max_reply_bytes
@@ -816,7 +816,7 @@ class Desk:
         if self._file.writable:
             self.forget(before=before)
 
-    def note(self, news: Entry) -> None:
+    def note(self, news: JobRecord) -> None:
         """Take news, and bring all that is unsaved into the file."""
         known = self.unsaved.get(news.request_id)
         self.unsaved[news.request_id] = joined(known, news) or news
@@ -847,10 +847,12 @@ class Desk:
             self._cope(trouble)
             return None
 
-    def known(self, query: Callable[[sqlite3.Connection], Iterable[Entry]]) -> Iterable[Entry]:
+    def known(
+        self, query: Callable[[sqlite3.Connection], Iterable[JobRecord]]
+    ) -> Iterable[JobRecord]:
         """List what a query finds in the file, joined to all that is unsaved."""
 
-        def both(db: sqlite3.Connection) -> list[Entry | None]:
+        def both(db: sqlite3.Connection) -> list[JobRecord | None]:
             return [*query(db), *(load(db, name) for name in self.unsaved)]
 
         known = {entry.request_id: entry for entry in self.read(both) or () if entry}
@@ -943,7 +945,7 @@ class Desk:
         if self._fingerprints.blind:
             self._fingerprints.know(salt(db))
 
-    def _for_file(self, entry: Entry) -> Entry:
+    def _for_file(self, entry: JobRecord) -> JobRecord:
         return entry if entry.work is None else replace(entry, work=self.settled(entry.work))
 
     @property
@@ -1013,7 +1015,7 @@ def _warn(message: str) -> None:
         _log.warning(message)
 
 
-class Store:
+class Journal:
     """Jobs by id, and replies by key.
 
     Any number of kernels, threads and forked children may use one file.
@@ -1050,14 +1052,14 @@ class Store:
         self._max_reply_bytes = max_reply_bytes
         self._warned: set[bool] = set()
         # By process: a forked child must not touch, or even close, its parent's connection.
-        self._desks: dict[int, Desk] = {}
+        self._desks: dict[int, JournalConnection] = {}
 
     @property
     def path(self) -> Path | None:
         """The file, which need not be there yet; `None` where all is in memory."""
         return self._path
 
-    def submitted(self, entry: Entry) -> None:
+    def submitted(self, entry: JobRecord) -> None:
         """Note a job. One that is known keeps what it has, and gains what it lacks."""
         self._note(entry)
 
@@ -1075,10 +1077,10 @@ class Store:
         Parameters
         ----------
         request_id, state, raw, error, seconds
-            As in `Entry`. A reply that is kept stays, whatever is said of the job later.
+            As in `JobRecord`. A reply that is kept stays, whatever is said of the job later.
         """
         self._note(
-            Entry(
+            JobRecord(
                 request_id=request_id,
                 origin="",
                 model=None,
@@ -1091,19 +1093,19 @@ class Store:
             )
         )
 
-    def find(self, request_id: str) -> Entry | None:
+    def find(self, request_id: str) -> JobRecord | None:
         """Find a job, with its reply."""
         with self._desk() as desk:
             saved = desk.read(lambda db: load(db, request_id))
             return joined(saved, desk.unsaved.get(request_id))
 
-    def entries(self, *, limit: int = 50) -> list[Entry]:
-        """List the newest jobs first, without their replies (`Entry.kept` tells of them)."""
+    def entries(self, *, limit: int = 50) -> list[JobRecord]:
+        """List the newest jobs first, without their replies (`JobRecord.kept` tells of them)."""
         with self._desk() as desk:
             known = desk.known(lambda db: newest(db, limit))
         return [entry.light() for entry in newest_first(known)[:limit]]
 
-    def find_work(self, work: str) -> Entry | None:
+    def find_work(self, work: str) -> JobRecord | None:
         """Find a job by the fingerprint of what was asked.
 
         Parameters
@@ -1130,7 +1132,7 @@ class Store:
         Parameters
         ----------
         origin, model
-            As in `Entry`.
+            As in `JobRecord`.
         limit
             The most that are listed.
         """
@@ -1211,12 +1213,12 @@ class Store:
             with desk.lock:
                 desk.close()
 
-    def _note(self, news: Entry) -> None:
+    def _note(self, news: JobRecord) -> None:
         with self._desk() as desk:
             desk.note(replace(news, noted_at=self._clock()))
 
     @contextlib.contextmanager
-    def _desk(self) -> Iterator[Desk]:
+    def _desk(self) -> Iterator[JournalConnection]:
         """Hold this process's side of the journal."""
         # No lock is needed to make it: `setdefault` is one step, and a fork cannot get between.
         desk = self._desks.get(os.getpid()) or self._desks.setdefault(os.getpid(), self._new_desk())
@@ -1225,8 +1227,8 @@ class Store:
                 desk.begin(before=self._clock() - MAX_AGE_S)
             yield desk
 
-    def _new_desk(self) -> Desk:
-        return Desk(
+    def _new_desk(self) -> JournalConnection:
+        return JournalConnection(
             self._path,
             max_reply_bytes=self._max_reply_bytes,
             report=self._report,

@@ -52,7 +52,9 @@ def checked_patience(timeout_s: float | None) -> float | None:
     return timeout_s if over else checked_seconds(timeout_s)
 
 
-def in_slices(future: concurrent.futures.Future[Any], timeout_s: float | None = None) -> None:
+def wait_interruptibly(
+    future: concurrent.futures.Future[Any], timeout_s: float | None = None
+) -> None:
     """Wait in short slices, so that an interrupt is seen within one of them.
 
     Parameters
@@ -98,7 +100,7 @@ class _Running:
         self.tasks.start_soon(function, *args)  # newer versions give what could be awaited
 
 
-class Portal:
+class BackgroundLoop:
     """Run coroutines on a background loop, and wait for them so that Interrupt works.
 
     The thread starts at the first call, and anew where it has ended: a forked child has the
@@ -115,7 +117,7 @@ class Portal:
         The same; it may be replaced at any time, and holds from the next call on.
     """
 
-    def __init__(self, wait: Waiter = in_slices) -> None:
+    def __init__(self, wait: Waiter = wait_interruptibly) -> None:
         self.wait = wait
         # By process: dropping the parent's loop in a forked child would close its sockets there.
         self._running: dict[int, _Running] = {}

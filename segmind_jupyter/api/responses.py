@@ -67,7 +67,7 @@ _LOOK_BETWEEN = (
 
 
 def error_for(
-    answer: Answer, *, what: str, model: str | None = None, look: bool = False
+    answer: Response, *, what: str, model: str | None = None, look: bool = False
 ) -> APIError:
     """Name the error that an HTTP answer stands for.
 
@@ -112,7 +112,7 @@ def _look_advice(status: int, advice: str) -> str:
     return advice if 300 <= status < 400 else _LOOK_BETWEEN
 
 
-def maybe_billed(happened: str, answer: Answer | None = None) -> MaybeBilledError:
+def maybe_billed(happened: str, answer: Response | None = None) -> MaybeBilledError:
     """Describe a POST whose outcome nobody here can know.
 
     Parameters
@@ -130,7 +130,7 @@ def maybe_billed(happened: str, answer: Answer | None = None) -> MaybeBilledErro
     return MaybeBilledError(message, **(_fields(answer) if answer else {}))
 
 
-def senseless(what: str, answer: Answer, why: str) -> APIError:
+def senseless(what: str, answer: Response, why: str) -> APIError:
     """Describe a free look-up whose answer makes no sense."""
     message = f"{what} was answered {answer.status}, but {why}. Nothing is lost: look again later."
     return APIError(message, **_fields(answer))
@@ -157,7 +157,7 @@ def failed(request_id: str, detail: str | None) -> JobFailed:
     )
 
 
-def _fields(answer: Answer) -> dict[str, Any]:
+def _fields(answer: Response) -> dict[str, Any]:
     return {
         "status": answer.status,
         "detail": answer.detail,
@@ -227,7 +227,7 @@ class OversizedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """An HTTP answer, read to its end.
 
     Parameters
@@ -291,7 +291,7 @@ def _whole_number(digits: str) -> int | float:
     return int(digits) if len(digits) < 100 else math.inf
 
 
-async def read(response: httpx.Response, *, scrub: Scrub) -> Answer:
+async def read(response: httpx.Response, *, scrub: Scrub) -> Response:
     """Read a streamed response to its end, and close it.
 
     Raises
@@ -311,4 +311,4 @@ async def read(response: httpx.Response, *, scrub: Scrub) -> Answer:
         await response.aclose()
     headers = {name: scrub(value) for name, value in response.headers.items()}
     text = data.decode(json.detect_encoding(bytes(data)), errors="replace")
-    return Answer(response.status_code, headers, scrub(text), scrub)
+    return Response(response.status_code, headers, scrub(text), scrub)

@@ -20,7 +20,7 @@ import httpx
 
 from segmind_jupyter import __version__
 from segmind_jupyter.api.messages import encoded
-from segmind_jupyter.api.responses import Answer, OversizedError, error_for, maybe_billed, read
+from segmind_jupyter.api.responses import OversizedError, Response, error_for, maybe_billed, read
 from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed
 from segmind_jupyter.api.settings import (
     CONNECT_TIMEOUT_S,
@@ -125,7 +125,7 @@ class Kind(enum.IntEnum):
     POLL = 3
 
 
-class Budget:
+class RateLimiter:
     """Say when the next request may go, to all who send requests with one key.
 
     The rate follows the server: it grows with answers, and is cut by a 429. Other errors and
@@ -375,7 +375,7 @@ class _Failed:
 
     failure: Failure
     reason: str = ""
-    answer: Answer | None = None
+    answer: Response | None = None
     advice: str = _CHECK_NETWORK
 
     @property
@@ -387,7 +387,7 @@ class _Failed:
         return self.answer.retry_after_s if self.answer else None
 
 
-class Sender:
+class Transport:
     """Carries requests to one service. Parameters as `SegmindClient`'s."""
 
     def __init__(
@@ -396,7 +396,7 @@ class Sender:
         *,
         transport: httpx.AsyncBaseTransport | None,
         policy: Policy,
-        budget: Budget,
+        budget: RateLimiter,
         sleep: Callable[[float], Awaitable[None]],
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -432,7 +432,7 @@ class Sender:
         timeout_s: float | None = None,
         model: str | None = None,
         policy: Policy | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Send a request as often as the retry table allows, until it is answered 2xx.
 
         Waiting for its turn is not on the request's time, unless the caller set that time: then
@@ -449,7 +449,7 @@ class Sender:
             remaining_s = min(deadline - self._clock(), attempt_s)
             outcome = await self._attempt(method, path, body, remaining_s)
             self._budget.answered(outcome.status, retry_after_s=outcome.retry_after_s)
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, Response):
                 return outcome
             delay_s = policy.delay_s(
                 method,
@@ -471,7 +471,7 @@ class Sender:
 
     async def _attempt(
         self, method: str, path: str, body: bytes | None, remaining_s: float
-    ) -> Answer | _Failed:
+    ) -> Response | _Failed:
         """Send a request once."""
         connect_s = min(CONNECT_TIMEOUT_S, remaining_s)
         # A free connection is waited for as long as the call may take: others may be slow.

@@ -24,8 +24,8 @@ import anyio
 import anyio.to_thread
 
 from segmind_jupyter.api.jobs import Followed, Job, ended
-from segmind_jupyter.api.journal import Entry, Store
-from segmind_jupyter.api.loop import Waiter, in_slices
+from segmind_jupyter.api.journal import JobRecord, Journal
+from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Message, Reply, request_body
 from segmind_jupyter.api.responses import failed, is_envelope, senseless
 from segmind_jupyter.api.retry import History, Policy, may_repeat, next_poll
@@ -71,10 +71,10 @@ _PATIENT: Final = Policy(base_s=0.25, cap_s=30.0)
 _log = logging.getLogger(__name__)
 
 
-class Following:
+class JobPoller:
     """One job on its way: polls until it has completed, then fetches its result."""
 
-    def __init__(self, watch: Watch, job: Job) -> None:
+    def __init__(self, watch: JobManager, job: Job) -> None:
         self._watch, self._job = watch, job
         self._begun = watch.clock()
         age_s = math.nan if job.submitted_at is None else time.time() - job.submitted_at
@@ -274,7 +274,7 @@ class Call:
         return hashlib.sha256(text.encode()).digest()
 
 
-class Watch:
+class JobManager:
     """The jobs of one client.
 
     Parameters
@@ -300,9 +300,9 @@ class Watch:
         self,
         client: SegmindClient,
         *,
-        journal: Store,
+        journal: Journal,
         place: str = "",
-        wait: Waiter = in_slices,
+        wait: Waiter = wait_interruptibly,
         delivered: Callable[[Job, Reply], object] = lambda job, reply: None,
         followed: Followed | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -436,7 +436,7 @@ class Watch:
     async def _lead(self, job: Job) -> None:
         """Follow a job for all its handles."""
         try:
-            await Following(self, job).run()
+            await JobPoller(self, job).run()
         except JobExpired as error:
             await self.keep(job, Expired())
             job.finish(Expired(), error=error)
@@ -489,8 +489,8 @@ class Watch:
     def _job(self, request_id: str, model: str | None, **known: Any) -> Job:
         return Job(request_id, model=model, origin=self.origin, wait=self._wait, **known)
 
-    def _entry(self, job: Job, *, work: str | None = None) -> Entry:
-        return Entry(
+    def _entry(self, job: Job, *, work: str | None = None) -> JobRecord:
+        return JobRecord(
             request_id=job.request_id,
             origin=self.origin,
             model=job.model,
@@ -500,7 +500,7 @@ class Watch:
             place=self._place,
         )
 
-    def _taken_up(self, entry: Entry) -> Job:
+    def _taken_up(self, entry: JobRecord) -> Job:
         job = self._kept(entry)
         if not job.done() and entry.origin != self.origin:
             raise JobError(
@@ -510,7 +510,7 @@ class Watch:
             )
         return job
 
-    def _kept(self, entry: Entry) -> Job:
+    def _kept(self, entry: JobRecord) -> Job:
         """Make the handle of a job that the journal knows."""
         job = self._job(entry.request_id, entry.model, submitted_at=entry.submitted_at)
         if entry.raw is not None:

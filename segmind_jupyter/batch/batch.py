@@ -35,12 +35,12 @@ from segmind_jupyter.errors import (
     shortened,
 )
 from segmind_jupyter.options import call_of
-from segmind_jupyter.session import Service, service
+from segmind_jupyter.session import Session, session
 
 if TYPE_CHECKING:
     import pandas
 
-    from segmind_jupyter.batch.items import Each
+    from segmind_jupyter.batch.items import PromptTemplate
     from segmind_jupyter.batch.runner import Plan
 
 
@@ -113,7 +113,7 @@ class Batch:
     """
 
     def __init__(
-        self, each: Each, results: Results, plan: Plan, *, wait: Waiter, writes: bool
+        self, each: PromptTemplate, results: Results, plan: Plan, *, wait: Waiter, writes: bool
     ) -> None:
         self._each, self._results, self._plan = each, results, plan
         self._wait, self._writes = wait, writes
@@ -406,12 +406,12 @@ def ask_each(
     >>> batch = ask_each("Caption this", Path("photos"))  # doctest: +SKIP
     >>> reviews.join(ask_each("Good or bad? {review}", reviews).to_frame())  # doctest: +SKIP
     """
-    from segmind_jupyter.batch.items import Each
+    from segmind_jupyter.batch.items import PromptTemplate
     from segmind_jupyter.batch.runner import Plan
 
     _check(max_in_flight=max_in_flight, on_error=on_error)
     _check_switches(progress=progress, resume=resume)
-    desk = service()
+    desk = session()
     with ShortTracebacks():
         options = desk.options.but(
             model=model,
@@ -421,7 +421,7 @@ def ask_each(
             timeout_s=timeout,
         )
         call = call_of((), options, params, own=_OWN)
-        each = Each(prompt, items, limits=options.limits)
+        each = PromptTemplate(prompt, items, limits=options.limits)
     for note in each.notes:  # at once: what is mistyped is about to be paid for many times
         warnings.warn(note, stacklevel=2)
     plan = Plan(
@@ -449,7 +449,7 @@ def _check_switches(**switches: object) -> None:
             raise SettingsError(f"{name}={on!r}: give True or False.")
 
 
-def _begun(each: Each, plan: Plan, desk: Service, *, shows: bool) -> Batch:
+def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
     from segmind_jupyter.batch.runner import Run
 
     results = Results(len(each))
@@ -468,7 +468,7 @@ def _begun(each: Each, plan: Plan, desk: Service, *, shows: bool) -> Batch:
     return batch
 
 
-def _show(batch: Batch, desk: Service) -> None:
+def _show(batch: Batch, desk: Session) -> None:
     """Show it, if that can be done: it is under way, whatever becomes of its view."""
     for show in tuple(desk.batch_shows):
         try:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from segmind_jupyter.content.files import file_notes, is_image_path, is_named_as_image
 from segmind_jupyter.content.images.arrays import is_image_array
-from segmind_jupyter.content.parts import STANDARD, Limits, hook, is_kind, type_name
+from segmind_jupyter.content.parts import STANDARD, Limits, is_kind, special_method, type_name
 from segmind_jupyter.content.prompt import WHOLE_PATH, Prompt, compose, gather
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -99,7 +99,7 @@ def _spelled(label: str | int) -> str:
     return f"{{{label}}}" if is_name else f"{{item[{label!r}]}}"
 
 
-class Each:
+class PromptTemplate:
     """One prompt for each of many items.
 
     Parameters
@@ -218,7 +218,7 @@ _NUMBER: Final = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class Rows:
     """What is asked about, in order.
 
     Parameters
@@ -250,7 +250,7 @@ class Items:
         return {ITEM: item, **{column: item[column] for column in self.columns}}
 
 
-def listed(items: Any) -> Items:
+def listed(items: Any) -> Rows:
     """Find the items in whatever holds them now.
 
     Later changes of a list, a mapping, a series or a table do not count; those of an item itself
@@ -274,7 +274,7 @@ def listed(items: Any) -> Items:
     if is_kind(items, "pandas", "Series"):
         series = items.copy()
         return _valued(series.index, series.iat)
-    if isinstance(items, str) or hook(items, "__fspath__"):
+    if isinstance(items, str) or special_method(items, "__fspath__"):
         return _mapped({file.name: file for file in _images(items)})
     if isinstance(items, Mapping):
         return _mapped(items)
@@ -284,7 +284,7 @@ def listed(items: Any) -> Items:
     return _valued(range(len(values)), values)
 
 
-def _table(items: Any) -> Items | None:
+def _table(items: Any) -> Rows | None:
     """Find the rows of a table; `None` if it is none."""
     if is_kind(items, "pandas", "DataFrame"):
         return _rows_of_pandas(items.copy())
@@ -317,7 +317,7 @@ def _way_out(items: Any) -> str | None:
     return "a pandas DataFrame" if any(hasattr(kind, name) for name in _EXCHANGES) else None
 
 
-def _rows_of_pandas(frame: Any) -> Items:
+def _rows_of_pandas(frame: Any) -> Rows:
     labels = list(frame.columns)
 
     def row(position: int) -> dict[Any, Any]:
@@ -328,13 +328,13 @@ def _rows_of_pandas(frame: Any) -> Items:
 
 def _rows(
     keys: Sequence[Any], labels: Sequence[Any], row: Callable[[int], Mapping[Any, Any]]
-) -> Items:
+) -> Rows:
     _check_distinct(labels)
 
     def take(position: int) -> dict[Any, Any]:
         return {label: _cell(value) for label, value in row(position).items()}
 
-    return Items(keys, take, tuple(labels))
+    return Rows(keys, take, tuple(labels))
 
 
 def _check_distinct(labels: Sequence[Any]) -> None:
@@ -346,8 +346,8 @@ def _check_distinct(labels: Sequence[Any]) -> None:
         )
 
 
-def _valued(keys: Sequence[Any], values: Any) -> Items:
-    return Items(keys, lambda position: _cell(values[position]))
+def _valued(keys: Sequence[Any], values: Any) -> Rows:
+    return Rows(keys, lambda position: _cell(values[position]))
 
 
 def _cell(value: Any) -> Any:
@@ -361,7 +361,7 @@ def _is_missing(value: Any) -> bool:
     return bool(is_float and value != value)
 
 
-def _mapped(items: Mapping[Any, Any]) -> Items:
+def _mapped(items: Mapping[Any, Any]) -> Rows:
     return _valued(list(items), list(items.values()))
 
 

@@ -21,10 +21,10 @@ import anyio.to_thread
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import user_message
 from segmind_jupyter.api.settings import MAX_CONNECTIONS
-from segmind_jupyter.api.watch import Call, Watch
-from segmind_jupyter.batch.items import Each
+from segmind_jupyter.api.watch import Call, JobManager
+from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.batch.results import Results, lost, never_sent
-from segmind_jupyter.content.parts import spelled
+from segmind_jupyter.content.parts import format_error
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,
@@ -35,7 +35,7 @@ from segmind_jupyter.errors import (
     SettingsError,
     shortened,
 )
-from segmind_jupyter.session import Service
+from segmind_jupyter.session import Session
 
 #: Refusals of a submission that every other one would meet as well (WIRE.md, "Errors"): the key,
 #: the model or the account is at fault.
@@ -100,7 +100,7 @@ class Run:
         What submits and follows jobs, and counts them.
     """
 
-    def __init__(self, each: Each, results: Results, plan: Plan, desk: Service) -> None:
+    def __init__(self, each: PromptTemplate, results: Results, plan: Plan, desk: Session) -> None:
         self._each, self._results, self._plan, self._desk = each, results, plan, desk
         #: How many calls of each digest were met: equal items are told apart by their number.
         self._met: Counter[bytes] = Counter()
@@ -144,7 +144,7 @@ class Run:
             return None
         except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
             _log.exception("item %d of a batch cannot be sent", position)
-            self._fail(position, SegmindError(f"The item cannot be sent ({spelled(error)})."))
+            self._fail(position, SegmindError(f"The item cannot be sent ({format_error(error)})."))
             return None
         if job.done():
             self._note(position, job, kept=True)
@@ -201,7 +201,7 @@ class Run:
 class _Means:
     """What the workers of one batch use together."""
 
-    watch: Watch
+    watch: JobManager
     shared: _Shared
     sending: anyio.Semaphore
     #: One at a time: figures, and images that are loaded at their first use, bear no two threads.

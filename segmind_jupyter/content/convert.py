@@ -32,12 +32,12 @@ from segmind_jupyter.content.parts import (
     Part,
     Scope,
     Text,
-    attempted,
-    hook,
+    format_error,
     is_kind,
     merged,
     safe_repr,
-    spelled,
+    safe_str,
+    special_method,
     type_name,
     without_addresses,
 )
@@ -100,7 +100,7 @@ _VALUE_CHARS = 3
 _OPENED_ELEMENTS = 1_000_000
 
 
-def opened_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
+def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
     """Make the pieces of a container; nothing if `obj` is none.
 
     Raises
@@ -234,7 +234,7 @@ def _never(_obj: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Converter:
     """One kind of object.
 
     Parameters
@@ -253,7 +253,7 @@ class Kind:
     is_rich: _Test = _always
 
 
-def known_kind(obj: object) -> Kind | None:
+def known_kind(obj: object) -> Converter | None:
     """Find the kind of an object, or `None`."""
     return next((kind for kind in _KINDS if kind.matches(obj)), None)
 
@@ -268,7 +268,7 @@ def _of_type(*kinds: type) -> _Test:
 
 
 def _is_path(obj: object) -> bool:
-    return hook(obj, "__fspath__") is not None
+    return special_method(obj, "__fspath__") is not None
 
 
 def _unnamed(convert: Callable[..., Part]) -> Callable[..., Part]:
@@ -311,43 +311,45 @@ def _code(obj: Any, *, limits: Limits) -> Text:
 
 
 def _exception(error: BaseException, *, limits: Limits) -> Text:
-    message = without_addresses(attempted(str, error))
+    message = without_addresses(safe_str(str, error))
     return as_text(f"{type_name(error)}{': ' if message else ''}{message}", limits=limits)
 
 
 #: Asked from the top: pandas before figures, since a column may be called "figure"; figures
 #: before anything that is opened, since the bars of a plot are a tuple.
 _KINDS = (
-    Kind(is_plain, _plain, is_rich=_never),
-    Kind(_is("geopandas", "GeoDataFrame"), summarize_geo_frame),
-    Kind(_is("geopandas", "GeoSeries"), summarize_geo_series),
-    Kind(_is("shapely", "BaseGeometry"), _unnamed(describe_geometry), is_rich=_never),
-    Kind(_is("pandas", "DataFrame"), summarize_frame),
-    Kind(_is("pandas", "Series"), summarize_series),
-    Kind(_is("pandas", "Index"), summarize_index),
-    Kind(_is("pandas", "Styler"), summarize_styler),
-    Kind(_is("pandas", "GroupBy"), summarize_groups),
-    Kind(is_window, refuse_window),
-    Kind(_is("polars", "DataFrame"), summarize_polars_frame),
-    Kind(_is("polars", "LazyFrame"), describe_lazy_frame),
-    Kind(_is("polars", "Series"), summarize_polars_series),
-    Kind(_is("xarray", "DataArray"), data_array_parts),
-    Kind(_is("xarray", "Dataset"), dataset_part),
-    Kind(_is("torch", "Tensor"), torch_part, is_rich=is_large_tensor),
-    Kind(_is("jaxlib", "ArrayImpl"), jax_part, is_rich=is_large_tensor),
-    Kind(_is("scipy", "_spbase", "spmatrix"), summarize_sparse),
-    Kind(_is("PIL", "Image"), _unnamed(encode_image)),
-    Kind(_is("numpy", "ndarray"), array_part, is_rich=_is_large),
-    Kind(_is("IPython", "Image"), _unnamed(_notebook_image)),
-    Kind(_is("IPython", "TextDisplayObject"), _unnamed(_notebook_text)),
-    Kind(is_chart, _unnamed(encode_chart)),
-    Kind(is_network, summarize_network),
-    Kind(is_dot, _unnamed(summarize_dot)),
-    Kind(is_figure, _unnamed(encode_figure)),
-    Kind(_of_type(bytes, bytearray, memoryview), _unnamed(bytes_part), is_rich=is_image_bytes),
-    Kind(_is_path, _unnamed(path_part), is_rich=is_image_path),
-    Kind(_of_type(FunctionType, MethodType, BuiltinFunctionType, type), _unnamed(_code), _never),
-    Kind(_of_type(BaseException), _unnamed(_exception), is_rich=_never),
+    Converter(is_plain, _plain, is_rich=_never),
+    Converter(_is("geopandas", "GeoDataFrame"), summarize_geo_frame),
+    Converter(_is("geopandas", "GeoSeries"), summarize_geo_series),
+    Converter(_is("shapely", "BaseGeometry"), _unnamed(describe_geometry), is_rich=_never),
+    Converter(_is("pandas", "DataFrame"), summarize_frame),
+    Converter(_is("pandas", "Series"), summarize_series),
+    Converter(_is("pandas", "Index"), summarize_index),
+    Converter(_is("pandas", "Styler"), summarize_styler),
+    Converter(_is("pandas", "GroupBy"), summarize_groups),
+    Converter(is_window, refuse_window),
+    Converter(_is("polars", "DataFrame"), summarize_polars_frame),
+    Converter(_is("polars", "LazyFrame"), describe_lazy_frame),
+    Converter(_is("polars", "Series"), summarize_polars_series),
+    Converter(_is("xarray", "DataArray"), data_array_parts),
+    Converter(_is("xarray", "Dataset"), dataset_part),
+    Converter(_is("torch", "Tensor"), torch_part, is_rich=is_large_tensor),
+    Converter(_is("jaxlib", "ArrayImpl"), jax_part, is_rich=is_large_tensor),
+    Converter(_is("scipy", "_spbase", "spmatrix"), summarize_sparse),
+    Converter(_is("PIL", "Image"), _unnamed(encode_image)),
+    Converter(_is("numpy", "ndarray"), array_part, is_rich=_is_large),
+    Converter(_is("IPython", "Image"), _unnamed(_notebook_image)),
+    Converter(_is("IPython", "TextDisplayObject"), _unnamed(_notebook_text)),
+    Converter(is_chart, _unnamed(encode_chart)),
+    Converter(is_network, summarize_network),
+    Converter(is_dot, _unnamed(summarize_dot)),
+    Converter(is_figure, _unnamed(encode_figure)),
+    Converter(_of_type(bytes, bytearray, memoryview), _unnamed(bytes_part), is_rich=is_image_bytes),
+    Converter(_is_path, _unnamed(path_part), is_rich=is_image_path),
+    Converter(
+        _of_type(FunctionType, MethodType, BuiltinFunctionType, type), _unnamed(_code), _never
+    ),
+    Converter(_of_type(BaseException), _unnamed(_exception), is_rich=_never),
 )
 
 
@@ -421,14 +423,14 @@ def _parts(obj: Any, scope: Scope) -> list[Part]:
         raise
     except Exception as error:
         reason = (
-            f"This {type_name(obj)} could not be read ({spelled(error)}). Name a part of it, or "
+            f"This {type_name(obj)} could not be read ({format_error(error)}). Name a part of it, or "
             "its text; or register() a form for its type."
         )
         raise _UnsendableError(scope.label, reason) from error
 
 
 def _first_answer(obj: Any, scope: Scope) -> list[Part]:
-    for source in (own_parts, opened_parts):
+    for source in (own_parts, expand_container):
         parts = source(obj, scope, _parts)
         if parts is not None:
             return parts
@@ -443,5 +445,5 @@ def _own_text(obj: object, limits: Limits) -> Text:
     """Give the repr, or the ``str`` where only that says more than the type's name."""
     kind = type(obj)
     says_more = kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__
-    text = without_addresses(attempted(str, obj)) if says_more else safe_repr(obj)
+    text = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)
     return as_text(text, limits=limits, noun=type_name(obj), lines="\n" in text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmind_jupyter.content.images.encode import image_from_bytes, image_from_path
-from segmind_jupyter.content.parts import Limits, Part, Text, attempted, spelled
+from segmind_jupyter.content.parts import Limits, Part, Text, format_error, safe_str
 from segmind_jupyter.content.tables.summary import (
     PandasSheet,
     PolarsSheet,
@@ -131,7 +131,7 @@ def read_delimited(pandas: Any, text: str, *, delimiter: str, max_rows: int) -> 
             low_memory=False,  # else a column's type depends on the chunks in which it is read
         )
     except pandas.errors.ParserError as error:
-        raise NoTableError(spelled(error)) from error
+        raise NoTableError(format_error(error)) from error
     except ValueError as error:  # it is empty
         raise NoTableError from error
     if not isinstance(frame.index, pandas.RangeIndex):
@@ -302,7 +302,7 @@ def parquet_part(file: Path, *, limits: Limits) -> Text:
         raise
     except Exception as error:
         raise ContentError(
-            f"{file} cannot be read as Parquet ({spelled(error)}). Write it again, or name a "
+            f"{file} cannot be read as Parquet ({format_error(error)}). Write it again, or name a "
             "DataFrame that you read from it."
         ) from error
     return _summary(sheet, file, is_whole=sheet.n_rows == total, limits=limits, total=total)
@@ -656,7 +656,7 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
         file = _expanded(path)
         begin = _files_read(file, limits.text_chars * BYTES_PER_CHAR)
     except (OSError, RuntimeError) as error:  # as for a name too long, or a ~user who is not known
-        name = one_line(attempted(str, path), max_chars=_NAME_CHARS)
+        name = one_line(safe_str(str, path), max_chars=_NAME_CHARS)
         reason = getattr(error, "strerror", None) or error
         raise ContentError(
             f"{name} cannot be read ({reason}). Check its name, and who may read it."

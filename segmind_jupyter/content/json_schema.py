@@ -13,7 +13,7 @@ from dataclasses import InitVar, dataclass, is_dataclass
 from pathlib import PurePath
 from typing import Any, Final, NoReturn, Protocol, get_args, get_origin
 
-from segmind_jupyter.content.parts import spelled, type_name
+from segmind_jupyter.content.parts import format_error, type_name
 from segmind_jupyter.errors import ContentError, ReplyError, shortened
 
 _JSON_NAMES: Final = {
@@ -248,7 +248,7 @@ class MsgspecType:
         except msgspec.ValidationError as error:
             raise MisfitError(_place_first(str(error))) from error
         except Exception as error:  # the user's `__post_init__` may raise anything
-            raise MisfitError(spelled(error)) from error
+            raise MisfitError(format_error(error)) from error
         return made if form is self.kind else self.kind(**msgspec.structs.asdict(made))
 
 
@@ -277,7 +277,7 @@ class PydanticType:
         except sys.modules["pydantic"].ValidationError as error:
             raise MisfitError(_first_trouble(error)) from error
         except Exception as error:  # the user's validators may raise anything
-            raise MisfitError(spelled(error)) from error
+            raise MisfitError(format_error(error)) from error
 
     def _adapter(self) -> Any:
         pydantic = sys.modules.get("pydantic")
@@ -639,7 +639,7 @@ class DictSchema:
         try:
             error = best_match(_validator(self.rules).iter_errors(value))
         except Exception as trouble:  # a pattern that is no regular expression, endless nesting
-            raise MisfitError(spelled(trouble)) from trouble
+            raise MisfitError(format_error(trouble)) from trouble
         if error is None:
             return value
         raise MisfitError(f"at `{error.json_path}`, {shortened(error.message)}")
@@ -705,7 +705,7 @@ def _check_schema(schema: Schema, label: str) -> None:
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise ContentError(
-            f"`{label}` is no JSON schema ({spelled(error)}). Give a dataclass."
+            f"`{label}` is no JSON schema ({format_error(error)}). Give a dataclass."
         ) from None
 
 

@@ -34,7 +34,7 @@ def is_kind(obj: object, package: str, *names: str) -> bool:
     )
 
 
-def hook(obj: object, name: str) -> Callable[..., Any] | None:
+def special_method(obj: object, name: str) -> Callable[..., Any] | None:
     """Give the special method `name` that the type of `obj` defines, bound to `obj`, or `None`.
 
     What is no function counts as no method: `None`, by which a class says so, and the stand-ins
@@ -55,7 +55,7 @@ def type_name(obj: object) -> str:
 
 def safe_repr(obj: object) -> str:
     """Give ``repr(obj)`` without addresses, or a note where the repr raises."""
-    return without_addresses(attempted(repr, obj))
+    return without_addresses(safe_str(repr, obj))
 
 
 def without_addresses(text: str) -> str:
@@ -63,7 +63,7 @@ def without_addresses(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
-def attempted(spell: Callable[[Any], str], obj: object) -> str:
+def safe_str(spell: Callable[[Any], str], obj: object) -> str:
     """Give ``spell(obj)``, or a note that names the type and the error where that raises."""
     try:
         return spell(obj)
@@ -71,9 +71,9 @@ def attempted(spell: Callable[[Any], str], obj: object) -> str:
         return f"<{type_name(obj)}, whose {spell.__name__} raised {type(error).__name__}>"
 
 
-def spelled(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """Write a foreign error as Python does, on one line."""
-    return shortened(f"{type_name(error)}: {attempted(str, error)}")
+    return shortened(f"{type_name(error)}: {safe_str(str, error)}")
 
 
 #: Pixels of one side of the square that costs one token (Anthropic's published vision rule).

@@ -21,7 +21,7 @@ from segmind_jupyter.errors import ContentError
 
 
 @dataclass(frozen=True, slots=True)
-class SentItem:
+class Attachment:
     """An object of the user's, and what it became.
 
     Parameters
@@ -128,13 +128,13 @@ class Prompt:
         What the user should know about how the prompt and its objects were read.
     """
 
-    pieces: tuple[str | SentItem, ...]
+    pieces: tuple[str | Attachment, ...]
     notes: tuple[str, ...] = ()
 
     @property
-    def sent(self) -> tuple[SentItem, ...]:
+    def sent(self) -> tuple[Attachment, ...]:
         """The objects alone."""
-        return tuple(piece for piece in self.pieces if isinstance(piece, SentItem))
+        return tuple(piece for piece in self.pieces if isinstance(piece, Attachment))
 
     def blocks(self) -> list[dict[str, Any]]:
         """Give the content blocks: neighbouring texts joined, blank ones left out.
@@ -161,7 +161,7 @@ def compose(
     *,
     include: Iterable[str] = (),
     raw: bool = False,
-    attached: Sequence[SentItem] = (),
+    attached: Sequence[Attachment] = (),
     limits: Limits = STANDARD,
 ) -> Prompt:
     """Read a prompt.
@@ -231,7 +231,7 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
     return prompt
 
 
-def _noted(pieces: Iterable[str | SentItem], notes: Iterable[str] = ()) -> Prompt:
+def _noted(pieces: Iterable[str | Attachment], notes: Iterable[str] = ()) -> Prompt:
     """Make a prompt that also knows what there is to say of its objects, each thing once."""
     prompt = Prompt(tuple(pieces))
     of_items = (note for item in prompt.sent for note in item.notes)
@@ -252,7 +252,7 @@ def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits) -> Prompt:
     return prompt
 
 
-def _on_lines(pieces: Iterable[str | SentItem]) -> Iterator[str | SentItem]:
+def _on_lines(pieces: Iterable[str | Attachment]) -> Iterator[str | Attachment]:
     """Put a line break between neighbours that are both text; nobody typed a space there."""
     after_text = False
     for piece in pieces:
@@ -262,11 +262,11 @@ def _on_lines(pieces: Iterable[str | SentItem]) -> Iterator[str | SentItem]:
         after_text = isinstance(piece, str) or isinstance(piece.parts[-1], Text)
 
 
-def _item(name: str, value: Any, limits: Limits) -> SentItem:
+def _item(name: str, value: Any, limits: Limits) -> Attachment:
     # Here, as many a prompt names no object: what converts them is a fifth of a first cell's time.
     from segmind_jupyter.content.convert import to_parts
 
-    return SentItem(name=name, parts=tuple(to_parts(value, name=name or None, limits=limits)))
+    return Attachment(name=name, parts=tuple(to_parts(value, name=name or None, limits=limits)))
 
 
 def value_at(path: str, namespace: Mapping[str, Any], *, option: str) -> Any:
@@ -288,7 +288,7 @@ def value_at(path: str, namespace: Mapping[str, Any], *, option: str) -> Any:
         raise ContentError(f"`{option} {path}`: {error}{_hint(path, namespace)}") from None
 
 
-def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> SentItem:
+def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> Attachment:
     return _item(path, value_at(path, namespace, option="-i"), limits)
 
 
@@ -303,9 +303,9 @@ class _Reader:
         self._namespace = namespace
         self._limits = limits
         self._unread: dict[str, str] = {}
-        self._items: dict[str, SentItem] = {}
+        self._items: dict[str, Attachment] = {}
 
-    def pieces(self, body: str) -> Iterator[str | SentItem]:
+    def pieces(self, body: str) -> Iterator[str | Attachment]:
         """Give words and objects in the order in which they stand."""
         end = 0
         for match in _BRACED.finditer(body):
@@ -334,7 +334,7 @@ class _Reader:
             if known and not WHOLE_PATH.fullmatch(inside):
                 self._unread[inside] = _advice(inside)
 
-    def _piece(self, match: re.Match[str]) -> str | SentItem | None:
+    def _piece(self, match: re.Match[str]) -> str | Attachment | None:
         """Read one pair of braces; `None` leaves it as it was typed."""
         if escaped := match["escaped"]:
             known = _ROOT.match(escaped)[0] in self._namespace  # type: ignore[index]

@@ -11,7 +11,15 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from segmind_jupyter.content.images.encode import image_from_bytes
-from segmind_jupyter.content.parts import Convert, Limits, Part, Scope, hook, spelled, type_name
+from segmind_jupyter.content.parts import (
+    Convert,
+    Limits,
+    Part,
+    Scope,
+    format_error,
+    special_method,
+    type_name,
+)
 from segmind_jupyter.content.text import MAX_DEPTH, as_text
 from segmind_jupyter.errors import ContentError, SegmindError
 
@@ -33,7 +41,7 @@ _PICTURES = ("image/png", "image/jpeg")
 
 def has_display(obj: object) -> bool:
     """Tell whether the type of `obj` defines one of the display methods that are read here."""
-    return any(hook(obj, name) for name in _METHODS)
+    return any(special_method(obj, name) for name in _METHODS)
 
 
 def displayed_part(obj: Any, *, limits: Limits) -> Part | None:
@@ -70,7 +78,7 @@ def shown(obj: Any, name: str, **options: Any) -> Any:
     ContentError
         It raised anything but `NotImplementedError`.
     """
-    method = hook(obj, name)
+    method = special_method(obj, name)
     try:
         return None if method is None else called(method, f"{type_name(obj)}.{name}()", **options)
     except NotImplementedError:
@@ -90,7 +98,7 @@ def called(function: Callable[..., Any], title: str, *args: Any, **options: Any)
     except (SegmindError, NotImplementedError):
         raise
     except Exception as error:
-        raise ContentError(f"{title} raised {spelled(error)}. Correct it there.") from error
+        raise ContentError(f"{title} raised {format_error(error)}. Correct it there.") from error
 
 
 def as_bytes(data: Any) -> bytes:
@@ -175,7 +183,7 @@ def _registered(obj: object) -> Callable[[Any], Any] | None:
 
 def has_own_form(obj: object) -> bool:
     """Tell whether a function is registered for `obj`, or its type has ``_repr_claude_``."""
-    return bool(_registered(obj) or hook(obj, _METHOD))
+    return bool(_registered(obj) or special_method(obj, _METHOD))
 
 
 def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:

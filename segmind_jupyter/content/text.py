@@ -20,7 +20,7 @@ from types import EllipsisType, MappingProxyType, NoneType, NotImplementedType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from segmind_jupyter.content.parts import Limits, Text, attempted, is_kind, safe_repr
+from segmind_jupyter.content.parts import Limits, Text, is_kind, safe_repr, safe_str
 
 #: Types whose values read as a word or a number of the sentence that names them.
 _PLAIN = (
@@ -50,7 +50,7 @@ def plain_text(obj: object) -> str:
     """Give a plain value as text: a string as it is, anything else as ``str`` has it."""
     if issubclass(type(obj), str) and not issubclass(type(obj), Enum):
         return str.__str__(obj)
-    return _number(obj) if issubclass(type(obj), int) else attempted(str, obj)
+    return _number(obj) if issubclass(type(obj), int) else safe_str(str, obj)
 
 
 def _number(value: Any) -> str:

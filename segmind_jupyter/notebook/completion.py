@@ -26,7 +26,7 @@ from segmind_jupyter.notebook import namespace
 from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.namespace import sendable_names
 from segmind_jupyter.notebook.segmind_magic import subcommands
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 #: Blank lines and an indentation may stand before a cell magic; IPython drops them.
 _CELL: Final = re.compile(r"\s*%%claude(?P<line>[ \t][^\n]*)?(?:\n(?P<body>.*))?", re.DOTALL)
@@ -318,7 +318,7 @@ def _of_value(option: str, typed: str, names: Mapping[str, Any], behind: str) ->
 
 
 def _models() -> list[Offer]:
-    slugs = dict.fromkeys([service().options.model, *KNOWN_MODELS])
+    slugs = dict.fromkeys([session().options.model, *KNOWN_MODELS])
     return [Offer(slug, "model") for slug in slugs]
 
 
@@ -331,7 +331,7 @@ def _chats_quoted(typed: str) -> Offers:
     """Give the conversations by name, quoted where a shell would need it."""
     quote = typed[:1] if typed[:1] in {"'", '"'} else ""
     begun = typed.removeprefix(quote)
-    found = [name for name in service().conversations.names if name.startswith(begun)]
+    found = [name for name in session().conversations.names if name.startswith(begun)]
     return Offers(typed, [Offer(shlex.quote(name), "chat") for name in found])
 
 
@@ -405,7 +405,7 @@ def _of_segmind(line: str) -> Offers:
 
 def _ids(rest: str) -> Offers:
     *before, typed = rest.split(" ")
-    entries = service().recorded(limit=_MAX_JOBS)
+    entries = session().recorded(limit=_MAX_JOBS)
     known = [
         Offer(entry.request_id, f"job, {entry.state.lower()}")
         for entry in entries
@@ -420,7 +420,7 @@ def _first_id(rest: str) -> Offers:
 
 def _chats(rest: str) -> Offers:
     """Give the names, which stand here without quotation marks, and what may follow a whole one."""
-    names = service().conversations.names
+    names = session().conversations.names
     found = [Offer(name, "chat") for name in names if name.startswith(rest)]
     name, space, typed = rest.rpartition(" ")
     if space and name.strip() in names and not found:

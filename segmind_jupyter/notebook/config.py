@@ -15,20 +15,20 @@ from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, observe, validate
 
 from segmind_jupyter.api.cache import Caching
-from segmind_jupyter.api.loop import Waiter, in_slices, slices
+from segmind_jupyter.api.loop import Waiter, slices, wait_interruptibly
 from segmind_jupyter.api.settings import DEFAULT_MODEL, READ_TIMEOUT_S, AuthForm
 from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
 from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.notebook.live.headless import WAITS
 from segmind_jupyter.options import Options
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 
 def keep_alive(shell: Any) -> Waiter:
     """Patch the running loop now, and give a waiter that runs it while it waits.
 
     The patch cannot be undone before the kernel restarts. The waiter runs the loop only from the
-    cell after this one on; wherever it cannot, it is `in_slices`.
+    cell after this one on; wherever it cannot, it is `wait_interruptibly`.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class _Pump:
         self, future: concurrent.futures.Future[Any], timeout_s: float | None = None
     ) -> None:
         if not self._can_run():
-            in_slices(future, timeout_s)
+            wait_interruptibly(future, timeout_s)
             return
         self._running = True
         try:
@@ -240,7 +240,7 @@ class Defaults(Magics):
     ).tag(config=True)
 
     def __init__(self, shell: Any, **kwargs: Any) -> None:
-        self._pump: Waiter = in_slices
+        self._pump: Waiter = wait_interruptibly
         super().__init__(shell=shell, **kwargs)
         self._apply()
 
@@ -250,10 +250,10 @@ class Defaults(Magics):
     )  # fmt: skip
     def _apply(self, change: object = None) -> None:
         """Let `ask` and the cells see what was set."""
-        service().options = self.options()
-        service().use_auth(self.auth)
-        service().use_journal(self.journal)
-        service().wait_with(self._pump if self.keep_loop_alive else in_slices)
+        session().options = self.options()
+        session().use_auth(self.auth)
+        session().use_journal(self.journal)
+        session().wait_with(self._pump if self.keep_loop_alive else wait_interruptibly)
 
     @validate("max_tokens", "temperature", "timeout")
     def _can_work(self, proposal: Any) -> Any:

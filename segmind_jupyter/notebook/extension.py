@@ -10,12 +10,12 @@ from traitlets.config.loader import DeferredConfig
 
 from segmind_jupyter.notebook.chat.panel import ChatDisplay
 from segmind_jupyter.notebook.completion import Completion
-from segmind_jupyter.notebook.display.reply import Hush, ReplyDisplay, RequestDisplay
+from segmind_jupyter.notebook.display.reply import ReplyDisplay, RequestDisplay, SuppressedValues
 from segmind_jupyter.notebook.last_error import LastError
-from segmind_jupyter.notebook.line import ClaudeQuestion
+from segmind_jupyter.notebook.line import QuestionMarkTransformer
 from segmind_jupyter.notebook.live.cards import BatchDisplay, JobDisplay
-from segmind_jupyter.notebook.live.headless import EndOfCell
-from segmind_jupyter.notebook.live.outputs import Live
+from segmind_jupyter.notebook.live.headless import WaitAtCellEnd
+from segmind_jupyter.notebook.live.outputs import LiveOutputs
 from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
 from segmind_jupyter.notebook.segmind_magic import SegmindMagics
@@ -27,11 +27,11 @@ _STRICTEST: Final = {"cache": "only", "journal": False}
 def load(shell: Any) -> None:
     """Add the magics, claim `%claude …?`, and show replies, jobs, batches and chats."""
     unload(shell)
-    live, hushed = Live(shell), Hush(shell)
+    live, hushed = LiveOutputs(shell), SuppressedValues(shell)
     displays = ReplyDisplay(shell, hushed)
     magics = _configured(shell, displays)
     shell.register_magics(magics, SegmindMagics(shell))
-    shell.input_transformer_manager.token_transformers.insert(0, ClaudeQuestion)
+    shell.input_transformer_manager.token_transformers.insert(0, QuestionMarkTransformer)
     for display in (
         displays,
         JobDisplay(shell, live, hushed),
@@ -41,7 +41,7 @@ def load(shell: Any) -> None:
     ):
         display.install()
     # In this order: the wait comes first, and what it brought is drawn before the cell ends.
-    EndOfCell(shell, lambda: magics.wait_for_jobs).install()
+    WaitAtCellEnd(shell, lambda: magics.wait_for_jobs).install()
     live.install()
     LastPlots(shell).install()
     LastError(shell).install()
@@ -80,12 +80,12 @@ def unload(shell: Any) -> None:
     for magics in (ClaudeMagics, SegmindMagics):
         _unregister(shell, magics)
     transformers = shell.input_transformer_manager.token_transformers
-    if ClaudeQuestion in transformers:
-        transformers.remove(ClaudeQuestion)
+    if QuestionMarkTransformer in transformers:
+        transformers.remove(QuestionMarkTransformer)
     for kind in (ReplyDisplay, JobDisplay, BatchDisplay, ChatDisplay, RequestDisplay):
         kind(shell).remove()
-    EndOfCell.remove(shell)
-    Live.remove(shell)
+    WaitAtCellEnd.remove(shell)
+    LiveOutputs.remove(shell)
     LastPlots.remove(shell)
     LastError.remove(shell)
     Completion.remove(shell)

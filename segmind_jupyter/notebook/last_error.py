@@ -22,11 +22,11 @@ from segmind_jupyter.content.parts import (
     STANDARD,
     Limits,
     Text,
-    attempted,
+    safe_str,
     type_name,
     without_addresses,
 )
-from segmind_jupyter.content.prompt import SentItem, counted
+from segmind_jupyter.content.prompt import Attachment, counted
 from segmind_jupyter.content.secrets import (
     attributes_of,
     blanked,
@@ -41,7 +41,7 @@ from segmind_jupyter.content.secrets import (
 )
 from segmind_jupyter.content.text import as_text, fenced
 from segmind_jupyter.errors import ContentError, Interrupted, SegmindError, SettingsError, plain
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 #: Names that are shown; a line with more is a table of constants.
 _MAX_NAMES: Final = 12
@@ -680,7 +680,7 @@ class _Report:
         """Give what an error says; of syntax, with the cell rather than the name of its code."""
         if isinstance(error, SyntaxError) and (unread := _unread(error)):
             return f"{error.msg} ({self._names[unread[0]]}, line {error.lineno})"
-        return attempted(str, error)
+        return safe_str(str, error)
 
     def _cleaned(self, text: str) -> str:
         return self._clean(scrubbed(without_addresses(text)))
@@ -754,7 +754,7 @@ def _scopes(frame: FrameType) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 def _without_key(text: str) -> str:
     try:
-        key = service().settings().api_key
+        key = session().settings().api_key
     except SettingsError:  # settings that cannot work are no matter of this cell's
         return text
     return text if key is None else key.scrub(text)
@@ -793,7 +793,7 @@ DEFAULT_QUESTION: Final = (
 _LASTERROR_MAGICS: Final = frozenset({"claude", "segmind"})
 
 
-def last_error(shell: Any, *, limits: Limits = STANDARD) -> SentItem:
+def last_error(shell: Any, *, limits: Limits = STANDARD) -> Attachment:
     """Describe the last error of a shell.
 
     Its message, the traceback with the user's own lines, the values of the names on the failing
@@ -819,7 +819,7 @@ def last_error(shell: Any, *, limits: Limits = STANDARD) -> SentItem:
             "There is no error to ask about. Run the cell that fails, then `%claude --error`."
         )
 
-    return SentItem("last error", (report(error, shell, limits=limits),))
+    return Attachment("last error", (report(error, shell, limits=limits),))
 
 
 class LastError:

@@ -25,9 +25,9 @@ from IPython.core.error import UsageError
 from IPython.core.inputtransformer2 import TokenTransformBase
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from segmind_jupyter.content.parts import spelled, type_name
+from segmind_jupyter.content.parts import format_error, type_name
 from segmind_jupyter.notebook import namespace
-from segmind_jupyter.notebook.display.text import meant
+from segmind_jupyter.notebook.display.text import did_you_mean
 
 #: Types that need no import, under the names by which Python and `typing` know them.
 _BUILT_IN: Final = {
@@ -179,13 +179,13 @@ def _made(make: Any, *parts: Any) -> Any:
     except _NoTypeError:
         raise
     except Exception as error:
-        raise _NoTypeError(f"{spelled(error)}.") from error
+        raise _NoTypeError(f"{format_error(error)}.") from error
 
 
 _LINE = re.compile(r"(?P<before>.*?)%claude[ \t]+(?P<rest>\S.*\?)[ \t]*\n?", re.DOTALL)
 
 
-class ClaudeQuestion(TokenTransformBase):
+class QuestionMarkTransformer(TokenTransformBase):
     """Turn a `%claude` line that ends in a question mark into a call of the magic.
 
     It works on tokens, as IPython's own transformers do, so that the same characters inside a
@@ -196,7 +196,7 @@ class ClaudeQuestion(TokenTransformBase):
     priority = 4
 
     @classmethod
-    def find(cls, tokens_by_line: list[list[Any]]) -> ClaudeQuestion | None:
+    def find(cls, tokens_by_line: list[list[Any]]) -> QuestionMarkTransformer | None:
         """Find the first such line, at its beginning or behind ``name =``."""
         for tokens in tokens_by_line:
             for before, percent, name in zip([None, *tokens], tokens, tokens[1:], strict=False):
@@ -276,7 +276,7 @@ def _meant(option: str, parser: MagicArgumentParser) -> str:
     known = parser._option_string_actions
     if not option.startswith("--") or option.partition("=")[0] in known:
         return ""
-    return meant(option.partition("=")[0], known)
+    return did_you_mean(option.partition("=")[0], known)
 
 
 def _never(word: str, rest: str) -> bool:

@@ -30,11 +30,11 @@ from segmind_jupyter.notebook.display.text import to_text
 from segmind_jupyter.notebook.line import IsValue
 from segmind_jupyter.notebook.namespace import sendable_names
 from segmind_jupyter.options import Options
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 if TYPE_CHECKING:
     from segmind_jupyter.content.json_schema import Expected
-    from segmind_jupyter.content.prompt import Prompt, SentItem
+    from segmind_jupyter.content.prompt import Attachment, Prompt
     from segmind_jupyter.conversation import Conversation
 
 
@@ -241,7 +241,7 @@ def _asked(body: str, args: Namespace) -> str:
     return DEFAULT_QUESTION
 
 
-def _attached(shell: Any, args: Namespace, options: Options) -> Iterator[SentItem]:
+def _attached(shell: Any, args: Namespace, options: Options) -> Iterator[Attachment]:
     """Give what stands above the cell: the last error, the last plots."""
     if args.error:
         from segmind_jupyter.notebook.last_error import last_error
@@ -258,7 +258,7 @@ def _attached(shell: Any, args: Namespace, options: Options) -> Iterator[SentIte
 def _conversation(args: Namespace) -> Conversation:
     """Give what the cell continues; a new one where it stands alone, for a later `-c`."""
     if args.goes_on:
-        return service().conversations.last()
+        return session().conversations.last()
     if args.chat is not None:
         from segmind_jupyter.chat import Chat
 
@@ -457,10 +457,10 @@ class ClaudeMagics(Defaults):
     def _answer(self, question: Question, args: Namespace) -> Any:
         """Send it as the options say, and give the value of the cell."""
         if args.dry_run:
-            return question.to(service().preview, queued=args.job)
+            return question.to(session().preview, queued=args.job)
         if args.job:
-            return question.to(service().submit)
-        reply: Reply = question.to(service().ask)
+            return question.to(session().submit)
+        reply: Reply = question.to(session().ask)
         if args.code:
             return noting(reply, put_code(self.shell, reply))
         return reply if question.expected is None else self._parsed(reply, quiet=args.quiet)

@@ -26,20 +26,20 @@ from segmind_jupyter.notebook.display.reply import is_whole_statement
 from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME
 from segmind_jupyter.notebook.display.text import (
     aligned,
-    lasting,
-    meant,
-    moment,
+    did_you_mean,
+    format_duration,
+    format_time,
     one_line,
     one_line_html,
 )
-from segmind_jupyter.notebook.live.headless import outlast, show_ended
-from segmind_jupyter.session import service
+from segmind_jupyter.notebook.live.headless import show_ended, wait_until_done
+from segmind_jupyter.session import session
 
 if TYPE_CHECKING:
     import pandas
 
     from segmind_jupyter.api.jobs import Job
-    from segmind_jupyter.api.journal import Entry
+    from segmind_jupyter.api.journal import JobRecord
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.session import Trackable
 
@@ -62,24 +62,22 @@ def cache(rest: Sequence[str]) -> str:
 
 
 def _kept() -> str:
-    held = service().journal.kept_replies()
+    held = session().journal.kept_replies()
     if held.oldest_at is None:
         return "none"
-    return (
-        f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {moment(held.oldest_at)}"
-    )
+    return f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {format_time(held.oldest_at)}"
 
 
 def _file() -> str:
-    return str(service().journal.path or "none: they end with this kernel (ClaudeMagics.journal)")
+    return str(session().journal.path or "none: they end with this kernel (ClaudeMagics.journal)")
 
 
 def _mode() -> str:
-    return _MODES[service().options.cache]
+    return _MODES[session().options.cache]
 
 
 def _cleared() -> str:
-    journal = service().journal
+    journal = session().journal
     count = journal.clear_replies()
     if count is None:
         raise SettingsError(
@@ -105,7 +103,7 @@ def chat(rest: Sequence[str]) -> str | dict[str, str]:
 
 
 def _names() -> tuple[str, ...]:
-    return service().conversations.names
+    return session().conversations.names
 
 
 def _listed() -> str:
@@ -125,7 +123,7 @@ def _row(chat: Chat) -> tuple[str, ...]:
         f"{usage.input_tokens:,}",
         f"{usage.output_tokens:,}",
         "not told" if usage.cost is None else f"{usage.cost:.4f}",
-        f"{lasting(time.time() - answered[-1].replied_at)} ago" if answered else "none",
+        f"{format_duration(time.time() - answered[-1].replied_at)} ago" if answered else "none",
     )
 
 
@@ -180,11 +178,11 @@ def jobs(rest: Sequence[str]) -> str:
     """List the jobs that the journal knows, newest first, with what this kernel knows of them."""
     if rest:
         raise UsageError("It is `%segmind jobs`; `%segmind resume ID` takes one up")
-    entries = service().recorded(limit=_LISTED + 1)
+    entries = session().recorded(limit=_LISTED + 1)
     if not entries:
         return "No jobs are known. `%%claude --job` and `submit` begin one."
     rows = [
-        _joblist_row(entry, service().followed(entry.request_id)) for entry in entries[:_LISTED]
+        _joblist_row(entry, session().followed(entry.request_id)) for entry in entries[:_LISTED]
     ]
     more = f"\nOlder ones are not listed ({_LISTED} are)." if len(entries) > _LISTED else ""
     return aligned([_JOBLIST_HEAD, *rows]) + more
@@ -194,7 +192,7 @@ def resume(rest: Sequence[str]) -> Job:
     """Take up a job by its id; its card is the value of the cell."""
     if len(rest) != 1:
         raise UsageError("It is `%segmind resume ID`; `%segmind jobs` lists the ids")
-    return service().resume(rest[0])
+    return session().resume(rest[0])
 
 
 def wait(rest: Sequence[str]) -> str:
@@ -206,14 +204,14 @@ def wait(rest: Sequence[str]) -> str:
         Why the first of them has no reply, once all have ended; without ids, also of what failed
         before this, where nobody looked on. Each of those is raised once.
     """
-    named = [service().resume(request_id) for request_id in rest]
-    work: Sequence[Trackable] = named or service().pending
-    failed = () if named else service().failed
+    named = [session().resume(request_id) for request_id in rest]
+    work: Sequence[Trackable] = named or session().pending
+    failed = () if named else session().failed
     if not (work or failed):
         return "Nothing is under way in this kernel."
     try:
         for each in work:
-            outlast(each)
+            wait_until_done(each)
     except KeyboardInterrupt:
         raise Interrupted("Stopped waiting; what is under way goes on.") from None
     for each in work:
@@ -224,7 +222,7 @@ def wait(rest: Sequence[str]) -> str:
     return "It has ended." if len(work) == 1 else f"All {len(work)} have ended."
 
 
-def _joblist_row(entry: Entry, under_way: Job | None) -> tuple[str, ...]:
+def _joblist_row(entry: JobRecord, under_way: Job | None) -> tuple[str, ...]:
     state = str(under_way.status if under_way is not None else entry.state).lower()
     if under_way is None and state == "queued":
         state = "not watched"
@@ -472,7 +470,7 @@ class SegmindMagics(Magics):
         command, *rest = line.rstrip("; \t").split() or ["status"]
         if command not in _COMMANDS:
             raise UsageError(
-                f"%segmind has no `{command}`{meant(command, _COMMANDS)}; it has "
+                f"%segmind has no `{command}`{did_you_mean(command, _COMMANDS)}; it has "
                 f"{', '.join(_COMMANDS)} (%segmind? has more)"
             )
         try:
@@ -516,13 +514,13 @@ def _key(rest: Sequence[str]) -> str:
             "If that was a real key, delete this cell and renew the key"
         )
     try:
-        service().use_key(getpass.getpass("Segmind API key: "))
+        session().use_key(getpass.getpass("Segmind API key: "))
     except StdinNotImplementedError:
         raise SettingsError(
             "This front end cannot ask for a key. Set SEGMIND_API_KEY before the kernel starts."
         ) from None
     done = "The key is set for this kernel; it is not saved."
-    settings = service().settings()
+    settings = session().settings()
     if settings.simulated:
         return f"{done} Replies still come from the simulator; {status.way_out(settings)}."
     return done
@@ -530,7 +528,7 @@ def _key(rest: Sequence[str]) -> str:
 
 def _credits(rest: Sequence[str]) -> str:
     _no_more(rest, "credits")
-    left = service().credits()
+    left = session().credits()
     return (
         f"{left.total:.4f} credits left ({left.credits:.4f} bought, {left.free_credits:.4f} free)"
     )
@@ -538,13 +536,13 @@ def _credits(rest: Sequence[str]) -> str:
 
 def _usage(rest: Sequence[str]) -> Shown:
     _no_more(rest, "usage")
-    ledger = service().ledger
+    ledger = session().ledger
     return Shown(usage(ledger), table(ledger.calls))
 
 
 def _models(rest: Sequence[str]) -> str:
     _no_more(rest, "models")
-    default = service().options.model
+    default = session().options.model
     marked = [
         f"{slug}{' (used when -m is not given)' * (slug == default)}" for slug in KNOWN_MODELS
     ]
@@ -555,10 +553,10 @@ def _simulator(rest: Sequence[str]) -> str:
     if list(rest) not in ([], ["on"], ["off"]):
         raise UsageError("It is `%segmind simulator` or `%segmind simulator off`")
     on = list(rest) != ["off"]
-    service().use_simulator(on)
+    session().use_simulator(on)
     if on:
         return "Replies now come from the simulator: no model, no key, no network, no bill."
-    settings = service().settings()
+    settings = session().settings()
     if settings.simulated:
         return f"Replies still come from the simulator; {status.way_out(settings)}."
     return f"Replies now come from {settings.base_url}."

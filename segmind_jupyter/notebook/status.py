@@ -31,7 +31,7 @@ from segmind_jupyter.notebook.display.text import aligned, one_line, one_line_ht
 from segmind_jupyter.notebook.live.cards import can_show
 from segmind_jupyter.notebook.live.headless import is_headless
 from segmind_jupyter.notebook.magics import ClaudeMagics
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 #: What makes pixels of the charts of a library: the renderer's module, and how it is installed.
 _RENDERERS: Final = {
@@ -215,7 +215,7 @@ def way_out(settings: Settings) -> str:
 
 def _connection(shell: Any) -> Findings:
     try:
-        settings = service().settings()
+        settings = session().settings()
     except SettingsError as error:
         yield from _unusable(error)
         return
@@ -244,7 +244,7 @@ def _key(settings: Settings) -> Findings:
     source = settings.sources["api_key"]
     if settings.api_key is None:
         yield Fact("key", "missing")
-        if service().options.cache != "only":  # which sends nothing
+        if session().options.cache != "only":  # which sends nothing
             yield Problem(str(MissingKeyError()))
         return
     yield Fact("key", "set with `%segmind key`" if source == "set here" else f"set, from {source}")
@@ -257,7 +257,7 @@ def _key(settings: Settings) -> Findings:
 
 
 def _model(shell: Any) -> Findings:
-    slug = service().options.model
+    slug = session().options.model
     try:
         checked_slug(slug)
     except SettingsError as error:
@@ -268,7 +268,7 @@ def _model(shell: Any) -> Findings:
 
 
 def _journal(shell: Any) -> Findings:
-    path = service().journal.path
+    path = session().journal.path
     if path is None:
         yield Fact("journal", "in memory alone (`%config ClaudeMagics.journal = True` keeps it)")
         return
@@ -309,12 +309,12 @@ def _trouble(path: Path) -> str | None:
 
 
 def _jobs(shell: Any) -> Findings:
-    count = len(service().pending)
+    count = len(session().pending)
     yield Fact("jobs", f"{count} under way (`%segmind jobs`)" if count else "none under way")
 
 
 def _cache(shell: Any) -> Findings:
-    yield Fact("cache", f"{service().options.cache} (`%segmind cache` has more)")
+    yield Fact("cache", f"{session().options.cache} (`%segmind cache` has more)")
 
 
 def _loop(shell: Any) -> Findings:

@@ -21,9 +21,9 @@ import pytest
 
 from segmind_jupyter.api.client import SegmindClient
 from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.journal import Store
+from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.watch import Call, Watch
+from segmind_jupyter.api.watch import Call, JobManager
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import SimulatorTransport
@@ -155,7 +155,7 @@ class World:
     def start_kernel(self, *, journal: Any = None, origin: str = ORIGIN) -> None:
         """Begin anew with nothing but the journal; what still runs of the old one is not ended."""
         luck = itertools.cycle([0.0, 0.5, 0.25, 0.75])  # no chance, but not all alike
-        self.journal = journal or Store(self.path)
+        self.journal = journal or Journal(self.path)
         self._journals.append(self.journal)
         client = SegmindClient(
             KEY,
@@ -164,7 +164,7 @@ class World:
             clock=self.loop.time,
             jitter=lambda: next(luck),
         )
-        self.watch = Watch(
+        self.watch = JobManager(
             client,
             journal=self.journal,
             delivered=self._deliver,

@@ -22,8 +22,8 @@ from segmind_jupyter.api.transport import (
     MAX_PAUSE_S,
     PATIENCE_S,
     START_PER_S,
-    Budget,
     Kind,
+    RateLimiter,
 )
 
 Virtual = Callable[..., tuple[Any, float]]
@@ -33,7 +33,7 @@ Virtual = Callable[..., tuple[Any, float]]
 class Turns:
     """A budget on the loop's clock, who had a turn, and when."""
 
-    budget: Budget
+    budget: RateLimiter
     had: list[tuple[str, float]] = field(default_factory=list)
 
     async def take(self, kind: Kind, name: str = "") -> None:
@@ -51,7 +51,7 @@ class Turns:
 
 async def one_a_second() -> Turns:
     """Turns of one a second, of which the one that is saved up is gone."""
-    turns = Turns(Budget(clock=anyio.current_time, rate_per_s=1.0, ceiling_per_s=1.0))
+    turns = Turns(RateLimiter(clock=anyio.current_time, rate_per_s=1.0, ceiling_per_s=1.0))
     await turns.budget.turn(Kind.SUBMIT)
     return turns
 
@@ -60,7 +60,7 @@ def test_turns_come_at_the_rate_after_a_small_burst(virtual: Virtual):
     """Sixty a second to begin with, a third of a second's worth of them at once."""
 
     async def main() -> Turns:
-        turns = Turns(Budget(clock=anyio.current_time))
+        turns = Turns(RateLimiter(clock=anyio.current_time))
         async with anyio.create_task_group() as tasks:
             for _ in range(90):
                 tasks.start_soon(turns.take, Kind.SUBMIT)
@@ -140,7 +140,7 @@ def test_nobody_jumps_the_line_where_sleeps_are_late(virtual: Virtual):
         async def late(delay_s: float) -> None:
             await anyio.sleep(delay_s + 0.5)
 
-        turns = Turns(Budget(clock=anyio.current_time, sleep=late, rate_per_s=1.0))
+        turns = Turns(RateLimiter(clock=anyio.current_time, sleep=late, rate_per_s=1.0))
         await turns.budget.turn(Kind.POLL)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(turns.take, Kind.POLL, "first")
@@ -185,7 +185,7 @@ def test_a_turn_that_came_too_late_goes_to_the_next(virtual: Virtual):
             await anyio.sleep(delay_s)
             asyncio.get_running_loop().call_soon(result.cancel)
 
-        turns = Turns(Budget(clock=anyio.current_time, sleep=sleep, rate_per_s=1.0))
+        turns = Turns(RateLimiter(clock=anyio.current_time, sleep=sleep, rate_per_s=1.0))
         await turns.budget.turn(Kind.POLL)
         poll = asyncio.create_task(turns.take(Kind.POLL))
         result = asyncio.create_task(turns.take(Kind.RESULT))
@@ -216,7 +216,7 @@ def test_everybody_gets_a_turn_at_the_rate_whoever_leaves(virtual: Virtual, plan
     """No token is lost, none is made up, nobody is forgotten."""
 
     async def main() -> Turns:
-        turns = Turns(Budget(clock=anyio.current_time, rate_per_s=2.0, ceiling_per_s=2.0))
+        turns = Turns(RateLimiter(clock=anyio.current_time, rate_per_s=2.0, ceiling_per_s=2.0))
 
         async def waiting(kind: Kind, asks: int, leaves: int | None, name: str) -> None:
             await anyio.sleep(asks / 10)
@@ -247,7 +247,7 @@ def test_thousands_who_wait_cost_one_sleep_at_a_time(virtual: Virtual):
         asleep -= 1
 
     async def main() -> None:
-        budget = Budget(clock=anyio.current_time, sleep=sleep)
+        budget = RateLimiter(clock=anyio.current_time, sleep=sleep)
         async with anyio.create_task_group() as tasks:
             for number in range(3000):
                 tasks.start_soon(budget.turn, Kind.POLL if number % 2 else Kind.SUBMIT)
@@ -275,7 +275,7 @@ def frozen() -> Frozen:
 
 def test_many_refusals_of_one_burst_halve_the_rate_once(frozen: Frozen):
     """Only those of a later round count again."""
-    budget = Budget(clock=frozen, rate_per_s=20.0)
+    budget = RateLimiter(clock=frozen, rate_per_s=20.0)
     for _ in range(10):
         budget.answered(429)
     assert budget.rate_per_s == 10.0
@@ -286,14 +286,14 @@ def test_many_refusals_of_one_burst_halve_the_rate_once(frozen: Frozen):
 
 def test_the_rate_never_falls_below_four_a_minute(frozen: Frozen):
     """So that the end of a refusal is found out."""
-    budget = Budget(clock=frozen)
+    budget = RateLimiter(clock=frozen)
     for _ in range(50):
         frozen.now_s += 100.0
         budget.answered(429)
     assert budget.rate_per_s == FLOOR_PER_S == 4 / 60
 
 
-async def use(budget: Budget, clock: Frozen, *, seconds: float, gap: float) -> None:
+async def use(budget: RateLimiter, clock: Frozen, *, seconds: float, gap: float) -> None:
     """Send chats, as they need no waiting, at so many times the interval that the rate allows."""
     until_s = clock.now_s + seconds
     while clock.now_s < until_s:
@@ -304,14 +304,14 @@ async def use(budget: Budget, clock: Frozen, *, seconds: float, gap: float) -> N
 
 def test_good_answers_raise_the_rate_up_to_the_ceiling(frozen: Frozen):
     """From the floor to the ceiling within minutes, if so much is asked for."""
-    budget = Budget(clock=frozen, rate_per_s=FLOOR_PER_S)
+    budget = RateLimiter(clock=frozen, rate_per_s=FLOOR_PER_S)
     asyncio.run(use(budget, frozen, seconds=300, gap=0.5))
     assert budget.rate_per_s == CEILING_PER_S
 
 
 def test_a_budget_that_is_not_used_up_does_not_rise(frozen: Frozen):
     """Few requests prove nothing about many."""
-    budget = Budget(clock=frozen, rate_per_s=10.0)
+    budget = RateLimiter(clock=frozen, rate_per_s=10.0)
     asyncio.run(use(budget, frozen, seconds=300, gap=1.5))
     assert budget.rate_per_s == 10.0
 
@@ -319,7 +319,7 @@ def test_a_budget_that_is_not_used_up_does_not_rise(frozen: Frozen):
 @pytest.mark.parametrize("status", [500, 502, 503, 504, None])
 def test_other_trouble_leaves_the_rate(frozen: Frozen, status: int | None):
     """It does not say that there were too many; nor that there may be more."""
-    budget = Budget(clock=frozen)
+    budget = RateLimiter(clock=frozen)
     for _ in range(100):
         budget.answered(status)
     assert budget.rate_per_s == START_PER_S
@@ -351,7 +351,7 @@ def test_a_retry_after_that_asks_for_nothing_pauses_nobody(virtual: Virtual, sec
     """It is the server's word, so it may be nonsense."""
 
     async def main() -> None:
-        budget = Budget(clock=anyio.current_time)
+        budget = RateLimiter(clock=anyio.current_time)
         budget.answered(200, retry_after_s=seconds)
         await budget.turn(Kind.POLL)
 
@@ -417,7 +417,7 @@ def test_the_rate_finds_the_limit_of_a_gateway(
     gateway = Gateway(limit, window_s, says_when)
 
     async def main() -> None:
-        budget = Budget(clock=anyio.current_time)
+        budget = RateLimiter(clock=anyio.current_time)
 
         async def for_ever() -> None:
             while True:
@@ -445,7 +445,7 @@ class Batch:
     ended: int = 0
 
     async def run(self, works_s: list[float], *, at_once: int) -> None:
-        self.budget = Budget(clock=anyio.current_time)
+        self.budget = RateLimiter(clock=anyio.current_time)
         self.room = anyio.Semaphore(at_once)
         async with anyio.create_task_group() as tasks:
             for work_s in works_s:

@@ -17,7 +17,7 @@ from segmind_jupyter.api.client import SegmindClient, Ticket
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.responses import expired, failed
 from segmind_jupyter.api.states import Completed, Failed, Processing, Queued, State
-from segmind_jupyter.api.transport import Budget
+from segmind_jupyter.api.transport import RateLimiter
 from segmind_jupyter.errors import (
     APIConnectionError,
     APIError,
@@ -185,7 +185,7 @@ class TestSubmit:
         outcome.
         """
 
-        class Crowded(Budget):
+        class Crowded(RateLimiter):
             async def turn(self, kind):
                 made.server.now_s += 150
 
@@ -197,7 +197,7 @@ class TestSubmit:
     def test_without_a_time_of_the_callers_own_turns_are_waited_for(self, bench):
         """On a small plan the turns of a hundred jobs take long, and nothing is wrong."""
 
-        class Crowded(Budget):
+        class Crowded(RateLimiter):
             async def turn(self, kind):
                 made.server.now_s += 150
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from segmind_jupyter.api.jobs import Job, ended
-from segmind_jupyter.api.loop import in_slices
+from segmind_jupyter.api.loop import wait_interruptibly
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.states import Cancelled, Completed, Expired, Failed, Processing, Queued
 from segmind_jupyter.errors import (
@@ -60,7 +60,7 @@ class Wait:
         if self.trouble is not None:
             trouble, self.trouble = self.trouble, None
             raise trouble
-        in_slices(future, timeout_s)
+        wait_interruptibly(future, timeout_s)
 
 
 class TestBeforeItsEnd:

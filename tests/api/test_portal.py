@@ -14,13 +14,13 @@ from typing import Any
 import anyio
 import pytest
 
-from segmind_jupyter.api.loop import Portal, in_slices
+from segmind_jupyter.api.loop import BackgroundLoop, wait_interruptibly
 from segmind_jupyter.errors import SegmindError, ServerError
 
 
 @pytest.fixture
-def portal() -> Iterator[Portal]:
-    portal = Portal()
+def portal() -> Iterator[BackgroundLoop]:
+    portal = BackgroundLoop()
     yield portal
     portal.stop()
 
@@ -43,7 +43,7 @@ def test_a_call_runs_on_another_thread_and_comes_back(portal):
 def test_making_a_portal_starts_nothing():
     """The thread comes with the first call."""
     before = threading.active_count()
-    Portal().stop()
+    BackgroundLoop().stop()
     assert threading.active_count() == before
 
 
@@ -159,7 +159,7 @@ def test_starting_anew_leaves_nothing_behind_for_forks(monkeypatch):
     """What is called in a forked child can never be taken back."""
     hooks = []
     monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook))
-    portal = Portal()
+    portal = BackgroundLoop()
     for n in range(3):
         assert portal.call(double, n) == 2 * n
         portal.stop()
@@ -172,7 +172,7 @@ def test_the_way_of_waiting_may_be_replaced_while_it_runs(portal):
 
     def noted(future, timeout_s):
         waits.append(timeout_s)
-        in_slices(future, timeout_s)
+        wait_interruptibly(future, timeout_s)
 
     assert portal.call(double, 1) == 2
     portal.wait = noted

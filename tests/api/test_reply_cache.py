@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.cache import Slot, from_bytes, slot_of, to_bytes
-from segmind_jupyter.api.journal import Store
+from segmind_jupyter.api.cache import ReplyCache, from_bytes, slot_of, to_bytes
+from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Reply, parse_reply
 from segmind_jupyter.api.states import read_result
 from segmind_jupyter.api.watch import Call
@@ -44,17 +44,17 @@ def reply(body: Any = ANTHROPIC) -> Reply:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "jobs.sqlite3", clock=lambda: NOW)
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    store = Journal(tmp_path / "jobs.sqlite3", clock=lambda: NOW)
     yield store
     store.close()
 
 
 @pytest.fixture
-def place(journal: Store) -> Callable[..., Slot]:
+def place(journal: Journal) -> Callable[..., ReplyCache]:
     """The place of a call's reply, online unless said otherwise."""
 
-    def find(asked: Call | None = None, *, cache: Any = "on", origin: str = ORIGIN) -> Slot:
+    def find(asked: Call | None = None, *, cache: Any = "on", origin: str = ORIGIN) -> ReplyCache:
         return slot_of(asked or call(), cache=cache, journal=journal, origin=origin)
 
     return find

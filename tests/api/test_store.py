@@ -33,10 +33,10 @@ from hypothesis.stateful import (
 )
 
 from segmind_jupyter.api.journal import (
-    Entry,
     Holding,
+    JobRecord,
+    Journal,
     JournalFile,
-    Store,
     Unusable,
     default_path,
     joined,
@@ -50,9 +50,9 @@ BODY = '{"status": "COMPLETED", "output": "{}"}'
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="modes, fork and signals of POSIX")
 
 
-def queued(request_id: str = "a", **fields: Any) -> Entry:
+def queued(request_id: str = "a", **fields: Any) -> JobRecord:
     known = {"origin": "https://api.segmind.com", "model": "claude-4-sonnet", "submitted_at": NOW}
-    return Entry(request_id=request_id, state="QUEUED", **{**known, **fields})
+    return JobRecord(request_id=request_id, state="QUEUED", **{**known, **fields})
 
 
 @dataclasses.dataclass
@@ -62,11 +62,11 @@ class Bench:
     path: Path
     now: float = NOW
     warned: list[str] = dataclasses.field(default_factory=list)
-    stores: list[Store] = dataclasses.field(default_factory=list)
+    stores: list[Journal] = dataclasses.field(default_factory=list)
 
-    def open(self, **kwargs: Any) -> Store:
+    def open(self, **kwargs: Any) -> Journal:
         kwargs = {"path": self.path, "retry_s": 3600.0, **kwargs}
-        store = Store(clock=lambda: self.now, warn=self.warned.append, **kwargs)
+        store = Journal(clock=lambda: self.now, warn=self.warned.append, **kwargs)
         self.stores.append(store)
         return store
 
@@ -83,7 +83,7 @@ def bench(tmp_path) -> Iterator[Bench]:
 
 
 @pytest.fixture(params=["file", "memory"])
-def store(request, bench) -> Store:
+def store(request, bench) -> Journal:
     """A store over a file, and one with the journal turned off."""
     return bench.open(path=bench.path if request.param == "file" else None)
 
@@ -810,7 +810,7 @@ TROUBLES = [
 ]
 
 
-def remembers_in_memory(store: Store) -> None:
+def remembers_in_memory(store: Journal) -> None:
     """Go through what a job needs of a store."""
     store.submitted(queued("a", work="w"))
     assert store.find_work("w").request_id == "a"
@@ -1079,7 +1079,7 @@ def test_readers_need_not_wait_for_a_writer(bench):
 def test_a_warning_of_its_own_accord(bench):
     """Without a `warn`, it is a Python warning."""
     bench.path.parent.write_text("in the way")
-    store = Store(bench.path)
+    store = Journal(bench.path)
     with pytest.warns(UserWarning, match="journal of jobs"):
         store.entries()
     store.close()
@@ -1104,7 +1104,7 @@ def test_a_warning_reads_as_one_sentence(bench):
 def test_a_warning_that_would_raise_is_logged(bench, caplog):
     """Under `-W error` a job must go on all the same."""
     bench.path.parent.write_text("in the way")
-    store = Store(bench.path, retry_s=3600.0)
+    store = Journal(bench.path, retry_s=3600.0)
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
         remembers_in_memory(store)
@@ -1117,7 +1117,7 @@ def test_a_warning_that_would_raise_is_logged(bench, caplog):
 STATES = ("QUEUED", "COMPLETED", "EXPIRED", "FAILED")
 SHORT = st.none() | st.sampled_from(["x", "y"])
 ACCOUNTS = st.builds(
-    Entry,
+    JobRecord,
     request_id=st.just("a"),
     origin=st.sampled_from(["", "o", "p"]),
     model=SHORT,
@@ -1144,7 +1144,7 @@ FINALITY += [("COMPLETED", True)]
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 
 
-class Journal(RuleBasedStateMachine):
+class JournalMachine(RuleBasedStateMachine):
     """A store and a dict are told the same; the file is taken away and comes back."""
 
     @initialize()
@@ -1244,7 +1244,7 @@ class Journal(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TestJournal = Journal.TestCase
+TestJournal = JournalMachine.TestCase
 TestJournal.settings = settings(stateful_step_count=30)
 
 

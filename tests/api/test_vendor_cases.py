@@ -18,10 +18,10 @@ import segmind
 from PIL import Image
 
 import segmind_jupyter
-from segmind_jupyter.api.journal import Store
+from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Reply, parse_reply
 from segmind_jupyter.api.states import Failed
-from segmind_jupyter.api.watch import Call, Watch
+from segmind_jupyter.api.watch import Call, JobManager
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,
@@ -196,7 +196,7 @@ RESULT = f"GET /v2/requests/{REQUEST_ID}"
 @pytest.fixture
 def journal():
     """One in memory alone."""
-    store = Store(None)
+    store = Journal(None)
     yield store
     store.close()
 
@@ -207,7 +207,7 @@ def follow(bench, journal):
 
     def run(*answers, base_url=None, **params):
         made = bench(*answers, base_url=base_url)
-        watch = Watch(
+        watch = JobManager(
             made.client,
             journal=journal,
             clock=lambda: made.server.now_s,
@@ -294,7 +294,7 @@ def test_wait_propagates_genuine_transport_error(follow):
 def test_wait_raises_inference_timeout(bench, journal):
     """With the id. Differs: it is a `TimeoutError` too, and the job goes on by itself."""
     made = bench(queued(), answered(status="PROCESSING"))
-    watch = Watch(made.client, journal=journal)
+    watch = JobManager(made.client, journal=journal)
     job = made.run(watch.submit, Call(model=SLUG, messages=HELLO))
     with pytest.raises(TimeoutError) as caught:
         job.wait(timeout=0.01)

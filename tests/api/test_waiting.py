@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.loop import SLICE_S, in_slices, slices
+from segmind_jupyter.api.loop import SLICE_S, slices, wait_interruptibly
 
 
 def test_it_returns_once_the_future_is_done_by_another_thread():
@@ -20,7 +20,7 @@ def test_it_returns_once_the_future_is_done_by_another_thread():
     future: Future[int] = Future()
     thread = threading.Thread(target=future.set_result, args=(1,))
     thread.start()
-    in_slices(future)
+    wait_interruptibly(future)
     assert future.result(timeout=0) == 1
     thread.join()
 
@@ -29,7 +29,7 @@ def test_the_error_of_the_future_stays_there():
     """Whoever asks for the result gets it, not whoever waits."""
     future: Future[int] = Future()
     future.set_exception(ValueError("mine"))
-    in_slices(future)
+    wait_interruptibly(future)
     assert isinstance(future.exception(timeout=0), ValueError)
 
 
@@ -37,7 +37,7 @@ def test_the_error_of_the_future_stays_there():
 def test_it_returns_when_the_time_is_up(timeout_s):
     """Nothing is raised, and the future may still be done later."""
     future: Future[int] = Future()
-    in_slices(future, timeout_s)
+    wait_interruptibly(future, timeout_s)
     assert not future.done()
     assert future.set_running_or_notify_cancel()
 
@@ -47,7 +47,7 @@ def test_an_interrupt_ends_the_wait():
     timer = threading.Timer(0, os.kill, (os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the interrupt may come before the wait
         timer.start()
-        in_slices(Future())
+        wait_interruptibly(Future())
     timer.join()
 
 

@@ -11,8 +11,8 @@ import anyio.from_thread
 import pytest
 
 from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.journal import Entry, Store
-from segmind_jupyter.api.loop import Portal
+from segmind_jupyter.api.journal import JobRecord, Journal
+from segmind_jupyter.api.loop import BackgroundLoop
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,
@@ -56,7 +56,7 @@ def test_the_id_is_in_the_journal_before_the_first_poll(world):
 
     def look(request):
         if request.method == "GET":
-            with_another = Store(world.path)
+            with_another = Journal(world.path)
             known.append(with_another.find(request.url.path.split("/")[3]) is not None)
             with_another.close()
 
@@ -330,7 +330,7 @@ class TestNotFound:
 
     def test_a_job_older_than_the_servers_memory_has_expired_at_once(self, world):
         """One look is enough where 404 is no surprise; the journal notes it."""
-        old = Entry(
+        old = JobRecord(
             request_id="old",
             origin=world.ORIGIN,
             model=MODEL,
@@ -626,7 +626,7 @@ class TestStopping:
     def test_the_end_of_the_background_loop_leaves_nobody_waiting(self, world):
         """As at the end of a process, on the real loop."""
         world.set(work_s=3600.0)
-        portal = Portal()
+        portal = BackgroundLoop()
         job = portal.call(world.watch.submit, world.call())
         portal.start(world.watch.follow, job)
         portal.stop()
@@ -705,7 +705,7 @@ class TestStopping:
     def test_a_job_that_is_to_be_followed_when_the_loop_ends_leaves_nobody_waiting(self, world):
         """Even where following has not begun."""
         world.set(work_s=3600.0)
-        portal = Portal()
+        portal = BackgroundLoop()
 
         async def begin():
             job = await world.watch.submit(world.call())
@@ -721,7 +721,7 @@ class TestStopping:
         """What is fetched is kept, whatever is cancelled meanwhile."""
         scopes = []
 
-        class Interrupting(Store):
+        class Interrupting(Journal):
             def ended(self, *args, **fields):
                 anyio.from_thread.run_sync(scopes[0].cancel)
                 super().ended(*args, **fields)
@@ -753,7 +753,7 @@ async def interrupted_at_the_answer(world, *, nth):
     raise AssertionError("interrupted")
 
 
-class BrokenJournal(Store):
+class BrokenJournal(Journal):
     """A store that breaks its promise: everything but looking a job up raises."""
 
     def __init__(self, *, breaks: bool = True) -> None:

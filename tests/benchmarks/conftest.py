@@ -18,8 +18,8 @@ import anyio.to_thread
 import pytest
 
 from segmind_jupyter.api.client import SegmindClient
-from segmind_jupyter.api.journal import Store
-from segmind_jupyter.api.watch import Call, Watch
+from segmind_jupyter.api.journal import Journal
+from segmind_jupyter.api.watch import Call, JobManager
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour, SimAnswer, SimRequest
 from segmind_jupyter.simulator.server import SimulatorTransport
@@ -105,14 +105,14 @@ class Round:
 
     def __init__(self, gateway: Varied, loop: Any, path: Path) -> None:
         self.gateway, self.loop = gateway, loop
-        self.journal = Store(path)
+        self.journal = Journal(path)
         client = SegmindClient(
             "k",
             base_url="https://api.example",
             transport=SimulatorTransport(gateway),
             clock=loop.time,
         )
-        self.watch = Watch(client, journal=self.journal, clock=loop.time)
+        self.watch = JobManager(client, journal=self.journal, clock=loop.time)
         self.replied_s: dict[str, float] = {}
 
     def run(self, prompts: Sequence[str], *, in_flight: int) -> list[str]:

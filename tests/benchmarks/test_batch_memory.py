@@ -15,8 +15,8 @@ import pytest
 from PIL import Image as PILImage
 
 from segmind_jupyter.api.usage import Ledger
-from segmind_jupyter.api.watch import Call, Watch
-from segmind_jupyter.batch.items import Each
+from segmind_jupyter.api.watch import Call, JobManager
+from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.batch.results import Results
 from segmind_jupyter.batch.runner import Plan, Run
 from segmind_jupyter.content.convert import to_blocks
@@ -44,10 +44,10 @@ class Noise:
 class Desk:
     """What a batch is sent from, on a watch whose clock leaps."""
 
-    only_watch: Watch
+    only_watch: JobManager
     ledger: Ledger
 
-    def watch(self) -> Watch:
+    def watch(self) -> JobManager:
         return self.only_watch
 
 
@@ -94,7 +94,7 @@ def test_1000_images_in_one_batch_take_no_more_room_than_those_in_flight(
     gateway = blindfolded(varied)([0.0], forgetful, clock=loop.time)
     gateway.log = deque(maxlen=10)  # what the gateway remembers is not ours
     image_bytes = len(str(to_blocks(Noise())))
-    each = Each("{item}", [Noise() for _ in range(ITEMS)])
+    each = PromptTemplate("{item}", [Noise() for _ in range(ITEMS)])
     plan = Plan(
         call=Call(model="claude-4-sonnet", messages=()),
         max_in_flight=IN_FLIGHT,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from segmind_jupyter.batch.batch import ask_each
-from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -87,8 +87,8 @@ def test_a_batch_comes_through_the_same_gateway_on_loopback(varied, monkeypatch,
                 batch = ask_each("{item}", items, progress=False)
                 return [reply.text for reply in batch.replies], batch.progress.elapsed_s
             finally:
-                service().close()
-                _only_service.cache_clear()
+                session().close()
+                _only_session.cache_clear()
 
     jobs, limit_per_s = 100, 40
     durations_s, items = [0.5, 1.1, 0.8], [f"echo: {n}" for n in range(jobs)]

@@ -16,10 +16,10 @@ import segmind.v2
 
 from segmind_jupyter import submit
 from segmind_jupyter.api.client import SegmindClient
-from segmind_jupyter.api.journal import Entry, Store
-from segmind_jupyter.api.loop import Portal
-from segmind_jupyter.api.watch import Watch
-from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.api.journal import JobRecord, Journal
+from segmind_jupyter.api.loop import BackgroundLoop
+from segmind_jupyter.api.watch import JobManager
+from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
 from segmind_jupyter.simulator.server import serve
 
@@ -85,7 +85,7 @@ def live_round(varied, figures, make_call, tmp_path_factory) -> Callable[[list[f
 
     def run(known_s: list[float]) -> Any:
         gateway, replied_s = varied(LIVE_TIMES_S), {}
-        journal = Store(tmp_path_factory.mktemp("journal") / "jobs.sqlite3")
+        journal = Journal(tmp_path_factory.mktemp("journal") / "jobs.sqlite3")
         with serve(gateway) as url, live_watches(url, journal, LIVE_JOBS) as (portal, watches):
             for place, seconds in enumerate(known_s):
                 note_known(journal, url, f"known-{place}", seconds)
@@ -136,20 +136,22 @@ def service_round(varied, figures, monkeypatch, tmp_path_factory) -> Callable[[i
             try:
                 list(threads.map(reply, range(LIVE_JOBS)))
             finally:
-                service().close()
-                _only_service.cache_clear()
+                session().close()
+                _only_session.cache_clear()
         return figures.of(gateway, replied_s)
 
     return run
 
 
 @contextmanager
-def live_watches(url: str, journal: Store, count: int) -> Iterator[tuple[Portal, list[Watch]]]:
+def live_watches(
+    url: str, journal: Journal, count: int
+) -> Iterator[tuple[BackgroundLoop, list[JobManager]]]:
     """Give a background loop, and watches that live on it."""
-    portal = Portal()
+    portal = BackgroundLoop()
     clients = [SegmindClient("k", base_url=url) for _ in range(count)]
     try:
-        yield portal, [Watch(client, journal=journal) for client in clients]
+        yield portal, [JobManager(client, journal=journal) for client in clients]
     finally:
         for client in clients:
             portal.call(client.aclose)
@@ -157,10 +159,10 @@ def live_watches(url: str, journal: Store, count: int) -> Iterator[tuple[Portal,
         journal.close()
 
 
-def note_known(journal: Store, origin: str, request_id: str, seconds: float) -> None:
+def note_known(journal: Journal, origin: str, request_id: str, seconds: float) -> None:
     """Put a job of an earlier kernel into the journal."""
     submitted_at = time.time() - 3600
-    entry = Entry(
+    entry = JobRecord(
         request_id=request_id,
         origin=origin,
         model=MODEL,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from segmind_jupyter.batch.items import Each, listed
+from segmind_jupyter.batch.items import PromptTemplate, listed
 from segmind_jupyter.content.prompt import compose, gather
 from segmind_jupyter.errors import ContentError
 
@@ -22,14 +22,14 @@ from segmind_jupyter.errors import ContentError
 PROSE = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), min_size=1)
 
 
-def texts(each: Each) -> list[str]:
+def texts(each: PromptTemplate) -> list[str]:
     """The words of each prompt, where it has no images."""
     return ["".join(block["text"] for block in each.prompt(n).blocks()) for n in range(len(each))]
 
 
 def test_item_stands_for_each_of_a_list():
     """Whatever the items are, and as often as it is named."""
-    assert texts(Each("{item} and {item}", ["a", 1, None])) == [
+    assert texts(PromptTemplate("{item} and {item}", ["a", 1, None])) == [
         "a and a",
         "1 and 1",
         "(missing) and (missing)",
@@ -39,13 +39,13 @@ def test_item_stands_for_each_of_a_list():
 def test_attributes_and_keys_of_an_item_are_read_as_in_a_cell():
     """`{item.attr}`, `{item['key']}` and `{item[0]}`."""
     items = [SimpleNamespace(name="x", tags=["t"], by={"who": "me"})]
-    each = Each("{item.name} {item.tags[0]} {item.by['who']}", items)
+    each = PromptTemplate("{item.name} {item.tags[0]} {item.by['who']}", items)
     assert texts(each) == ["x t me"]
 
 
 def test_a_prompt_without_the_item_gets_it_behind(red: PILImage.Image):
     """As `ask` puts one object behind another."""
-    each = Each("Caption this", [red, "a text"])
+    each = PromptTemplate("Caption this", [red, "a text"])
     image, text = each.prompt(0).blocks(), each.prompt(1).blocks()
     assert [block["type"] for block in image] == ["text", "image"]
     assert image[0]["text"] == "Caption this"
@@ -54,7 +54,7 @@ def test_a_prompt_without_the_item_gets_it_behind(red: PILImage.Image):
 
 def test_images_are_encoded_where_they_are_named(red: PILImage.Image, picture_in: Any):
     """Decoded again, the picture is the one that was given."""
-    before, image, after = Each("Is {item} red?", [red]).prompt(0).blocks()
+    before, image, after = PromptTemplate("Is {item} red?", [red]).prompt(0).blocks()
     assert (before["text"], after["text"]) == ("Is ", " red?")
     assert picture_in(image).getpixel((0, 0)) == (255, 0, 0)
 
@@ -71,7 +71,7 @@ def test_nothing_is_converted_before_it_is_asked_for():
             converted.append(self.number)
             return "x"
 
-    each = Each("{item}", [Watched(n) for n in range(3)])
+    each = PromptTemplate("{item}", [Watched(n) for n in range(3)])
     assert converted == []
     each.prompt(1)
     assert converted == [1]
@@ -80,7 +80,7 @@ def test_nothing_is_converted_before_it_is_asked_for():
 @pytest.mark.parametrize("template", ["{item}", "Look: {item}", "Look:"])
 def test_an_item_that_cannot_be_sent_raises_alone(template: str):
     """The others are not looked at."""
-    each = Each(template, [b"\xff\x00", "fine"])
+    each = PromptTemplate(template, [b"\xff\x00", "fine"])
     with pytest.raises(ContentError, match="2 bytes"):
         each.prompt(0)
     assert each.prompt(1).blocks()
@@ -88,7 +88,9 @@ def test_an_item_that_cannot_be_sent_raises_alone(template: str):
 
 def test_a_part_that_an_item_does_not_have_is_an_error_of_that_item():
     """Nobody pays for `{item['title']}` sent as typed."""
-    each = Each("{item['title']}: {item['text']}", [{"title": "t", "text": "x"}, {"text": "y"}])
+    each = PromptTemplate(
+        "{item['title']}: {item['text']}", [{"title": "t", "text": "x"}, {"text": "y"}]
+    )
     assert each.prompt(0).blocks() == [{"type": "text", "text": "t: x"}]
     with pytest.raises(ContentError, match=r"no `\{item\['title'\]\}`: this item \(dict\)"):
         each.prompt(1)
@@ -96,7 +98,7 @@ def test_a_part_that_an_item_does_not_have_is_an_error_of_that_item():
 
 def test_an_unknown_name_is_pointed_out_once():
     """And sent as typed, where there are no columns: it may be TeX or code."""
-    each = Each("{titel}: {item}", ["a", "b"])
+    each = PromptTemplate("{titel}: {item}", ["a", "b"])
     assert len(each.notes) == 1
     assert "`{titel}`" in each.notes[0]
     assert all(text.startswith("{titel}: ") for text in texts(each))
@@ -105,7 +107,7 @@ def test_an_unknown_name_is_pointed_out_once():
 def test_an_item_without_words_is_its_own_error_and_says_no_word_of_cells():
     """There is no cell to write it in."""
     with pytest.raises(ContentError, match="There is nothing to ask") as raised:
-        Each("{item}", [""]).prompt(0)
+        PromptTemplate("{item}", [""]).prompt(0)
     assert "cell" not in str(raised.value)
 
 
@@ -114,7 +116,7 @@ def test_an_item_without_words_is_its_own_error_and_says_no_word_of_cells():
 )
 def test_an_item_without_a_value_reads_the_same_in_whatever_holds_it(items: Any):
     """A list, a mapping, a series."""
-    assert texts(Each("{item}!", items)) == ["(missing)!"]
+    assert texts(PromptTemplate("{item}!", items)) == ["(missing)!"]
 
 
 class TestOpenedPictures:
@@ -130,8 +132,8 @@ class TestOpenedPictures:
         """A list of thousands would hold the pixels of all, once each was sent."""
         with PILImage.open(file) as picture, PILImage.open(file) as loaded:
             loaded.load()
-            blocks = Each("Look:", [picture]).prompt(0).blocks()
-            assert blocks == Each("Look:", [loaded]).prompt(0).blocks()
+            blocks = PromptTemplate("Look:", [picture]).prompt(0).blocks()
+            assert blocks == PromptTemplate("Look:", [loaded]).prompt(0).blocks()
             assert not is_loaded(picture)
             picture.load()  # still can be
 
@@ -143,7 +145,7 @@ class TestOpenedPictures:
         PILImage.new("RGB", red.size, "blue").save(tmp_path / "y.png")
         with PILImage.open(tmp_path / "x.png") as picture:
             (tmp_path / "y.png").replace(tmp_path / "x.png")
-            _, image = Each("Look:", [picture]).prompt(0).blocks()
+            _, image = PromptTemplate("Look:", [picture]).prompt(0).blocks()
         assert picture_in(image).getpixel((0, 0)) == (255, 0, 0)
 
     def test_one_whose_file_is_gone_is_loaded_itself(self, tmp_path: Path, red: PILImage.Image):
@@ -151,7 +153,7 @@ class TestOpenedPictures:
         red.save(tmp_path / "x.png")
         with PILImage.open(tmp_path / "x.png") as picture:
             (tmp_path / "x.png").unlink()
-            assert len(Each("Look:", [picture]).prompt(0).blocks()) == 2
+            assert len(PromptTemplate("Look:", [picture]).prompt(0).blocks()) == 2
 
     def test_the_frame_and_the_size_that_were_chosen_count(
         self, tmp_path: Path, red: PILImage.Image, picture_in: Any
@@ -164,7 +166,7 @@ class TestOpenedPictures:
         with PILImage.open(file) as frames, PILImage.open(tmp_path / "x.jpg") as small:
             frames.seek(1)
             small.draft("RGB", (80, 60))
-            _, *images = Each("Look:", [[frames, small]]).prompt(0).blocks()
+            _, *images = PromptTemplate("Look:", [[frames, small]]).prompt(0).blocks()
         sent = [picture_in(image) for image in images if image["type"] == "image"]
         assert sent[0].getpixel((0, 0)) == (0, 0, 255)
         assert sent[1].size == (80, 60)
@@ -177,8 +179,8 @@ def is_loaded(picture: PILImage.Image) -> bool:
 def test_braces_that_name_nothing_stay():
     """JSON, TeX and escapes are sent as in a cell, also where the item goes behind."""
     json = '{"a": 1} \\frac{1}{2} {{item}}'
-    assert texts(Each(json + " {item}", ["x"])) == ['{"a": 1} \\frac{1}{2} {item} x']
-    assert texts(Each(json, ["x"])) == ['{"a": 1} \\frac{1}{2} {item}\nx']
+    assert texts(PromptTemplate(json + " {item}", ["x"])) == ['{"a": 1} \\frac{1}{2} {item} x']
+    assert texts(PromptTemplate(json, ["x"])) == ['{"a": 1} \\frac{1}{2} {item}\nx']
 
 
 @given(before=PROSE, after=PROSE, item=st.text(st.characters(exclude_categories=["Cs"])))
@@ -190,13 +192,13 @@ def test_an_item_reads_as_a_variable_of_that_name_would_in_a_cell(
     if not (before + item + after).strip():
         return
     expected = compose(template, {"item": item}).blocks()
-    assert Each(template, [item]).prompt(0).blocks() == expected
+    assert PromptTemplate(template, [item]).prompt(0).blocks() == expected
 
 
 @given(words=PROSE.filter(str.strip), item=st.text(st.characters(exclude_categories=["Cs"])))
 def test_an_item_that_is_not_named_reads_as_in_ask(words: str, item: str):
     """Words first, then the item."""
-    assert Each(words, [item]).prompt(0).blocks() == gather((words, item)).blocks()
+    assert PromptTemplate(words, [item]).prompt(0).blocks() == gather((words, item)).blocks()
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers(), max_size=5), st.text())
@@ -206,7 +208,7 @@ def test_any_template_over_any_table_gives_a_prompt_a_row_or_a_content_error(
     """Whatever the columns are called and whatever is in braces."""
     frame = pd.DataFrame({name: [number, number] for name, number in columns.items()})
     try:
-        each = Each(template, frame)
+        each = PromptTemplate(template, frame)
         prompts = [each.prompt(n).blocks() for n in range(len(each))]
     except ContentError:
         return
@@ -218,17 +220,17 @@ class TestTables:
     def test_columns_stand_for_the_cells_of_a_row(self):
         """Integers stay integers beside floats."""
         frame = pd.DataFrame({"n": [1, 2], "x": [0.5, 1.5], "word": ["a", "b"]})
-        assert texts(Each("{n} {x} {word}", frame)) == ["1 0.5 a", "2 1.5 b"]
+        assert texts(PromptTemplate("{n} {x} {word}", frame)) == ["1 0.5 a", "2 1.5 b"]
 
     def test_any_column_is_reached_through_the_item(self):
         """Names with spaces, and labels that are numbers."""
         frame = pd.DataFrame({"unit price": [3], 7: ["seven"]})
-        assert texts(Each("{item['unit price']} {item[7]}", frame)) == ["3 seven"]
+        assert texts(PromptTemplate("{item['unit price']} {item[7]}", frame)) == ["3 seven"]
 
     def test_a_prompt_that_names_no_column_gets_the_whole_row(self):
         """As a dict."""
         frame = pd.DataFrame({"n": [1], "word": ["a"]})
-        assert texts(Each("Look at:", frame)) == ["Look at:\n{'n': 1, 'word': 'a'}"]
+        assert texts(PromptTemplate("Look at:", frame)) == ["Look at:\n{'n': 1, 'word': 'a'}"]
 
     @pytest.mark.parametrize(
         ("template", "message"),
@@ -253,7 +255,7 @@ class TestTables:
         frame = pd.DataFrame({"n": [1], "word": ["a"], "unit price": [3], "_x": [4]})
         frame[7] = frame["1990"] = frame["# sold"] = "x"
         with pytest.raises(ContentError, match=message):
-            Each(template, frame)
+            PromptTemplate(template, frame)
 
     @pytest.mark.parametrize(
         ("template", "text"),
@@ -268,7 +270,7 @@ class TestTables:
     )
     def test_braces_of_the_users_own_are_doubled_or_no_names(self, template: str, text: str):
         """The second pair is taken away; what cannot be a name needs none."""
-        each = Each(template, pd.DataFrame({"n": [1], "word": ["a"], 7: ["x"]}))
+        each = PromptTemplate(template, pd.DataFrame({"n": [1], "word": ["a"], 7: ["x"]}))
         assert texts(each) == [text]
         assert each.notes == ()
 
@@ -277,16 +279,16 @@ class TestTables:
         frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
         for template in ("{a}", "{item}"):
             with pytest.raises(ContentError, match=r"Two columns are called 'a'.*Rename"):
-                Each(template, frame)
+                PromptTemplate(template, frame)
 
     def test_a_column_called_item_is_that_column(self):
         """The user's own name counts."""
-        assert texts(Each("{item}", pd.DataFrame({"item": ["pen"], "n": [1]}))) == ["pen"]
+        assert texts(PromptTemplate("{item}", pd.DataFrame({"item": ["pen"], "n": [1]}))) == ["pen"]
 
     def test_images_may_stand_in_cells(self, red: PILImage.Image):
         """Each row sends its own."""
         frame = pd.DataFrame({"photo": [red], "title": ["sunset"]})
-        blocks = Each("{title}: {photo}", frame).prompt(0).blocks()
+        blocks = PromptTemplate("{title}: {photo}", frame).prompt(0).blocks()
         assert [block["type"] for block in blocks] == ["text", "image"]
 
     @pytest.mark.parametrize(
@@ -303,8 +305,8 @@ class TestTables:
     )
     def test_a_missing_value_reads_as_such(self, column: pd.Series):
         """Of whichever kind; in a row and in a series."""
-        assert texts(Each("{x}!", pd.DataFrame({"x": column}))) == ["(missing)!"]
-        assert texts(Each("{item}!", column)) == ["(missing)!"]
+        assert texts(PromptTemplate("{x}!", pd.DataFrame({"x": column}))) == ["(missing)!"]
+        assert texts(PromptTemplate("{item}!", column)) == ["(missing)!"]
 
     def test_the_index_is_kept(self):
         """It names the items of a table and of a series."""
@@ -315,12 +317,12 @@ class TestTables:
     def test_equal_labels_are_told_apart_by_position(self):
         """Rows are counted, not looked up."""
         series = pd.Series(["first", "second"], index=["same", "same"])
-        assert texts(Each("{item}", series)) == ["first", "second"]
+        assert texts(PromptTemplate("{item}", series)) == ["first", "second"]
 
     def test_later_changes_do_not_count(self):
         """The batch goes on in the background while the next cells run."""
         frame, values = pd.DataFrame({"x": ["old"]}), ["old"]
-        table, plain = Each("{x}", frame), Each("{item}", values)
+        table, plain = PromptTemplate("{x}", frame), PromptTemplate("{item}", values)
         frame.loc[0, "x"] = values[0] = "new"
         assert texts(table) == texts(plain) == ["old"]
 
@@ -334,20 +336,26 @@ class TestTablesOfOtherLibraries:
 
     def test_their_rows_are_the_items(self, table: Any):
         """As those of pandas: read by columns, nobody would have asked for what is paid."""
-        assert texts(Each("{n} {x} {word}", table)) == ["1 0.5 a", "2 (missing) (missing)"]
-        assert texts(Each("Look at:", table))[0] == "Look at:\n{'n': 1, 'x': 0.5, 'word': 'a'}"
+        assert texts(PromptTemplate("{n} {x} {word}", table)) == [
+            "1 0.5 a",
+            "2 (missing) (missing)",
+        ]
+        assert (
+            texts(PromptTemplate("Look at:", table))[0]
+            == "Look at:\n{'n': 1, 'x': 0.5, 'word': 'a'}"
+        )
         assert list(listed(table).keys) == [0, 1]
 
     def test_a_mistyped_column_is_refused_there_too(self, table: Any):
         """With what to write."""
         with pytest.raises(ContentError, match=r"`\{wrod\}` names nothing.*mean `\{word\}`"):
-            Each("{wrod}", table)
+            PromptTemplate("{wrod}", table)
 
     def test_later_changes_of_a_polars_frame_do_not_count(self):
         """It can be written to in place."""
         polars = pytest.importorskip("polars")
         frame = polars.DataFrame({"x": ["old"]})
-        each = Each("{x}", frame)
+        each = PromptTemplate("{x}", frame)
         frame[0, "x"] = "new"
         assert texts(each) == ["old"]
 
@@ -356,24 +364,24 @@ class TestTablesOfOtherLibraries:
         pyarrow = pytest.importorskip("pyarrow")
         table = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], ["a", "a"])
         with pytest.raises(ContentError, match="Two columns are called 'a'"):
-            Each("{item}", table)
+            PromptTemplate("{item}", table)
 
     def test_an_array_of_arrow_gives_its_values(self):
         """Not its scalars, whose text is about themselves."""
         pyarrow = pytest.importorskip("pyarrow")
         for values in (pyarrow.array(["a", None]), pyarrow.chunked_array([["a"], [None]])):
-            assert texts(Each("{item}", values)) == ["a", "(missing)"]
+            assert texts(PromptTemplate("{item}", values)) == ["a", "(missing)"]
 
     def test_a_lazy_frame_is_refused_with_what_makes_rows_of_it(self):
         """It is never computed behind the user's back."""
         lazy = pytest.importorskip("polars").LazyFrame({"x": [1]})
         with pytest.raises(ContentError, match=r"LazyFrame of polars.*`\.collect\(\)` returns"):
-            Each("{x}", lazy)
+            PromptTemplate("{x}", lazy)
         frame = pytest.importorskip("dask.dataframe").from_pandas(
             pd.DataFrame({"x": [1]}), npartitions=1
         )
         with pytest.raises(ContentError, match=r"DataFrame of dask.*`\.compute\(\)` returns"):
-            Each("{x}", frame)
+            PromptTemplate("{x}", frame)
 
     @pytest.mark.parametrize(
         ("parts", "way_out"),
@@ -408,7 +416,7 @@ class TestFolders:
     @pytest.mark.parametrize("form", [str, Path], ids=["str", "Path"])
     def test_a_folder_stands_for_its_images_in_natural_order(self, folder: Path, form: Any):
         """They are told by how they begin, or by their names; hidden ones are left alone."""
-        each = Each("Caption this", form(folder))
+        each = PromptTemplate("Caption this", form(folder))
         names = ["fake.png", "IMG1.PNG", "img2.png", "img10.png", "no suffix"]
         assert list(each.items.keys) == names
         assert each.items.take(2) == folder / "img2.png"
@@ -429,7 +437,7 @@ class TestFolders:
         (tmp_path / name).write_bytes(data)
         (tmp_path / "b.png").write_bytes(red_png)
         for items in (tmp_path, [tmp_path / name, tmp_path / "b.png"]):
-            each = Each("Look:", items)
+            each = PromptTemplate("Look:", items)
             with pytest.raises(ContentError, match=message):
                 each.prompt(0)
             assert [block["type"] for block in each.prompt(1).blocks()] == ["text", "image"]
@@ -438,7 +446,7 @@ class TestFolders:
         """And a folder is none, whatever it is called."""
         (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
         (tmp_path / "folder.png").mkdir()
-        each = Each("Look:", tmp_path)
+        each = PromptTemplate("Look:", tmp_path)
         assert list(each.items.keys) == ["gone.png"]
         with pytest.raises(ContentError, match="There is no file"):
             each.prompt(0)
@@ -452,9 +460,9 @@ class TestFolders:
     def test_a_path_in_a_list_is_its_file_and_a_string_is_text(self, folder: Path):
         """As in a cell."""
         path = folder / "img2.png"
-        each = Each("Look:", [path, str(path)])
+        each = PromptTemplate("Look:", [path, str(path)])
         assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
-        assert texts(Each("{item}", [str(path)])) == [str(path)]
+        assert texts(PromptTemplate("{item}", [str(path)])) == [str(path)]
 
 
 def test_a_mapping_keeps_its_keys():
@@ -478,14 +486,14 @@ def test_any_other_iterable_is_listed(items: Any):
 
 def test_a_stack_of_pictures_is_many():
     """Four dimensions are pictures, one behind the other."""
-    blocks = Each("Look:", np.zeros((2, 16, 16, 3), np.uint8)).prompt(1).blocks()
+    blocks = PromptTemplate("Look:", np.zeros((2, 16, 16, 3), np.uint8)).prompt(1).blocks()
     assert [block["type"] for block in blocks] == ["text", "image"]
 
 
 @pytest.mark.parametrize("items", [[], (), pd.DataFrame({"x": []}), {}, iter(())])
 def test_no_items_are_no_error(items: Any):
     """There is nothing to do."""
-    assert len(Each("{item}", items)) == 0
+    assert len(PromptTemplate("{item}", items)) == 0
 
 
 @pytest.mark.parametrize(
@@ -515,4 +523,4 @@ def test_one_thing_is_refused_with_what_to_do(items: Any, message: str):
 def test_a_prompt_that_is_none_is_refused(template: Any, message: str):
     """At once, and for all items."""
     with pytest.raises(ContentError, match=message):
-        Each(template, ["a"])
+        PromptTemplate(template, ["a"])

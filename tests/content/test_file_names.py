@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segmind_jupyter.batch.items import Each
+from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.content.prompt import compose, gather
 
 
@@ -30,7 +30,7 @@ def test_the_name_of_a_file_goes_as_words_and_is_pointed_out(text):
     assert "`Path(cfg['p'])`" in note
     (note,) = gather(["What is in", text]).notes
     assert f"`Path('{text}')` sends the file" in note
-    (note,) = Each("What is in it?", [text, "b.csv"]).notes
+    (note,) = PromptTemplate("What is in it?", [text, "b.csv"]).notes
     assert f"`Path('{text}')`" in note
 
 
@@ -45,4 +45,4 @@ def test_other_words_are_no_file(text):
     """What is not there, cannot be sent, or is more than a name."""
     assert compose("{p} x", {"p": text}).notes == ()
     assert gather(["x", text]).notes == ()
-    assert Each("x", [text]).notes == ()
+    assert PromptTemplate("x", [text]).notes == ()

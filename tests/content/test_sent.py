@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segmind_jupyter.content.parts import Image, Text
-from segmind_jupyter.content.prompt import SentItem, described
+from segmind_jupyter.content.prompt import Attachment, described
 
 
 def image(n_bytes: int = 23_000) -> Image:
@@ -35,15 +35,15 @@ def test_text_is_described_by_tokens() -> None:
 
 def test_a_label_is_the_name_and_the_kind() -> None:
     """What went as one part says what it was made from; a value may have no name."""
-    assert SentItem("fig", (image(),)).label == "fig · PIL RGB 800×400"
-    assert SentItem("figs", (image(), image())).label == "figs"
-    assert SentItem("n", (Text("3"),)).label == "n"
-    assert SentItem("", (image(),)).label == "PIL RGB 800×400"
+    assert Attachment("fig", (image(),)).label == "fig · PIL RGB 800×400"
+    assert Attachment("figs", (image(), image())).label == "figs"
+    assert Attachment("n", (Text("3"),)).label == "n"
+    assert Attachment("", (image(),)).label == "PIL RGB 800×400"
 
 
 def test_many_parts_are_summed() -> None:
     """An object of several parts counts them and adds up their tokens."""
-    item = SentItem("items", (image(), image(), Text("x" * 40)))
+    item = Attachment("items", (image(), image(), Text("x" * 40)))
 
     assert item.summary == "2 images, 1 text, ≈880 tokens"
     assert len(item.images) == 2
@@ -51,4 +51,4 @@ def test_many_parts_are_summed() -> None:
 
 def test_an_object_of_nothing_has_a_summary() -> None:
     """An empty list sends nothing, and says so."""
-    assert SentItem("empty", ()).summary == "≈0 tokens"
+    assert Attachment("empty", ()).summary == "≈0 tokens"

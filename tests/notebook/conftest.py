@@ -13,7 +13,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.session import _only_session, session
 
 KEY = "sk-live-0123456789abcdef"
 
@@ -56,8 +56,8 @@ def shell(bare_shell: InteractiveShell) -> Iterator[InteractiveShell]:
     yield bare_shell
     bare_shell.run_line_magic("unload_ext", "segmind_jupyter")
     bare_shell.config.pop("ClaudeMagics", None)
-    service().close()
-    _only_service.cache_clear()
+    session().close()
+    _only_session.cache_clear()
 
 
 @pytest.fixture

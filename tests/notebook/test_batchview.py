@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -212,7 +212,7 @@ def test_without_widgets_a_job_is_a_line(plain):
 
 def test_in_a_terminal_the_batch_writes_its_own_line(shell):
     """There is no page, so that a batch shows itself where it is waited for."""
-    assert service().batch_shows == []
+    assert session().batch_shows == []
 
 
 @pytest.mark.kernel

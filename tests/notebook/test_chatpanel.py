@@ -17,8 +17,8 @@ from PIL import Image
 from segmind_jupyter.chat import Chat
 from segmind_jupyter.notebook.chat.composer import MAX_FILE_BYTES, uploaded
 from segmind_jupyter.notebook.chat.panel import ChatDisplay
-from segmind_jupyter.notebook.live.outputs import Live
-from segmind_jupyter.session import service
+from segmind_jupyter.notebook.live.outputs import LiveOutputs
+from segmind_jupyter.session import session
 
 # What ipywidgets 7 uses of a later ipykernel is not this package's affair.
 pytestmark = pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning")
@@ -54,7 +54,7 @@ class Front:
     def __init__(self, chat: Chat, shell: Any) -> None:
         from segmind_jupyter.notebook.chat.panel import ChatPanel
 
-        self.chat, self.live = chat, Live(shell)
+        self.chat, self.live = chat, LiveOutputs(shell)
         self.panel = ChatPanel(chat, shell=shell, live=self.live)
         with capture_output() as self.captured:
             self.panel.show()
@@ -898,4 +898,4 @@ def test_closing_stops_what_is_under_way_and_keeps_that(shell, online):
 def test_the_service_is_not_left_with_turns(front, online):
     """What ended is not waited for."""
     front.ask("Hi")
-    assert service().pending == ()
+    assert session().pending == ()

@@ -18,7 +18,7 @@ import nbformat
 import pytest
 
 from segmind_jupyter.errors import MissingKeyError, NotCachedError, SettingsError
-from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -48,10 +48,10 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 def restart() -> None:
     """Begin anew with the file alone; the shell keeps its settings."""
-    options = service().options
-    service().close()
-    _only_service.cache_clear()
-    service().options = options
+    options = session().options
+    session().close()
+    _only_session.cache_clear()
+    session().options = options
 
 
 # A cell ---------------------------------------------------------------------------------------
@@ -77,9 +77,9 @@ def test_what_was_not_billed_is_not_counted(run, online):
     run("%%claude --cache --chat review\nHi")
     run("%segmind chat review clear")
     run("%%claude --cache --chat review\nHi")
-    assert len(service().ledger.calls) == 1
+    assert len(session().ledger.calls) == 1
     assert "1" in run("%segmind usage").shown
-    conversation = service().conversations.named("review", lambda: None)
+    conversation = session().conversations.named("review", lambda: None)
     assert (len(conversation.turns), conversation.usage.calls) == (1, 1)
 
 
@@ -206,7 +206,7 @@ def test_only_has_no_exception(run, online):
     run(ONLY)
     assert isinstance(run("%%claude --no-cache\nHi").error, UsageError)
     with pytest.raises(SettingsError, match="Kept replies alone"):
-        service().options.caching("off")
+        session().options.caching("off")
     assert online.requests == []
 
 
@@ -238,7 +238,7 @@ def test_a_conversation_is_kept_turn_by_turn(run, online, offline):
     offline()
     assert [run(cell).result.text for cell in cells] == ["one", "two"]
     assert len(online.posts) == 2
-    assert len(service().conversations.last().turns) == 2
+    assert len(session().conversations.last().turns) == 2
 
 
 def test_an_earlier_turn_that_changed_changes_what_follows(run, online):
@@ -295,7 +295,7 @@ def test_a_kept_job_in_a_conversation_becomes_a_turn(run, gateway):
     run("job.wait()")
     run("%segmind chat review clear")
     run("%%claude -j --cache --chat review\nHi")
-    assert len(service().conversations.named("review", lambda: None).turns) == 1
+    assert len(session().conversations.named("review", lambda: None).turns) == 1
     assert len(posted(gateway)) == 1
 
 
@@ -348,7 +348,7 @@ def test_the_cache_is_no_parameter_of_a_model(run, online):
 def test_a_kept_reply_of_an_impossible_time_is_used_all_the_same(run, online, state):
     """Damage may have put any number in the place of its date."""
     run("%%claude --cache\nHi")
-    service().journal.close()
+    session().journal.close()
     with closing(sqlite3.connect(state / "jobs.sqlite3")) as journal, journal:
         journal.execute("UPDATE replies SET kept_at = 1e300")
     assert "A sunset." in run("%%claude --cache\nHi").shown
@@ -391,7 +391,7 @@ def test_without_a_journal_replies_are_kept_in_memory(run, online, state):
 def test_a_damaged_reply_is_asked_for_again(run, online, state):
     """It counts as none."""
     run("%%claude --cache\nHi")
-    service().close()
+    session().close()
     with closing(sqlite3.connect(state / "jobs.sqlite3")) as file:
         file.execute("UPDATE replies SET body = x'00'")
         file.commit()
@@ -453,7 +453,7 @@ def test_a_copied_folder_answers_without_a_key_or_a_network(run, online, state, 
 def test_a_notebook_is_run_offline_without_an_edit(run, online, state, tmp_path, how):
     """`jupyter nbconvert --execute` takes the setting from its line, or from IPython's file."""
     run("%%claude --cache\nHi")
-    service().close()
+    session().close()
     command, environ = nbconvert(tmp_path, how), without_key(state, online.url, tmp_path)
     done = subprocess.run(
         [*command, write_notebook(tmp_path, "%%claude\nHi")],

@@ -419,14 +419,14 @@ def test_a_default_that_cannot_work_is_refused(run, online, setting, caplog):
 
 def test_unloading_takes_everything_back(run, shell):
     """Magics, configuration, displays and the transformer are gone; loading twice is harmless."""
-    from segmind_jupyter.notebook.line import ClaudeQuestion
+    from segmind_jupyter.notebook.line import QuestionMarkTransformer
 
     run("%load_ext segmind_jupyter")
     run("%reload_ext segmind_jupyter")
     transformers = shell.input_transformer_manager.token_transformers
-    assert transformers.count(ClaudeQuestion) == 1
+    assert transformers.count(QuestionMarkTransformer) == 1
     run("%unload_ext segmind_jupyter")
-    assert ClaudeQuestion not in transformers
+    assert QuestionMarkTransformer not in transformers
     for kind in ("line", "cell"):
         assert not {"claude", "segmind"} & set(shell.magics_manager.magics[kind])
     assert Reply not in shell.display_formatter.formatters["text/html"].type_printers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from traitlets.config import Config
 
-from segmind_jupyter.session import _only_service, service
+from segmind_jupyter.session import _only_session, session
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def configured(bare_shell):
     yield load
     bare_shell.run_line_magic("unload_ext", "segmind_jupyter")
     bare_shell.config.pop("ClaudeMagics", None)
-    service().close()
-    _only_service.cache_clear()
+    session().close()
+    _only_session.cache_clear()
 
 
 @pytest.mark.parametrize("journal", [False, True])
@@ -29,9 +29,9 @@ def test_a_setting_that_is_refused_costs_only_itself(configured, journal):
     """The others hold, above all those that keep something from being sent or written."""
     with pytest.warns(UserWarning, match=r"max_tokens.*So ClaudeMagics.max_tokens is None"):
         magics = configured(max_tokens=0, cache="only", journal=journal, model="claude-3-opus")
-    assert service().options.cache == "only"
-    assert service().options.model == "claude-3-opus"
-    assert (service().journal.path is not None) is journal
+    assert session().options.cache == "only"
+    assert session().options.model == "claude-3-opus"
+    assert (session().journal.path is not None) is journal
     assert magics.max_tokens is None
 
 

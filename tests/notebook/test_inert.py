@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.chat import Chat, Turn
-from segmind_jupyter.content.prompt import SentItem, gather
+from segmind_jupyter.content.prompt import Attachment, gather
 from segmind_jupyter.notebook.chat import transcript
 from segmind_jupyter.notebook.chat.export import inert
 
@@ -130,7 +130,7 @@ def test_names_and_errors_are_words_alone(words, renderer):
     from segmind_jupyter.errors import BadRequestError
 
     turn = Turn(gather(["Hi"]))
-    turn.prompt = type(turn.prompt)((SentItem(words, (Text("a", about=words),)), "Hi"))
+    turn.prompt = type(turn.prompt)((Attachment(words, (Text("a", about=words),)), "Hi"))
     turn.fail(BadRequestError(words, status=400))
     name, *headings = check(renderer, transcript.markdown(Told(turn, name=words)))
     assert name

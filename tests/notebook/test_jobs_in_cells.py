@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -331,7 +331,7 @@ def test_a_job_of_a_batch_is_listed_as_one_of_this_kernel(run, gateway):
     request_id = row.split()[0]
     assert run(f"%segmind resume {request_id}").result.wait(timeout=30).text == "one"
     assert run("batch.wait().progress.done").result == 1
-    assert len(service().ledger.calls) == gateway.billed == 1
+    assert len(session().ledger.calls) == gateway.billed == 1
 
 
 def test_a_job_elsewhere_is_not_asked_for_here(run, gateway):

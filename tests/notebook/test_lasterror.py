@@ -131,9 +131,9 @@ def test_secrets_are_not_sent(text_after, monkeypatch, cell, secret):
 
 def test_the_key_in_use_is_not_sent(shell, run, text_after):
     """Wherever it turns up, also one that was typed in."""
-    from segmind_jupyter.session import service
+    from segmind_jupyter.session import session
 
-    service().use_key("typed-in-0123456789")
+    session().use_key("typed-in-0123456789")
     assert "typed-in-0123456789" not in text_after('x = "typed-in-0123456789"\nint(x)')
 
 

@@ -16,11 +16,11 @@ from PIL import Image
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.content.convert import to_blocks
 from segmind_jupyter.content.parts import STANDARD, part_of
-from segmind_jupyter.content.prompt import SentItem
+from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.notebook.display.reply import reply_html
-from segmind_jupyter.notebook.plots.formats import NoPixels, Pixels, picture_in
-from segmind_jupyter.notebook.plots.last_plot import MAX_PLOTS, LastPlots, Origin, Shelf
+from segmind_jupyter.notebook.plots.formats import Pixels, VectorPlot, picture_in
+from segmind_jupyter.notebook.plots.last_plot import MAX_PLOTS, CellOrigin, LastPlots, RecentPlots
 
 SETUP = """
 import io
@@ -243,13 +243,13 @@ def pixels(n_bytes: int) -> Pixels:
 
 def test_the_shelf_is_bounded_in_bytes_and_keeps_the_newest_whatever_its_size():
     """One picture beyond the bound is kept alone."""
-    shelf = Shelf(max_bytes=100)
+    shelf = RecentPlots(max_bytes=100)
     for size in (40, 50, 30):
-        shelf.show(pixels(size), Origin("p", "a"))
+        shelf.show(pixels(size), CellOrigin("p", "a"))
     assert [shown.n_bytes for shown in shelf.last()] == [50, 30]
-    shelf.show(pixels(500), Origin("p", "a"))
+    shelf.show(pixels(500), CellOrigin("p", "a"))
     assert [shown.n_bytes for shown in shelf.last()] == [500]
-    shelf.show(pixels(10), Origin("p", "a"))
+    shelf.show(pixels(10), CellOrigin("p", "a"))
     assert [shown.n_bytes for shown in shelf.last()] == [10]
 
 
@@ -269,18 +269,18 @@ EVENTS = st.one_of(
 @given(st.lists(EVENTS, max_size=40))
 def test_the_shelf_holds_what_a_page_shows(events):
     """Against a page that is played without any bound, cut to the bounds at the end."""
-    shelf, page, waiting = Shelf(max_plots=1_000, max_bytes=10**9), [], set()
+    shelf, page, waiting = RecentPlots(max_plots=1_000, max_bytes=10**9), [], set()
     for kind, *args in events:
         if kind == "show":
             size, area, name = args
-            shelf.show(size and pixels(size), Origin("p", area, area), name)
+            shelf.show(size and pixels(size), CellOrigin("p", area, area), name)
             if area in waiting:
                 page = [entry for entry in page if entry[1] != area]
             waiting.discard(area)
             page += [(size, area, name)] if size else []
         elif kind == "update":
             size, name = args
-            shelf.update(size and pixels(size), Origin("p", "elsewhere"), name)
+            shelf.update(size and pixels(size), CellOrigin("p", "elsewhere"), name)
             area = next((e[1] for e in reversed(page) if e[2] == name), "elsewhere")
             page = [entry for entry in page if entry[2] != name]
             page += [(size, area, name)] if size else []
@@ -388,7 +388,7 @@ def test_the_thumbnails_of_a_reply_are_no_plot():
     """Short as it may be: a `%%claude` cell stands between a plot and the next question."""
     image = to_blocks(Image.new("RGB", (30, 20)))[0]
     part = part_of(image)
-    page = reply_html(Reply(text="No."), sent=[SentItem("photo", (part,))])
+    page = reply_html(Reply(text="No."), sent=[Attachment("photo", (part,))])
     assert "<img" in page
     assert picture_in({"text/html": page}) is None
 
@@ -398,7 +398,7 @@ def test_pixels_count_where_there_are_both():
     bundle = {"image/svg+xml": MATPLOTLIB_SVG, "image/png": b"x", "text/html": PLOTLY_HTML}
     assert isinstance(picture_in(bundle), Pixels)
     del bundle["image/png"]
-    assert isinstance(picture_in(bundle), NoPixels)
+    assert isinstance(picture_in(bundle), VectorPlot)
 
 
 def test_a_picture_that_cannot_be_decoded_is_told_by_its_cell(notebook):

@@ -12,7 +12,7 @@ from IPython.utils.capture import capture_output
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.states import Completed
-from segmind_jupyter.notebook.live.outputs import Live
+from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
 LONG_S = 60
 
@@ -47,17 +47,17 @@ class Sheet:
 
 
 @pytest.fixture
-def live(bare_shell: Any) -> Live:
+def live(bare_shell: Any) -> LiveOutputs:
     """Live outputs of a shell, without the extension."""
-    return Live(bare_shell)
+    return LiveOutputs(bare_shell)
 
 
 @pytest.fixture
-def followed(live: Live, bare_shell: Any) -> Iterator[Live]:
+def followed(live: LiveOutputs, bare_shell: Any) -> Iterator[LiveOutputs]:
     """The same, following the shell's cells."""
     live.install()
     yield live
-    Live.remove(bare_shell)
+    LiveOutputs.remove(bare_shell)
 
 
 def shown(outputs: list[Any]) -> list[str]:
@@ -147,7 +147,7 @@ def test_removing_leaves_no_callback(live, bare_shell):
     """And those of others stay."""
     before = {name: list(known) for name, known in bare_shell.events.callbacks.items()}
     live.install()
-    Live.remove(bare_shell)
+    LiveOutputs.remove(bare_shell)
     assert bare_shell.events.callbacks == before
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
 from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 OPTIONS = [
     "--plot", "--plot 2", "--error", "-i df", "-i fig", "--json", "--json Point", "--code",
@@ -65,7 +65,7 @@ def test_any_set_of_options_asks_once_or_says_why_not(run, notebook, options, re
     else:
         notebook.will_say(reply)
     error = run(form.format(" ".join(options), words)).error
-    for job in service().pending:
+    for job in session().pending:
         job.cancel()
     assert error is None or isinstance(error, SegmindError) or type(error) is UsageError
     asked = len(notebook.posts) - before

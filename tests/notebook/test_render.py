@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Image, Text
-from segmind_jupyter.content.prompt import SentItem
+from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.notebook.display.reply import mimebundle, reply_html, reply_text
 from segmind_jupyter.notebook.display.styles import CODE
 
@@ -48,7 +48,10 @@ def test_the_text_side_reads_well() -> None:
 
 def test_the_text_side_names_what_was_sent_and_the_notes() -> None:
     """Below the line stand the objects, with their sizes, and the notes."""
-    sent = [SentItem("fig", (picture(),)), SentItem("df", (Text("x" * 40, about="DataFrame 2×3"),))]
+    sent = [
+        Attachment("fig", (picture(),)),
+        Attachment("df", (Text("x" * 40, about="DataFrame 2×3"),)),
+    ]
     lines = reply_text(FULL, sent=sent, notes=["`{figg}` is no name here."]).splitlines()
 
     assert re.fullmatch(r"   fig · Figure 8×4 in · 800×400 PNG, \d+ k?B, ≈435 tokens", lines[-3])
@@ -99,7 +102,7 @@ def test_a_cut_reply_says_so(reason: str) -> None:
 
 def test_a_thumbnail_shows_what_was_sent() -> None:
     """Each image has a small PNG of itself in the footer, of its colour and proportions."""
-    (img,) = page(reply_html(FULL, sent=[SentItem("fig", (picture("red"),))])).find_all("img")
+    (img,) = page(reply_html(FULL, sent=[Attachment("fig", (picture("red"),))])).find_all("img")
 
     data = base64.b64decode(img["src"].removeprefix("data:image/png;base64,"))
     with PILImage.open(io.BytesIO(data)) as thumbnail:
@@ -109,7 +112,7 @@ def test_a_thumbnail_shows_what_was_sent() -> None:
 
 def test_an_image_that_cannot_be_drawn_costs_no_reply() -> None:
     """A broken image is named without a picture."""
-    broken = SentItem("fig", (Image(b"no image", "image/png", 10, 10),))
+    broken = Attachment("fig", (Image(b"no image", "image/png", 10, 10),))
     shown = page(reply_html(FULL, sent=[broken]))
 
     assert shown.img is None
@@ -118,8 +121,8 @@ def test_an_image_that_cannot_be_drawn_costs_no_reply() -> None:
 
 def test_few_objects_lie_open_and_many_are_folded() -> None:
     """More than six objects stand behind a summary; no more than twelve have a picture."""
-    few = page(reply_html(FULL, sent=[SentItem(f"f{n}", (picture(),)) for n in range(3)]))
-    many = page(reply_html(FULL, sent=[SentItem(f"f{n}", (picture(),)) for n in range(20)]))
+    few = page(reply_html(FULL, sent=[Attachment(f"f{n}", (picture(),)) for n in range(3)]))
+    many = page(reply_html(FULL, sent=[Attachment(f"f{n}", (picture(),)) for n in range(20)]))
 
     assert few.details is None
     assert many.details.summary.get_text() == "20 objects sent"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Text
-from segmind_jupyter.content.prompt import SentItem
+from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.notebook.display.markdown import to_html
 from segmind_jupyter.notebook.display.reply import mimebundle, reply_html, reply_text
 from segmind_jupyter.notebook.display.styles import ADMITTED, FRAME
@@ -201,7 +201,7 @@ def test_no_text_gets_live_html_through(text: str) -> None:
 @given(value=st.one_of(anything, mixtures), body=mixtures)
 def test_no_field_gets_live_html_through(value: str, body: str) -> None:
     """Model, names, descriptions and notes are data: escaped in HTML, harmless in text."""
-    sent = [SentItem(value, (Text("x", about=value),))]
+    sent = [Attachment(value, (Text("x", about=value),))]
     bundle = mimebundle(Reply(text=body, model=value), sent=sent, notes=[value])
 
     walk(bundle["text/html"])

@@ -24,8 +24,8 @@ from segmind_jupyter.content.parts import (
     Limits,
     Part,
     Text,
+    format_error,
     is_kind,
-    spelled,
     type_name,
 )
 from segmind_jupyter.content.tables.summary import bounded, cell
@@ -468,7 +468,7 @@ def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = Non
         array, note = _torch_array(tensor)
     except Exception as error:  # noqa: BLE001 - no storage, or a subclass that refuses: many kinds
         _check_numpy("torch")
-        return _unread(title, spelled(error), about, limits, name)
+        return _unread(title, format_error(error), about, limits, name)
     return array_part(
         array, limits=limits, name=name, title=title + note, about=about, is_whole=not note
     )

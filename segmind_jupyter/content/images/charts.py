@@ -19,7 +19,7 @@ from typing import Any
 
 from segmind_jupyter.content.images.encode import encode_image, fitted_size, image_from_bytes
 from segmind_jupyter.content.images.figures import encode_figure
-from segmind_jupyter.content.parts import STANDARD, Image, Limits, is_kind, spelled, type_name
+from segmind_jupyter.content.parts import STANDARD, Image, Limits, format_error, is_kind, type_name
 from segmind_jupyter.errors import ContentError, shortened
 
 #: A chart is drawn at twice its size where that costs no more than so many tokens: labels of 10
@@ -48,7 +48,7 @@ def renderer(module: str, *, what: str, install: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ContentError(
-            f"{what}: to draw it takes {module}, which cannot be imported ({spelled(error)}). "
+            f"{what}: to draw it takes {module}, which cannot be imported ({format_error(error)}). "
             f"Run `%pip install {install}`, then this again."
         ) from error
 
@@ -68,7 +68,7 @@ def naming_failures(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ContentError(
-            f"{what} could not be drawn ({spelled(error)}). Correct the chart if that names a "
+            f"{what} could not be drawn ({format_error(error)}). Correct the chart if that names a "
             "fault of it, or save it as a PNG yourself and name the file."
         ) from error
 
@@ -369,7 +369,7 @@ def encode_bokeh(plot: Any, *, limits: Limits = STANDARD, about: str = "") -> Im
         picture = importlib.import_module("bokeh.io.export").get_screenshot_as_png(plot)
     except Exception as error:
         raise ContentError(
-            f"{about} could not be drawn ({spelled(error)}). Bokeh draws with chromedriver and "
+            f"{about} could not be drawn ({format_error(error)}). Bokeh draws with chromedriver and "
             "Chrome or with geckodriver and Firefox, all on the PATH (as root also "
             "`%env BOKEH_IN_DOCKER=1`); or save it with the disk in its toolbar, and name the file."
         ) from error

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.content.images.arrays import picture_from_array
-from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Image, Limits, spelled
+from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Image, Limits, format_error
 from segmind_jupyter.errors import ContentError, shortened
 
 if TYPE_CHECKING:
@@ -598,7 +598,7 @@ def _decoding(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ContentError(
-            f"{what} could not be decoded ({spelled(error)}). It may be cut short or damaged: "
+            f"{what} could not be decoded ({format_error(error)}). It may be cut short or damaged: "
             "open it in an image viewer, or save it again."
         ) from error
 

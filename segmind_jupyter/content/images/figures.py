@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.content.images.encode import encode_image, fitted_size, image_from_bytes
-from segmind_jupyter.content.parts import STANDARD, Image, Limits, spelled
+from segmind_jupyter.content.parts import STANDARD, Image, Limits, format_error
 from segmind_jupyter.errors import ContentError
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _naming_failures(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise ContentError(
-            f"{what} could not be drawn ({spelled(error)}). Saving it with savefig shows where; "
+            f"{what} could not be drawn ({format_error(error)}). Saving it with savefig shows where; "
             "correct it there first."
         ) from error
 

@@ -26,8 +26,8 @@ from segmind_jupyter.content.parts import (
     Limits,
     Part,
     Text,
+    format_error,
     is_kind,
-    spelled,
     type_name,
 )
 from segmind_jupyter.content.tables.summary import (
@@ -285,7 +285,7 @@ def _naming_failures(name: str | None) -> Iterator[None]:
         yield
     except Exception as error:
         raise ContentError(
-            f"The Styler cannot write its cells ({spelled(error)}). Correct the function that "
+            f"The Styler cannot write its cells ({format_error(error)}). Correct the function that "
             f"formats or styles them, or name its table: {name or 'styler'}.data"
         ) from error
 

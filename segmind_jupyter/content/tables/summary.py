@@ -24,9 +24,9 @@ from segmind_jupyter.content.parts import (
     STANDARD,
     Limits,
     Text,
-    attempted,
+    format_error,
     is_kind,
-    spelled,
+    safe_str,
     type_name,
 )
 from segmind_jupyter.content.text import as_text, is_container, listing, one_line
@@ -81,7 +81,7 @@ def _spelled(value: Any, max_chars: int) -> str:
     if is_kind(value, "numpy", "datetime64", "timedelta64"):
         return instant(value)
     if _is_standard(value):
-        return attempted(str, value).removesuffix(_MIDNIGHT)
+        return safe_str(str, value).removesuffix(_MIDNIGHT)
     if isinstance(value, bytes | bytearray):
         return repr(bytes(value[:max_chars]))
     if is_kind(value, "numpy", "ndarray"):
@@ -583,7 +583,7 @@ def _outline(frame: Any) -> Iterator[str]:
     try:
         schema, plan = frame.collect_schema(), frame.explain(optimized=False)
     except Exception as error:  # noqa: BLE001 - polars raises many kinds, for any faulty step
-        yield f"The plan does not work: {spelled(error)}"
+        yield f"The plan does not work: {format_error(error)}"
         return
     yield f"{tables_counted(len(schema), 'column')}:"
     for label, dtype in schema.items():

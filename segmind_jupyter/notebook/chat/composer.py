@@ -14,7 +14,7 @@ from ipywidgets import HTML, Button, ButtonStyle, FileUpload, HBox, Layout, Text
 
 from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Limits, Part, Text, is_kind, type_name
-from segmind_jupyter.content.prompt import Prompt, SentItem, compose, counted
+from segmind_jupyter.content.prompt import Attachment, Prompt, compose, counted
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.notebook.chat.toolbar import FILES
 from segmind_jupyter.notebook.chat.transcript import about_html
@@ -165,7 +165,7 @@ class AttachPanel:
         self,
         *,
         names: Callable[[], Mapping[str, Any]],
-        attach: Callable[[Attachment], None],
+        attach: Callable[[DraftAttachment], None],
         take_files: Callable[[Sequence[tuple[str, bytes]]], None],
         plots: Callable[[], LastPlots | None],
         limits: Callable[[], Limits],
@@ -222,14 +222,14 @@ class AttachPanel:
             tooltip=f"Attach {name}",
             **self._look,
         )
-        button.on_click(self._guarded(lambda _: self._attach(Attachment(name, name=name))))
+        button.on_click(self._guarded(lambda _: self._attach(DraftAttachment(name, name=name))))
         return button
 
     def _attach_plot(self, _: Any) -> None:
         """Attach the plot as it shows now; what a cell displays later is another one."""
         if (plots := self._plots()) is not None:
             (plot,) = plots.sent(limits=self._limits())
-            self._attach(Attachment(plot.name, item=plot))
+            self._attach(DraftAttachment(plot.name, item=plot))
 
     def _uploaded(self, change: Any) -> None:
         """Take what was uploaded, and let go of the copy that the widget keeps."""
@@ -257,7 +257,7 @@ _MAX_NAME_CHARS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class DraftAttachment:
     """Something that goes with the words.
 
     Parameters
@@ -272,15 +272,15 @@ class Attachment:
 
     label: str
     name: str = ""
-    item: SentItem | None = None
+    item: Attachment | None = None
 
     @classmethod
-    def of(cls, item: SentItem) -> Attachment:
+    def of(cls, item: Attachment) -> DraftAttachment:
         """Attach again what was sent before, as it was."""
         return cls(item.label or item.summary, item=item)
 
     @classmethod
-    def of_file(cls, name: str, content: bytes, *, limits: Limits) -> Attachment:
+    def of_file(cls, name: str, content: bytes, *, limits: Limits) -> DraftAttachment:
         """Attach a file.
 
         Raises
@@ -301,7 +301,7 @@ class Attachment:
             raise ContentError(f"{label}: {error}") from error
         if not any(part.tokens for part in parts):
             raise ContentError(f"{label} is empty. There is nothing in it to send.")
-        return cls(label, item=SentItem(label, parts))
+        return cls(label, item=Attachment(label, parts))
 
 
 def _titled(part: Part, title: str) -> Part:
@@ -312,7 +312,7 @@ def _titled(part: Part, title: str) -> Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class DraftMessage:
     """What will be sent, or was.
 
     Parameters
@@ -324,24 +324,24 @@ class Typed:
     """
 
     text: str = ""
-    attachments: tuple[Attachment, ...] = ()
+    attachments: tuple[DraftAttachment, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.text.strip() or self.attachments)
 
     @classmethod
-    def of(cls, turn: Turn) -> Typed:
+    def of(cls, turn: Turn) -> DraftMessage:
         """Take up what was said from code, where objects may have no name."""
-        return cls(turn.text, tuple(map(Attachment.of, turn.prompt.sent)))
+        return cls(turn.text, tuple(map(DraftAttachment.of, turn.prompt.sent)))
 
-    def above(self, other: Typed) -> Typed:
+    def above(self, other: DraftMessage) -> DraftMessage:
         """Put it above another one; nothing appears twice."""
         if not other:
             return self
         text = other.text
         if self.text not in text:
             text = "\n\n".join(filter(None, (self.text, text)))
-        return Typed(text, tuple(dict.fromkeys((*self.attachments, *other.attachments))))
+        return DraftMessage(text, tuple(dict.fromkeys((*self.attachments, *other.attachments))))
 
     def prompt(self, names: Mapping[str, Any], *, limits: Limits) -> Prompt:
         """Make what is sent of it.
@@ -418,7 +418,7 @@ class ChatInput:
         guarded: Callable[[Callable[..., None]], Callable[..., None]],
     ) -> None:
         self._guarded = guarded
-        self._attachments: tuple[Attachment, ...] = ()
+        self._attachments: tuple[DraftAttachment, ...] = ()
         self.text = Textarea(
             placeholder=_PLACEHOLDER,
             continuous_update=False,
@@ -434,16 +434,16 @@ class ChatInput:
         self.box = VBox([self._chips, row], layout=Layout(overflow="visible"))
 
     @property
-    def typed(self) -> Typed:
+    def typed(self) -> DraftMessage:
         """What is in the box."""
-        return Typed(self.text.value, self._attachments)
+        return DraftMessage(self.text.value, self._attachments)
 
     @typed.setter
-    def typed(self, typed: Typed) -> None:
+    def typed(self, typed: DraftMessage) -> None:
         self.text.value = typed.text
         self._show(typed.attachments)
 
-    def attach(self, attachment: Attachment) -> None:
+    def attach(self, attachment: DraftAttachment) -> None:
         """Put something with the words."""
         self._show(tuple(dict.fromkeys((*self._attachments, attachment))))
 
@@ -456,14 +456,14 @@ class ChatInput:
         for part in self._look.values():
             part.close()
 
-    def _show(self, attachments: tuple[Attachment, ...]) -> None:
+    def _show(self, attachments: tuple[DraftAttachment, ...]) -> None:
         self._attachments = attachments
         before = self._chips.children
         self._chips.children = [self._chip(attachment) for attachment in attachments]
         for chip in before:
             chip.close()
 
-    def _chip(self, attachment: Attachment) -> Any:
+    def _chip(self, attachment: DraftAttachment) -> Any:
         chip = Button(
             description=f"{attachment.label}  ✕",
             tooltip=f"Send it without {attachment.label}",
@@ -472,7 +472,7 @@ class ChatInput:
         chip.on_click(self._guarded(lambda _: self._remove(attachment)))
         return chip
 
-    def _remove(self, attachment: Attachment) -> None:
+    def _remove(self, attachment: DraftAttachment) -> None:
         self._show(tuple(a for a in self._attachments if a != attachment))
 
 

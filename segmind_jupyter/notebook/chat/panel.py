@@ -1,7 +1,7 @@
 """The widget of a chat: a view that draws what the `Chat` is, and tells it what the user wants.
 
 One tree of widgets a chat, however often that is shown. All drawing happens in `draw`, which
-`Live` calls on its own thread, so a reply appears while a cell keeps the kernel busy. Callbacks of
+`LiveOutputs` calls on its own thread, so a reply appears while a cell keeps the kernel busy. Callbacks of
 buttons run on the kernel's main thread or on one of its subshells (ipykernel 7.1 and later): they
 convert what is attached, hand it to the chat, and wait for nothing. Imported with the first chat.
 """
@@ -19,7 +19,12 @@ from ipywidgets import HTML, Layout, VBox
 from segmind_jupyter.chat import Chat, Stage
 from segmind_jupyter.errors import SegmindError
 from segmind_jupyter.notebook.chat import transcript
-from segmind_jupyter.notebook.chat.composer import Attachment, AttachPanel, ChatInput, Typed
+from segmind_jupyter.notebook.chat.composer import (
+    AttachPanel,
+    ChatInput,
+    DraftAttachment,
+    DraftMessage,
+)
 from segmind_jupyter.notebook.chat.export import save
 from segmind_jupyter.notebook.chat.toolbar import (
     Drawer,
@@ -31,12 +36,12 @@ from segmind_jupyter.notebook.chat.toolbar import (
     look_of,
 )
 from segmind_jupyter.notebook.chat.transcript import Bubbles, Kept
-from segmind_jupyter.notebook.display.reply import Hush, boxed, failure_html
+from segmind_jupyter.notebook.display.reply import SuppressedValues, boxed, failure_html
 from segmind_jupyter.notebook.live.cards import LiveDisplay, close_all, view_of
-from segmind_jupyter.notebook.live.outputs import Live
+from segmind_jupyter.notebook.live.outputs import LiveOutputs
 from segmind_jupyter.notebook.namespace import sendable_names
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
-from segmind_jupyter.session import service
+from segmind_jupyter.session import session
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
@@ -54,7 +59,9 @@ class ChatDisplay(LiveDisplay[Chat]):
 
     kind = Chat
 
-    def __init__(self, shell: Any, live: Live | None = None, hushed: Hush | None = None) -> None:
+    def __init__(
+        self, shell: Any, live: LiveOutputs | None = None, hushed: SuppressedValues | None = None
+    ) -> None:
         super().__init__(shell, live, hushed)
         self._panels: dict[Chat, ChatPanel] = {}
 
@@ -119,12 +126,12 @@ class ChatPanel:
         What draws, and puts outputs on the page.
     """
 
-    def __init__(self, chat: Chat, *, shell: Any, live: Live) -> None:
+    def __init__(self, chat: Chat, *, shell: Any, live: LiveOutputs) -> None:
         self._chat, self._shell, self._live = chat, shell, live
         self._kept = Kept(live)
-        self._typed: weakref.WeakKeyDictionary[Turn, Typed] = weakref.WeakKeyDictionary()
+        self._typed: weakref.WeakKeyDictionary[Turn, DraftMessage] = weakref.WeakKeyDictionary()
         self._sent: list[Turn] = []
-        self._taken_back: Typed | None = None
+        self._taken_back: DraftMessage | None = None
         self._bubbles = Bubbles()
         self._input = ChatInput(send=self._send, stop=self._stop, guarded=self._guarded)
         self._attach = AttachPanel(
@@ -244,13 +251,13 @@ class ChatPanel:
         self._input.let_stop(True)
         try:
             turn = self._chat.say(prompt)
-            self._input.typed = Typed()
+            self._input.typed = DraftMessage()
             self._drawer.shut()
             self._said(turn, typed)
         finally:
             self._live.draw_soon(self)
 
-    def _said(self, turn: Turn, typed: Typed) -> None:
+    def _said(self, turn: Turn, typed: DraftMessage) -> None:
         """Remember the words until the reply is there."""
         self._typed[turn] = typed
         self._sent.append(turn)
@@ -286,7 +293,7 @@ class ChatPanel:
         if typed is None:
             return
         if self._input.typed == typed:  # given back when it failed
-            self._input.typed = Typed()
+            self._input.typed = DraftMessage()
         self._said(again, typed)
         self._live.draw_soon(self)
 
@@ -296,7 +303,7 @@ class ChatPanel:
             self._bubbles.tell(transcript.about_html(_IN_THE_BOX))
             return
         last = self._chat.take_back()
-        typed = self._typed.get(last) or Typed.of(last)
+        typed = self._typed.get(last) or DraftMessage.of(last)
         self._taken_back = self._input.typed = typed.above(self._input.typed)
 
     def _ask_to_clear(self, _: Any) -> None:
@@ -319,7 +326,7 @@ class ChatPanel:
         errors = []
         for name, content in files:
             try:
-                self._input.attach(Attachment.of_file(name, content, limits=_limits()))
+                self._input.attach(DraftAttachment.of_file(name, content, limits=_limits()))
             except SegmindError as error:
                 errors.append(error)
         if errors:
@@ -344,4 +351,4 @@ class ChatPanel:
 
 def _limits() -> Limits:
     """Give the limits that hold now: `%config ClaudeMagics` may have changed since."""
-    return service().options.limits
+    return session().options.limits

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import HTML, Layout, VBox
 
-from segmind_jupyter.content.prompt import SentItem
+from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.notebook.display.markdown import framed
 from segmind_jupyter.notebook.display.reply import sent_html, usage_line
 from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import lasting, one_line, one_line_html, to_text
+from segmind_jupyter.notebook.display.text import format_duration, one_line, one_line_html, to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat, Turn
-    from segmind_jupyter.notebook.live.outputs import Bundle, Live, Place
+    from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, OutputHandle
 
 
 #: What stands in the place of a transcript without turns.
@@ -81,7 +81,7 @@ def answer_html(turn: Turn) -> str:
     mark = FRAME["works" if turn.stage == _AT_WORK else "waits"]
     stage = f"<strong>{escaping.escape(turn.stage.capitalize())}</strong>"
     # Of those that wait nothing changes, so that a hundred of them cost no message a second.
-    passed = "" if turn.stage == _IN_LINE else lasting(turn.elapsed_s)
+    passed = "" if turn.stage == _IN_LINE else format_duration(turn.elapsed_s)
     time = f'&nbsp;<span style="{FRAME["quiet"]}">{passed}</span>' if passed else ""
     return _box("theirs", f'<span style="{mark}">●</span> {stage} {time}')
 
@@ -103,17 +103,17 @@ def about_html(words: str) -> str:
 
 def standing(turn: Turn) -> str:
     """Say how a turn stands that has not ended: ``processing, 12 s``."""
-    return f"{turn.stage}, {lasting(turn.elapsed_s)}"
+    return f"{turn.stage}, {format_duration(turn.elapsed_s)}"
 
 
 def spoken(turn: Turn) -> str:
     """Give the user's words, with the names of objects where they stood among them."""
     # What stands before all words was attached to them, and is shown apart.
-    among = itertools.dropwhile(lambda p: isinstance(p, SentItem), turn.prompt.pieces)
+    among = itertools.dropwhile(lambda p: isinstance(p, Attachment), turn.prompt.pieces)
     return "".join(p if isinstance(p, str) else _named(p) for p in among).strip()
 
 
-def _named(item: SentItem) -> str:
+def _named(item: Attachment) -> str:
     return f"{{{item.name}}}" if item.name else ""
 
 
@@ -328,11 +328,11 @@ class Kept:
         Class that the widget is to have which shows the same.
     """
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: LiveOutputs) -> None:
         self._live = live
         name = uuid.uuid4().hex[:8]
         self.marker, self.shown_by = f"segmind-kept-{name}", f"segmind-chat-{name}"
-        self._cells: deque[tuple[Place, ...]] = deque(maxlen=_MAX_CELLS)
+        self._cells: deque[tuple[OutputHandle, ...]] = deque(maxlen=_MAX_CELLS)
         self._portions = _portions([])
         self.update([])
 

@@ -16,15 +16,15 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Image
-from segmind_jupyter.content.prompt import SentItem
+from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.errors import JobCancelled
 from segmind_jupyter.notebook.display.markdown import body_html, framed
 from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import moment, one_line, one_line_html, to_text
+from segmind_jupyter.notebook.display.text import format_time, one_line, one_line_html, to_text
 from segmind_jupyter.session import Request
 
 
-class Hush:
+class SuppressedValues:
     """The values that are silenced in one cell (`-q`, `;`, or as they are shown already).
 
     Parameters
@@ -118,7 +118,7 @@ _THUMBNAIL_PX = 96
 _MAX_VALUE_CHARS = 300
 
 
-def footer_html(reply: Reply, *, sent: Sequence[SentItem], notes: Sequence[str]) -> str:
+def footer_html(reply: Reply, *, sent: Sequence[Attachment], notes: Sequence[str]) -> str:
     """Write the footer as HTML; its only address is the data of its own thumbnails."""
     pieces = [
         _cell(None, _escaped(usage_line(reply))),
@@ -128,7 +128,7 @@ def footer_html(reply: Reply, *, sent: Sequence[SentItem], notes: Sequence[str])
     return _cell("footer", "".join(pieces))
 
 
-def footer_text(reply: Reply, *, sent: Sequence[SentItem], notes: Sequence[str]) -> str:
+def footer_text(reply: Reply, *, sent: Sequence[Attachment], notes: Sequence[str]) -> str:
     """Write the footer for a terminal: a line of usage, then one for each object and note."""
     first = f"── {usage_line(reply)}" if usage_line(reply) else ""
     items = (" · ".join(filter(None, (item.label, item.summary))) for item in sent)
@@ -153,7 +153,7 @@ def usage_line(reply: Reply) -> str:
 def _spent(reply: Reply) -> tuple[str, ...]:
     """Say what it took now: a kept reply took no time, and its credits are those of then."""
     if reply.cached_at is not None:
-        return (f"from cache, {moment(reply.cached_at)}",)
+        return (f"from cache, {format_time(reply.cached_at)}",)
     return _seconds(reply.elapsed_s), _credits(reply.cost, reply.remaining_credits)
 
 
@@ -183,7 +183,7 @@ def _amount(credits_: float) -> str:
     return f"{credits_:,.4f}".rstrip("0").rstrip(".")
 
 
-def sent_html(sent: Sequence[SentItem]) -> str:
+def sent_html(sent: Sequence[Attachment]) -> str:
     """Show what was sent: thumbnails with names and sizes; many are folded away."""
     if not sent:
         return ""
@@ -195,7 +195,7 @@ def sent_html(sent: Sequence[SentItem]) -> str:
     return f"<details>{title}{row}</details>"
 
 
-def _item_html(item: SentItem, room: Iterator[int]) -> str:
+def _item_html(item: Attachment, room: Iterator[int]) -> str:
     thumbnails = "".join(thumbnail_html(image) for image, _ in zip(item.images, room, strict=False))
     words = "<br>".join(_escaped(line) for line in (item.label, item.summary) if line)
     return _cell("item", thumbnails + _cell("caption", words))
@@ -246,7 +246,7 @@ def _line(text: str) -> str:
 
 
 def mimebundle(
-    reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[str] = ()
+    reply: Reply, *, sent: Sequence[Attachment] = (), notes: Sequence[str] = ()
 ) -> dict[str, str]:
     """Give both sides of a reply, as IPython's `display(..., raw=True)` takes them."""
     return {
@@ -255,7 +255,7 @@ def mimebundle(
     }
 
 
-def reply_html(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[str] = ()) -> str:
+def reply_html(reply: Reply, *, sent: Sequence[Attachment] = (), notes: Sequence[str] = ()) -> str:
     """Show a reply as HTML that runs and fetches nothing, whatever the reply holds.
 
     Parameters
@@ -270,13 +270,15 @@ def reply_html(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[s
     return framed(reply_inside(reply, sent=sent, notes=notes))
 
 
-def reply_inside(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[str] = ()) -> str:
+def reply_inside(
+    reply: Reply, *, sent: Sequence[Attachment] = (), notes: Sequence[str] = ()
+) -> str:
     """Give the same HTML without its box, to be put into another. Parameters as `reply_html`."""
     pieces = (body_html(_text(reply)), _cut_html(reply), footer_html(reply, sent=sent, notes=notes))
     return "".join(pieces)
 
 
-def reply_text(reply: Reply, *, sent: Sequence[SentItem] = (), notes: Sequence[str] = ()) -> str:
+def reply_text(reply: Reply, *, sent: Sequence[Attachment] = (), notes: Sequence[str] = ()) -> str:
     """Show a reply in a terminal: its Markdown, then the footer. Parameters as `reply_html`."""
     footer = footer_text(reply, sent=sent, notes=notes)
     pieces = (to_text(_text(reply)).rstrip(), _cut_words(reply), footer)
@@ -318,9 +320,9 @@ class _Display(abc.ABC, Generic[V]):
     #: The type whose values are shown.
     kind: ClassVar[type]
 
-    def __init__(self, shell: Any, hushed: Hush | None = None) -> None:
+    def __init__(self, shell: Any, hushed: SuppressedValues | None = None) -> None:
         self._formatter = shell.display_formatter
-        self._hushed = hushed or Hush(shell)
+        self._hushed = hushed or SuppressedValues(shell)
 
     @abc.abstractmethod
     def html(self, value: V) -> str:

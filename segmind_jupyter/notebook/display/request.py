@@ -15,7 +15,7 @@ from segmind_jupyter.content.prompt import counted, described, estimated_tokens,
 from segmind_jupyter.notebook.display.markdown import framed
 from segmind_jupyter.notebook.display.reply import thumbnail_html
 from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import moment, one_line, one_line_html, to_text
+from segmind_jupyter.notebook.display.text import format_time, one_line, one_line_html, to_text
 from segmind_jupyter.session import Request
 
 #: Edge of a picture's file: a little more than the 320 px at which it is shown.
@@ -55,7 +55,7 @@ def _headline(request: Request) -> str:
     if request.is_withheld:
         return f"Nothing was sent, nor would be, as kept replies alone are used; none to {where}"
     if request.kept_at is not None:
-        when = moment(request.kept_at)
+        when = format_time(request.kept_at)
         return f"Nothing was sent, nor would be, as the reply of {when} is kept: {where}"
     return f"Nothing was sent. This would be: {where}"
 

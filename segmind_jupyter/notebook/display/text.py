@@ -36,7 +36,7 @@ _MAX_CHARS = 2_000
 _QUOTED = re.compile("`([^`\n]{1,300})`")
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Say a time in its two largest units: ``12 s``, ``3 min 05 s``, ``1 h 02 min``."""
     whole = int(seconds)
     if whole < _MINUTE_S:
@@ -46,7 +46,7 @@ def lasting(seconds: float) -> str:
     return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02} min"
 
 
-def moment(unix_s: float) -> str:
+def format_time(unix_s: float) -> str:
     """Say a moment in the time of this place: ``20 Nov 2026 14:03``."""
     try:
         at = datetime.datetime.fromtimestamp(unix_s)
@@ -67,7 +67,7 @@ def one_line_html(words: str) -> str:
     return _QUOTED.sub(code, html.escape(one_line(words)))
 
 
-def meant(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Ask about the known word that is nearest to a mistyped one: ``" (did you mean `usage`?)"``.
 
     Returns

@@ -12,11 +12,11 @@ from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.states import Processing
 from segmind_jupyter.batch.batch import Batch, named
 from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.notebook.display.reply import Hush
+from segmind_jupyter.notebook.display.reply import SuppressedValues
 from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import lasting, one_line, one_line_html
-from segmind_jupyter.notebook.live.outputs import Bundle, Live, Work
-from segmind_jupyter.session import service
+from segmind_jupyter.notebook.display.text import format_duration, one_line, one_line_html
+from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Work
+from segmind_jupyter.session import session
 
 V = TypeVar("V")
 
@@ -37,10 +37,12 @@ class LiveDisplay(abc.ABC, Generic[V]):
     #: The type whose values are shown.
     kind: ClassVar[type]
 
-    def __init__(self, shell: Any, live: Live | None = None, hushed: Hush | None = None) -> None:
+    def __init__(
+        self, shell: Any, live: LiveOutputs | None = None, hushed: SuppressedValues | None = None
+    ) -> None:
         self._shell = shell
-        self._live = live or Live(shell)
-        self._hushed = hushed or Hush(shell)
+        self._live = live or LiveOutputs(shell)
+        self._hushed = hushed or SuppressedValues(shell)
 
     @abc.abstractmethod
     def show(self, value: V) -> None:
@@ -320,7 +322,7 @@ def _pending_html(job: Job) -> str:
 
 
 def _head_html(job: Job) -> str:
-    time = f'<span style="{FRAME["quiet"]}">{lasting(job.elapsed_s)}</span>'
+    time = f'<span style="{FRAME["quiet"]}">{format_duration(job.elapsed_s)}</span>'
     state = f"<strong>{_state(job).capitalize()}</strong>"
     return f'<div style="{FRAME["head"]}">{_mark(job)} {state} &nbsp;{time}</div>'
 
@@ -364,12 +366,12 @@ class BatchDisplay(LiveDisplay[Batch]):
         """Add the displays; in a terminal `Batch` writes its own line where it is waited for."""
         super().install()
         if self.can_show:
-            service().batch_shows.append(self.show)
+            session().batch_shows.append(self.show)
 
     def remove(self) -> None:
         """Take them back; the views that are live stay so."""
         super().remove()
-        shows = service().batch_shows
+        shows = session().batch_shows
         shows[:] = [show for show in shows if not _is_ours(show)]
 
     def show(self, value: Batch) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WAITS: Final = ("headless", "always", "never")
 
 
-class EndOfCell:
+class WaitAtCellEnd:
     """Waits at the end of each cell, if it is to.
 
     Parameters
@@ -37,20 +37,20 @@ class EndOfCell:
 
     def install(self) -> None:
         """Be called at the end of each cell from now on."""
-        from segmind_jupyter.session import service
+        from segmind_jupyter.session import session
 
-        service().unattended = lambda: is_headless(self._shell)
+        session().unattended = lambda: is_headless(self._shell)
         self._shell.events.register("post_run_cell", self.wait)
 
     @staticmethod
     def remove(shell: Any) -> None:
         """Have nothing of this kind called at the end of a cell any more."""
-        from segmind_jupyter.session import service
+        from segmind_jupyter.session import session
 
         for callback in list(shell.events.callbacks["post_run_cell"]):
-            if isinstance(getattr(callback, "__self__", None), EndOfCell):
+            if isinstance(getattr(callback, "__self__", None), WaitAtCellEnd):
                 shell.events.unregister("post_run_cell", callback)
-                service().unattended = lambda: False
+                session().unattended = lambda: False
 
     def wait(self, result: Any = None) -> None:
         """Wait for what is under way; each job shows by itself what came of it.
@@ -60,24 +60,24 @@ class EndOfCell:
         policy = self._policy()
         if policy == "never" or (policy == "headless" and not is_headless(self._shell)):
             return
-        from segmind_jupyter.session import service
+        from segmind_jupyter.session import session
 
         try:
-            for work in service().pending:
-                outlast(work)
+            for work in session().pending:
+                wait_until_done(work)
                 show_ended(self._shell, work)
         except KeyboardInterrupt:
             # What is raised here IPython would print as the failure of a callback.
             print("Stopped waiting; the jobs go on. `%segmind wait` waits again.")  # noqa: T201
 
 
-def outlast(work: Trackable) -> None:
+def wait_until_done(work: Trackable) -> None:
     """Wait until it has ended, and leave it alone if the wait is interrupted."""
-    from segmind_jupyter.session import service
+    from segmind_jupyter.session import session
 
     end: concurrent.futures.Future[None] = concurrent.futures.Future()
     work.on_done(lambda _: end.set_result(None))
-    service().waiter(end)
+    session().waiter(end)
 
 
 def show_ended(shell: Any, work: Trackable) -> None:

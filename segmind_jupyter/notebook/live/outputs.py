@@ -68,7 +68,7 @@ class View(Protocol):
         """What lets go of all that only a page needs that was reloaded."""
 
 
-class Drawing(Protocol):
+class Redrawable(Protocol):
     """What shows something that has no end of its own, such as a chat."""
 
     def draw(self) -> bool:
@@ -76,7 +76,7 @@ class Drawing(Protocol):
 
 
 @dataclass(eq=False)
-class Place:
+class OutputHandle:
     """An output of a cell that can be replaced later.
 
     The publisher is the one that showed it: a later cell may capture what is published then.
@@ -98,7 +98,7 @@ class Place:
             self.publish(data=self.holds, metadata={}, transient=self.name, update=True)
 
 
-class Live:
+class LiveOutputs:
     """The live outputs of one shell.
 
     One thread serves them all, and ends when nothing is live. It is not the background loop's:
@@ -114,10 +114,10 @@ class Live:
         self._shell = shell
         self._shown: deque[_Shown] = deque()
         self._open: deque[Callable[[], None]] = deque()
-        self._unheard: deque[Place] = deque(maxlen=_MAX_UNHEARD)
+        self._unheard: deque[OutputHandle] = deque(maxlen=_MAX_UNHEARD)
         # What is to be drawn now, and once more at the next tick; dicts, as these keep the order.
-        self._due: dict[Drawing, None] = {}
-        self._ticking: dict[Drawing, None] = {}
+        self._due: dict[Redrawable, None] = {}
+        self._ticking: dict[Redrawable, None] = {}
         self._in_cell = False
         self._context = contextvars.copy_context()
         self._thread: threading.Thread | None = None
@@ -134,10 +134,10 @@ class Live:
 
     @staticmethod
     def remove(shell: Any) -> None:
-        """Take back what any `Live` installed; what is live there goes on to its end."""
+        """Take back what any `LiveOutputs` installed; what is live there goes on to its end."""
         for event in ("pre_run_cell", "post_run_cell"):
             for callback in list(shell.events.callbacks[event]):
-                if isinstance(getattr(callback, "__self__", None), Live):
+                if isinstance(getattr(callback, "__self__", None), LiveOutputs):
                     shell.events.unregister(event, callback)
 
     def show(self, view: View) -> None:
@@ -152,15 +152,15 @@ class Live:
             self._go_on()
         view.work.on_done(lambda _: self._wake.set())
 
-    def put(self, bundle: Bundle) -> Place:
+    def put(self, bundle: Bundle) -> OutputHandle:
         """Show something below the running cell, which `replace` changes later."""
-        place = Place(self._shell.display_pub.publish)
+        place = OutputHandle(self._shell.display_pub.publish)
         with self._drawing:
             place.put(bundle)
             self._context = contextvars.copy_context()
         return place
 
-    def replace(self, place: Place, bundle: Bundle) -> None:
+    def replace(self, place: OutputHandle, bundle: Bundle) -> None:
         """Show something else in its place, and again in the next cell if nobody listens now."""
         with self._drawing:
             place.holds = bundle
@@ -168,7 +168,7 @@ class Live:
             if not (heard and self._in_cell) and place not in self._unheard:
                 self._unheard.append(place)
 
-    def draw_soon(self, drawing: Drawing) -> None:
+    def draw_soon(self, drawing: Redrawable) -> None:
         """Have something drawn at once, then each second for as long as it changes with time.
 
         It is drawn on the thread of this, or where a cell ends; any thread may ask for it.
@@ -183,7 +183,7 @@ class Live:
         """A context in which no other thread draws anything."""
         return self._drawing
 
-    def drawn(self, drawing: Drawing) -> None:
+    def drawn(self, drawing: Redrawable) -> None:
         """Draw something here and now, on the calling thread."""
         with self._drawing:
             self._draw(drawing)
@@ -244,14 +244,14 @@ class Live:
                 self._draw(drawing)
             return drawing is not None
 
-    def _next_due(self) -> Drawing | None:
+    def _next_due(self) -> Redrawable | None:
         with self._lock:
             drawing = next(iter(self._due), None)
             if drawing is not None:
                 del self._due[drawing]
             return drawing
 
-    def _draw(self, drawing: Drawing) -> None:
+    def _draw(self, drawing: Redrawable) -> None:
         try:
             changes = drawing.draw()
         except Exception:  # noqa: BLE001 - one that cannot be drawn must not end the others
@@ -317,7 +317,7 @@ class _Shown:
     """A view in its place."""
 
     view: View
-    place: Place
+    place: OutputHandle
 
     def redraw(self) -> None:
         """Show how it stands now."""

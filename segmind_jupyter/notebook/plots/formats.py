@@ -31,7 +31,7 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True)
-class NoPixels:
+class VectorPlot:
     """A picture that has no pixels.
 
     Parameters
@@ -47,48 +47,48 @@ class NoPixels:
 
 
 #: Anything that a person would call a plot.
-Picture = Pixels | NoPixels
+Picture = Pixels | VectorPlot
 
-_PLOTLY: Final = NoPixels(
+_PLOTLY: Final = VectorPlot(
     "an interactive plotly figure", '`pip install -U kaleido`, show it with `fig.show("png")`'
 )
-_ALTAIR: Final = NoPixels(
+_ALTAIR: Final = VectorPlot(
     "an interactive Altair (Vega) chart",
     '`pip install vl-convert-python`, run `alt.renderers.enable("png")`, show it again',
 )
-_BOKEH: Final = NoPixels(
+_BOKEH: Final = VectorPlot(
     "an interactive bokeh plot",
     "`pip install selenium`, show `bokeh.io.export.get_screenshot_as_png(plot)`",
 )
-_FOLIUM: Final = NoPixels(
+_FOLIUM: Final = VectorPlot(
     "a folium map", "`pip install selenium`, show `IPython.display.Image(map._to_png())`"
 )
-_MATPLOTLIB: Final = NoPixels(
+_MATPLOTLIB: Final = VectorPlot(
     "an SVG of matplotlib",
     'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again',
 )
-_PDF: Final = NoPixels(
+_PDF: Final = VectorPlot(
     "a PDF", 'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again'
 )
-_GRAPHVIZ: Final = NoPixels(
+_GRAPHVIZ: Final = VectorPlot(
     "an SVG of Graphviz", 'run `graphviz.set_jupyter_format("png")`, show it again'
 )
-_OTHER_SVG: Final = NoPixels(
+_OTHER_SVG: Final = VectorPlot(
     "an SVG",
     "`pip install cairosvg`, show `IPython.display.Image(cairosvg.svg2png(bytestring=svg))`",
 )
 
-_ANIMATION: Final = NoPixels(
+_ANIMATION: Final = VectorPlot(
     "an animation of matplotlib", "show one frame of it as a figure: `display(fig)`"
 )
 
 #: HTML that is a picture, by the element that draws it.
 _BY_ELEMENT: Final = {
-    "video": NoPixels("a video", "show one frame of it: `IPython.display.Image(frame)`"),
-    "iframe": NoPixels("a page in a frame", "save the plot as a PNG, show it with `Image(path)`"),
-    "canvas": NoPixels("drawn by the page", "save the plot as a PNG, show it with `Image(path)`"),
+    "video": VectorPlot("a video", "show one frame of it: `IPython.display.Image(frame)`"),
+    "iframe": VectorPlot("a page in a frame", "save the plot as a PNG, show it with `Image(path)`"),
+    "canvas": VectorPlot("drawn by the page", "save the plot as a PNG, show it with `Image(path)`"),
     "svg": _OTHER_SVG,
-    "img": NoPixels(
+    "img": VectorPlot(
         "an image that the page fetches",
         "show the file itself: `IPython.display.Image(path)`, or `Image(url, embed=True)`",
     ),
@@ -143,7 +143,7 @@ def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
     return known or _in_html(_text(bundle, "text/html"))
 
 
-def _without_pixels(bundle: Mapping[str, Any]) -> Iterator[NoPixels]:
+def _without_pixels(bundle: Mapping[str, Any]) -> Iterator[VectorPlot]:
     for mime in bundle:
         yield from (found for begin, found in _BY_MIME.items() if mime.startswith(begin))
     if svg := _text(bundle, "image/svg+xml"):

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.displaypub import CapturingDisplayPublisher
 
 from segmind_jupyter.errors import ContentError
-from segmind_jupyter.notebook.plots.formats import NoPixels, Picture, Pixels, picture_in
+from segmind_jupyter.notebook.plots.formats import Picture, Pixels, VectorPlot, picture_in
 
 if TYPE_CHECKING:
     from segmind_jupyter.content.parts import Image, Limits
-    from segmind_jupyter.content.prompt import SentItem
+    from segmind_jupyter.content.prompt import Attachment
 
 
 _log = logging.getLogger(__name__)
 
 
-class Tap:
+class MethodObserver:
     """Has something called with the arguments of each call of a method, after that has ended.
 
     A call that fails is not heard. What fails in hearing is logged, and the caller never learns of
@@ -109,12 +109,12 @@ class Origins:
         """Take note that a cell begins."""
         self._cells.append(self._running(cell_id))
 
-    def of(self, publisher: Any) -> Origin:
+    def of(self, publisher: Any) -> CellOrigin:
         """Tell where that goes which a publisher (or display hook) shows now, on this thread."""
         header = _header(publisher)
         cell = self._cell(header.get("msg_id", ""))
         by_widget = header.get("msg_type") == "comm_msg"
-        return Origin(
+        return CellOrigin(
             "plot of a widget" if by_widget else f"plot of [{cell.number}]",
             area=_output_widget() or header.get("msg_id") or f"cell {cell.number}",
             cell_id=None if by_widget else cell.cell_id,
@@ -162,7 +162,7 @@ MAX_BYTES: Final = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class CellOrigin:
     """Where an output stands.
 
     Parameters
@@ -195,7 +195,7 @@ class Shown:
     """
 
     picture: Picture
-    origin: Origin
+    origin: CellOrigin
     display_id: str | None = None
 
     @property
@@ -204,7 +204,7 @@ class Shown:
         return len(self.picture.data) if isinstance(self.picture, Pixels) else 0
 
 
-class Shelf:
+class RecentPlots:
     """The newest pictures; threads may share it.
 
     Parameters
@@ -224,7 +224,9 @@ class Shelf:
         with self._lock:
             return self._held[-count:]
 
-    def show(self, picture: Picture | None, origin: Origin, display_id: str | None = None) -> None:
+    def show(
+        self, picture: Picture | None, origin: CellOrigin, display_id: str | None = None
+    ) -> None:
         """Take note of an output; also of one without a picture, for which an area may clear."""
         with self._lock:
             if origin.area in self._to_clear:
@@ -232,7 +234,7 @@ class Shelf:
             if picture is not None:
                 self._add(Shown(picture, origin, display_id))
 
-    def update(self, picture: Picture | None, origin: Origin, display_id: str) -> None:
+    def update(self, picture: Picture | None, origin: CellOrigin, display_id: str) -> None:
         """Take note that outputs of this name now show something else.
 
         It counts as the newest, and as of the place in which it was first shown. One that was no
@@ -292,9 +294,9 @@ class LastPlots:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._shelf = Shelf()
+        self._shelf = RecentPlots()
         self._origins = Origins(shell)
-        self._taps: list[Tap] = []
+        self._taps: list[MethodObserver] = []
         self._cells_thread = threading.get_ident()
 
     def install(self) -> None:
@@ -325,7 +327,7 @@ class LastPlots:
         """Whether no picture is there, not even one without pixels."""
         return not self._shelf.last(1)
 
-    def sent(self, count: int = 1, *, limits: Limits) -> list[SentItem]:
+    def sent(self, count: int = 1, *, limits: Limits) -> list[Attachment]:
         """Make what is sent of the pictures that cells displayed last.
 
         Parameters
@@ -346,7 +348,7 @@ class LastPlots:
             There are not so many, one of them has no pixels or cannot be decoded, or a figure of
             the running cell is not shown yet.
         """
-        from segmind_jupyter.content.prompt import SentItem
+        from segmind_jupyter.content.prompt import Attachment
 
         if not 1 <= count <= MAX_PLOTS:
             raise ContentError(
@@ -356,10 +358,10 @@ class LastPlots:
         self._check_nothing_waits()
         shown = self._shelf.last(count)
         _check_enough(shown, count)
-        return [SentItem(each.origin.name, (_image(each, limits),)) for each in shown]
+        return [Attachment(each.origin.name, (_image(each, limits),)) for each in shown]
 
     def _tap(self, owner: Any, **hearers: Any) -> None:
-        self._taps += [Tap(owner, name, hear) for name, hear in hearers.items()]
+        self._taps += [MethodObserver(owner, name, hear) for name, hear in hearers.items()]
 
     def _tap_publisher(self) -> None:
         """Follow the shell's publisher: not one that captures, and none twice."""
@@ -443,7 +445,7 @@ def _image(shown: Shown, limits: Limits) -> Image:
     from segmind_jupyter.content.register import as_bytes
 
     name, picture = shown.origin.name, shown.picture
-    if isinstance(picture, NoPixels):
+    if isinstance(picture, VectorPlot):
         raise ContentError(
             f"The {name} is {picture.what}, which has no pixels to send. Do this: "
             f"{picture.step}; then ask again."
