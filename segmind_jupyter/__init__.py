@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from segmind_jupyter._version import __version__
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
         ServerError,
         SettingsError,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "APIConnectionError",

@@ -56,11 +56,6 @@ class Talk(Conversation):
     """A conversation that also knows the turns that wait, failed or were stopped.
 
     Threads may share it. What a cell adds to the conversation (`commit`) becomes a turn too.
-
-    Parameters
-    ----------
-    **settings
-        As for `Conversation`.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -83,13 +78,7 @@ class Talk(Conversation):
             return session().conversations.begin(self, turn)
 
     def begin_again(self, make: Callable[[Turn], Turn]) -> tuple[Turn, list[Step]]:
-        """Begin what `make` makes of the last turn; that one goes if it had failed.
-
-        Raises
-        ------
-        ContentError
-            There is none, or it has not ended.
-        """
+        """Begin what `make` makes of the last turn; that one goes if it had failed."""
         with self._in_step:
             last = self._last()
             turn = make(last)
@@ -98,13 +87,7 @@ class Talk(Conversation):
             return turn, self.begin(turn)
 
     def take_back(self) -> Turn:
-        """Take the last turn out, answered or not, and what it was to take the place of.
-
-        Raises
-        ------
-        ContentError
-            There is none, or it has not ended.
-        """
+        """Take the last turn out, answered or not, and what it was to take the place of."""
         with self._in_step:
             last = self._last()
             self._known.remove(last)
@@ -163,13 +146,7 @@ class Talk(Conversation):
             self.changed()  # the model is all of it that shows
 
     def listen(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call `callback()` at every change, on the thread that brings it.
-
-        Returns
-        -------
-        callable
-            Ends the calls.
-        """
+        """Call `callback()` at every change, on the thread that brings it."""
         with self._in_step:
             self._listeners.append(callback)
 
@@ -204,13 +181,7 @@ class Talk(Conversation):
 
 
 def talk_of(name: str) -> Talk:
-    """Give the one talk of that name, in this process; one of its own where the name is empty.
-
-    Raises
-    ------
-    SettingsError
-        It can be no name.
-    """
+    """Return the one talk of that name, in this process; one of its own where the name is empty."""
     if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS or not name.isprintable():
         raise SettingsError(
             f"A conversation cannot have the name {name!r:.100}: give up to {_MAX_NAME_CHARS} "
@@ -224,7 +195,7 @@ def talk_of(name: str) -> Talk:
 
 
 def spelled_alike(name: str) -> str:
-    """Give the one spelling of a name: an accent may be typed as one character or as two."""
+    """Return the one spelling of a name: an accent may be typed as one character or as two."""
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
@@ -242,28 +213,7 @@ def _matched(turns: Sequence[Turn], exchanges: Sequence[Exchange]) -> list[Turn]
 async def fetch(
     turn: Turn, call: Call, options: Options, *, queued: bool, unknown: Callable[[], object]
 ) -> Reply:
-    """Get the reply to a turn; nothing is sent where `options` let a kept one do.
-
-    Parameters
-    ----------
-    turn
-        Is told how far it has come.
-    call
-        What is sent for it.
-    options
-        Time-out, and what becomes of kept replies.
-    queued
-        Whether it goes as a job (v2).
-    unknown
-        Called if the request is given up on its way, when it may have been billed.
-
-    Raises
-    ------
-    NotCachedError
-        Kept replies alone are to be used, and there is none.
-    SegmindError
-        Why there is no reply.
-    """
+    """Get the reply to a turn; nothing is sent where `options` let a kept one do."""
     by = _by_v2 if queued else _by_v1
     if options.cache == "off":
         return await by(turn, call, options.timeout_s, unknown)
@@ -476,7 +426,7 @@ class Turn(Pending[Reply, Stage]):
         return self._result()
 
     def stop(self) -> bool:
-        """Give it up; `False` if it had ended. What was said is no part of the conversation.
+        """Return it up; `False` if it had ended. What was said is no part of the conversation.
 
         Segmind cannot stop a model that has begun: it may still be billed.
         """
@@ -531,7 +481,7 @@ class Turn(Pending[Reply, Stage]):
 
 
 def _prompt_of(exchange: Exchange) -> Prompt:
-    """Give what was asked: of an exchange that was committed by hand, its words."""
+    """Return what was asked: of an exchange that was committed by hand, its words."""
     from segmind_jupyter.content.prompt import Prompt
 
     if isinstance(exchange.request, Prompt):
@@ -555,7 +505,7 @@ def _brief(words: str) -> str:
 Mode = Literal["auto", "v1", "v2"]
 
 #: Bound late and by name, so that nothing here imports the room that shows things.
-_TRANSCRIPT: Final = "segmind_jupyter.notebook.transcript"
+_TRANSCRIPT: Final = "segmind_jupyter.notebook.chat.transcript"
 
 
 class Chat:
@@ -743,7 +693,7 @@ class Chat:
             return self._talk.take_back()
 
     def stop(self) -> bool:
-        """Give up every turn that has not ended; `False` if there is none."""
+        """Return up every turn that has not ended; `False` if there is none."""
         return _stopped(self.turns)
 
     def clear(self) -> None:
@@ -779,12 +729,12 @@ class Chat:
         self._on_close.append(callback)
 
     def to_markdown(self) -> str:
-        """Give the whole transcript as Markdown that runs and fetches nothing."""
+        """Return the whole transcript as Markdown that runs and fetches nothing."""
         text: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:markdown")(self)
         return text
 
     def to_html(self) -> str:
-        """Give the whole transcript as HTML that runs and fetches nothing."""
+        """Return the whole transcript as HTML that runs and fetches nothing."""
         page: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:html")(self)
         return page
 

@@ -37,21 +37,6 @@ class ImagePolicy:
 
     `KEEP_ALL`, `FIT` and `keep_last` make the usual ones; ``str(policy)`` is the word by which
     `ImagePolicy.of` finds it again.
-
-    Parameters
-    ----------
-    word
-        What a person calls it: ``"fit"``, ``"all"``, ``"last 3"``.
-    reason
-        Why an image is left out, as part of a sentence.
-    max_images
-        Most images in a request; any number if `None`.
-    max_bytes
-        Most bytes of the encoded messages, base64 included; any number if `None`.
-    lowered_to
-        Share of the bounds that is left over once one of them is passed. With less than 1 the
-        next images find room: what is left out changes seldom, so that the beginning of the
-        conversation stays what a server may have cached, and people are told seldom.
     """
 
     word: str
@@ -62,13 +47,7 @@ class ImagePolicy:
 
     @classmethod
     def of(cls, value: ImagePolicy | str | int) -> ImagePolicy:
-        """Read what a person may write: ``"fit"``, ``"all"``, ``3``, ``"3"`` or ``"last 3"``.
-
-        Raises
-        ------
-        SettingsError
-            It is none of these.
-        """
+        """Read what a person may write: ``"fit"``, ``"all"``, ``3``, ``"3"`` or ``"last 3"``."""
         if isinstance(value, cls):
             return value
         word = " ".join(str(value).lower().split())
@@ -85,22 +64,7 @@ class ImagePolicy:
         return self.word
 
     def surplus(self, old: Sequence[int], *, own_images: int = 0, other_bytes: int = 0) -> int:
-        """Count the old images that have to be left out of a request.
-
-        Parameters
-        ----------
-        old
-            Bytes of each image of earlier messages that is still sent, oldest first.
-        own_images
-            How many images the new message holds; these always stay.
-        other_bytes
-            Bytes of all the rest, the images of the new message among it.
-
-        Returns
-        -------
-        int
-            So many of `old`, from the beginning: all of them where that is not enough either.
-        """
+        """Count the old images that have to be left out of a request."""
         n_bytes = other_bytes + sum(old)
         if self._holds(own_images + len(old), n_bytes):
             return 0
@@ -117,13 +81,7 @@ class ImagePolicy:
 
 
 def keep_last(count: int) -> ImagePolicy:
-    """Send the newest `count` images alone, those of the new message included; 0 for no old one.
-
-    Raises
-    ------
-    SettingsError
-        `count` is negative.
-    """
+    """Send the newest `count` images alone, those of the new message included; 0 for no old one."""
     if count < 0:
         raise SettingsError(f"{count} images cannot be kept. Give 0 or more.")
     kept = "one is" if count == 1 else f"{count} are"
@@ -157,17 +115,7 @@ _AROUND_AN_IMAGE, _AROUND_A_MESSAGE = 100, 50
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image of a message.
-
-    Parameters
-    ----------
-    label
-        What a person calls it; may be empty.
-    n_bytes
-        Its size in a request.
-    stand_in
-        The text block that is sent in its place once it is left out.
-    """
+    """An image of a message."""
 
     label: str
     n_bytes: int
@@ -176,21 +124,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """One message, ready to be sent again and again.
-
-    Parameters
-    ----------
-    role
-        Who said it.
-    blocks
-        Its content blocks, never empty.
-    pictures
-        Its images, in order.
-    other_bytes
-        Its size in a request without the images, with all that may stand in for them.
-    whole
-        The message, with all its images.
-    """
+    """One message, ready to be sent again and again."""
 
     role: Literal["user", "assistant"]
     blocks: tuple[Block, ...]
@@ -199,7 +133,7 @@ class Remembered:
     whole: Message
 
     def message(self, *, without: int = 0) -> Message:
-        """Give the message, with a text in place of each of its first `without` images.
+        """Return the message, with a text in place of each of its first `without` images.
 
         Not to be changed: every request of a conversation holds all of its messages, so those
         that are whole are one object, or long conversations would take memory by the square.
@@ -212,20 +146,7 @@ class Remembered:
 
 
 def asked(blocks: Iterable[Block], *, labels: Sequence[str] = ()) -> Remembered:
-    """Remember what the user says; blank texts are left out, as Anthropic models refuse them.
-
-    Parameters
-    ----------
-    blocks
-        Content blocks.
-    labels
-        What to call the images, in order; those without a label have no name.
-
-    Raises
-    ------
-    ContentError
-        Nothing is left to send.
-    """
+    """Remember what the user says; blank texts are left out, as Anthropic models refuse them."""
     kept = tuple(block for block in blocks if not _is_blank(block))
     if not kept:
         raise ContentError(
@@ -292,19 +213,7 @@ _MAX_NAMED = 5
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Exchange:
-    """A question and its reply; equal to itself alone.
-
-    Parameters
-    ----------
-    blocks
-        What was asked, as content blocks; those of an image are large. Not to be changed.
-    reply
-        What the model said. Untrusted.
-    replied_at
-        Unix time at which the reply was committed, in seconds.
-    request
-        What the blocks were made from, as it was given to `Conversation.draft`.
-    """
+    """A question and its reply; equal to itself alone."""
 
     blocks: tuple[Block, ...] = field(repr=False)
     reply: Reply
@@ -314,22 +223,7 @@ class Exchange:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Draft:
-    """A request that is to continue a conversation; equal to itself alone.
-
-    Parameters
-    ----------
-    messages
-        All that is to be sent: the conversation and the new message. Not to be changed, as
-        other drafts hold the same.
-    notes
-        Sentences for the user: which images this request is the first to leave out.
-    model, system
-        Those of the conversation when the draft was made.
-    blocks
-        The new message alone, as content blocks.
-    request
-        What the blocks were made from; opaque here.
-    """
+    """A request that is to continue a conversation; equal to itself alone."""
 
     messages: tuple[Message, ...] = field(repr=False)
     notes: tuple[str, ...]
@@ -344,44 +238,7 @@ class Draft:
 
 
 class Conversation:
-    """Turns between a user and a model. Threads may share it.
-
-    Parameters
-    ----------
-    model
-        Slug of the model; whoever sends has a default for `None`.
-    system
-        System prompt.
-    name
-        What the user calls the conversation.
-    images
-        Which images of earlier messages are sent again: an `ImagePolicy`, or ``"fit"``,
-        ``"all"`` or a number of the newest, as `ImagePolicy.of` reads them.
-    clock
-        Stands in for the clock: Unix time in seconds.
-
-    Attributes
-    ----------
-    model, system, name
-        As above; they may be set at any time, and a draft keeps those that it was made with.
-    ledger
-        The calls that were paid for. `commit` adds to it; add here what was billed and is no
-        part of the conversation: the reply of a turn that was stopped and came all the same, or,
-        with `Ledger.add_unknown`, a call whose outcome is unknown.
-
-    Raises
-    ------
-    SettingsError
-        `images` is no policy.
-
-    Examples
-    --------
-    >>> conversation = Conversation(system="Be brief.")
-    >>> draft = conversation.draft([{"type": "text", "text": "What is a violin plot?"}])
-    >>> exchange = conversation.commit(draft, Reply(text="A density, mirrored."))
-    >>> [message["role"] for message in conversation.messages]
-    ['user', 'assistant']
-    """
+    """Turns between a user and a model. Threads may share it."""
 
     def __init__(
         self,
@@ -456,24 +313,6 @@ class Conversation:
         objects that they are, in this request and in all later ones, so an image is encoded
         once. Where the policy leaves old images out, a line of text says so in their place; what
         a committed draft left out stays out, so that the beginning of what is sent stays equal.
-
-        Parameters
-        ----------
-        blocks
-            What the user says; blank texts are left out. Not to be changed afterwards.
-        request
-            What the blocks were made from; it comes back with the exchange.
-        labels
-            What to call the images among the blocks, in order: ``"fig, 800×400 px"``. It is told
-            to the model once an image is left out.
-        replacing
-            An exchange to ask again: it is not sent, and once this draft is committed it is no
-            longer part of the conversation. If this draft fails, it still is.
-
-        Raises
-        ------
-        ContentError
-            There is nothing to send.
         """
         message = asked(blocks, labels=labels)
         past = self._past
@@ -567,21 +406,7 @@ _Numbered = Sequence[tuple[int, Picture]]
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """A conversation at one moment.
-
-    Parameters
-    ----------
-    policy
-        Which old images are sent again.
-    turns
-        What was committed, oldest first.
-    dropped
-        Images with a lower number are no longer sent.
-    next_image
-        The number of the image that is committed next.
-    era
-        The same object until the conversation is cleared.
-    """
+    """A conversation at one moment."""
 
     policy: ImagePolicy
     turns: tuple[_Turn, ...] = ()
@@ -593,7 +418,7 @@ class _Past:
         return tuple(turn for turn in self.turns if turn.exchange is not exchange)
 
     def surplus(self, turns: Sequence[_Turn], message: Remembered | None = None) -> _Numbered:
-        """Give the images of `turns` that are to be left out from now on, with a new message."""
+        """Return the images of `turns` that are to be left out from now on, with a new message."""
         new = [message] if message else []
         own = [picture.n_bytes for each in new for picture in each.pictures]
         said = [*new, *(each for turn in turns for each in (turn.asked, turn.answer))]
@@ -646,7 +471,7 @@ class Step(Protocol):
     """A cell, a job or a turn: what goes on in a conversation until it ends."""
 
     def done(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
 
     def on_done(self, callback: Callable[[Any], object]) -> None:
         """Have something called at its end."""
@@ -655,22 +480,12 @@ class Step(Protocol):
         """Wait for its end on a loop, whatever that is."""
 
     def cancel(self) -> object:
-        """Give it up."""
+        """Return it up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PendingMessage:
-    """A prompt on its way: alone, or as the next message of a conversation.
-
-    Parameters
-    ----------
-    prompt
-        What is said; its notes tell also which images are no longer sent.
-    messages
-        What goes out: the conversation so far, and this.
-    conversation, draft
-        What it continues; `None` where it stands alone.
-    """
+    """A prompt on its way: alone, or as the next message of a conversation."""
 
     prompt: Prompt
     messages: Sequence[Message] = field(repr=False)
@@ -687,26 +502,7 @@ def drafted(
     blocks: Sequence[Block] | None = None,
     replacing: Exchange | None = None,
 ) -> Draft:
-    """Draft what continues a conversation with a prompt, under the labels of its objects.
-
-    Parameters
-    ----------
-    conversation
-        What is continued; it stays as it is.
-    prompt
-        What is said.
-    model, system
-        Those that it is sent with.
-    blocks
-        The prompt's own blocks, where they are at hand: images are not encoded again then.
-    replacing
-        As for `Conversation.draft`.
-
-    Raises
-    ------
-    ContentError
-        There is nothing to send.
-    """
+    """Draft what continues a conversation with a prompt, under the labels of its objects."""
     draft = conversation.draft(
         prompt.blocks() if blocks is None else blocks,
         request=prompt,
@@ -728,7 +524,7 @@ class ConversationRegistry:
         self._lock = threading.Lock()
 
     def named(self, name: str, make: Callable[[], Conversation]) -> Conversation:
-        """Give the conversation of that name; `make` makes it at its first use."""
+        """Return the conversation of that name; `make` makes it at its first use."""
         with self._lock:
             if name not in self._named:
                 self._named[name] = make()
@@ -741,13 +537,7 @@ class ConversationRegistry:
             return tuple(self._named)
 
     def last(self) -> Conversation:
-        """Give the conversation of the last cell that was answered, or is still to be.
-
-        Raises
-        ------
-        ContentError
-            There is none.
-        """
+        """Return the conversation of the last cell that was answered, or is still to be."""
         with self._lock:
             newest_first = self._of_cells[::-1]
         for conversation in newest_first:
@@ -759,7 +549,7 @@ class ConversationRegistry:
         )
 
     def step(self, conversation: Conversation) -> Step | None:
-        """Give what is under way in a conversation, if anything is."""
+        """Return what is under way in a conversation, if anything is."""
         with self._lock:
             under_way = list(self._under_way.get((os.getpid(), conversation), ()))
         return next((each.step for each in under_way if not each.over()), None)
@@ -770,22 +560,7 @@ class ConversationRegistry:
         step: Step,
         take_in: Callable[[], object] = lambda: None,
     ) -> list[Step]:
-        """Note what goes on in a conversation from now on.
-
-        Parameters
-        ----------
-        conversation
-            Where it goes on.
-        step
-            What goes on.
-        take_in
-            Called at its end, maybe twice: it takes the reply into the conversation.
-
-        Returns
-        -------
-        list of Step
-            What was under way there before, and is to be waited for.
-        """
+        """Note what goes on in a conversation from now on."""
         key, new = (os.getpid(), conversation), _UnderWay(step, take_in)
         with self._lock:
             before = self._under_way.get(key, [])
@@ -804,7 +579,7 @@ class ConversationRegistry:
             each.over()
 
     def give_up(self) -> None:
-        """Give up everything that is under way in a conversation, the newest first."""
+        """Return up everything that is under way in a conversation, the newest first."""
         with self._lock:
             here = [steps for (pid, _), steps in self._under_way.items() if pid == os.getpid()]
         for under_way in reversed([each for steps in here for each in steps]):
@@ -813,13 +588,7 @@ class ConversationRegistry:
     def say(
         self, prompt: Prompt, conversation: Conversation | None, *, model: str, system: str | None
     ) -> PendingMessage:
-        """Put together what a cell sends.
-
-        Raises
-        ------
-        ContentError
-            There is nothing to send, or the conversation's last message has no reply yet.
-        """
+        """Put together what a cell sends."""
         if conversation is None:
             return PendingMessage(prompt=prompt, messages=[user_message(prompt.blocks())])
         step = self.step(conversation)
@@ -901,7 +670,7 @@ class _UnderWay:
     take_in: Callable[[], object]
 
     def over(self) -> bool:
-        """Tell whether it has ended; if so, its reply is in the conversation.
+        """Return whether it has ended; if so, its reply is in the conversation.
 
         Whoever waited for it may come here before the thread that ended it has done so.
         """

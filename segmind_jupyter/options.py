@@ -41,31 +41,7 @@ _MISTYPED: Final = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a call takes that says nothing else.
-
-    Parameters
-    ----------
-    model
-        Slug of the model.
-    system
-        System prompt.
-    max_tokens
-        Longest answer, in tokens; the model's own bound if `None`.
-    temperature
-        From 0 to 1; the model's own if `None`.
-    timeout_s
-        Seconds to wait for the answer; 300 if `None`.
-    limits
-        How large the objects of a prompt may become.
-    cache
-        What becomes of kept replies: ``"off"`` neither reads nor keeps any, ``"on"`` does both,
-        ``"only"`` reads them and never sends anything. A batch has its journal in their place.
-
-    Raises
-    ------
-    SettingsError
-        A value cannot work: the service would refuse it.
-    """
+    """What a call takes that says nothing else."""
 
     model: str = DEFAULT_MODEL
     system: str | None = None
@@ -82,30 +58,12 @@ class Options:
                 object.__setattr__(self, name, check(value))
 
     def but(self, **changes: Any) -> Options:
-        """Give a copy with other values; `None` changes nothing.
-
-        Raises
-        ------
-        SettingsError
-            A value cannot work.
-        """
+        """Return a copy with other values; `None` changes nothing."""
         chosen = {name: value for name, value in changes.items() if value is not None}
         return dataclasses.replace(self, **chosen)
 
     def caching(self, chosen: str | None) -> Options:
-        """Give a copy for a call that chose what becomes of kept replies.
-
-        Parameters
-        ----------
-        chosen
-            As `cache`; `None` changes nothing. Where ``"only"`` holds for all calls, it holds for
-            this one too.
-
-        Raises
-        ------
-        SettingsError
-            It is none of the three; or it is ``"off"`` where nothing may be sent.
-        """
+        """Return a copy for a call that chose what becomes of kept replies."""
         if chosen not in (None, *get_args(Caching)):
             raise SettingsError(f"cache={chosen!r} is none of {', '.join(get_args(Caching))}.")
         if self.cache != "only":
@@ -118,7 +76,7 @@ class Options:
         return self
 
     def params(self) -> dict[str, Any]:
-        """Give the model parameters that are set."""
+        """Return the model parameters that are set."""
         params = {"max_tokens": self.max_tokens, "temperature": self.temperature}
         return {name: value for name, value in params.items() if value is not None}
 
@@ -130,20 +88,7 @@ def call_of(
     *,
     own: Sequence[str] = (),
 ) -> Call:
-    """Put together what one call sends.
-
-    Parameters
-    ----------
-    messages, options
-        What is asked, and how.
-    params, own
-        As `checked_params` takes them.
-
-    Raises
-    ------
-    SettingsError
-        The model is no slug, or as `checked_params` does.
-    """
+    """Put together what one call sends."""
     from segmind_jupyter.api.watch import Call
 
     return Call(
@@ -155,21 +100,7 @@ def call_of(
 
 
 def checked_params(params: Mapping[str, Any], *, own: Sequence[str] = ()) -> Mapping[str, Any]:
-    """Return model parameters if each can be one.
-
-    Parameters
-    ----------
-    params
-        What is to go to the model as it is.
-    own
-        Further arguments of the function that takes them.
-
-    Raises
-    ------
-    SettingsError
-        One has the name of something that is set elsewhere, and the message names the place; it
-        is a mistyped argument; or its value cannot work.
-    """
+    """Return model parameters if each can be one."""
     for name in params:
         if name in _SET_ELSEWHERE:
             raise SettingsError(

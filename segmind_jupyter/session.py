@@ -67,7 +67,7 @@ class Trackable(Protocol):
         """Wait for the end, and raise that error."""
 
     def done(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
 
     def on_done(self, callback: Callable[[Any], object]) -> None:
         """Have something called at its end."""
@@ -119,7 +119,7 @@ def _here(works: _Works) -> tuple[Trackable, ...]:
 
 
 def _is_owed(work: Trackable) -> bool:
-    """Tell whether it failed and told nobody; what was cancelled is as somebody wanted it."""
+    """Return whether it failed and told nobody; what was cancelled is as somebody wanted it."""
     return not isinstance(work.unraised, JobCancelled | None)
 
 
@@ -172,7 +172,7 @@ class Connections:
         self._watches: dict[tuple[SegmindClient, Journal], JobManager] = {}
 
     def client(self, settings: Settings) -> SegmindClient:
-        """Give the client for these settings."""
+        """Return the client for these settings."""
         from segmind_jupyter.api.client import SegmindClient
 
         key = os.getpid(), asyncio.get_running_loop(), settings
@@ -181,22 +181,7 @@ class Connections:
         return self._clients[key]
 
     def watch(self, settings: Settings, journal: Journal, **how: Any) -> JobManager:
-        """Give what submits and follows jobs under these settings.
-
-        Parameters
-        ----------
-        settings
-            Where they go.
-        journal
-            Where they are noted.
-        **how
-            As `JobManager` takes it.
-
-        Raises
-        ------
-        SettingsError
-            The settings cannot work.
-        """
+        """Return what submits and follows jobs under these settings."""
         from segmind_jupyter.api.watch import JobManager
 
         key = self.client(settings), journal
@@ -229,31 +214,7 @@ def _place() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What one call sends; in a notebook it shows its blocks, sizes and estimated tokens.
-
-    Parameters
-    ----------
-    prompt
-        What is asked.
-    model
-        Slug of the model.
-    system
-        System prompt.
-    params
-        Model parameters.
-    earlier
-        The messages that are sent before the prompt, oldest first.
-    expected
-        What the reply is to be read as, where JSON of one shape was asked for.
-    queued
-        Whether it goes as a job (v2), or waits for the reply (v1).
-    dry
-        Whether it was only looked at (``--dry-run``).
-    kept_at
-        When the reply was kept that answers it, so that it need not be sent; in Unix seconds.
-    is_withheld
-        Whether it may not be sent, as kept replies alone are to be used and there is none.
-    """
+    """What one call sends; in a notebook it shows its blocks, sizes and estimated tokens."""
 
     prompt: Prompt
     model: str
@@ -294,7 +255,7 @@ class Request:
         return self.prompt.notes
 
     def blocks(self) -> list[Block]:
-        """Give the content blocks of the prompt, in order, as they go over the wire."""
+        """Return the content blocks of the prompt, in order, as they go over the wire."""
         return self.prompt.blocks()
 
     @property
@@ -316,7 +277,7 @@ class Request:
         return sum(part.tokens for part in parts)
 
     def noting(self, note: str) -> Request:
-        """Give a copy that points out one thing more."""
+        """Return a copy that points out one thing more."""
         prompt = dataclasses.replace(self.prompt, notes=(*self.notes, note))
         return dataclasses.replace(self, prompt=prompt)
 
@@ -330,26 +291,7 @@ _NOWHERE = ReplyCache()
 
 
 class Session:
-    """What one process says to Segmind with: settings, clients, jobs, journal, and the ledger.
-
-    Parameters
-    ----------
-    portal
-        The background loop.
-
-    Attributes
-    ----------
-    options
-        What calls take that say nothing else; `%config ClaudeMagics` sets it.
-    ledger
-        The calls that were answered.
-    conversations
-        What cells and chats continue.
-    batch_shows
-        What shows a batch that was begun; a notebook puts its progress view here.
-    unattended
-        Tells whether nobody looks on at what begins now; a notebook says so here.
-    """
+    """What one process says to Segmind with: settings, clients, jobs, journal, and the ledger."""
 
     def __init__(self, portal: BackgroundLoop | None = None) -> None:
         self.options = Options()
@@ -369,13 +311,7 @@ class Session:
         self._slots: weakref.WeakKeyDictionary[Job, ReplyCache] = weakref.WeakKeyDictionary()
 
     def use_key(self, key: str) -> None:
-        """Use this key from now on; it stays in memory.
-
-        Raises
-        ------
-        SettingsError
-            It cannot be a key.
-        """
+        """Use this key from now on; it stays in memory."""
         self._api_key = Secret(key)
 
     def use_simulator(self, on: bool = True) -> None:
@@ -410,39 +346,6 @@ class Session:
         """Send a prompt and wait for the reply; an interrupt cancels the request.
 
         Nothing is sent where `options` let a kept reply do.
-
-        Parameters
-        ----------
-        prompt
-            What to ask.
-        options
-            Model, system prompt and limits; the service's own if left out.
-        params
-            More model parameters, forwarded as they are.
-        conversation
-            What the prompt continues. It is changed once the reply is there, and not before;
-            from then on it holds the model and the system prompt of `options`.
-        expected
-            What the reply is to be read as (`reply.parsed`); its `response_format` belongs into
-            `params`.
-
-        Returns
-        -------
-        Reply
-            With what was sent as its `request`.
-
-        Raises
-        ------
-        SettingsError
-            A parameter has the name of something that is set elsewhere.
-        ContentError
-            The conversation's last message has no reply yet.
-        NotCachedError
-            Kept replies alone are to be used, and there is none.
-        Interrupted
-            The user interrupted the wait.
-        SegmindError
-            As `SegmindClient.chat` does.
         """
         options = options or self.options
         saying, call = self._put_together(prompt, options, params, conversation)
@@ -464,24 +367,7 @@ class Session:
         *,
         expected: Expected | None = None,
     ) -> Job:
-        """Queue a prompt as a job, which is followed in the background from then on.
-
-        Parameters
-        ----------
-        prompt, options, params, conversation, expected
-            As for `ask`; the time-out is that of the submission. Until the job has ended,
-            nothing else can continue the conversation.
-
-        Returns
-        -------
-        Job
-            Its reply will have what was sent as its `request`. A kept one is there at once.
-
-        Raises
-        ------
-        SettingsError, ContentError, NotCachedError, Interrupted, SegmindError
-            As for `ask`.
-        """
+        """Queue a prompt as a job, which is followed in the background from then on."""
         options = options or self.options
         saying, call = self._put_together(prompt, options, params, conversation)
         request = Request.of(saying.prompt, call, expected=expected, queued=True)
@@ -504,13 +390,7 @@ class Session:
         expected: Expected | None = None,
         queued: bool = False,
     ) -> Request:
-        """Put together what `ask` (or, `queued`, `submit`) would send, and send nothing.
-
-        Raises
-        ------
-        SettingsError, ContentError
-            As for `ask`, also where the request holds the key or is too large.
-        """
+        """Put together what `ask` (or, `queued`, `submit`) would send, and send nothing."""
         options = options or self.options
         saying, call = self._put_together(prompt, options, params, conversation)
         request = Request.of(saying.prompt, call, expected=expected, queued=queued, dry=True)
@@ -522,13 +402,7 @@ class Session:
         return dataclasses.replace(request, kept_at=kept.cached_at) if kept else request
 
     def resume(self, request_id: str) -> Job:
-        """Take up a job by its id, without sending it again.
-
-        Raises
-        ------
-        SettingsError, JobError
-            As `JobManager.resume` does.
-        """
+        """Take up a job by its id, without sending it again."""
         known = self.followed(checked_id(request_id))
         if known is not None:
             return known
@@ -563,7 +437,7 @@ class Session:
         return self._journal.store
 
     def recorded(self, *, limit: int = 50) -> list[JobRecord]:
-        """Give the journal's jobs, newest first; reading them sends nothing."""
+        """Return the journal's jobs, newest first; reading them sends nothing."""
         return self.journal.entries(limit=limit)
 
     def start(
@@ -580,7 +454,7 @@ class Session:
         self._portal.wait(future, timeout_s)
 
     def client(self) -> SegmindClient:
-        """Give the client for the settings that hold now; on the background loop alone."""
+        """Return the client for the settings that hold now; on the background loop alone."""
         return self._connections.client(self.settings())
 
     async def chat(self, call: Call, timeout_s: float | None = None) -> Reply:
@@ -594,13 +468,7 @@ class Session:
         )
 
     def watch(self) -> JobManager:
-        """Give what submits and follows jobs under the settings that hold now; on the loop alone.
-
-        Raises
-        ------
-        SettingsError
-            The settings cannot work.
-        """
+        """Return what submits and follows jobs under the present settings; on the loop alone."""
         return self._connections.watch(
             self.settings(),
             self.journal,
@@ -710,7 +578,7 @@ _making = threading.Lock()
 
 
 def session() -> Session:
-    """Give the one service of this process, made at the first use and closed at exit."""
+    """Return the one service of this process, made at the first use and closed at exit."""
     with _making:
         return _only_session()
 

@@ -84,10 +84,10 @@ def test_many_threads_share_one_client(recorder: Any):
     """The first calls of two threads at the same time do not make two clients."""
     code = """
     from concurrent.futures import ThreadPoolExecutor
-    from segmind_jupyter.asking import service
+    from segmind_jupyter.session import session
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda _: service().credits(), range(64)))
-    print(len(service()._connections._clients))
+        list(pool.map(lambda _: session().credits(), range(64)))
+    print(len(session()._connections._clients))
     """
     for _ in range(64):
         recorder.will_answer(200, {"credits": 1.0})

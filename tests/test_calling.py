@@ -128,8 +128,8 @@ class TestScripts:
         assert first.stderr == ""
         second = script("""
             from segmind_jupyter import resume
-            from segmind_jupyter.asking import service
-            (entry,) = service().recorded()
+            from segmind_jupyter.session import session
+            (entry,) = session().recorded()
             print(entry.request_id, entry.model, resume(entry.request_id).wait(timeout=30))
         """)
         assert second.stderr == ""
@@ -183,20 +183,20 @@ class TestScripts:
         done = script("""
             import os, signal, threading
             from segmind_jupyter import submit
-            from segmind_jupyter.api.waiting import in_slices
-            from segmind_jupyter.asking import service
+            from segmind_jupyter.api.loop import wait_interruptibly
+            from segmind_jupyter.session import session
 
             signals = [signal.SIGINT]
             def waiter(future, timeout_s=None):
                 if timeout_s is not None and signals:  # a job's wait, and the first one
                     threading.Timer(0, os.kill, [os.getpid(), signals.pop()]).start()
-                    in_slices(future_that_never_ends, timeout_s)
-                in_slices(future, timeout_s)
+                    wait_interruptibly(future_that_never_ends, timeout_s)
+                wait_interruptibly(future, timeout_s)
 
             from concurrent.futures import Future
             future_that_never_ends = Future()
             job = submit('echo: done')
-            service().wait_with(waiter)
+            session().wait_with(waiter)
             try:
                 job.wait(timeout=30)
             except KeyboardInterrupt as error:

@@ -31,13 +31,7 @@ class ReplyCache:
     """The place of the reply to one request; in this one nothing is ever kept."""
 
     def find(self) -> Reply | None:
-        """Give the reply that is kept, with the time at which it was as its `cached_at`.
-
-        Raises
-        ------
-        NotCachedError
-            There is none, and nothing may be sent.
-        """
+        """Return the reply that is kept, with the time at which it was as its `cached_at`."""
         return None
 
     def keep(self, reply: Reply) -> None:
@@ -45,23 +39,13 @@ class ReplyCache:
 
 
 class KeyedSlot(ReplyCache):
-    """The place of a reply in a journal.
-
-    Parameters
-    ----------
-    journal
-        Where replies are kept.
-    key
-        Fingerprint of the request.
-    may_send
-        Whether the request may be sent where no reply is kept.
-    """
+    """The place of a reply in a journal."""
 
     def __init__(self, journal: Journal, key: str, *, may_send: bool) -> None:
         self._journal, self._key, self._may_send = journal, key, may_send
 
     def find(self) -> Reply | None:
-        """Give the reply that is kept; what damage left of one is none."""
+        """Return the reply that is kept; what damage left of one is none."""
         kept = self._journal.kept_reply(self._key, read_only=not self._may_send)
         if kept is not None:
             with contextlib.suppress(ReplyError):
@@ -81,20 +65,7 @@ class KeyedSlot(ReplyCache):
 
 
 def slot_of(call: Call, *, cache: Caching, journal: Journal, origin: str) -> ReplyCache:
-    """Find the place of the reply to a call.
-
-    Parameters
-    ----------
-    call
-        The model and the whole request: one that differs in a single pixel has another place.
-    cache
-        Whether replies are read and kept, and whether anything may be sent besides.
-    journal
-        Where they are kept.
-    origin
-        Base URL that the call goes to, or ``"simulator"``: what a simulator said is never taken
-        for a model's reply.
-    """
+    """Find the place of the reply to a call."""
     if cache == "off":
         return ReplyCache()
     # So nothing of a request is written but what an equal one alone finds again.
@@ -112,13 +83,7 @@ def to_bytes(reply: Reply) -> bytes:
 
 
 def from_bytes(body: bytes) -> Reply:
-    """Read a reply again, as if it had just come.
-
-    Raises
-    ------
-    ReplyError
-        It is none.
-    """
+    """Read a reply again, as if it had just come."""
     try:
         fields = json.loads(body)
         besides = {name: fields[name] for name in _BESIDES}
@@ -134,7 +99,7 @@ def _as_answer(raw: Any) -> Any:
 
 
 def _fits(reply: Reply) -> bool:
-    """Tell whether a reply is of the shape that was asked for: another one is worth asking again.
+    """Return whether a reply is of the shape that was asked for: another one is worth asking again.
 
     The shape is a class of the user's, which may raise anything.
     """

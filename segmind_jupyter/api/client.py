@@ -417,7 +417,7 @@ def _unreadable(what: str, answer: Response, error: Exception) -> APIError:
 
 
 def _why(error: Exception) -> str:
-    """Give the reason as the second half of a sentence."""
+    """Return the reason as the second half of a sentence."""
     if not isinstance(error, ReplyError):
         return "it is no JSON"
     why = str(error).rstrip(".")

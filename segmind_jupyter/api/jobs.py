@@ -37,15 +37,7 @@ class Settling(Protocol):
 
 
 class Pending(Generic[R, S]):
-    """The part that all such things share. Threads may share it.
-
-    Parameters
-    ----------
-    state
-        Where it stands at first.
-    wait
-        What waits, so that Interrupt works.
-    """
+    """The part that all such things share. Threads may share it."""
 
     def __init__(self, state: S, *, wait: Waiter = wait_interruptibly) -> None:
         self._state = state
@@ -72,7 +64,7 @@ class Pending(Generic[R, S]):
         return None if self._raised else self._error
 
     def done(self) -> bool:
-        """Tell whether it has ended, in whichever way."""
+        """Return whether it has ended, in whichever way."""
         return self._end.done()
 
     def __await__(self) -> Generator[Any, None, R]:
@@ -339,13 +331,7 @@ class Followed:
         return None if job is None or job.done() else job
 
     def claim(self, job: Job) -> Job | None:
-        """Make this handle the one that is followed.
-
-        Returns
-        -------
-        Job or None
-            The handle that is followed already, or gave a reply; `None` where there was none.
-        """
+        """Make this handle the one that is followed."""
         key = os.getpid(), job.request_id
         known = self._jobs.get(key)
         if known is not None and known.error is None and known.origin == job.origin:

@@ -50,15 +50,7 @@ class Fingerprints:
         self._salt = salt
 
     def make(self, data: bytes, *, salt: bytes | None) -> str:
-        """Hash what was asked.
-
-        Parameters
-        ----------
-        data
-            What was asked, or a plain hash of it.
-        salt
-            The key in the file; `None` where that cannot be read.
-        """
+        """Hash what was asked."""
         if salt is not None:
             self.know(salt)
         made = _hashed(data, self._salt)
@@ -67,7 +59,7 @@ class Fingerprints:
         return made
 
     def settled(self, fingerprint: str) -> str:
-        """Give the fingerprint as it is in the file, as far as its key is known."""
+        """Return the fingerprint as it is in the file, as far as its key is known."""
         data = self._blind.get(fingerprint)
         return fingerprint if data is None else _hashed(data, self._salt)
 
@@ -81,37 +73,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """One job, as the journal knows it.
-
-    Parameters
-    ----------
-    request_id
-        The server's id of the job.
-    origin
-        Base URL that the job was sent to, or ``"simulator"``; empty where nobody said.
-    model
-        Slug of the model, or `None` where nobody said.
-    submitted_at
-        Unix time of the submission; `None` for an id from elsewhere, whose age is unknown.
-    state
-        ``"QUEUED"`` while it is pending, then ``"COMPLETED"``, ``"FAILED"`` or ``"EXPIRED"``.
-    ended_at
-        Unix time at which the end was seen.
-    seconds
-        From the submission to the end, only where the job was watched throughout.
-    raw
-        The body of the result exactly as it was fetched, without the key.
-    error
-        The server's words about a job that failed.
-    work
-        Fingerprint of what was asked.
-    place
-        Where it was sent from: the name of a notebook, or a process.
-    noted_at
-        Unix time at which the journal first heard of it; the journal fills it in.
-    kept
-        Whether the journal has `raw`, which a listing leaves out.
-    """
+    """One job, as the journal knows it."""
 
     request_id: str
     origin: str
@@ -152,15 +114,7 @@ class JobRecord:
 
 
 def joined(known: JobRecord | None, news: JobRecord | None) -> JobRecord | None:
-    """Put two accounts of one job together; either may be missing.
-
-    Parameters
-    ----------
-    known, news
-        What was known before, and what is told now. What is known stays, and gains what it
-        lacks; of two ends the weightier one holds. So it makes no difference how often, and in
-        which groups, news arrive.
-    """
+    """Put two accounts of one job together; either may be missing."""
     if known is None or news is None:
         return news if known is None else known
     end = news if _weight(news) > _weight(known) else known
@@ -201,17 +155,7 @@ def _first(known: T | None, news: T | None) -> T | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A reply that is kept for the next request that is equal.
-
-    Parameters
-    ----------
-    key
-        Fingerprint of the request.
-    body
-        What `reply_cache` made of the reply.
-    kept_at, used_at
-        Unix times at which it was kept, and (about) last asked for.
-    """
+    """A reply that is kept for the next request that is equal."""
 
     key: str
     body: bytes
@@ -303,7 +247,7 @@ def settle(connection: sqlite3.Connection) -> None:
 
 
 def compact(connection: sqlite3.Connection) -> None:
-    """Give back the room of what was forgotten: until then the file still holds its words."""
+    """Return back the room of what was forgotten: until then the file still holds its words."""
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -495,17 +439,7 @@ def _mind_forks() -> None:
 
 
 class Unusable(Exception):
-    """The file cannot be used now; the message names the file, the reason and the remedy.
-
-    Parameters
-    ----------
-    path
-        The file.
-    reason, remedy
-        Why, and what the user can do about it.
-    locked
-        Whether it is only in use by somebody else.
-    """
+    """The file cannot be used now; the message names the file, the reason and the remedy."""
 
     def __init__(
         self, path: Path | None, reason: str, remedy: str, *, locked: bool = False
@@ -522,12 +456,6 @@ class JournalFile:
     """One process's connection to the file. Not for two threads at a time.
 
     Opens it at the first use, and again after trouble, or where somebody deleted it meanwhile.
-
-    Parameters
-    ----------
-    path
-        The file; it and its folder are made where they are missing. `None` stands for a database
-        in memory, which ends when it is closed.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -537,20 +465,7 @@ class JournalFile:
         self._identity: tuple[int, int] | None = None
 
     def read(self, query: Callable[[sqlite3.Connection], T], *, busy_s: float) -> T:
-        """Run a query.
-
-        Parameters
-        ----------
-        query
-            Is given the connection.
-        busy_s
-            Seconds to wait for somebody else's lock.
-
-        Raises
-        ------
-        Unusable
-            The file cannot be used, for whatever reason.
-        """
+        """Run a query."""
         with _in_sqlite:
             try:
                 return query(self._opened(busy_s))
@@ -630,7 +545,7 @@ def _connected(path: Path | None, *, busy_s: float, unchanging: bool = False) ->
 
 
 def _is_unchanging(path: Path) -> bool:
-    """Tell whether nobody writes the file, nor anything beside it, as in a read-only checkout.
+    """Return whether nobody writes the file, nor anything beside it, as in a read-only checkout.
 
     SQLite must be told so: it otherwise wants to make the index that WAL shares, and fails.
     """
@@ -777,19 +692,7 @@ _USE_S: Final = 24 * 3600.0
 
 
 class JournalConnection:
-    """What one process has of a journal. Its user holds `lock`.
-
-    Parameters
-    ----------
-    path
-        The file, or `None` for memory alone.
-    max_reply_bytes
-        The most that kept replies may take together.
-    report
-        Is told why the file cannot be used, each time.
-    retry_s
-        Seconds after which what the file did not take is offered to it again.
-    """
+    """What one process has of a journal. Its user holds `lock`."""
 
     def __init__(
         self,
@@ -827,11 +730,11 @@ class JournalConnection:
         return self._fingerprints.make(data, salt=self.read(salt))
 
     def settled(self, fingerprint: str) -> str:
-        """Give a fingerprint as it is in the file, also if it was made without the file."""
+        """Return a fingerprint as it is in the file, also if it was made without the file."""
         return self._fingerprints.settled(fingerprint)
 
     def same(self, one: str | None, other: str) -> bool:
-        """Tell whether two fingerprints are of one thing, with whichever key each was made."""
+        """Return whether two fingerprints are of one thing, with whichever key each was made."""
         return one is not None and self.settled(one) == self.settled(other)
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T | None:
@@ -987,14 +890,7 @@ _log = logging.getLogger(__name__)
 
 
 def default_path(environ: Mapping[str, str] | None = None) -> Path:
-    """Tell where the journal is kept.
-
-    Parameters
-    ----------
-    environ
-        Stands in for `os.environ`. ``SEGMIND_JUPYTER_STATE`` names the folder; without it, it is
-        the one that the platform has for such things.
-    """
+    """Tell where the journal is kept."""
     environ = os.environ if environ is None else environ
     folder = environ.get("SEGMIND_JUPYTER_STATE", "").strip()
     if folder:
@@ -1023,19 +919,6 @@ class Journal:
     No method raises because the file is locked, damaged, full, forbidden or from a newer version:
     then `warn` is called once, and what is new stays in memory until the file takes it. Each use
     tries again, and a thread does every few seconds while something waits.
-
-    Parameters
-    ----------
-    path
-        The SQLite file, which is opened at the first use; `None` keeps all in memory.
-    clock
-        Tells the Unix time.
-    warn
-        Is given one sentence that names the file, the trouble and the remedy.
-    retry_s
-        Seconds after which what the file did not take is offered to it again.
-    max_reply_bytes
-        The most that the kept replies may take together.
     """
 
     def __init__(
@@ -1072,13 +955,7 @@ class Journal:
         error: str | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Note how a job ended, also one that was never noted before.
-
-        Parameters
-        ----------
-        request_id, state, raw, error, seconds
-            As in `JobRecord`. A reply that is kept stays, whatever is said of the job later.
-        """
+        """Note how a job ended, also one that was never noted before."""
         self._note(
             JobRecord(
                 request_id=request_id,
@@ -1106,18 +983,7 @@ class Journal:
         return [entry.light() for entry in newest_first(known)[:limit]]
 
     def find_work(self, work: str) -> JobRecord | None:
-        """Find a job by the fingerprint of what was asked.
-
-        Parameters
-        ----------
-        work
-            From `fingerprint`.
-
-        Returns
-        -------
-        Entry or None
-            The newest that completed and whose reply is kept, else the newest that is pending.
-        """
+        """Find a job by the fingerprint of what was asked."""
         with self._desk() as desk:
             known = desk.known(lambda db: of_work(db, desk.settled(work)))
             equal = newest_first(entry for entry in known if desk.same(entry.work, work))
@@ -1127,15 +993,7 @@ class Journal:
             return None if best is None else self.find(best.request_id)
 
     def durations(self, origin: str, model: str, *, limit: int = 200) -> list[float]:
-        """List how many seconds the jobs of a model took, newest first.
-
-        Parameters
-        ----------
-        origin, model
-            As in `JobRecord`.
-        limit
-            The most that are listed.
-        """
+        """List how many seconds the jobs of a model took, newest first."""
         with self._desk() as desk:
             known = desk.known(lambda db: timed(db, origin, model, limit))
         same = newest_first(e for e in known if (e.origin, e.model) == (origin, model))
@@ -1157,29 +1015,13 @@ class Journal:
             return desk.forget(before=self._clock() - max_age_s)
 
     def keep_reply(self, key: str, body: bytes) -> None:
-        """Keep a reply.
-
-        Parameters
-        ----------
-        key
-            From `fingerprint`; a reply of the same key is replaced.
-        body
-            What `kept_reply` is to give.
-        """
+        """Keep a reply."""
         now = self._clock()
         with self._desk() as desk:
             desk.keep(Kept(key=key, body=body, kept_at=now, used_at=now))
 
     def kept_reply(self, key: str, *, read_only: bool = False) -> Kept | None:
-        """Find a kept reply.
-
-        Parameters
-        ----------
-        key
-            As for `keep_reply`.
-        read_only
-            Leave the file as it is: do not note that the reply is of use.
-        """
+        """Find a kept reply."""
         with self._desk() as desk:
             kept = desk.kept(key)
             if kept is not None and not read_only:
@@ -1192,13 +1034,7 @@ class Journal:
             return desk.holding()
 
     def clear_replies(self) -> int | None:
-        """Forget all kept replies, but no job.
-
-        Returns
-        -------
-        int or None
-            How many there were; `None` where the file cannot be changed now.
-        """
+        """Forget all kept replies, but no job."""
         with self._desk() as desk:
             return desk.clear_kept()
 

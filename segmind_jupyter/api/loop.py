@@ -36,13 +36,7 @@ SLICE_S: Final = 0.1
 
 
 def checked_patience(timeout_s: float | None) -> float | None:
-    """Return how long to wait: seconds, none of them for a look alone, or `None` for ever.
-
-    Raises
-    ------
-    SettingsError
-        It is none of these.
-    """
+    """Return how long to wait: seconds, none of them for a look alone, or `None` for ever."""
     if timeout_s is None or timeout_s == math.inf:
         return None
     try:
@@ -55,15 +49,7 @@ def checked_patience(timeout_s: float | None) -> float | None:
 def wait_interruptibly(
     future: concurrent.futures.Future[Any], timeout_s: float | None = None
 ) -> None:
-    """Wait in short slices, so that an interrupt is seen within one of them.
-
-    Parameters
-    ----------
-    future
-        What to wait for; its error is not raised here.
-    timeout_s
-        Seconds after which to return though it is not done; no bound if `None`.
-    """
+    """Wait in short slices, so that an interrupt is seen within one of them."""
     for slice_s in slices(timeout_s):
         if future.done():
             return
@@ -71,7 +57,7 @@ def wait_interruptibly(
 
 
 def slices(timeout_s: float | None) -> Iterator[float]:
-    """Give the length of each next slice, in seconds, until `timeout_s` is over."""
+    """Return the length of each next slice, in seconds, until `timeout_s` is over."""
     while timeout_s is None:
         yield SLICE_S
     ends_s = time.monotonic() + timeout_s
@@ -105,16 +91,6 @@ class BackgroundLoop:
 
     The thread starts at the first call, and anew where it has ended: a forked child has the
     parent's objects but not its threads.
-
-    Parameters
-    ----------
-    wait
-        How a call waits.
-
-    Attributes
-    ----------
-    wait
-        The same; it may be replaced at any time, and holds from the next call on.
     """
 
     def __init__(self, wait: Waiter = wait_interruptibly) -> None:
@@ -141,18 +117,7 @@ class BackgroundLoop:
         return future
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Run `function(*args)` on the loop and wait for it.
-
-        Raises
-        ------
-        SegmindError
-            As `check_may_wait` does.
-        KeyboardInterrupt
-            The wait was interrupted; the coroutine was cancelled, and with it its request.
-        Exception
-            Whatever the coroutine raised, without the frames of the loop's thread: they hold
-            request headers, which `%xmode Verbose` would print.
-        """
+        """Run `function(*args)` on the loop and wait for it."""
         self.check_may_wait()
         running = _Call(function, args)
         try:
@@ -171,13 +136,7 @@ class BackgroundLoop:
         raise error.with_traceback(None)
 
     def check_may_wait(self) -> None:
-        """Check that this thread may wait for the loop.
-
-        Raises
-        ------
-        SegmindError
-            It is the loop's own, which would wait for itself.
-        """
+        """Check that this thread may wait for the loop."""
         running = self._running.get(os.getpid())
         if running is not None and running.is_here:
             raise SegmindError(

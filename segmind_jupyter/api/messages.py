@@ -19,20 +19,7 @@ MAX_REQUEST_BYTES: Final = 32_000_000
 
 
 def encoded(body: dict[str, Any], *, api_key: Secret | None) -> bytes:
-    """Encode a request body.
-
-    Parameters
-    ----------
-    body
-        What `request_body` built.
-    api_key
-        The key that must not be in it.
-
-    Raises
-    ------
-    ContentError
-        It is larger than the model takes, or holds the key.
-    """
+    """Encode a request body."""
     text = _spelled(body)
     if len(text) > MAX_REQUEST_BYTES:
         raise ContentError(
@@ -48,7 +35,7 @@ def encoded(body: dict[str, Any], *, api_key: Secret | None) -> bytes:
 
 
 def n_bytes(body: dict[str, Any]) -> int:
-    """Give the size of a request body, in bytes."""
+    """Return the size of a request body, in bytes."""
     return len(_spelled(body))
 
 
@@ -67,24 +54,7 @@ _CUT = frozenset({"max_tokens", "length", "MAX_TOKENS"})
 def request_body(
     messages: Sequence[Message], *, instruction: str | None = None, **params: Any
 ) -> dict[str, Any]:
-    """Build the body that v1 and v2 share (Segmind's pages of the Claude models).
-
-    Parameters
-    ----------
-    messages
-        ``{"role": "user" | "assistant", "content": [block, ...]}``, oldest first.
-    instruction
-        The system prompt.
-    **params
-        Model parameters, forwarded as they are: `max_tokens`, `temperature`, ...
-
-    Raises
-    ------
-    ContentError
-        There are no messages.
-    SettingsError
-        A parameter is no JSON value, or asks for streaming, which Segmind does not have.
-    """
+    """Build the body that v1 and v2 share (Segmind's pages of the Claude models)."""
     if not messages:
         raise ContentError("There are no messages to send. Give at least one of the user's.")
     body: dict[str, Any] = {**checked_json(params), "messages": list(messages)}
@@ -94,13 +64,7 @@ def request_body(
 
 
 def checked_json(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return model parameters if they can be sent.
-
-    Raises
-    ------
-    SettingsError
-        One is no JSON value, or asks for streaming, which Segmind does not have.
-    """
+    """Return model parameters if they can be sent."""
     if params.get("stream"):
         raise SettingsError("Segmind does not stream replies. Leave `stream` out.")
     for name, value in params.items():
@@ -134,15 +98,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class CodeBlock:
-    """A fenced block of a reply.
-
-    Parameters
-    ----------
-    language
-        First word behind the fence, in lower case; empty where none is given.
-    code
-        What stands between the fences.
-    """
+    """A fenced block of a reply."""
 
     language: str
     code: str
@@ -257,7 +213,7 @@ class Reply:
             raise
 
     def __str__(self) -> str:
-        """Give the text without terminal control sequences, as it is likely to be printed."""
+        """Return the text without terminal control sequences, as it is likely to be printed."""
         return plain(self.text)
 
     def _repr_claude_(self) -> str:
@@ -277,30 +233,7 @@ def parse_reply(
     model: str | None = None,
     elapsed_s: float | None = None,
 ) -> Reply:
-    """Read the model's JSON, of whichever provider's shape it is.
-
-    Parameters
-    ----------
-    body
-        The decoded JSON: Anthropic's shape, OpenAI's, Gemini's, or a plain string; or the
-        result of a v2 job, whose `output` is one of these, as JSON in a string or as it is.
-    headers
-        The answer's headers, for cost and credits.
-    model
-        The slug that was asked for, where the body names none.
-    elapsed_s
-        Seconds that the call took.
-
-    Returns
-    -------
-    Reply
-        With the model's own JSON as `raw`.
-
-    Raises
-    ------
-    ReplyError
-        No text can be found; the message names the keys that are there.
-    """
+    """Read the model's JSON, of whichever provider's shape it is."""
     headers = headers or {}
     body, metrics = _unwrapped(body)
     text = find_text(body)

@@ -69,24 +69,7 @@ _LOOK_BETWEEN = (
 def error_for(
     answer: Response, *, what: str, model: str | None = None, look: bool = False
 ) -> APIError:
-    """Name the error that an HTTP answer stands for.
-
-    Parameters
-    ----------
-    answer
-        What the server sent.
-    what
-        The request, for the message: ``"POST /v1/claude-4-sonnet"``.
-    model
-        The slug that was asked for; a 404 then suggests the nearest known one.
-    look
-        Whether it was a free look-up, a GET.
-
-    Returns
-    -------
-    APIError
-        Of the subclass that stands for the status.
-    """
+    """Name the error that an HTTP answer stands for."""
     kind, advice = _kind(answer.status)
     if look:
         advice = _look_advice(answer.status, advice)
@@ -113,15 +96,7 @@ def _look_advice(status: int, advice: str) -> str:
 
 
 def maybe_billed(happened: str, answer: Response | None = None) -> MaybeBilledError:
-    """Describe a POST whose outcome nobody here can know.
-
-    Parameters
-    ----------
-    happened
-        What happened to which request, as the first half of a sentence.
-    answer
-        What the server sent, if anything.
-    """
+    """Describe a POST whose outcome nobody here can know."""
     message = (
         f"{_sentence(happened, answer.detail if answer else None)} It may have been billed, so it "
         "was not sent again. `%segmind credits` shows whether your credits went down; run "
@@ -185,7 +160,7 @@ def detail_of(body: str) -> str | None:
 
 
 def is_envelope(body: str | None) -> bool:
-    """Tell whether an error's body is of the gateway's form, and no page of somebody in between."""
+    """Give whether an error's body is of the gateway's form, and no page of somebody in between."""
     try:
         fields = json.loads(body or "", parse_int=float)  # of any number of digits
     except (ValueError, RecursionError):
@@ -228,19 +203,7 @@ class OversizedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP answer, read to its end.
-
-    Parameters
-    ----------
-    status
-        The HTTP status code.
-    headers
-        By name in lower case, scrubbed.
-    text
-        The body, scrubbed.
-    scrub
-        What blanks the key out; once more after decoding, as escapes hide it on the wire.
-    """
+    """An HTTP answer, read to its end."""
 
     status: int
     headers: Mapping[str, str]
@@ -264,13 +227,7 @@ class Response:
         return self.scrub(detail) if detail else None
 
     def json(self) -> Any:
-        """Parse the body.
-
-        Raises
-        ------
-        ValueError
-            It is no JSON, or nested too deeply.
-        """
+        """Parse the body."""
         try:
             return self._scrubbed(json.loads(self.text, parse_int=_whole_number))
         except RecursionError:
@@ -292,15 +249,7 @@ def _whole_number(digits: str) -> int | float:
 
 
 async def read(response: httpx.Response, *, scrub: Scrub) -> Response:
-    """Read a streamed response to its end, and close it.
-
-    Raises
-    ------
-    OversizedError
-        It is longer than `MAX_ANSWER_BYTES`, unpacked.
-    httpx.HTTPError
-        The connection broke, or the body does not decode.
-    """
+    """Read a streamed response to its end, and close it."""
     data = bytearray()
     try:
         async for chunk in response.aiter_bytes():

@@ -35,19 +35,7 @@ _POST_REFUSED = frozenset({501, 505})
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How patiently requests are repeated.
-
-    Parameters
-    ----------
-    post_attempts, refused_attempts, get_attempts
-        Most times that a request is sent, where it may be sent again at all: a POST, a POST that
-        is refused before work (429, 503), a GET. `None`: until its deadline.
-    base_s, cap_s
-        The n-th wait is `base_s` doubled n times, at most `cap_s` seconds, of which a random
-        half is taken off so that many kernels do not return at the same moment.
-    retry_after_cap_s
-        Longest `Retry-After` that is honoured, in seconds.
-    """
+    """How patiently requests are repeated."""
 
     post_attempts: int | None = 5
     refused_attempts: int | None = 5
@@ -66,23 +54,7 @@ class Policy:
         retry_after_s: float | None = None,
         jitter: Callable[[], float],
     ) -> float | None:
-        """Seconds to wait before the request is sent again, or `None` where it must not be.
-
-        Parameters
-        ----------
-        method
-            ``"GET"`` or ``"POST"``.
-        failure
-            What went wrong with the last attempt.
-        attempt
-            How many times it was sent already, from 1.
-        remaining_s
-            Seconds left until the caller's deadline; a wait that would pass it is not begun.
-        retry_after_s
-            What the server asked for.
-        jitter
-            A random number from 0 to 1.
-        """
+        """Seconds to wait before the request is sent again, or `None` where it must not be."""
         most = self._most_attempts(method, failure)
         if not may_repeat(method, failure) or (most is not None and attempt >= most):
             return None
@@ -103,30 +75,14 @@ class Policy:
 
 
 def may_repeat(method: str, failure: Failure) -> bool:
-    """Tell whether a failed request may be sent again at all.
-
-    Parameters
-    ----------
-    method
-        ``"GET"`` or ``"POST"``.
-    failure
-        What went wrong.
-    """
+    """Return whether a failed request may be sent again at all."""
     if method == "GET":
         return isinstance(failure, Trouble) or failure in {408, 429} or failure >= 500
     return failure is Trouble.NEVER_OPENED or failure in _POST_AGAIN
 
 
 def may_be_billed(method: str, failure: Failure) -> bool:
-    """Tell whether a failed request may have been carried out, and billed, all the same.
-
-    Parameters
-    ----------
-    method
-        ``"GET"`` or ``"POST"``; only a POST starts work.
-    failure
-        What went wrong.
-    """
+    """Return whether a failed request may have been carried out, and billed, all the same."""
     if method == "GET":
         return False
     if isinstance(failure, Trouble):
@@ -137,20 +93,7 @@ def may_be_billed(method: str, failure: Failure) -> bool:
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Read a `Retry-After` header as seconds from now.
-
-    Parameters
-    ----------
-    value
-        The header: seconds, or an HTTP date (RFC 9110).
-    now
-        The time now; the clock's if left out.
-
-    Returns
-    -------
-    float or None
-        Never negative; `None` where there is no header or it makes no sense.
-    """
+    """Read a `Retry-After` header as seconds from now."""
     if not value:
         return None
     try:
@@ -220,22 +163,6 @@ _DAY_S: Final = 86_400.0
 def next_poll(elapsed_s: float, history: Sequence[float] = ()) -> float:
     """Tell when to poll a job that is not known to have ended.
 
-    Parameters
-    ----------
-    elapsed_s
-        Seconds since the job was submitted.
-    history
-        Seconds from submission to end of earlier jobs of the same model, in any order. What is
-        no duration (negative, infinite, not a number) is left out.
-
-    Returns
-    -------
-    float
-        Seconds from now, from `MIN_DELAY_S` to `MAX_DELAY_S`. The moment that it names never
-        moves back as the job grows older.
-
-    Notes
-    -----
     With r polls a second an end is noticed 1 / 2r seconds late in the mean, and a job that has
     hazard h (ends a second, given that it still runs) costs r polls a second. Delay plus price
     times polls is least where ``r = sqrt(h / (2 * price))``. That rate is summed up from now on,
@@ -257,14 +184,7 @@ def next_poll(elapsed_s: float, history: Sequence[float] = ()) -> float:
 
 
 class History:
-    """How long jobs took, by model. For one event loop.
-
-    Parameters
-    ----------
-    seed
-        Called once for a model, at its first use: the durations known from earlier, in seconds,
-        oldest first.
-    """
+    """How long jobs took, by model. For one event loop."""
 
     def __init__(self, seed: Callable[[str], Iterable[float]] | None = None) -> None:
         self._seed = seed

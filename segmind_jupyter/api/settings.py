@@ -28,16 +28,6 @@ class Secret:
 
     `%xmode Verbose` prints the value of every local name, so the key is never held as a plain
     `str` in a frame of ours; `reveal` is called in one place, where the request header is set.
-
-    Parameters
-    ----------
-    text
-        The secret; white space around it (a pasted newline) is dropped.
-
-    Raises
-    ------
-    SettingsError
-        The text is empty or cannot stand in an HTTP header.
     """
 
     __slots__ = ("__escaped", "__text")
@@ -58,7 +48,7 @@ class Secret:
         self.__escaped = re.compile("".join(map(_spelled, text)))
 
     def reveal(self) -> str:
-        """Give the secret itself."""
+        """Return the secret itself."""
         return self.__text
 
     def scrub(self, text: str) -> str:
@@ -72,7 +62,7 @@ class Secret:
         return self.__escaped.sub(_SHOWN, text) if "\\" in text else text
 
     def is_in(self, text: str) -> bool:
-        """Tell whether `text` holds the secret."""
+        """Return whether `text` holds the secret."""
         return len(self.__text) >= _MIN_SCRUBBED_CHARS and self.__text in text
 
     def __repr__(self) -> str:
@@ -122,13 +112,7 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def checked_slug(model: str) -> str:
-    """Return `model` if it has the form of a slug; it becomes part of a URL's path.
-
-    Raises
-    ------
-    SettingsError
-        It holds anything but lower-case letters, digits, dots and hyphens.
-    """
+    """Return `model` if it has the form of a slug; it becomes part of a URL's path."""
     if not isinstance(model, str) or not _SLUG.fullmatch(model):
         raise SettingsError(
             f"{model!r} is no model name: lower-case letters, digits, dots and hyphens, such as "
@@ -138,7 +122,7 @@ def checked_slug(model: str) -> str:
 
 
 def nearest_model(model: str) -> str | None:
-    """Give the known slug that `model` was probably meant to be, or `None`."""
+    """Return the known slug that `model` was probably meant to be, or `None`."""
     matches = difflib.get_close_matches(model, KNOWN_MODELS, n=1)
     return matches[0] if matches and matches[0] != model else None
 
@@ -166,22 +150,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to reach Segmind.
-
-    Parameters
-    ----------
-    api_key
-        The key, or `None` where none was found.
-    base_url
-        Origin of the service without a version (``https://api.segmind.com``), or
-        ``"simulator"``.
-    auth
-        Form in which the key is sent.
-    timeout_s
-        Seconds that one request may take in all.
-    sources
-        Where each value came from, by field name, for `%segmind status`.
-    """
+    """How to reach Segmind."""
 
     api_key: Secret | None = None
     base_url: str = DEFAULT_BASE_URL
@@ -203,21 +172,7 @@ def resolve(
     timeout_s: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Put the settings together: an argument first, then the environment, then the default.
-
-    Parameters
-    ----------
-    api_key, base_url, auth, timeout_s
-        What the caller chose; `None` means "not chosen".
-    environ
-        Stands in for `os.environ`. Read at each call, so that a key set in a running notebook
-        (`%env`, `os.environ`) counts.
-
-    Raises
-    ------
-    SettingsError
-        A value cannot work; the message says which and why.
-    """
+    """Put the settings together: an argument first, then the environment, then the default."""
     environ = os.environ if environ is None else environ
     key, key_source = _key(api_key, environ)
     url, url_source = _url(base_url, environ)
@@ -259,12 +214,6 @@ def origin(base_url: str) -> str:
     """Reduce a base URL to the origin and prefix that `/v1/…` and `/v2/…` are put behind.
 
     A trailing ``/v1`` or ``/v2`` is accepted, as the vendor's SDK is configured with one.
-
-    Raises
-    ------
-    SettingsError
-        It is no http(s) URL, holds a password, or would send the key unencrypted to another
-        machine.
     """
     if base_url == SIMULATOR:
         return SIMULATOR
@@ -300,13 +249,7 @@ def _auth_form(auth: str | None) -> AuthForm:
 
 
 def checked_seconds(timeout_s: float) -> float:
-    """Return `timeout_s` if it is a time that can be waited.
-
-    Raises
-    ------
-    SettingsError
-        It is no number, or not a positive and finite one.
-    """
+    """Return `timeout_s` if it is a time that can be waited."""
     try:
         seconds = math.nan if isinstance(timeout_s, bool | str) else float(timeout_s)
     except (TypeError, ValueError, OverflowError):

@@ -63,13 +63,7 @@ class Completed(State):
 
 
 class Failed(State):
-    """The gateway or the model gave it up.
-
-    Parameters
-    ----------
-    detail
-        The server's own words, or `None`.
-    """
+    """The gateway or the model gave it up."""
 
     __slots__ = ("detail",)
     word = "FAILED"
@@ -106,13 +100,7 @@ _KNOWN: Final[dict[str, type[State]]] = {
 
 
 def checked_id(request_id: str) -> str:
-    """Return `request_id` if it can be part of a URL's path and of nothing else.
-
-    Raises
-    ------
-    SettingsError
-        It holds anything but letters, digits, dots, hyphens, underscores and tildes.
-    """
+    """Return `request_id` if it can be part of a URL's path and of nothing else."""
     if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
         raise SettingsError(
             f"{shortened(repr(request_id))} is no job id. `%segmind jobs` lists the ids that are "
@@ -122,13 +110,7 @@ def checked_id(request_id: str) -> str:
 
 
 def read_submit(body: Any) -> str:
-    """Find the id in the answer to a submit.
-
-    Raises
-    ------
-    ReplyError
-        There is none, or it is none; the message names the keys that are there.
-    """
+    """Find the id in the answer to a submit."""
     request_id = body.get("request_id") if isinstance(body, dict) else None
     if type(request_id) is int:
         request_id = str(request_id)
@@ -139,15 +121,7 @@ def read_submit(body: Any) -> str:
 
 
 def read_state(body: Any, *, request_id: str) -> State:
-    """Read where a job stands from the body of a poll or of a result.
-
-    Raises
-    ------
-    JobError
-        The state is none that is known: waiting on would be waiting for ever.
-    ReplyError
-        The body names no state at all.
-    """
+    """Read where a job stands from the body of a poll or of a result."""
     word = body.get("status") if isinstance(body, dict) else None
     if not isinstance(word, str):
         raise ReplyError("the answer names no state")
@@ -162,7 +136,7 @@ def read_state(body: Any, *, request_id: str) -> State:
 
 
 def is_terminal(body: str | None) -> bool:
-    """Tell whether an error's body is an ended job's: FAILED comes with a 422, on both URLs.
+    """Return whether an error's body is an ended job's: FAILED comes with a 422, on both URLs.
 
     Only the gateway's own word counts here: "failed" may be any proxy's.
     """
@@ -175,7 +149,7 @@ def is_terminal(body: str | None) -> bool:
 
 
 def is_result(body: Any) -> bool:
-    """Tell whether a body can be a result at all, and not something that came in its place."""
+    """Return whether a body can be a result at all, and not something that came in its place."""
     if isinstance(body, dict) and ("status" in body or "output" in body):
         return True
     return find_text(body) is not None
@@ -184,32 +158,7 @@ def is_result(body: Any) -> bool:
 def read_result(
     body: Any, *, request_id: str, model: str | None = None, elapsed_s: float | None = None
 ) -> Reply | State:
-    """Read the body of a result.
-
-    Parameters
-    ----------
-    body
-        The model's own JSON as `output` (a JSON string, an object, or plain text), or as the
-        whole.
-    request_id
-        The job's id; the reply carries it.
-    model
-        The slug that was asked for, where the body names none.
-    elapsed_s
-        Seconds from submission to end, where they were seen; the gateway's own time otherwise.
-
-    Returns
-    -------
-    Reply or State
-        The state alone where the job has not completed.
-
-    Raises
-    ------
-    ReplyError
-        It holds no text.
-    JobError
-        The state is none that is known.
-    """
+    """Read the body of a result."""
     if isinstance(body, dict) and isinstance(body.get("status"), str):
         state = read_state(body, request_id=request_id)
         if not isinstance(state, Completed):

@@ -18,7 +18,7 @@ from typing import Any, Final
 import anyio
 import httpx
 
-from segmind_jupyter import __version__
+from segmind_jupyter._version import __version__
 from segmind_jupyter.api.messages import encoded
 from segmind_jupyter.api.responses import OversizedError, Response, error_for, maybe_billed, read
 from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed
@@ -47,13 +47,6 @@ class KeyAuth(httpx.Auth):
     The vendor's SDK sends `x-api-key`, its model pages show the bearer form. In `auto` a 401,
     which is not billed, is answered once with the other form, and the form that worked goes
     first from then on.
-
-    Parameters
-    ----------
-    key
-        The key.
-    form
-        ``"auto"``, ``"x-api-key"`` or ``"bearer"``.
     """
 
     def __init__(self, key: Secret, *, form: AuthForm = "auto") -> None:
@@ -132,17 +125,6 @@ class RateLimiter:
     broken connections leave it as it is: they do not say that there were too many requests, and
     each sender backs off by itself.
 
-    Parameters
-    ----------
-    clock, sleep
-        Stand in for the clock and for waiting.
-    rate_per_s
-        Requests a second to begin with.
-    ceiling_per_s
-        Most requests a second.
-
-    Notes
-    -----
     For one event loop, without a task of its own: one of those who wait sleeps until the next
     token is due, and hands it to whoever is first then; the others wait to be called.
     """
@@ -173,11 +155,6 @@ class RateLimiter:
 
         A chat never waits, as somebody sits in front of it; it is counted, so that others wait
         for it. The rest goes by kind, then by age; a poll that waited long goes before submits.
-
-        Parameters
-        ----------
-        kind
-            What the request is for.
         """
         if kind is Kind.CHAT or not (self._lines or self._wait_s() > 0):
             self._bucket.take(self._clock())
@@ -185,16 +162,7 @@ class RateLimiter:
             await self._wait(kind)
 
     def answered(self, status: int | None, *, retry_after_s: float | None = None) -> None:
-        """Note what came of a request.
-
-        Parameters
-        ----------
-        status
-            The HTTP status; `None` where there was no answer.
-        retry_after_s
-            Seconds for which the server asked to be left alone: nothing but chats is sent
-            meanwhile, for a minute at most.
-        """
+        """Note what came of a request."""
         now_s = self._clock()
         if retry_after_s is not None and retry_after_s > 0:
             until_s = now_s + min(retry_after_s, MAX_PAUSE_S)
@@ -244,7 +212,7 @@ class RateLimiter:
             await self._sleep(max(0.0, delay_s) + _MARGIN_S)
 
     def _serve(self) -> None:
-        """Give what tokens there are to those who are first."""
+        """Return what tokens there are to those who are first."""
         while self._lines and self._wait_s() <= 0:
             now_s = self._clock()
             self._bucket.take(now_s)

@@ -18,23 +18,7 @@ MAX_CALLS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One answered call. Tokens and cost are `None` where the server did not say.
-
-    Parameters
-    ----------
-    model
-        Slug of the model.
-    input_tokens, output_tokens
-        What went there, and what came back.
-    cost
-        In Segmind credits.
-    answered_at
-        Unix time at which the reply was there.
-    seconds
-        How long it took, or `None`.
-    simulated
-        Whether the simulator answered, and no model.
-    """
+    """One answered call. Tokens and cost are `None` where the server did not say."""
 
     model: str
     input_tokens: int | None
@@ -68,13 +52,7 @@ class Totals:
 
 
 class Ledger:
-    """The calls that were answered, oldest first. Threads may share it.
-
-    Parameters
-    ----------
-    clock
-        Tells the Unix time.
-    """
+    """The calls that were answered, oldest first. Threads may share it."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -193,7 +193,7 @@ class JobPoller:
                 raise error
 
     def _is_gone(self) -> bool:
-        """Tell whether a 404 is to be believed: it may come too early, or from a lagging server."""
+        """Give whether a 404 is to be believed: it may come too early, or from a lagging server."""
         age_s = self._elapsed_s
         if self._missing_s is None:
             self._missing_s = age_s
@@ -247,19 +247,7 @@ _CLOSING_S: Final = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What one submission sends.
-
-    Parameters
-    ----------
-    model
-        The slug.
-    messages
-        As `SegmindClient.chat` takes them.
-    instruction
-        The system prompt.
-    params
-        Model parameters.
-    """
+    """What one submission sends."""
 
     model: str
     messages: Sequence[Message]
@@ -275,26 +263,7 @@ class Call:
 
 
 class JobManager:
-    """The jobs of one client.
-
-    Parameters
-    ----------
-    client
-        What asks.
-    journal
-        Where ids and replies are kept.
-    place
-        Where jobs are sent from, for the journal: the name of a notebook.
-    wait
-        What `Job.wait` waits with.
-    delivered
-        Called with every job whose reply was fetched, on a thread, before anybody else hears of
-        it.
-    followed
-        The jobs that are followed, where several watches share a process.
-    clock, sleep, jitter
-        Stand in for the clock, waiting and chance.
-    """
+    """The jobs of one client."""
 
     def __init__(
         self,
@@ -334,22 +303,6 @@ class JobManager:
 
         Whoever is cancelled here waits no longer, while the submission goes on, for a minute at
         most: it may be paid for by then, and its id is to be in the journal.
-
-        Parameters
-        ----------
-        call
-            What to send.
-        request
-            What was asked, for the reply.
-        nth
-            How many calls equal to this one came before it; `found` then finds the job again.
-        timeout_s
-            As `SegmindClient.submit_chat`.
-
-        Raises
-        ------
-        SegmindError
-            As `SegmindClient.submit_chat`.
         """
         if self._closed:
             await anyio.sleep_forever()  # until the loop ends; it would not be answered in time
@@ -367,18 +320,7 @@ class JobManager:
         await self._submissions.settle(_CLOSING_S)
 
     async def found(self, call: Call, nth: int) -> Job | None:
-        """Find the job of an equal call in the journal: with its reply, or still to be followed.
-
-        Parameters
-        ----------
-        call, nth
-            As for `submit`.
-
-        Returns
-        -------
-        Job or None
-            `None` where there is none, or where it gave no reply.
-        """
+        """Find the job of an equal call in the journal: with its reply, or still to be followed."""
         entry = await _threaded(self.journal.find_work, await self._work(call, nth))
         if entry is None or entry.origin != self.origin:
             return None
@@ -386,22 +328,7 @@ class JobManager:
         return None if job.error else job
 
     async def resume(self, request_id: str) -> Job:
-        """Take a job up again by its id, without sending it.
-
-        Returns
-        -------
-        Job
-            Ended, where the journal has its reply or the reason why there is none; otherwise to
-            be followed, or the handle that is followed already. An id that the journal does not
-            know (the vendor's SDK gave it) will do.
-
-        Raises
-        ------
-        SettingsError
-            It is no id.
-        JobError
-            It was sent elsewhere than the settings of now lead to.
-        """
+        """Take a job up again by its id, without sending it."""
         entry = await _threaded(self.journal.find, checked_id(request_id))
         if entry is None:
             job = self._job(request_id, None)

@@ -50,22 +50,7 @@ _LINE_LASTS_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one item.
-
-    Parameters
-    ----------
-    index
-        Its position among the items, from 0.
-    key
-        How it is called: its label in a table or a series, its key in a mapping, its file's name
-        in a folder, otherwise its position.
-    item
-        The item itself; a row of a table as a dict.
-    reply
-        The reply, or `None` where there is an error.
-    error
-        Why there is no reply, or `None`.
-    """
+    """What became of one item."""
 
     index: int
     key: Any
@@ -126,7 +111,7 @@ class Batch:
         return str(self.progress)
 
     def __iter__(self) -> Iterator[Outcome]:
-        """Give each item once, in the order in which they end; waits for the next one.
+        """Return each item once, in the order in which they end; waits for the next one.
 
         With ``on_error="raise"`` the first error is raised in its turn.
         """
@@ -182,11 +167,11 @@ class Batch:
         return None if self._raised else self._failure
 
     def key(self, position: int) -> Any:
-        """Give how the item at a position is called (`Outcome.key`)."""
+        """Return how the item at a position is called (`Outcome.key`)."""
         return self._each.items.keys[position]
 
     def done(self) -> bool:
-        """Tell whether every item has ended, in whichever way."""
+        """Return whether every item has ended, in whichever way."""
         return self._results.end.done()
 
     def wait(self, timeout: float | None = None) -> Batch:
@@ -220,7 +205,7 @@ class Batch:
         return self._checked()
 
     def to_frame(self) -> pandas.DataFrame:
-        """Give the replies as a table, in the order of the items; waits.
+        """Return the replies as a table, in the order of the items; waits.
 
         Returns
         -------
@@ -289,7 +274,7 @@ class Batch:
             line.end(str(self))
 
     def _checked(self) -> Batch:
-        """Give the batch, unless one of its errors is to be raised."""
+        """Return the batch, unless one of its errors is to be raised."""
         failure = self._failure
         if failure is not None:
             self._raised = True
@@ -304,7 +289,7 @@ class Batch:
         return self._told(position)
 
     def _told(self, position: int) -> SegmindError:
-        """Give the error of an item, with a word on what it means for the others."""
+        """Return the error of an item, with a word on what it means for the others."""
         error = copy.copy(self.errors[position])
         error.args = (f"{named(self.key(position))}: {error} {self._so_far()}",)
         return error

@@ -31,20 +31,6 @@ def unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) ->
     """Take away the second braces around what would be refused in single ones.
 
     Those around what can be read are left to `compose`.
-
-    Parameters
-    ----------
-    template
-        The prompt.
-    labels
-        What can be read in it: names, and texts and whole numbers that are keys of the item.
-    read
-        What is in single braces and was read.
-
-    Raises
-    ------
-    ContentError
-        Something in single braces was not read, and is a name, or is or is like one of `labels`.
     """
     names = {str(label): label for label in labels if isinstance(label, str | int)}
 
@@ -61,7 +47,7 @@ def unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) ->
 
 
 def _is_meant(inside: str, names: Collection[str]) -> bool:
-    """Tell whether a name was meant: one stands there, or something that is like a known one."""
+    """Return whether a name was meant: one stands there, or something that is like a known one."""
     text = inside.strip()
     if text in names:  # a column may be called 0, or "# of rooms"
         return True
@@ -100,31 +86,7 @@ def _spelled(label: str | int) -> str:
 
 
 class PromptTemplate:
-    """One prompt for each of many items.
-
-    Parameters
-    ----------
-    template
-        The prompt, read as that of a cell is. ``{item}`` stands for the item, and with a table
-        ``{column}`` for a cell of the row. If it names neither, the item goes behind it.
-    items
-        What is asked about; see `listed`.
-    limits
-        How large the objects of one prompt may become.
-
-    Attributes
-    ----------
-    items
-        The items, as they were found.
-    notes
-        What the user should know about how the template, and the first item, was read.
-
-    Raises
-    ------
-    ContentError
-        The template is no text or an empty one, it names a column that the table does not have,
-        or the items are none.
-    """
+    """One prompt for each of many items."""
 
     def __init__(self, template: str, items: Any, *, limits: Limits = STANDARD) -> None:
         _check_template(template)
@@ -152,13 +114,7 @@ class PromptTemplate:
         return file_notes(first) if isinstance(first, str) else ()
 
     def prompt(self, position: int) -> Prompt:
-        """Make the prompt for the item at `position`, its images encoded.
-
-        Raises
-        ------
-        ContentError
-            The item cannot be sent, or it has no such part as the template names.
-        """
+        """Make the prompt for the item at `position`, its images encoded."""
         if not self._paths:
             return gather((self._words, self.items.take(position)), limits=self._limits)
         names = self.items.names(position)
@@ -219,18 +175,7 @@ _NUMBER: Final = re.compile(r"(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What is asked about, in order.
-
-    Parameters
-    ----------
-    keys
-        How each is called: by the index of a table or a series, the key of a mapping, the name
-        of a file, or its position.
-    take
-        Gives the item at a position; a row of a table is a dict.
-    labels
-        What the parts of each item are called, as the columns of a table are; mostly texts.
-    """
+    """What is asked about, in order."""
 
     keys: Sequence[Any]
     take: Callable[[int], Any]
@@ -245,7 +190,7 @@ class Rows:
         return tuple(label for label in self.labels if isinstance(label, str))
 
     def names(self, position: int) -> dict[str, Any]:
-        """Give what the names of a prompt stand for; a column called `item` hides the row."""
+        """Return what the names of a prompt stand for; a column called `item` hides the row."""
         item = self.take(position)
         return {ITEM: item, **{column: item[column] for column in self.columns}}
 
@@ -255,19 +200,6 @@ def listed(items: Any) -> Rows:
 
     Later changes of a list, a mapping, a series or a table do not count; those of an item itself
     (a dict, a figure, a file) do until it is taken.
-
-    Parameters
-    ----------
-    items
-        A DataFrame of pandas or polars or a table of pyarrow (its rows), a Series, a mapping, a
-        folder (a `Path`, or the name of one that exists: its image files, in the order of their
-        names, numbers by their value), or any other iterable.
-
-    Raises
-    ------
-    ContentError
-        It is one thing rather than many, or a table whose rows cannot be read; the message says
-        what to do.
     """
     if (table := _table(items)) is not None:
         return table
@@ -409,7 +341,7 @@ def _natural(file: Path) -> tuple[list[str | int], str]:
 
 
 def _values(items: Any) -> list[Any]:
-    """Give the values of an iterable, unless it is one thing that merely can be iterated."""
+    """Return the values of an iterable, unless it is one thing that merely can be iterated."""
     if items is None:
         raise ContentError("There is nothing to ask about: the items are None.")
     is_one = isinstance(items, bytes | bytearray | memoryview) or is_image_array(items)

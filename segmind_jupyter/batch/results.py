@@ -33,29 +33,7 @@ _LEAST_CREDITS: Final = 0.0001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a batch had come at one moment; shown as text, it is one line.
-
-    Parameters
-    ----------
-    total
-        How many items there are: `done + failed + in_flight + unsent`.
-    done
-        How many have their reply.
-    failed
-        How many ended without one.
-    in_flight
-        How many are being prepared, sent or worked on.
-    kept
-        How many of `done` came from the journal, so that nothing was sent for them.
-    input_tokens, output_tokens
-        Sums over the replies that were fetched now; those from the journal are not counted.
-    cost
-        The same, in Segmind credits; `None` where no reply came with a cost.
-    elapsed_s
-        Seconds since the batch began, until its end.
-    stopped
-        Whether what is unsent will stay so.
-    """
+    """How far a batch had come at one moment; shown as text, it is one line."""
 
     total: int
     done: int = 0
@@ -129,13 +107,7 @@ def _duration(seconds: float) -> str:
 
 
 class TextLine:
-    """A line on a terminal that is written over again and again, and left there at the end.
-
-    Parameters
-    ----------
-    terminal
-        Where it is written.
-    """
+    """A line on a terminal that is written over again and again, and left there at the end."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
@@ -164,13 +136,7 @@ _COLUMNS: Final = {
 
 
 def check_pandas() -> None:
-    """Raise what to do where pandas is not there.
-
-    Raises
-    ------
-    SegmindError
-        It is not.
-    """
+    """Raise what to do where pandas is not there."""
     try:
         import pandas  # noqa: F401
     except ModuleNotFoundError:
@@ -190,7 +156,7 @@ def table(
 
 
 def _row(reply: Reply | None, error: SegmindError | None) -> tuple[Any, ...]:
-    """Give the cells of `_COLUMNS`."""
+    """Return the cells of `_COLUMNS`."""
     if reply is None:
         return None, None, None, None, str(error)
     return reply.text, reply.usage.total_tokens, reply.cost, reply.elapsed_s, None
@@ -209,22 +175,7 @@ def _index(keys: Any) -> Any:
 
 
 class Results:
-    """Replies and errors by position, and the order in which they came.
-
-    Parameters
-    ----------
-    total
-        How many items there are.
-    clock
-        Stands in for the clock.
-
-    Attributes
-    ----------
-    end
-        Done once every item has ended.
-    failure
-        The position of the first item that failed, or `None`.
-    """
+    """Replies and errors by position, and the order in which they came."""
 
     def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.failure: int | None = None
@@ -261,13 +212,13 @@ class Results:
             return dataclasses.replace(self._progress, elapsed_s=until_s - self._begun_s)
 
     def ended(self, nth: int) -> tuple[int, Reply | None, SegmindError | None]:
-        """Give the position, the reply and the error of the `nth` item to end, from 0."""
+        """Return the position, the reply and the error of the `nth` item to end, from 0."""
         with self._lock:
             position = self._ended[nth]
             return position, self._replies[position], self._errors.get(position)
 
     def after(self, nth: int) -> concurrent.futures.Future[None]:
-        """Give a future that is done once the `nth` item has ended, counted from 0."""
+        """Return a future that is done once the `nth` item has ended, counted from 0."""
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
         future.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
         with self._lock:

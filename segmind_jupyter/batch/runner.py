@@ -56,23 +56,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a batch is sent.
-
-    Parameters
-    ----------
-    call
-        What all its calls have in common: everything but the messages.
-    max_in_flight
-        Most calls at a time.
-    resumes
-        Whether what the journal has is taken from there.
-    stops_at_error
-        Whether the first error ends the sending.
-    timeout_s
-        Seconds that one submission may take; the client's own bound if `None`.
-    may_send
-        Whether what the journal has no reply to may be sent.
-    """
+    """How a batch is sent."""
 
     call: Call
     max_in_flight: int
@@ -87,17 +71,6 @@ class Run:
 
     A fixed number of workers take up one item after the other, so that ten thousand items need
     no more room than as many as are in flight.
-
-    Parameters
-    ----------
-    each
-        The prompts.
-    results
-        Where the outcomes go.
-    plan
-        How to send them.
-    desk
-        What submits and follows jobs, and counts them.
     """
 
     def __init__(self, each: PromptTemplate, results: Results, plan: Plan, desk: Session) -> None:
@@ -248,5 +221,5 @@ class _Shared:
 
 @functools.cache
 def _shared(pid: int) -> _Shared:
-    """Give what the batches of this process share; a forked child has nothing of its parent's."""
+    """Return what the batches of this process share; a forked child has nothing of its parent's."""
     return _Shared()

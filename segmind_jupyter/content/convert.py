@@ -101,13 +101,7 @@ _OPENED_ELEMENTS = 1_000_000
 
 
 def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
-    """Make the pieces of a container; nothing if `obj` is none.
-
-    Raises
-    ------
-    ContentError
-        It holds more than 100 images.
-    """
+    """Make the pieces of a container; nothing if `obj` is none."""
     container = _opened(obj)
     if container is None:
         return None
@@ -121,7 +115,7 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
 
 
 def _opened(obj: Any) -> Any:
-    """Give what is read entry by entry: a container, or the lists that an array of objects holds.
+    """Return what is read entry by entry: a container, or the lists that an array of objects holds.
 
     The bars of a plot are a tuple, and a user's own list may have a form: these stay closed.
     """
@@ -147,7 +141,7 @@ def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
 
 
 def _met(obj: Any, around: tuple[int, ...]) -> Iterator[tuple[Any, bool]]:
-    """Give the values in a container and in those inside it, and whether each is a leaf.
+    """Return the values in a container and in those inside it, and whether each is a leaf.
 
     Containers count too: a million empty ones hold no leaf. Each is entered once on its way.
     """
@@ -159,7 +153,7 @@ def _met(obj: Any, around: tuple[int, ...]) -> Iterator[tuple[Any, bool]]:
 
 
 def _shared_figure(leaves: list[Any]) -> Any:
-    """Give the figure that all the axes belong to, or `None`; ``plt.subplots`` returns such."""
+    """Return the figure that all the axes belong to, or `None`; ``plt.subplots`` returns such."""
     if not leaves or not all(is_figure(leaf) and not has_own_form(leaf) for leaf in leaves):
         return None
     roots = {id(root): root for root in map(_root_figure, leaves)}
@@ -174,7 +168,7 @@ def _root_figure(obj: Any) -> Any:
 
 
 def _is_rich(leaf: Any) -> bool:
-    """Tell whether a value is more than a word of a listing."""
+    """Return whether a value is more than a word of a listing."""
     if has_own_form(leaf):
         return True
     kind = known_kind(leaf)
@@ -235,18 +229,7 @@ def _never(_obj: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """One kind of object.
-
-    Parameters
-    ----------
-    matches
-        Whether an object is of the kind.
-    convert
-        Makes the piece of an object, or several; takes `limits`, and `name`, what the user calls
-        it.
-    is_rich
-        Whether such an object is more than a word: inside a container it gets its own lines.
-    """
+    """One kind of object."""
 
     matches: _Test
     convert: Callable[..., Part | list[Part]]
@@ -388,13 +371,7 @@ def to_blocks(
 
 
 def to_parts(obj: Any, *, name: str | None = None, limits: Limits = STANDARD) -> list[Part]:
-    """Turn any object into pieces of a prompt; the parameters and errors are those of `to_blocks`.
-
-    Returns
-    -------
-    list of Text or Image
-        In the order in which they are sent; texts may be blank.
-    """
+    """Turn any object into pieces of a prompt, as `to_blocks` does."""
     try:
         return _parts(obj, Scope(name or "", limits))
     except _UnsendableError as failure:
@@ -423,8 +400,8 @@ def _parts(obj: Any, scope: Scope) -> list[Part]:
         raise
     except Exception as error:
         reason = (
-            f"This {type_name(obj)} could not be read ({format_error(error)}). Name a part of it, or "
-            "its text; or register() a form for its type."
+            f"This {type_name(obj)} could not be read ({format_error(error)}). Name a part of it, "
+            "or its text; or register() a form for its type."
         )
         raise _UnsendableError(scope.label, reason) from error
 
@@ -442,7 +419,7 @@ def _first_answer(obj: Any, scope: Scope) -> list[Part]:
 
 
 def _own_text(obj: object, limits: Limits) -> Text:
-    """Give the repr, or the ``str`` where only that says more than the type's name."""
+    """Return the repr, or the ``str`` where only that says more than the type's name."""
     kind = type(obj)
     says_more = kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__
     text = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)

@@ -37,15 +37,7 @@ _MAX_CHARS: Final = 4096
 
 
 def file_notes(text: str, name: str = "") -> tuple[str, ...]:
-    """Say what to write where the file was meant; nothing if `text` names none that is there.
-
-    Parameters
-    ----------
-    text
-        What is sent as words.
-    name
-        How the user calls it; empty if the text itself was given.
-    """
+    """Say what to write where the file was meant; nothing if `text` names none that is there."""
     if not _names_file(text):
         return ()
     quoted = shortened(repr(text))
@@ -80,18 +72,7 @@ class NoTableError(Exception):
 
 @dataclass(frozen=True)
 class DelimitedTable:
-    """What was read.
-
-    Parameters
-    ----------
-    frame
-        The ``pandas.DataFrame``.
-    n_named
-        How many of its columns the header names; the last ones, which it does not, are called
-        ``Unnamed: 2`` and so on, as pandas has it.
-    comments
-        The lines above the header that begin with ``#``.
-    """
+    """What was read."""
 
     frame: Any
     n_named: int
@@ -103,22 +84,6 @@ def read_delimited(pandas: Any, text: str, *, delimiter: str, max_rows: int) -> 
 
     A delimiter at the end of each row makes no column: what the header does not name and holds
     nothing is left out.
-
-    Parameters
-    ----------
-    pandas
-        The library.
-    text
-        The table, and what stands above it.
-    delimiter
-        What stands between the cells; empty where the header tells.
-    max_rows
-        Of a longer one, the first rows are read.
-
-    Raises
-    ------
-    NoTableError
-        pandas reads no table in it.
     """
     comments, table = _without_comments(text, delimiter)
     delimiter = delimiter or _delimiter(table)
@@ -156,7 +121,7 @@ def _without_comments(text: str, delimiter: str) -> tuple[tuple[str, ...], str]:
 
 
 def _is_header(comment: str, table: str, delimiter: str) -> bool:
-    """Tell whether the last comment is the header, as `numpy.savetxt` writes it.
+    """Return whether the last comment is the header, as `numpy.savetxt` writes it.
 
     It is if it has as many cells as the row below, and that row does not read as a header itself:
     words, with a number below them.
@@ -185,7 +150,7 @@ def _with_room(table: str, delimiter: str) -> tuple[str, int]:
 
 
 def _rows(lines: Iterator[str] | list[str] | io.StringIO, delimiter: str) -> Iterator[list[str]]:
-    """Give the cells of each row that is not blank, as far as they can be told."""
+    """Return the cells of each row that is not blank, as far as they can be told."""
     try:
         for cells in csv.reader(lines, delimiter=delimiter):
             if len(cells) > 1 or "".join(cells).strip():
@@ -230,11 +195,6 @@ def delimited_part(file: Path, encoding: Encoding, *, limits: Limits) -> Text | 
 
     Types are those that ``pandas.read_csv`` finds. Of a long file the first rows are read, and the
     summary says so.
-
-    Raises
-    ------
-    NoTableError
-        pandas reads no table in it.
     """
     pandas = _pandas()
     if pandas is None:
@@ -290,11 +250,6 @@ def parquet_part(file: Path, *, limits: Limits) -> Text:
     """Summarize a Parquet file, of a long one the first rows.
 
     pandas and pyarrow read it if both are installed, else polars.
-
-    Raises
-    ------
-    ContentError
-        Neither is there, or the file is damaged.
     """
     try:
         sheet, total = _parquet_sheet(file)
@@ -309,7 +264,7 @@ def parquet_part(file: Path, *, limits: Limits) -> Text:
 
 
 def _parquet_sheet(file: Path) -> tuple[Sheet, int]:
-    """Give the first rows, and how many rows there are."""
+    """Return the first rows, and how many rows there are."""
     pandas, arrow = _pandas(), _imported("pyarrow.parquet")
     if pandas and arrow:
         return _arrow_sheet(arrow, file)
@@ -410,15 +365,7 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a file holds its text.
-
-    Parameters
-    ----------
-    codec
-        Python's name of the codec, which knows nothing of byte-order marks.
-    mark_bytes
-        Length of the byte-order mark that the file begins with.
-    """
+    """How a file holds its text."""
 
     codec: str
     mark_bytes: int = 0
@@ -439,13 +386,7 @@ class Encoding:
         return {"utf-16": 2, "utf-32": 4}.get(self.codec[:6], 1)
 
     def decoded(self, begin: bytes, *, is_whole: bool) -> str:
-        """Decode the beginning of a file; the last character may be incomplete.
-
-        Raises
-        ------
-        UnicodeDecodeError
-            It is not so encoded.
-        """
+        """Decode the beginning of a file; the last character may be incomplete."""
         decoder = codecs.getincrementaldecoder(self.codec)()
         return decoder.decode(begin[self.mark_bytes :], final=is_whole)
 
@@ -455,13 +396,6 @@ def encoding_of(data: bytes, *, is_whole: bool) -> Encoding | None:
 
     A byte-order mark decides; without one it is UTF-8, or else Windows-1252 if the bytes make a
     text of a Western language in it.
-
-    Parameters
-    ----------
-    data
-        The first bytes of a file.
-    is_whole
-        Whether these are all of it.
     """
     marked = [Encoding(codec, len(mark)) for mark, codec in _MARKS if data.startswith(mark)]
     candidates = marked[:1] or [Encoding("utf-8"), Encoding(_WINDOWS)]
@@ -481,19 +415,7 @@ def _is_text(data: bytes, encoding: Encoding, *, is_whole: bool) -> bool:
 
 
 def text_of(file: Path, begin: bytes, encoding: Encoding, *, limits: Limits) -> Text:
-    """Give the text of a file: all of it if it fits, else its beginning and its end.
-
-    Parameters
-    ----------
-    file
-        The file, which exists and can be read.
-    begin
-        Its first bytes, `BYTES_PER_CHAR` for each of `limits.text_chars` if it has so many.
-    encoding
-        What `encoding_of` found.
-    limits
-        `limits.text_chars` bounds the text, the notes on what was left out included.
-    """
+    """Return the text of a file: all of it if it fits, else its beginning and its end."""
     n_bytes = max(file.stat().st_size, len(begin))
     is_whole = len(begin) >= n_bytes
     text = encoding.decoded(begin, is_whole=is_whole)
@@ -601,12 +523,12 @@ def image_format(data: bytes) -> str:
 
 
 def is_image_bytes(data: bytes | bytearray | memoryview) -> bool:
-    """Tell whether some bytes begin as an image does."""
+    """Return whether some bytes begin as an image does."""
     return bool(image_format(bytes(data[:_SIGNATURE_BYTES])))
 
 
 def is_image_path(path: os.PathLike[Any]) -> bool:
-    """Tell whether a path leads to a file that begins as an image does."""
+    """Return whether a path leads to a file that begins as an image does."""
     try:
         return bool(image_format(_beginning(_expanded(path), _SIGNATURE_BYTES)))
     except Exception:  # noqa: BLE001 - no such file, no such user, or a foreign __fspath__
@@ -614,18 +536,12 @@ def is_image_path(path: os.PathLike[Any]) -> bool:
 
 
 def is_named_as_image(path: os.PathLike[Any]) -> bool:
-    """Tell whether a path ends as those of images do, whatever is there."""
+    """Return whether a path ends as those of images do, whatever is there."""
     return bool(_IMAGE_SUFFIX.fullmatch(Path(os.fsdecode(path)).suffix))
 
 
 def bytes_part(data: bytes | bytearray | memoryview, *, limits: Limits) -> Part:
-    """Make the image or the text that some bytes are.
-
-    Raises
-    ------
-    ContentError
-        They are neither.
-    """
+    """Make the image or the text that some bytes are."""
     content = bytes(data)
     if image_format(content):
         return image_from_bytes(content, limits=limits)
@@ -645,12 +561,6 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
     A table (CSV, TSV, Parquet, told by the suffix) is summarized as its DataFrame; a delimited one
     is sent as text where pandas is not installed. Of a long text, the beginning and the end are
     sent.
-
-    Raises
-    ------
-    ContentError
-        There is no such file, it cannot be read, or it is neither; or it is named as an image,
-        and is none.
     """
     try:
         file = _expanded(path)
@@ -675,7 +585,7 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part:
 
 
 def _table(file: Path, encoding: Encoding, limits: Limits) -> tuple[Text | None, tuple[str, ...]]:
-    """Give the table that a delimited file holds, or a note on why it holds none."""
+    """Return the table that a delimited file holds, or a note on why it holds none."""
     try:
         return delimited_part(file, encoding, limits=limits), ()
     except NoTableError as error:

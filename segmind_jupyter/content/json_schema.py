@@ -30,7 +30,7 @@ class Shape(Protocol):
     """One shape of JSON."""
 
     def schema(self) -> Schema:
-        """Give its JSON schema."""
+        """Return its JSON schema."""
 
     def read(self, value: Any) -> Any:
         """Make what the user wants of a JSON value, or raise `MisfitError`."""
@@ -41,11 +41,11 @@ class AnyObject:
     """Any JSON object."""
 
     def schema(self) -> Schema:
-        """Give a schema that says no more than that."""
+        """Return a schema that says no more than that."""
         return {"type": "object"}
 
     def read(self, value: Any) -> dict[str, Any]:
-        """Give the object itself."""
+        """Return the object itself."""
         if not isinstance(value, dict):
             raise MisfitError(f"expected an object, got {json_name(value)}")
         return value
@@ -69,15 +69,7 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
 
 
 def with_forms(schema: Schema, kind: Any) -> Schema:
-    """Describe the form of the moments in the schema that msgspec makes of a type.
-
-    Parameters
-    ----------
-    schema
-        The schema, which is changed.
-    kind
-        The type.
-    """
+    """Describe the form of the moments in the schema that msgspec makes of a type."""
     import msgspec
 
     _describe(schema, msgspec.inspect.type_info(kind), schema.get("$defs", {}), set())
@@ -85,15 +77,7 @@ def with_forms(schema: Schema, kind: Any) -> Schema:
 
 
 def with_moments(value: Any, kind: Any) -> Any:
-    """Put moments for the texts of a value that are to be such, where Python can read them.
-
-    Parameters
-    ----------
-    value
-        JSON.
-    kind
-        The type that it is to become.
-    """
+    """Put moments for the texts of a value that are to be such, where Python can read them."""
     import msgspec
 
     return _read(value, msgspec.inspect.type_info(kind))
@@ -119,7 +103,7 @@ def _describe(
 
 
 def _schema_parts(node: Schema, info: Any) -> Iterator[tuple[Any, Any]]:
-    """Give what is inside a schema with its type; in a union, with each type that it may have."""
+    """Return what is inside a schema with its type; in a union, with each type that it may have."""
     for kind in getattr(info, "types", ()):
         for option in node.get("anyOf", ()):
             yield option, kind
@@ -170,13 +154,7 @@ _SHAPES_FORMS = (
 
 
 def shape_of(shape: object, label: str) -> Shape:
-    """Find what reads `shape`.
-
-    Raises
-    ------
-    ContentError
-        Nothing does; the message names it by `label`.
-    """
+    """Find what reads `shape`."""
     if isinstance(shape, Mapping):
         return dict_schema(shape, label)
     if not is_type(shape):
@@ -214,24 +192,18 @@ def _described(shape: object) -> str:
 
 
 def _last_line(error: Exception) -> str:
-    """Give what msgspec says of the type; advice for its own users stands before it."""
+    """Return what msgspec says of the type; advice for its own users stands before it."""
     return shortened((str(error).splitlines() or [type_name(error)])[-1])
 
 
 @dataclass(frozen=True)
 class MsgspecType:
-    """A type that msgspec reads.
-
-    Parameters
-    ----------
-    kind
-        The user's type.
-    """
+    """A type that msgspec reads."""
 
     kind: Any
 
     def schema(self) -> Schema:
-        """Give the schema of the type, with every field required."""
+        """Return the schema of the type, with every field required."""
         import msgspec
 
         form = _with_names(self.kind)
@@ -254,18 +226,12 @@ class MsgspecType:
 
 @dataclass(frozen=True)
 class PydanticType:
-    """A type that the user's pydantic (2 or newer) reads.
-
-    Parameters
-    ----------
-    kind
-        The user's type.
-    """
+    """A type that the user's pydantic (2 or newer) reads."""
 
     kind: Any
 
     def schema(self) -> Schema:
-        """Give the schema of the type, with every field required."""
+        """Return the schema of the type, with every field required."""
         schema = self._adapter().json_schema()
         return completed(schema, but=_typed_dicts(self.kind))
 
@@ -287,7 +253,7 @@ class PydanticType:
 
 
 def is_pydantic(shape: object) -> bool:
-    """Tell whether pydantic made a type, or one of those that it is made of."""
+    """Return whether pydantic made a type, or one of those that it is made of."""
     if hasattr(shape, "__pydantic_core_schema__"):
         return True
     return any(is_pydantic(part) for part in get_args(shape))
@@ -343,12 +309,12 @@ def _with_names(kind: Any) -> Any:
 
 
 def _typed_dicts(kind: Any) -> frozenset[str]:
-    """Give the names of the typed dicts in a type: they say of each key if it is required."""
+    """Return the names of the typed dicts in a type: they say of each key if it is required."""
     return frozenset(part.__name__ for part in _parts(kind, set()) if typing.is_typeddict(part))
 
 
 def _parts(kind: Any, seen: set[int]) -> Iterator[Any]:
-    """Give a type, and all that its fields and parameters speak of."""
+    """Return a type, and all that its fields and parameters speak of."""
     if id(kind) in seen:
         return
     seen.add(id(kind))
@@ -400,13 +366,7 @@ _KINDS: Final = frozenset({"type", "anyOf", "allOf", "enum", "const", "$ref"})
 
 
 def sendable(schema: Schema) -> Schema:
-    """Give an equivalent of `schema`, or a looser one, in the form that servers take.
-
-    Raises
-    ------
-    RecursionError
-        It is nested too deeply.
-    """
+    """Return an equivalent of `schema`, or a looser one, in the form that servers take."""
     root = _rooted(schema)
     for change in (_in_words, _as_any_of, _as_list, _closed, _apart):
         root = changed(root, change)
@@ -414,7 +374,7 @@ def sendable(schema: Schema) -> Schema:
 
 
 def is_object(schema: Schema) -> bool:
-    """Tell whether only an object fits, as a root must be."""
+    """Return whether only an object fits, as a root must be."""
     root = _rooted(schema)
     return root.get("type", "object" if "properties" in root else None) == "object"
 
@@ -439,22 +399,14 @@ def wrapped(schema: Schema, *, key: str) -> Schema:
 
 
 def is_strict(schema: Schema) -> bool:
-    """Tell whether a sendable schema leaves nothing open: strict servers refuse what does."""
+    """Return whether a sendable schema leaves nothing open: strict servers refuse what does."""
     if _is_recursive(schema) or any(map(_is_place, _all_references(schema))):
         return False
     return all(_KINDS & node.keys() and _is_closed(node) for node in _nodes(schema))
 
 
 def completed(schema: Schema, *, but: frozenset[str]) -> Schema:
-    """Require every property: a model cannot leave one out by oversight then.
-
-    Parameters
-    ----------
-    schema
-        Of a user's type, whose fields with a default are not required.
-    but
-        Titles of the types whose keys may truly be absent where they are not required.
-    """
+    """Require every property: a model cannot leave one out by oversight then."""
 
     def require(node: Schema) -> Schema:
         if "properties" not in node or node.get("title") in but:
@@ -484,7 +436,7 @@ def changed(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
 
 
 def _nodes(schema: Schema) -> Iterator[Schema]:
-    """Give a schema and all that are inside it."""
+    """Return a schema and all that are inside it."""
     nodes: list[Schema] = []
 
     def keep(node: Schema) -> Schema:
@@ -574,7 +526,7 @@ def _is_closed(node: Schema) -> bool:
 
 
 def _is_recursive(schema: Schema) -> bool:
-    """Tell whether a definition leads back to itself."""
+    """Return whether a definition leads back to itself."""
     definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
     leads = {name: _referred(inner) for name, inner in definitions.items()}
     return any(name in _reached(name, leads) for name in leads)
@@ -591,7 +543,7 @@ def _all_references(schema: Schema) -> Iterator[str]:
 
 
 def _is_place(reference: str) -> bool:
-    """Tell whether a reference leads to a place of the schema that is none of its definitions."""
+    """Return whether a reference leads to a place of the schema that is none of its definitions."""
     holders = tuple(f"#/{holder}/" for holder in _DEFINITIONS)
     return reference == "#" or (reference.startswith("#/") and not reference.startswith(holders))
 
@@ -618,22 +570,16 @@ _AROUND = frozenset({"type", "name", "description", "strict", "schema"})
 
 @dataclass(frozen=True)
 class DictSchema:
-    """A JSON schema of the user's.
-
-    Parameters
-    ----------
-    rules
-        The schema.
-    """
+    """A JSON schema of the user's."""
 
     rules: Schema
 
     def schema(self) -> Schema:
-        """Give it as it is."""
+        """Return it as it is."""
         return self.rules
 
     def read(self, value: Any) -> Any:
-        """Give the value itself, if it fits."""
+        """Return the value itself, if it fits."""
         from jsonschema.exceptions import best_match
 
         try:
@@ -646,13 +592,7 @@ class DictSchema:
 
 
 def dict_schema(rules: Mapping[Any, Any], label: str) -> DictSchema:
-    """Take a dict for a schema, if it is one, or the request's parameter around one.
-
-    Raises
-    ------
-    ContentError
-        It is none: an example, or a dict of types.
-    """
+    """Take a dict for a schema, if it is one, or the request's parameter around one."""
     rules = _unwrapped(rules)
     if any(isinstance(value, type) or get_origin(value) for value in rules.values()):
         raise ContentError(
@@ -753,7 +693,7 @@ _MAX_FALSE_STARTS = 300
 
 
 def json_values(text: str) -> Iterator[Any]:
-    """Give each JSON value of a text, the likeliest first.
+    """Return each JSON value of a text, the likeliest first.
 
     The whole text; each fenced block as a whole, the last one first, since a model that shows a
     form or a draft in a block gives its answer in a later one; then, in their order, the objects
@@ -813,15 +753,7 @@ _KEY = "value"
 
 @dataclass(frozen=True)
 class Expected:
-    """The JSON that a reply is to hold; it can be pickled if the user's own type can.
-
-    Parameters
-    ----------
-    name
-        What the model sees as the name of the schema.
-    shape
-        What reads the JSON.
-    """
+    """The JSON that a reply is to hold; it can be pickled if the user's own type can."""
 
     name: str
     shape: Shape
@@ -841,23 +773,7 @@ class Expected:
         }
 
     def read(self, text: str) -> Any:
-        """Read the first JSON of `json_values` that fits: of several fenced ones the last.
-
-        Parameters
-        ----------
-        text
-            A reply: JSON alone, in a fence, or with prose around it.
-
-        Returns
-        -------
-        object
-            An instance of the user's type; plain JSON where a schema was given as a dict.
-
-        Raises
-        ------
-        ReplyError
-            There is no JSON, or none that fits. The message says where the longest breaks.
-        """
+        """Read the first JSON of `json_values` that fits: of several fenced ones the last."""
         misfits: list[tuple[int, MisfitError]] = []
         for value in json_values(text):
             for candidate in self._unwrapped(value):
@@ -872,7 +788,7 @@ class Expected:
         return schema if is_object(schema) else wrapped(schema, key=_KEY)
 
     def _unwrapped(self, value: Any) -> Iterator[Any]:
-        """Give what may be meant: models also leave out a key that only wraps the value."""
+        """Return what may be meant: models also leave out a key that only wraps the value."""
         if (
             isinstance(value, dict)
             and value.keys() == {_KEY}
@@ -900,22 +816,7 @@ class Expected:
 
 
 def expected(shape: object | None, name: str | None) -> Expected:
-    """Say what a reply is to be.
-
-    Parameters
-    ----------
-    shape
-        A JSON schema as a dict, a dataclass, a TypedDict, a NamedTuple, an attrs class, a
-        pydantic model, or a type made of those such as ``list[Person]``. Any JSON object if
-        neither it nor a name is given.
-    name
-        What the user calls it.
-
-    Raises
-    ------
-    ContentError
-        It is no such thing; the message says what to give instead.
-    """
+    """Say what a reply is to be."""
     if shape is None and name is None:
         return Expected("object", AnyObject())
     label = name or getattr(shape, "__name__", None) or "reply"

@@ -17,17 +17,7 @@ _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=[>;,])")
 
 
 def is_kind(obj: object, package: str, *names: str) -> bool:
-    """Tell whether `obj` is an instance of one of `package`'s classes, or of a subclass of one.
-
-    Parameters
-    ----------
-    obj
-        Anything.
-    package
-        The top-level package that defines the class, such as ``"pandas"``.
-    *names
-        The bare names of the classes, such as ``"DataFrame"``.
-    """
+    """Give whether `obj` is an instance of one of `package`'s classes, or of a subclass of one."""
     return any(
         kind.__name__ in names and str(kind.__module__).partition(".")[0] == package
         for kind in type(obj).__mro__
@@ -35,7 +25,7 @@ def is_kind(obj: object, package: str, *names: str) -> bool:
 
 
 def special_method(obj: object, name: str) -> Callable[..., Any] | None:
-    """Give the special method `name` that the type of `obj` defines, bound to `obj`, or `None`.
+    """Return the special method `name` that the type of `obj` defines, bound to `obj`, or `None`.
 
     What is no function counts as no method: `None`, by which a class says so, and the stand-ins
     that a `MagicMock` keeps under every special name.
@@ -49,12 +39,12 @@ def special_method(obj: object, name: str) -> Callable[..., Any] | None:
 
 
 def type_name(obj: object) -> str:
-    """Give the bare name of the type of `obj`."""
+    """Return the bare name of the type of `obj`."""
     return type(obj).__name__
 
 
 def safe_repr(obj: object) -> str:
-    """Give ``repr(obj)`` without addresses, or a note where the repr raises."""
+    """Return ``repr(obj)`` without addresses, or a note where the repr raises."""
     return without_addresses(safe_str(repr, obj))
 
 
@@ -64,7 +54,7 @@ def without_addresses(text: str) -> str:
 
 
 def safe_str(spell: Callable[[Any], str], obj: object) -> str:
-    """Give ``spell(obj)``, or a note that names the type and the error where that raises."""
+    """Return ``spell(obj)``, or a note that names the type and the error where that raises."""
     try:
         return spell(obj)
     except Exception as error:  # noqa: BLE001 - a foreign __repr__ or __str__ may raise anything
@@ -88,22 +78,7 @@ CHARS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large the pieces of one request may become.
-
-    Parameters
-    ----------
-    image_edge_px
-        Longest padded side of a sent image, in pixels. 1568 for standard Claude models, 2576
-        for the high-resolution ones (Anthropic's vision page): above it the server scales down.
-    image_tokens
-        Most tokens of one image: 1568 for standard models, 4784 for high-resolution ones.
-    image_base64_bytes
-        Most bytes of one image in base64; 5 MB is the bound that every Claude model accepts.
-    table_tokens
-        Budget for the summary of one table, in estimated tokens.
-    text_chars
-        Longest text of one object; what is longer is cut, and says so.
-    """
+    """How large the pieces of one request may become."""
 
     image_edge_px: int = 1568
     image_tokens: int = 1568
@@ -118,21 +93,7 @@ STANDARD = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of text.
-
-    Parameters
-    ----------
-    text
-        What is sent.
-    about
-        What it was made from, for the footer: ``"DataFrame 120×4"``; empty for the prompt's own
-        words and for plain values.
-    inline
-        Whether it reads as part of a sentence (a word, a number) or wants lines of its own (a
-        table, a listing).
-    notes
-        What the user should know about how it was made.
-    """
+    """A piece of text."""
 
     text: str
     about: str = ""
@@ -145,25 +106,13 @@ class Text:
         return -(-len(self.text) // CHARS_PER_TOKEN)
 
     def wire(self) -> dict[str, Any]:
-        """Give the content block as Segmind's page for Claude models shows it."""
+        """Return the content block as Segmind's page for Claude models shows it."""
         return {"type": "text", "text": self.text}
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An encoded image, ready to send.
-
-    Parameters
-    ----------
-    data
-        The encoded file, without metadata.
-    media_type
-        ``"image/png"`` or ``"image/jpeg"``.
-    width, height
-        Size of the encoded picture, in pixels.
-    about
-        What it was made from, for the footer: ``"Figure 8×4 in"``, ``"PIL RGB 4000×3000"``.
-    """
+    """An encoded image, ready to send."""
 
     data: bytes = field(repr=False)
     media_type: str
@@ -177,7 +126,7 @@ class Image:
         return -(-self.width // PATCH_PX) * -(-self.height // PATCH_PX)
 
     def wire(self) -> dict[str, Any]:
-        """Give the content block as Segmind's page for Claude models shows it."""
+        """Return the content block as Segmind's page for Claude models shows it."""
         data = base64.b64encode(self.data).decode("ascii")
         source = {"type": "base64", "media_type": self.media_type, "data": data}
         return {"type": "image", "source": source}
@@ -216,17 +165,7 @@ _GAPS = {(True, True): "", (True, False): "\n\n", (False, True): "\n\n", (False,
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where an object stands.
-
-    Parameters
-    ----------
-    label
-        How the user would reach it: ``scores['x']``; empty if it has no name.
-    limits
-        How large its pieces may become.
-    around
-        The ids of the objects that it was found in, and of those that it stands for.
-    """
+    """Where an object stands."""
 
     label: str
     limits: Limits
@@ -238,7 +177,7 @@ class Scope:
         return None if self.around else self.label or None
 
     def inside(self, obj: object, step: str = "", *, text_chars: int | None = None) -> Scope:
-        """Give the scope of what `obj` holds at `step`, or of what stands for `obj`."""
+        """Return the scope of what `obj` holds at `step`, or of what stands for `obj`."""
         limits = self.limits if text_chars is None else _narrowed(self.limits, text_chars)
         return Scope(self.label + step, limits, (*self.around, id(obj)))
 
@@ -253,18 +192,7 @@ Convert = Callable[[Any, Scope], list[Part]]
 
 
 def part_of(block: Mapping[str, Any]) -> Part:
-    """Read a text or an image block as `Part.wire` writes it.
-
-    Parameters
-    ----------
-    block
-        A block of this package's own making.
-
-    Returns
-    -------
-    Text or Image
-        An image with its size in pixels, of which no pixel is decoded.
-    """
+    """Read a text or an image block as `Part.wire` writes it."""
     if block["type"] == "text":
         return Text(block["text"])
     import PIL.Image

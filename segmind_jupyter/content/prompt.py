@@ -22,15 +22,7 @@ from segmind_jupyter.errors import ContentError
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """An object of the user's, and what it became.
-
-    Parameters
-    ----------
-    name
-        How the user named it: ``"fig"``, ``"df['price']"``.
-    parts
-        What was sent for it, in order.
-    """
+    """An object of the user's, and what it became."""
 
     name: str
     parts: tuple[Part, ...]
@@ -118,15 +110,7 @@ _MAX_NOTES = 5
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked, in order: words as they were typed, and objects where they were named.
-
-    Parameters
-    ----------
-    pieces
-        Words and objects.
-    notes
-        What the user should know about how the prompt and its objects were read.
-    """
+    """What is asked, in order: words as they were typed, and objects where they were named."""
 
     pieces: tuple[str | Attachment, ...]
     notes: tuple[str, ...] = ()
@@ -137,14 +121,14 @@ class Prompt:
         return tuple(piece for piece in self.pieces if isinstance(piece, Attachment))
 
     def blocks(self) -> list[dict[str, Any]]:
-        """Give the content blocks: neighbouring texts joined, blank ones left out.
+        """Return the content blocks: neighbouring texts joined, blank ones left out.
 
         Anthropic models refuse a text block without a visible character.
         """
         return [part.wire() for part in self.parts()]
 
     def parts(self) -> list[Part]:
-        """Give what the blocks are made from, one for one."""
+        """Return what the blocks are made from, one for one."""
         return merged(self._each_part())
 
     def _each_part(self) -> Iterator[Part]:
@@ -164,28 +148,7 @@ def compose(
     attached: Sequence[Attachment] = (),
     limits: Limits = STANDARD,
 ) -> Prompt:
-    """Read a prompt.
-
-    Parameters
-    ----------
-    body
-        The prompt as it was typed.
-    namespace
-        What its names stand for.
-    include
-        Names of objects that go before the prompt.
-    raw
-        Send the body as it is, whatever it holds in braces.
-    attached
-        What goes before everything else, such as the plot above.
-    limits
-        How large the objects may become.
-
-    Raises
-    ------
-    ContentError
-        An included name is unknown, a named object cannot be sent, or nothing is left to send.
-    """
+    """Read a prompt."""
     include = list(include)
 
     def make(limits: Limits) -> Prompt:
@@ -204,20 +167,7 @@ def compose(
 
 
 def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
-    """Make a prompt of values in the order given: strings are words, the rest are objects.
-
-    Parameters
-    ----------
-    contents
-        Words and objects.
-    limits
-        How large the objects may become.
-
-    Raises
-    ------
-    ContentError
-        A value cannot be sent, or nothing is left to send.
-    """
+    """Make a prompt of values in the order given: strings are words, the rest are objects."""
     contents = list(contents)
 
     def make(limits: Limits) -> Prompt:
@@ -270,13 +220,7 @@ def _item(name: str, value: Any, limits: Limits) -> Attachment:
 
 
 def value_at(path: str, namespace: Mapping[str, Any], *, option: str) -> Any:
-    """Give what an option names: a variable, or what an attribute, an index or a key of it holds.
-
-    Raises
-    ------
-    ContentError
-        It is no name, or there is nothing of that name.
-    """
+    """Return what an option names: a variable, or an attribute, index or key of one."""
     if not WHOLE_PATH.fullmatch(path):
         raise ContentError(
             f"`{option} {path}` is no name. Give the name of a variable, such as `{option} df`, "
@@ -306,7 +250,7 @@ class _Reader:
         self._items: dict[str, Attachment] = {}
 
     def pieces(self, body: str) -> Iterator[str | Attachment]:
-        """Give words and objects in the order in which they stand."""
+        """Return words and objects in the order in which they stand."""
         end = 0
         for match in _BRACED.finditer(body):
             piece = self._piece(match)

@@ -40,18 +40,12 @@ _PICTURES = ("image/png", "image/jpeg")
 
 
 def has_display(obj: object) -> bool:
-    """Tell whether the type of `obj` defines one of the display methods that are read here."""
+    """Return whether the type of `obj` defines one of the display methods that are read here."""
     return any(special_method(obj, name) for name in _METHODS)
 
 
 def displayed_part(obj: Any, *, limits: Limits) -> Part | None:
-    """Make a piece of the best form that an object displays, or nothing if it displays none.
-
-    Raises
-    ------
-    ContentError
-        A display method raised, or gave an image that cannot be read.
-    """
+    """Make a piece of the best form that an object displays, or nothing if it displays none."""
     for mime, data in _forms(obj):
         if mime in _PICTURES:
             return image_from_bytes(as_bytes(data), limits=limits, about=type_name(obj))
@@ -71,13 +65,7 @@ def _forms(obj: Any) -> Iterator[tuple[str, Any]]:
 
 
 def shown(obj: Any, name: str, **options: Any) -> Any:
-    """Call a display method; `None` where there is none or it declines, as IPython has it.
-
-    Raises
-    ------
-    ContentError
-        It raised anything but `NotImplementedError`.
-    """
+    """Call a display method; `None` where there is none or it declines, as IPython has it."""
     method = special_method(obj, name)
     try:
         return None if method is None else called(method, f"{type_name(obj)}.{name}()", **options)
@@ -86,13 +74,7 @@ def shown(obj: Any, name: str, **options: Any) -> Any:
 
 
 def called(function: Callable[..., Any], title: str, *args: Any, **options: Any) -> Any:
-    """Call a user's function, and name it by `title` if it raises.
-
-    Raises
-    ------
-    ContentError
-        It raised anything but an error of this package or `NotImplementedError`.
-    """
+    """Call a user's function, and name it by `title` if it raises."""
     try:
         return function(*args, **options)
     except (SegmindError, NotImplementedError):
@@ -102,13 +84,7 @@ def called(function: Callable[..., Any], title: str, *args: Any, **options: Any)
 
 
 def as_bytes(data: Any) -> bytes:
-    """Give the bytes of an image that is bytes or base64 text.
-
-    Raises
-    ------
-    ContentError
-        It is neither.
-    """
+    """Return the bytes of an image that is bytes or base64 text."""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     try:
@@ -182,18 +158,12 @@ def _registered(obj: object) -> Callable[[Any], Any] | None:
 
 
 def has_own_form(obj: object) -> bool:
-    """Tell whether a function is registered for `obj`, or its type has ``_repr_claude_``."""
+    """Return whether a function is registered for `obj`, or its type has ``_repr_claude_``."""
     return bool(_registered(obj) or special_method(obj, _METHOD))
 
 
 def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
-    """Make the pieces that the user wants for `obj`, or nothing if that was left to us.
-
-    Raises
-    ------
-    ContentError
-        The user's function raised, gave what cannot be sent, or led back to `obj` itself.
-    """
+    """Make the pieces that the user wants for `obj`, or nothing if that was left to us."""
     title, value = _form(obj, scope)
     if value is None:
         return None
@@ -216,7 +186,7 @@ def _form(obj: Any, scope: Scope) -> tuple[str, Any]:
 
 
 def _at_once(value: Any, title: str) -> Any:
-    """Give what a generator yields as a list; what would have to be awaited is refused."""
+    """Return what a generator yields as a list; what would have to be awaited is refused."""
     if inspect.iscoroutine(value):
         value.close()  # else Python warns that it was never awaited
     if inspect.iscoroutine(value) or inspect.isasyncgen(value):

@@ -72,25 +72,18 @@ _RANDOM_CHARS, _LOOKED_AT_CHARS = 12, 400
 
 
 def hides(name: str, value: object = None) -> bool:
-    """Tell whether what has this name is a secret.
+    """Return whether what has this name is a secret.
 
     ``password``, ``api_key`` and the like always are. ``key`` alone is the name of every second
     dict key, whose value is what explains a `KeyError`: it is a secret if its value looks like
     one, as is ``sort_key`` or ``n_tokens``.
-
-    Parameters
-    ----------
-    name
-        A variable, an attribute, a dict key, an option.
-    value
-        What it stands for.
     """
     words = _words(name)
     return _is_sure(words) or (_is_maybe(words) and _looks_random(value))
 
 
 def may_hide(name: str) -> bool:
-    """Tell whether there is any value that `hides` would take for a secret under this name."""
+    """Return whether there is any value that `hides` would take for a secret under this name."""
     words = _words(name)
     return _is_sure(words) or _is_maybe(words)
 
@@ -135,13 +128,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def spellings(value: object) -> Iterator[str]:
-    """Give a value as its type writes it, without running code of its own; most types give none.
-
-    Parameters
-    ----------
-    value
-        A text, bytes, a number of at least four digits (without its sign), a UUID.
-    """
+    """Give a value as its type writes it, without running code of its own; most types give none."""
     kind: type = type(value)
     if issubclass(kind, str):
         yield str.__str__(value)
@@ -154,13 +141,7 @@ def spellings(value: object) -> Iterator[str]:
 
 
 def forms(secret: str) -> set[str]:
-    """Give the ways in which a text may hold a secret.
-
-    Parameters
-    ----------
-    secret
-        One of its `spellings`.
-    """
+    """Return the ways in which a text may hold a secret."""
     data = secret.encode("utf-8", "surrogatepass")
     written = {secret, plain(secret), _bytes_body(data), *_other_spellings(secret)}
     quoted = {form for each in written for form in (repr(each)[1:-1], json.dumps(each)[1:-1])}
@@ -195,7 +176,7 @@ def _number(value: Any) -> str | None:
 
 
 def _other_spellings(secret: str) -> Iterator[str]:
-    """Give the other usual ways to write a whole number or a UUID."""
+    """Return the other usual ways to write a whole number or a UUID."""
     if secret.isascii() and secret.isdigit() and len(secret) <= _MAX_BITS // 4:
         number = int(secret)
         yield from (f"{number:,}", f"{number:_}", hex(number))
@@ -206,7 +187,7 @@ def _other_spellings(secret: str) -> Iterator[str]:
 
 
 def _within_base64(secret: bytes) -> Iterator[str]:
-    """Give what base64 makes of a secret, alone or behind anything, as in ``user:password``.
+    """Return what base64 makes of a secret, alone or behind anything, as in ``user:password``.
 
     It depends on the place modulo three. The characters at the two ends, which hold bits of what
     stands beside the secret, are left out.
@@ -236,14 +217,9 @@ _Entry = tuple[str, Any]
 
 
 def secrets_in(*scopes: Mapping[str, Any]) -> set[str]:
-    """Give what has the name of a secret, also inside containers, objects and classes, as texts.
+    """Return what has the name of a secret, also inside containers, objects and classes, as texts.
 
     Numbers and UUIDs are given as `spellings` writes them.
-
-    Parameters
-    ----------
-    *scopes
-        Names and their values. What several of them hold is looked into once.
     """
     return {
         text
@@ -255,7 +231,7 @@ def secrets_in(*scopes: Mapping[str, Any]) -> set[str]:
 
 
 def item_names(collection: object) -> Iterator[str]:
-    """Give the names of the items of a collection, and empty ones without an end.
+    """Return the names of the items of a collection, and empty ones without an end.
 
     The items of a named tuple have those of its fields; the second of a pair has the first.
     """
@@ -270,7 +246,7 @@ def item_names(collection: object) -> Iterator[str]:
 
 
 def attributes_of(value: object) -> dict[str, Any]:
-    """Give the attributes that an object keeps in its own dict; nothing is computed."""
+    """Return the attributes that an object keeps in its own dict; nothing is computed."""
     try:
         attributes = object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -279,7 +255,7 @@ def attributes_of(value: object) -> dict[str, Any]:
 
 
 def _entries(scopes: Iterable[Mapping[str, Any]]) -> Iterator[_Entry]:
-    """Give names and values, those of the outermost first: a large object must not hide them."""
+    """Return names and values, those of the outermost first: a large object must not hide them."""
     ahead = deque((list(scope.items()), 0) for scope in scopes)
     seen: set[int] = set()
     while ahead:
@@ -292,7 +268,7 @@ def _entries(scopes: Iterable[Mapping[str, Any]]) -> Iterator[_Entry]:
 
 
 def _inside(name: str, value: Any) -> list[_Entry]:
-    """Give what a value holds; what has no name of its own there has that of the container.
+    """Return what a value holds; what has no name of its own there has that of the container.
 
     In one with the name of a secret, such as ``passwords``, all are secrets.
     """
@@ -310,7 +286,7 @@ def _inside(name: str, value: Any) -> list[_Entry]:
 
 
 def _held(value: Any) -> Iterator[_Entry]:
-    """Give the first entries of a dict, or the first items of a collection."""
+    """Return the first entries of a dict, or the first items of a collection."""
     # Taken in one step: another thread may be changing it.
     if issubclass(type(value), dict):
         entries = list(islice(dict.items(value), _MAX_INSIDE))
@@ -326,7 +302,7 @@ def _is_short(item: object) -> bool:
 
 
 def _slots(value: object) -> Iterator[_Entry]:
-    """Give the attributes that an object keeps in slots."""
+    """Return the attributes that an object keeps in slots."""
     for kind in type(value).__mro__:
         for name, slot in vars(kind).items():
             if type(slot) is MemberDescriptorType and not name.startswith("__"):
@@ -335,7 +311,7 @@ def _slots(value: object) -> Iterator[_Entry]:
 
 
 def _columns(value: Any) -> Iterator[_Entry]:
-    """Give the cells of those columns of a pandas frame that have the name of a secret."""
+    """Return the cells of those columns of a pandas frame that have the name of a secret."""
     pandas = sys.modules.get("pandas")
     if not any(type(value) is getattr(pandas, name, None) for name in ("DataFrame", "Series")):
         return
@@ -383,7 +359,7 @@ def scrubbed_source(source: str) -> str:
 
 
 def secrets_of_source(source: str) -> set[str]:
-    """Give the literals that `scrubbed_source` blanks out, of those that are no common words.
+    """Return the literals that `scrubbed_source` blanks out, of those that are no common words.
 
     What the program makes of them may be anywhere.
     """
@@ -476,7 +452,7 @@ class _Finder(ast.NodeVisitor):
 
 
 def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Give the names and the expressions that they are given by one node of a program."""
+    """Return the names and the expressions that they are given by one node of a program."""
     match node:
         case ast.Assign(targets=targets, value=value):
             yield from ((name, value) for target in targets for name in _names(target))
@@ -527,7 +503,7 @@ def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _names(target: ast.expr) -> Iterator[str]:
-    """Give what an expression is called: by a variable, an attribute or a text as the key."""
+    """Return what an expression is called: by a variable, an attribute or a text as the key."""
     match target:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             yield name
@@ -543,7 +519,7 @@ def _names(target: ast.expr) -> Iterator[str]:
 
 
 def _literals(value: ast.AST, *, alone: bool = True) -> Iterator[ast.Constant | ast.JoinedStr]:
-    """Give the texts of an expression, and its number if it is one; keys of look-ups are none.
+    """Return the texts of an expression, and its number if it is one; keys of look-ups are none.
 
     Within a list or a call a number counts if it is long: ``token_ids = [101, 2054]``.
     """
@@ -640,13 +616,7 @@ _NUMBER: Final = re.compile(r"[\d.,]+", re.ASCII)
 
 
 def scrubbed(text: str) -> str:
-    """Blank out what is a secret by its form, or by the name that it is given.
-
-    Parameters
-    ----------
-    text
-        Prose, a shell line, the inside of a string. Python goes to `scrubbed_source`.
-    """
+    """Blank out what is a secret by its form, or by the name that it is given."""
     text = _SCHEMES.sub(rf"\1 {HIDDEN}", _USER_INFO.sub(HIDDEN, _FORMS.sub(HIDDEN, text)))
     text = _CURL.sub(lambda line: _CURL_USER.sub(rf"\g<head>{HIDDEN}", line[0]), text)
     return _without_values(_OPTION, _without_values(_NAME, text))
@@ -681,13 +651,7 @@ def blanked(text: str, secrets: Iterable[str]) -> str:
 
 
 def blanking(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Make what blanks out given secrets in all their `forms`, the longest first.
-
-    Parameters
-    ----------
-    secrets
-        What `secrets_in` and `secrets_of_source` give.
-    """
+    """Make what blanks out given secrets in all their `forms`, the longest first."""
     written = {form for secret in secrets for form in forms(secret) if len(form) >= _TEXT_MIN_CHARS}
     longest_first = sorted(written, key=lambda form: (-len(form), form))
 
@@ -740,26 +704,14 @@ _ARRAYS: Final = {
 def glimpse(
     value: object, *, name: str = "", clean: Callable[[str], str] = scrubbed, max_chars: int = 400
 ) -> str:
-    """Describe a value on one line.
-
-    Parameters
-    ----------
-    value
-        Anything.
-    name
-        What it is called; of a secret only the type is told.
-    clean
-        Blanks secrets out of a text, before it is cut.
-    max_chars
-        Longest line, in characters.
-    """
+    """Describe a value on one line."""
     if is_secret(name, value):
         return f"{HIDDEN} ({type_name(value)})"
     return one_line(_Glimpse(clean).of(value, depth=_DEPTH), max_chars=max_chars)
 
 
 def is_secret(name: str, value: object) -> bool:
-    """Tell whether a value is a secret; that there is none is no secret."""
+    """Return whether a value is a secret; that there is none is no secret."""
     tells_nothing = value is None or type(value) is bool or value in ("",) * (type(value) is str)
     return not tells_nothing and hides(name, _glimpse_text(value))
 

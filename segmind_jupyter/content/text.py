@@ -42,12 +42,12 @@ _BACKTICKS = re.compile(r"`{3,}")
 
 
 def is_plain(obj: object) -> bool:
-    """Tell whether `obj` reads as a word or a number: text, numbers, dates, enums, `None`."""
+    """Return whether `obj` reads as a word or a number: text, numbers, dates, enums, `None`."""
     return issubclass(type(obj), _PLAIN) or is_kind(obj, "numpy", "generic")
 
 
 def plain_text(obj: object) -> str:
-    """Give a plain value as text: a string as it is, anything else as ``str`` has it."""
+    """Return a plain value as text: a string as it is, anything else as ``str`` has it."""
     if issubclass(type(obj), str) and not issubclass(type(obj), Enum):
         return str.__str__(obj)
     return _number(obj) if issubclass(type(obj), int) else safe_str(str, obj)
@@ -61,7 +61,7 @@ def _number(value: Any) -> str:
 
 
 def literal(obj: object) -> str:
-    """Give a value as it reads inside a listing: quoted if it is a string, else its repr."""
+    """Return a value as it reads inside a listing: quoted if it is a string, else its repr."""
     if is_kind(obj, "numpy", "generic") and hasattr(obj, "item"):
         return safe_repr(obj.item())  # 3.0 rather than NumPy 2's np.float64(3.0)
     return _number(obj) if type(obj) is int else safe_repr(obj)
@@ -70,21 +70,7 @@ def literal(obj: object) -> str:
 def as_text(
     text: str, *, limits: Limits, about: str = "", noun: str = "text", lines: bool = False
 ) -> Text:
-    """Make a piece of text that fits `limits` and that every encoder takes.
-
-    Parameters
-    ----------
-    text
-        The text, of any length.
-    limits
-        Where to cut it: at `limits.text_chars`, the note on the cut included.
-    about
-        What it was made from. By default nothing if the text is short, else `noun` and its length.
-    noun
-        What kind of text it is.
-    lines
-        Whether it wants lines of its own.
-    """
+    """Make a piece of text that fits `limits` and that every encoder takes."""
     if len(text) > _WORTH_SAYING_CHARS:
         about = about or f"{noun} {len(text):,} characters"
     shown = cut(encodable(text), max_chars=limits.text_chars)
@@ -155,7 +141,7 @@ _NOTES_CHARS = 120
 
 
 def is_container(obj: object) -> bool:
-    """Tell whether `obj` is read by its entries.
+    """Return whether `obj` is read by its entries.
 
     Built-in containers are, and their subclasses, but for one of SciPy's matrices; and dataclasses
     with the repr that was made for them, in which a set has no order. Other mappings and sequences
@@ -170,7 +156,7 @@ def is_container(obj: object) -> bool:
 
 
 def _is_record(kind: type) -> bool:
-    """Tell whether a class is a dataclass whose repr `dataclasses` wrote, from a string."""
+    """Return whether a class is a dataclass whose repr `dataclasses` wrote, from a string."""
     written = getattr(getattr(kind.__repr__, "__wrapped__", None), "__code__", None)
     return dataclasses.is_dataclass(kind) and getattr(written, "co_filename", "") == "<string>"
 
@@ -181,7 +167,7 @@ def n_entries(obj: Any) -> int:
 
 
 def entries(obj: Any) -> Iterator[tuple[str, Any]]:
-    """Give each entry of a container as a pair: how it is reached, and its value.
+    """Return each entry of a container as a pair: how it is reached, and its value.
 
     The first is what stands behind the container's name in Python, such as ``['key']``, ``[0]``
     or ``.field``.
@@ -191,7 +177,7 @@ def entries(obj: Any) -> Iterator[tuple[str, Any]]:
 
 
 def values(obj: Any) -> Iterable[Any]:
-    """Give the values of a container, in the order of `entries`."""
+    """Return the values of a container, in the order of `entries`."""
     return obj.values() if issubclass(type(obj), Mapping) else _ordered(obj)
 
 
@@ -202,7 +188,7 @@ def _keyed(obj: Any) -> Iterable[tuple[object, Any]]:
 
 
 def _fields(obj: Any) -> tuple[str, ...]:
-    """Give the field names of a named tuple or of a dataclass, or nothing."""
+    """Return the field names of a named tuple or of a dataclass, or nothing."""
     kind = type(obj)
     if _is_record(kind):
         return tuple(field.name for field in dataclasses.fields(obj) if field.repr)
@@ -246,7 +232,7 @@ def _style(obj: Any) -> _Style:
 
 
 def _brackets(obj: Any) -> tuple[str, str]:
-    """Give what Python writes around the entries; an empty container is ``Name()``."""
+    """Return what Python writes around the entries; an empty container is ``Name()``."""
     kind: type = type(obj)
     if kind in _BRACKETS and (len(obj) or kind is not set):
         return _BRACKETS[kind]
@@ -351,7 +337,7 @@ def _body(node: _Node, indent: str) -> Iterator[str]:
 
 
 def source_code(obj: Callable[..., Any]) -> str | None:
-    """Give the source of a function, a method or a class, or `None` where there is none."""
+    """Return the source of a function, a method or a class, or `None` where there is none."""
     try:
         return inspect.getsource(obj)
     except (OSError, TypeError):
@@ -381,6 +367,6 @@ def _classes(cell: str) -> list[ast.ClassDef]:
 
 
 def _span(node: ast.ClassDef) -> range:
-    """Give the lines of a class, its decorators included."""
+    """Return the lines of a class, its decorators included."""
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     return range(first, (node.end_lineno or first) + 1)

@@ -48,17 +48,7 @@ _KEY: Final = re.compile(r"(?P<base>.+)\[(?:(?P<quote>['\"])(?P<typed>[^'\"]*))?
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A cell or a line of ours, up to the cursor.
-
-    Parameters
-    ----------
-    magic
-        ``"claude"`` or ``"segmind"``.
-    line
-        What stands behind the magic's name.
-    body
-        What stands on the lines below, or `None` where the cursor is still on the first.
-    """
+    """A cell or a line of ours, up to the cursor."""
 
     magic: str
     line: str
@@ -66,13 +56,7 @@ class Place:
 
 
 def place(before: str) -> Place | None:
-    """Tell in which magic of ours the text before the cursor ends; `None` where it is in none.
-
-    Parameters
-    ----------
-    before
-        The cell up to the cursor.
-    """
+    """Tell in which magic of ours the text before the cursor ends; `None` where it is in none."""
     cell = _CELL.fullmatch(before)
     if cell and (cell["line"] or cell["body"] is not None):
         return Place("claude", cell["line"] or "", cell["body"])
@@ -111,15 +95,7 @@ class Words:
 
 
 def typed_in(line: str, takes: Callable[[str], Takes]) -> Option | Value | Words:
-    """Tell what the line of a `%claude` ends in, by the rules of `line.parse`.
-
-    Parameters
-    ----------
-    line
-        What stands behind the magic's name, up to the cursor.
-    takes
-        Tells what an option does with the word behind it.
-    """
+    """Tell what the line of a `%claude` ends in, by the rules of `line.parse`."""
     rest = line.lstrip()
     while rest.startswith("-"):
         option, rest = _first_word(rest)
@@ -150,13 +126,7 @@ def _has_value(takes: Takes, rest: str) -> bool:
 
 
 def open_brace(words: str) -> str | None:
-    """Give what was typed since the brace that is still open; `None` where none is.
-
-    Parameters
-    ----------
-    words
-        The prompt up to the cursor. A doubled brace opens nothing, nor does one of another line.
-    """
+    """Return what was typed since the brace that is still open; `None` where none is."""
     before, brace, inside = words.rpartition("{")
     if not brace or before.endswith("{") or "}" in inside or "\n" in inside:
         return None
@@ -173,19 +143,7 @@ class Step(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A path that is being typed: ``df.co`` is the attribute ``co`` of the base ``df``.
-
-    Parameters
-    ----------
-    step
-        Which part is being typed.
-    base
-        What stands before that part; empty at the root.
-    typed
-        The part so far, without a quotation mark.
-    quote
-        The quotation mark in which a key is being typed; empty before one is.
-    """
+    """A path that is being typed: ``df.co`` is the attribute ``co`` of the base ``df``."""
 
     step: Step
     base: str
@@ -211,15 +169,7 @@ _MAX_JOBS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One completion.
-
-    Parameters
-    ----------
-    text
-        What takes the place of what was typed.
-    about
-        What a front end shows beside it: ``"DataFrame"``, ``"option"``.
-    """
+    """One completion."""
 
     text: str
     about: str
@@ -227,32 +177,14 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """What may stand in place of the last characters before the cursor.
-
-    Parameters
-    ----------
-    typed
-        Those characters.
-    all
-        The completions that begin with them.
-    """
+    """What may stand in place of the last characters before the cursor."""
 
     typed: str = ""
     all: Sequence[Offer] = ()
 
 
 def offers(text: str, offset: int, names: Callable[[], Mapping[str, Any]]) -> Offers | None:
-    """Give what can be typed at a place in a cell; `None` where it is no place of ours.
-
-    Parameters
-    ----------
-    text
-        The whole cell.
-    offset
-        Where the cursor stands in it, in code points.
-    names
-        Gives the user's variables, oldest first.
-    """
+    """Return what can be typed at a place in a cell; `None` where it is no place of ours."""
     at = place(text[:offset])
     if at is None:
         return None
@@ -265,7 +197,7 @@ def offers(text: str, offset: int, names: Callable[[], Mapping[str, Any]]) -> Of
 
 
 def _of_line(place: Place, names: Mapping[str, Any], behind: str) -> Offers:
-    """Give what fits into the line of a `%claude`."""
+    """Return what fits into the line of a `%claude`."""
     match typed_in(place.line, _takes):
         case Words(typed):
             return _in_words(place, typed, names, behind)
@@ -279,7 +211,7 @@ def _of_line(place: Place, names: Mapping[str, Any], behind: str) -> Offers:
 
 
 def _in_words(place: Place, words: str, names: Mapping[str, Any], behind: str) -> Offers:
-    """Give what fits into an open brace; prose completes itself."""
+    """Return what fits into an open brace; prose completes itself."""
     inside = open_brace(words)
     if inside is None or "--raw" in place.line.split():
         return Offers()
@@ -302,7 +234,7 @@ def _takes(option: str) -> Takes:
 
 
 def _of_value(option: str, typed: str, names: Mapping[str, Any], behind: str) -> Offers:
-    """Give what fits behind an option that takes a value."""
+    """Return what fits behind an option that takes a value."""
     action = ClaudeMagics.claude.parser._option_string_actions.get(option)
     if action is None:
         return Offers()
@@ -328,7 +260,7 @@ def _shapes(names: Mapping[str, Any]) -> list[Offer]:
 
 
 def _chats_quoted(typed: str) -> Offers:
-    """Give the conversations by name, quoted where a shell would need it."""
+    """Return the conversations by name, quoted where a shell would need it."""
     quote = typed[:1] if typed[:1] in {"'", '"'} else ""
     begun = typed.removeprefix(quote)
     found = [name for name in session().conversations.names if name.startswith(begun)]
@@ -339,17 +271,7 @@ def _chats_quoted(typed: str) -> Offers:
 
 
 def _of_path(typed: str, names: Mapping[str, Any], behind: str) -> Offers:
-    """Give what continues a name, an attribute or a key.
-
-    Parameters
-    ----------
-    typed
-        The path so far.
-    names
-        The user's variables, oldest first.
-    behind
-        What stands behind the cursor: an editor may have closed a bracket by itself.
-    """
+    """Return what continues a name, an attribute or a key."""
     steps = path(typed)
     if steps is None:
         return Offers()
@@ -366,7 +288,7 @@ def _of_path(typed: str, names: Mapping[str, Any], behind: str) -> Offers:
 
 
 def _of_names(typed: str, names: Mapping[str, Any]) -> Offers:
-    """Give the variables, the newest first.
+    """Return the variables, the newest first.
 
     Modules, functions and classes only on request, as the values of cells (``_``, ``_3``).
     """
@@ -395,7 +317,7 @@ def _of_keys(path: Path, value: object, behind: str) -> Offers:
 
 
 def _of_segmind(line: str) -> Offers:
-    """Give what fits into the line of a `%segmind`."""
+    """Return what fits into the line of a `%segmind`."""
     command, space, rest = line.lstrip().partition(" ")
     if not space:
         return _beginning(command, [Offer(name, "command") for name in subcommands()])
@@ -455,13 +377,7 @@ _log = logging.getLogger(__name__)
 
 
 class Completion:
-    """What a shell offers on Tab where the magics of this package are typed.
-
-    Parameters
-    ----------
-    shell
-        The shell whose completer is asked.
-    """
+    """What a shell offers on Tab where the magics of this package are typed."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -476,7 +392,7 @@ class Completion:
 
     @staticmethod
     def remove(shell: Any) -> None:
-        """Give the completer back; nothing happens where nothing was installed."""
+        """Return the completer back; nothing happens where nothing was installed."""
         completer: Any = getattr(shell, "Completer", None)
         ours = getattr(getattr(completer, "completions", None), "__self__", None)
         if isinstance(ours, Completion):
@@ -485,15 +401,7 @@ class Completion:
                 completer.completions = ours._overridden
 
     def completions(self, text: str, offset: int) -> Iterator[IPythonCompletion]:
-        """Stand in for `IPCompleter.completions`, which kernels and terminals ask.
-
-        Parameters
-        ----------
-        text
-            The whole cell.
-        offset
-            Where the cursor stands in it, in code points.
-        """
+        """Stand in for `IPCompleter.completions`, which kernels and terminals ask."""
         ours = self._offers(text, offset)
         yield from self._theirs(text, offset) if ours is None else _for_ipython(ours, offset)
 

@@ -29,16 +29,6 @@ def keep_alive(shell: Any) -> Waiter:
 
     The patch cannot be undone before the kernel restarts. The waiter runs the loop only from the
     cell after this one on; wherever it cannot, it is `wait_interruptibly`.
-
-    Parameters
-    ----------
-    shell
-        The IPython shell whose cells will wait.
-
-    Raises
-    ------
-    SettingsError
-        No loop runs here, or it cannot be run from within itself; nothing was patched.
     """
     loop = _patchable(_running_loop())
     import nest_asyncio2
@@ -48,7 +38,7 @@ def keep_alive(shell: Any) -> Waiter:
 
 
 def before_its_loop(shell: Any) -> bool:
-    """Tell whether a kernel is still starting: a configuration is read before its loop runs."""
+    """Return whether a kernel is still starting: a configuration is read before its loop runs."""
     return _running_loop() is None and getattr(shell, "kernel", None) is not None
 
 
@@ -117,7 +107,7 @@ class _Pump:
             self._running = False
 
     def _can_run(self) -> bool:
-        """Tell whether the loop may be run here and now.
+        """Return whether the loop may be run here and now.
 
         Not inside itself: a task that asks while a cell waits is a blocking call in a coroutine,
         and many of them would nest without a bound. Not under `%gui`: its loop would run inside
@@ -292,7 +282,7 @@ class Defaults(Magics):
         self._apply()
 
     def options(self) -> Options:
-        """Give what a call takes that says nothing else."""
+        """Return what a call takes that says nothing else."""
         return Options(
             model=self.model,
             system=self.system or None,

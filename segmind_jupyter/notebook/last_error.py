@@ -53,19 +53,7 @@ _BODIES: Final = ("body", "orelse", "finalbody", "handlers", "cases")
 def values_on_line(
     frame: FrameType, source: str, line_number: int, *, clean: Callable[[str], str]
 ) -> list[str]:
-    """Describe what the names of a statement stand for: ``"row = {'a': 1}"``, in their order.
-
-    Parameters
-    ----------
-    frame
-        Where they are looked up: first among its local names, then among the global ones.
-    source
-        Its source.
-    line_number
-        Any line of the statement, from 1.
-    clean
-        Blanks secrets out of a text.
-    """
+    """Describe what the names of a statement stand for: ``"row = {'a': 1}"``, in their order."""
     described: dict[str, str] = {}
     for path in _paths_on_line(source, line_number):
         found, value = _looked_up(path, frame)
@@ -97,7 +85,7 @@ def _spans(node: ast.stmt, line_number: int) -> bool:
 
 
 def _paths(node: ast.AST) -> Iterator[str]:
-    """Give the names of a statement, and the attributes that are reached from them."""
+    """Return the names of a statement, and the attributes that are reached from them."""
     dotted = _dotted(node)
     if dotted:
         yield from (".".join(dotted[:count]) for count in range(1, len(dotted) + 1))
@@ -146,19 +134,7 @@ _WRAPPER, _AFTER_SETUP = "_it", "_t0"
 
 @dataclass(frozen=True)
 class TimedCell:
-    """A cell whose body is run by a magic.
-
-    Parameters
-    ----------
-    filename
-        The name by which `Cells` knows the cell.
-    head
-        What stands above the first line that is run.
-    python
-        The body as Python reads it.
-    codes
-        All code that was made of the body.
-    """
+    """A cell whose body is run by a magic."""
 
     filename: str
     head: str
@@ -167,7 +143,7 @@ class TimedCell:
 
     @classmethod
     def run_by(cls, frame: FrameType, cells: Cells) -> TimedCell | None:
-        """Give the cell that a frame of IPython runs."""
+        """Return the cell that a frame of IPython runs."""
         magic = frame.f_code.co_name
         if magic not in _MAGICS or "IPython" not in frame.f_code.co_filename:
             return None
@@ -187,11 +163,11 @@ class TimedCell:
         return self.head + self.python
 
     def holds(self, frame: FrameType) -> bool:
-        """Tell whether a frame runs code of the body."""
+        """Return whether a frame runs code of the body."""
         return frame.f_code.co_filename in _NAMES and frame.f_code in self.codes
 
     def line_number(self, frame: FrameType, line_number: int) -> int:
-        """Give the line of the cell for that of a frame; the magic stands on the first."""
+        """Return the line of the cell for that of a frame; the magic stands on the first."""
         if _is_wrapper(frame) and _AFTER_SETUP not in frame.f_locals:
             return 1
         return self.head.count("\n") + line_number
@@ -209,7 +185,7 @@ def _within(code: CodeType) -> Iterator[CodeType]:
 
 
 def _above(body: str, typed: str) -> str:
-    """Give what stands above a body; IPython drops the body's own empty lines at its top."""
+    """Return what stands above a body; IPython drops the body's own empty lines at its top."""
     head = typed.rstrip()[: -len(body.rstrip())]
     return head + "\n" * body[: -len(body.lstrip())].count("\n")
 
@@ -223,13 +199,7 @@ _GENERATED: Final = ("<frozen ", "<string>", "<attrs ", "<__array", "<decorator-
 
 
 class Cells:
-    """The cells that a shell has run, by the names of their code.
-
-    Parameters
-    ----------
-    shell
-        The shell.
-    """
+    """The cells that a shell has run, by the names of their code."""
 
     def __init__(self, shell: Any) -> None:
         self._transformed: Callable[[str], str] = shell.transform_cell
@@ -239,13 +209,13 @@ class Cells:
         self._numbers: dict[str, int | None] = {}
 
     def number(self, filename: str) -> int | None:
-        """Give the number of the cell whose code has this name: that of its last run."""
+        """Return the number of the cell whose code has this name: that of its last run."""
         if filename not in self._numbers:
             self._numbers[filename] = self._found(filename)
         return self._numbers[filename]
 
     def typed(self, filename: str) -> str:
-        """Give a cell's source as it was typed, with its magics."""
+        """Return a cell's source as it was typed, with its magics."""
         number = self.number(filename)
         if number is None or number >= len(self._raw):
             return "".join(linecache.getlines(filename))
@@ -262,17 +232,11 @@ class Cells:
         return filename
 
     def python(self, source: str) -> str:
-        """Give source as Python reads it, with calls in the place of its magics."""
+        """Return source as Python reads it, with calls in the place of its magics."""
         return self._transformed(source)
 
     def names(self, filenames: Iterable[str]) -> dict[str, str]:
-        """Name cells and files for a request, which is to be the same whenever they are run.
-
-        Parameters
-        ----------
-        filenames
-            All that take part. A single cell is "the cell"; several have letters, in this order.
-        """
+        """Name cells and files for a request, which is to be the same whenever they are run."""
         every = list(dict.fromkeys(filenames))
         cells = {name: self.number(name) or name for name in every if self.is_cell(name)}
         order = list(dict.fromkeys(cells.values()))
@@ -315,7 +279,7 @@ def is_library(filename: str) -> bool:
 
 @cache
 def _library_folders() -> tuple[str, ...]:
-    """Give the folders of the standard library, of what is installed, and of this package."""
+    """Return the folders of the standard library, of what is installed, and of this package."""
     paths = sysconfig.get_paths()
     folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     folders |= {site.getusersitepackages(), os.path.dirname(os.path.dirname(__file__))}
@@ -324,7 +288,7 @@ def _library_folders() -> tuple[str, ...]:
 
 
 def short_path(filename: str) -> str:
-    """Give a path from its package or from here on: the folders above are nobody's business."""
+    """Return a path from its package or from here on: the folders above are nobody's business."""
     for folder in (*_library_folders(), os.path.join(os.getcwd(), "")):
         if filename.startswith(folder):
             return filename.removeprefix(folder)
@@ -349,21 +313,7 @@ _BRIEF: Final = 3
 
 @dataclass(frozen=True)
 class Place:
-    """One frame of a traceback.
-
-    Parameters
-    ----------
-    frame
-        The frame itself.
-    failing
-        The line of its code that failed, from 1, and the instruction.
-    is_users
-        Whether the code is the user's, and no library's.
-    timed
-        The cell that it is in, where a magic runs the code under another name.
-    label
-        Where it is: ``"the cell"``, ``"model.py"``.
-    """
+    """One frame of a traceback."""
 
     frame: FrameType = field(repr=False)
     failing: tuple[int, int]
@@ -412,7 +362,7 @@ class Place:
 
 
 def places(error: BaseException, cells: Cells) -> list[Place]:
-    """Give the frames of an error, outermost first, from the user's first one on.
+    """Return the frames of an error, outermost first, from the user's first one on.
 
     Of a cell that is timed, from the frame of its body on: what leads there is IPython's.
     """
@@ -436,20 +386,12 @@ def _walked(trace: TracebackType | None) -> Iterator[tuple[FrameType, tuple[int,
 
 
 def innermost(found: Iterable[Place]) -> Place | None:
-    """Give the last frame that is the user's own."""
+    """Return the last frame that is the user's own."""
     return next((place for place in reversed(list(found)) if place.is_users), None)
 
 
 def listed(found: list[Place], *, clean: Callable[[str], str]) -> str:
-    """Write frames: the user's with their lines, runs of library frames by their ends.
-
-    Parameters
-    ----------
-    found
-        The frames, outermost first.
-    clean
-        Blanks secrets out of source; it is asked before a line is cut.
-    """
+    """Write frames: the user's with their lines, runs of library frames by their ends."""
     lines_of = cache(lambda source: clean(source).split("\n") if source else [])
     last = innermost(found)
     entries: list[str] = []
@@ -493,7 +435,7 @@ def _in_full(step: _Step, lines: list[str], is_last: bool) -> str:
 
 
 def _numbered(lines: list[str], failing: int, *, around: tuple[int, int]) -> list[str]:
-    """Give the lines around the failing one with their numbers, and an arrow at that."""
+    """Return the lines around the failing one with their numbers, and an arrow at that."""
     before, after = around
     first = max(0, failing - 1 - before)
     return [
@@ -544,17 +486,7 @@ _FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
 
 
 def report(error: BaseException, shell: Any, *, limits: Limits) -> Text:
-    """Describe an error of a shell's cells.
-
-    Parameters
-    ----------
-    error
-        The error, with its traceback.
-    shell
-        The shell, for its history of cells.
-    limits
-        `limits.text_chars` bounds the text; the message and the failing frame outlast a cut.
-    """
+    """Describe an error of a shell's cells."""
     written = _Report(error, Cells(shell))
     about = f"{type_name(error)} in {written.label}"
     text = written.text(max_chars=limits.text_chars)
@@ -574,7 +506,7 @@ class _Raised:
         return [place.filename for place in self.found if place.is_users] + _unread(self.error)
 
     def labelled(self, names: Mapping[str, str]) -> _Raised:
-        """Give it with the names of its cells and files."""
+        """Return it with the names of its cells and files."""
         labels = ((p, names.get(p.filename) or short_path(p.filename)) for p in self.found)
         return replace(self, found=[replace(place, label=label) for place, label in labels])
 
@@ -654,7 +586,7 @@ class _Report:
         return "\n".join([heading, *values]) if values else ""
 
     def _source(self, *, max_chars: int) -> str:
-        """Give the whole cell as it was typed; of a file, the traceback shows enough."""
+        """Return the whole cell as it was typed; of a file, the traceback shows enough."""
         if not (self._filename and self._cells.is_cell(self._filename)):
             return ""
         source = self._cleaned_source(self._cells.typed(self._filename))
@@ -677,7 +609,7 @@ class _Report:
         return shown if len(text) <= _MESSAGE_CHARS else f"{shown[:-_EDGE_CHARS]} …"
 
     def _words(self, error: BaseException) -> str:
-        """Give what an error says; of syntax, with the cell rather than the name of its code."""
+        """Return what an error says; of syntax, with the cell rather than the name of its code."""
         if isinstance(error, SyntaxError) and (unread := _unread(error)):
             return f"{error.msg} ({self._names[unread[0]]}, line {error.lineno})"
         return safe_str(str, error)
@@ -690,7 +622,7 @@ class _Report:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and those that led to it, as far as Python shows them."""
+    """Return an error and those that led to it, as far as Python shows them."""
     seen: set[int] = set()
     step: BaseException | None = error
     while step is not None and id(step) not in seen and len(seen) < _MAX_CHAIN:
@@ -707,7 +639,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _unread(error: BaseException) -> list[str]:
-    """Give the name of what Python could not read."""
+    """Return the name of what Python could not read."""
     name = error.filename if isinstance(error, SyntaxError) else None
     return [name] if name and isinstance(name, str) else []
 
@@ -717,7 +649,7 @@ def _indent(error: SyntaxError, code: str) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """Give what was added to an error; anybody may have put anything in its place."""
+    """Return what was added to an error; anybody may have put anything in its place."""
     notes = getattr(error, "__notes__", None)
     return [note for note in notes if isinstance(note, str)] if type(notes) is list else []
 
@@ -800,18 +732,6 @@ def last_error(shell: Any, *, limits: Limits = STANDARD) -> Attachment:
     line, and the source of the cell. What is a secret by its name or by its form is blanked out
     everywhere, and so is the key in use. Errors of this package say themselves what to do, and
     hide no error of the user's.
-
-    Parameters
-    ----------
-    shell
-        The shell.
-    limits
-        `limits.text_chars` bounds the text; message and failing frame outlast a cut.
-
-    Raises
-    ------
-    ContentError
-        There is none.
     """
     error = LastError.of(shell)
     if error is None:
@@ -823,13 +743,7 @@ def last_error(shell: Any, *, limits: Limits = STANDARD) -> Attachment:
 
 
 class LastError:
-    """Remembers the user's last error while cells of this package fail after it.
-
-    Parameters
-    ----------
-    shell
-        The shell whose cells fail.
-    """
+    """Remembers the user's last error while cells of this package fail after it."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -837,7 +751,7 @@ class LastError:
 
     @classmethod
     def of(cls, shell: Any) -> BaseException | None:
-        """Give the last error that is the user's: the one at hand, or the one remembered."""
+        """Return the last error that is the user's: the one at hand, or the one remembered."""
         at_hand = _at_hand()
         if at_hand is not None:
             return at_hand
@@ -866,7 +780,7 @@ class LastError:
 
 
 def _at_hand() -> BaseException | None:
-    """Give the error that is being handled, or that IPython showed last, if it is the user's.
+    """Return the error that is being handled, or that IPython showed last, if it is the user's.
 
     Every IPython sets `sys.last_value`, for errors of syntax, of asyncio cells and of displays
     too; only Python 3.12 and newer have `sys.last_exc`.

@@ -50,22 +50,7 @@ _ALIKE: Final = 0.8
 
 
 def is_shape(word: str, rest: str, names: Mapping[str, Any]) -> bool:
-    """Tell whether the word behind `--json` names a shape, or begins the question.
-
-    Parameters
-    ----------
-    word
-        The first word behind the option.
-    rest
-        What is left of the line.
-    names
-        The user's variables.
-
-    Raises
-    ------
-    UsageError
-        It is no name, but so much like one that it must be a typing error.
-    """
+    """Return whether the word behind `--json` names a shape, or begins the question."""
     from segmind_jupyter.content.prompt import WHOLE_PATH
 
     if _WRITTEN_OUT.match(word):
@@ -95,23 +80,7 @@ def _shapes_of(names: Mapping[str, Any]) -> list[str]:
 
 
 def shape_at(text: str, names: Mapping[str, Any]) -> Any:
-    """Give what `--json` names.
-
-    Parameters
-    ----------
-    text
-        A variable, an attribute or an item of one, or a type made of such and of Python's own:
-        ``list[Person]``, ``dict[str,Person]``, ``Person|None``, ``int``.
-    names
-        The user's variables.
-
-    Raises
-    ------
-    UsageError
-        It is written as a type, and cannot be read as one.
-    ContentError
-        It is a name, and there is nothing of that name.
-    """
+    """Return what `--json` names."""
     from segmind_jupyter.content.prompt import WHOLE_PATH, value_at
 
     if WHOLE_PATH.fullmatch(text) and (text not in _KNOWN or text in names):
@@ -238,23 +207,7 @@ def parse(
     *,
     values: Mapping[str, IsValue] = MappingProxyType({}),
 ) -> tuple[argparse.Namespace, str]:
-    """Split a line into the options before the first word, and the words as they were typed.
-
-    Parameters
-    ----------
-    parser
-        The table of options.
-    line
-        What stands behind the magic's name. ``--`` ends the options, for words that begin with a
-        hyphen.
-    values
-        By destination: what may be the value of an option that may also stand alone.
-
-    Raises
-    ------
-    UsageError
-        An option is unknown, or its value is missing or malformed.
-    """
+    """Split a line into the options before the first word, and the words as they were typed."""
     parser.allow_abbrev = False
 
     def takes_value(option: str, rest: str) -> bool:

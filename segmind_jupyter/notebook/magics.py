@@ -52,18 +52,6 @@ def put_code(shell: Any, reply: Reply) -> str | None:
     call this: front ends take the next input from the answer to its execution, and insert a cell
     for it each time; the only one that they would replace is the running cell, with the prompt in
     it. So code that was run in this session already is not put once more.
-
-    Parameters
-    ----------
-    shell
-        The shell. A terminal shows the code at its next prompt.
-    reply
-        What the model answered.
-
-    Returns
-    -------
-    str or None
-        What the user should know, where nothing was put.
     """
     code = _first_python(reply, shell)
     if code is None:
@@ -87,7 +75,7 @@ def _first_python(reply: Reply, shell: Any) -> str | None:
 
 
 def _typed(code: str) -> str:
-    """Give what a person would type: no prompts or results of a session, no hidden characters."""
+    """Return what a person would type: no prompts or results of a session, no hidden characters."""
     lines = to_text(code).split("\n")
     if any(line.startswith(">>>") for line in lines):
         lines = [_PROMPT.sub("", line, count=1) for line in lines if _PROMPT.match(line)]
@@ -95,7 +83,7 @@ def _typed(code: str) -> str:
 
 
 def _is_python(code: str, shell: Any) -> bool:
-    """Tell whether it could run in a cell, with magics and shell commands."""
+    """Return whether it could run in a cell, with magics and shell commands."""
     try:
         ast.parse(shell.transform_cell(code))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -108,13 +96,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What one cell asks.
-
-    Parameters
-    ----------
-    prompt, options, params, conversation, expected
-        As `Service.ask` takes them.
-    """
+    """What one cell asks."""
 
     prompt: Prompt
     options: Options
@@ -123,7 +105,7 @@ class Question:
     expected: Expected | None = None
 
     def to(self, send: Callable[..., T], **how: Any) -> T:
-        """Give it to what sends it."""
+        """Return it to what sends it."""
         return send(
             self.prompt,
             self.options,
@@ -146,28 +128,7 @@ def values(shell: Any) -> Mapping[str, IsValue]:
 
 
 def read(shell: Any, args: Namespace, words: str, cell: str | None, options: Options) -> Question:
-    """Read a cell.
-
-    Parameters
-    ----------
-    shell
-        Whose variables, plots and errors it speaks of.
-    args
-        Its options.
-    words
-        What stands behind them on the line.
-    cell
-        The lines below; `None` for the line magic.
-    options
-        What a call takes that says nothing else.
-
-    Raises
-    ------
-    UsageError
-        The options contradict each other, or nothing is asked.
-    ContentError
-        Something that is named cannot be sent, or there is nothing to send.
-    """
+    """Read a cell."""
     from segmind_jupyter.content.prompt import compose
 
     _check(args)
@@ -242,7 +203,7 @@ def _asked(body: str, args: Namespace) -> str:
 
 
 def _attached(shell: Any, args: Namespace, options: Options) -> Iterator[Attachment]:
-    """Give what stands above the cell: the last error, the last plots."""
+    """Return what stands above the cell: the last error, the last plots."""
     if args.error:
         from segmind_jupyter.notebook.last_error import last_error
 
@@ -256,7 +217,7 @@ def _attached(shell: Any, args: Namespace, options: Options) -> Iterator[Attachm
 
 
 def _conversation(args: Namespace) -> Conversation:
-    """Give what the cell continues; a new one where it stands alone, for a later `-c`."""
+    """Return what the cell continues; a new one where it stands alone, for a later `-c`."""
     if args.goes_on:
         return session().conversations.last()
     if args.chat is not None:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 
 def sendable_names(shell: Any) -> Mapping[str, Any]:
-    """Give the user's own variables, as `%who` sees them, and the values that cells gave.
+    """Return the user's own variables, as `%who` sees them, and the values that cells gave.
 
     Of what IPython puts there (`In`, `exit`), the values alone are among them: ``_`` and ``_3``.
     Other names with a leading underscore are not, as no prompt reads them.
@@ -85,7 +85,7 @@ def is_tool(value: object) -> bool:
 
 
 def is_shape(value: object) -> bool:
-    """Tell whether `value` can say what a reply is to look like: a JSON schema, a data class."""
+    """Return whether `value` can say what a reply is to look like: a JSON schema, a data class."""
     if type(value) is dict:
         return any(word in value for word in _SCHEMA_WORDS)
     if not issubclass(type(value), type):
@@ -95,20 +95,7 @@ def is_shape(value: object) -> bool:
 
 
 def at(base: str, names: Mapping[str, object]) -> object:
-    """Follow a path through what objects hold.
-
-    Parameters
-    ----------
-    base
-        A whole path, such as ``shop.frames['sales']``.
-    names
-        Where it begins.
-
-    Raises
-    ------
-    LookupError
-        It leads nowhere, or only the objects' own code could tell where.
-    """
+    """Follow a path through what objects hold."""
     root = re.match(r"\w+", base)
     value = names[root[0] if root else ""]
     for step in _STEP.finditer(base, root.end() if root else 0):

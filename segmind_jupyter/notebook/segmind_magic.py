@@ -65,7 +65,8 @@ def _kept() -> str:
     held = session().journal.kept_replies()
     if held.oldest_at is None:
         return "none"
-    return f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {format_time(held.oldest_at)}"
+    oldest = format_time(held.oldest_at)
+    return f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {oldest}"
 
 
 def _file() -> str:
@@ -144,13 +145,7 @@ def _chatlist_cleared(name: str) -> str:
 
 
 def _known(name: str) -> Chat:
-    """Give the conversation of that name, quoted or not.
-
-    Raises
-    ------
-    UsageError
-        There is none; the message names the nearest, or all.
-    """
+    """Return the conversation of that name, quoted or not."""
     from segmind_jupyter.chat import Chat, spelled_alike
 
     name, names = spelled_alike(_unquoted(name)), _names()
@@ -196,14 +191,7 @@ def resume(rest: Sequence[str]) -> Job:
 
 
 def wait(rest: Sequence[str]) -> str:
-    """Wait for the jobs of these ids, and show them; or for all that is under way in this kernel.
-
-    Raises
-    ------
-    SegmindError
-        Why the first of them has no reply, once all have ended; without ids, also of what failed
-        before this, where nobody looked on. Each of those is raised once.
-    """
+    """Wait for the jobs of these ids, and show them; or for all under way in this kernel."""
     named = [session().resume(request_id) for request_id in rest]
     work: Sequence[Trackable] = named or session().pending
     failed = () if named else session().failed
@@ -280,13 +268,7 @@ class _Series:
 
 
 def usage(ledger: Ledger) -> dict[str, str]:
-    """Give the sums by model and the chart of the newest calls, as HTML and as text.
-
-    Parameters
-    ----------
-    ledger
-        The calls.
-    """
+    """Return the sums by model and the chart of the newest calls, as HTML and as text."""
     rows, chart, notes = _rows(ledger), _chart(ledger.calls), _notes(ledger)
     return {"text/html": _html(rows, chart, notes), "text/plain": _text(rows, chart, notes)}
 
@@ -296,15 +278,7 @@ class Rows(list[dict[str, Any]]):
 
 
 def table(calls: Sequence[Call]) -> pandas.DataFrame | Rows:
-    """Give the calls as a table, oldest first.
-
-    Returns
-    -------
-    pandas.DataFrame or Rows
-        ``when`` (local time), ``model``, ``tokens_in``, ``tokens_out``, ``cost`` (in Segmind
-        credits), ``seconds`` and ``simulated``, missing where the server did not say. A list of
-        such rows where pandas is not installed.
-    """
+    """Return the calls as a table, oldest first."""
     rows = Rows(map(_usagechart_row, calls))
     try:
         import pandas
@@ -323,15 +297,7 @@ def _usagechart_row(call: Call) -> dict[str, Any]:
 
 
 def shown_already(value: Any, shell: Any) -> None:
-    """Let a table not be shown by the cell in which the chart was; a later one shows it as ever.
-
-    Parameters
-    ----------
-    value
-        The table. It is given the hook by which IPython asks a value to show itself.
-    shell
-        The shell whose cell runs.
-    """
+    """Let a table not be shown by the cell in which the chart was; a later one shows it as ever."""
     value._ipython_display_ = _silent_in_cell(shell, shell.execution_count)
 
 
@@ -497,7 +463,7 @@ class SegmindMagics(Magics):
 
 
 def subcommands() -> tuple[str, ...]:
-    """Give the words that may stand behind `%segmind`."""
+    """Return the words that may stand behind `%segmind`."""
     return tuple(_COMMANDS)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from segmind_jupyter import __version__
+from segmind_jupyter._version import __version__
 from segmind_jupyter.api.settings import (
     DEFAULT_BASE_URL,
     DEFAULT_MODEL,
@@ -67,14 +67,7 @@ def widget_problems(shell: Any) -> Iterator[str]:
 
 
 def misfits(versions: Mapping[str, str | None]) -> Iterator[str]:
-    """Find versions that do not show widgets together.
-
-    Parameters
-    ----------
-    versions
-        By package: ipykernel, ipywidgets, jupyterlab, jupyterlab_widgets; `None` where it is not
-        in the kernel's environment, as when Jupyter runs in another one.
-    """
+    """Find versions that do not show widgets together."""
     lab, manager = versions["jupyterlab"], versions["jupyterlab_widgets"]
     if lab is not None and manager is None:
         yield (
@@ -171,13 +164,7 @@ Findings = Iterator[Fact | Problem]
 
 
 def status(shell: Any) -> dict[str, str]:
-    """Give the status as HTML and as text: problems first, so that they stand out.
-
-    Parameters
-    ----------
-    shell
-        The shell whose kernel it is.
-    """
+    """Return the status as HTML and as text: problems first, so that they stand out."""
     found = [each for check in _CHECKS for each in check(shell)]
     facts = [each for each in found if isinstance(each, Fact)]
     problems = [each for each in found if isinstance(each, Problem)]

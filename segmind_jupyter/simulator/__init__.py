@@ -16,7 +16,7 @@ __all__ = ["DEMO", "Behaviour", "Gateway", "SimAnswer", "SimRequest", "serve", "
 
 
 def transport(gateway: Gateway | None = None) -> SimulatorTransport:
-    """Give an httpx transport for `gateway`; that of this process if left out.
+    """Return an httpx transport for `gateway`; that of this process if left out.
 
     This is what a client uses whose base URL is ``simulator``. All such clients of a process
     share one gateway at a demonstration's pace, so that a job outlives the client that sent it.

@@ -113,7 +113,7 @@ def _count(text: str) -> int:
 
 
 def _stop_signal() -> threading.Event:
-    """Give an event that Ctrl-C or a polite kill sets."""
+    """Return an event that Ctrl-C or a polite kill sets."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

@@ -38,13 +38,7 @@ _FILLER = "(simulated)"
 
 
 def fill(schema: object) -> object:
-    """Give a value that conforms to `schema`: the same one each time.
-
-    Raises
-    ------
-    Refusal
-        400 for a schema that is malformed, never satisfied, endless, or asks for too much.
-    """
+    """Return a value that conforms to `schema`: the same one each time."""
     return _Filling(schema).value(schema, depth=0)
 
 
@@ -208,13 +202,13 @@ def _number(rules: dict[str, Any], *, whole: bool) -> float:
 
 
 def _step(rules: dict[str, Any]) -> float:
-    """Give ``multipleOf``; 0 where there is none, or one too fine for floating-point numbers."""
+    """Return ``multipleOf``; 0 where there is none, or one too fine for floating-point numbers."""
     step = _bound(rules, "multipleOf", 0)
     return step if step > 1e-9 else 0
 
 
 def _steps_from(edge: float, step: float) -> list[float]:
-    """Give the first two multiples of `step` at or beyond `edge`, in the step's direction."""
+    """Return the first two multiples of `step` at or beyond `edge`, in the step's direction."""
     if not step:
         return []
     first = math.ceil(edge / step) * step
@@ -253,29 +247,14 @@ _INPUT_PRICE, _OUTPUT_PRICE = 3.0, 15.0
 
 
 def failure(chat: ChatRequest) -> str | None:
-    """Give the reason for which this request fails; `None` where it does not."""
+    """Return the reason for which this request fails; `None` where it does not."""
     if not chat.prompt.startswith(FAIL):
         return None
     return chat.prompt.removeprefix(FAIL).strip() or "the request was blocked"
 
 
 def compose(chat: ChatRequest, *, slug: str, message_id: str) -> dict[str, Any]:
-    """Make the v1 answer's body, in the shape of the model pages.
-
-    Parameters
-    ----------
-    chat
-        What was asked.
-    slug
-        The model, as the URL named it.
-    message_id
-        The ``id`` of the answer.
-
-    Raises
-    ------
-    Refusal
-        400 if a JSON schema was asked for and nothing can conform to it.
-    """
+    """Make the v1 answer's body, in the shape of the model pages."""
     text, stop_reason = _cut(_text(chat), max_tokens=chat.max_tokens)
     return {
         "id": message_id,
@@ -290,7 +269,7 @@ def compose(chat: ChatRequest, *, slug: str, message_id: str) -> dict[str, Any]:
 
 
 def cost(answer: dict[str, Any]) -> float:
-    """Give the dollars that `answer` costs, from its ``usage``."""
+    """Return the dollars that `answer` costs, from its ``usage``."""
     usage = answer["usage"]
     dollars = usage["input_tokens"] * _INPUT_PRICE + usage["output_tokens"] * _OUTPUT_PRICE
     return float(dollars / 1_000_000)

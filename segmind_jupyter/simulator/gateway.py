@@ -36,13 +36,7 @@ from segmind_jupyter.simulator.requests import ChatRequest, read_chat
 
 
 class Account:
-    """Credits in dollars, really spent. Safe to use from several threads.
-
-    Parameters
-    ----------
-    credits
-        Dollars at the start.
-    """
+    """Credits in dollars, really spent. Safe to use from several threads."""
 
     def __init__(self, credits: float) -> None:
         self._lock = threading.Lock()
@@ -92,22 +86,7 @@ JobState = Literal["QUEUED", "PROCESSING", "COMPLETED", "FAILED"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimJob:
-    """One queued request. Its outcome is known when it is queued, and shown when it is due.
-
-    Parameters
-    ----------
-    request_id
-        The id under which it is read.
-    queued_until_s, done_at_s, expires_at_s
-        Readings of the gateway's clock at which it starts, ends, and can no longer be read.
-    output
-        The v1 answer as a JSON string; empty for a job that fails.
-    error
-        Why it fails; `None` for a job that completes.
-    metrics
-        Shown once it has ended: ``inference_time`` in seconds, ``cost`` and
-        ``remaining_credits`` in dollars.
-    """
+    """One queued request. Its outcome is known when it is queued, and shown when it is due."""
 
     request_id: str
     queued_until_s: float
@@ -142,7 +121,7 @@ class JobBook:
             self._jobs[job.request_id] = job
 
     def find(self, request_id: str, *, now_s: float) -> SimJob | None:
-        """Give the job of that id; `None` if it never was, or has expired."""
+        """Return the job of that id; `None` if it never was, or has expired."""
         with self._lock:
             job = self._jobs.get(request_id)
         return job if job is not None and job.expires_at_s > now_s else None
@@ -161,20 +140,7 @@ _HTML_405 = b"<!doctype html>\n<title>405</title>\n<h1>Method Not Allowed</h1>\n
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One request that came, for tests to count.
-
-    Parameters
-    ----------
-    method, path
-        As sent.
-    status
-        What was answered; `None` where the connection was lost.
-    auth
-        Header forms that carried a key: ``"x-api-key"``, ``"bearer"``, both joined by ``"+"``,
-        or ``"none"``.
-    at_s
-        The gateway's clock when it was answered.
-    """
+    """One request that came, for tests to count."""
 
     method: str
     path: str
@@ -184,21 +150,7 @@ class LogEntry:
 
 
 class Gateway:
-    """Segmind's v1 and v2 chat protocol, simulated. Safe to use from several threads.
-
-    Parameters
-    ----------
-    behaviour
-        Its settings. The attribute of that name may be replaced while it runs; the account
-        keeps the credits that it had.
-    clock
-        Gives seconds from any start, never going back.
-
-    Attributes
-    ----------
-    log
-        The last 10,000 requests, oldest first.
-    """
+    """Segmind's v1 and v2 chat protocol, simulated. Safe to use from several threads."""
 
     def __init__(
         self, behaviour: Behaviour | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -234,15 +186,7 @@ class Gateway:
         delay_s: float = 0.0,
         drop: Drop | None = None,
     ) -> None:
-        """Force the outcome of the next requests that match; see `Fault` for each parameter.
-
-        Examples
-        --------
-        >>> gateway = Gateway()
-        >>> gateway.script("POST /v1/", status=500, times=2)
-        >>> gateway.script("POST /v2/", drop="after_work")
-        >>> gateway.script("GET /v2/", change=lambda body: {**body, "status": "PAUSED"})
-        """
+        """Force the outcome of the next requests that match; see `Fault` for each parameter."""
         fault = Fault(
             match=match,
             times=times,

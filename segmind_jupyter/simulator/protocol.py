@@ -18,21 +18,7 @@ Drop = Literal["before_work", "after_work"]
 
 @dataclass(frozen=True, slots=True)
 class SimRequest:
-    """One HTTP request, as the gateway sees it.
-
-    Parameters
-    ----------
-    method
-        In upper case: ``"POST"``.
-    path
-        The target as sent, with its query if it has one: ``"/v1/claude-4-sonnet"``.
-    headers
-        Names in any case. Kept out of the ``repr``, because they hold the key.
-    body
-        The whole body.
-    scheme
-        ``"http"`` or ``"https"``; the URLs of a v2 answer begin with it.
-    """
+    """One HTTP request, as the gateway sees it."""
 
     method: str
     path: str
@@ -41,7 +27,7 @@ class SimRequest:
     scheme: str = "http"
 
     def header(self, name: str) -> str:
-        """Give the value of one header, stripped; ``""`` where it was not sent."""
+        """Return the value of one header, stripped; ``""`` where it was not sent."""
         wanted = name.lower()
         found = (value for key, value in self.headers.items() if key.lower() == wanted)
         return next(found, "").strip()
@@ -59,21 +45,7 @@ class SimRequest:
 
 @dataclass(frozen=True, slots=True)
 class SimAnswer:
-    """One HTTP answer, and how it travels.
-
-    Parameters
-    ----------
-    status
-        The HTTP status.
-    headers
-        Names in lower case; the carrier adds the length.
-    body
-        The whole body.
-    delay_s
-        Seconds that the carrier waits before it hands the answer over.
-    drop
-        Where the connection is lost, if it is; the client then never sees the answer.
-    """
+    """One HTTP answer, and how it travels."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -177,25 +149,6 @@ class Fault:
 
     With `status` the answer is made up; without it the real one is made, and then changed,
     delayed or lost.
-
-    Parameters
-    ----------
-    match
-        Beginning of ``"POST /v1/claude-4-sonnet"``; ``""`` matches every request.
-    times
-        How many requests it applies to.
-    status, body, headers
-        The made-up answer. A `str` or `bytes` body is sent as it is, anything else as JSON;
-        by default it is the error envelope with the status' standard phrase.
-    after_work
-        Whether the request is served before the made-up answer is sent in place of the real
-        one, as where a proxy times out: a job is then queued and credits are spent.
-    change
-        Applied to the parsed JSON of the real answer.
-    delay_s
-        Seconds added to the answer's own delay.
-    drop
-        Lose the connection, ``"before_work"`` or ``"after_work"``.
     """
 
     match: str = ""

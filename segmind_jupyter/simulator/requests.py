@@ -61,11 +61,6 @@ def describe_colours(image: Image.Image) -> str:
 
     One colour gives ``"all red"``; a drawing ``"mostly white with blue and orange lines"``;
     a photo ``"mostly brown, many colours"``; blocks ``"red, green and blue"``.
-
-    Parameters
-    ----------
-    image
-        In mode RGB, of any size.
     """
     counts = _counted(image)
     shares = _shares_by_name(counts)
@@ -179,17 +174,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image that arrived and was decoded.
-
-    Parameters
-    ----------
-    width, height
-        In pixels.
-    format
-        ``"PNG"``, ``"JPEG"``, ``"GIF"`` or ``"WEBP"``.
-    colours
-        As `colours.describe_colours` says it.
-    """
+    """One image that arrived and was decoded."""
 
     width: int
     height: int
@@ -201,22 +186,7 @@ class Picture:
 
 
 def read_picture(source: object, *, max_side_px: int, where: str) -> Picture:
-    """Decode the ``source`` of an image block.
-
-    Parameters
-    ----------
-    source
-        ``{"type": "base64", "media_type": "image/png", "data": "..."}``.
-    max_side_px
-        Longest side that is accepted, in pixels.
-    where
-        Path of the block, for messages: ``"messages.0.content.1"``.
-
-    Raises
-    ------
-    Refusal
-        400, for every way in which it is not such a source, or too large.
-    """
+    """Decode the ``source`` of an image block."""
     media_type, data = _checked_source(source, where=where)
     image = _opened(_decoded(data, where=where), media_type=media_type, where=where)
     if max(image.size) > max_side_px:
@@ -275,7 +245,7 @@ def _looks(image: Image.Image, *, where: str) -> str:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Give the first frame as RGB, what is transparent showing white."""
+    """Return the first frame as RGB, what is transparent showing white."""
     from PIL import Image
 
     if image.mode.startswith("I"):  # 16-bit grey: convert() would clip where it should scale
@@ -315,19 +285,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A body that the service would accept.
-
-    Parameters
-    ----------
-    turns
-        The messages; the first is the user's.
-    instruction
-        The system prompt; ``""`` where there is none.
-    max_tokens
-        Where the reply is cut.
-    schema
-        The JSON schema asked for by ``response_format``; `None` where there is none.
-    """
+    """A body that the service would accept."""
 
     turns: tuple[Turn, ...]
     instruction: str = ""
@@ -346,13 +304,7 @@ class ChatRequest:
 
 
 def read_chat(body: bytes) -> ChatRequest:
-    """Read the body of a v1 or v2 model call.
-
-    Raises
-    ------
-    Refusal
-        400, saying where in the body the trouble is.
-    """
+    """Read the body of a v1 or v2 model call."""
     fields = _fields(body)
     _check_sampling(fields)
     return ChatRequest(

@@ -33,13 +33,6 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
     Any host will do: the path alone decides. Lost connections show as `httpx.ConnectError` (no
     work was done) and `httpx.ReadError` (it was), and an answer that would come after the
     request's read time-out as `httpx.ReadTimeout`, with the work done all the same.
-
-    Parameters
-    ----------
-    gateway
-        What answers.
-    sleep
-        What waits.
     """
 
     def __init__(self, gateway: Gateway, *, sleep: Sleep = anyio.sleep) -> None:

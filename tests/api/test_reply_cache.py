@@ -247,11 +247,11 @@ def test_a_kept_reply_needs_no_http(tmp_path):
     code = """
 import sys; from pathlib import Path
 from segmind_jupyter.api.messages import Reply, parse_reply
-from segmind_jupyter.api.reply_cache import slot_of
-from segmind_jupyter.api.store import Store
+from segmind_jupyter.api.cache import slot_of
+from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.watch import Call
 call = Call(model="m", messages=[{"role": "user", "content": []}])
-journal = Store(Path(sys.argv[1]))
+journal = Journal(Path(sys.argv[1]))
 slot = slot_of(call, cache="on", journal=journal, origin="o")
 slot.keep(parse_reply("Hello"))
 print(slot.find().text, "httpx" in sys.modules)

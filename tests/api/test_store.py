@@ -409,8 +409,8 @@ def test_replies_of_two_processes_are_all_kept(bench):
     """Kernels share the file."""
     keeping = """
 import sys; from pathlib import Path
-from segmind_jupyter.api.store import Store
-store = Store(Path(sys.argv[1]))
+from segmind_jupyter.api.journal import Journal
+store = Journal(Path(sys.argv[1]))
 for n in range(20):
     store.keep_reply(f"{sys.argv[2]}{n}", b"{}")
 store.close()
@@ -581,14 +581,14 @@ def test_importing_it_is_light():
 WRITER = """
 import sys
 from pathlib import Path
-from segmind_jupyter.api.store import Entry, Store
-store = Store(Path(sys.argv[1]), warn=sys.exit)
+from segmind_jupyter.api.journal import JobRecord, Journal
+store = Journal(Path(sys.argv[1]), warn=sys.exit)
 print("ready", flush=True)
 sys.stdin.readline()
 for n in range(200):
     name = f"{sys.argv[2]}-{n}"
     store.submitted(
-        Entry(request_id=name, origin="o", model="m", submitted_at=None, state="QUEUED")
+        JobRecord(request_id=name, origin="o", model="m", submitted_at=None, state="QUEUED")
     )
     store.ended(name, state="COMPLETED", raw=f"reply {name}")
 print(store.fingerprint(b"x"))
@@ -622,11 +622,11 @@ def test_two_processes_at_once_lose_nothing(bench):
 MAKER = """
 import sys
 from pathlib import Path
-from segmind_jupyter.api.store import Store
+from segmind_jupyter.api.journal import Journal
 for n in range(200):
     print("ready", flush=True)
     sys.stdin.readline()
-    store = Store(Path(sys.argv[1]) / f"{n}.sqlite3", warn=sys.exit)
+    store = Journal(Path(sys.argv[1]) / f"{n}.sqlite3", warn=sys.exit)
     store.ended(sys.argv[2], state="COMPLETED", raw="paid for")
     store.close()
 """
@@ -651,8 +651,8 @@ def test_processes_that_make_the_file_at_the_same_moment_agree(tmp_path, bench):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from segmind_jupyter.api.store import Store
-Store(Path(sys.argv[1]), warn=sys.exit).ended("a", state="COMPLETED", raw="paid for")
+from segmind_jupyter.api.journal import Journal
+Journal(Path(sys.argv[1]), warn=sys.exit).ended("a", state="COMPLETED", raw="paid for")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -669,8 +669,8 @@ def test_a_reply_outlives_a_kernel_that_is_killed(bench):
 FORKED = """
 import os, sys
 from pathlib import Path
-from segmind_jupyter.api.store import Store
-store = Store(Path(sys.argv[1]), warn=sys.exit)
+from segmind_jupyter.api.journal import Journal
+store = Journal(Path(sys.argv[1]), warn=sys.exit)
 store.ended("before", state="COMPLETED", raw="1")
 child = os.fork()
 if not child:
@@ -698,12 +698,12 @@ def test_a_forked_child_opens_the_file_for_itself(bench):
 FORKED_WHILE_HELD = """
 import os, signal, sys, threading, warnings
 from pathlib import Path
-from segmind_jupyter.api.store import Store
+from segmind_jupyter.api.journal import Journal
 held, go_on = threading.Event(), threading.Event()
 def warn(message):
     held.set()
     go_on.wait(60)
-store = Store(Path(sys.argv[1]), warn=warn)
+store = Journal(Path(sys.argv[1]), warn=warn)
 thread = threading.Thread(target=store.entries)
 thread.start()
 held.wait(60)
@@ -1089,8 +1089,8 @@ def test_a_warning_reads_as_one_sentence(bench):
     """On one line, and without a line of code: it comes from a thread, mostly."""
     bench.path.parent.write_text("in the way")
     code = (
-        "import sys; from pathlib import Path; from segmind_jupyter.api.journal import Store\n"
-        "Store(Path(sys.argv[1])).entries()"
+        "import sys; from pathlib import Path; from segmind_jupyter.api.journal import Journal\n"
+        "Journal(Path(sys.argv[1])).entries()"
     )
     command = [sys.executable, "-c", code, str(bench.path)]
     told = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True).stderr
@@ -1253,7 +1253,7 @@ def test_a_fork_waits_until_sqlite_is_not_at_work(tmp_path):
     """A child that is forked in the midst of it would wait for ever at its first use."""
     code = f"""
         import os, pathlib, threading, warnings
-        from segmind_jupyter.api.store_file import JournalFile
+        from segmind_jupyter.api.journal import JournalFile
         warnings.simplefilter("ignore", DeprecationWarning)
         path = pathlib.Path({str(tmp_path / "jobs.sqlite3")!r})
         entered, leave, ended = threading.Event(), threading.Event(), []

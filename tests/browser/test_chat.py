@@ -82,7 +82,7 @@ class Service:
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
+def session() -> Iterator[Service]:
     """The service that notebooks ask, in this process."""
     service = Service()
     with serve(service.gateway) as service.url:

@@ -13,7 +13,7 @@ BEGIN = """\
 %load_ext segmind_jupyter
 import os, threading, time
 from segmind_jupyter import Reply, Usage
-from segmind_jupyter.api.errors import failed
+from segmind_jupyter.api.responses import failed
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.states import Completed, Failed, Processing
 from segmind_jupyter.batch import Batch

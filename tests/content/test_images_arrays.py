@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.images.arrays import is_image_array
-from segmind_jupyter.content.images.encode import image_from_array
+from segmind_jupyter.content.images.arrays import image_from_array, is_image_array
 from segmind_jupyter.errors import ContentError
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]])

@@ -15,8 +15,8 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 BEGIN = """\
 import threading
 from segmind_jupyter import Reply, Usage
-from segmind_jupyter.api.errors import failed
-from segmind_jupyter.asking import service
+from segmind_jupyter.api.responses import failed
+from segmind_jupyter.session import session
 from segmind_jupyter.batch import Batch
 from segmind_jupyter.batch.results import Results, never_sent
 
@@ -51,7 +51,7 @@ class ByHand(Batch):
             self.results.add_reply(position, Reply(text="x", usage=usage, cost=0.5))
 
 def begun(batch):
-    for show in service().batch_shows:
+    for show in session().batch_shows:
         show(batch)
     return batch
 
@@ -218,7 +218,7 @@ def test_in_a_terminal_the_batch_writes_its_own_line(shell):
 @pytest.mark.kernel
 def test_unloading_takes_the_view_back(kernel):
     """And loading again adds it once."""
-    count = "from segmind_jupyter.session import service; len(service().batch_shows)"
+    count = "from segmind_jupyter.session import session; len(session().batch_shows)"
     assert kernel.run(count).text == "1"
     kernel.run("%reload_ext segmind_jupyter")
     assert kernel.run(count).text == "1"

@@ -23,7 +23,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 BEGIN = """\
 import threading, time
 from segmind_jupyter import Reply, Usage
-from segmind_jupyter.api.errors import expired, failed
+from segmind_jupyter.api.responses import expired, failed
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.states import Completed, Expired, Failed, Processing
 

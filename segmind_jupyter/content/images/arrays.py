@@ -13,14 +13,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.content.images.encode import (
+    fitted_image,
     fitted_size,
     full_scale,
-    image_from_array,
     tone_range,
 )
 from segmind_jupyter.content.parts import (
     CHARS_PER_TOKEN,
     STANDARD,
+    Image,
     Limits,
     Part,
     Text,
@@ -65,7 +66,7 @@ _MODES = {(): "L", (3,): "RGB", (4,): "RGBA"}
 
 
 def is_image_array(array: Any) -> bool:
-    """Tell whether an array looks like a picture rather than a table of numbers.
+    """Return whether an array looks like a picture rather than a table of numbers.
 
     ========================  =============================================================
     shape                     a picture when
@@ -80,11 +81,6 @@ def is_image_array(array: Any) -> bool:
     Three channels are taken for red, green and blue, as scikit-image, imageio, Pillow and
     matplotlib order them; an array does not say. OpenCV reads blue first: name
     ``image[..., ::-1]``.
-
-    Parameters
-    ----------
-    array
-        Anything; only what has `shape`, `dtype` and NumPy's array protocol can be a picture.
     """
     if not (hasattr(array, "__array__") or hasattr(array, "__array_interface__")):
         return False
@@ -125,26 +121,6 @@ def picture_from_array(array: Any, *, limits: Limits) -> tuple[Picture, tuple[in
     channels but the alpha at once. NaN and masked elements are drawn white. An array that is
     far larger than what is sent is averaged over blocks on the way; of more than 50 million
     values, evenly spaced rows and columns are read.
-
-    Parameters
-    ----------
-    array
-        Shape height x width, optionally x 1, 3 (RGB) or 4 (RGBA); bool, integers or floats. It
-        may be read-only, strided or reversed, and is not changed.
-    limits
-        How large the sent picture may become.
-
-    Returns
-    -------
-    picture
-        At least as large as what is to be sent.
-    tuple of int
-        Width and height to send, in pixels.
-
-    Raises
-    ------
-    ContentError
-        The array is empty, or its shape or its type is not a picture's.
     """
     import PIL.Image
 
@@ -168,7 +144,7 @@ def picture_from_array(array: Any, *, limits: Limits) -> tuple[Picture, tuple[in
 
 
 def grey_ends(array: Any) -> tuple[float, float]:
-    """Give the values that `picture_from_array` draws as black and as white."""
+    """Return the values that `picture_from_array` draws as black and as white."""
     return (_tones(_thinned(_checked(array))) or (0.0, 255.0, 1.0))[:2]
 
 
@@ -254,7 +230,7 @@ def _band_bounds(values: Any) -> tuple[float, ...]:
 
 
 def _floats(band: Any) -> Any:
-    """Give 64-bit floats, NaN where an element is masked."""
+    """Return 64-bit floats, NaN where an element is masked."""
     numpy = sys.modules["numpy"]
     with numpy.errstate(over="ignore"):  # beyond 64 bits is infinite, and drawn as the end
         floats = band.astype("float64")
@@ -314,25 +290,7 @@ def summarize_array(
     title: str | None = None,
     about: str | None = None,
 ) -> Text:
-    """Summarize an array that is no picture.
-
-    Parameters
-    ----------
-    array
-        A ``numpy.ndarray`` of any shape and dtype.
-    limits
-        `limits.table_tokens` bounds the summary.
-    name
-        What the user calls the array.
-    title, about
-        What to call its type and shape, at its head and in the footer, where the array stands for
-        an object of another library.
-
-    Returns
-    -------
-    Text
-        About, for instance, ``"ndarray 64×64 float64"``.
-    """
+    """Summarize an array that is no picture."""
     max_chars = limits.table_tokens * CHARS_PER_TOKEN
     title = title or array_title(array)
     heading = f"{f'{name}: ' if name else ''}{title}"
@@ -355,7 +313,7 @@ def about_array(array: Any) -> str:
 
 
 def statistics(array: Any) -> Iterator[str]:
-    """Give what is known of all values; NaN and masked ones are counted and left out."""
+    """Return what is known of all values; NaN and masked ones are counted and left out."""
     numpy = sys.modules["numpy"]
     if not array.size or array.size > _READ_ELEMENTS or array.dtype.kind not in "biuf":
         return
@@ -438,7 +396,7 @@ _NUMPY_TYPES = frozenset(
 
 
 def is_large_tensor(tensor: Any) -> bool:
-    """Tell whether a tensor is more than a word of a listing."""
+    """Return whether a tensor is more than a word of a listing."""
     try:
         shape = tuple(tensor.shape)
     except RuntimeError:  # a nested tensor has none
@@ -455,11 +413,6 @@ def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = Non
 
     Values are shown as those of an array are (`images.image_from_array`): a picture that was
     normalized for a network keeps its contrast, and not its colours.
-
-    Raises
-    ------
-    ContentError
-        NumPy is not installed.
     """
     title, about = _torch_title(tensor), _about(type_name(tensor), tensor, _dtype(tensor))
     if _is_sparse(tensor) and tensor.numel() > _CORNER_ELEMENTS:
@@ -485,11 +438,6 @@ def jax_part(array: Any, *, limits: Limits = STANDARD, name: str | None = None) 
     bfloat16 and other types that NumPy lacks become 32-bit floats. An array that is spread over
     several devices is gathered if it is small; of one whose parts lie in other processes, only a
     part of this one is read. A picture has its channels last.
-
-    Raises
-    ------
-    ContentError
-        The array was deleted, or given away to a function that donates its argument.
     """
     if array.is_deleted():
         raise ContentError(
@@ -536,7 +484,7 @@ def _is_sparse(tensor: Any) -> bool:
 
 
 def _torch_array(tensor: Any) -> tuple[Any, str]:
-    """Give the values as a NumPy array, and a note if they are not all of them."""
+    """Return the values as a NumPy array, and a note if they are not all of them."""
     values, note = tensor.detach(), ""
     is_known = _dtype(values) in _NUMPY_TYPES
     if values.numel() > _COPIED_ELEMENTS and not (is_known and values.device.type == "cpu"):
@@ -597,6 +545,20 @@ _CHANNELS: Final = (1, 3, 4)
 _ARRAYS_READ_ELEMENTS: Final = 50_000_000
 
 
+def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
+    """Encode a NumPy array, or what turns into one, as a picture.
+
+    8-bit numbers are kept. Others in 0 to 1, 0 to 255 or 0 to 65535 are taken to be on that
+    scale if they cover a quarter of it; everything else is scaled from its lowest to its highest
+    value (see `tone_range`). NaN and masked elements are white.
+    """
+    picture, size = picture_from_array(array, limits=limits)
+    shape = "×".join(str(side) for side in array.shape)
+    return fitted_image(
+        picture, size=size, limits=limits, about=about or f"array {array.dtype} {shape}"
+    )
+
+
 def array_part(
     array: Any,
     *,
@@ -621,21 +583,6 @@ def array_part(
     ============================  ========================================================
 
     A batch of more pictures is summarized, with the advice to name one.
-
-    Parameters
-    ----------
-    array
-        A ``numpy.ndarray`` of any shape and dtype.
-    limits
-        How large the picture or the summary may become.
-    name
-        What the user calls the array.
-    title, about
-        What to call its type and shape, where it stands for an object of another library.
-    is_whole
-        Whether it is all of that object: a part of it is no picture.
-    channels_first
-        Whether the channels may stand first.
     """
     if not array.ndim:
         return as_text(literal(array[()]), limits=limits)

@@ -28,22 +28,7 @@ _DOUBLED_TOKENS = 800
 
 
 def renderer(module: str, *, what: str, install: str) -> ModuleType:
-    """Import the package that draws for a plotting library.
-
-    Parameters
-    ----------
-    module
-        Its name in Python.
-    what
-        The chart, for the error.
-    install
-        What ``pip install`` takes.
-
-    Raises
-    ------
-    ContentError
-        It is not installed, or cannot be imported.
-    """
+    """Import the package that draws for a plotting library."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -55,13 +40,7 @@ def renderer(module: str, *, what: str, install: str) -> ModuleType:
 
 @contextmanager
 def naming_failures(what: str) -> Iterator[None]:
-    """Say which chart it was when its own library cannot draw it.
-
-    Raises
-    ------
-    ContentError
-        In place of whatever the library raises.
-    """
+    """Say which chart it was when its own library cannot draw it."""
     try:
         yield
     except ContentError:
@@ -74,20 +53,7 @@ def naming_failures(what: str) -> Iterator[None]:
 
 
 def drawing_scale(width_px: float, height_px: float, *, limits: Limits) -> float:
-    """Give the scale at which a chart is drawn, so that nothing is resampled afterwards.
-
-    Parameters
-    ----------
-    width_px, height_px
-        The chart's own size, in pixels.
-    limits
-        How large the picture may become.
-
-    Returns
-    -------
-    float
-        2 for a small chart, 1 for others; less where the limits ask for it.
-    """
+    """Return the scale at which a chart is drawn, so that nothing is resampled afterwards."""
     doubled = max(1, round(2 * width_px)), max(1, round(2 * height_px))
     if doubled == _fitted(doubled, limits, min(_DOUBLED_TOKENS, limits.image_tokens)):
         return 2.0
@@ -124,21 +90,6 @@ def encode_plotly(figure: Any, *, limits: Limits = STANDARD, about: str = "") ->
 
     A figure is drawn at the size that its layout sets, by default 700x500 pixels; a small one at
     twice that. LaTeX in its texts stays as it was typed.
-
-    Parameters
-    ----------
-    figure
-        A ``plotly.graph_objects.Figure`` or ``FigureWidget``, or the dict of one.
-    limits
-        How large the image may become.
-    about
-        What it was made from, for the footer; by default ``"plotly figure, 2 traces"``.
-
-    Raises
-    ------
-    ContentError
-        kaleido or its browser is missing, the figure cannot be drawn, or it would be drawn from
-        what lies in the network.
     """
     spec = figure if isinstance(figure, Mapping) else figure.to_dict()
     about = about or _described(spec)
@@ -258,21 +209,6 @@ def encode_altair(chart: Any, *, limits: Limits = STANDARD, about: str = "") -> 
 
     The chart may hold more rows than altair allows in a notebook, as none of them are sent. The
     theme that is enabled applies; a small chart is drawn at twice its size.
-
-    Parameters
-    ----------
-    chart
-        A chart of altair 5 or later: single, layered, concatenated, repeated, faceted, or in a
-        ``JupyterChart``.
-    limits
-        How large the image may become.
-    about
-        What it was made from, for the footer; by default its type, ``"altair LayerChart"``.
-
-    Raises
-    ------
-    ContentError
-        vl-convert is missing or too old, the chart cannot be drawn, or what it shows is a link.
     """
     if is_kind(chart, "altair", "JupyterChart"):
         chart = chart.chart
@@ -288,7 +224,7 @@ def encode_altair(chart: Any, *, limits: Limits = STANDARD, about: str = "") -> 
 
 
 def _inlined(chart: Any) -> dict[str, Any]:
-    """Give the specification with its data inside, whatever transformer the user has enabled."""
+    """Return the specification with its data inside, whatever transformer the user has enabled."""
     transformers = sys.modules["altair"].data_transformers
     with transformers.enable("default"), transformers.disable_max_rows():
         spec: dict[str, Any] = chart.to_dict()
@@ -346,21 +282,6 @@ def encode_bokeh(plot: Any, *, limits: Limits = STANDARD, about: str = "") -> Im
     """Let bokeh export a plot, and encode the picture.
 
     Bokeh keeps the browser that it starts for further plots, and ends it with the kernel.
-
-    Parameters
-    ----------
-    plot
-        A figure, a layout or another model that shows something.
-    limits
-        How large the image may become.
-    about
-        What it was made from, for the footer; by default its type, ``"bokeh GridPlot"``.
-
-    Raises
-    ------
-    ContentError
-        selenium, a browser or its driver is missing, the plot cannot be drawn, or its page would
-        fetch map tiles or images.
     """
     about = about or f"bokeh {type_name(plot)}"
     _bokeh_plots_refuse_network(plot, about)
@@ -369,8 +290,8 @@ def encode_bokeh(plot: Any, *, limits: Limits = STANDARD, about: str = "") -> Im
         picture = importlib.import_module("bokeh.io.export").get_screenshot_as_png(plot)
     except Exception as error:
         raise ContentError(
-            f"{about} could not be drawn ({format_error(error)}). Bokeh draws with chromedriver and "
-            "Chrome or with geckodriver and Firefox, all on the PATH (as root also "
+            f"{about} could not be drawn ({format_error(error)}). Bokeh draws with chromedriver "
+            "and Chrome or with geckodriver and Firefox, all on the PATH (as root also "
             "`%env BOKEH_IN_DOCKER=1`); or save it with the disk in its toolbar, and name the file."
         ) from error
     return encode_image(picture, limits=limits, about=about)
@@ -391,26 +312,12 @@ _Encode = Callable[..., Image]
 
 
 def is_chart(obj: object) -> bool:
-    """Tell whether `obj` is a chart of one of the libraries that are known here."""
+    """Return whether `obj` is a chart of one of the libraries that are known here."""
     return _encoder(obj) is not None
 
 
 def encode_chart(chart: Any, *, limits: Limits = STANDARD) -> Image:
-    """Draw a chart with its own library's renderer, and encode the picture.
-
-    Parameters
-    ----------
-    chart
-        Anything for which `is_chart` is true.
-    limits
-        How large the image may become.
-
-    Raises
-    ------
-    ContentError
-        The renderer is missing, the chart cannot be drawn, or it would be drawn from what lies in
-        the network. The message says what to do; there is no form in text instead.
-    """
+    """Draw a chart with its own library's renderer, and encode the picture."""
     encode = _encoder(chart)
     if encode is None:
         raise ContentError(f"A {type_name(chart)} is no chart. Name the chart itself.")

@@ -16,9 +16,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from segmind_jupyter.content.images.arrays import picture_from_array
 from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Image, Limits, format_error
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -52,16 +51,6 @@ def tone_range(low: float, high: float) -> tuple[float, float]:
     anything else                                  the lowest and the highest
     all the same, and on none of those scales      half-way between the two
     =============================================  ==========================
-
-    Parameters
-    ----------
-    low, high
-        Lowest and highest finite value of the picture.
-
-    Returns
-    -------
-    tuple of float
-        The values of black and of white; never the same.
     """
     white = full_scale(high)
     on_scale = low >= 0 and high <= white
@@ -80,7 +69,7 @@ def full_scale(high: float) -> float:
 
 
 def is_numeric(picture: Picture) -> bool:
-    """Tell whether the pixels are numbers of more than 8 bits: modes I, F and I;16 of any kind."""
+    """Give whether the pixels are numbers of more than 8 bits: modes I, F and I;16 of any kind."""
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
 
 
@@ -149,31 +138,11 @@ def fitted_size(
     edge_px: int = STANDARD.image_edge_px,
     budget_tokens: int = STANDARD.image_tokens,
 ) -> tuple[int, int]:
-    """Give the largest size of the same shape that the server would not scale down.
+    """Return the largest size of the same shape that the server would not scale down.
 
     A size is within bounds when both sides, padded to whole 28-pixel patches, are at most
     `edge_px`, and its patches are at most `budget_tokens` (Anthropic's vision page). A picture
     that is within bounds keeps its size: nothing is ever enlarged.
-
-    Parameters
-    ----------
-    width, height
-        Size of the picture, in pixels.
-    edge_px
-        Longest padded side, in pixels; at least one patch (28).
-    budget_tokens
-        Most patches; at least 1.
-
-    Returns
-    -------
-    tuple of int
-        Width and height in pixels, at least 1 each. The aspect is kept to within half a pixel of
-        the short side.
-
-    Raises
-    ------
-    ContentError
-        The picture has no pixels, or the bounds leave room for none.
     """
     if width < 1 or height < 1:
         raise ContentError(f"A picture of {width}×{height} has no pixels, so nothing can be sent.")
@@ -225,18 +194,6 @@ def flattened(picture: Picture, *, size: tuple[int, int]) -> Picture:
     profile is converted to sRGB, or ignored if it is broken; pixels of more than 8 bits and
     floats are scaled (see `tones`); the EXIF orientation is applied. The picture that was given
     stays as it is.
-
-    Parameters
-    ----------
-    picture
-        A PIL image of any mode.
-    size
-        Width and height in pixels before it is turned upright: at most those of the picture.
-
-    Returns
-    -------
-    PIL.Image.Image
-        A new picture of mode L or RGB without metadata.
     """
     import PIL.Image
 
@@ -333,20 +290,6 @@ def encoded(picture: Picture, *, max_base64_bytes: int, about: str) -> Image:
 
     A file that is over the limit is tried as JPEG, then at lower quality, then at half the
     size, and so on.
-
-    Parameters
-    ----------
-    picture
-        Of mode L or RGB, without metadata.
-    max_base64_bytes
-        Most bytes of the file in base64.
-    about
-        What it was made from.
-
-    Raises
-    ------
-    ContentError
-        Not even one pixel fits.
     """
     for image in _attempts(picture, about):
         if _base64_bytes(image.data) <= max_base64_bytes:
@@ -432,18 +375,6 @@ def shown_image(data: bytes, *, limits: Limits = STANDARD) -> Image:
     A PNG or a baseline JPEG goes as it is if it is within the limits, opaque, of 8 bits, and
     holds nothing but its pixels. Anything else is encoded anew, as `image_from_bytes` does. The
     same bytes give the same image.
-
-    Parameters
-    ----------
-    data
-        An image file in any format that `image_from_bytes` takes.
-    limits
-        How large the image may become.
-
-    Raises
-    ------
-    ContentError
-        `image_from_bytes` refuses the data.
     """
     if not is_bare(data) or -(-len(data) // 3) * 4 > limits.image_base64_bytes:
         return image_from_bytes(data, limits=limits)
@@ -451,7 +382,7 @@ def shown_image(data: bytes, *, limits: Limits = STANDARD) -> Image:
 
 
 def is_bare(data: bytes) -> bool:
-    """Tell whether an image file is a PNG or a baseline JPEG that holds pixels and nothing else.
+    """Return whether an image file is a PNG or a baseline JPEG that holds pixels and nothing else.
 
     It is not decoded, so it may still be damaged.
     """
@@ -541,30 +472,15 @@ def encode_image(image: Picture, *, limits: Limits = STANDARD, about: str = "") 
     What is sent is upright, free of metadata, opaque on white, in sRGB and no larger than the
     server would keep it. It is a PNG if it looks like a drawing and a JPEG if it looks like a
     photo. The same pixels give the same bytes.
-
-    Parameters
-    ----------
-    image
-        The picture; it stays as it is. One that was opened and not loaded is read from its file,
-        if that is still there, as it would hold its pixels from then on.
-    limits
-        How large the image may become.
-    about
-        What it was made from, for the footer; by default the mode and the size.
-
-    Raises
-    ------
-    ContentError
-        The picture has no pixels or cannot be decoded.
     """
     about = about or f"PIL {image.mode} {image.width}×{image.height}"
     with _decoding(about), _in_its_place(image) as picture:
         picture.load()  # may turn a TIFF upright, and so change its size
-        return _sent(picture, size=_fitted(picture, limits), limits=limits, about=about)
+        return fitted_image(picture, size=_fitted(picture, limits), limits=limits, about=about)
 
 
 def _in_its_place(image: Picture) -> AbstractContextManager[Picture]:
-    """Give a picture to load in the place of this one."""
+    """Return a picture to load in the place of this one."""
     again = _opened_again(image)
     if again is None:
         return nullcontext(image)
@@ -609,29 +525,14 @@ def _fitted(picture: Picture, limits: Limits) -> tuple[int, int]:
     )
 
 
-def _sent(picture: Picture, *, size: tuple[int, int], limits: Limits, about: str) -> Image:
+def fitted_image(picture: Picture, *, size: tuple[int, int], limits: Limits, about: str) -> Image:
+    """Scale a picture down to `size`, and encode it."""
     flat = flattened(picture, size=size)
     return encoded(flat, max_base64_bytes=limits.image_base64_bytes, about=about)
 
 
 def image_from_bytes(data: bytes, *, limits: Limits = STANDARD, about: str = "") -> Image:
-    """Encode the content of an image file anew, without its metadata.
-
-    Parameters
-    ----------
-    data
-        A PNG, JPEG, GIF, WebP, BMP, TIFF, PPM, AVIF or JPEG 2000 file; of an animation, the
-        first frame.
-    limits
-        How large the image may become.
-    about
-        What it was made from, for the footer; by default the format and the size.
-
-    Raises
-    ------
-    ContentError
-        The data is no such file, is cut short or damaged, or holds more than 179 megapixels.
-    """
+    """Encode the content of an image file anew, without its metadata."""
     what = about or "The image"
     with _decoding(what), _images_opened(bytes(data), what=what) as picture:
         about = about or f"{picture.format} {picture.width}×{picture.height}"
@@ -644,7 +545,7 @@ def _reduced_while_read(picture: ImageFile, *, limits: Limits, about: str) -> Im
     if picture.draft(None, size) is None:  # no JPEG
         picture.load()
         size = _fitted(picture, limits)
-    return _sent(picture, size=size, limits=limits, about=about)
+    return fitted_image(picture, size=size, limits=limits, about=about)
 
 
 def _images_opened(data: bytes, *, what: str) -> ImageFile:
@@ -682,22 +583,7 @@ def _identified(data: bytes, *, what: str) -> ImageFile:
 def image_from_path(
     path: str | PathLike[str], *, limits: Limits = STANDARD, about: str = ""
 ) -> Image:
-    """Encode an image file anew, without its metadata.
-
-    Parameters
-    ----------
-    path
-        The file; a leading ``~`` is the home folder.
-    limits
-        How large the image may become.
-    about
-        What it was made from, for the footer; by default the file's name and its size.
-
-    Raises
-    ------
-    ContentError
-        There is no such file, it cannot be read, or `image_from_bytes` refuses what it holds.
-    """
+    """Encode an image file anew, without its metadata."""
     file, data = _content(path)
     with _decoding(str(file)), _images_opened(data, what=str(file)) as picture:
         about = about or f"{file.name} {picture.width}×{picture.height}"
@@ -718,42 +604,8 @@ def _content(path: str | PathLike[str]) -> tuple[Path, bytes]:
         raise ContentError(f"{path} cannot be read ({shortened(str(error))}).") from error
 
 
-def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
-    """Encode a NumPy array, or what turns into one, as a picture.
-
-    8-bit numbers are kept. Others in 0 to 1, 0 to 255 or 0 to 65535 are taken to be on that
-    scale if they cover a quarter of it; everything else is scaled from its lowest to its highest
-    value (see `tones.tone_range`). NaN and masked elements are white.
-
-    Parameters
-    ----------
-    array
-        Shape height x width, optionally x 1, 3 (RGB) or 4 (RGBA); bool, integers or floats.
-    limits
-        How large the image may become.
-    about
-        What it was made from, for the footer; by default the type and the shape.
-
-    Raises
-    ------
-    ContentError
-        The array is empty, or its shape or its type is not a picture's.
-    """
-    picture, size = picture_from_array(array, limits=limits)
-    shape = "×".join(str(side) for side in array.shape)
-    return _sent(picture, size=size, limits=limits, about=about or f"array {array.dtype} {shape}")
-
-
 def thumbnail_png(image: Image, *, max_px: int = 96) -> bytes:
-    """Make a small PNG of an image that was encoded here.
-
-    Parameters
-    ----------
-    image
-        An encoded image.
-    max_px
-        Longest side of the thumbnail, in pixels; a smaller image keeps its size.
-    """
+    """Make a small PNG of an image that was encoded here."""
     with _images_opened(image.data, what="The image") as picture:
         picture.thumbnail((max_px, max_px))
         file = io.BytesIO()

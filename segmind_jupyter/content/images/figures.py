@@ -28,11 +28,6 @@ def kept_as_it_was(figure: Any) -> Iterator[None]:
     That is its canvas, size, dpi, stale flags and margins, and the places of axes, subfigures and
     titles, which layout engines and fixed aspects move. Until then, nobody who waits for the
     figure to be drawn or to change is called.
-
-    Parameters
-    ----------
-    figure
-        A root `matplotlib.figure.Figure`, of matplotlib 3.7 or later.
     """
     with _quiet(figure), ExitStack() as undo:
         _remember_layout(figure, undo)
@@ -101,7 +96,7 @@ _FIGURE_ATTRIBUTES = ("figure", "fig")
 
 
 def is_figure(obj: Any) -> bool:
-    """Tell whether `encode_figure` can draw an object.
+    """Return whether `encode_figure` can draw an object.
 
     That is a matplotlib figure or subfigure, whatever has one (axes, other artists, containers
     such as those of bars, seaborn's grids), pyplot itself while a figure is open, and an object
@@ -120,20 +115,6 @@ def encode_figure(obj: Any, *, limits: Limits = STANDARD, about: str = "") -> Im
 
     The figure keeps its size, dpi, canvas, layout, limits and stale flags, and the callbacks
     that wait for a drawing are not called.
-
-    Parameters
-    ----------
-    obj
-        Anything for which `is_figure` is true.
-    limits
-        How large the image may become.
-    about
-        What it was made from, for the footer; by default the size in inches.
-
-    Raises
-    ------
-    ContentError
-        The object has no figure, or the figure cannot be drawn.
     """
     figure = _figure_of(obj)
     if figure is not None:
@@ -200,8 +181,8 @@ def _naming_failures(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise ContentError(
-            f"{what} could not be drawn ({format_error(error)}). Saving it with savefig shows where; "
-            "correct it there first."
+            f"{what} could not be drawn ({format_error(error)}). Saving it with savefig shows "
+            "where; correct it there first."
         ) from error
 
 

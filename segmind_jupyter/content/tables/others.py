@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from segmind_jupyter.content.images.arrays import (
     grey_ends,
+    image_from_array,
     is_image_array,
     statistics,
     summarize_array,
 )
-from segmind_jupyter.content.images.encode import image_from_array
 from segmind_jupyter.content.parts import (
     CHARS_PER_TOKEN,
     STANDARD,
@@ -61,23 +61,7 @@ _CELL_CHARS = 40
 
 
 def summarize_sparse(matrix: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
-    """Summarize a sparse matrix or array of any format.
-
-    Parameters
-    ----------
-    matrix
-        Any of ``scipy.sparse``: coo, csr, csc, bsr, dia, dok or lil, array or matrix, of one or
-        more axes.
-    limits
-        `limits.table_tokens` bounds the summary.
-    name
-        What the user calls it.
-
-    Returns
-    -------
-    Text
-        About, for instance, ``"csr_array 1000×1000 float64"``.
-    """
+    """Summarize a sparse matrix or array of any format."""
     shape = "×".join(str(side) for side in matrix.shape)
     about = f"{type_name(matrix)} {shape} {matrix.dtype}"
     title = f"{type_name(matrix)}, shape {tuple(matrix.shape)}, {matrix.dtype}; {_filled(matrix)}"
@@ -136,20 +120,14 @@ _NAMES_CHARS: Final = 200
 
 
 def is_window(obj: object) -> bool:
-    """Tell whether `obj` is rows that were put together, and holds nothing of its own to send."""
+    """Return whether `obj` is rows that were put together, and holds nothing of its own to send."""
     return is_kind(obj, "pandas", "Resampler", "BaseWindow") or is_kind(
         obj, "polars", "GroupBy", "LazyGroupBy", "RollingGroupBy", "DynamicGroupBy"
     )
 
 
 def refuse_window(window: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
-    """Say what to name in place of a resampler, a window or a grouping that is not computed yet.
-
-    Raises
-    ------
-    ContentError
-        Always.
-    """
+    """Say what to name in place of a resampler, a window or a grouping that is not computed yet."""
     called = name or "x"
     is_polars = is_kind(window, "polars", type_name(window))
     step = f"{called}.agg(...)" if is_polars else f"{called}.mean()"
@@ -160,17 +138,7 @@ def refuse_window(window: Any, *, limits: Limits = STANDARD, name: str | None = 
 
 
 def summarize_groups(groups: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
-    """Summarize a grouped DataFrame or Series: its keys, its groups, and how many rows each has.
-
-    Parameters
-    ----------
-    groups
-        What ``groupby`` gave.
-    limits
-        `limits.table_tokens` bounds the summary.
-    name
-        What the user calls it.
-    """
+    """Summarize a grouped DataFrame or Series: its keys, its groups, and how many rows each has."""
     keys, sizes = _sizes(groups)
     title = f"{f'{name}: ' if name else ''}{type_name(groups)} by {_named(keys)}"
     head = f"{title}: {tables_counted(len(sizes), 'group')}{_span(sizes)} of {_about(groups.obj)}"
@@ -184,7 +152,7 @@ def summarize_groups(groups: Any, *, limits: Limits = STANDARD, name: str | None
 
 
 def _sizes(groups: Any) -> tuple[list[Any], Any]:
-    """Give the names of the keys, and a Series of the sizes by key."""
+    """Return the names of the keys, and a Series of the sizes by key."""
     sizes = groups.size()
     if is_kind(sizes, "pandas", "DataFrame"):  # as_index=False
         keys = list(sizes.columns[:-1])
@@ -238,30 +206,7 @@ _CAPTION_CHARS, _NOTE_CHARS = 400, 120
 
 
 def summarize_styler(styler: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
-    """Write the table that a Styler displays.
-
-    Parameters
-    ----------
-    styler
-        A ``pandas.io.formats.style.Styler``.
-    limits
-        `limits.table_tokens` bounds the text: columns at the right and rows at the end are left
-        out, and it says so. Rows that were appended by ``Styler.concat`` stay. Of a Styler of more
-        than 200,000 cells the values are summarized, without formats.
-    name
-        What the user calls it.
-
-    Returns
-    -------
-    Text
-        About, for instance, ``"Styler 120×4"``: the rows and columns that are displayed.
-
-    Raises
-    ------
-    ContentError
-        One of the functions that format or style the cells fails, or a cell holds a control
-        character that cannot be told from what stands between cells.
-    """
+    """Write the table that a Styler displays."""
     n_rows = _displayed(styler.index, styler.hidden_rows)
     n_columns = _displayed(styler.columns, styler.hidden_columns)
     size = f"{tables_counted(n_rows, 'row')} × {tables_counted(n_columns, 'column')}"
@@ -291,7 +236,7 @@ def _naming_failures(name: str | None) -> Iterator[None]:
 
 
 def _values(styler: Any) -> Any:
-    """Give the table behind a Styler, without what is hidden."""
+    """Return the table behind a Styler, without what is hidden."""
     rows = _positions(styler.index, styler.hidden_rows)
     frame = styler.data.iloc[rows, _positions(styler.columns, styler.hidden_columns)]
     return frame.reset_index(drop=True) if all(styler.hide_index_) else frame
@@ -315,15 +260,7 @@ def _caption(styler: Any) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What a Styler displays, as far as it was read: lines of cells, all of one length.
-
-    Parameters
-    ----------
-    header, body, foot
-        The column labels; the first rows; and the rows of what was concatenated.
-    n_rows, n_columns
-        How many rows the body has in all, and how many columns besides the row labels.
-    """
+    """What a Styler displays, as far as it was read: lines of cells, all of one length."""
 
     header: list[list[str]]
     body: list[list[str]]
@@ -423,23 +360,7 @@ _AXES = {"x": (0, 2), "y": (1, 3)}
 
 
 def summarize_geo_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
-    """Summarize a ``geopandas.GeoDataFrame``.
-
-    Parameters
-    ----------
-    frame
-        The table; it is read in place and not changed.
-    limits
-        `limits.table_tokens` bounds the summary.
-    name
-        What the user calls it.
-
-    Returns
-    -------
-    Text
-        For each geometry column its types, what is missing, its bounds and its CRS; then the
-        other columns, and those of points, as `summarize_frame` has them.
-    """
+    """Summarize a ``geopandas.GeoDataFrame``."""
     rows, columns = frame.shape
     head = heading(
         frame, f"{tables_counted(rows, 'row')} × {tables_counted(columns, 'column')}", name
@@ -543,24 +464,7 @@ _MAX_WRAPPERS = 8
 def data_array_parts(
     array: Any, *, limits: Limits = STANDARD, name: str | None = None
 ) -> list[Part]:
-    """Describe a ``xarray.DataArray``, and send its values: drawn if they look like a picture.
-
-    Parameters
-    ----------
-    array
-        Any DataArray; it is neither loaded nor computed.
-    limits
-        How large the text and the picture may become.
-    name
-        What the user calls it.
-
-    Returns
-    -------
-    list of Text or Image
-        The description, and for two dimensions of at least 16 each (`pixels.is_image_array`) the
-        picture: its first row stands at the top, whichever way the coordinate runs, and the text
-        says so. Other values follow in the text, as those of an array.
-    """
+    """Describe a ``xarray.DataArray``, and send its values: drawn if they look like a picture."""
     head = [_heading(array, _array_title(array), name), *_xarrays_described(array)]
     about = f"{type_name(array)} {'×'.join(map(str, array.shape)) or 'scalar'} {array.dtype}"
     values = _in_memory(array.variable)
@@ -645,7 +549,7 @@ def _range_within(n_variables: int) -> Callable[[Any], str]:
     most = _READ_VALUES // max(1, min(n_variables, _MAX_VARIABLES))
 
     def spread(values: Any) -> str:
-        """Give the range and the mean of numbers, else the ends."""
+        """Return the range and the mean of numbers, else the ends."""
         if values.size == 1 or not _is_plain(values):
             return _ends(values)
         return "; ".join(statistics(values)) if values.size <= most else "not read: it is large"
@@ -665,7 +569,7 @@ def _ends(values: Any) -> str:
 
 
 def _meaning(attrs: Mapping[Any, Any]) -> Iterator[str]:
-    """Give what the CF conventions call a variable's long name and its units."""
+    """Return what the CF conventions call a variable's long name and its units."""
     for key in ("long_name", "units"):
         if key in attrs:
             yield one_line(str(attrs[key]), max_chars=_CELL_CHARS)
@@ -681,7 +585,7 @@ def _attributes(attrs: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _in_memory(variable: Any) -> Any:
-    """Give the values as a NumPy array if that is what is behind the variable, else `None`.
+    """Return the values as a NumPy array if that is what is behind the variable, else `None`.
 
     xarray's own ``values`` would read a file, or compute a graph. It wraps what it holds, and
     each wrapper calls the next one its ``array``.
@@ -708,7 +612,7 @@ def _drawn(array: Any, values: Any) -> Iterator[str]:
 
 
 def _edges(array: Any, dim: Any) -> tuple[str, str]:
-    """Give the first and the last coordinate along a dimension, or the positions."""
+    """Return the first and the last coordinate along a dimension, or the positions."""
     if dim not in array.indexes:
         return "0", str(array.sizes[dim] - 1)
     index = array.indexes[dim]
@@ -718,23 +622,7 @@ def _edges(array: Any, dim: Any) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network, whichever library it is of; nodes and edges are read as they are asked for.
-
-    Parameters
-    ----------
-    is_directed
-        Whether an edge has a direction.
-    n_nodes, n_edges
-        How many there are.
-    attributes
-        Those of the network itself.
-    nodes
-        Each node, and its attributes.
-    edges
-        The two nodes of each edge, and its attributes.
-    degrees
-        Each node, and how many ends of edges it has.
-    """
+    """A network, whichever library it is of; nodes and edges are read as they are asked for."""
 
     is_directed: bool
     n_nodes: int
@@ -752,7 +640,7 @@ def network_of(obj: Any) -> Network | None:
 
 
 def is_network(obj: object) -> bool:
-    """Tell whether `obj` is a network of a library that is known here."""
+    """Return whether `obj` is a network of a library that is known here."""
     return _reader(obj) is not None
 
 
@@ -840,27 +728,7 @@ _ARROWS = {True: "->", False: "--"}
 
 
 def summarize_network(graph: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
-    """Summarize a network.
-
-    Parameters
-    ----------
-    graph
-        A graph of networkx, igraph or rustworkx; it is read in place.
-    limits
-        `limits.table_tokens` bounds the summary; nodes and edges are listed as far as they fit.
-    name
-        What the user calls it.
-
-    Returns
-    -------
-    Text
-        About, for instance, ``"networkx DiGraph, 34 nodes, 78 edges"``.
-
-    Raises
-    ------
-    ContentError
-        `graph` is no network.
-    """
+    """Summarize a network."""
     network = network_of(graph)
     if network is None:
         raise ContentError(f"A {type_name(graph)} is no network. Name the graph itself.")
@@ -874,12 +742,12 @@ def summarize_network(graph: Any, *, limits: Limits = STANDARD, name: str | None
 
 
 def is_dot(obj: object) -> bool:
-    """Tell whether `obj` is a drawing in the DOT language."""
+    """Return whether `obj` is a drawing in the DOT language."""
     return is_kind(obj, "graphviz", "Graph", "Digraph", "Source") or is_kind(obj, "pydot", "Dot")
 
 
 def summarize_dot(drawing: Any, *, limits: Limits = STANDARD) -> Text:
-    """Give the source of a drawing of graphviz or pydot, in a fence."""
+    """Return the source of a drawing of graphviz or pydot, in a fence."""
     source = drawing.to_string() if is_kind(drawing, "pydot", "Dot") else drawing.source
     about = f"{type_name(drawing)}, {len(source.splitlines()):,} lines of DOT"
     code = cut(source, max_chars=limits.text_chars - _FENCE_CHARS)

@@ -150,7 +150,7 @@ def column_line(name: str, dtype: str, facts: Iterable[str]) -> str:
 
 
 def stride(n_rows: int, most: int) -> int:
-    """Give the step at which at most `most` of `n_rows` rows are met."""
+    """Return the step at which at most `most` of `n_rows` rows are met."""
     return max(1, -(-n_rows // max(1, most)))
 
 
@@ -207,15 +207,7 @@ def _longest(texts: Iterable[str]) -> str:
 
 
 def counted(commonest: list[tuple[Any, int]], n_distinct: int) -> str:
-    """Say how many distinct values there are, and name the commonest unless each occurs once.
-
-    Parameters
-    ----------
-    commonest
-        Values and how often they occur, in the order in which they are named.
-    n_distinct
-        How many different values there are.
-    """
+    """Say how many distinct values there are, and name the commonest unless each occurs once."""
     distinct = f"{n_distinct:,} distinct"
     if not commonest or commonest[0][1] == 1:
         return distinct
@@ -245,17 +237,7 @@ _NAMED_LEVELS, _LEVEL_CHARS = 8, 24
 
 
 def described(series: Any, *, name: str, exact_rows: int = EXACT_ROWS) -> str:
-    """Describe a column in one line.
-
-    Parameters
-    ----------
-    series
-        A ``pandas.Series`` of any dtype.
-    name
-        How the column is called in the line.
-    exact_rows
-        A longer column is described by so many of its values, evenly spaced, and the line says so.
-    """
+    """Describe a column in one line."""
     dtype, n_rows = _dtype(series.dtype), len(series)
     most = exact_rows if _is_quick(series.dtype) else min(exact_rows, _EXACT_OBJECTS)
     step = stride(n_rows, SAMPLED_ROWS) if n_rows > most else 1
@@ -265,7 +247,7 @@ def described(series: Any, *, name: str, exact_rows: int = EXACT_ROWS) -> str:
 
 
 def is_numeric(series: Any) -> bool:
-    """Tell whether a column holds numbers, which read best flush right."""
+    """Return whether a column holds numbers, which read best flush right."""
     return getattr(series.dtype, "kind", "O") in "iufc"
 
 
@@ -282,7 +264,7 @@ def _levels(categories: Any) -> str:
 
 
 def _is_quick(dtype: Any) -> bool:
-    """Tell whether a column is read at the speed of numbers: no Python objects, no texts."""
+    """Return whether a column is read at the speed of numbers: no Python objects, no texts."""
     return _has_few_values(dtype) or getattr(dtype, "kind", "O") in "iufcmM"
 
 
@@ -362,15 +344,7 @@ _GAP = "  "
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The first and the last rows of a table, as far as they are shown.
-
-    Parameters
-    ----------
-    head, tail
-        How many rows from each end; no row belongs to both.
-    total
-        How many rows there are.
-    """
+    """The first and the last rows of a table, as far as they are shown."""
 
     head: int
     tail: int
@@ -400,17 +374,7 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as it is written.
-
-    Parameters
-    ----------
-    line
-        Its line in the list of columns; empty for row labels.
-    cells
-        Its header, and its values in the rows that were read.
-    flush_right
-        Whether it reads best flush right, as numbers do.
-    """
+    """A column as it is written."""
 
     line: str
     cells: tuple[str, ...]
@@ -421,7 +385,7 @@ class Column:
         return len(self.line) + 1 + n_lines * (max(map(len, self.cells)) + len(_GAP))
 
     def padded(self) -> Iterator[str]:
-        """Give the cells at one width."""
+        """Return the cells at one width."""
         width = min(max(map(len, self.cells)), _PAD_CHARS)
         return (text.rjust(width) if self.flush_right else text.ljust(width) for text in self.cells)
 
@@ -451,7 +415,7 @@ class Sheet(Protocol):
         """Name the levels of the columns, if they have names: `` (metric, unit)``."""
 
     def names(self) -> Iterator[str]:
-        """Give the names of all columns, as they are written, one by one."""
+        """Return the names of all columns, as they are written, one by one."""
 
     def column(self, position: int, ends: Ends, max_chars: int) -> Column:
         """Read one column: its description, and its cells at both ends."""
@@ -466,7 +430,7 @@ _EXACT_CELLS = 200_000_000
 
 
 def exact_rows(sheet: Sheet) -> int:
-    """Give the length up to which all rows of each column are read."""
+    """Return the length up to which all rows of each column are read."""
     return min(EXACT_ROWS, _EXACT_CELLS // max(1, sheet.n_columns))
 
 
@@ -493,7 +457,7 @@ class PandasSheet:
         return f" ({', '.join(names)})" if names else ""
 
     def names(self) -> Iterator[str]:
-        """Give the names of all columns, one by one."""
+        """Return the names of all columns, one by one."""
         return map(column_name, self.frame.columns)
 
     def column(self, position: int, ends: Ends, max_chars: int) -> Column:
@@ -609,11 +573,11 @@ class PolarsSheet:
 
     @property
     def column_levels(self) -> str:
-        """Give nothing: columns of polars have no levels."""
+        """Return nothing: columns of polars have no levels."""
         return ""
 
     def names(self) -> Iterator[str]:
-        """Give the names of all columns, one by one."""
+        """Return the names of all columns, one by one."""
         return map(column_name, self.frame.columns)
 
     def column(self, position: int, ends: Ends, max_chars: int) -> Column:
@@ -633,7 +597,7 @@ class PolarsSheet:
 
 
 def _ends(series: Any, ends: Ends) -> list[Any]:
-    """Give the values of both ends as Python has them; of a long list, its beginning."""
+    """Return the values of both ends as Python has them; of a long list, its beginning."""
     first, last = series.head(ends.head), series.tail(ends.tail)
     if _base(series) == "List":
         first, last = first.list.head(_LIST_ITEMS), last.list.head(_LIST_ITEMS)
@@ -722,22 +686,7 @@ _NOTE_CHARS = 160
 
 
 def summarize_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
-    """Summarize a table: shape, columns with their types and ranges, and its rows or their ends.
-
-    Parameters
-    ----------
-    frame
-        A ``pandas.DataFrame`` of any size; it is read in place and not changed.
-    limits
-        `limits.table_tokens` bounds the summary.
-    name
-        What the user calls the table.
-
-    Returns
-    -------
-    Text
-        About, for instance, ``"DataFrame 120×4"``.
-    """
+    """Summarize a table: shape, columns with their types and ranges, and its rows or their ends."""
     rows, columns = frame.shape
     about = f"{type_name(frame)} {rows}×{columns}"
     sheet = PandasSheet(frame)

@@ -39,15 +39,7 @@ _MAX_TYPE_CHARS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Attachable:
-    """A variable that can be attached.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    about
-        Its type and its size, as far as they are known: ``"DataFrame 120×4"``.
-    """
+    """A variable that can be attached."""
 
     name: str
     about: str
@@ -59,20 +51,14 @@ class Attachable:
 
 
 def attachables(names: Mapping[str, Any]) -> list[Attachable]:
-    """List the variables that can be attached: pictures and tables first, the newest ones first.
-
-    Parameters
-    ----------
-    names
-        The user's variables, oldest first.
-    """
+    """List the variables that can be attached: pictures and tables first, the newest ones first."""
     offered = [(name, value) for name, value in reversed(list(names.items())) if _is(name, value)]
     offered.sort(key=lambda pair: _size_of(pair[1]) is None)
     return [Attachable(name, _about(value)) for name, value in offered]
 
 
 def _is(name: str, value: object) -> bool:
-    """Tell whether a prompt could name it, and somebody might want that."""
+    """Return whether a prompt could name it, and somebody might want that."""
     if not name.isidentifier() or name.startswith("_"):
         return False
     is_handle = str(type(value).__module__).startswith("segmind_jupyter.")
@@ -92,7 +78,7 @@ def _about(value: Any) -> str:
 
 
 def _size_of(value: object) -> Callable[[Any], str] | None:
-    """Give what tells the size of a picture or a table; `None` for anything else."""
+    """Return what tells the size of a picture or a table; `None` for anything else."""
     return next((size for test, size in _SIZES if test(value)), None)
 
 
@@ -143,23 +129,7 @@ _LARGER_FILES: Final = (
 
 
 class AttachPanel:
-    """A button for each variable, one for the last plot and one for files.
-
-    Parameters
-    ----------
-    names
-        Gives the user's variables when the panel is opened.
-    attach
-        Called with what was chosen.
-    take_files
-        Called with the names and the contents of files.
-    plots
-        Gives what cells displayed; `None` where that is not followed.
-    limits
-        Gives how large images may become.
-    guarded
-        Makes a callback of a widget that shows what goes wrong.
-    """
+    """A button for each variable, one for the last plot and one for files."""
 
     def __init__(
         self,
@@ -258,17 +228,7 @@ _MAX_NAME_CHARS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class DraftAttachment:
-    """Something that goes with the words.
-
-    Parameters
-    ----------
-    label
-        What it is called.
-    name
-        The variable that holds it.
-    item
-        What is sent for it, where it is no variable.
-    """
+    """Something that goes with the words."""
 
     label: str
     name: str = ""
@@ -281,13 +241,7 @@ class DraftAttachment:
 
     @classmethod
     def of_file(cls, name: str, content: bytes, *, limits: Limits) -> DraftAttachment:
-        """Attach a file.
-
-        Raises
-        ------
-        ContentError
-            It is empty, too large, or neither an image nor text.
-        """
+        """Attach a file."""
         label = one_line(name)[:_MAX_NAME_CHARS] or "file"
         if len(content) > MAX_FILE_BYTES:
             raise ContentError(
@@ -313,15 +267,7 @@ def _titled(part: Part, title: str) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class DraftMessage:
-    """What will be sent, or was.
-
-    Parameters
-    ----------
-    text
-        The words; ``{name}`` in them stands for a variable.
-    attachments
-        What goes before them.
-    """
+    """What will be sent, or was."""
 
     text: str = ""
     attachments: tuple[DraftAttachment, ...] = ()
@@ -344,20 +290,7 @@ class DraftMessage:
         return DraftMessage(text, tuple(dict.fromkeys((*self.attachments, *other.attachments))))
 
     def prompt(self, names: Mapping[str, Any], *, limits: Limits) -> Prompt:
-        """Make what is sent of it.
-
-        Parameters
-        ----------
-        names
-            The user's variables.
-        limits
-            How large the objects may become.
-
-        Raises
-        ------
-        ContentError
-            A variable is gone, or cannot be sent.
-        """
+        """Make what is sent of it."""
         ready = tuple(a.item for a in self.attachments if a.item is not None)
         wanted = [a.name for a in self.attachments if a.item is None]
         if gone := [name for name in wanted if name not in names]:
@@ -394,20 +327,6 @@ class ChatInput:
     To send from the keyboard, go on to the button (Tab) and press it (Enter or Space): the page
     hands over what was typed as the box is left, so nothing is missing from it, also where the
     kernel is busy. If it were sent key by key, the button would overtake the last keys.
-
-    Parameters
-    ----------
-    send, stop
-        Callbacks of the buttons.
-    guarded
-        Makes a callback of a widget that shows what goes wrong.
-
-    Attributes
-    ----------
-    box
-        All of it, as one widget.
-    text, send
-        The box for the words, and the button.
     """
 
     def __init__(

@@ -39,18 +39,7 @@ _FENCES = re.compile("`{3,}")
 
 
 def inert(text: str, *, quoted: bool = False, define: bool = True) -> str:
-    """Give untrusted Markdown as a part of a file, to be set between blank lines.
-
-    Parameters
-    ----------
-    text
-        Anything. Its headings become deeper by two levels, and a fence that it leaves open is
-        closed.
-    quoted
-        Whether it is to be set as a quotation.
-    define
-        Whether it may define addresses (``[name]: https://...``), which hold for the whole file.
-    """
+    """Return untrusted Markdown as a part of a file, to be set between blank lines."""
     prefix = "> " if quoted else ""
     written = to_text(text).strip("\n").rstrip().split("\n")
     lines = [f"{prefix}{line}" if line else prefix.rstrip() for line in written]
@@ -63,12 +52,12 @@ def inert(text: str, *, quoted: bool = False, define: bool = True) -> str:
 
 
 def is_live(text: str) -> bool:
-    """Tell whether a CommonMark renderer makes images or raw HTML of some Markdown."""
+    """Return whether a CommonMark renderer makes images or raw HTML of some Markdown."""
     return any(_is_live(t) for parser in _parsers() for t in _every(parser.parse(text)))
 
 
 def escaped(words: str) -> str:
-    """Give words as one line of Markdown that shows them as they are."""
+    """Return words as one line of Markdown that shows them as they are."""
     return _MARKS.sub(r"\\\g<0>", one_line(words))
 
 
@@ -95,7 +84,7 @@ class _Part:
         raise _RestlessError
 
     def closed(self) -> str:
-        """Give the text, with an end for the fence that it has left open."""
+        """Return the text, with an end for the fence that it has left open."""
         text = "\n".join(self.lines)
         if not _ends(text):
             text += f"\n{_parsers()[0].parse(text)[-1].markup}"
@@ -137,7 +126,7 @@ class _Part:
         self.changed.update(places)
 
     def _unwanted(self, env: dict[str, Any]) -> Iterator[int]:
-        """Give the lines at which an address is defined that must not be."""
+        """Return the lines at which an address is defined that must not be."""
         known = [*env.get("references", {}).values(), *env.get("duplicate_refs", ())]
         for reference in known:
             if not self.define or not _is_harmless(reference["href"]):
@@ -145,7 +134,7 @@ class _Part:
 
 
 def _ends(text: str) -> bool:
-    """Tell whether what follows is no part of it any more."""
+    """Return whether what follows is no part of it any more."""
     *_, opened, _, _ = _parsers()[0].parse(text + _NEXT)
     return opened.type == "heading_open" and not opened.level
 
@@ -157,7 +146,7 @@ def _is_live(token: Token) -> bool:
 
 
 def _is_harmless(href: str) -> bool:
-    """Tell whether a link leads to the web, or to nowhere but the file's own folder."""
+    """Return whether a link leads to the web, or to nowhere but the file's own folder."""
     return is_address(href) or not re.match(r"\s*[^/?#\s]*:", href)
 
 
@@ -198,7 +187,7 @@ def _every(tokens: Sequence[Token]) -> Iterator[Token]:
 
 @cache
 def _parsers() -> tuple[MarkdownIt, ...]:
-    """Give what stands for the renderers of this world: with and without tables."""
+    """Return what stands for the renderers of this world: with and without tables."""
     from markdown_it import MarkdownIt
 
     plain = MarkdownIt("commonmark", {"html": True, "maxNesting": 2 * _MAX_NESTING})
@@ -221,22 +210,7 @@ _MAX_NAME_CHARS = 60
 
 
 def save(chat: Chat, folder: Path, *, now: time.struct_time | None = None) -> Path:
-    """Write a transcript as Markdown into `folder`, and tell where.
-
-    Parameters
-    ----------
-    chat
-        The chat; its name becomes part of the file's.
-    folder
-        Where the file goes.
-    now
-        Stands in for the time.
-
-    Raises
-    ------
-    SegmindError
-        The folder cannot be written to.
-    """
+    """Write a transcript as Markdown into `folder`, and tell where."""
     name = _NOT_PLAIN.sub("-", chat.name).strip("-.")[:_MAX_NAME_CHARS] or "chat"
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S', now or time.localtime())}"
     text, number = chat.to_markdown(), 1

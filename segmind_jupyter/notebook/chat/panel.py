@@ -1,9 +1,10 @@
 """The widget of a chat: a view that draws what the `Chat` is, and tells it what the user wants.
 
 One tree of widgets a chat, however often that is shown. All drawing happens in `draw`, which
-`LiveOutputs` calls on its own thread, so a reply appears while a cell keeps the kernel busy. Callbacks of
-buttons run on the kernel's main thread or on one of its subshells (ipykernel 7.1 and later): they
-convert what is attached, hand it to the chat, and wait for nothing. Imported with the first chat.
+`LiveOutputs` calls on its own thread, so a reply appears while a cell keeps the kernel busy.
+Callbacks of buttons run on the kernel's main thread or on one of its subshells (ipykernel 7.1 and
+later): they convert what is attached, hand it to the chat, and wait for nothing. Imported with
+the first chat.
 """
 
 from __future__ import annotations
@@ -70,11 +71,11 @@ class ChatDisplay(LiveDisplay[Chat]):
         self._panel(value).show()
 
     def text(self, value: Chat) -> str:
-        """Give the transcript."""
+        """Return the transcript."""
         return transcript.text(value)
 
     def _panel(self, chat: Chat) -> ChatPanel:
-        """Give the widget of a chat, made when it is first shown."""
+        """Return the widget of a chat, made when it is first shown."""
         if chat not in self._panels:
             self._make_room(chat)
             panel = self._panels[chat] = ChatPanel(chat, shell=self._shell, live=self._live)
@@ -114,17 +115,7 @@ _log = logging.getLogger(__name__)
 
 
 class ChatPanel:
-    """The widget of one chat.
-
-    Parameters
-    ----------
-    chat
-        What is shown.
-    shell
-        The shell whose variables can be attached.
-    live
-        What draws, and puts outputs on the page.
-    """
+    """The widget of one chat."""
 
     def __init__(self, chat: Chat, *, shell: Any, live: LiveOutputs) -> None:
         self._chat, self._shell, self._live = chat, shell, live
@@ -197,7 +188,7 @@ class ChatPanel:
         close_all(self._box)
 
     def _usable(self, turns: Sequence[Turn]) -> Iterator[str]:
-        """Give the names of the buttons that can do something."""
+        """Return the names of the buttons that can do something."""
         yield "attach"
         if turns:
             yield from ("save", "clear")
@@ -263,7 +254,7 @@ class ChatPanel:
         self._sent.append(turn)
 
     def _settle(self) -> None:
-        """Give the words back of what failed or was stopped, where the box is empty."""
+        """Return the words back of what failed or was stopped, where the box is empty."""
         for turn in [turn for turn in self._sent if turn.done()]:
             self._sent.remove(turn)
             # As it is now: what is drawn may be older than a turn that failed at once.
@@ -345,10 +336,10 @@ class ChatPanel:
         self._bubbles.tell(transcript.about_html(f"The transcript was saved as `{path}`"))
 
     def _last_reply(self) -> Reply | None:
-        """Give the newest reply, or `None`."""
+        """Return the newest reply, or `None`."""
         return next(filter(None, (turn.reply for turn in reversed(self._chat.turns))), None)
 
 
 def _limits() -> Limits:
-    """Give the limits that hold now: `%config ClaudeMagics` may have changed since."""
+    """Return the limits that hold now: `%config ClaudeMagics` may have changed since."""
     return session().options.limits

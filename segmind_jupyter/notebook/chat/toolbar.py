@@ -40,24 +40,7 @@ _BUTTONS: Final = (
 
 
 class Tools:
-    """Buttons by name, the model box, and a line of what the chat took.
-
-    Parameters
-    ----------
-    presses
-        What each button does: a callback by its name.
-    choose_model
-        Called with the change when another model was chosen or typed.
-    guarded
-        Makes a callback of a widget that shows what goes wrong.
-
-    Attributes
-    ----------
-    box
-        All of it, as one widget.
-    model
-        The box for the model.
-    """
+    """Buttons by name, the model box, and a line of what the chat took."""
 
     def __init__(
         self,
@@ -94,17 +77,7 @@ class Tools:
         return None if model == self._shown_model else str(model)
 
     def update(self, *, model: str, usage: Totals, usable: Collection[str]) -> None:
-        """Show how things stand.
-
-        Parameters
-        ----------
-        model
-            The slug of the model.
-        usage
-            What the chat took so far.
-        usable
-            Names of the buttons that can be pressed.
-        """
+        """Show how things stand."""
         # Only if it changed in the chat: a name that was just typed must not be put back.
         if model != self._shown_model:
             self._shown_model = model
@@ -134,18 +107,7 @@ def _spent(usage: Totals) -> str:
 
 
 class Drawer:
-    """A place for one widget, that the button which opened it closes.
-
-    Parameters
-    ----------
-    forget
-        Called when the user wants all forgotten that was said.
-
-    Attributes
-    ----------
-    box
-        All of it, as one widget.
-    """
+    """A place for one widget, that the button which opened it closes."""
 
     def __init__(self, forget: Callable[..., None]) -> None:
         self._copied = HTML(layout=Layout(margin="4px 2px", width="auto"))
@@ -162,13 +124,7 @@ class Drawer:
         self.box.children = ()
 
     def show_to_copy(self, reply: Reply, text: str) -> None:
-        """Show a text from a reply, or close it where it shows that.
-
-        Raises
-        ------
-        ContentError
-            The text is empty.
-        """
+        """Show a text from a reply, or close it where it shows that."""
         if not text:
             raise ContentError("There is no such text in the last reply.")
         self._copied_from = reply
@@ -205,18 +161,7 @@ _ABOUT: Final = (
 
 
 class ClearPanel:
-    """A line that says what is lost, and the button that does it.
-
-    Parameters
-    ----------
-    forget
-        Callback of the button.
-
-    Attributes
-    ----------
-    box
-        All of it, as one widget.
-    """
+    """A line that says what is lost, and the button that does it."""
 
     def __init__(self, forget: Callable[..., None]) -> None:
         self._button = Button(
@@ -247,12 +192,12 @@ def copy_html(text: str) -> str:
 
 
 def has_code(text: str) -> bool:
-    """Tell whether a reply seems to hold code, without reading it all."""
+    """Return whether a reply seems to hold code, without reading it all."""
     return any(fence in text for fence in _FENCES)
 
 
 def first_code(reply: Reply) -> str:
-    """Give the first block of code in a reply; empty where there is none."""
+    """Return the first block of code in a reply; empty where there is none."""
     return next((block.code for block in reply.code_blocks), "")
 
 
@@ -273,21 +218,13 @@ _RULES: Final = (
 
 
 def look_of(css_class: str) -> str:
-    """Give the style sheet, as HTML, for a widget of this class."""
+    """Return the style sheet, as HTML, for a widget of this class."""
     rules = "".join(f".{css_class}{place}{{{style}}}" for place, style in _RULES)
     return f"<style>{rules}</style>"
 
 
 def keep_in_order(boxes: Sequence[Any], button: Any) -> None:
-    """Have changes of these boxes handled before the click on the button that follows them.
-
-    Parameters
-    ----------
-    boxes
-        Widgets with a value, such as a `Textarea`.
-    button
-        What is pressed after they changed. Nothing else may change it, nor them.
-    """
+    """Have changes of these boxes handled before the click on the button that follows them."""
 
     def speak(_: Any) -> None:
         for widget in (*boxes, button):
@@ -304,20 +241,14 @@ _NOTICE: Final = (
 
 
 class ReloadNotice(HTML):
-    """Says that the page was reloaded, from then on until it is told that the chat is shown anew.
-
-    Parameters
-    ----------
-    shell
-        The shell that the page asks.
-    """
+    """Says that the page was reloaded, until it is told that the chat is shown anew."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         super().__init__(layout=Layout(margin="0", width="auto"))
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
-        """Give what a page is told. All of it at once goes to a page that knew nothing."""
+        """Return what a page is told. All of it at once goes to a page that knew nothing."""
         is_open = self.comm is not None
         if key is None and is_open and self._is_asked_by_a_page and not _is_voila():
             self.value = framed(f'<div style="{FRAME["cut"]}">{one_line_html(_NOTICE)}</div>')
@@ -329,11 +260,11 @@ class ReloadNotice(HTML):
 
     @property
     def _is_asked_by_a_page(self) -> bool:
-        """Tell whether it is no cell of the user's that asks, such as one that embeds widgets."""
+        """Return whether it is no cell of the user's that asks, such as one that embeds widgets."""
         parent = getattr(self._shell, "parent_header", None) or {}
         return bool(parent.get("header", {}).get("msg_type") == "comm_msg")
 
 
 def _is_voila() -> bool:
-    """Tell whether Voila shows the page: it asks for all state at once, and saves no notebook."""
+    """Return whether Voila shows the page: it asks for all state at once, and saves no notebook."""
     return os.environ.get("SERVER_SOFTWARE", "").startswith("voila")

@@ -92,7 +92,7 @@ def kept_html(turn: Turn) -> str:
 
 
 def kept_text(turn: Turn) -> str:
-    """Give that as text."""
+    """Return that as text."""
     return _turn_text(turn, _answer_text(turn) if turn.done() else one_line(_unfinished(turn)))
 
 
@@ -107,7 +107,7 @@ def standing(turn: Turn) -> str:
 
 
 def spoken(turn: Turn) -> str:
-    """Give the user's words, with the names of objects where they stood among them."""
+    """Return the user's words, with the names of objects where they stood among them."""
     # What stands before all words was attached to them, and is shown apart.
     among = itertools.dropwhile(lambda p: isinstance(p, Attachment), turn.prompt.pieces)
     return "".join(p if isinstance(p, str) else _named(p) for p in among).strip()
@@ -164,7 +164,7 @@ def _turn_markdown(turn: Turn, *, define: bool) -> str:
 
 
 def _said(turn: Turn) -> str:
-    """Give the words, and a line for each object."""
+    """Return the words, and a line for each object."""
     return "\n".join([spoken(turn), *(f"[{line}]" for line in _objects(turn))]).strip()
 
 
@@ -313,20 +313,7 @@ class Page:
 
 
 class Kept:
-    """The kept transcript of one chat, in every cell that shows the chat.
-
-    Parameters
-    ----------
-    live
-        What puts outputs on the page, and replaces them.
-
-    Attributes
-    ----------
-    marker
-        Class of the elements that hold it, for `hiding`.
-    shown_by
-        Class that the widget is to have which shows the same.
-    """
+    """The kept transcript of one chat, in every cell that shows the chat."""
 
     def __init__(self, live: LiveOutputs) -> None:
         self._live = live
@@ -338,7 +325,7 @@ class Kept:
 
     @property
     def hiding(self) -> str:
-        """Give the HTML that hides the transcript on a page where the widget lives.
+        """Return the HTML that hides the transcript on a page where the widget lives.
 
         It belongs into the widget. That stays on the page when its kernel ends, and hides itself
         then; in a notebook that was reopened or converted nothing hides the transcript.

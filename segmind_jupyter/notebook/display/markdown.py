@@ -87,24 +87,7 @@ _LEXER_OF = {word: lexer for lexer, words in _LANGUAGES.items() for word in word
 def to_coloured(
     code: str, *, language: str, clock: Callable[[], float] = time.monotonic
 ) -> str | None:
-    """Colour `code`.
-
-    Parameters
-    ----------
-    code
-        Source text; untrusted.
-    language
-        The word behind the fence, in any case; untrusted.
-    clock
-        Seconds from any start.
-
-    Returns
-    -------
-    str or None
-        Escaped text in ``<span>`` elements with styles of the palette, or `None` where it should
-        stay plain: an unknown language, more than `MAX_CODE_CHARS`, a shape that no code has,
-        or work for more than `MAX_SECONDS`.
-    """
+    """Colour `code`."""
     lexer_name = _LEXER_OF.get(language.lower())
     if lexer_name is None or _is_odd(code):
         return None
@@ -207,19 +190,7 @@ _BUDGET = {"math": 40_000, "code": 100_000}
 
 
 def to_html(text: str) -> str:
-    """Turn untrusted Markdown into safe HTML.
-
-    Parameters
-    ----------
-    text
-        CommonMark with tables, strikethrough and math. Whatever it holds, nothing is raised: what
-        cannot be rendered is shown as it was typed.
-
-    Returns
-    -------
-    str
-        One ``<div>``, whose classes keep MathJax away from it.
-    """
+    """Turn untrusted Markdown into safe HTML."""
     return framed(body_html(text))
 
 
@@ -291,7 +262,7 @@ _CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 
 
 def _dress(state: StateCore) -> None:
-    """Give every element its style, every link its marks, and every word harmless characters."""
+    """Return every element its style, every link its marks, and every word harmless characters."""
     for token in _every(state.tokens):
         if token.type in _CONTAINERS and token.level >= _MAX_NESTING - 1:
             raise _UnfitError("what is inside was dropped")

@@ -179,22 +179,7 @@ class _RefusedError(Exception):
 
 
 def to_mathml(tex: str, *, display: bool) -> str | None:
-    r"""Set a formula as MathML.
-
-    Parameters
-    ----------
-    tex
-        LaTeX without its delimiters; untrusted.
-    display
-        Whether it stands on lines of its own.
-
-    Returns
-    -------
-    str or None
-        A ``<math>`` element, or `None` where the source should be shown instead: a command that
-        links, styles or defines (``\href``, ``\unicode``, ``\def``), one that is unknown, broken
-        LaTeX, more than `MAX_TEX_CHARS`, or nesting that is too deep.
-    """
+    r"""Set a formula as MathML."""
     prepared = _prepared(tex) if len(tex) <= MAX_TEX_CHARS else ""
     if not prepared or _HOSTILE.search(prepared) or _HOSTILE.search(tex):
         return None

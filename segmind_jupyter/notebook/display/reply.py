@@ -25,13 +25,7 @@ from segmind_jupyter.session import Request
 
 
 class SuppressedValues:
-    """The values that are silenced in one cell (`-q`, `;`, or as they are shown already).
-
-    Parameters
-    ----------
-    shell
-        The shell whose cells are counted.
-    """
+    """The values that are silenced in one cell (`-q`, `;`, or as they are shown already)."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -56,15 +50,10 @@ class SuppressedValues:
 
 
 def is_whole_statement(shell: Any) -> bool:
-    """Tell whether the line magic that runs is a statement of its own, so that its value shows.
+    """Return whether the line magic that runs is a statement of its own, so that its value shows.
 
     It is not where its value is assigned: whoever names the variable later in the cell wants to
     see it.
-
-    Parameters
-    ----------
-    shell
-        The shell that runs it.
     """
     frame = sys._getframe()
     while frame.f_back is not None and frame.f_globals is not shell.user_ns:
@@ -82,7 +71,7 @@ def is_whole_statement(shell: Any) -> bool:
 
 
 def failure_bundle(error: BaseException) -> dict[str, str]:
-    """Give both sides of an error, as IPython's `display(..., raw=True)` takes them."""
+    """Return both sides of an error, as IPython's `display(..., raw=True)` takes them."""
     return {
         "text/html": framed(boxed(error, failure_html(error))),
         "text/plain": failure_text(error),
@@ -202,17 +191,7 @@ def _item_html(item: Attachment, room: Iterator[int]) -> str:
 
 
 def thumbnail_html(image: Image, *, max_px: int = _THUMBNAIL_PX, style: str = "thumbnail") -> str:
-    """Show a picture in small; nothing where that cannot be made.
-
-    Parameters
-    ----------
-    image
-        What was sent.
-    max_px
-        Longest side of the thumbnail's file, in pixels.
-    style
-        Its style in `palette.FRAME`, which says how large it shows.
-    """
+    """Show a picture in small; nothing where that cannot be made."""
     png = _thumbnail(image, max_px)
     if png is None:
         return ""
@@ -248,7 +227,7 @@ def _line(text: str) -> str:
 def mimebundle(
     reply: Reply, *, sent: Sequence[Attachment] = (), notes: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Give both sides of a reply, as IPython's `display(..., raw=True)` takes them."""
+    """Return both sides of a reply, as IPython's `display(..., raw=True)` takes them."""
     return {
         "text/html": reply_html(reply, sent=sent, notes=notes),
         "text/plain": reply_text(reply, sent=sent, notes=notes),
@@ -256,24 +235,14 @@ def mimebundle(
 
 
 def reply_html(reply: Reply, *, sent: Sequence[Attachment] = (), notes: Sequence[str] = ()) -> str:
-    """Show a reply as HTML that runs and fetches nothing, whatever the reply holds.
-
-    Parameters
-    ----------
-    reply
-        Untrusted in every field.
-    sent
-        What the prompt named, for the footer: name, kind, thumbnails, sizes.
-    notes
-        Sentences to point out under the reply, such as a name that was not found.
-    """
+    """Show a reply as HTML that runs and fetches nothing, whatever the reply holds."""
     return framed(reply_inside(reply, sent=sent, notes=notes))
 
 
 def reply_inside(
     reply: Reply, *, sent: Sequence[Attachment] = (), notes: Sequence[str] = ()
 ) -> str:
-    """Give the same HTML without its box, to be put into another. Parameters as `reply_html`."""
+    """Return the same HTML without its box, to be put into another. Parameters as `reply_html`."""
     pieces = (body_html(_text(reply)), _cut_html(reply), footer_html(reply, sent=sent, notes=notes))
     return "".join(pieces)
 
@@ -286,7 +255,7 @@ def reply_text(reply: Reply, *, sent: Sequence[Attachment] = (), notes: Sequence
 
 
 def _text(reply: Reply) -> str:
-    """Give the words, also of a `Reply` that was made by hand from something else."""
+    """Return the words, also of a `Reply` that was made by hand from something else."""
     return str(reply.text or "")
 
 
@@ -307,15 +276,7 @@ V = TypeVar("V")
 
 
 class _Display(abc.ABC, Generic[V]):
-    """The displays that a shell has for the values of one type, which never change.
-
-    Parameters
-    ----------
-    shell
-        The shell that they are added to.
-    hushed
-        What is not shown; other displays of the shell may share it.
-    """
+    """The displays that a shell has for the values of one type, which never change."""
 
     #: The type whose values are shown.
     kind: ClassVar[type]
@@ -326,11 +287,11 @@ class _Display(abc.ABC, Generic[V]):
 
     @abc.abstractmethod
     def html(self, value: V) -> str:
-        """Give it as safe HTML."""
+        """Return it as safe HTML."""
 
     @abc.abstractmethod
     def text(self, value: V) -> str:
-        """Give it as text."""
+        """Return it as text."""
 
     def install(self) -> None:
         """Add the displays."""
@@ -394,12 +355,12 @@ class RequestDisplay(_Display[Request]):
 
 
 def reply_bundle(reply: Reply) -> dict[str, str]:
-    """Give both sides of a reply, with the objects and notes that its prompt knows of."""
+    """Return both sides of a reply, with the objects and notes that its prompt knows of."""
     return mimebundle(reply, sent=_of(reply, "sent"), notes=_of(reply, "notes"))
 
 
 def footer_bundle(reply: Reply) -> dict[str, str]:
-    """Give both sides of what stands under a reply, without the reply."""
+    """Return both sides of what stands under a reply, without the reply."""
     from segmind_jupyter.notebook.display.markdown import framed
 
     known = {"sent": _of(reply, "sent"), "notes": _of(reply, "notes")}
@@ -410,7 +371,7 @@ def footer_bundle(reply: Reply) -> dict[str, str]:
 
 
 def noting(reply: Reply, note: str | None) -> Reply:
-    """Give the reply with one thing more to point out under it."""
+    """Return the reply with one thing more to point out under it."""
     if note is None:
         return reply
     return dataclasses.replace(reply, request=reply.request.noting(note))

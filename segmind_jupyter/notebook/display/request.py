@@ -75,7 +75,7 @@ def _settings(request: Request) -> Iterator[str]:
 
 
 def _titled(request: Request) -> Iterator[tuple[str, Part]]:
-    """Give every block of the prompt with its number, what it is, and its sizes."""
+    """Return every block of the prompt with its number, what it is, and its sizes."""
     labels = {id(image): item.label for item in request.sent for image in item.images}
     for number, part in enumerate(request.prompt.parts(), start=1):
         label = one_line(labels.get(id(part), ""))

@@ -68,13 +68,7 @@ def one_line_html(words: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Ask about the known word that is nearest to a mistyped one: ``" (did you mean `usage`?)"``.
-
-    Returns
-    -------
-    str
-        To be put behind the mistyped word; empty where none is near.
-    """
+    """Ask about the known word nearest to a mistyped one: ``" (did you mean `usage`?)"``."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean `{near[0]}`?)" if near else ""
 
@@ -96,7 +90,7 @@ _INVISIBLE = re.compile(
 
 
 def to_text(text: str) -> str:
-    """Give the plain-text side of a reply: its Markdown as it is, safe for a terminal.
+    """Return the plain-text side of a reply: its Markdown as it is, safe for a terminal.
 
     Terminal control sequences, other control characters and invisible characters are dropped;
     characters that reorder text are shown by their code point (``⟨U+202E⟩``); what cannot be

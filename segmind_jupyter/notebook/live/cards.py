@@ -22,17 +22,7 @@ V = TypeVar("V")
 
 
 class LiveDisplay(abc.ABC, Generic[V]):
-    """The displays that a shell has for one type.
-
-    Parameters
-    ----------
-    shell
-        The shell that they are added to.
-    live
-        What keeps the views up to date.
-    hushed
-        What is not shown; other displays of the shell may share it.
-    """
+    """The displays that a shell has for one type."""
 
     #: The type whose values are shown.
     kind: ClassVar[type]
@@ -105,12 +95,12 @@ _log = logging.getLogger(__name__)
 
 
 def can_show(shell: Any) -> bool:
-    """Tell whether a card can be shown: in a kernel, with ipywidgets."""
+    """Return whether a card can be shown: in a kernel, with ipywidgets."""
     return in_kernel(shell) and _has_widgets()
 
 
 def in_kernel(shell: Any) -> bool:
-    """Tell whether what a cell showed can be replaced later: in a kernel, with widgets or not."""
+    """Return whether what a cell showed can be replaced later: in a kernel, with widgets or not."""
     return getattr(shell, "kernel", None) is not None
 
 
@@ -119,18 +109,12 @@ def _has_widgets() -> bool:
 
 
 def view_of(widget: Any) -> Bundle:
-    """Give what shows a widget on a page."""
+    """Return what shows a widget on a page."""
     return {_VIEW: {**_VERSION, "model_id": str(widget.model_id)}}
 
 
 class Card(abc.ABC, Generic[W]):
-    """A view (`live.View`) of a job or a batch; what it says is its subclass' affair.
-
-    Parameters
-    ----------
-    work
-        The job or the batch.
-    """
+    """A view (`live.View`) of a job or a batch; what it says is its subclass' affair."""
 
     #: What the Stop button says about itself.
     stop_hint: str
@@ -141,7 +125,7 @@ class Card(abc.ABC, Generic[W]):
 
     @abc.abstractmethod
     def head(self) -> str:
-        """Give what changes, as HTML."""
+        """Return what changes, as HTML."""
 
     @abc.abstractmethod
     def rows(self) -> Sequence[Any]:
@@ -153,11 +137,11 @@ class Card(abc.ABC, Generic[W]):
 
     @abc.abstractmethod
     def pending(self) -> Bundle:
-        """Give what shows where widgets do not, while the work goes on."""
+        """Return what shows where widgets do not, while the work goes on."""
 
     @abc.abstractmethod
     def ended(self) -> dict[str, str]:
-        """Give the HTML and the text that stay."""
+        """Return the HTML and the text that stay."""
 
     def begin(self) -> Bundle:
         """Make the widgets, and show them wherever they can be."""
@@ -175,7 +159,7 @@ class Card(abc.ABC, Generic[W]):
         return None
 
     def end(self) -> Bundle:
-        """Give what stays; the widgets hold it too, for a page that was reloaded."""
+        """Return what stays; the widgets hold it too, for a page that was reloaded."""
         bundle = self.ended()
         if self._widgets is not None:
             self._widgets.hold(bundle["text/html"])
@@ -288,7 +272,7 @@ class JobCard(Card[Job]):
         return {"text/html": _pending_html(self.work), "text/plain": _pending_text(self.work)}
 
     def ended(self) -> dict[str, str]:
-        """Give what a blocking cell would show."""
+        """Return what a blocking cell would show."""
         return _ended(self.work)
 
 
@@ -467,7 +451,7 @@ def _ended_text(batch: Batch) -> str:
 
 
 def _first_errors(batch: Batch) -> Iterator[tuple[str, SegmindError]]:
-    """Give the first few different errors, each with the items that it is of."""
+    """Return the first few different errors, each with the items that it is of."""
     items: dict[str, list[int]] = {}
     errors = batch.errors
     for position, error in errors.items():

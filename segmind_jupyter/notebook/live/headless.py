@@ -22,15 +22,7 @@ WAITS: Final = ("headless", "always", "never")
 
 
 class WaitAtCellEnd:
-    """Waits at the end of each cell, if it is to.
-
-    Parameters
-    ----------
-    shell
-        The shell whose cells end.
-    policy
-        Gives one of `WAITS` when asked.
-    """
+    """Waits at the end of each cell, if it is to."""
 
     def __init__(self, shell: Any, policy: Callable[[], str]) -> None:
         self._shell, self._policy = shell, policy
@@ -90,7 +82,7 @@ def show_ended(shell: Any, work: Trackable) -> None:
 
 
 def is_headless(shell: Any) -> bool:
-    """Tell whether the cell that runs was sent by a program: one that answers no `input()`.
+    """Return whether the cell that runs was sent by a program: one that answers no `input()`.
 
     A front end with a person before it says with each cell that it can ask (the messaging
     protocol's `allow_stdin`); nbclient, and with it nbconvert and papermill, says that it cannot.

@@ -41,7 +41,7 @@ class Work(Protocol):
     """What a view shows: a job or a batch."""
 
     def done(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
 
     def on_done(self, callback: Callable[[Any], object]) -> None:
         """Have something called at its end."""
@@ -55,13 +55,13 @@ class View(Protocol):
         """What is shown."""
 
     def begin(self) -> Bundle:
-        """Give what the page shows first."""
+        """Return what the page shows first."""
 
     def redraw(self) -> Bundle | None:
         """Let the page show how the work stands now; or give what it is to show in this place."""
 
     def end(self) -> Bundle:
-        """Give what stays, and let a page that was reloaded show it too."""
+        """Return what stays, and let a page that was reloaded show it too."""
 
     @property
     def close(self) -> Callable[[], None]:
@@ -103,11 +103,6 @@ class LiveOutputs:
 
     One thread serves them all, and ends when nothing is live. It is not the background loop's:
     to render a reply, or to flush the kernel's streams, takes longer than other jobs should wait.
-
-    Parameters
-    ----------
-    shell
-        The shell of a kernel, on whose page the views show.
     """
 
     def __init__(self, shell: Any) -> None:
@@ -327,7 +322,7 @@ class _Shown:
             self.place.replace()
 
     def ending(self) -> Bundle:
-        """Give what stays; what shows already, if that cannot be drawn."""
+        """Return what stays; what shows already, if that cannot be drawn."""
         try:
             return self.view.end()
         except Exception:  # noqa: BLE001 - one view that cannot be drawn must not end the others

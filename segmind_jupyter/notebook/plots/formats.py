@@ -19,28 +19,14 @@ _SVG_HEAD_CHARS: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """A picture that can be sent.
-
-    Parameters
-    ----------
-    data
-        The file as it was displayed: bytes, or base64 text.
-    """
+    """A picture that can be sent."""
 
     data: bytes | str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class VectorPlot:
-    """A picture that has no pixels.
-
-    Parameters
-    ----------
-    what
-        What it is, for a person.
-    step
-        What to do to have it with pixels.
-    """
+    """A picture that has no pixels."""
 
     what: str
     step: str
@@ -122,19 +108,7 @@ _BY_SVG: Final = {
 
 
 def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
-    """Find the picture that an output shows.
-
-    Parameters
-    ----------
-    bundle
-        What was displayed, by MIME type.
-
-    Returns
-    -------
-    Pixels, NoPixels or None
-        Pixels where there are any, as a page shows those. Of HTML that no library is known by,
-        what shows hardly more than a picture is one: most HTML is tables.
-    """
+    """Find the picture that an output shows."""
     for mime in _WITH_PIXELS:
         data = bundle.get(mime)
         if isinstance(data, bytes | str) and data:
@@ -199,18 +173,7 @@ _OURS: Final = "segmind-reply"
 
 
 def drawn_by(html: str) -> str | None:
-    """Tell which element draws the picture that some HTML is; `None` where it is none.
-
-    Parameters
-    ----------
-    html
-        What was displayed.
-
-    Returns
-    -------
-    str or None
-        ``"video"``, ``"iframe"``, ``"canvas"``, ``"svg"`` or ``"img"``.
-    """
+    """Tell which element draws the picture that some HTML is; `None` where it is none."""
     head = html[:_LOOKED_AT_CHARS]
     found = {tag.lower() for tag in _OPENING.findall(head)}
     if not found or _OURS in head:
@@ -222,7 +185,7 @@ def drawn_by(html: str) -> str | None:
 
 
 def embedded_image(html: str) -> str | None:
-    """Give the file, in base64, that the only `<img>` of some HTML holds; `None` without one."""
+    """Return the file, in base64, that the only `<img>` of some HTML holds; `None` without one."""
     if len(re.findall(r"<img\b", html, re.IGNORECASE)) != 1:
         return None
     match = _EMBEDDED.search(html)

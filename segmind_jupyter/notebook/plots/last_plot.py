@@ -34,15 +34,6 @@ class MethodObserver:
 
     A call that fails is not heard. What fails in hearing is logged, and the caller never learns of
     it. Others may wrap the same method before and after.
-
-    Parameters
-    ----------
-    owner
-        The object; only its own calls are heard, not those of others of its class.
-    name
-        The method.
-    hear
-        Called with the object and the arguments, on the caller's thread.
     """
 
     def __init__(self, owner: Any, name: str, hear: Callable[..., object]) -> None:
@@ -93,13 +84,7 @@ class _Cell:
 
 
 class Origins:
-    """Follows the cells of a shell.
-
-    Parameters
-    ----------
-    shell
-        The shell. A cell that runs already counts as one.
-    """
+    """Follows the cells of a shell."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -132,7 +117,7 @@ class Origins:
 
 
 def _header(publisher: Any) -> Mapping[str, Any]:
-    """Give the header of the message that is being answered; empty outside of a kernel."""
+    """Return the header of the message that is being answered; empty outside of a kernel."""
     return getattr(publisher, "parent_header", None) or {}
 
 
@@ -163,17 +148,7 @@ MAX_BYTES: Final = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class CellOrigin:
-    """Where an output stands.
-
-    Parameters
-    ----------
-    name
-        What a person calls it: ``"plot of [3]"``.
-    area
-        What is cleared together: the outputs of one run of a cell, or of one widget.
-    cell_id
-        The cell's name in its notebook, where the front end tells it.
-    """
+    """Where an output stands."""
 
     name: str
     area: str
@@ -182,17 +157,7 @@ class CellOrigin:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture on the page.
-
-    Parameters
-    ----------
-    picture
-        What is shown.
-    origin
-        Where.
-    display_id
-        By which name it can be updated.
-    """
+    """A picture on the page."""
 
     picture: Picture
     origin: CellOrigin
@@ -205,13 +170,7 @@ class Shown:
 
 
 class RecentPlots:
-    """The newest pictures; threads may share it.
-
-    Parameters
-    ----------
-    max_plots, max_bytes
-        What is kept at most. Beyond it the oldest go.
-    """
+    """The newest pictures; threads may share it."""
 
     def __init__(self, *, max_plots: int = MAX_PLOTS, max_bytes: int = MAX_BYTES) -> None:
         self._max_plots, self._max_bytes = max_plots, max_bytes
@@ -220,7 +179,7 @@ class RecentPlots:
         self._lock = threading.Lock()
 
     def last(self, count: int = MAX_PLOTS) -> list[Shown]:
-        """Give the newest pictures, the newest last; fewer if there are no more."""
+        """Return the newest pictures, the newest last; fewer if there are no more."""
         with self._lock:
             return self._held[-count:]
 
@@ -285,11 +244,6 @@ class LastPlots:
     The newest picture may be one without pixels: HTML of plotly, an SVG. It counts, and is an
     error when it is asked for: an older one sent in its place would be another plot than the one
     before the user's eyes.
-
-    Parameters
-    ----------
-    shell
-        The shell whose displays are followed.
     """
 
     def __init__(self, shell: Any) -> None:
@@ -315,7 +269,7 @@ class LastPlots:
 
     @classmethod
     def of(cls, shell: Any) -> LastPlots | None:
-        """Give the one that is installed in a shell, or `None`."""
+        """Return the one that is installed in a shell, or `None`."""
         owners = (
             getattr(callback, "__self__", None)
             for callback in shell.events.callbacks["pre_run_cell"]
@@ -328,26 +282,7 @@ class LastPlots:
         return not self._shelf.last(1)
 
     def sent(self, count: int = 1, *, limits: Limits) -> list[Attachment]:
-        """Make what is sent of the pictures that cells displayed last.
-
-        Parameters
-        ----------
-        count
-            How many: 1 to 8.
-        limits
-            How large the images may become.
-
-        Returns
-        -------
-        list of SentItem
-            The newest last, named by their cells: ``"plot of [3]"``.
-
-        Raises
-        ------
-        ContentError
-            There are not so many, one of them has no pixels or cannot be decoded, or a figure of
-            the running cell is not shown yet.
-        """
+        """Make what is sent of the pictures that cells displayed last."""
         from segmind_jupyter.content.prompt import Attachment
 
         if not 1 <= count <= MAX_PLOTS:
@@ -416,7 +351,7 @@ class LastPlots:
 
 
 def _figure_waits() -> bool:
-    """Tell whether the inline backend has a figure to show at the end of the cell."""
+    """Return whether the inline backend has a figure to show at the end of the cell."""
     inline = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is None:
         return False
