@@ -6,13 +6,28 @@ import functools
 from typing import TYPE_CHECKING
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import DEMO, Behaviour, SimAnswer, SimRequest
+from segmind_jupyter.simulator.protocol import (
+    DEMO,
+    Behaviour,
+    SimAnswer,
+    SimRequest,
+    demo_behaviour,
+)
 from segmind_jupyter.simulator.server import serve
 
 if TYPE_CHECKING:
-    from segmind_jupyter.simulator.server import SimulatorTransport
+    from segmind_jupyter.simulator.inprocess import SimulatorTransport
 
-__all__ = ["DEMO", "Behaviour", "Gateway", "SimAnswer", "SimRequest", "serve", "transport"]
+__all__ = [
+    "DEMO",
+    "Behaviour",
+    "Gateway",
+    "SimAnswer",
+    "SimRequest",
+    "serve",
+    "shared",
+    "transport",
+]
 
 
 def transport(gateway: Gateway | None = None) -> SimulatorTransport:
@@ -22,11 +37,12 @@ def transport(gateway: Gateway | None = None) -> SimulatorTransport:
     share one gateway at a demonstration's pace, so that a job outlives the client that sent it.
     """
     # Here, because it brings httpx, which the server does without.
-    from segmind_jupyter.simulator.server import SimulatorTransport
+    from segmind_jupyter.simulator.inprocess import SimulatorTransport
 
-    return SimulatorTransport(gateway or _shared())
+    return SimulatorTransport(gateway or shared())
 
 
 @functools.cache
-def _shared() -> Gateway:
-    return Gateway(DEMO)
+def shared() -> Gateway:
+    """Return the embedded gateway of this process, at a demonstration's pace."""
+    return Gateway(demo_behaviour())

@@ -1,11 +1,9 @@
-"""How the simulated gateway is set up, and the answers a test or a demo forces out of it.
-
-Knows neither the protocol nor time: `core` reads this and does the rest.
-"""
+"""The words of the simulated gateway: a request, an answer, a refusal, settings, forced faults."""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +12,9 @@ from typing import Any, Literal
 
 #: Where a connection is lost: before any work was done, or after all of it.
 Drop = Literal["before_work", "after_work"]
+
+#: The two headers that may carry the key: ``x-api-key: KEY`` or ``Authorization: Bearer KEY``.
+AuthForm = Literal["x-api-key", "bearer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class Refusal(Exception):
         self.message = message
         self.headers = dict(headers or {})
 
+    def answer(self) -> SimAnswer:
+        """Return it in the gateway's envelope, ``{"error": "message"}``."""
+        return json_answer({"error": self.message}, status=self.status, headers=self.headers)
+
 
 def json_answer(
     content: object,
@@ -78,15 +83,6 @@ def json_answer(
     return SimAnswer(
         status, {"content-type": "application/json", **(headers or {})}, body, delay_s=delay_s
     )
-
-
-def error_answer(refusal: Refusal) -> SimAnswer:
-    """Answer with the gateway's envelope, ``{"error": "message"}``."""
-    return json_answer({"error": refusal.message}, status=refusal.status, headers=refusal.headers)
-
-
-#: The two headers that may carry the key: ``x-api-key: KEY`` or ``Authorization: Bearer KEY``.
-AuthForm = Literal["x-api-key", "bearer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +102,11 @@ class Behaviour:
     rate_limits_reads
         Whether GETs count in that window too, and are refused like calls. The vendor's pages
         leave open which requests its limits count.
+    sends_reset
+        Whether a 429 says when the window opens again (``x-rate-limit-reset-at-utc``), as the
+        vendor's is said to.
     sends_retry_after
-        Whether a 429 says when to come back. The vendor documents no such header.
+        Whether a 429 says it in ``Retry-After``. The vendor documents no such header.
     auth
         Header forms that are accepted.
     keys
@@ -119,6 +118,9 @@ class Behaviour:
     poll_host
         A host to name in the URLs of a v2 answer in place of the one that was asked: a lie,
         which a client must not follow.
+    talks
+        Whether replies go on, behind the line that says what arrived, as a model's would: a
+        table of a figure, code where it is asked for, an alternative text.
     """
 
     latency_s: float = 0.0
@@ -128,16 +130,38 @@ class Behaviour:
     rate_limit: int | None = None
     rate_window_s: float = 60.0
     rate_limits_reads: bool = False
+    sends_reset: bool = False
     sends_retry_after: bool = False
     auth: frozenset[AuthForm] = frozenset({"x-api-key", "bearer"})
     keys: frozenset[str] | None = field(default=None, repr=False)
     credits: float = 10.0
     refused_slugs: Mapping[str, int] = field(default_factory=dict)
     poll_host: str | None = None
+    talks: bool = False
+
+    def faster(self, factor: float) -> Behaviour:
+        """Return the same gateway, so many times as fast; `math.inf` answers at once."""
+        return replace(
+            self,
+            latency_s=self.latency_s / factor,
+            queue_s=self.queue_s / factor,
+            work_s=self.work_s / factor,
+        )
 
 
-#: Slow enough that a demonstration looks like the service, quick enough not to bore.
-DEMO = Behaviour(latency_s=0.3, queue_s=0.2, work_s=0.8)
+#: Slow enough that a wait and a job's card are seen, quick enough not to bore.
+DEMO = Behaviour(latency_s=2.0, queue_s=0.5, work_s=2.0, sends_reset=True, talks=True)
+
+
+def demo_behaviour() -> Behaviour:
+    """Return `DEMO` at the pace of ``SEGMIND_SIMULATOR_SPEED``: a factor, or ``instant``."""
+    speed = os.environ.get("SEGMIND_SIMULATOR_SPEED", "").strip().lower()
+    try:
+        factor = float("inf") if speed == "instant" else float(speed or 1)
+    except ValueError:
+        factor = 1.0
+    return DEMO.faster(factor) if factor > 0 else DEMO
+
 
 #: Turns the parsed JSON of a real answer into the JSON that is sent in its place.
 Change = Callable[[Any], object]
@@ -162,33 +186,25 @@ class Fault:
     drop: Drop | None = None
 
     def applied(self, serve: Callable[[], SimAnswer]) -> SimAnswer:
-        """Give the forced answer; `serve` does the real work, and is called only if it is done."""
+        """Return the forced answer; `serve` does the real work, and is called only if it is."""
         if self.drop == "before_work":
             return SimAnswer(0, delay_s=self.delay_s, drop=self.drop)
-        answer = self._answer(serve)
+        done = self.status is None or self.after_work or self.drop == "after_work"
+        answer = serve() if done else SimAnswer(0)
+        if self.status is not None:
+            body = (
+                {"error": responses.get(self.status, "Error")} if self.body is None else self.body
+            )
+            if isinstance(body, str | bytes):
+                page = body.encode() if isinstance(body, str) else body
+                answer = SimAnswer(self.status, {"content-type": "text/html; charset=utf-8"}, page)
+            else:
+                answer = json_answer(body, status=self.status)
         if self.change is not None:
-            changed = json_answer(self.change(json.loads(answer.body)))
-            answer = replace(answer, body=changed.body)
+            answer = replace(answer, body=json_answer(self.change(json.loads(answer.body))).body)
         headers = {**answer.headers, **{name.lower(): v for name, v in self.headers.items()}}
         delay_s = answer.delay_s + self.delay_s
         return replace(answer, headers=headers, delay_s=delay_s, drop=self.drop)
-
-    def _answer(self, serve: Callable[[], SimAnswer]) -> SimAnswer:
-        if self.status is None:
-            return serve()
-        if self.after_work or self.drop == "after_work":
-            serve()
-        return _made_up(self.status, self.body)
-
-
-def _made_up(status: int, body: object) -> SimAnswer:
-    if body is None:
-        body = {"error": responses.get(status, "Error")}
-    if isinstance(body, str):
-        body = body.encode()
-    if isinstance(body, bytes):
-        return SimAnswer(status, {"content-type": "text/html; charset=utf-8"}, body)
-    return json_answer(body, status=status)
 
 
 class FaultScript:
@@ -209,7 +225,7 @@ class FaultScript:
             self._faults.clear()
 
     def take(self, target: str) -> Fault | None:
-        """Remove and give the first fault that matches `target`, if there is one."""
+        """Remove and return the first fault that matches `target`, if there is one."""
         with self._lock:
             for index, fault in enumerate(self._faults):
                 if target.startswith(fault.match):

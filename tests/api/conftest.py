@@ -25,8 +25,8 @@ from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.watch import Call, JobManager
 from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.inprocess import SimulatorTransport
 from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import SimulatorTransport
 
 KEY = "sk-live-0123456789abcdef"
 

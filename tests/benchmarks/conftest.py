@@ -21,8 +21,8 @@ from segmind_jupyter.api.client import SegmindClient
 from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.watch import Call, JobManager
 from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.inprocess import SimulatorTransport
 from segmind_jupyter.simulator.protocol import Behaviour, SimAnswer, SimRequest
-from segmind_jupyter.simulator.server import SimulatorTransport
 
 MODEL = "claude-4-sonnet"
 

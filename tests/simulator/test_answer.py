@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import SimRequest
+from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
 
 
 def line_plot() -> bytes:
@@ -141,3 +141,49 @@ def test_more_text_never_costs_less(text, more):
         return int(json.loads(answer.body)["usage"]["input_tokens"])
 
     assert tokens(text) <= tokens(text + more)
+
+
+@pytest.fixture
+def talking(calling):
+    """A gateway that goes on as a model would."""
+    return calling(Gateway(Behaviour(talks=True)))
+
+
+def test_a_figure_is_described_with_the_course_of_its_lines(talking, image_block):
+    """From decoded pixels: the plot's line rises, another one falls, and a table says so."""
+    rising = talking.text([image_block(line_plot()), {"type": "text", "text": "Describe."}])
+    first, *rest = rising.split("\n\n")
+    assert first.startswith("(simulated) 1 image: 800x400 PNG, mostly white with a blue line")
+    assert "the blue line **rises from left to right**" in rest[0]
+    assert "| 1 | 800 × 400 | mostly white with a blue line |" in rising
+    figure = Figure(figsize=(8, 4), dpi=100)
+    axes = figure.subplots()
+    axes.plot([4, 3, 2, 1], color="C3")
+    axes.plot([1, 4, 4, 1], color="C2")
+    file = io.BytesIO()
+    figure.savefig(file)
+    text = talking.text([image_block(file.getvalue())])
+    assert "red falls from left to right" in text
+    assert "green rises, then falls" in text
+
+
+def test_a_photo_has_no_lines_to_follow(talking, image_block):
+    """Nothing is made up about what is no drawing."""
+    noise = Image.effect_noise((200, 200), 90).convert("RGB")
+    assert "none followed" in talking.text([image_block(noise)])
+
+
+def test_code_maths_errors_and_alternative_texts_come_where_they_are_asked_for(talking):
+    """Each in the form in which a model would give it, and nothing where nothing was asked."""
+    traceback = "What went wrong?\n----> 3 total = price * n\nTypeError: can't multiply"
+    for asked, part in (
+        ("Write a Python function.", "```python\n"),
+        ("Derive the formula.", "$$\\hat{b}"),
+        ("Write an alt text.", "**Alternative text:**"),
+        (traceback, "`total = price * n`"),
+        (traceback, "**TypeError**: can't multiply"),
+    ):
+        text = talking.text(asked)
+        assert text.startswith("(simulated) ")
+        assert part in text, asked
+    assert talking.text("hello there") == "(simulated) text of 2 words"

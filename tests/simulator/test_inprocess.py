@@ -14,8 +14,8 @@ import pytest
 
 from segmind_jupyter.simulator import transport
 from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.inprocess import SimulatorTransport
 from segmind_jupyter.simulator.protocol import DEMO, Behaviour
-from segmind_jupyter.simulator.server import SimulatorTransport
 
 pytestmark = pytest.mark.anyio
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
+from segmind_jupyter.simulator.protocol import Behaviour, SimRequest, demo_behaviour
 
 V1 = "/v1/claude-4-sonnet"
 V2 = "/v2/claude-3.5-sonnet"
@@ -96,7 +97,12 @@ def test_a_result_holds_the_v1_answer_as_a_json_string(caller):
     result = content(caller.get(f"/v2/requests/{caller.queue('three small words')}"))
     assert result["status"] == "COMPLETED"
     assert result["error"] is None
-    assert set(result["metrics"]) == {"inference_time", "cost", "remaining_credits"}
+    assert set(result["metrics"]) == {
+        "inference_time",
+        "queue_time",
+        "cost",
+        "remaining_credits",
+    }
     assert isinstance(result["output"], str)
     inner = json.loads(result["output"])
     assert inner["content"][0]["text"] == "(simulated) text of 3 words"
@@ -300,6 +306,60 @@ def test_a_429_can_say_when_to_come_back(calling, clock):
     assert refused.headers["retry-after"] == "8"
     clock.advance(8)
     assert caller.post("b").status == 200
+
+
+def test_a_429_can_name_the_moment_at_which_to_come_back(calling, clock):
+    """With that setting, the reset header is a UTC time that lies as far ahead as the window."""
+    settings = Behaviour(rate_limit=1, rate_window_s=10, sends_reset=True)
+    caller = calling(Gateway(settings, clock=clock))
+    caller.post("a")
+    reset = datetime.fromisoformat(caller.post("b").headers["x-rate-limit-reset-at-utc"])
+    assert 5 < (reset - datetime.now(UTC)).total_seconds() <= 10
+
+
+def test_the_history_tells_what_was_charged(caller):
+    """Newest first, with the fields that the vendor's SDK names; by model, state, page and id."""
+    caller.post("one")
+    caller.queue("fail: blocked")
+    caller.post("two", path="/v1/claude-opus-4.7")
+    history = "/inference-request/request-history"
+    body = content(caller.get(history))
+    assert body["total"] == 3
+    newest, failed, oldest = body["data"]
+    assert (newest["model_name"], newest["model_status"]) == ("claude-opus-4.7", "COMPLETED")
+    assert (failed["model_status"], failed["error"]) == ("FAILED", "blocked")
+    assert failed["credits_deduction"] == 0 < oldest["credits_deduction"]
+    assert oldest["request_body"]["messages"][0]["content"] == "one"
+    assert content(caller.get(f"{history}/{oldest['request_id']}")) == oldest
+    assert caller.get(f"{history}/unknown").status == 404
+    for query, count in (
+        ("?model_name=opus", 1), ("?status=FAILED", 1), ("?per_page=2&page=2", 1),
+        ("?from_date=2000-01-01&to_date=2000-01-02", 0),
+    ):  # fmt: skip
+        assert len(content(caller.get(history + query))["data"]) == count, query
+    assert caller.get(history, key="").status == 401
+
+
+def test_the_catalogue_needs_no_key(caller):
+    """It lists slugs, and whether they are to go."""
+    models = content(caller.get("/inference-model-information/list", key=""))
+    assert {"slug": "claude-4-sonnet", "is_depreciated": False} in models
+
+
+def test_a_model_can_decline(caller):
+    """Claude's own way: no content, and a stop reason that says so; it is billed."""
+    body = content(caller.post("refuse: this"))
+    assert (body["content"], body["stop_reason"]) == ([], "refusal")
+    assert caller.gateway.billed == 1
+
+
+def test_the_pace_of_the_embedded_gateway_is_a_variable(monkeypatch):
+    """A factor, or no wait at all; what is no factor leaves the pace."""
+    seen = []
+    for speed in ("", "4", "instant", "0", "quick"):
+        monkeypatch.setenv("SEGMIND_SIMULATOR_SPEED", speed)
+        seen.append(demo_behaviour().latency_s)
+    assert seen == [2.0, 0.5, 0.0, 2.0, 2.0]
 
 
 def test_a_limit_of_none_at_all_refuses_every_call(calling):

@@ -1,0 +1,56 @@
+"""The simulated gateway behind an `httpx` transport, in the same process and without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import SimAnswer, SimRequest
+
+#: Waits for some seconds. A test with a clock of its own passes one that moves that clock.
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """Carries an `httpx.AsyncClient`'s requests to a `Gateway` in the same process.
+
+    Any host will do: the path alone decides. Lost connections show as `httpx.ConnectError` (no
+    work was done) and `httpx.ReadError` (it was), and an answer that would come after the
+    request's read time-out as `httpx.ReadTimeout`, with the work done all the same.
+    """
+
+    def __init__(self, gateway: Gateway, *, sleep: Sleep = anyio.sleep) -> None:
+        self.gateway = gateway
+        self._sleep = sleep
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request of the client's."""
+        asked = SimRequest(
+            method=request.method,
+            path=request.url.raw_path.decode("ascii"),
+            headers=request.headers,
+            body=await request.aread(),
+            scheme=request.url.scheme,
+        )
+        # Decoding images takes long enough to hold up the loop that every job shares.
+        answer = await anyio.to_thread.run_sync(self.gateway.handle, asked)
+        await self._travel(answer, request)
+        return httpx.Response(
+            answer.status, headers=dict(answer.headers), content=answer.body, request=request
+        )
+
+    async def _travel(self, answer: SimAnswer, request: httpx.Request) -> None:
+        if answer.drop == "before_work":
+            raise httpx.ConnectError("(simulated) the connection was refused", request=request)
+        read_s = request.extensions.get("timeout", {}).get("read")
+        if read_s is not None and answer.delay_s > read_s:
+            await self._sleep(read_s)
+            raise httpx.ReadTimeout("(simulated) no answer in time", request=request)
+        if answer.delay_s > 0:
+            await self._sleep(answer.delay_s)
+        if answer.drop == "after_work":
+            raise httpx.ReadError("(simulated) the connection was lost", request=request)
