@@ -15,7 +15,7 @@ import pytest
 from segmind_jupyter.simulator import transport
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.inprocess import SimulatorTransport
-from segmind_jupyter.simulator.protocol import DEMO, Behaviour
+from segmind_jupyter.simulator.protocol import Behaviour, demo_behaviour
 
 pytestmark = pytest.mark.anyio
 
@@ -142,7 +142,7 @@ async def test_a_cancelled_call_ends_at_once():
 async def test_the_default_transport_is_paced_for_demonstrations():
     """Left to itself, it has the gateway of the process, so that a job outlives its client."""
     first, second = transport(), transport()
-    assert first.gateway.behaviour == DEMO
+    assert first.gateway.behaviour == demo_behaviour()
     assert first.gateway is second.gateway
 
 
