@@ -207,7 +207,7 @@ class Reply:
                 "`reply.json()` reads any JSON."
             )
         try:
-            return expected.read(self.text)
+            return expected.parse(self.text)
         except ReplyError as error:
             error.reply = self
             raise

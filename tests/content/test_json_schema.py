@@ -1,0 +1,426 @@
+"""JSON of one shape: the schema that asks for it, and what is read from a reply."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import datetime
+import enum
+import json
+import pathlib
+import pickle
+import re
+import subprocess
+import sys
+import typing
+from dataclasses import InitVar, dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
+
+import jsonschema
+import pydantic
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from segmind_jupyter.content.json_schema import expected, extract_json
+from segmind_jupyter.errors import ContentError, ReplyError
+
+
+class Mood(enum.Enum):
+    GOOD = "good"
+    BAD = "bad"
+
+
+@dataclass
+class Point:
+    x: int
+    y: float = 0.0
+
+
+@dataclass
+class Person:
+    name: str
+    born: datetime.date
+    mood: Mood = Mood.GOOD
+    home: Point | None = None
+    tags: list[str] = field(default_factory=list)
+    size: Literal["s", "m", "l"] = "m"
+
+
+@dataclass
+class Tree:
+    value: int
+    below: list[Tree] = field(default_factory=list)
+
+
+class Row(TypedDict):
+    name: str
+    error: NotRequired[str]
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str = "r"
+
+
+class Model(pydantic.BaseModel):
+    n: int = pydantic.Field(ge=1)
+    point: Point | None = None
+
+
+@dataclass
+class Checked:
+    share: Annotated[float, pydantic.Field(ge=0.1, le=0.9, description="part")]
+    seed: InitVar[int] = 0
+
+    def __post_init__(self, seed: int) -> None:
+        if self.share == 0.5:
+            raise LookupError("a half is not decided")
+
+
+@dataclass
+class Log:
+    """Moments, and a path."""
+
+    when: datetime.datetime
+    at: datetime.time | None = None
+    others: list[datetime.datetime] = field(default_factory=list)
+    file: pathlib.Path = field(default_factory=lambda: pathlib.Path("a"))
+    note: str = ""
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+    "required": ["name"],
+}
+
+
+def schema_of(shape: object) -> dict[str, Any]:
+    found: dict[str, Any] = expected(shape, "Shape").response_format["json_schema"]["schema"]
+    return found
+
+
+def test_the_request_has_the_form_of_the_vendors_sdk():
+    """`type`, then name, strictness and schema under `json_schema` (its examples)."""
+    assert expected(Point, "Point").response_format == {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "Point",
+            "strict": True,
+            "schema": {
+                "title": "Point",
+                "type": "object",
+                "properties": {
+                    "x": {"type": "integer"},
+                    "y": {"type": "number", "description": "(default: 0.0)"},
+                },
+                "required": ["x", "y"],
+                "additionalProperties": False,
+            },
+        },
+    }
+
+
+STRICT = [
+    Point, Person, Checked, Model, list[Person], Mood, Point | None, int, tuple[int, str], Log,
+    Literal["a", 1],
+]  # fmt: skip
+LOOSE = [Tree, Row, list[Row], dict[str, int], SCHEMA, typing.Any, Row | None]
+
+
+def test_every_schema_is_one_that_servers_take():
+    """An object at its root; strict only where each object is closed and each field required."""
+    for shape in [*STRICT, *LOOSE, Pair]:
+        asked = expected(shape, "Shape").response_format["json_schema"]
+        schema = asked["schema"]
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert json.loads(json.dumps(schema)) == schema
+        assert schema["type"] == "object", shape
+        if shape is not Pair:
+            assert asked.get("strict", False) == (shape in STRICT), shape
+
+
+def test_what_the_model_is_told_of_a_field():
+    """Bounds and defaults in words, keys that may be absent, moments without a time zone."""
+    assert schema_of(Row)["required"] == ["name"]
+    assert schema_of(Checked)["properties"]["share"] == {
+        "type": "number",
+        "description": "part (minimum: 0.1, maximum: 0.9)",
+    }
+    fields = schema_of(Log)["properties"]
+    form = "ISO 8601, such as 2025-01-31T09:30:00"
+    assert fields["when"] == {"type": "string", "description": form}
+    assert fields["others"]["items"] == fields["when"]
+    assert fields["at"]["anyOf"][0]["description"] == "ISO 8601, such as 09:30:00"
+    assert fields["note"] == {"type": "string", "description": '(default: "")'}
+
+
+@pytest.mark.parametrize(
+    ("schema", "references", "strict"),
+    [
+        (
+            {"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": "#"}]}},
+            ["#/properties/value"],
+            False,
+        ),
+        (
+            {
+                "$id": "https://example.com/list",
+                "type": "array",
+                "items": {"$ref": "#/$defs/A"},
+                "$defs": {
+                    "A": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/B"}]},
+                    "B": {"type": "string"},
+                },
+            },
+            ["#/$defs/A", "#/$defs/B"],
+            True,
+        ),
+        (
+            {"properties": {"a": {"type": "string"}, "b": {"$ref": "#/properties/a"}}},
+            ["#/properties/a"],
+            False,
+        ),
+    ],
+)
+def test_references_lead_to_the_same_place_under_the_key(schema, references, strict):
+    """A list travels under a key of an object; the user's own schema stays as it was."""
+    before = copy.deepcopy(schema)
+    asked = expected(schema, "Shape").response_format["json_schema"]
+    found = re.findall(r'"\$ref": "([^"]+)"', json.dumps(asked["schema"]))
+    assert found == references
+    resource = Resource.from_contents(asked["schema"], default_specification=DRAFT202012)
+    for reference in found:
+        Registry().resolver_with_root(resource).lookup(reference)
+    assert asked.get("strict", False) is strict
+    assert schema == before
+
+
+def test_keywords_that_servers_do_not_know_are_put_otherwise():
+    """`oneOf`, neighbours of `$ref`; a field of such a name stays."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"$ref": "#/$defs/A", "description": "The first."},
+            "b": {"oneOf": [{"type": "string"}]},
+            "oneOf": {"prefixItems": [{"type": "string"}, {"type": "string"}], "minItems": 2},
+        },
+        "$defs": {"A": {"type": "string"}},
+    }
+    assert schema_of(schema)["properties"] == {
+        "a": {"description": "The first.", "anyOf": [{"$ref": "#/$defs/A"}]},
+        "b": {"anyOf": [{"type": "string"}]},
+        "oneOf": {"items": {"type": "string"}, "description": "(minItems: 2)"},
+    }
+
+
+def test_an_expectation_is_a_value():
+    """It is equal to its like, cannot be changed, and can be pickled with the user's type."""
+    one = expected(Point, "Point")
+    assert one.parse('{"x": 1}') == Point(1)
+    assert pickle.loads(pickle.dumps(one)) == one == expected(Point, "Point")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.name = "other"
+    names = {"my type": "my_type", "shapes[0]": "shapes_0", "ß": "reply"}
+    assert {label: expected(Point, label).name for label in names} == names
+
+
+def test_fields_are_columns():
+    """Names and types of an object's fields; what is no object of such has none."""
+    for shape, fields in (
+        (Point, {"x": int, "y": float}),
+        (Model, {"n": int, "point": Point | None}),
+        (Pair, {"left": int, "right": str}),
+        (Row, {"name": str, "error": str}),
+        (Checked, {"share": float}),
+        (SCHEMA, {"name": str, "age": int}),
+        (list[Point], {}),
+        (int, {}),
+        (None, {}),
+    ):
+        name = None if shape is None else "Shape"
+        assert expected(shape, name).fields == fields
+
+
+def test_the_json_is_found_wherever_it_stands():
+    """Alone, in a fence, or with prose around it; of several blocks the last that fits."""
+    blocks = '```json\n{"x": 2}\n```\nSo, filled in:\n```json\n{"x": 1, "y": 2}\n```\n'
+    for text in (
+        '  {"x": 1, "y": 2}\n',
+        'Here it is:\n\n```\n{"x": 1,\n "y": 2}\n```\nDone [1].',
+        'See [1] and {this}: {"x": 1, "y": 2}. Is that {enough}?',
+        '{"value": {"x": 1}} is wrong, {"x": 1, "y": 2} is right',
+        blocks,
+        blocks + '```json\n{"z": 3}\n```',
+    ):
+        assert expected(Point, "Point").parse(text) == Point(1, 2.0), text
+    assert expected(list[int], "list").parse("They are [3, 4], as [1] says.") == [3, 4]
+    for text in ('Use {braces} or [1, 2). {"a": 1}', '{"b": oops}: {"a": 1}', '[x {"a": 1}'):
+        assert expected(None, None).parse(text) == {"a": 1}, text
+
+
+NOON = datetime.datetime(2025, 1, 31, 12)
+
+
+def test_a_value_becomes_what_the_shape_says():
+    """An instance of the user's type; plain JSON for a schema."""
+    for shape, text, value in (
+        (Tree, '{"value": 1, "below": [{"value": 2, "below": []}]}', Tree(1, [Tree(2)])),
+        (Row, '{"name": "a"}', {"name": "a"}),
+        (list[Row], '[{"name": "a", "error": "b"}]', [{"name": "a", "error": "b"}]),
+        (Pair, '[1, "a"]', Pair(1, "a")),
+        (Pair, '{"left": 1}', Pair(1, "r")),
+        (Point, '{"x": 1, "y": 2, "z": 3}', Point(1, 2.0)),
+        (Mood, '{"value": "bad"}', Mood.BAD),
+        (list[Point], '{"value": [{"x": 1}]}', [Point(1)]),
+        (list[Point], '[{"x": 1}]', [Point(1)]),
+        (int, "```\n42\n```", 42),
+        (dict[int, str], '{"1": "a"}', {1: "a"}),
+        (tuple[int, str], '{"value": [1, "a"]}', (1, "a")),
+        (Point | Tree, '{"value": 1}', Tree(1)),
+        (Point | None, '{"value": null}', None),
+        (Model, '{"n": 2, "point": {"x": 1}}', Model(n=2, point=Point(1))),
+        (Log, '{"when": "2025-01-31 12:00", "at": "12:00"}', Log(NOON, NOON.time())),
+        (Log, '{"when": "2025-01-31T12:00:00Z"}', Log(NOON.replace(tzinfo=datetime.UTC))),
+        (Log, '{"when": "2025-01-31"}', Log(NOON.replace(hour=0))),
+        (SCHEMA, '{"name": "a", "more": 1}', {"name": "a", "more": 1}),
+        ({"type": "array", "items": {"type": "integer"}}, "[1, 2]", [1, 2]),
+        ({"type": "json_schema", "name": "p", "schema": SCHEMA}, '{"name": "a"}', {"name": "a"}),
+        (
+            {"type": "json_schema", "json_schema": {"name": "p", "schema": SCHEMA}},
+            '{"name": "a"}',
+            {"name": "a"},
+        ),
+    ):
+        assert expected(shape, "Shape").parse(text) == value, text
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "trouble"),
+    [
+        (Point, '{"x": "one"}', r'at `\$\.x`, .*integer.*, got "one"'),
+        (Point, '{"y": 1}', r"at `\$\.x`, Field required\."),
+        (Point, 'As [1] says: {"x": "wrong", "y": 2}', r"at `\$\.x`"),
+        (Person, '{"name": "a", "born": "soon"}', r"at `\$\.born`"),
+        (list[Point], '[{"x": 1}, {"x": null}]', r"at `\$\[1\]\.x`.*got null"),
+        (Checked, '{"share": 2}', r"at `\$\.share`"),
+        (Checked, '{"share": 0.5}', "LookupError: a half is not decided"),
+        (Mood, '{"value": "so so"}', "'good' or 'bad', got \"so so\""),
+        (Model, '{"n": 0}', r"at `\$\.n`, Input should be greater"),
+        (Log, '{"when": "soon"}', r"at `\$\.when`"),
+        (SCHEMA, '{"name": "a", "age": -1}', r"at `\$\.age`, -1 is less than the minimum"),
+        (SCHEMA, '{"age": 1}', "'name' is a required property"),
+        (SCHEMA, "[1]", "is not of type 'object'"),
+        (SCHEMA, '{"value": "x", "below": ' * 400 + "1" + "}" * 400, "does not fit"),
+        (Tree, '{"value": "x", "below": ' * 400 + "1" + "}" * 400, "does not fit"),
+        (None, "[1]", "is JSON, and no object: expected an object, got an array"),
+    ],
+)
+def test_a_reply_that_breaks_the_schema_says_where(shape, text, trouble):
+    """The place, what was expected, what is there; and that the reply is kept."""
+    with pytest.raises(ReplyError, match=trouble) as error:
+        expected(shape, None if shape is None else "Shape").parse(text)
+    assert "`error.reply`" in str(error.value)
+
+
+def test_a_reply_without_complete_json_says_so():
+    """A refusal, a reply that was cut, or nonsense: the part that came is no answer."""
+    for text in (
+        "",
+        "I cannot do that.",
+        "[" * 100_000,
+        "NaN",
+        '{"rows": [{"a": 1}, {"a": 2}, {"a',
+        'Here it is:\n```json\n{"rows": [{"a": 1}, {"a": 2},\n```',
+        '{"rows": [{"a": 1}, {"a": 2},], "n": 2}',
+        '{"rows": {"a": 1} "n": {"a": 2}}',
+        '{"why": "braces {} [] and so on',
+    ):
+        with pytest.raises(ReplyError, match="no complete JSON"):
+            expected(None, None).parse(text)
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ({"name": "Ada", "age": 36}, "reads like an example"),
+        ({"type": "dog", "name": "Rex"}, "If it is an example"),
+        ({"name": str, "age": int}, r'TypedDict\("Shape"'),
+        ({"tags": list[str]}, r'TypedDict\("Shape"'),
+        ({"type": "object", "properties": [1]}, r"at `Shape\.properties`"),
+        ({"type": "string", "pattern": "("}, r"at `Shape\.pattern`"),
+        ({"type": "string", "default": {1, 2}}, "is no JSON schema"),
+        ({"$ref": "#/$defs/Missing"}, "does not hold"),
+        ({"type": "object", "not": {"$ref": "https://example.com/s.json"}}, "nothing is fetched"),
+        (Point(1), "an instance of `Point`"),
+        (None, "None, and no schema"),
+        (3, "of type `int`"),
+        ('{"type": "object"}', "of type `str`"),
+        (len, "and no schema"),
+        (subprocess.Popen, "cannot be made a schema"),
+        (dataclasses.make_dataclass("Broken", [("a", "Nowhere")]), "Nowhere|not fully defined"),
+    ],
+)
+def test_what_is_no_schema_is_refused_with_advice(shape, advice):
+    """Before anything is sent, with what to give instead."""
+    with pytest.raises(ContentError, match=advice):
+        expected(shape, "Shape")
+
+
+def test_neither_library_is_imported_before_it_is_needed():
+    """`--json` alone needs none."""
+    code = (
+        "import sys\n"
+        "from segmind_jupyter.content.json_schema import expected\n"
+        "assert expected(None, None).response_format and expected(None, None).parse('{}') == {}\n"
+        "print({'pydantic', 'jsonschema'} & sys.modules.keys())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
+people = st.builds(
+    Person,
+    name=st.text(),
+    born=st.dates(),
+    mood=st.sampled_from(Mood),
+    home=st.none() | st.builds(Point, x=st.integers(-(2**62), 2**62), y=st.floats(-1e9, 1e9)),
+    tags=st.lists(st.text(), max_size=3),
+    size=st.sampled_from(["s", "m", "l"]),
+)
+trees = st.recursive(
+    st.builds(Tree, value=st.integers(-9, 9), below=st.just([])),
+    lambda inner: st.builds(Tree, value=st.integers(-9, 9), below=st.lists(inner, max_size=3)),
+    max_leaves=8,
+)
+noise = st.text(st.characters(exclude_characters="{}[]`~", exclude_categories=["Cs"]), max_size=60)
+
+
+@given(
+    pair=st.one_of(
+        st.tuples(st.just(Person), people),
+        st.tuples(st.just(Tree), trees),
+        st.tuples(st.just(list[Person]), st.lists(people, max_size=3)),
+    ),
+    before=noise,
+    after=noise,
+    fenced=st.booleans(),
+    indent=st.none() | st.just(2),
+)
+@example(pair=(Tree, Tree(1)), before="9 ", after=" 9", fenced=False, indent=None)
+def test_any_instance_reads_back_whatever_stands_around_it(pair, before, after, fenced, indent):
+    """As JSON in a fence or in the midst of prose: an equal one comes back."""
+    shape, value = pair
+    text = pydantic.TypeAdapter(shape).dump_json(value, indent=indent).decode()
+    text = f"\n\n```json\n{text}\n```\n\n" if fenced else text
+    assert expected(shape, "Shape").parse(f"{before}{text}{after}") == value
+
+
+@given(st.text(st.sampled_from('{}[]":,1a\\n `')))
+def test_looking_for_json_ends_and_raises_nothing(text):
+    """Whatever a reply holds; and all that is found is JSON."""
+    for value in extract_json(text):
+        json.dumps(value, allow_nan=False)
