@@ -39,6 +39,9 @@ class Sheet:
             raise ValueError("a view with a hole")
         return {"text/plain": f"{self.name} ends"}
 
+    def metadata(self) -> dict[str, str]:
+        return {"of": self.name}
+
     def close(self) -> None:
         pass
 

@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Image, Text
 from segmind_jupyter.content.prompt import Attachment
-from segmind_jupyter.notebook.display.reply import mimebundle, reply_html, reply_text
+from segmind_jupyter.notebook.display.reply import reply_bundle, reply_html, reply_text
 from segmind_jupyter.notebook.display.styles import CODE
 
 FULL = Reply(
@@ -140,7 +140,7 @@ def test_a_long_value_is_shortened_to_one_line() -> None:
 
 def test_the_bundle_has_no_markdown_side() -> None:
     """Front ends prefer Markdown to HTML, and run the HTML inside: there is none."""
-    assert mimebundle(FULL) == {"text/html": reply_html(FULL), "text/plain": reply_text(FULL)}
+    assert reply_bundle(FULL) == {"text/html": reply_html(FULL), "text/plain": reply_text(FULL)}
 
 
 @pytest.mark.parametrize("style", CODE.values())

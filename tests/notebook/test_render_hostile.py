@@ -21,7 +21,7 @@ from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Text
 from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.notebook.display.markdown import to_html
-from segmind_jupyter.notebook.display.reply import mimebundle, reply_html, reply_text
+from segmind_jupyter.notebook.display.reply import reply_bundle, reply_html, reply_text
 from segmind_jupyter.notebook.display.styles import ADMITTED, FRAME
 from segmind_jupyter.notebook.display.text import to_text
 
@@ -202,7 +202,7 @@ def test_no_text_gets_live_html_through(text: str) -> None:
 def test_no_field_gets_live_html_through(value: str, body: str) -> None:
     """Model, names, descriptions and notes are data: escaped in HTML, harmless in text."""
     sent = [Attachment(value, (Text("x", about=value),))]
-    bundle = mimebundle(Reply(text=body, model=value), sent=sent, notes=[value])
+    bundle = reply_bundle(Reply(text=body, model=value), sent=sent, notes=[value])
 
     walk(bundle["text/html"])
     assert not UNSEEN.search(bundle["text/plain"].replace("\n", "").replace("\t", ""))

@@ -121,7 +121,7 @@ def _ended_html(turn: Turn) -> str:
     if turn.reply is not None:
         from segmind_jupyter.notebook.display.reply import reply_inside
 
-        return _box("theirs", reply_inside(turn.reply, notes=turn.notes))
+        return _box("theirs", reply_inside(turn.reply, sent=(), notes=turn.notes))
     from segmind_jupyter.notebook.display.reply import boxed, failure_html
 
     assert turn.error is not None, "it has not ended"  # noqa: S101
@@ -141,7 +141,7 @@ def _answer_text(turn: Turn) -> str:
     if turn.reply is not None:
         from segmind_jupyter.notebook.display.reply import reply_text
 
-        return reply_text(turn.reply, notes=turn.notes)
+        return reply_text(turn.reply, sent=(), notes=turn.notes)
     if turn.error is not None:
         from segmind_jupyter.notebook.display.reply import failure_text
 

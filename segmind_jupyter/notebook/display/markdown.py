@@ -1,7 +1,7 @@
 """Untrusted Markdown becomes HTML that is safe to show and fetches nothing.
 
 Two walls: what the reply says only ever enters the HTML escaped (raw HTML is text, images are
-text, links are http, https or mailto), and the result passes an allow-list (`allowlist`).
+text, links are http, https or mailto), and the result passes an allow-list (`sanitize`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -18,156 +18,13 @@ from typing import TYPE_CHECKING, Any
 from segmind_jupyter.notebook.display.math import add_math, to_mathml
 from segmind_jupyter.notebook.display.sanitize import clean, is_address
 from segmind_jupyter.notebook.display.styles import CODE, ELEMENTS, FRAME
-from segmind_jupyter.notebook.display.text import to_text
+from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
-    from pygments.lexer import Lexer
-    from pygments.token import _TokenType
-
-    _Token = tuple[_TokenType, str]
-
-
-#: Longest block that is coloured, in characters: some 500 lines.
-MAX_CODE_CHARS = 20_000
-
-#: Shapes that no code has and slow lexers have in common: very long lines, and pages of nothing.
-#: A deadline alone is not enough, as it is only looked at between two matches of a lexer.
-_MAX_LINE_CHARS, _MAX_BLANK_LINES = 500, 40
-
-#: Seconds after which a block stays plain; 500 lines of Python take a tenth of it.
-MAX_SECONDS = 0.5
-
-#: Pygments' name of a lexer, and the words behind a fence that ask for it.
-_LANGUAGES = {
-    "bash": "bash sh shell zsh console",
-    "c": "c h",
-    "cpp": "cpp c++ cc hpp",
-    "csharp": "csharp c# cs",
-    "css": "css",
-    "diff": "diff patch",
-    "docker": "docker dockerfile",
-    "fortran": "fortran f90",
-    "go": "go golang",
-    "haskell": "haskell hs",
-    "html": "html",
-    "ini": "ini cfg",
-    "java": "java",
-    "javascript": "javascript js jsx",
-    "json": "json jsonc ipynb",
-    "julia": "julia jl",
-    "kotlin": "kotlin kt",
-    "latex": "latex tex",
-    "lua": "lua",
-    "makefile": "makefile make",
-    "matlab": "matlab octave",
-    "php": "php",
-    "powershell": "powershell ps1",
-    "pycon": "pycon",
-    "python": "python py python3 ipython ipython3",
-    "r": "r",
-    "ruby": "ruby rb",
-    "rust": "rust rs",
-    "scala": "scala",
-    "sql": "sql mysql postgresql sqlite",
-    "swift": "swift",
-    "toml": "toml",
-    "typescript": "typescript ts tsx",
-    "xml": "xml svg",
-    "yaml": "yaml yml",
-}
-_LEXER_OF = {word: lexer for lexer, words in _LANGUAGES.items() for word in words.split()}
-
-
-def to_coloured(
-    code: str, *, language: str, clock: Callable[[], float] = time.monotonic
-) -> str | None:
-    """Colour `code`."""
-    lexer_name = _LEXER_OF.get(language.lower())
-    if lexer_name is None or _is_odd(code):
-        return None
-    lexer = _lexer(lexer_name)
-    try:
-        return "".join(_spans(_in_time(lexer.get_tokens(code), clock)))
-    except TimeoutError:
-        return None
-
-
-def _is_odd(code: str) -> bool:
-    dense = code.translate({ord(" "): None, ord("\t"): None})
-    longest = max(map(len, code.split("\n")))
-    blank = "\n" * _MAX_BLANK_LINES in dense
-    return len(code) > MAX_CODE_CHARS or longest > _MAX_LINE_CHARS or blank
-
-
-def _lexer(name: str) -> Lexer:
-    from pygments.lexers import get_lexer_by_name
-
-    return get_lexer_by_name(name, stripnl=False)
-
-
-def _in_time(tokens: Iterator[_Token], clock: Callable[[], float]) -> Iterator[_Token]:
-    deadline = clock() + MAX_SECONDS
-    for token in tokens:
-        if clock() > deadline:
-            raise TimeoutError
-        yield token
-
-
-def _spans(tokens: Iterator[_Token]) -> Iterator[str]:
-    styled = ((_style_of(tuple(kind)), text) for kind, text in tokens)
-    for style, pieces in groupby(styled, key=itemgetter(0)):
-        escaped = html.escape("".join(text for _, text in pieces), quote=False)
-        yield f'<span style="{style}">{escaped}</span>' if style else escaped
-
-
-def _style_of(kind: tuple[str, ...]) -> str | None:
-    """Find the style of the nearest kind above, as ``Keyword.Constant`` is a ``Keyword``."""
-    while kind:
-        if style := CODE.get(".".join(kind)):
-            return style
-        kind = kind[:-1]
-    return None
-
-
-#: What no cell keeps of its line: the bars, and the backslashes that escape one.
-_SYNTAX = str.maketrans("", "", "|\\")
-
-
-def keep_every_cell(md: MarkdownIt) -> None:
-    """Teach a parser to make a `code_block` token of a table whose cells hold not all its text."""
-    md.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
-
-
-def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    from markdown_it.rules_block import table
-
-    first = len(state.tokens)
-    if not table(state, start, end, silent):
-        return False
-    if not silent and _loses_text(state, start, state.tokens[first:]):
-        del state.tokens[first:]
-        token = state.push("code_block", "code", 0)
-        token.content = state.getLines(start, state.line, state.blkIndent, True)
-        token.map = [start, state.line]
-    return True
-
-
-def _loses_text(state: StateBlock, start: int, tokens: Sequence[Token]) -> bool:
-    rows = (start, *range(start + 2, state.line))  # between them stands the line of dashes
-    typed = (state.src[state.bMarks[row] + state.tShift[row] : state.eMarks[row]] for row in rows)
-    cells = (token.content for token in tokens if token.type == "inline")
-    return _letters(typed) != _letters(cells)
-
-
-def _letters(pieces: Iterable[str]) -> str:
-    return "".join("".join(pieces).translate(_SYNTAX).split())
-
 
 #: What is longer is shown as plain text from here on; hostile input of this size takes seconds
 #: at worst, and 100,000 characters are some 25,000 tokens.
@@ -176,17 +33,17 @@ MAX_MARKDOWN_CHARS = 100_000
 #: Largest page that is shown: thousands of empty table cells can be typed in few characters.
 MAX_HTML_CHARS = 2_000_000
 
-#: Classes of the box. The first keeps MathJax 3 and 4 away (JupyterLab), the second MathJax 2
-#: (pages that nbconvert writes); both names are MathJax's own.
-_BOX = "mathjax_ignore tex2jax_ignore segmind-reply"
-
-_BEFORE_BLANK_LINE = re.compile(r"\n(?=[^\S\n]*\n)")
-
 #: Deepest nesting, in containers; a list inside a list takes two. markdown-it drops what is deeper.
 _MAX_NESTING = 20
 
 #: How much of one reply is set as math and coloured as code, in characters; the rest is plain.
 _BUDGET = {"math": 40_000, "code": 100_000}
+
+#: Classes of the box. The first keeps MathJax 3 and 4 away (JupyterLab), the second MathJax 2
+#: (pages that nbconvert writes); both names are MathJax's own.
+_BOX = "mathjax_ignore tex2jax_ignore segmind-reply"
+
+_BEFORE_BLANK_LINE = re.compile(r"\n(?=[^\S\n]*\n)")
 
 
 def to_html(text: str) -> str:
@@ -219,20 +76,14 @@ class _UnfitError(Exception):
 
 
 def _rendered(text: str) -> str:
-    head, rest = _split(text)
-    page = clean(_parser().render(head, dict(_BUDGET)))
+    cut = len(text)
+    if cut > MAX_MARKDOWN_CHARS:  # at a line's end, if there is one near the limit
+        cut = text.rfind("\n", MAX_MARKDOWN_CHARS - 2_000, MAX_MARKDOWN_CHARS) + 1
+        cut = cut or MAX_MARKDOWN_CHARS
+    page = clean(_parser().render(text[:cut], dict(_BUDGET)))
     if len(page) > MAX_HTML_CHARS:
         raise _UnfitError("the page would bloat the notebook")
-    return page + (_verbatim(rest) if rest else "")
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Cut at a line's end, if there is one near the limit."""
-    if len(text) <= MAX_MARKDOWN_CHARS:
-        return text, ""
-    cut = text.rfind("\n", MAX_MARKDOWN_CHARS - 2_000, MAX_MARKDOWN_CHARS) + 1
-    cut = cut or MAX_MARKDOWN_CHARS
-    return text[:cut], text[cut:]
+    return page + (_verbatim(text[cut:]) if cut < len(text) else "")
 
 
 def _verbatim(text: str) -> str:
@@ -251,34 +102,32 @@ def _parser() -> MarkdownIt:
     md.enable(["table", "strikethrough"]).disable(["html_block", "html_inline"])
     md.validateLink = is_address  # type: ignore[method-assign] # the documented hook
     add_math(md)
-    keep_every_cell(md)
+    md.block.ruler.at("table", _whole_table, {"alt": ["paragraph", "reference"]})
     md.core.ruler.push("dress", _dress)
     for name, rule in _RULES.items():
-        md.add_render_rule(name, rule)
+        md.add_render_rule(name, _render_rule(rule))
     return md
-
-
-_CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 
 
 def _dress(state: StateCore) -> None:
     """Return every element its style, every link its marks, and every word harmless characters."""
     for token in _every(state.tokens):
-        if token.type in _CONTAINERS and token.level >= _MAX_NESTING - 1:
+        is_container = token.type in {"blockquote_open", "list_item_open"}
+        if is_container and token.level >= _MAX_NESTING - 1:
             raise _UnfitError("what is inside was dropped")
         if token.type in {"text", "code_inline"}:
             token.content = to_text(token.content)  # entities (`&#x202E;`) are decoded only now
         if token.type == "link_open":
-            token.attrs = _link(str(token.attrs["href"]))
-        elif token.nesting >= 0 and (style := _markdown_style_of(token)):
-            token.attrs["style"] = style
-
-
-def _link(href: str) -> dict[str, str | int | float]:
-    """Show the real address on hover, as the words of a link may name another."""
-    if not is_address(href):
-        return {}  # `[words]()`, the one form that markdown-it does not ask `validateLink` about
-    return {"href": href, "title": href, "target": "_blank", "style": ELEMENTS["a"]}
+            href = str(token.attrs["href"])
+            # Hovering tells the real address, as the words of a link may name another. `[words]()`
+            # is the one form that markdown-it does not ask `validateLink` about.
+            marks = {"href": href, "title": href, "target": "_blank", "style": ELEMENTS["a"]}
+            token.attrs = dict(marks) if is_address(href) else {}
+        elif token.nesting >= 0:
+            # markdown-it writes a column's alignment as a style of its own: "text-align:right".
+            align = str(token.attrs.get("style", "")).removeprefix("text-align:")
+            if style := ELEMENTS.get(f"{token.tag} {align}".strip()):
+                token.attrs["style"] = style
 
 
 def _every(tokens: Sequence[Token]) -> Iterator[Token]:
@@ -287,57 +136,66 @@ def _every(tokens: Sequence[Token]) -> Iterator[Token]:
         yield from _every(token.children or ())
 
 
-def _markdown_style_of(token: Token) -> str | None:
-    if token.tag in {"td", "th"}:
-        # markdown-it writes a column's alignment as a style of its own: "text-align:right".
-        align = str(token.attrs.get("style", "")).removeprefix("text-align:")
-        return ELEMENTS[f"{token.tag} {align}".strip()]
-    return ELEMENTS.get(token.tag)
+def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Make a `code_block` token of a table whose cells hold not all its text.
+
+    A bar in code makes a cell too many, which GFM drops.
+    """
+    from markdown_it.rules_block import table
+
+    first = len(state.tokens)
+    if not table(state, start, end, silent):
+        return False
+    if silent:
+        return True
+    rows = (start, *range(start + 2, state.line))  # between them stands the line of dashes
+    typed = (state.src[state.bMarks[row] + state.tShift[row] : state.eMarks[row]] for row in rows)
+    cells = (token.content for token in state.tokens[first:] if token.type == "inline")
+    if _letters("".join(typed)) != _letters("".join(cells)):
+        del state.tokens[first:]
+        token = state.push("code_block", "code", 0)
+        token.content = state.getLines(start, state.line, state.blkIndent, True)
+        token.map = [start, state.line]
+    return True
 
 
-# Render rules, with the signature that markdown-it-py gives them.
+def _letters(row: str) -> str:
+    """Return what a cell keeps of its line: all but blanks, bars, and backslashes before them."""
+    return "".join(row.translate({ord("|"): None, ord("\\"): None}).split())
+
+
 _Env = MutableMapping[str, Any]
 
 
-def _image(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
+def _render_rule(write: Callable[[Token, _Env], str]) -> Callable[..., str]:
+    """Return it with the signature that markdown-it-py gives to render rules."""
+    return lambda _, tokens, index, options, env: write(tokens[index], env)
+
+
+def _image(token: Token, env: _Env) -> str:
     """Show an image as words: fetching it would tell its server that, and what, was read."""
-    token = tokens[index]
     alt = "".join(child.content for child in _every(token.children or ())).strip()
     return _escaped(f"[image: {alt} ({token.attrs['src']})]")
 
 
-def _fence(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
-    token = tokens[index]
+def _fence(token: Token, env: _Env) -> str:
     language = (token.info.split() or [""])[0]
-    coloured = (
-        to_coloured(token.content, language=language) if _afford(env, "code", token) else None
+    coloured = to_coloured(token.content, language=language) if _afford(env, "code", token) else ""
+    code = coloured or _escaped(token.content)
+    return (
+        f'<pre style="{ELEMENTS["pre"]}"><code style="{ELEMENTS["pre code"]}">{code}</code></pre>\n'
     )
-    return _code_block(_escaped(token.content) if coloured is None else coloured)
 
 
-def _code_block(inside: str) -> str:
-    code = f'<code style="{ELEMENTS["pre code"]}">{inside}</code>'
-    return f'<pre style="{ELEMENTS["pre"]}">{code}</pre>\n'
-
-
-def _math_inline(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
-    token = tokens[index]
-    source = f'<code style="{ELEMENTS["code"]}">{_escaped(token.content)}</code>'
-    return _math(token, env) or source
-
-
-def _math_block(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
-    token = tokens[index]
-    math = _math(token, env)
+def _math(token: Token, env: _Env) -> str:
+    """Set a formula, or show its source."""
+    display = token.meta["display"]
+    math = to_mathml(token.content, display=display) if _afford(env, "math", token) else None
+    if math is None and token.block:
+        return _fence(token, env)
     if math is None:
-        return _code_block(_escaped(token.content))
-    return f'<div style="{ELEMENTS["scroll"]}">{math}</div>\n'
-
-
-def _math(token: Token, env: _Env) -> str | None:
-    if not _afford(env, "math", token):
-        return None
-    return to_mathml(token.content, display=token.meta["display"])
+        return f'<code style="{ELEMENTS["code"]}">{_escaped(token.content)}</code>'
+    return f'<div style="{ELEMENTS["scroll"]}">{math}</div>\n' if token.block else math
 
 
 def _afford(env: _Env, kind: str, token: Token) -> bool:
@@ -345,20 +203,67 @@ def _afford(env: _Env, kind: str, token: Token) -> bool:
     return bool(env[kind] >= 0)
 
 
-def _table_open(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
-    return f'<div style="{ELEMENTS["scroll"]}"><table style="{ELEMENTS["table"]}">\n'
-
-
-def _table_close(_: object, tokens: Sequence[Token], index: int, options: Any, env: _Env) -> str:
-    return "</table></div>\n"
-
-
-_RULES = {
+_RULES: dict[str, Callable[[Token, _Env], str]] = {
     "image": _image,
     "fence": _fence,
     "code_block": _fence,
-    "math_inline": _math_inline,
-    "math_block": _math_block,
-    "table_open": _table_open,
-    "table_close": _table_close,
+    "math_inline": _math,
+    "math_block": _math,
+    "table_open": lambda *_: (
+        f'<div style="{ELEMENTS["scroll"]}"><table style="{ELEMENTS["table"]}">\n'
+    ),
+    "table_close": lambda *_: "</table></div>\n",
 }
+
+#: Longest block that is coloured, in characters: some 500 lines.
+MAX_CODE_CHARS = 20_000
+
+#: Shapes that no code has and slow lexers have in common: very long lines, and pages of nothing.
+#: A deadline alone is not enough, as it is only looked at between two matches of a lexer.
+_MAX_LINE_CHARS, _MAX_BLANK_LINES = 500, 40
+
+#: Seconds after which a block stays plain; 500 lines of Python take a tenth of it.
+MAX_SECONDS = 0.5
+
+#: Pygments' names of lexers, each with further words behind a fence that ask for it.
+_LANGUAGES = """
+bash sh shell zsh console | c h | cpp c++ cc hpp | csharp c# cs | css | diff patch
+docker dockerfile | fortran f90 | go golang | haskell hs | html | ini cfg | java
+javascript js jsx | json jsonc ipynb | julia jl | kotlin kt | latex tex | lua | makefile make
+matlab octave | php | powershell ps1 | pycon | python py python3 ipython ipython3 | r | ruby rb
+rust rs | scala | sql mysql postgresql sqlite | swift | toml | typescript ts tsx | xml svg
+yaml yml
+"""
+_LEXER_OF = {
+    word: words.split()[0]
+    for words in re.split(r"[|\n]", _LANGUAGES.strip())
+    for word in words.split()
+}
+
+
+def to_coloured(
+    code: str, *, language: str, clock: Callable[[], float] = time.monotonic
+) -> str | None:
+    """Colour code as HTML; `None` where the language is unknown, the shape odd, or time is up."""
+    lexer_name = _LEXER_OF.get(language.lower())
+    if lexer_name is None or len(code) > MAX_CODE_CHARS:
+        return None
+    without_blanks = code.translate({ord(" "): None, ord("\t"): None})
+    is_odd = max(map(len, code.split("\n"))) > _MAX_LINE_CHARS
+    if is_odd or "\n" * _MAX_BLANK_LINES in without_blanks:
+        return None
+    from pygments.lexers import get_lexer_by_name
+
+    deadline = clock() + MAX_SECONDS
+    styled: list[tuple[str | None, str]] = []
+    for kind, text in get_lexer_by_name(lexer_name, stripnl=False).get_tokens(code):
+        if clock() > deadline:
+            return None
+        # The nearest kind above has the style, as ``Keyword.Constant`` is a ``Keyword``.
+        above = (".".join(kind[:depth]) for depth in range(len(kind), 0, -1))
+        styled.append((next((CODE[name] for name in above if name in CODE), None), text))
+    pieces = []
+    for style, group in groupby(styled, key=itemgetter(0)):
+        text = _escaped("".join(text for _, text in group))
+        pieces.append(f'<span style="{style}">{text}</span>' if style else text)
+    return "".join(pieces)

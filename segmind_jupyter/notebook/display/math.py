@@ -17,7 +17,7 @@ from segmind_jupyter.notebook.display.sanitize import (
     is_math_value,
 )
 from segmind_jupyter.notebook.display.styles import MATH
-from segmind_jupyter.notebook.display.text import to_text
+from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,16 +84,22 @@ def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if state.is_code_block(start) or not (match := _OPENING.match(_line(state, start))):
         return False
     opening = match[0]
-    last = _last_line(state, start, end, opening)
+    closing = {"$$": "$$", r"\[": r"\]"}.get(opening) or opening.replace("begin", "end")
+    last = _last_line(state, start, end, opening, closing)
     if last is None:
         return False
     if not silent:
         token = state.push("math_block", "math", 0)
         token.block = True
         token.map = [start, last + 1]
-        lines = state.getLines(start, last + 1, state.sCount[start], False)
-        token.content = _without_delimiters(lines.strip(), opening)
         token.meta = {"display": True}
+        content = state.getLines(start, last + 1, state.sCount[start], False).strip()
+        if not opening.startswith(r"\begin"):
+            # Dollars and brackets go, and a full stop behind them moves inside.
+            body = content.rstrip(_PUNCTUATION)
+            behind = content[len(body) :].strip()
+            content = body[len(opening) : -len(closing)].strip() + behind
+        token.content = content
         state.line = last + 1
     return True
 
@@ -102,9 +108,8 @@ def _line(state: StateBlock, line: int) -> str:
     return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
 
 
-def _last_line(state: StateBlock, start: int, end: int, opening: str) -> int | None:
+def _last_line(state: StateBlock, start: int, end: int, opening: str, closing: str) -> int | None:
     """Find the line that the formula ends; it must end there, in this block, before a blank."""
-    closing = _closing(opening)
     text = _line(state, start)[len(opening) :]
     for line in range(start, min(end, start + _MAX_LINES)):
         if line > start:
@@ -117,19 +122,6 @@ def _last_line(state: StateBlock, start: int, end: int, opening: str) -> int | N
         if opening in text:
             return None
     return None
-
-
-def _closing(opening: str) -> str:
-    return {"$$": "$$", r"\[": r"\]"}.get(opening) or opening.replace("begin", "end")
-
-
-def _without_delimiters(text: str, opening: str) -> str:
-    """Take off dollars and brackets, but no environment; a full stop behind moves inside."""
-    if opening.startswith(r"\begin"):
-        return text
-    body = text.rstrip(_PUNCTUATION)
-    inside = body[len(opening) : -len(_closing(opening))].strip()
-    return inside + text[len(body) :].strip()
 
 
 #: Longest formula that is set, in characters; the time of latex2mathml is linear in it.
@@ -179,72 +171,45 @@ class _RefusedError(Exception):
 
 
 def to_mathml(tex: str, *, display: bool) -> str | None:
-    r"""Set a formula as MathML."""
-    prepared = _prepared(tex) if len(tex) <= MAX_TEX_CHARS else ""
+    r"""Set a formula as MathML; `None` where it is refused, and its source is to be shown."""
+    if len(tex) > MAX_TEX_CHARS:
+        return None
+    # A space in its place, so that the pieces around it cannot join to another command.
+    prepared = _ARG.sub(r"\\operatorname{arg}", _UNDRAWN.sub(" ", tex))
+    prepared = _ENVIRONMENT.sub(lambda m: rf"\{m[1]}{{{_ENVIRONMENTS.get(m[2], m[2])}}}", prepared)
     if not prepared or _HOSTILE.search(prepared) or _HOSTILE.search(tex):
         return None
     kind = "block" if display else "inline"
     try:
-        drawn = "".join(_markup(_row(prepared, display=kind), depth=1))
+        from latex2mathml.converter import convert_to_element
+
+        (row,) = convert_to_element(prepared, display=kind)
+        drawn = "".join(_markup(row, depth=1))
     except Exception:  # noqa: BLE001 - the converter raises all kinds (StopIteration, KeyError, RecursionError); the source is shown then
         return None
-    return f'<math display="{kind}">{_with_source(drawn, tex)}</math>'
-
-
-def _with_source(drawn: str, tex: str) -> str:
-    """Put the LaTeX beside a formula, where the drawn letters alone would read otherwise.
-
-    Browsers hide an annotation. Where the tags of MathML are dropped and the words stay (GitHub,
-    an untrusted notebook in JupyterLab), it is what tells 10^{-3} from 10-3.
-    """
     source = _escaped(tex)
-    if "".join(source.split()) == _TAG.sub("", drawn):
-        return drawn
-    note = f'<annotation encoding="{SOURCE_ENCODING}"> [{source}]</annotation>'
-    return f"<semantics>{drawn}{note}</semantics>"
-
-
-def _prepared(tex: str) -> str:
-    # A space in its place, so that the pieces around it cannot join to another command.
-    tex = _ARG.sub(r"\\operatorname{arg}", _UNDRAWN.sub(" ", tex))
-    return _ENVIRONMENT.sub(_renamed, tex)
-
-
-def _renamed(match: re.Match[str]) -> str:
-    name = _ENVIRONMENTS.get(match[2], match[2])
-    return rf"\{match[1]}{{{name}}}"
-
-
-def _row(tex: str, *, display: str) -> Element:
-    """Convert to the one row that a `<math>` element holds."""
-    from latex2mathml.converter import convert_to_element
-
-    row: Element
-    (row,) = convert_to_element(tex, display=display)
-    return row
+    if "".join(source.split()) != _TAG.sub("", drawn):
+        # Browsers hide an annotation. Where the tags of MathML are dropped and the words stay
+        # (GitHub, an untrusted notebook in JupyterLab), it is what tells 10^{-3} from 10-3.
+        note = f'<annotation encoding="{SOURCE_ENCODING}"> [{source}]</annotation>'
+        drawn = f"<semantics>{drawn}{note}</semantics>"
+    return f'<math display="{kind}">{drawn}</math>'
 
 
 def _markup(element: Element, *, depth: int) -> Iterator[str]:
-    if element.tag == "menclose":
+    """Write an element and what is in it, or refuse what is on no list."""
+    tag, style = element.tag, None
+    if tag == "menclose":
         # Not in MathML Core: drawn by a style, so that a cancelled term looks cancelled.
-        yield from _written("mrow", element, depth, style=_drawn(element.get("notation")))
-    elif element.tag == "mtd":
-        yield from _written("mtd", element, depth, style=MATH.get(element.get("columnalign", "")))
-    else:
-        yield from _written(element.tag, element, depth)
-
-
-def _drawn(notation: str | None) -> str:
-    style = MATH.get(notation or "")
-    if style is None:
-        raise _RefusedError(notation)
-    return style
-
-
-def _written(tag: str, element: Element, depth: int, *, style: str | None = None) -> Iterator[str]:
+        tag, style = "mrow", MATH[element.get("notation", "")]
+    elif tag == "mtd":
+        style = MATH.get(element.get("columnalign", ""))
     if tag not in MATH_TAGS or depth > _MAX_DEPTH or len(element) != _ARITY.get(tag, len(element)):
         raise _RefusedError(tag)
-    yield f"<{tag}{_attributes(element, style)}>"
+    kept = {k: v for k, v in element.items() if k in MATH_ATTRIBUTES and is_math_value(v)}
+    kept |= {"style": style} if style else {}
+    attributes = "".join(f' {name}="{value}"' for name, value in kept.items())
+    yield f"<{tag}{attributes}>"
     yield _text(element.text)
     for child in element:
         yield from _markup(child, depth=depth + 1)
@@ -252,20 +217,11 @@ def _written(tag: str, element: Element, depth: int, *, style: str | None = None
     yield f"</{tag}>"
 
 
-def _attributes(element: Element, style: str | None) -> str:
-    kept = {k: v for k, v in element.items() if k in MATH_ATTRIBUTES and is_math_value(v)}
-    if style:
-        kept["style"] = style
-    return "".join(f' {name}="{value}"' for name, value in kept.items())
-
-
 def _text(text: str | None) -> str:
     r"""Escape a piece of the tree, in which the converter mixes references (``&#x2211;``)."""
-    if not text:
-        return ""
-    if text.startswith("\\") and len(text) > 1:
+    if text and len(text) > 1 and text.startswith("\\"):
         raise _RefusedError(text)  # an unknown command, which would be shown as a variable
-    return _escaped(html.unescape(text))
+    return _escaped(html.unescape(text or ""))
 
 
 def _escaped(text: str) -> str:

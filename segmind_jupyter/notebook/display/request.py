@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from segmind_jupyter.content.parts import Image, Part, Text, part_of
@@ -15,8 +15,9 @@ from segmind_jupyter.content.prompt import counted, described, estimated_tokens,
 from segmind_jupyter.notebook.display.markdown import framed
 from segmind_jupyter.notebook.display.reply import thumbnail_html
 from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import format_time, one_line, one_line_html, to_text
+from segmind_jupyter.notebook.display.text import one_line_html
 from segmind_jupyter.session import Request
+from segmind_jupyter.words import format_time, one_line, to_text
 
 #: Edge of a picture's file: a little more than the 320 px at which it is shown.
 _PICTURE_PX: Final = 480
@@ -27,47 +28,50 @@ _MAX_CHARS: Final = 800
 
 def request_html(request: Request) -> str:
     """Show a request as HTML: where it goes, its settings, its blocks in order, with pictures."""
-    pieces = [
-        _div("head", f"<strong>{_escaped(_headline(request))}</strong>"),
-        _div("about", _escaped(_sizes(request))),
-        *(_div("about", _escaped(line)) for line in _settings(request)),
-        _earlier_html(request),
-        *(_block_html(title, part) for title, part in _titled(request)),
-        *(_div("note", one_line_html(note)) for note in request.notes),
-    ]
+    headline, *about = _head(request)
+    pieces = [_div("head", f"<strong>{_escaped(headline)}</strong>")]
+    pieces += [_div("about", _escaped(line)) for line in about]
+    if request.earlier:
+        messages = (
+            _div("block", f"<strong>{_escaped(message['role'])}</strong>")
+            + "".join(_block_html(_described(part), part) for part in _parts_of(message))
+            for message in request.earlier
+        )
+        title = f'<summary style="{FRAME["summary"]}">{_escaped(_earlier(request))}</summary>'
+        pieces.append(f"<details>{title}{''.join(messages)}</details>")
+    pieces += [_block_html(title, part) for title, part in _titled(request)]
+    pieces += [_div("note", one_line_html(note)) for note in request.notes]
     return framed("".join(pieces))
 
 
 def request_text(request: Request) -> str:
     """Show the same in a terminal, where long texts are cut."""
-    lines = [_headline(request), _sizes(request), *_settings(request)]
-    if request.earlier:
-        lines.append(_earlier(request))
+    lines = [*_head(request), *([_earlier(request)] if request.earlier else [])]
     for title, part in _titled(request):
-        lines += ["", title, *_verbatim_lines(part)]
+        lines += ["", title]
+        if isinstance(part, Text):
+            text = to_text(part.text)
+            lines += [f"    {line}" for line in text[:_MAX_CHARS].splitlines()]
+            if (more := len(text) - _MAX_CHARS) > 0:
+                lines.append(f"    … and {more:,} characters more: `_.blocks()` has them all")
     return "\n".join([*lines, *(f"\n{one_line(note)}" for note in request.notes)])
 
 
-def _headline(request: Request) -> str:
+def _head(request: Request) -> Iterator[str]:
+    """Say where it goes, how large it is (tokens by a rule of thumb), and its settings."""
     where = f"POST {request.path}"
     if not request.dry:
-        return f"This was sent: {where}"
-    if request.is_withheld:
-        return f"Nothing was sent, nor would be, as kept replies alone are used; none to {where}"
-    if request.kept_at is not None:
+        yield f"This was sent: {where}"
+    elif request.is_withheld:
+        yield f"Nothing was sent, nor would be, as kept replies alone are used; none to {where}"
+    elif request.kept_at is not None:
         when = format_time(request.kept_at)
-        return f"Nothing was sent, nor would be, as the reply of {when} is kept: {where}"
-    return f"Nothing was sent. This would be: {where}"
-
-
-def _sizes(request: Request) -> str:
-    """Sum it up: ``"3 blocks · ≈1,230 tokens · 45 kB"``; tokens are a rule of thumb."""
+        yield f"Nothing was sent, nor would be, as the reply of {when} is kept: {where}"
+    else:
+        yield f"Nothing was sent. This would be: {where}"
     blocks = counted(len(request.prompt.parts()), "block")
     size = readable_bytes(request.n_bytes)
-    return f"{blocks} · {estimated_tokens(request.tokens)} · request of {size}"
-
-
-def _settings(request: Request) -> Iterator[str]:
+    yield f"{blocks} · {estimated_tokens(request.tokens)} · request of {size}"
     if request.system:
         yield f"system: {one_line(request.system)}"
     for name, value in request.params.items():
@@ -90,29 +94,15 @@ def _described(part: Part) -> str:
 
 def _earlier(request: Request) -> str:
     """Sum up the conversation so far: ``"before it: 4 messages, 2 images, ≈800 tokens"``."""
-    parts = list(_parts_of(request.earlier))
+    parts = [part for message in request.earlier for part in _parts_of(message)]
     images = sum(isinstance(part, Image) for part in parts)
     tokens = estimated_tokens(sum(part.tokens for part in parts))
     facts = (counted(len(request.earlier), "message"), counted(images, "image"), tokens)
     return f"before it: {', '.join(filter(None, facts))}"
 
 
-def _parts_of(messages: Iterable[dict[str, Any]]) -> Iterator[Part]:
-    for message in messages:
-        yield from map(part_of, message["content"])
-
-
-def _earlier_html(request: Request) -> str:
-    """Fold the earlier messages away, each with its role and its blocks."""
-    if not request.earlier:
-        return ""
-    messages = (
-        _div("block", f"<strong>{_escaped(message['role'])}</strong>")
-        + "".join(_block_html(_described(part), part) for part in _parts_of([message]))
-        for message in request.earlier
-    )
-    title = f'<summary style="{FRAME["summary"]}">{_escaped(_earlier(request))}</summary>'
-    return f"<details>{title}{''.join(messages)}</details>"
+def _parts_of(message: dict[str, Any]) -> list[Part]:
+    return [part_of(block) for block in message["content"]]
 
 
 def _block_html(title: str, part: Part) -> str:
@@ -121,15 +111,6 @@ def _block_html(title: str, part: Part) -> str:
     else:
         inside = thumbnail_html(part, max_px=_PICTURE_PX, style="picture")
     return _div("block", _div("about", _escaped(title)) + inside)
-
-
-def _verbatim_lines(part: Part) -> Iterator[str]:
-    if not isinstance(part, Text):
-        return
-    text = to_text(part.text)
-    yield from (f"    {line}" for line in text[:_MAX_CHARS].splitlines())
-    if len(text) > _MAX_CHARS:
-        yield f"    … and {len(text) - _MAX_CHARS:,} characters more: `_.blocks()` has them all"
 
 
 def _div(style: str, inside: str) -> str:

@@ -1,18 +1,34 @@
-"""A reply's characters made harmless: nothing that drives a terminal, hides, or reorders text.
-
-Knows nothing of Markdown or HTML; everything that is shown of a reply passes through here first.
-"""
+"""What a terminal shows: columns, a reply's words set apart, and one line of a text as HTML."""
 
 from __future__ import annotations
 
-import datetime
-import difflib
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from segmind_jupyter.errors import plain
 from segmind_jupyter.notebook.display.styles import ELEMENTS
+from segmind_jupyter.words import (
+    did_you_mean,
+    format_credits,
+    format_duration,
+    format_time,
+    one_line,
+    to_text,
+)
+
+__all__ = [
+    "aligned",
+    "did_you_mean",
+    "format_credits",
+    "format_duration",
+    "format_time",
+    "one_line",
+    "one_line_html",
+    "to_text",
+]
+
+#: What a message sets in backquotes, as commands are.
+_QUOTED = re.compile("`([^`\n]{1,300})`")
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
@@ -27,85 +43,6 @@ def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
     )
 
 
-_MINUTE_S, _HOUR_S = 60, 3600
-
-#: Longest value of a line, in characters; messages are bounded where they are written.
-_MAX_CHARS = 2_000
-
-#: What a message sets in backquotes, as commands are.
-_QUOTED = re.compile("`([^`\n]{1,300})`")
-
-
-def format_duration(seconds: float) -> str:
-    """Say a time in its two largest units: ``12 s``, ``3 min 05 s``, ``1 h 02 min``."""
-    whole = int(seconds)
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S:02} s"
-    return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02} min"
-
-
-def format_time(unix_s: float) -> str:
-    """Say a moment in the time of this place: ``20 Nov 2026 14:03``."""
-    try:
-        at = datetime.datetime.fromtimestamp(unix_s)
-    except (ValueError, OverflowError, OSError):  # a damaged file tells any time
-        return "an unknown time"
-    return f"{at.day} {at:%b %Y %H:%M}"
-
-
-def one_line(words: str) -> str:
-    """Make one harmless line of words that somebody else chose."""
-    line = " ".join(to_text(words).split())
-    return line if len(line) <= _MAX_CHARS else line[: _MAX_CHARS - 1] + "…"
-
-
 def one_line_html(words: str) -> str:
-    """Do the same as HTML, where what is in backquotes shows as code."""
-    code = f'<code style="{ELEMENTS["code"]}">\\1</code>'
-    return _QUOTED.sub(code, html.escape(one_line(words)))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Ask about the known word nearest to a mistyped one: ``" (did you mean `usage`?)"``."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean `{near[0]}`?)" if near else ""
-
-
-#: Every spelling of a line's end, including Unicode's line and paragraph separators.
-_LINE_END = re.compile("\r\n?|[\u2028\u2029]")
-
-#: Directional embeddings, overrides and isolates ("Trojan source", CVE-2021-42574). The plain
-#: marks LRM, RLM and ALM stay: Hebrew and Arabic need them, and they reorder nothing.
-_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-
-#: Characters without a glyph that can split a word or carry hidden text: soft hyphen, joiners
-#: other than ZWJ/ZWNJ (emoji and Persian need those), fillers, deprecated format characters,
-#: byte order mark, annotation marks, and the tag block that smuggles whole sentences.
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f"
-    "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
-)
-
-
-def to_text(text: str) -> str:
-    """Return the plain-text side of a reply: its Markdown as it is, safe for a terminal.
-
-    Terminal control sequences, other control characters and invisible characters are dropped;
-    characters that reorder text are shown by their code point (``⟨U+202E⟩``); what cannot be
-    encoded (lone surrogates) becomes U+FFFD. Newlines and tabs stay.
-    """
-    lines = _LINE_END.sub("\n", _encodable(text)).split("\n")
-    # Line by line, so that an unterminated sequence takes no more than its own line with it.
-    safe = "\n".join(plain(line) for line in lines)
-    return _BIDI.sub(_code_point, _INVISIBLE.sub("", safe))
-
-
-def _encodable(text: str) -> str:
-    """Join surrogate pairs and replace what is left of them, as JSON may hold either."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _code_point(match: re.Match[str]) -> str:
-    return f"⟨U+{ord(match[0]):04X}⟩"
+    """Return the same line as HTML; what stands in backquotes becomes code."""
+    return _QUOTED.sub(rf'<code style="{ELEMENTS["code"]}">\1</code>', html.escape(one_line(words)))

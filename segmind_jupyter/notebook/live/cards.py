@@ -1,4 +1,4 @@
-"""How a `Batch` shows in a shell: a bar while it runs, and then what came of it."""
+"""How a `Job` and a `Batch` show in a shell: live while they go on, then as what came of them."""
 
 from __future__ import annotations
 
@@ -6,82 +6,33 @@ import abc
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.states import Processing
-from segmind_jupyter.batch.batch import Batch, named
-from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.notebook.display.reply import SuppressedValues
+from segmind_jupyter.notebook.display.markdown import framed
+from segmind_jupyter.notebook.display.reply import (
+    Display,
+    SuppressedValues,
+    boxed,
+    failure_bundle,
+    failure_html,
+    failure_text,
+    reply_bundle,
+)
 from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import format_duration, one_line, one_line_html
-from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Work
-from segmind_jupyter.session import session
+from segmind_jupyter.notebook.display.text import one_line_html
+from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, StatusLine, Work
+from segmind_jupyter.words import one_line
 
-V = TypeVar("V")
+if TYPE_CHECKING:
+    from segmind_jupyter.api.jobs import Job
+    from segmind_jupyter.batch.batch import Batch
+    from segmind_jupyter.errors import SegmindError
 
-
-class LiveDisplay(abc.ABC, Generic[V]):
-    """The displays that a shell has for one type."""
-
-    #: The type whose values are shown.
-    kind: ClassVar[type]
-
-    def __init__(
-        self, shell: Any, live: LiveOutputs | None = None, hushed: SuppressedValues | None = None
-    ) -> None:
-        self._shell = shell
-        self._live = live or LiveOutputs(shell)
-        self._hushed = hushed or SuppressedValues(shell)
-
-    @abc.abstractmethod
-    def show(self, value: V) -> None:
-        """Show it below the cell that runs; asked only where that `can_show`."""
-
-    @abc.abstractmethod
-    def text(self, value: V) -> str:
-        """Say it where that cannot be."""
-
-    @property
-    def can_show(self) -> bool:
-        """Whether there is a page on which it can be shown."""
-        return can_show(self._shell)
-
-    def hush(self, value: V) -> None:
-        """Show nothing of this value while the cell that asked for it runs."""
-        self._hushed.add(value)
-
-    def install(self) -> None:
-        """Add the displays."""
-        formatter = self._shell.display_formatter
-        formatter.formatters["text/plain"].for_type(self.kind, self._print)
-        formatter.ipython_display_formatter.for_type(self.kind, self._show)
-
-    def remove(self) -> None:
-        """Take them back; what is live stays so."""
-        formatter = self._shell.display_formatter
-        formatter.formatters["text/plain"].pop(self.kind, None)
-        formatter.ipython_display_formatter.pop(self.kind, None)
-
-    def _show(self, value: V) -> None:
-        if value in self._hushed:
-            return
-        if not self.can_show:
-            raise NotImplementedError  # IPython then asks for the text
-        self.show(value)
-
-    def _print(self, value: V, printer: Any, cycle: bool) -> None:
-        inside_another = len(printer.stack) > 1
-        printer.text(repr(value) if inside_another else self.text(value))
-
-
-W = TypeVar("W", bound=Work)
-
-#: Its MIME type, and the version of the protocol that ipywidgets 7 and 8 share.
+#: The MIME type of a widget, and the version of the protocol that ipywidgets 7 and 8 share.
 _VIEW = "application/vnd.jupyter.widget-view+json"
 _VERSION = {"version_major": 2, "version_minor": 0}
 
-#: As wide as a reply. The border's grey reads on white and on black, as in `palette`.
+#: As wide as a reply. The border's grey reads on white and on black, as in `styles`.
 _LAYOUT = {
     "align_items": "center",
     "border": "1px solid rgba(128,128,128,.35)",
@@ -91,7 +42,12 @@ _LAYOUT = {
     "padding": "6px 8px 6px 12px",
 }
 
+#: Different errors that a batch shows; all of them are in `batch.errors`.
+_MAX_ERRORS = 3
+
 _log = logging.getLogger(__name__)
+
+V = TypeVar("V")
 
 
 def can_show(shell: Any) -> bool:
@@ -108,20 +64,98 @@ def _has_widgets() -> bool:
     return importlib.util.find_spec("ipywidgets") is not None
 
 
-def view_of(widget: Any) -> Bundle:
-    """Return what shows a widget on a page."""
-    return {_VIEW: {**_VERSION, "model_id": str(widget.model_id)}}
+class LiveDisplay(Display[V]):
+    """The displays that a shell has for the values of a type that change."""
+
+    def __init__(
+        self, shell: Any, live: LiveOutputs | None = None, hushed: SuppressedValues | None = None
+    ) -> None:
+        super().__init__(shell, hushed)
+        self._live = live or LiveOutputs(shell)
+
+    @abc.abstractmethod
+    def show(self, value: V) -> None:
+        """Show it below the cell that runs; asked only where that `can_show`."""
+
+    @property
+    def can_show(self) -> bool:
+        """Whether there is a page on which it can be shown."""
+        return can_show(self._shell)
+
+    def _show(self, value: V) -> None:
+        if value in self._hushed:
+            return
+        if not self.can_show:
+            raise NotImplementedError  # IPython then asks for the text
+        self.show(value)
+
+
+class JobDisplay(LiveDisplay["Job"]):
+    """The displays that a shell has for a `Job`."""
+
+    kind = "segmind_jupyter.api.jobs.Job"
+
+    def show(self, value: Job) -> None:
+        """Show its card, or what it has become."""
+        self._live.show(JobCard(value))
+
+    def text(self, value: Job) -> str:
+        """Say how it stands, or what came of it."""
+        card = JobCard(value)
+        return str((card.ended() if value.done() else card.pending())["text/plain"])
+
+
+class BatchDisplay(LiveDisplay["Batch"]):
+    """The displays that a shell has for a `Batch`, on its own or as the value of a cell."""
+
+    kind = "segmind_jupyter.batch.batch.Batch"
+
+    @property
+    def can_show(self) -> bool:
+        """Whether there is a page; it need not have widgets."""
+        return in_kernel(self._shell)
+
+    def install(self) -> None:
+        """Add the displays; in a terminal `Batch` writes its own line where it is waited for."""
+        super().install()
+        if self.can_show:
+            from segmind_jupyter.session import session
+
+            session().batch_shows.append(self.show)
+
+    def remove(self) -> None:
+        """Take them back; the views that are live stay so."""
+        super().remove()
+        if self.can_show:
+            from segmind_jupyter.session import session
+
+            shows = session().batch_shows
+            shows[:] = [s for s in shows if not isinstance(getattr(s, "__self__", 0), BatchDisplay)]
+
+    def show(self, value: Batch) -> None:
+        """Show how far it has come, below the cell that runs, and there not twice."""
+        self._live.show(BatchView(value))
+        self.hush(value)
+
+    def text(self, value: Batch) -> str:
+        """Say how far it has come."""
+        return str(value)
+
+
+W = TypeVar("W", bound=Work)
 
 
 class Card(abc.ABC, Generic[W]):
-    """A view (`live.View`) of a job or a batch; what it says is its subclass' affair."""
+    """A view (`outputs.View`) of a job or a batch; what it says is its subclass' affair."""
 
     #: What the Stop button says about itself.
     stop_hint: str
 
     def __init__(self, work: W) -> None:
         self.work = work
-        self._widgets: _Widgets | None = None
+        self._head: Any = None
+        self._card: Any = None
+        self._box: Any = None
 
     @abc.abstractmethod
     def head(self) -> str:
@@ -132,10 +166,6 @@ class Card(abc.ABC, Generic[W]):
         """Make the widgets below it."""
 
     @abc.abstractmethod
-    def stop(self) -> None:
-        """Do what the button is for; at once, and in whichever thread."""
-
-    @abc.abstractmethod
     def pending(self) -> Bundle:
         """Return what shows where widgets do not, while the work goes on."""
 
@@ -143,74 +173,56 @@ class Card(abc.ABC, Generic[W]):
     def ended(self) -> dict[str, str]:
         """Return the HTML and the text that stay."""
 
+    def metadata(self) -> dict[str, Any]:
+        """Return what the notebook's file is to know of what stays."""
+        return {}
+
     def begin(self) -> Bundle:
         """Make the widgets, and show them wherever they can be."""
         if not _has_widgets():
             return self.pending()
-        button = _stop_button(self.stop, hint=self.stop_hint)
-        self._widgets = _Widgets(line(self.head()), self.rows(), button)
-        return {**view_of(self._widgets.box), **self.pending()}
+        from ipywidgets import HTML, Button, HBox, Layout, VBox
+
+        self._head = HTML(self.head(), layout=Layout(margin="0", width="auto"))
+        # Without `min_width` a long word would push the button out of the box.
+        words = VBox([self._head, *self.rows()], layout=Layout(flex="1 1 auto", min_width="0"))
+        place = Layout(width="auto", margin="0 0 0 12px", flex="0 0 auto")
+        button = Button(description="Stop", tooltip=self.stop_hint, layout=place)
+        button.on_click(lambda _: self.work.cancel())
+        self._card = HBox([words, button], layout=Layout(**_LAYOUT))
+        self._box = VBox([self._card])
+        return {**view_of(self._box), **self.pending()}
 
     def redraw(self) -> Bundle | None:
         """Send what changed; without widgets, give what is to be shown instead."""
-        if self._widgets is None:
+        if self._head is None:
             return self.pending()
-        self._widgets.head.value = self.head()
+        self._head.value = self.head()
         return None
 
     def end(self) -> Bundle:
         """Return what stays; the widgets hold it too, for a page that was reloaded."""
         bundle = self.ended()
-        if self._widgets is not None:
-            self._widgets.hold(bundle["text/html"])
+        if self._head is not None:
+            try:
+                self._head.value = bundle["text/html"]
+                self._box.children = (self._head,)
+                close_all(self._card, but=[*_every(self._head)])
+            except Exception:  # noqa: BLE001 - the output itself, which is replaced next, counts more
+                _log.debug("a card could not be drawn", exc_info=True)
+            self._card = None
         return bundle
 
     @property
     def close(self) -> Callable[[], None]:
         """What closes the widgets; it does not keep the work, which may hold large objects."""
-        return self._widgets.close if self._widgets is not None else _nothing
+        box = self._box
+        return lambda: close_all(box) if box is not None else None
 
 
-class _Widgets:
-    """The box of a card: first the line, the rows and the button, at the end the line alone."""
-
-    def __init__(self, head: Any, rows: Sequence[Any], button: Any) -> None:
-        from ipywidgets import HBox, Layout, VBox
-
-        # Without `min_width` a long word would push the button out of the box.
-        words = VBox([head, *rows], layout=Layout(flex="1 1 auto", min_width="0"))
-        self.head = head
-        self._card = HBox([words, button], layout=Layout(**_LAYOUT))
-        self.box = VBox([self._card])
-
-    def hold(self, page: str) -> None:
-        """Show this instead of everything, and close what is not needed for it."""
-        try:
-            self.head.value = page
-            self.box.children = (self.head,)
-            close_all(self._card, but=[*_every(self.head)])
-        except Exception:  # noqa: BLE001 - the output itself, which is replaced next, counts more
-            _log.debug("a card could not be drawn", exc_info=True)
-        self._card = None
-
-    def close(self) -> None:
-        close_all(self.box)
-
-
-def line(page: str) -> Any:
-    """Make a widget of finished HTML."""
-    from ipywidgets import HTML, Layout
-
-    return HTML(page, layout=Layout(margin="0", width="auto"))
-
-
-def _stop_button(stop: Callable[[], None], *, hint: str) -> Any:
-    from ipywidgets import Button, Layout
-
-    layout = Layout(width="auto", margin="0 0 0 12px", flex="0 0 auto")
-    button = Button(description="Stop", tooltip=hint, layout=layout)
-    button.on_click(lambda _: stop())
-    return button
+def view_of(widget: Any) -> Bundle:
+    """Return what shows a widget on a page."""
+    return {_VIEW: {**_VERSION, "model_id": str(widget.model_id)}}
 
 
 def close_all(widget: Any, *, but: Sequence[Any] = ()) -> None:
@@ -228,151 +240,48 @@ def _every(widget: Any) -> Iterator[Any]:
     yield widget
 
 
-def _nothing() -> None:
-    """Close what was never opened."""
-
-
-class JobDisplay(LiveDisplay[Job]):
-    """The displays that a shell has for a `Job`. Parameters as `LiveDisplay`."""
-
-    kind = Job
-
-    def show(self, value: Job) -> None:
-        """Show its card, or what it has become."""
-        self._live.show(JobCard(value))
-
-    def text(self, value: Job) -> str:
-        """Say how it stands, or what came of it."""
-        return _text(value)
-
-
-def _text(job: Job) -> str:
-    return _ended(job)["text/plain"] if job.done() else _pending_text(job)
-
-
-class JobCard(Card[Job]):
+class JobCard(Card["Job"]):
     """The card of one job: state, time, model, id, and Stop."""
 
     stop_hint = "Stop watching. Segmind cannot stop a job: it may still run, and be billed."
 
     def head(self) -> str:
         """Say how it stands, and for how long."""
-        return _head_html(self.work)
+        return self._status(self.work.elapsed_s).html()
 
     def rows(self) -> Sequence[Any]:
         """Show what never changes, apart: whoever selects the id keeps it selected."""
-        return [line(_about_html(self.work))]
+        from ipywidgets import HTML, Layout
 
-    def stop(self) -> None:
-        """Stop watching."""
-        self.work.cancel()
+        return [HTML(self._id_html(), layout=Layout(margin="0", width="auto"))]
 
     def pending(self) -> Bundle:
-        """Say that it goes on, and how to come back to it."""
-        return {"text/html": _pending_html(self.work), "text/plain": _pending_text(self.work)}
+        """Say that it goes on, and how to come back to it, where nothing can change."""
+        job = self.work
+        hint = f"When this was saved it had not ended: `%segmind resume {job.request_id}`"
+        page = self._status().html() + self._id_html() + _note_html(hint)
+        facts = (f"Job {job.request_id}", job.model, self._status().state)
+        words = " · ".join(one_line(fact) for fact in facts if fact)
+        text = f"{words} · `_.wait()` or `%segmind wait` shows its reply."
+        return {"text/html": framed(page), "text/plain": text}
 
     def ended(self) -> dict[str, str]:
         """Return what a blocking cell would show."""
-        return _ended(self.work)
+        job = self.work
+        if job.error is not None:
+            return failure_bundle(job.error)
+        return reply_bundle(job.reply) if job.reply is not None else {}
+
+    def _status(self, seconds: float | None = None) -> StatusLine:
+        state = str(self.work.status).lower()
+        return StatusLine(state, self.work.model, seconds, works=state == "processing")
+
+    def _id_html(self) -> str:
+        name = f'<span style="{FRAME["id"]}">{one_line_html(self.work.request_id)}</span>'
+        return f'<div style="{FRAME["about"]}">job {name}</div>'
 
 
-def _ended(job: Job) -> dict[str, str]:
-    if job.error is not None:
-        from segmind_jupyter.notebook.display.reply import failure_bundle
-
-        return failure_bundle(job.error)
-    from segmind_jupyter.notebook.display.reply import reply_bundle
-
-    reply = job.reply
-    return reply_bundle(reply) if reply is not None else {}
-
-
-def _pending_text(job: Job) -> str:
-    facts = (f"Job {job.request_id}", job.model, _state(job))
-    words = " · ".join(one_line(fact) for fact in facts if fact)
-    return f"{words} · `_.wait()` or `%segmind wait` shows its reply."
-
-
-def _pending_html(job: Job) -> str:
-    """Show a job where nothing can change, as in a notebook that was closed meanwhile."""
-    from segmind_jupyter.notebook.display.markdown import framed
-
-    hint = f"When this was saved it had not ended: `%segmind resume {job.request_id}`"
-    return framed(
-        f"<div>{_mark(job)} <strong>{_state(job).capitalize()}</strong></div>"
-        f"{_about_html(job)}"
-        f'<div style="{FRAME["note"]}">{one_line_html(hint)}</div>'
-    )
-
-
-def _head_html(job: Job) -> str:
-    time = f'<span style="{FRAME["quiet"]}">{format_duration(job.elapsed_s)}</span>'
-    state = f"<strong>{_state(job).capitalize()}</strong>"
-    return f'<div style="{FRAME["head"]}">{_mark(job)} {state} &nbsp;{time}</div>'
-
-
-def _about_html(job: Job) -> str:
-    model = one_line_html(job.model) + " · " if job.model else ""
-    request_id = one_line_html(job.request_id)
-    return (
-        f'<div style="{FRAME["about"]}">{model}job '
-        f'<span style="{FRAME["id"]}">{request_id}</span></div>'
-    )
-
-
-def _mark(job: Job) -> str:
-    works = isinstance(job.status, Processing)
-    return f'<span style="{FRAME["works" if works else "waits"]}">{"●" if works else "○"}</span>'
-
-
-def _state(job: Job) -> str:
-    return str(job.status).lower()
-
-
-#: Different errors that are shown; all of them are in `batch.errors`.
-_MAX_ERRORS = 3
-
-
-class BatchDisplay(LiveDisplay[Batch]):
-    """The displays that a shell has for a `Batch`, on its own or as the value of a cell.
-
-    Parameters as `LiveDisplay`.
-    """
-
-    kind = Batch
-
-    @property
-    def can_show(self) -> bool:
-        """Whether there is a page; it need not have widgets."""
-        return in_kernel(self._shell)
-
-    def install(self) -> None:
-        """Add the displays; in a terminal `Batch` writes its own line where it is waited for."""
-        super().install()
-        if self.can_show:
-            session().batch_shows.append(self.show)
-
-    def remove(self) -> None:
-        """Take them back; the views that are live stay so."""
-        super().remove()
-        shows = session().batch_shows
-        shows[:] = [show for show in shows if not _is_ours(show)]
-
-    def show(self, value: Batch) -> None:
-        """Show how far it has come, below the cell that runs, and there not twice."""
-        self._live.show(BatchView(value))
-        self.hush(value)
-
-    def text(self, value: Batch) -> str:
-        """Say how far it has come."""
-        return str(value)
-
-
-def _is_ours(show: object) -> bool:
-    return isinstance(getattr(show, "__self__", None), BatchDisplay)
-
-
-class BatchView(Card[Batch]):
+class BatchView(Card["Batch"]):
     """The view of one batch: numbers, a bar, and Stop."""
 
     stop_hint = "Send nothing more. What is in flight may be billed, so its replies are kept."
@@ -383,89 +292,60 @@ class BatchView(Card[Batch]):
 
     def head(self) -> str:
         """Say what is done, and what it took."""
-        return _numbers_html(self.work)
+        counts, _, facts = str(self.work.progress).partition(" · ")
+        status = StatusLine(counts, works=not self.work.done()).html()
+        return f'{status}<div style="{FRAME["about"]}">{one_line_html(facts) or "&nbsp;"}</div>'
 
     def rows(self) -> Sequence[Any]:
         """Draw the bar."""
         from ipywidgets import IntProgress, Layout
 
         layout = Layout(width="100%", height="14px", margin="2px 0")
-        self._bar = IntProgress(_ended_items(self.work), max=len(self.work), layout=layout)
+        self._bar = IntProgress(self._ended_items(), max=len(self.work), layout=layout)
         return [self._bar]
 
     def redraw(self) -> Bundle | None:
         """Send the numbers and the bar, each if it changed."""
         if self._bar is not None:
-            self._bar.value = _ended_items(self.work)
+            self._bar.value = self._ended_items()
         return super().redraw()
-
-    def stop(self) -> None:
-        """Send nothing more."""
-        self.work.cancel()
 
     def pending(self) -> Bundle:
         """Say how far it had come when this was shown."""
-        from segmind_jupyter.notebook.display.markdown import framed
-
         hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
-        page = _numbers_html(self.work) + _note_html(hint)
+        page = self.head() + _note_html(hint)
         return {"text/html": framed(page), "text/plain": str(self.work)}
 
     def ended(self) -> dict[str, str]:
         """Sum it up, with the first errors."""
-        from segmind_jupyter.notebook.display.markdown import framed
+        batch, errors = self.work, list(self._first_errors())
+        more = f", `batch.errors` all {len(batch.errors):,} errors" if errors else ""
+        hint = f"`batch.to_frame()` has the replies as a table{more}."
+        boxes = (
+            boxed(error, f"{one_line_html(where)}: {failure_html(error)}")
+            for where, error in errors
+        )
+        footer = f'<div style="{FRAME["footer"]}">{one_line_html(hint)}</div>'
+        page = "".join([self.head(), *boxes, *map(_note_html, batch.notes), footer])
+        lines = (f"{one_line(where)}: {failure_text(error)}" for where, error in errors)
+        text = "\n".join([str(batch), *lines, *map(one_line, batch.notes), hint])
+        return {"text/html": framed(page), "text/plain": text}
 
-        return {"text/html": framed(_ended_html(self.work)), "text/plain": _ended_text(self.work)}
+    def _ended_items(self) -> int:
+        progress = self.work.progress
+        return progress.done + progress.failed
 
+    def _first_errors(self) -> Iterator[tuple[str, SegmindError]]:
+        """Return the first few different errors, each with the items that it is of."""
+        from segmind_jupyter.batch.batch import named
 
-def _ended_items(batch: Batch) -> int:
-    progress = batch.progress
-    return progress.done + progress.failed
-
-
-def _numbers_html(batch: Batch) -> str:
-    counts, _, facts = str(batch.progress).partition(" · ")
-    return (
-        f'<div style="{FRAME["head"]}"><strong>{one_line_html(counts)}</strong></div>'
-        f'<div style="{FRAME["about"]}">{one_line_html(facts) or "&nbsp;"}</div>'
-    )
-
-
-def _ended_html(batch: Batch) -> str:
-    from segmind_jupyter.notebook.display.reply import boxed, failure_html
-
-    errors = [
-        boxed(error, f"{one_line_html(where)}: {failure_html(error)}")
-        for where, error in _first_errors(batch)
-    ]
-    notes = [_note_html(note) for note in batch.notes]
-    hint = f'<div style="{FRAME["footer"]}">{one_line_html(_hint(batch))}</div>'
-    return "".join([_numbers_html(batch), *errors, *notes, hint])
-
-
-def _ended_text(batch: Batch) -> str:
-    from segmind_jupyter.notebook.display.reply import failure_text
-
-    errors = [f"{one_line(where)}: {failure_text(error)}" for where, error in _first_errors(batch)]
-    return "\n".join([str(batch), *errors, *map(one_line, batch.notes), _hint(batch)])
-
-
-def _first_errors(batch: Batch) -> Iterator[tuple[str, SegmindError]]:
-    """Return the first few different errors, each with the items that it is of."""
-    items: dict[str, list[int]] = {}
-    errors = batch.errors
-    for position, error in errors.items():
-        items.setdefault(f"{type(error).__name__} {error}", []).append(position)
-    for positions in list(items.values())[:_MAX_ERRORS]:
-        first, *others = positions
-        more = f" and {len(others):,} more" if others else ""
-        yield named(batch.key(first)) + more, errors[first]
-
-
-def _hint(batch: Batch) -> str:
-    errors = len(batch.errors)
-    more = f", `batch.errors` all {errors:,} errors" if errors else ""
-    return f"`batch.to_frame()` has the replies as a table{more}."
+        errors = self.work.errors
+        items: dict[str, list[int]] = {}
+        for position, error in errors.items():
+            items.setdefault(f"{type(error).__name__} {error}", []).append(position)
+        for first, *others in list(items.values())[:_MAX_ERRORS]:
+            more = f" and {len(others):,} more" if others else ""
+            yield named(self.work.key(first)) + more, errors[first]
 
 
 def _note_html(note: str) -> str:

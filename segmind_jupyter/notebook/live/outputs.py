@@ -14,7 +14,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
+
+from segmind_jupyter.notebook.display.styles import FRAME
+from segmind_jupyter.notebook.display.text import one_line_html
+from segmind_jupyter.words import format_duration, one_line
 
 #: What an output holds, by MIME type.
 Bundle = Mapping[str, Any]
@@ -37,6 +42,36 @@ _MAX_UNHEARD: Final = 200
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class StatusLine:
+    """The head line of whatever goes on: ``● Processing · claude-4-sonnet · 12 s``."""
+
+    state: str
+    model: str | None = None
+    seconds: float | None = None
+    works: bool = False
+
+    def html(self) -> str:
+        """Return it for a page: the dot is full while the model itself is at work."""
+        dot = f'<span style="{FRAME["works" if self.works else "waits"]}">{self._dot}</span>'
+        state, *others = map(one_line_html, self._facts())
+        rest = f' <span style="{FRAME["quiet"]}">· {" · ".join(others)}</span>' if others else ""
+        return f'<div style="{FRAME["head"]}">{dot} <strong>{state}</strong>{rest}</div>'
+
+    def text(self) -> str:
+        """Return it for a terminal."""
+        return f"{self._dot} {' · '.join(map(one_line, self._facts()))}"
+
+    @property
+    def _dot(self) -> str:
+        return "●" if self.works else "○"
+
+    def _facts(self) -> list[str]:
+        passed = None if self.seconds is None else format_duration(self.seconds)
+        facts = (self.state[:1].upper() + self.state[1:], self.model, passed)
+        return [fact for fact in facts if fact]
+
+
 class Work(Protocol):
     """What a view shows: a job or a batch."""
 
@@ -45,6 +80,9 @@ class Work(Protocol):
 
     def on_done(self, callback: Callable[[Any], object]) -> None:
         """Have something called at its end."""
+
+    def cancel(self) -> object:
+        """End it, as far as that is possible."""
 
 
 class View(Protocol):
@@ -62,6 +100,9 @@ class View(Protocol):
 
     def end(self) -> Bundle:
         """Return what stays, and let a page that was reloaded show it too."""
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the notebook's file is to know of what stays."""
 
     @property
     def close(self) -> Callable[[], None]:
@@ -87,6 +128,7 @@ class OutputHandle:
         default_factory=lambda: {"display_id": f"segmind-{uuid.uuid4().hex}"}
     )
     holds: Bundle = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def put(self, bundle: Bundle) -> None:
         """Show it for the first time, below the cell that runs."""
@@ -95,7 +137,7 @@ class OutputHandle:
     def replace(self) -> None:
         """Have the page show what it holds by now."""
         if self.holds:
-            self.publish(data=self.holds, metadata={}, transient=self.name, update=True)
+            self.publish(data=self.holds, metadata=self.metadata, transient=self.name, update=True)
 
 
 class LiveOutputs:
@@ -107,7 +149,7 @@ class LiveOutputs:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._shown: deque[_Shown] = deque()
+        self._shown: deque[tuple[View, OutputHandle]] = deque()
         self._open: deque[Callable[[], None]] = deque()
         self._unheard: deque[OutputHandle] = deque(maxlen=_MAX_UNHEARD)
         # What is to be drawn now, and once more at the next tick; dicts, as these keep the order.
@@ -137,13 +179,11 @@ class LiveOutputs:
 
     def show(self, view: View) -> None:
         """Show a view below the running cell: live if its work goes on, else as it has ended."""
-        publish = self._shell.display_pub.publish
         if view.work.done():
-            publish(data=view.end(), metadata={})
+            self._shell.display_pub.publish(data=view.end(), metadata=view.metadata())
             return
         with self._drawing:
-            shown = _Shown(view, self.put(view.begin()))
-            self._shown.append(shown)
+            self._shown.append((view, self.put(view.begin())))
             self._go_on()
         view.work.on_done(lambda _: self._wake.set())
 
@@ -155,10 +195,12 @@ class LiveOutputs:
             self._context = contextvars.copy_context()
         return place
 
-    def replace(self, place: OutputHandle, bundle: Bundle) -> None:
+    def replace(
+        self, place: OutputHandle, bundle: Bundle, metadata: dict[str, Any] | None = None
+    ) -> None:
         """Show something else in its place, and again in the next cell if nobody listens now."""
         with self._drawing:
-            place.holds = bundle
+            place.holds, place.metadata = bundle, metadata or {}
             heard = _attempt(place.replace)
             if not (heard and self._in_cell) and place not in self._unheard:
                 self._unheard.append(place)
@@ -173,20 +215,19 @@ class LiveOutputs:
         self._go_on()
         self._wake.set()
 
-    @property
-    def paused(self) -> AbstractContextManager[object]:
-        """A context in which no other thread draws anything."""
-        return self._drawing
-
     def drawn(self, drawing: Redrawable) -> None:
         """Draw something here and now, on the calling thread."""
         with self._drawing:
             self._draw(drawing)
 
+    @property
+    def paused(self) -> AbstractContextManager[object]:
+        """A context in which no other thread draws anything."""
+        return self._drawing
+
     def settle(self) -> None:
         """Have the page show all that happened until now."""
-        self._end_all()
-        self._draw_due()
+        self._draw_all()
         self._send_unheard()
 
     def _go_on(self) -> None:
@@ -201,50 +242,60 @@ class LiveOutputs:
     def _run(self) -> None:
         """Draw until nothing is live."""
         next_tick = time.monotonic() + TICK_S
-        while self._goes_on():
+        while True:
+            with self._lock:
+                if not (self._shown or self._due or self._ticking):
+                    self._thread = None
+                    return
             self._wake.wait(max(0.0, next_tick - time.monotonic()))
             self._wake.clear()
             # A message names its cell, which ipykernel 7 takes from the context (7.0 fails without
             # one). It must be the latest cell, as nbclient drops what names another.
-            self._context.run(self._end_all)
-            self._context.run(self._draw_due)
+            self._context.run(self._draw_all)
             if time.monotonic() >= next_tick:
                 self._context.run(self._tick)
                 next_tick = time.monotonic() + TICK_S
 
-    def _goes_on(self) -> bool:
-        with self._lock:
-            goes_on = bool(self._shown or self._due or self._ticking)
-            if not goes_on:
-                self._thread = None
-            return goes_on
+    def _draw_all(self) -> None:
+        """End what has ended, and draw all that waits for it.
 
-    def _tick(self) -> None:
-        self._redraw_some()
-        for drawing in list(self._ticking):
-            with self._drawing:
-                self._draw(drawing)
-
-    def _draw_due(self) -> None:
-        """Draw all that waits for it."""
+        One at a time: who settles must not find something taken and not yet drawn, and other
+        threads get their turn between two.
+        """
+        while self._end_one():
+            pass
         while self._draw_next():
             pass
 
+    def _end_one(self) -> bool:
+        """End one view whose work has ended; `False` if there is none."""
+        with self._drawing:
+            ended = next((shown for shown in self._shown if shown[0].work.done()), None)
+            if ended is None:
+                return False
+            self._shown.remove(ended)
+            view, place = ended
+            try:
+                bundle, metadata = view.end(), view.metadata()
+            except Exception:  # noqa: BLE001 - one view that cannot be drawn must not end the others
+                _log.exception("the end of a live output could not be drawn")
+                bundle, metadata = {}, {}  # what shows already stays
+            self.replace(place, bundle, metadata)
+            self._open.append(view.close)
+            while len(self._open) > _KEPT_OPEN:
+                _attempt(self._open.popleft())
+        return True
+
     def _draw_next(self) -> bool:
         """Draw what waits longest; `False` if nothing does."""
-        # Taken only to be drawn at once: who settles must not find it taken and not yet drawn.
         with self._drawing:
-            drawing = self._next_due()
-            if drawing is not None:
-                self._draw(drawing)
-            return drawing is not None
-
-    def _next_due(self) -> Redrawable | None:
-        with self._lock:
-            drawing = next(iter(self._due), None)
-            if drawing is not None:
+            with self._lock:
+                drawing = next(iter(self._due), None)
+                if drawing is None:
+                    return False
                 del self._due[drawing]
-            return drawing
+            self._draw(drawing)
+        return True
 
     def _draw(self, drawing: Redrawable) -> None:
         try:
@@ -259,34 +310,17 @@ class LiveOutputs:
         if changes:
             self._go_on()
 
-    def _end_all(self) -> None:
-        while self._end_one():
-            pass
-
-    def _redraw_some(self) -> None:
+    def _tick(self) -> None:
+        """Draw anew what changes with time."""
         for _ in range(min(len(self._shown), _REDRAWS_PER_TICK)):
             with self._drawing:
                 if not self._shown:
-                    return
-                shown = self._shown[0]
+                    break
+                view, place = self._shown[0]
                 self._shown.rotate(-1)
-                _attempt(shown.redraw)
-
-    def _end_one(self) -> bool:
-        """End one view whose work has ended; `False` if there is none."""
-        with self._drawing:
-            shown = next((shown for shown in self._shown if shown.view.work.done()), None)
-            if shown is None:
-                return False
-            self._shown.remove(shown)
-            self.replace(shown.place, shown.ending())
-            self._keep_open(shown.view.close)
-        return True
-
-    def _keep_open(self, close: Callable[[], None]) -> None:
-        self._open.append(close)
-        while len(self._open) > _KEPT_OPEN:
-            _attempt(self._open.popleft())
+                _attempt(partial(_redraw, view, place))
+        for drawing in list(self._ticking):
+            self.drawn(drawing)
 
     def _begin_cell(self, *_: object) -> None:
         with self._drawing:
@@ -307,27 +341,11 @@ class LiveOutputs:
                 _attempt(self._unheard.popleft().replace)
 
 
-@dataclass
-class _Shown:
-    """A view in its place."""
-
-    view: View
-    place: OutputHandle
-
-    def redraw(self) -> None:
-        """Show how it stands now."""
-        bundle = self.view.redraw()
-        if bundle is not None:
-            self.place.holds = bundle
-            self.place.replace()
-
-    def ending(self) -> Bundle:
-        """Return what stays; what shows already, if that cannot be drawn."""
-        try:
-            return self.view.end()
-        except Exception:  # noqa: BLE001 - one view that cannot be drawn must not end the others
-            _log.exception("the end of a live output could not be drawn")
-            return {}
+def _redraw(view: View, place: OutputHandle) -> None:
+    bundle = view.redraw()
+    if bundle is not None:
+        place.holds = bundle
+        place.replace()
 
 
 def _attempt(draw: Callable[[], object]) -> bool:

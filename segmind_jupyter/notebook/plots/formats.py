@@ -1,20 +1,26 @@
-"""What the HTML of an output is to a person: one picture, or a page with words. Nothing runs here.
-
-Only HTML that shows hardly anything but a picture counts: icons are in tables and reprs as well.
-"""
+"""What an output is to a person: a picture with pixels, one without, or none. Nothing runs here."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 #: Where an output holds several of these, a page shows the first (the order of JupyterLab).
 _WITH_PIXELS: Final = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 
+#: So much of an output is looked at, in characters: an animation can hold a hundred megabytes.
+_LOOKED_AT_CHARS: Final = 200_000
+
 #: The beginning of an SVG in which the program that wrote it names itself, in characters.
 _SVG_HEAD_CHARS: Final = 4_000
+
+#: HTML with more words than this, in characters, is a table or a text with a picture in it.
+_MAX_WORDS_CHARS: Final = 100
+
+#: What this package writes into a page: the thumbnails of a reply are no plot of the user's.
+_OURS: Final = "segmind-reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class VectorPlot:
-    """A picture that has no pixels."""
+    """A picture that has no pixels: what it is, and the step after which it has."""
 
     what: str
     step: str
@@ -35,6 +41,8 @@ class VectorPlot:
 #: Anything that a person would call a plot.
 Picture = Pixels | VectorPlot
 
+_AS_PNG = 'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again'
+_SAVED = "save the plot as a PNG, show it with `Image(path)`"
 _PLOTLY: Final = VectorPlot(
     "an interactive plotly figure", '`pip install -U kaleido`, show it with `fig.show("png")`'
 )
@@ -49,43 +57,32 @@ _BOKEH: Final = VectorPlot(
 _FOLIUM: Final = VectorPlot(
     "a folium map", "`pip install selenium`, show `IPython.display.Image(map._to_png())`"
 )
-_MATPLOTLIB: Final = VectorPlot(
-    "an SVG of matplotlib",
-    'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again',
-)
-_PDF: Final = VectorPlot(
-    "a PDF", 'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again'
+_ANIMATION: Final = VectorPlot(
+    "an animation of matplotlib", "show one frame of it as a figure: `display(fig)`"
 )
 _GRAPHVIZ: Final = VectorPlot(
     "an SVG of Graphviz", 'run `graphviz.set_jupyter_format("png")`, show it again'
 )
-_OTHER_SVG: Final = VectorPlot(
+_SVG: Final = VectorPlot(
     "an SVG",
     "`pip install cairosvg`, show `IPython.display.Image(cairosvg.svg2png(bytestring=svg))`",
 )
-
-_ANIMATION: Final = VectorPlot(
-    "an animation of matplotlib", "show one frame of it as a figure: `display(fig)`"
-)
-
-#: HTML that is a picture, by the element that draws it.
-_BY_ELEMENT: Final = {
-    "video": VectorPlot("a video", "show one frame of it: `IPython.display.Image(frame)`"),
-    "iframe": VectorPlot("a page in a frame", "save the plot as a PNG, show it with `Image(path)`"),
-    "canvas": VectorPlot("drawn by the page", "save the plot as a PNG, show it with `Image(path)`"),
-    "svg": _OTHER_SVG,
-    "img": VectorPlot(
-        "an image that the page fetches",
-        "show the file itself: `IPython.display.Image(path)`, or `Image(url, embed=True)`",
-    ),
-}
 
 #: How the MIME types begin that only one kind of display has.
 _BY_MIME: Final = {
     "application/vnd.plotly.": _PLOTLY,
     "application/vnd.vega": _ALTAIR,
     "application/vnd.bokehjs_exec.": _BOKEH,
-    "application/pdf": _PDF,
+    "application/pdf": VectorPlot("a PDF", _AS_PNG),
+}
+
+#: Who writes such an SVG.
+_BY_SVG: Final = {
+    "matplotlib.org": VectorPlot("an SVG of matplotlib", _AS_PNG),
+    "by graphviz": _GRAPHVIZ,
+    'class="main-svg"': _PLOTLY,
+    'class="marks"': _ALTAIR,
+    "": _SVG,
 }
 
 #: What only the HTML of one library holds, and what begins the text that stands for its widget.
@@ -98,59 +95,19 @@ _BY_HTML: Final = {
 }
 _BY_TEXT: Final = {"FigureWidget({": _PLOTLY, "JupyterChart(": _ALTAIR}
 
-#: Who writes such an SVG.
-_BY_SVG: Final = {
-    "matplotlib.org": _MATPLOTLIB,
-    "by graphviz": _GRAPHVIZ,
-    'class="main-svg"': _PLOTLY,
-    'class="marks"': _ALTAIR,
+#: HTML that is a picture, by the element that draws it, the one that says most about it first.
+_BY_ELEMENT: Final = {
+    "video": VectorPlot("a video", "show one frame of it: `IPython.display.Image(frame)`"),
+    "iframe": VectorPlot("a page in a frame", _SAVED),
+    "canvas": VectorPlot("drawn by the page", _SAVED),
+    "svg": _SVG,
+    "img": VectorPlot(
+        "an image that the page fetches",
+        "show the file itself: `IPython.display.Image(path)`, or `Image(url, embed=True)`",
+    ),
 }
 
-
-def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
-    """Find the picture that an output shows."""
-    for mime in _WITH_PIXELS:
-        data = bundle.get(mime)
-        if isinstance(data, bytes | str) and data:
-            return Pixels(data)
-    known = next(_without_pixels(bundle), None)
-    return known or _in_html(_text(bundle, "text/html"))
-
-
-def _without_pixels(bundle: Mapping[str, Any]) -> Iterator[VectorPlot]:
-    for mime in bundle:
-        yield from (found for begin, found in _BY_MIME.items() if mime.startswith(begin))
-    if svg := _text(bundle, "image/svg+xml"):
-        head = svg[:_SVG_HEAD_CHARS]
-        yield next((found for mark, found in _BY_SVG.items() if mark in head), _OTHER_SVG)
-    if html := _text(bundle, "text/html"):
-        yield from (found for mark, found in _BY_HTML.items() if mark in html)
-    if "application/vnd.jupyter.widget-view+json" in bundle:
-        words = _text(bundle, "text/plain")
-        yield from (found for begin, found in _BY_TEXT.items() if words.startswith(begin))
-
-
-def _in_html(html: str) -> Picture | None:
-    element = drawn_by(html)
-    if element is None:
-        return None
-    data = embedded_image(html) if element == "img" else None
-    return Pixels(data) if data else _BY_ELEMENT[element]
-
-
-def _text(bundle: Mapping[str, Any], mime: str) -> str:
-    value = bundle.get(mime)
-    return value if isinstance(value, str) else ""
-
-
-#: So much of an output is looked at, in characters: an animation can hold a hundred megabytes.
-_LOOKED_AT_CHARS: Final = 200_000
-
-#: HTML with more words than this, in characters, is a table or a text with a picture in it.
-_MAX_WORDS_CHARS: Final = 100
-
-#: The elements that draw, the one that says most about an output first.
-_ELEMENTS: Final = ("video", "iframe", "canvas", "svg", "img")
+_OPENING: Final = re.compile(rf"<({'|'.join(_BY_ELEMENT)})\b", re.IGNORECASE)
 
 #: What is no word of a page. What is cut off at the end belongs to it too.
 _NO_WORDS: Final = re.compile(
@@ -159,8 +116,6 @@ _NO_WORDS: Final = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 
-_OPENING: Final = re.compile(rf"<({'|'.join(_ELEMENTS)})\b", re.IGNORECASE)
-
 #: An `<img>` that holds its file itself.
 _EMBEDDED: Final = re.compile(
     r"""<img\b[^>]*?\ssrc\s*=\s*["']?data:image/(?:png|jpe?g|gif|webp|bmp);base64,"""
@@ -168,25 +123,44 @@ _EMBEDDED: Final = re.compile(
     re.IGNORECASE,
 )
 
-#: What this package writes into a page: the thumbnails of a reply are no plot of the user's.
-_OURS: Final = "segmind-reply"
+
+def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
+    """Find the picture that an output shows."""
+    for mime in _WITH_PIXELS:
+        data = bundle.get(mime)
+        if isinstance(data, bytes | str) and data:
+            return Pixels(data)
+    for mime in bundle:
+        for begin, known in _BY_MIME.items():
+            if mime.startswith(begin):
+                return known
+    html, svg, words = (_text(bundle, t) for t in ("text/html", "image/svg+xml", "text/plain"))
+    if svg:
+        return next(known for mark, known in _BY_SVG.items() if mark in svg[:_SVG_HEAD_CHARS])
+    for mark, known in _BY_HTML.items():
+        if mark in html:
+            return known
+    if "application/vnd.jupyter.widget-view+json" in bundle:
+        return next((known for mark, known in _BY_TEXT.items() if words.startswith(mark)), None)
+    return _in_html(html)
 
 
-def drawn_by(html: str) -> str | None:
-    """Tell which element draws the picture that some HTML is; `None` where it is none."""
+def _text(bundle: Mapping[str, Any], mime: str) -> str:
+    value = bundle.get(mime)
+    return value if isinstance(value, str) else ""
+
+
+def _in_html(html: str) -> Picture | None:
+    """Find the picture that some HTML is, not one that it has: icons are in tables and reprs."""
     head = html[:_LOOKED_AT_CHARS]
     found = {tag.lower() for tag in _OPENING.findall(head)}
     if not found or _OURS in head:
         return None
-    words = " ".join(_NO_WORDS.sub(" ", head).split())
-    if len(words) > _MAX_WORDS_CHARS:
+    if len(" ".join(_NO_WORDS.sub(" ", head).split())) > _MAX_WORDS_CHARS:
         return None
-    return next(tag for tag in _ELEMENTS if tag in found)
-
-
-def embedded_image(html: str) -> str | None:
-    """Return the file, in base64, that the only `<img>` of some HTML holds; `None` without one."""
-    if len(re.findall(r"<img\b", html, re.IGNORECASE)) != 1:
-        return None
-    match = _EMBEDDED.search(html)
-    return match[1] if match else None
+    element = next(tag for tag in _BY_ELEMENT if tag in found)
+    if element == "img" and len(re.findall(r"<img\b", html, re.IGNORECASE)) == 1:
+        embedded = _EMBEDDED.search(html)
+        if embedded:
+            return Pixels(embedded[1])
+    return _BY_ELEMENT[element]

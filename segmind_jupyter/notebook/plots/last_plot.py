@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,125 +25,153 @@ if TYPE_CHECKING:
     from segmind_jupyter.content.parts import Image, Limits
     from segmind_jupyter.content.prompt import Attachment
 
-
-_log = logging.getLogger(__name__)
-
-
-class MethodObserver:
-    """Has something called with the arguments of each call of a method, after that has ended.
-
-    A call that fails is not heard. What fails in hearing is logged, and the caller never learns of
-    it. Others may wrap the same method before and after.
-    """
-
-    def __init__(self, owner: Any, name: str, hear: Callable[..., object]) -> None:
-        self.owner, self._name = owner, name
-        self._hear: Callable[..., object] | None = hear
-        self._before = vars(owner).get(name)
-        self._tapped = self._wrapped(getattr(owner, name))
-        setattr(owner, name, self._tapped)
-
-    def close(self) -> None:
-        """Hear no more; the method is as it was, unless somebody wrapped it since."""
-        self._hear = None
-        if vars(self.owner).get(self._name) is not self._tapped:
-            return
-        if self._before is None:
-            delattr(self.owner, self._name)
-        else:
-            setattr(self.owner, self._name, self._before)
-
-    def _wrapped(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = method(*args, **kwargs)
-            self._tell(args, kwargs)
-            return result
-
-        return call
-
-    def _tell(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hear = self._hear
-        if hear is None:
-            return
-        try:
-            hear(self.owner, *args, **kwargs)
-        except Exception:  # noqa: BLE001 - an output must show, whatever we make of it
-            _log.debug("an output could not be looked at", exc_info=True)
-
+#: So many pictures are kept, and so many bytes of them; one alone may be larger.
+MAX_PLOTS: Final = 8
+MAX_BYTES: Final = 64_000_000
 
 #: So many cells are remembered; what shows something later still counts as of the newest.
 _MAX_CELLS: Final = 64
 
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    number: int
-    message_id: str = ""
-    cell_id: str | None = None
+_log = logging.getLogger(__name__)
 
 
-class Origins:
-    """Follows the cells of a shell."""
+class LastPlots:
+    """The pictures on the page of one shell, as far as they were displayed since `install`.
+
+    The newest picture may be one without pixels: HTML of plotly, an SVG. It counts, and is an
+    error when it is asked for: an older one sent in its place would be another plot than the one
+    before the user's eyes.
+    """
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._cells = deque([self._running(None)], maxlen=_MAX_CELLS)
+        self._recent = RecentPlots()
+        self._origins = Origins(shell)
+        self._taps: list[MethodObserver] = []
+        self._cells_thread = threading.get_ident()
 
-    def begin(self, cell_id: str | None) -> None:
-        """Take note that a cell begins."""
-        self._cells.append(self._running(cell_id))
+    def install(self) -> None:
+        """Follow what is displayed from now on."""
+        self._shell.events.register("pre_run_cell", self._begin_cell)
+        self._tap(self._shell.displayhook, write_format_data=self._published)
+        self._tap_publisher()
 
-    def of(self, publisher: Any) -> CellOrigin:
-        """Tell where that goes which a publisher (or display hook) shows now, on this thread."""
-        header = _header(publisher)
-        cell = self._cell(header.get("msg_id", ""))
-        by_widget = header.get("msg_type") == "comm_msg"
-        return CellOrigin(
-            "plot of a widget" if by_widget else f"plot of [{cell.number}]",
-            area=_output_widget() or header.get("msg_id") or f"cell {cell.number}",
-            cell_id=None if by_widget else cell.cell_id,
+    @classmethod
+    def remove(cls, shell: Any) -> None:
+        """Take back what `install` did to a shell; nothing happens where nothing was."""
+        installed = cls.of(shell)
+        if installed is not None:
+            shell.events.unregister("pre_run_cell", installed._begin_cell)
+            while installed._taps:
+                installed._taps.pop().close()
+
+    @classmethod
+    def of(cls, shell: Any) -> LastPlots | None:
+        """Return the one that is installed in a shell, or `None`."""
+        owners = (
+            getattr(callback, "__self__", None)
+            for callback in shell.events.callbacks["pre_run_cell"]
         )
+        return next((owner for owner in owners if isinstance(owner, cls)), None)
 
-    def _running(self, cell_id: str | None) -> _Cell:
-        message_id = _header(self._shell.display_pub).get("msg_id", "")
-        # Asked as the cell begins, since figures show at its end, when some IPythons have counted
-        # on. The shell's own counter is one ahead in the newest ones; the hook tells the cell's.
-        return _Cell(self._shell.displayhook.prompt_count, message_id, cell_id)
+    @property
+    def is_empty(self) -> bool:
+        """Whether no picture is there, not even one without pixels."""
+        return not self._recent.last(1)
 
-    def _cell(self, message_id: str) -> _Cell:
-        cells = list(self._cells)  # a thread may show something while a cell begins
-        return next((c for c in reversed(cells) if c.message_id == message_id), cells[-1])
+    def sent(self, count: int = 1, *, limits: Limits) -> list[Attachment]:
+        """Make what is sent of the pictures that cells displayed last."""
+        from segmind_jupyter.content.prompt import Attachment
+
+        if not 1 <= count <= MAX_PLOTS:
+            raise ContentError(
+                f"--plot {count}: the last {MAX_PLOTS} plots are kept, so give 1 to {MAX_PLOTS}. "
+                "Name others in braces: {fig}."
+            )
+        if threading.get_ident() == self._cells_thread and _figure_waits():
+            raise ContentError(
+                "This cell has drawn a figure that shows only when the cell has ended. Call "
+                "plt.show() before you ask, ask in the next cell, or name the figure in braces."
+            )
+        shown = self._recent.last(count)
+        if not shown:
+            raise ContentError(
+                "No plot is there to send: no cell has displayed one since segmind_jupyter was "
+                "loaded, or it was cleared. Run the plotting cell again, or name the figure in "
+                "braces: {fig}."
+            )
+        if len(shown) < count:
+            raise ContentError(
+                f"--plot {count}: only {len(shown)} of the plots that cells displayed "
+                f"{'is' if len(shown) == 1 else 'are'} there. Ask for fewer, or run the other "
+                "plotting cells again."
+            )
+        return [Attachment(each.origin.name, (_image(each, limits),)) for each in shown]
+
+    def _tap(self, owner: Any, **hearers: Any) -> None:
+        self._taps += [MethodObserver(owner, name, hear) for name, hear in hearers.items()]
+
+    def _tap_publisher(self) -> None:
+        """Follow the shell's publisher: not one that captures, and none twice."""
+        publisher = self._shell.display_pub
+        is_known = any(tap.owner is publisher for tap in self._taps)
+        if not (is_known or isinstance(publisher, CapturingDisplayPublisher)):
+            self._tap(publisher, publish=self._published, clear_output=self._cleared)
+
+    def _begin_cell(self, info: Any = None) -> None:
+        self._cells_thread = threading.get_ident()
+        cell_id = getattr(info, "cell_id", None)
+        self._origins.begin(cell_id)
+        if cell_id is not None:
+            self._recent.begin(cell_id)
+        self._tap_publisher()  # it captured, maybe, in the cell that loaded the extension
+
+    def _published(
+        self,
+        publisher: Any,
+        data: Mapping[str, Any],
+        *_: Any,
+        transient: Mapping[str, Any] | None = None,
+        update: bool = False,
+        **__: Any,
+    ) -> None:
+        picture = picture_in(data)
+        if picture is None and self.is_empty:
+            return  # as for nearly all outputs
+        origin, display_id = self._origins.of(publisher), (transient or {}).get("display_id")
+        if update and display_id is not None:
+            self._recent.update(picture, origin, display_id)
+        else:
+            self._recent.show(picture, origin, display_id)
+
+    def _cleared(self, publisher: Any, wait: bool = False) -> None:
+        self._recent.clear(self._origins.of(publisher).area, wait=wait)
 
 
-def _header(publisher: Any) -> Mapping[str, Any]:
-    """Return the header of the message that is being answered; empty outside of a kernel."""
-    return getattr(publisher, "parent_header", None) or {}
+def _figure_waits() -> bool:
+    """Return whether the inline backend has a figure to show at the end of the cell."""
+    inline = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline is None:
+        return False
+    waiting = getattr(inline.show, "_to_draw", ())
+    is_open = [manager.canvas.figure for manager in inline.Gcf.get_all_fig_managers()]
+    return any(figure in is_open for figure in waiting)
 
 
-def _output_widget() -> str:
-    """Name the `ipywidgets.Output` that takes what is shown now; empty if none does.
+def _image(shown: Shown, limits: Limits) -> Image:
+    from segmind_jupyter.content.images.encode import shown_image
+    from segmind_jupyter.content.register import as_bytes
 
-    Such a widget takes all that answers one message, for as long as it names that (`msg_id`).
-    """
-    module = sys.modules.get("ipywidgets.widgets.widget_output")
-    if module is None:
-        return ""
-    for widget in _open_widgets():
-        if isinstance(widget, module.Output) and widget.msg_id:
-            return str(widget.model_id)
-    return ""
-
-
-def _open_widgets() -> Iterable[Any]:
-    module = sys.modules["ipywidgets.widgets.widget"]
-    known = getattr(module, "_instances", None)  # ipywidgets 8
-    return list((module.Widget.widgets if known is None else known).values())
-
-
-#: So many pictures are kept, and so many bytes of them; one alone may be larger.
-MAX_PLOTS: Final = 8
-MAX_BYTES: Final = 64_000_000
+    name, picture = shown.origin.name, shown.picture
+    if isinstance(picture, VectorPlot):
+        raise ContentError(
+            f"The {name} is {picture.what}, which has no pixels to send. Do this: "
+            f"{picture.step}; then ask again."
+        )
+    try:
+        return shown_image(as_bytes(picture.data), limits=limits)
+    except ContentError as error:
+        raise ContentError(f"The {name} cannot be sent: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,172 +248,110 @@ class RecentPlots:
             self._drop(lambda shown: shown.origin.cell_id == cell_id)
 
     def _add(self, shown: Shown) -> None:
-        self._held.append(shown)
-        while len(self._held) > 1 and self._is_over():
-            del self._held[0]
-        self._tidy()
-
-    def _is_over(self) -> bool:
-        n_bytes = sum(shown.n_bytes for shown in self._held)
-        return len(self._held) > self._max_plots or n_bytes > self._max_bytes
+        held = [*self._held, shown][-self._max_plots :]
+        while len(held) > 1 and sum(each.n_bytes for each in held) > self._max_bytes:
+            del held[0]
+        self._hold(held)
 
     def _drop(self, gone: Callable[[Shown], bool]) -> None:
-        self._held = [shown for shown in self._held if not gone(shown)]
-        self._tidy()
+        self._hold([shown for shown in self._held if not gone(shown)])
 
-    def _tidy(self) -> None:
-        """Forget the areas that hold nothing any more."""
-        self._to_clear &= {shown.origin.area for shown in self._held}
+    def _hold(self, held: list[Shown]) -> None:
+        """Hold these, and forget the areas to be cleared that hold nothing any more."""
+        self._held = held
+        self._to_clear &= {shown.origin.area for shown in held}
 
 
-class LastPlots:
-    """The pictures on the page of one shell, as far as they were displayed since `install`.
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    number: int
+    message_id: str = ""
+    cell_id: str | None = None
 
-    The newest picture may be one without pixels: HTML of plotly, an SVG. It counts, and is an
-    error when it is asked for: an older one sent in its place would be another plot than the one
-    before the user's eyes.
-    """
+
+class Origins:
+    """Follows the cells of a shell."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._shelf = RecentPlots()
-        self._origins = Origins(shell)
-        self._taps: list[MethodObserver] = []
-        self._cells_thread = threading.get_ident()
+        self._cells = deque([self._running(None)], maxlen=_MAX_CELLS)
 
-    def install(self) -> None:
-        """Follow what is displayed from now on."""
-        self._shell.events.register("pre_run_cell", self._begin_cell)
-        self._tap(self._shell.displayhook, write_format_data=self._resulted)
-        self._tap_publisher()
+    def begin(self, cell_id: str | None) -> None:
+        """Take note that a cell begins."""
+        self._cells.append(self._running(cell_id))
 
-    @classmethod
-    def remove(cls, shell: Any) -> None:
-        """Take back what `install` did to a shell; nothing happens where nothing was."""
-        installed = cls.of(shell)
-        if installed is not None:
-            shell.events.unregister("pre_run_cell", installed._begin_cell)
-            installed._close()
-
-    @classmethod
-    def of(cls, shell: Any) -> LastPlots | None:
-        """Return the one that is installed in a shell, or `None`."""
-        owners = (
-            getattr(callback, "__self__", None)
-            for callback in shell.events.callbacks["pre_run_cell"]
+    def of(self, publisher: Any) -> CellOrigin:
+        """Tell where that goes which a publisher (or display hook) shows now, on this thread."""
+        header = _header(publisher)
+        cells, message_id = list(self._cells), header.get("msg_id", "")  # threads may show, too
+        cell = next((c for c in reversed(cells) if c.message_id == message_id), cells[-1])
+        by_widget = header.get("msg_type") == "comm_msg"
+        return CellOrigin(
+            "plot of a widget" if by_widget else f"plot of [{cell.number}]",
+            area=_output_widget() or header.get("msg_id") or f"cell {cell.number}",
+            cell_id=None if by_widget else cell.cell_id,
         )
-        return next((owner for owner in owners if isinstance(owner, cls)), None)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no picture is there, not even one without pixels."""
-        return not self._shelf.last(1)
+    def _running(self, cell_id: str | None) -> _Cell:
+        message_id = _header(self._shell.display_pub).get("msg_id", "")
+        # Asked as the cell begins, since figures show at its end, when some IPythons have counted
+        # on. The shell's own counter is one ahead in the newest ones; the hook tells the cell's.
+        return _Cell(self._shell.displayhook.prompt_count, message_id, cell_id)
 
-    def sent(self, count: int = 1, *, limits: Limits) -> list[Attachment]:
-        """Make what is sent of the pictures that cells displayed last."""
-        from segmind_jupyter.content.prompt import Attachment
 
-        if not 1 <= count <= MAX_PLOTS:
-            raise ContentError(
-                f"--plot {count}: the last {MAX_PLOTS} plots are kept, so give 1 to {MAX_PLOTS}. "
-                "Name others in braces: {fig}."
-            )
-        self._check_nothing_waits()
-        shown = self._shelf.last(count)
-        _check_enough(shown, count)
-        return [Attachment(each.origin.name, (_image(each, limits),)) for each in shown]
+def _header(publisher: Any) -> Mapping[str, Any]:
+    """Return the header of the message that is being answered; empty outside of a kernel."""
+    return getattr(publisher, "parent_header", None) or {}
 
-    def _tap(self, owner: Any, **hearers: Any) -> None:
-        self._taps += [MethodObserver(owner, name, hear) for name, hear in hearers.items()]
 
-    def _tap_publisher(self) -> None:
-        """Follow the shell's publisher: not one that captures, and none twice."""
-        publisher = self._shell.display_pub
-        is_known = any(tap.owner is publisher for tap in self._taps)
-        if not (is_known or isinstance(publisher, CapturingDisplayPublisher)):
-            self._tap(publisher, publish=self._published, clear_output=self._cleared)
+def _output_widget() -> str:
+    """Name the `ipywidgets.Output` that takes what is shown now; empty if none does.
 
-    def _close(self) -> None:
-        while self._taps:
-            self._taps.pop().close()
+    Such a widget takes all that answers one message, for as long as it names that (`msg_id`).
+    """
+    module = sys.modules.get("ipywidgets.widgets.widget_output")
+    if module is None:
+        return ""
+    widgets = sys.modules["ipywidgets.widgets.widget"]
+    known = getattr(widgets, "_instances", None)  # ipywidgets 8
+    for widget in list((widgets.Widget.widgets if known is None else known).values()):
+        if isinstance(widget, module.Output) and widget.msg_id:
+            return str(widget.model_id)
+    return ""
 
-    def _begin_cell(self, info: Any = None) -> None:
-        self._cells_thread = threading.get_ident()
-        cell_id = getattr(info, "cell_id", None)
-        self._origins.begin(cell_id)
-        if cell_id is not None:
-            self._shelf.begin(cell_id)
-        self._tap_publisher()  # it captured, maybe, in the cell that loaded the extension
 
-    def _published(
-        self,
-        publisher: Any,
-        data: Mapping[str, Any],
-        *_: Any,
-        transient: Mapping[str, Any] | None = None,
-        update: bool = False,
-        **__: Any,
-    ) -> None:
-        picture = picture_in(data)
-        if picture is None and self.is_empty:
-            return  # as for nearly all outputs
-        origin, display_id = self._origins.of(publisher), (transient or {}).get("display_id")
-        if update and display_id is not None:
-            self._shelf.update(picture, origin, display_id)
+class MethodObserver:
+    """Has something called with the arguments of each call of a method, after that has ended.
+
+    A call that fails is not heard. What fails in hearing is logged, and the caller never learns of
+    it. Others may wrap the same method before and after.
+    """
+
+    def __init__(self, owner: Any, name: str, hear: Callable[..., object]) -> None:
+        self.owner, self._name = owner, name
+        self._hear: Callable[..., object] | None = hear
+        self._before = vars(owner).get(name)
+        method = getattr(owner, name)
+
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = method(*args, **kwargs)
+            if self._hear is not None:
+                try:
+                    self._hear(owner, *args, **kwargs)
+                except Exception:  # noqa: BLE001 - an output must show, whatever we make of it
+                    _log.debug("an output could not be looked at", exc_info=True)
+            return result
+
+        self._tapped = call
+        setattr(owner, name, call)
+
+    def close(self) -> None:
+        """Hear no more; the method is as it was, unless somebody wrapped it since."""
+        self._hear = None
+        if vars(self.owner).get(self._name) is not self._tapped:
+            return
+        if self._before is None:
+            delattr(self.owner, self._name)
         else:
-            self._shelf.show(picture, origin, display_id)
-
-    def _resulted(self, hook: Any, data: Mapping[str, Any], *_: Any, **__: Any) -> None:
-        self._published(hook, data)
-
-    def _cleared(self, publisher: Any, wait: bool = False) -> None:
-        self._shelf.clear(self._origins.of(publisher).area, wait=wait)
-
-    def _check_nothing_waits(self) -> None:
-        """Refuse if the cell that asks has drawn a figure that shows only at its end."""
-        if threading.get_ident() == self._cells_thread and _figure_waits():
-            raise ContentError(
-                "This cell has drawn a figure that shows only when the cell has ended. Call "
-                "plt.show() before you ask, ask in the next cell, or name the figure in braces."
-            )
-
-
-def _figure_waits() -> bool:
-    """Return whether the inline backend has a figure to show at the end of the cell."""
-    inline = sys.modules.get("matplotlib_inline.backend_inline")
-    if inline is None:
-        return False
-    waiting = getattr(inline.show, "_to_draw", ())
-    is_open = [manager.canvas.figure for manager in inline.Gcf.get_all_fig_managers()]
-    return any(figure in is_open for figure in waiting)
-
-
-def _check_enough(shown: list[Shown], count: int) -> None:
-    if not shown:
-        raise ContentError(
-            "No plot is there to send: no cell has displayed one since segmind_jupyter was "
-            "loaded, or it was cleared. Run the plotting cell again, or name the figure in "
-            "braces: {fig}."
-        )
-    if len(shown) < count:
-        raise ContentError(
-            f"--plot {count}: only {len(shown)} of the plots that cells displayed "
-            f"{'is' if len(shown) == 1 else 'are'} there. Ask for fewer, or run the other "
-            "plotting cells again."
-        )
-
-
-def _image(shown: Shown, limits: Limits) -> Image:
-    from segmind_jupyter.content.images.encode import shown_image
-    from segmind_jupyter.content.register import as_bytes
-
-    name, picture = shown.origin.name, shown.picture
-    if isinstance(picture, VectorPlot):
-        raise ContentError(
-            f"The {name} is {picture.what}, which has no pixels to send. Do this: "
-            f"{picture.step}; then ask again."
-        )
-    try:
-        return shown_image(as_bytes(picture.data), limits=limits)
-    except ContentError as error:
-        raise ContentError(f"The {name} cannot be sent: {error}") from error
+            setattr(self.owner, self._name, self._before)
