@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -14,6 +15,10 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.errors import JobTimeout
+from segmind_jupyter.notebook.live import headless
+from segmind_jupyter.notebook.live.headless import WaitAtCellEnd, wait_until_done
 from segmind_jupyter.session import session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
@@ -296,6 +301,48 @@ class TestFailuresWhereNobodyLooksOn:
             "%segmind wait",
         )
         assert "Nothing is under way" in shown(notebook.cells[-1])
+
+
+class Stuck:
+    """A batch of which nothing more ends once some items have."""
+
+    def __init__(self, *ended: int) -> None:
+        self._ended = [*ended]
+
+    @property
+    def progress(self) -> Any:
+        done = self._ended.pop(0) if len(self._ended) > 1 else self._ended[0]
+        return SimpleNamespace(done=done, failed=0)
+
+    def __str__(self) -> str:
+        return "1 of 3 done"
+
+    def on_done(self, callback: Any) -> None:
+        pass
+
+
+def test_what_brings_nothing_for_an_hour_is_given_up(monkeypatch):
+    """As results are kept no longer: a job by its age, a batch since its last item."""
+    old = Job("2c7f-1", submitted_at=time.time() - 4_000)
+    with pytest.raises(JobTimeout, match="Job 2c7f-1 brought nothing for an hour") as failure:
+        wait_until_done(old)
+    assert failure.value.request_id == "2c7f-1"
+    monkeypatch.setattr(headless, "RESULTS_LIVE_S", 0.01)
+    batch = Stuck(0, 1, 1)
+    with pytest.raises(JobTimeout, match="1 of 3 done brought nothing"):
+        wait_until_done(batch)
+    assert len(batch._ended) == 1
+
+
+def test_a_headless_run_ends_though_a_job_does_not(bare_shell, capsys):
+    """The cell says so once, and later cells wait for that job no more."""
+    old = Job("2c7f-2", submitted_at=time.time() - 4_000)
+    session().track(old)
+    waiting = WaitAtCellEnd(bare_shell, lambda: "always")
+    waiting.wait()
+    waiting.wait()
+    assert capsys.readouterr().out.count("JobTimeout: Job 2c7f-2 brought nothing") == 1
+    old.cancel()
 
 
 def test_a_terminal_prints_a_line_and_the_reply_when_waited_for(run, gateway):
