@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.options import Options
 from segmind_jupyter.session import session
 
 if TYPE_CHECKING:
@@ -68,10 +68,15 @@ def ask(
     >>> reply = ask("What is this?", fig)  # doctest: +SKIP
     >>> reply.text  # doctest: +SKIP
     """
-    from segmind_jupyter.content.prompt import gather
-
     with ShortTracebacks():
-        options = _options(model, system, max_tokens, temperature, timeout, cache)
+        options = session().options.replace(
+            model=model,
+            system=system,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            timeout_s=timeout,
+            cache=cache,
+        )
         return session().ask(gather(contents, limits=options.limits), options, params)
 
 
@@ -121,10 +126,15 @@ def submit(
     >>> job = submit("Summarise", df)  # doctest: +SKIP
     >>> job.wait(timeout=600).text  # doctest: +SKIP
     """
-    from segmind_jupyter.content.prompt import gather
-
     with ShortTracebacks():
-        options = _options(model, system, max_tokens, temperature, timeout, cache)
+        options = session().options.replace(
+            model=model,
+            system=system,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            timeout_s=timeout,
+            cache=cache,
+        )
         return session().submit(gather(contents, limits=options.limits), options, params)
 
 
@@ -155,24 +165,6 @@ def resume(request_id: str) -> Job:
     """
     with ShortTracebacks():
         return session().resume(request_id)
-
-
-def _options(
-    model: str | None,
-    system: str | None,
-    max_tokens: int | None,
-    temperature: float | None,
-    timeout_s: float | None,
-    cache: Caching | None,
-) -> Options:
-    options = session().options.caching(cache)
-    return options.but(
-        model=model,
-        system=system,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        timeout_s=timeout_s,
-    )
 
 
 class ShortTracebacks:

@@ -40,8 +40,7 @@ from segmind_jupyter.session import Request, session
 if TYPE_CHECKING:
     from segmind_jupyter.api.cache import ReplyCache
     from segmind_jupyter.api.jobs import Job
-    from segmind_jupyter.api.messages import Block
-    from segmind_jupyter.api.watch import Call
+    from segmind_jupyter.api.messages import Block, Call
     from segmind_jupyter.content.prompt import Attachment, Prompt
     from segmind_jupyter.conversation import Draft, Exchange, Step
 
@@ -798,7 +797,7 @@ class Chat:
 
     def _options(self) -> Options:
         """Read when the turn is sent: `%config ClaudeMagics` may have changed since."""
-        return session().options.but(
+        return session().options.replace(
             model=self._talk.model, system=self._talk.system, **self._asked_for
         )
 

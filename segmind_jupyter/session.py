@@ -1,42 +1,25 @@
 """Where a prompt meets the service: what `ask`, `submit`, `ask_each` and the cells share.
 
 One `Session` a process holds what was set, one client on the background loop, the jobs that are
-followed, their journal, and the ledger of calls. It knows nothing of notebooks.
+followed, their journal, and the ledger of calls. It knows nothing of notebooks. What takes long to
+import is imported with its first use: loading the extension makes a session, and uses none of it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import os
 import threading
-import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
-from segmind_jupyter.api.cache import ReplyCache, slot_of
-from segmind_jupyter.api.jobs import Followed, Job
-from segmind_jupyter.api.loop import BackgroundLoop
-from segmind_jupyter.api.messages import (
-    Block,
-    Message,
-    Reply,
-    encoded,
-    n_bytes,
-    request_body,
-    user_message,
-)
+from segmind_jupyter.api.messages import Block, Call, Message, encoded, n_bytes
 from segmind_jupyter.api.settings import SIMULATOR, Secret, Settings, resolve
-from segmind_jupyter.api.states import Completed, checked_id
-from segmind_jupyter.api.usage import Ledger
-from segmind_jupyter.content.parts import Text, part_of
-from segmind_jupyter.conversation import ConversationRegistry, PendingMessage
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -47,180 +30,37 @@ from segmind_jupyter.errors import (
 from segmind_jupyter.options import Options, call_of
 
 if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
+    import weakref
+
+    from segmind_jupyter.api.cache import ReplyCache
     from segmind_jupyter.api.client import Credits, SegmindClient
+    from segmind_jupyter.api.jobs import Followed, Job
     from segmind_jupyter.api.journal import JobRecord, Journal
-    from segmind_jupyter.api.loop import Waiter
-    from segmind_jupyter.api.watch import Call, JobManager
+    from segmind_jupyter.api.loop import BackgroundLoop, Waiter
+    from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.api.usage import Ledger
+    from segmind_jupyter.api.watch import JobManager
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
-    from segmind_jupyter.conversation import Conversation
+    from segmind_jupyter.conversation import (
+        Conversation,
+        ConversationRegistry,
+        PendingMessage,
+    )
 
+T = TypeVar("T")
 
-class Trackable(Protocol):
-    """A job, a batch or a turn: something that ends, and that can be waited for."""
-
-    @property
-    def unraised(self) -> SegmindError | None:
-        """The error that whoever waits for it gets, once it has ended; `None` if somebody did."""
-
-    def wait(self) -> object:
-        """Wait for the end, and raise that error."""
-
-    def done(self) -> bool:
-        """Return whether it has ended."""
-
-    def on_done(self, callback: Callable[[Any], object]) -> None:
-        """Have something called at its end."""
-
-
-#: By process and identity, oldest first.
-_Works: TypeAlias = dict[tuple[int, int], Trackable]
-
-
-class PendingWork:
-    """The jobs and batches that have not ended, or that failed unseen. Threads may share it."""
-
-    def __init__(self) -> None:
-        # By process, as nothing follows a parent's jobs in its forked child, and by identity; in
-        # the order in which they began. No lock is needed: each step is one of a dict's own.
-        self._pending: _Works = {}
-        self._unattended: _Works = {}
-
-    def add(self, work: Trackable, *, unattended: bool = False) -> None:
-        """Remember it until it ends; what fails unattended, until its error was raised."""
-        self._pending[_key(work)] = work
-        if unattended:
-            self._unattended[_key(work)] = work
-        work.on_done(self._drop)
-
-    @property
-    def pending(self) -> tuple[Trackable, ...]:
-        """All of them, oldest first."""
-        return _here(self._pending)
-
-    @property
-    def failed(self) -> tuple[Trackable, ...]:
-        """What failed unattended, and raised its error nowhere; oldest first."""
-        return tuple(work for work in _here(self._unattended) if work.done() and _is_owed(work))
-
-    def _drop(self, work: Trackable) -> None:
-        self._pending.pop(_key(work), None)
-        if not _is_owed(work):
-            self._unattended.pop(_key(work), None)
-
-
-def _key(work: Trackable) -> tuple[int, int]:
-    return os.getpid(), id(work)
-
-
-def _here(works: _Works) -> tuple[Trackable, ...]:
-    here = os.getpid()
-    return tuple(work for (pid, _), work in works.copy().items() if pid == here)
-
-
-def _is_owed(work: Trackable) -> bool:
-    """Return whether it failed and told nobody; what was cancelled is as somebody wanted it."""
-    return not isinstance(work.unraised, JobCancelled | None)
-
-
-class JournalHandle:
-    """Where ids and replies of jobs are kept: in the user's file, or in memory alone."""
-
-    def __init__(self) -> None:
-        self._on = True
-        self._store: Journal | None = None
-        #: Those of before: jobs that began there end there.
-        self._left: list[Journal] = []
-        self._lock = threading.Lock()
-
-    @property
-    def store(self) -> Journal:
-        """The store that holds now; it opens its file at the first use."""
-        from segmind_jupyter.api.journal import Journal, default_path
-
-        with self._lock:
-            if self._store is None:
-                self._store = Journal(default_path() if self._on else None)
-            return self._store
-
-    def use_file(self, on: bool) -> None:
-        """Keep them in the file, or not; what is under way goes on where it began."""
-        with self._lock:
-            if on == self._on:
-                return
-            if self._store is not None:
-                self._left.append(self._store)
-            self._on, self._store = on, None
-
-    def close(self) -> None:
-        """Close the file; the next use opens it again."""
-        with self._lock:
-            stores = [*self._left, *filter(None, [self._store])]
-            self._left, self._store = [], None
-        for store in stores:
-            store.close()
-
-
-class Connections:
-    """The open clients and their watches. The loop's thread alone touches it: no lock is needed."""
-
-    def __init__(self) -> None:
-        # By process: a forked child must neither use nor drop the parent's connections. And by
-        # loop: those of one that died are of no use to the next.
-        self._clients: dict[tuple[int, asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
-        # By journal too: what began under another one ends there.
-        self._watches: dict[tuple[SegmindClient, Journal], JobManager] = {}
-
-    def client(self, settings: Settings) -> SegmindClient:
-        """Return the client for these settings."""
-        from segmind_jupyter.api.client import SegmindClient
-
-        key = os.getpid(), asyncio.get_running_loop(), settings
-        if key not in self._clients:
-            self._clients[key] = SegmindClient(settings=settings)
-        return self._clients[key]
-
-    def watch(self, settings: Settings, journal: Journal, **how: Any) -> JobManager:
-        """Return what submits and follows jobs under these settings."""
-        from segmind_jupyter.api.watch import JobManager
-
-        key = self.client(settings), journal
-        if key not in self._watches:
-            self._watches[key] = JobManager(key[0], journal=journal, place=_place(), **how)
-        return self._watches[key]
-
-    @property
-    def are_open(self) -> bool:
-        """Whether this process has opened any; it can be asked on any thread."""
-        return any(pid == os.getpid() for pid, _, _ in self._clients.copy())
-
-    async def close(self) -> None:
-        """Close those of this process; watches first, which let ids come in."""
-        loop = asyncio.get_running_loop()
-        mine = [key for key in self._clients if key[0] == os.getpid()]
-        clients = {self._clients.pop(key): key[1] for key in mine}
-        watches = [self._watches.pop(key) for key in list(self._watches) if key[0] in clients]
-        live = [client for client, home in clients.items() if home is loop]
-        await asyncio.gather(*(watch.close() for watch in watches if watch.client in live))
-        for client in live:
-            await client.aclose()
-
-
-def _place() -> str:
-    """Name where this process' jobs come from: the notebook, where the server tells it."""
-    session = os.environ.get("JPY_SESSION_NAME", "")
-    return os.path.basename(session) or f"process {os.getpid()}"
+#: The id of a job that nobody ever queued, as the reply was kept from a call without an id.
+_NEVER_QUEUED = "from-cache"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(Call):
     """What one call sends; in a notebook it shows its blocks, sizes and estimated tokens."""
 
     prompt: Prompt
-    model: str
-    system: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    earlier: Sequence[Message] = field(default=(), repr=False)
     expected: Expected | None = None
     queued: bool = False
     dry: bool = False
@@ -230,14 +70,18 @@ class Request:
     @classmethod
     def of(cls, prompt: Prompt, call: Call, **how: Any) -> Request:
         """Describe a call whose last message is the prompt."""
-        return cls(
-            prompt=prompt,
-            model=call.model,
-            system=call.instruction,
-            params=call.params,
-            earlier=tuple(call.messages[:-1]),
-            **how,
-        )
+        sent = {field.name: getattr(call, field.name) for field in dataclasses.fields(Call)}
+        return cls(prompt=prompt, **sent, **how)
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt."""
+        return self.instruction
+
+    @property
+    def earlier(self) -> Sequence[Message]:
+        """What was said before in the conversation that it continues."""
+        return self.messages[:-1]
 
     @property
     def path(self) -> str:
@@ -259,12 +103,6 @@ class Request:
         return self.prompt.blocks()
 
     @property
-    def body(self) -> dict[str, Any]:
-        """The whole body, made anew at every look: images are large in base64."""
-        messages = [*self.earlier, user_message(self.blocks())]
-        return request_body(messages, instruction=self.system, **self.params)
-
-    @property
     def n_bytes(self) -> int:
         """Size of the body, in bytes."""
         return n_bytes(self.body)
@@ -272,43 +110,195 @@ class Request:
     @property
     def tokens(self) -> int:
         """Estimated tokens of all that the model reads: a rule of thumb, not the bill."""
+        from segmind_jupyter.content.parts import Text, part_of
+
         earlier = (part_of(block) for message in self.earlier for block in message["content"])
         parts = [Text(self.system or ""), *earlier, *self.prompt.parts()]
         return sum(part.tokens for part in parts)
 
-    def noting(self, note: str) -> Request:
-        """Return a copy that points out one thing more."""
-        prompt = dataclasses.replace(self.prompt, notes=(*self.notes, note))
+    def noting(self, *notes: str) -> Request:
+        """Return a copy that points out more."""
+        prompt = dataclasses.replace(self.prompt, notes=(*self.notes, *notes))
         return dataclasses.replace(self, prompt=prompt)
 
 
-T = TypeVar("T")
+class Trackable(Protocol):
+    """A job, a batch or a turn: something that ends, and that can be waited for."""
 
-#: The id of a job that nobody ever queued, as the reply was kept from a call without an id.
-_NEVER_QUEUED = "from-cache"
+    @property
+    def unraised(self) -> SegmindError | None:
+        """The error that whoever waits for it gets, once it has ended; `None` if somebody did."""
 
-_NOWHERE = ReplyCache()
+    def wait(self) -> object:
+        """Wait for the end, and raise that error."""
+
+    def done(self) -> bool:
+        """Return whether it has ended."""
+
+    def on_done(self, callback: Callable[[Any], object]) -> None:
+        """Have something called at its end."""
+
+
+class PendingWork:
+    """The jobs and batches that have not ended, or that failed unseen. Threads may share it."""
+
+    def __init__(self) -> None:
+        # By identity, in the order in which they began. Each step is one of a dict's own.
+        self._pending: dict[int, Trackable] = {}
+        self._unattended: dict[int, Trackable] = {}
+
+    def add(self, work: Trackable, *, unattended: bool = False) -> None:
+        """Remember it until it ends; what fails unattended, until its error was raised."""
+        self._pending[id(work)] = work
+        if unattended:
+            self._unattended[id(work)] = work
+        work.on_done(self._drop)
+
+    @property
+    def pending(self) -> tuple[Trackable, ...]:
+        """All of them, oldest first."""
+        return tuple(self._pending.copy().values())
+
+    @property
+    def failed(self) -> tuple[Trackable, ...]:
+        """What failed unattended, and raised its error nowhere; oldest first."""
+        works = self._unattended.copy().values()
+        return tuple(work for work in works if work.done() and _is_owed(work))
+
+    def _drop(self, work: Trackable) -> None:
+        self._pending.pop(id(work), None)
+        if not _is_owed(work):
+            self._unattended.pop(id(work), None)
+
+
+def _is_owed(work: Trackable) -> bool:
+    """Return whether it failed and told nobody; what was cancelled is as somebody wanted it."""
+    return not isinstance(work.unraised, JobCancelled | None)
+
+
+class Connections:
+    """The open clients and their watches. The loop's thread alone touches it: no lock is needed."""
+
+    def __init__(self) -> None:
+        # By loop: connections of one that died are of no use to the next.
+        self._clients: dict[tuple[asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
+        # By journal too: what began under another one ends there.
+        self._watches: dict[tuple[SegmindClient, Journal], JobManager] = {}
+
+    def client(self, settings: Settings) -> SegmindClient:
+        """Return the client for these settings."""
+        import asyncio
+
+        from segmind_jupyter.api.client import SegmindClient
+
+        key = asyncio.get_running_loop(), settings
+        if key not in self._clients:
+            self._clients[key] = SegmindClient(settings=settings)
+        return self._clients[key]
+
+    def watch(self, settings: Settings, journal: Journal, **how: Any) -> JobManager:
+        """Return what submits and follows jobs under these settings."""
+        from segmind_jupyter.api.watch import JobManager
+
+        key = self.client(settings), journal
+        if key not in self._watches:
+            # Where jobs come from: the notebook, where the server tells it.
+            notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
+            place = notebook or f"process {os.getpid()}"
+            self._watches[key] = JobManager(key[0], journal=journal, place=place, **how)
+        return self._watches[key]
+
+    @property
+    def are_open(self) -> bool:
+        """Whether any was opened; it can be asked on any thread."""
+        return bool(self._clients)
+
+    async def close(self) -> None:
+        """Close them all; watches first, which let ids come in."""
+        import asyncio
+
+        here = asyncio.get_running_loop()
+        live = [client for (loop, _), client in self._clients.items() if loop is here]
+        watches = [watch for (client, _), watch in self._watches.items() if client in live]
+        self._clients, self._watches = {}, {}
+        await asyncio.gather(*(watch.close() for watch in watches))
+        for client in live:
+            await client.aclose()
+
+
+class _lazily(Generic[T]):  # noqa: N801 - reads as the decorator that it is
+    """A part of a session that is made at its first use, and once, whichever thread comes first."""
+
+    def __init__(self, make: Callable[[Session], T]) -> None:
+        self._make, self._name = make, make.__name__
+        self.__doc__ = make.__doc__
+
+    @overload
+    def __get__(self, session: None, owner: type) -> _lazily[T]: ...
+    @overload
+    def __get__(self, session: Session, owner: type) -> T: ...
+    def __get__(self, session: Session | None, owner: type) -> Any:
+        if session is None:
+            return self
+        with session._making:
+            if self._name not in vars(session):
+                vars(session)[self._name] = self._make(session)
+            return vars(session)[self._name]
 
 
 class Session:
     """What one process says to Segmind with: settings, clients, jobs, journal, and the ledger."""
 
-    def __init__(self, portal: BackgroundLoop | None = None) -> None:
+    def __init__(self) -> None:
         self.options = Options()
-        self.ledger = Ledger()
-        self.conversations = ConversationRegistry()
         self.batch_shows: list[Callable[[Any], object]] = []
         self.unattended: Callable[[], bool] = lambda: False
-        self._journal = JournalHandle()
         self._tracked = PendingWork()
-        self._followed = Followed()
-        self._portal = portal or BackgroundLoop()
+        self._connections = Connections()
         self._api_key: Secret | None = None
         self._base_url: str | None = None
         self._auth: str | None = None
-        self._connections = Connections()
-        #: Where the replies of jobs are to be kept.
-        self._slots: weakref.WeakKeyDictionary[Job, ReplyCache] = weakref.WeakKeyDictionary()
+        self._waiter: Waiter | None = None
+        self._keeps_file = True
+        self._journal: Journal | None = None
+        #: Journals of before: jobs that began there end there.
+        self._left: list[Journal] = []
+        self._making = threading.RLock()
+
+    @_lazily
+    def ledger(self) -> Ledger:
+        """What the calls took."""
+        from segmind_jupyter.api.usage import Ledger
+
+        return Ledger()
+
+    @_lazily
+    def conversations(self) -> ConversationRegistry:
+        """The conversations that cells and chats have."""
+        from segmind_jupyter.conversation import ConversationRegistry
+
+        return ConversationRegistry()
+
+    @_lazily
+    def _portal(self) -> BackgroundLoop:
+        from segmind_jupyter.api.loop import BackgroundLoop
+
+        loop = BackgroundLoop()
+        loop.wait = self._waiter or loop.wait
+        return loop
+
+    @_lazily
+    def _followed(self) -> Followed:
+        from segmind_jupyter.api.jobs import Followed
+
+        return Followed()
+
+    @_lazily
+    def _caches(self) -> weakref.WeakKeyDictionary[Job, ReplyCache]:
+        """Where the replies of jobs are to be kept."""
+        from weakref import WeakKeyDictionary
+
+        return WeakKeyDictionary()
 
     def use_key(self, key: str) -> None:
         """Use this key from now on; it stays in memory."""
@@ -323,12 +313,24 @@ class Session:
         self._auth = form
 
     def use_journal(self, on: bool) -> None:
-        """Keep ids and replies of jobs in a file, or in this process' memory alone."""
-        self._journal.use_file(on)
+        """Keep ids and replies of jobs in a file, or in this process' memory alone.
 
-    def wait_with(self, waiter: Waiter) -> None:
-        """Wait for answers in this way from now on."""
-        self._portal.wait = waiter
+        What is under way goes on where it began.
+        """
+        with self._making:
+            if on == self._keeps_file:
+                return
+            if self._journal is not None:
+                self._left.append(self._journal)
+            self._keeps_file, self._journal = on, None
+
+    def wait_with(self, waiter: Waiter | None) -> None:
+        """Wait for answers in this way from now on; `None` is the usual one."""
+        self._waiter = waiter
+        if "_portal" in vars(self):
+            from segmind_jupyter.api.loop import wait_interruptibly
+
+            self._portal.wait = waiter or wait_interruptibly
 
     def settings(self) -> Settings:
         """Put together what holds now; the environment is read at each call."""
@@ -348,14 +350,13 @@ class Session:
         Nothing is sent where `options` let a kept reply do.
         """
         options = options or self.options
-        saying, call = self._put_together(prompt, options, params, conversation)
-        request = Request.of(saying.prompt, call, expected=expected)
-        with self.conversations.asking(saying):
-            slot = self.slot(call, options)
-            reply = slot.find() or self._answer(call, options)
+        message, request = self._request(prompt, options, params, conversation, expected=expected)
+        with self.conversations.asking(message):
+            cache = self.slot(request, options)
+            reply = cache.find() or self._answer(request, options.timeout_s)
             reply = dataclasses.replace(reply, request=request)
-            slot.keep(reply)
-            self.conversations.answered(saying, reply)
+            cache.keep(reply)
+            self.conversations.answered(message, reply)
         return reply
 
     def submit(
@@ -369,15 +370,16 @@ class Session:
     ) -> Job:
         """Queue a prompt as a job, which is followed in the background from then on."""
         options = options or self.options
-        saying, call = self._put_together(prompt, options, params, conversation)
-        request = Request.of(saying.prompt, call, expected=expected, queued=True)
-        slot = self.slot(call, options)
-        kept = slot.find()
+        message, request = self._request(
+            prompt, options, params, conversation, expected=expected, queued=True
+        )
+        cache = self.slot(request, options)
+        kept = cache.find()
         if kept is None:
-            job = self._queue(call, options, request, slot)
+            job = self._queue(request, options.timeout_s, cache)
         else:
-            job = self._ended(call, dataclasses.replace(kept, request=request))
-        self.conversations.queued(saying, job)
+            job = self._ended(dataclasses.replace(kept, request=request))
+        self.conversations.queued(message, job)
         return job
 
     def preview(
@@ -392,17 +394,78 @@ class Session:
     ) -> Request:
         """Put together what `ask` (or, `queued`, `submit`) would send, and send nothing."""
         options = options or self.options
-        saying, call = self._put_together(prompt, options, params, conversation)
-        request = Request.of(saying.prompt, call, expected=expected, queued=queued, dry=True)
+        _, request = self._request(
+            prompt, options, params, conversation, expected=expected, queued=queued, dry=True
+        )
         encoded(request.body, api_key=self.settings().api_key)
         try:
-            kept = self.slot(call, options).find()
+            kept = self.slot(request, options).find()
         except NotCachedError:
             return dataclasses.replace(request, is_withheld=True)
         return dataclasses.replace(request, kept_at=kept.cached_at) if kept else request
 
+    def _request(
+        self,
+        prompt: Prompt,
+        options: Options,
+        params: Mapping[str, Any],
+        conversation: Conversation | None,
+        **how: Any,
+    ) -> tuple[PendingMessage, Request]:
+        """Put together what is sent, and what becomes a part of the conversation with its reply."""
+        message = self.conversations.say(
+            prompt, conversation, model=options.model, system=options.system
+        )
+        call = call_of(message.messages, options, params)
+        return message, Request.of(message.prompt, call, **how)
+
+    def slot(self, call: Call, options: Options) -> ReplyCache:
+        """Find where the reply to a call may be kept; it takes neither a key nor a client."""
+        from segmind_jupyter.api.cache import ReplyCache, slot_of
+
+        if options.cache == "off":
+            return ReplyCache()
+        origin = self.settings().base_url
+        return slot_of(call, cache=options.cache, journal=self.journal, origin=origin)
+
+    def _answer(self, request: Request, timeout_s: float | None) -> Reply:
+        """Send a request, wait for its reply, and count it."""
+        with self._unknown_outcomes("`%segmind credits` shows whether your credits went down."):
+            reply = self._portal.call(self.chat, request, timeout_s)
+        self.ledger.add(reply, model=request.model)
+        return reply
+
+    def _queue(self, request: Request, timeout_s: float | None, cache: ReplyCache) -> Job:
+        """Submit a request, and have its job followed."""
+
+        async def queue() -> Job:
+            watch = self.watch()
+            job = await watch.submit(request, request=request, timeout_s=timeout_s)
+            self._caches[job] = cache
+            return self._begun(watch, job)
+
+        with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
+            return self._portal.call(queue)
+
+    def _ended(self, reply: Reply) -> Job:
+        """Make the job of a reply that is there: nothing was queued."""
+        from segmind_jupyter.api.jobs import Job
+        from segmind_jupyter.api.states import Completed
+
+        job = Job(
+            reply.request_id or _NEVER_QUEUED,
+            model=reply.request.model,
+            origin=self.settings().base_url,
+            request=reply.request,
+            wait=self.waiter,
+        )
+        job.finish(Completed(), reply=reply)
+        return job
+
     def resume(self, request_id: str) -> Job:
         """Take up a job by its id, without sending it again."""
+        from segmind_jupyter.api.states import checked_id
+
         known = self.followed(checked_id(request_id))
         if known is not None:
             return known
@@ -412,6 +475,34 @@ class Session:
             return self._begun(watch, await watch.resume(request_id))
 
         return self._portal.call(take_up)
+
+    def _begun(self, watch: JobManager, job: Job) -> Job:
+        """Track a job, and have it followed; on the loop, where no interrupt comes between."""
+        if not job.done():
+            self.track(job)
+            watch.start(job)
+        return job
+
+    def _delivered(self, job: Job, reply: Reply) -> None:
+        self.ledger.add(reply, model=job.model or reply.model or "unknown")
+        cache = self._caches.pop(job, None)
+        if cache is not None:
+            cache.keep(reply)
+
+    @contextlib.contextmanager
+    def _unknown_outcomes(self, how_to_look: str) -> Iterator[None]:
+        """Count a POST that may have been billed, and say so where the user interrupted it."""
+        try:
+            yield
+        except MaybeBilledError:
+            self.ledger.add_unknown()
+            raise
+        except KeyboardInterrupt:
+            self.ledger.add_unknown()
+            raise Interrupted(
+                "The request was cancelled here. If the model had begun, it may still be billed; "
+                + how_to_look
+            ) from None
 
     def followed(self, request_id: str) -> Job | None:
         """Find the job of that id among those that this process follows, a batch's too."""
@@ -433,8 +524,13 @@ class Session:
 
     @property
     def journal(self) -> Journal:
-        """Where jobs and kept replies are noted now."""
-        return self._journal.store
+        """Where jobs and kept replies are noted now; its file is opened at the first use."""
+        from segmind_jupyter.api.journal import Journal, default_path
+
+        with self._making:
+            if self._journal is None:
+                self._journal = Journal(default_path() if self._keeps_file else None)
+            return self._journal
 
     def recorded(self, *, limit: int = 50) -> list[JobRecord]:
         """Return the journal's jobs, newest first; reading them sends nothing."""
@@ -449,7 +545,7 @@ class Session:
     def waiter(
         self, future: concurrent.futures.Future[Any], timeout_s: float | None = None
     ) -> None:
-        """Wait for something of the background loop (`api.waiting.Waiter`)."""
+        """Wait for something of the background loop (`api.loop.Waiter`)."""
         self._portal.check_may_wait()
         self._portal.wait(future, timeout_s)
 
@@ -490,101 +586,60 @@ class Session:
 
         Jobs whose submission is on its way get a moment in which their ids come in.
         """
-        self.conversations.give_up()  # or their next turns would be sent while this closes
+        if "conversations" in vars(self):
+            self.conversations.give_up()  # or their next turns would be sent while this closes
         if self._connections.are_open:
             self._portal.call(self._connections.close)
-        self._portal.stop()
-        self._journal.close()
+        if "_portal" in vars(self):
+            self._portal.stop()
+        with self._making:
+            journals = [*self._left, *filter(None, [self._journal])]
+            self._left, self._journal = [], None
+        for journal in journals:
+            journal.close()
 
-    def _put_together(
-        self,
-        prompt: Prompt,
-        options: Options,
-        params: Mapping[str, Any],
-        conversation: Conversation | None,
-    ) -> tuple[PendingMessage, Call]:
-        saying = self.conversations.say(
-            prompt, conversation, model=options.model, system=options.system
-        )
-        return saying, call_of(saying.messages, options, params)
-
-    def slot(self, call: Call, options: Options) -> ReplyCache:
-        """Find where the reply to a call may be kept; it takes neither a key nor a client."""
-        if options.cache == "off":
-            return ReplyCache()
-        origin = self.settings().base_url
-        return slot_of(call, cache=options.cache, journal=self.journal, origin=origin)
-
-    def _answer(self, call: Call, options: Options) -> Reply:
-        """Send a call, wait for its reply, and count it."""
-        with self._unknown_outcomes("`%segmind credits` shows whether your credits went down."):
-            reply = self._portal.call(self.chat, call, options.timeout_s)
-        self.ledger.add(reply, model=options.model)
-        return reply
-
-    def _queue(self, call: Call, options: Options, request: Request, slot: ReplyCache) -> Job:
-        """Submit a call, and have its job followed."""
-
-        async def queue() -> Job:
-            watch = self.watch()
-            job = await watch.submit(call, request=request, timeout_s=options.timeout_s)
-            self._slots[job] = slot
-            return self._begun(watch, job)
-
-        with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
-            return self._portal.call(queue)
-
-    def _ended(self, call: Call, reply: Reply) -> Job:
-        """Make the job of a reply that is there: nothing was queued."""
-        job = Job(
-            reply.request_id or _NEVER_QUEUED,
-            model=call.model,
-            origin=self.settings().base_url,
-            request=reply.request,
-            wait=self.waiter,
-        )
-        job.finish(Completed(), reply=reply)
-        return job
-
-    def _begun(self, watch: JobManager, job: Job) -> Job:
-        """Track a job, and have it followed; on the loop, where no interrupt comes between."""
-        if not job.done():
-            self.track(job)
-            watch.start(job)
-        return job
-
-    def _delivered(self, job: Job, reply: Reply) -> None:
-        self.ledger.add(reply, model=job.model or reply.model or "unknown")
-        self._slots.pop(job, _NOWHERE).keep(reply)
-
-    @contextlib.contextmanager
-    def _unknown_outcomes(self, how_to_look: str) -> Iterator[None]:
-        """Count a POST that may have been billed, and say so where the user interrupted it."""
-        try:
-            yield
-        except MaybeBilledError:
-            self.ledger.add_unknown()
-            raise
-        except KeyboardInterrupt:
-            self.ledger.add_unknown()
-            raise Interrupted(
-                "The request was cancelled here. If the model had begun, it may still be billed; "
-                + how_to_look
-            ) from None
-
-
-#: `functools.cache` alone would let two threads that come first make two services.
-_making = threading.Lock()
+    def alike(self) -> Session:
+        """Return a new session under the same settings."""
+        other = Session()
+        other.options, other.unattended = self.options, self.unattended
+        other._api_key, other._base_url, other._auth = self._api_key, self._base_url, self._auth
+        other._keeps_file = self._keeps_file
+        return other
 
 
 def session() -> Session:
-    """Return the one service of this process, made at the first use and closed at exit."""
+    """Return the one session of this process, made at the first use and closed at exit."""
     with _making:
         return _only_session()
 
 
+#: `functools.cache` alone would let two threads that come first make two sessions.
+_making = threading.Lock()
+
+#: The parents', in a forked child: what the last one set holds on. Nothing else of them is used,
+#: nor dropped, as sockets that are collected complain.
+_inherited: list[Session] = []
+
+
 @functools.cache
 def _only_session() -> Session:
-    desk = Session()
-    atexit.register(desk.close)
-    return desk
+    made = _inherited[-1].alike() if _inherited else Session()
+    atexit.register(made.close)
+    _begin_anew_in_forks()
+    return made
+
+
+@functools.cache
+def _begin_anew_in_forks() -> None:
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(after_in_child=_drop_the_parents)
+
+
+def _drop_the_parents() -> None:
+    """Let a forked child begin with a session of its own: threads and connections stay behind."""
+    global _making
+    _making = threading.Lock()
+    if _only_session.cache_info().currsize:
+        _inherited.append(_only_session())
+        atexit.unregister(_inherited[-1].close)
+        _only_session.cache_clear()

@@ -606,7 +606,7 @@ class TestResuming:
         restart()
         gateway.log.clear()
         monkeypatch.delenv("SEGMIND_API_KEY")
-        session().options = session().options.but(cache="only")
+        session().options = session().options.replace(cache="only")
         batch = ask_each("echo: {item}", list("abcd")).wait()
         assert [reply and reply.text for reply in batch.replies] == ["a", "b", "c", None]
         assert {nth: type(error) for nth, error in batch.errors.items()} == {3: NotCachedError}

@@ -11,12 +11,11 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from segmind_jupyter.api.messages import Reply, parse_reply
+from segmind_jupyter.api.messages import Call, Reply, parse_reply
 from segmind_jupyter.errors import NotCachedError, ReplyError
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.journal import Journal
-    from segmind_jupyter.api.watch import Call
 
 
 #: What becomes of kept replies: never looked for; used, and kept where there is none; used, or

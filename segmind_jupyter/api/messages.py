@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.errors import ContentError, ReplyError, SettingsError, plain, shortened
@@ -80,6 +81,29 @@ def checked_json(params: Mapping[str, Any]) -> Mapping[str, Any]:
 def user_message(blocks: Iterable[Block]) -> Message:
     """Wrap content blocks as what the user says."""
     return {"role": "user", "content": list(blocks)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What one call sends, by v1 or v2."""
+
+    model: str
+    messages: Sequence[Message] = field(default=(), repr=False)
+    instruction: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The whole body, as it goes over the wire."""
+        return request_body(self.messages, instruction=self.instruction, **self.params)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A hash of all that is sent; equal calls have equal ones."""
+        import hashlib
+
+        text = json.dumps([self.model, self.body], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import httpx
+from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.api.retry import parse_retry_after
 from segmind_jupyter.api.settings import nearest_model
@@ -28,6 +26,9 @@ from segmind_jupyter.errors import (
     plain,
     shortened,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 #: How much of a page is searched for words, and how many of them are kept.
 _MAX_PAGE_CHARS, _MAX_DETAIL_CHARS = 20_000, 2_000

@@ -9,15 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import hashlib
-import json
 import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -26,7 +22,7 @@ import anyio.to_thread
 from segmind_jupyter.api.jobs import Followed, Job, ended
 from segmind_jupyter.api.journal import JobRecord, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
-from segmind_jupyter.api.messages import Message, Reply, request_body
+from segmind_jupyter.api.messages import Call, Reply
 from segmind_jupyter.api.responses import failed, is_envelope, senseless
 from segmind_jupyter.api.retry import History, Policy, may_repeat, next_poll
 from segmind_jupyter.api.states import (
@@ -243,23 +239,6 @@ _UNATTENDED_S: Final = 60.0
 
 #: How long closing waits for the answers of submissions that are on their way.
 _CLOSING_S: Final = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """What one submission sends."""
-
-    model: str
-    messages: Sequence[Message]
-    instruction: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def digest(self) -> bytes:
-        """A hash of all that is sent; equal calls have equal ones."""
-        body = request_body(self.messages, instruction=self.instruction, **self.params)
-        text = json.dumps([self.model, body], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).digest()
 
 
 class JobManager:

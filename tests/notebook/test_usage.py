@@ -109,7 +109,7 @@ shell.run_cell("%segmind simulator")
 shell.run_cell("%%claude -q\\nHi")
 shell.run_cell("calls = %segmind usage;")
 shell.run_cell("%segmind usage")
-shell.run_cell("print(type(calls).__mro__[1], calls[0]['model'], calls[0]['simulated'])")
+shell.run_cell("print(type(calls), calls[0]['model'], calls[0]['simulated'])")
 """
 
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import abc
-import ast
 import base64
 import contextlib
-import dataclasses
 import html
-import linecache
-import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -195,13 +191,6 @@ def boxed(error: BaseException, page: str) -> str:
     return _div("stopped" if isinstance(error, JobCancelled) else "failed", page)
 
 
-def noting(reply: Reply, note: str | None) -> Reply:
-    """Return the reply with one thing more to point out under it."""
-    if note is None:
-        return reply
-    return dataclasses.replace(reply, request=reply.request.noting(note))
-
-
 class SuppressedValues:
     """The values that are silenced in one cell (`-q`, `;`, or as they are shown already)."""
 
@@ -225,27 +214,6 @@ class SuppressedValues:
         if self._cell != self._shell.execution_count:
             return False
         return any(known() is value for known in self._values)
-
-
-def is_whole_statement(shell: Any) -> bool:
-    """Return whether the line magic that runs is a statement of its own, so that its value shows.
-
-    It is not where its value is assigned: whoever names the variable later in the cell wants to
-    see it.
-    """
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_globals is not shell.user_ns:
-        frame = frame.f_back
-    source = "".join(linecache.getlines(frame.f_code.co_filename))
-    try:
-        statements = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return True
-    return any(
-        isinstance(each, ast.Expr)
-        and each.lineno <= frame.f_lineno <= (each.end_lineno or each.lineno)
-        for each in statements
-    )
 
 
 V = TypeVar("V")

@@ -6,19 +6,14 @@ one: a reply that comes later is in no file.
 
 from __future__ import annotations
 
-import concurrent.futures
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.errors import JobTimeout
-from segmind_jupyter.notebook.live.cards import BatchDisplay, JobDisplay
 
 if TYPE_CHECKING:
     from segmind_jupyter.session import Trackable
-
-#: When the end of a cell waits for the jobs that are under way.
-WAITS: Final = ("headless", "always", "never")
 
 #: So long the service keeps a result, in seconds: what has brought nothing by then brings nothing.
 RESULTS_LIVE_S: Final = 3600.0
@@ -78,6 +73,8 @@ def wait_until_done(work: Trackable) -> None:
 
     What brings nothing for as long as a result lives raises `JobTimeout`.
     """
+    import concurrent.futures
+
     from segmind_jupyter.session import session
 
     end: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -110,6 +107,7 @@ def show_ended(shell: Any, work: Trackable) -> None:
     from IPython.display import display
 
     from segmind_jupyter.batch.batch import Batch
+    from segmind_jupyter.notebook.live.cards import BatchDisplay, JobDisplay
 
     kind = BatchDisplay if isinstance(work, Batch) else JobDisplay
     if not kind(shell).can_show:
