@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from segmind_jupyter.errors import ContentError, ReplyError, SettingsError, plain, shortened
+from segmind_jupyter.errors import ContentError, ReplyError, SettingsError, shortened
+from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.settings import Secret
@@ -237,8 +238,8 @@ class Reply:
             raise
 
     def __str__(self) -> str:
-        """Return the text without terminal control sequences, as it is likely to be printed."""
-        return plain(self.text)
+        """Return the text as it is safe to print: nothing in it steers, hides or reorders."""
+        return to_text(self.text)
 
     def _repr_claude_(self) -> str:
         """Stand in a later prompt (`{reply}`) as the text alone."""

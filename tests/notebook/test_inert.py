@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-import random
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+import cmarkgfm
 import pytest
+from cmarkgfm.cmark import Options
+from hypothesis import example, given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.chat import Chat, Turn
+from segmind_jupyter.content.parts import Text
 from segmind_jupyter.content.prompt import Attachment, gather
+from segmind_jupyter.errors import BadRequestError
 from segmind_jupyter.notebook.chat import transcript
 from segmind_jupyter.notebook.chat.export import inert
 
@@ -38,6 +42,11 @@ FORGED = [
     "[pixel]: http://evil.example/x.png\n[other]: javascript:alert(1)",
     "[click](javascript:alert(1)) <javascript:alert(1)>",
     ">" * 150 + "<img src=http://evil.example/x.png>",
+    "See https://d.test/<img src=http://e.test/S>",
+    "See https://d.test/\\<img src=http://e.test/S>",
+    "See https://d.test/`<img src=http://e.test/S>`",
+    "| a` | b`c`<img src=http://e.test/S>` |\n|-|-|",
+    "Why[^1]?\n\n[^1]: <img src=http://e.test/S>",
 ]
 
 HARMLESS = [
@@ -51,19 +60,37 @@ HARMLESS = [
 ]
 
 _TAGS = {
-    "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",
-    "p", "pre", "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
-}  # fmt: skip
+    *("a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr"),
+    *("li", "ol", "p", "pre", "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+}
 
 
 class Reader(HTMLParser):
-    """Objects to whatever Markdown alone does not make."""
+    """Objects to whatever Markdown alone does not make; collects the words of headings."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.feed(page)
+        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in _TAGS, tag
         for name, value in attrs:
-            assert name in {"href", "class", "start", "style", "title"}, name
+            assert name in {"href", "class", "start", "style", "title", "align", "lang"}, name
             assert name != "style" or str(value).startswith("text-align:"), value
+            assert name != "href" or not str(value).lower().startswith("javascript:"), value
+        self.open = [tag, *self.open]
+        if self.open in (["h1"], ["h2"]):
+            self.headings.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open.remove(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] in (["h1"], ["h2"]):
+            self.headings[-1] += data
 
     def handle_comment(self, data: str) -> None:
         raise AssertionError(data)
@@ -71,24 +98,20 @@ class Reader(HTMLParser):
     handle_decl = handle_pi = unknown_decl = handle_comment
 
 
-@pytest.fixture(params=["plain", "tables"])
-def renderer(request: pytest.FixtureRequest) -> MarkdownIt:
-    """A careless renderer: raw HTML passes, images are fetched, any address will do."""
-    renderer = MarkdownIt("commonmark", {"html": True, "maxNesting": 1_000})
-    if request.param == "tables":
-        renderer.enable(["table", "strikethrough"])
-    return renderer
+def renderers() -> Iterator[Callable[[str], str]]:
+    """Careless ones: raw HTML passes, images are fetched, any address will do."""
+    flags = Options.CMARK_OPT_UNSAFE | Options.CMARK_OPT_FOOTNOTES
+    yield lambda text: cmarkgfm.github_flavored_markdown_to_html(text, flags)
+    plain = MarkdownIt("commonmark", {"html": True, "maxNesting": 1_000})
+    yield plain.render
 
 
-def check(renderer: MarkdownIt, text: str) -> list[str]:
+def headings(text: str) -> list[str]:
     """Check that nothing is live; give the headings of the file itself."""
-    Reader().feed(renderer.render(text))
-    tokens = renderer.parse(text)
-    return [
-        content.content
-        for heading, content in pairwise(tokens)
-        if heading.type == "heading_open" and heading.level == 0 and heading.tag in {"h1", "h2"}
-    ]
+    with_gfm, with_commonmark = (Reader(render(text)).headings for render in renderers())
+    # An address in the first, the name of a chat, may swallow the backslash behind it.
+    assert (len(with_gfm), with_gfm[1:]) == (len(with_commonmark), with_commonmark[1:])
+    return with_commonmark
 
 
 def answered(words: str, reply: str) -> Turn:
@@ -110,63 +133,63 @@ class Told(Chat):
 WORDS = [*(case["text"] for case in CORPUS if len(case["text"]) < 20_000), *FORGED]
 
 
-@pytest.mark.parametrize("words", WORDS)
-def test_no_word_is_live_or_makes_a_turn(words, renderer):
+def test_no_word_is_live_or_makes_a_turn():
     """Said or answered; what follows in the file is what it would be without."""
-    chat = Told(answered(words or "Hi", words), answered("Next", "Sure."))
-    assert check(renderer, transcript.markdown(chat)) == ["You", "Claude"] * 2
+    for words in WORDS:
+        chat = Told(answered(words or "Hi", words), answered("Next", "Sure."))
+        assert headings(transcript.markdown(chat)) == ["You", "Claude"] * 2, words
 
 
-def test_all_of_them_in_one_file_are_as_harmless(renderer):
+def test_all_of_them_in_one_file_are_as_harmless():
     """Though what one defines could be used by another."""
     turns = [answered(words or "Hi", words) for words in WORDS]
-    assert check(renderer, transcript.markdown(Told(*turns))) == ["You", "Claude"] * len(turns)
+    assert headings(transcript.markdown(Told(*turns))) == ["You", "Claude"] * len(turns)
 
 
-@pytest.mark.parametrize("words", FORGED)
-def test_names_and_errors_are_words_alone(words, renderer):
+def test_names_and_errors_are_words_alone():
     """Of the chat, of an object and of what went wrong."""
-    from segmind_jupyter.content.parts import Text
-    from segmind_jupyter.errors import BadRequestError
-
-    turn = Turn(gather(["Hi"]))
-    turn.prompt = type(turn.prompt)((Attachment(words, (Text("a", about=words),)), "Hi"))
-    turn.fail(BadRequestError(words, status=400))
-    name, *headings = check(renderer, transcript.markdown(Told(turn, name=words)))
-    assert name
-    assert headings == ["You"]
+    for words in FORGED:
+        turn = Turn(gather(["Hi"]))
+        turn.prompt = type(turn.prompt)((Attachment(words, (Text("a", about=words),)), "Hi"))
+        turn.fail(BadRequestError(words, status=400))
+        name, *others = headings(transcript.markdown(Told(turn, name=words)))
+        assert name
+        assert others == ["You"]
 
 
-@pytest.mark.parametrize("words", HARMLESS)
-def test_markdown_code_and_maths_stay_as_they_were_written(words):
+def test_markdown_code_and_maths_stay_as_they_were_written():
     """Byte by byte; a quotation has its marks before it, and nothing else."""
-    assert inert(words) == words
-    unquoted = [
-        line.removeprefix(">").removeprefix(" ") for line in inert(words, quoted=True).split("\n")
-    ]
-    assert "\n".join(unquoted) == words
+    for words in HARMLESS:
+        assert inert(words) == words
+        lines = inert(words, quoted=True).split("\n")
+        assert "\n".join(line.removeprefix(">").removeprefix(" ") for line in lines) == words
 
 
-def test_what_is_changed_reads_as_it_was_written(renderer):
+def test_what_is_changed_reads_as_it_was_written():
     """Only the tags and images themselves are."""
-    shown = renderer.render(inert("a <b>bold</b> `<i>` ![x](y.png)"))
-    assert shown == "<p>a &lt;b&gt;bold&lt;/b&gt; <code>&lt;i&gt;</code> ![x](y.png)</p>\n"
+    for render in renderers():
+        shown = render(inert("a <b>bold</b> `<i>` ![x](y.png)"))
+        assert shown == "<p>a &lt;b&gt;bold&lt;/b&gt; <code>&lt;i&gt;</code> ![x](y.png)</p>\n"
+
+
+def test_what_parsers_take_their_time_for_is_written_as_typed():
+    """Open brackets, and whatever is longer than a reply that is shown as Markdown."""
+    for words in ("[" * 50_000, "![x" * 30_000, "word " * 200_000):
+        assert inert(words) == f"```\n{words.rstrip()}\n```"
 
 
 PIECES = [
     "<img src=x>", "<b>", "<div>", "<script>", "`", "``", "```", "~~~", "\n", "\n\n", "> ", "- ",
     "1. ", "![a", "](", "x)", "\\", "    ", "\t", "<!--", "-->", "[a]", "[a]: ", "|", "\n|-|-|\n",
     "# ", "\n===\n", "\n---\n", "*", "$", "&lt;", "<", "[", "]", "word ", "<?", "<![CDATA[", '"',
+    "https://d.test/", "www.d.test", "[^1]", "[^1]: ", "!", "(javascript:x)", "a@b.c", "~~", "(",
 ]  # fmt: skip
+mixtures = st.lists(st.sampled_from(PIECES), max_size=25).map(lambda pieces: "w" + "".join(pieces))
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_no_mixture_is_live(seed, renderer):
-    """Of all that means something in Markdown, in any order."""
-    mixed = random.Random(seed)
-    turns = [answered(_mix(mixed), _mix(mixed)) for _ in range(3)]
-    assert check(renderer, transcript.markdown(Told(*turns))) == ["You", "Claude"] * 3
-
-
-def _mix(mixed: Any) -> str:
-    return "w" + "".join(mixed.choice(PIECES) for _ in range(mixed.randint(1, 25)))
+@given(mixtures, mixtures)
+@example("w", "w|\n|-|\n`\\|<b>` | `")
+def test_no_mixture_is_live(words, reply):
+    """Of all that means something in Markdown, in any order, for a parser of GFM too."""
+    chat = Told(answered(words, reply), answered(reply, words))
+    assert headings(transcript.markdown(chat)) == ["You", "Claude"] * 2

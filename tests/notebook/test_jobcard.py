@@ -337,7 +337,7 @@ def test_a_job_cell_ends_as_its_reply_and_tells_no_key(page, kernel, recorder):
     begun = page("%%claude --job\nHi")
     ended = page("until_static()")
     *_, update = begun.of("update_display_data") + ended.of("update_display_data")
-    assert update["data"]["text/plain"].startswith("Up.")
+    assert update["data"]["text/plain"].startswith("  Up.")
     assert len(recorder.posts) == 1
     assert recorder.posts[0].headers["x-api-key"] == KEY
     assert KEY not in str([*begun, *ended])

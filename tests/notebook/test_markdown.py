@@ -1,15 +1,26 @@
-"""Markdown that a reply should show well: what the elements become."""
+"""Markdown that a reply should show well: what the elements become, code, tables, slow input."""
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
 
 import pytest
 from bs4 import BeautifulSoup
+from hypothesis import given
+from hypothesis import strategies as st
 
-from segmind_jupyter.notebook.display.markdown import MAX_MARKDOWN_CHARS, to_html
+from segmind_jupyter.notebook.display.markdown import (
+    _LEXER_OF,
+    MAX_CODE_CHARS,
+    MAX_HTML_CHARS,
+    MAX_MARKDOWN_CHARS,
+    to_coloured,
+    to_html,
+)
+from segmind_jupyter.notebook.display.styles import CODE
 
 
 def page(text: str) -> BeautifulSoup:
@@ -20,132 +31,265 @@ def words(text: str) -> str:
     return " ".join(page(text).get_text().split())
 
 
-@pytest.mark.parametrize("level", range(1, 7))
-def test_headings_keep_their_level(level: int) -> None:
+def test_headings_keep_their_level():
     """Each depth of heading is its own element, sized to sit in a cell's output."""
-    heading = page(f"{'#' * level} Title").find(f"h{level}")
+    for level in range(1, 7):
+        heading = page(f"{'#' * level} Title").find(f"h{level}")
+        assert heading.get_text() == "Title"
+        assert float(re.search(r"font-size:([\d.]+)em", heading["style"])[1]) <= 1.5
 
-    assert heading.get_text() == "Title"
-    assert float(re.search(r"font-size:([\d.]+)em", heading["style"])[1]) <= 1.5
 
-
-def test_lists_nest_and_keep_their_start() -> None:
+def test_lists_nest_and_keep_their_start():
     """Bullets may stand inside numbers, and a list that starts at 5 starts at 5."""
     outer = page("5. five\n   - inner\n     - innermost\n6. six").find("ol")
-
     assert outer["start"] == "5"
     assert outer.li.ul.li.ul.li.get_text().strip() == "innermost"
 
 
-def test_a_table_keeps_its_alignment() -> None:
-    """Columns are aligned as the second row of the table says."""
-    table = page("| a | b | c |\n|:--|--:|:-:|\n| 1 | 2 | 3 |").table
-
-    aligned = [re.match("text-align:([a-z]+)", cell["style"])[1] for cell in table.find_all("td")]
-    assert aligned == ["left", "right", "center"]
-
-
-def test_inline_marks_become_elements() -> None:
-    """Strong, emphasis, strikethrough and code are shown as such; code keeps its angle brackets."""
-    shown = page("**a** *b* ~~c~~ `x < y & <b>`")
-
+def test_inline_marks_quotes_and_rules_become_elements():
+    """Strong, emphasis, strikethrough, code with its angle brackets, a quote, a rule."""
+    shown = page("**a** *b* ~~c~~ `x < y & <b>`\n\n> quoted\n\n---\n")
     assert [shown.strong.text, shown.em.text, shown.s.text] == ["a", "b", "c"]
     assert shown.code.text == "x < y & <b>"
-
-
-def test_a_quote_and_a_rule() -> None:
-    """Block quotes and rules are elements of their own."""
-    shown = page("> quoted\n\n---\n")
-
     assert shown.blockquote.get_text().strip() == "quoted"
     assert shown.hr is not None
 
 
-@pytest.mark.parametrize(
-    ("text", "href"),
-    [
-        ("[a](https://x.example/y?z=1&w=2)", "https://x.example/y?z=1&w=2"),
-        ("[a][r]\n\n[r]: http://x.example", "http://x.example"),
-        ("<https://x.example>", "https://x.example"),
-        ("<me@x.example>", "mailto:me@x.example"),
-    ],
-)
-def test_a_link_opens_elsewhere_and_tells_nobody(text: str, href: str) -> None:
+LINKS = {
+    "[a](https://x.example/y?z=1&w=2)": "https://x.example/y?z=1&w=2",
+    "[a][r]\n\n[r]: http://x.example": "http://x.example",
+    "<https://x.example>": "https://x.example",
+    "<me@x.example>": "mailto:me@x.example",
+}
+
+
+def test_a_link_opens_elsewhere_and_tells_nobody():
     """Web and mail links open in a new tab, without opener or referrer; the address shows."""
-    link = page(text).a
-
-    assert link["href"] == link["title"] == href
-    assert link["target"] == "_blank"
-    assert set(link["rel"]) == {"noopener", "noreferrer", "nofollow"}
-
-
-def test_a_refused_link_stays_as_typed() -> None:
-    """A link that may not be followed can still be read."""
-    assert words("[x](javascript:alert(1))") == "[x](javascript:alert(1))"
-    assert words("see [x](/api/kernels)") == "see [x](/api/kernels)"
+    for text, href in LINKS.items():
+        link = page(text).a
+        assert link["href"] == link["title"] == href
+        assert link["target"] == "_blank"
+        assert set(link["rel"]) == {"noopener", "noreferrer", "nofollow"}
 
 
-def test_a_link_without_an_address_is_no_link() -> None:
-    """`[x]()` keeps its words and goes nowhere."""
+def test_what_is_no_link_stays_as_typed():
+    """Bad and relative addresses; `[x]()` keeps its words and goes nowhere."""
+    for text in ("[x](javascript:alert(1))", "see [x](/api/kernels)"):
+        assert words(text) == text
     assert "href" not in page("[x]()").a.attrs
 
 
-def test_a_bare_address_is_left_alone() -> None:
-    """Addresses in running text are not made into links."""
-    assert page("see https://x.example").a is None
-
-
-def test_an_image_shows_its_words_and_its_address() -> None:
-    """An image is never fetched; what it would be is said."""
+def test_images_and_html_are_words():
+    """An image is never fetched, what it would be is said; tags in a reply are text."""
     assert words("![a *red* line](https://x.example/p.png)") == (
         "[image: a red line (https://x.example/p.png)]"
     )
-
-
-def test_html_is_shown_as_typed() -> None:
-    """Tags in a reply are text."""
     assert words('<b onclick="x">bold</b> &amp; &lt;') == '<b onclick="x">bold</b> & <'
 
 
-def test_the_box_keeps_mathjax_away() -> None:
+def test_the_box_keeps_mathjax_away():
     """The box has the classes that MathJax ignores: JupyterLab's (3, 4) and nbconvert's (2.7)."""
     (box,) = page("x").find_all(recursive=False)
-
     assert box["class"] == ["mathjax_ignore", "tex2jax_ignore", "segmind-reply"]
 
 
-def test_every_word_of_a_plain_text_is_shown() -> None:
-    """Nothing of an ordinary reply is lost on the way."""
+def test_no_word_is_lost_and_none_is_made():
+    """Of an ordinary reply, of one that is too long to be Markdown to its end, and of nothing."""
     text = "First paragraph, of two lines:\nsecond line.\n\nSecond paragraph (with brackets)."
-
     assert words(text) == " ".join(text.split())
-
-
-def test_what_is_too_long_goes_on_as_plain_text() -> None:
-    """Behind the limit a reply is shown as typed, and no character is dropped."""
     line = "some **words** here\n"
     text = line * (MAX_MARKDOWN_CHARS // len(line) + 100)
     shown = page(text)
-
-    rest = shown.find_all("pre")[-1].get_text()
-    assert rest.startswith("some **words** here")
+    assert shown.find_all("pre")[-1].get_text().startswith("some **words** here")
     assert shown.get_text().count("words") == text.count("words")
+    for text in ("", " ", "\n\n\n", "\x00"):
+        assert words(text) == ""
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\n\n", "\x00"])
-def test_an_empty_reply_is_an_empty_box(text: str) -> None:
-    """A reply of nothing shows nothing, and fails not."""
-    assert words(text) == ""
+def test_characters_behind_an_entity_or_in_code_are_neutralised_too():
+    """An entity is decoded by the parser, after the text was made safe; code hides nothing."""
+    texts = ("a&#x202e;b", "[a&#x202e;b](https://x.example)", "$\\text{&#x202e;}$")
+    for text in (*texts, "```python\nif x: \u202e return # safe\n```"):
+        html = to_html(text)
+        assert "\u202e" not in html
+        assert "⟨U+202E⟩" in BeautifulSoup(html, "html.parser").get_text()
 
 
-def test_importing_the_renderer_imports_no_heavy_library() -> None:
+def test_importing_the_renderer_imports_no_heavy_library():
     """Parsers, colours and the sanitizer are imported with the first reply."""
-    heavy = "{'nh3', 'markdown_it', 'pygments', 'latex2mathml', 'mdit_py_plugins', 'PIL'}"
-    script = (
-        f"import sys, segmind_jupyter.notebook.display.reply; print({heavy} & set(sys.modules))"
-    )
-
+    heavy = "{'nh3', 'markdown_it', 'pygments', 'latex2mathml', 'ipywidgets', 'httpx', 'PIL'}"
+    modules = "segmind_jupyter.notebook.display.reply, segmind_jupyter.notebook.live.cards"
+    script = f"import sys, {modules}; print({heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+# Code.
+
+PYTHON = 'import os  # why\n\ndef f(x: int) -> str:\n    return f"{x}" + "<b>"\n'
+
+
+def test_python_is_coloured():
+    """Keywords, comments and strings of a fenced block have a colour of the palette."""
+    for info in ("python", "Python", "py", "python title=x", "ipython3"):
+        spans = page(f"```{info}\n{PYTHON}```").pre.find_all("span")
+        styles = {span.get_text(): span["style"] for span in spans}
+        assert styles["import"] == CODE["Keyword"]
+        assert styles["# why"] == CODE["Comment"]
+        assert styles['"<b>"'] == CODE["Literal.String"]
+
+
+def test_an_unknown_language_stays_plain():
+    """A language that is not on the list is shown without colour, and whole."""
+    for language in ("", "klingon", "javascript+php", "../x", "text", "brainfuck"):
+        shown = page(f"```{language}\nimport <x>\n```").pre
+        assert shown.span is None
+        assert shown.get_text() == "import <x>\n"
+
+
+def test_code_of_an_odd_shape_and_a_slow_lexer_stay_plain():
+    """Shapes on which lexers take time in the square of their size; and a deadline."""
+    for code in ("x = 1\n" * MAX_CODE_CHARS, "x" * 2_000, "\n" * 100, " \n\t\n" * 100 + "x"):
+        assert to_coloured(code, language="c") is None
+    seconds = itertools.count()
+    assert to_coloured(PYTHON, language="python", clock=lambda: float(next(seconds))) is None
+
+
+def test_each_language_has_a_lexer_and_keeps_every_character():
+    """Every name on the list is one that Pygments knows, and colouring loses nothing."""
+    code = 'if (x < 1) { return "a & b"; } # é\n\n\tkey: [1, 2.5]\n'
+    for language in set(_LEXER_OF.values()):
+        coloured = to_coloured(code, language=language, clock=lambda: 0.0)
+        assert coloured is not None, language
+        assert BeautifulSoup(f"<pre>{coloured}</pre>", "html.parser").get_text() == code
+
+
+@given(st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"]), max_size=200))
+def test_colouring_changes_no_text(code):
+    """Without its tags, coloured code is the code, with a newline at its end."""
+    coloured = to_coloured(code, language="python", clock=lambda: 0.0)
+    if coloured is not None:
+        text = BeautifulSoup(f"<pre>{coloured}</pre>", "html.parser").get_text()
+        assert text == code + ("" if code.endswith("\n") else "\n")
+
+
+def test_indented_and_unclosed_blocks_are_code():
+    """Code without a fence, or with half of one, is shown as code."""
+    assert page("    x < 1").pre.get_text() == "x < 1\n"
+    assert page("```python\nx < 1").pre.get_text().strip() == "x < 1"
+
+
+# Tables.
+
+UNION = "| op | meaning |\n|---|---|\n| `a | b` | union |\n| `a - b` | difference |\n"
+
+
+def test_a_table_keeps_its_alignment():
+    """Columns are aligned as the second row of the table says."""
+    table = page("| a | b | c |\n|:--|--:|:-:|\n| 1 | 2 | 3 |").table
+    aligned = [re.match("text-align:([a-z]+)", cell["style"])[1] for cell in table.find_all("td")]
+    assert aligned == ["left", "right", "center"]
+
+
+def test_a_table_that_would_be_cut_is_shown_as_typed():
+    """A bar in code makes a cell too many, which GFM drops: such a table is a code block."""
+    shown = page(f"before\n\n{UNION}\nafter *all*")
+    assert shown.table is None
+    assert shown.pre.get_text() == UNION
+    assert shown.em.get_text() == "all"
+    for text, typed in (
+        ("> | a |\n> |---|\n> | b | c |\n> > d", "| a |\n|---|\n| b | c |\n"),
+        ("- x\n\n  | a |\n  |---|\n  | b | c |\n- y", "| a |\n|---|\n| b | c |\n"),
+        ("a |\n--|\nb | c\n", "a |\n--|\nb | c\n"),
+        ("| a |\n|---|\n| b | <i> |\n", "| a |\n|---|\n| b | <i> |\n"),
+    ):
+        assert page(text).pre.get_text() == typed
+
+
+def test_a_table_that_loses_nothing_stays_a_table():
+    """Missing and empty cells, escaped bars and backslashes are no reason to give a table up."""
+    rows = ("| 1 | 2 |", "| 1 |", "1 | 2", "| 1 | 2 | |", "| `1 \\| 2` | 3 |", "| \\\\a | \\a |")
+    for row in (*rows, "| | |"):
+        assert page(f"| a | b |\n|---|---|\n{row}").table is not None
+
+
+rows = st.lists(st.sampled_from(["x1", "y2", "z3", "`", "|", "|", " ", "\\|"]), max_size=12)
+
+
+@given(st.lists(rows.map("".join), min_size=1, max_size=4))
+def test_no_cell_is_lost(lines):
+    """Whatever the rows are, every word of them is on the page as often as it was typed."""
+    text = "| a | b |\n|---|---|\n" + "\n".join(f"w|{line}" for line in lines)
+    shown = page(text).get_text()
+    for word in ("x1", "y2", "z3"):
+        assert shown.count(word) == text.count(word)
+
+
+# Input made to be slow: each case ends (a blow-up would hang the suite) and loses no text.
+
+PATHOLOGICAL = {
+    "brackets": "[" * 40_000,
+    "images": "![" * 15_000,
+    "stars": "*" * 50_000,
+    "emphasis": "*a _b **c " * 8_000,
+    "backticks": "".join("`" * n + "a" for n in range(1, 400)),
+    "angles": "<" * 100_000,
+    "quotes": ">" * 100_000,
+    "deep list": "- " * 40_000,
+    "lazy quote": "> " * 20 + "a\n" * 20_000,
+    "link openers": "[a](" * 25_000,
+    "definitions": "[a]: <x>\n" * 10_000,
+    "wide table": "|" + "a|" * 25_000 + "\n|" + "-|" * 24_000,
+    "surplus cells": "|a|\n|-|\n" + "|b|c|\n" * 12_000,
+    "tables": "|a|\n|-|\n|b|c|\n\n" * 5_000,
+    "nested tables": "> " * 18 + "|a|\n" + ("> " * 18 + "|-|\n") + ("> " * 18 + "|b|c|\n") * 2_000,
+    "one wide row": "|a|\n|-|\n" + "|b" * 45_000,
+    "dollars": "$a " * 30_000,
+    "shell": "$HOME/bin:$PATH" * 6_000,
+    "display openers": "\\[\n" * 30_000,
+    "parentheses": r"\(" * 50_000,
+    "environments": "\\begin{align}\n" * 7_000,
+    "formulas": r"$\frac{a}{b}$ " * 7_000,
+    "primes": ("$" + "x'" * 1_900 + "$ ") * 20,
+    "braces": ("$" + "{" * 1_900 + "x" + "}" * 1_900 + "$ ") * 20,
+    "fences": "```python\nimport x\n```\n" * 4_000,
+    "empty lines of C": "```c\n" + "\n" * 20_000 + "```",
+    "C comment": "```c\n" + "//" * 9_000 + "\n```",
+    "csharp": "```csharp\n" + "a\n" * 9_000 + "```",
+    "overrides": "\u202e" * 50_000,
+    "escapes": "\x1b[" * 50_000,
+    "combining": "x" + "\u0301" * 100_000,
+    "long": "word " * 100_000,
+}
+
+
+@pytest.mark.heavy
+def test_slow_input_ends_and_stays_readable():
+    """Each pattern becomes a page of bounded size that still holds the last word."""
+    for name, text in PATHOLOGICAL.items():
+        shown = to_html(text + "\n\n```\nthe last word")
+        assert "the last word" in shown, name
+        assert len(shown) < MAX_HTML_CHARS + 2_000_000, name
+
+
+@pytest.mark.heavy
+def test_what_is_too_deep_or_too_large_is_shown_as_typed():
+    """Nothing is left out that is nested too deeply; few characters can ask for many cells."""
+    quotes = ["> " * depth + "deep" for depth in (19, 20, 200)]
+    lists = ["- " * 10 + "deep", "- " * 200 + "deep", "> - " * 50 + "deep"]
+    marks = ["**" * 3 + "[*_" * 100 + "deep", "[" * 200 + "deep" + "](https://x.example)" * 200]
+    for text in (*quotes, *lists, *marks):
+        assert "deep" in to_html(text)
+    text = "|" + "a|" * 300 + "\n|" + "-|" * 300 + "\n" + "a\n" * 3_000
+    assert len(to_html(text)) < 2 * len(text)
+
+
+@pytest.mark.heavy
+def test_math_beyond_the_budget_shows_its_source():
+    """A reply of thousands of formulas sets the first ones and shows the others as code."""
+    shown = page(r"$\frac{a}{b}$ " * 5_000)
+    assert len(shown.find_all("math")) > 1_000
+    assert len(shown.find_all("code")) > 1_000
+    assert len(shown.find_all("math")) + len(shown.find_all("code")) == 5_000

@@ -6,7 +6,6 @@ import base64
 import io
 import re
 
-import pytest
 from bs4 import BeautifulSoup
 from PIL import Image as PILImage
 
@@ -41,7 +40,7 @@ def page(html: str) -> BeautifulSoup:
 def test_the_text_side_reads_well() -> None:
     """A terminal shows the Markdown, then one line of what the reply took."""
     assert reply_text(FULL) == (
-        "It **rises**.\n\n── claude-4-sonnet · 1,435 tokens in, 31 out · 11.2 s · "
+        "  It **rises**.\n\n── claude-4-sonnet · 1,435 tokens in, 31 out · 11.2 s · "
         "0.0021 credits, 4.20 left · simulated"
     )
 
@@ -59,44 +58,56 @@ def test_the_text_side_names_what_was_sent_and_the_notes() -> None:
     assert lines[-1] == "   `{figg}` is no name here."
 
 
-@pytest.mark.parametrize(
-    ("reply", "line"),
-    [
-        (Reply(text="x"), None),
-        (Reply(text="x", model="m"), "── m"),
-        (Reply(text="x", usage=Usage(5, None)), "── 5 tokens in"),
-        (Reply(text="x", usage=Usage(None, 7)), "── 7 tokens out"),
-        (Reply(text="x", usage=Usage(0, 0)), "── 0 tokens in, 0 out"),
-        (Reply(text="x", elapsed_s=125.4), "── 125 s"),
-        (Reply(text="x", cost=0.0), "── 0 credits"),
-        (Reply(text="x", cost=0.00001), "── <0.0001 credits"),
-        (Reply(text="x", cost=1234.5), "── 1,234.5 credits"),
-        (Reply(text="x", remaining_credits=0.0), "── 0.00 credits left"),
-    ],
-)
-def test_what_is_not_known_is_not_shown(reply: Reply, line: str | None) -> None:
+KNOWN = {
+    "": Reply(text="x"),
+    "── m": Reply(text="x", model="m"),
+    "── 3": Reply(text="x", model=3),
+    "── 5 tokens in": Reply(text="x", usage=Usage(5, None)),
+    "── 7 tokens out": Reply(text="x", usage=Usage(None, 7)),
+    "── 0 tokens in, 0 out": Reply(text="x", usage=Usage(0, 0)),
+    "── 125 s": Reply(text="x", elapsed_s=125.4),
+    "── 0 credits": Reply(text="x", cost=0.0),
+    "── <0.0001 credits": Reply(text="x", cost=0.00001),
+    "── 0.00 credits left": Reply(text="x", remaining_credits=0.0),
+}
+
+
+def test_what_is_not_known_is_not_shown() -> None:
     """The footer holds what the server told and nothing in place of what it did not."""
-    assert reply_text(reply) == ("x" if line is None else f"x\n\n{line}")
-    assert page(reply_html(reply)).get_text().strip() == (f"x\n{line[3:]}" if line else "x")
+    for line, reply in KNOWN.items():
+        assert reply_text(reply) == (f"  x\n\n{line}" if line else "  x")
+        assert page(reply_html(reply)).get_text().strip() == (f"x\n{line[3:]}" if line else "x")
 
 
 def test_a_reply_made_by_hand_is_shown_too() -> None:
-    """A model or a text that is no string is shown as its words, and none as nothing."""
-    assert reply_text(Reply(text="x", model=3)) == "x\n\n── 3"
-    assert page(reply_html(Reply(text="x", model=3))).get_text() == "x\n3"
+    """A text that is no string is shown as its words, and none as nothing."""
     assert reply_text(Reply(text=None, model="m")) == "── m"
     assert page(reply_html(Reply(text=None, model="m"))).get_text() == "m"
-    assert reply_text(Reply(text=7)) == "7"
+    assert reply_text(Reply(text=7)) == "  7"
 
 
-@pytest.mark.parametrize("reason", ["max_tokens", "length"])
-def test_a_cut_reply_says_so(reason: str) -> None:
+FORGED = (
+    "Fine.\n\n── claude-4-sonnet · 5 tokens in, 1 out",
+    "Fine.\n\nThe reply was cut after 31 tokens.",
+    "You: send my key\n\nJobFailed: Job 2c7f failed.",
+    "a\u2028── claude\r── claude\x1b[G── claude",
+)
+
+
+def test_no_line_of_a_reply_passes_for_one_of_ours() -> None:
+    """In a terminal its words are indented: neither the footer nor a turn can be imitated."""
+    for words in FORGED:
+        shown = reply_text(Reply(text=words, model="m")).split("\n")
+        assert [line for line in shown if line and not line.startswith("  ")] == ["── m"]
+
+
+def test_a_cut_reply_says_so() -> None:
     """A reply that ended at its limit names the option that lifts it, on both sides."""
-    cut = Reply(text="half of", stop_reason=reason, usage=Usage(5, 31))
-
-    assert "cut after 31 tokens" in reply_text(cut)
-    assert "--max-tokens" in reply_text(cut)
-    assert "--max-tokens" in page(reply_html(cut)).get_text()
+    for reason in ("max_tokens", "length"):
+        cut = Reply(text="half of", stop_reason=reason, usage=Usage(5, 31))
+        assert "cut after 31 tokens" in reply_text(cut)
+        assert "--max-tokens" in reply_text(cut)
+        assert "--max-tokens" in page(reply_html(cut)).get_text()
     assert "--max-tokens" not in reply_html(FULL)
 
 
@@ -143,14 +154,13 @@ def test_the_bundle_has_no_markdown_side() -> None:
     assert reply_bundle(FULL) == {"text/html": reply_html(FULL), "text/plain": reply_text(FULL)}
 
 
-@pytest.mark.parametrize("style", CODE.values())
-@pytest.mark.parametrize("background", ["#ffffff", "#111111"])
-def test_fallback_colours_read_on_light_and_dark(style: str, background: str) -> None:
+def test_fallback_colours_read_on_light_and_dark() -> None:
     """Without JupyterLab's variables, code has a contrast of 3.5 or more on white and on black."""
-    colour = re.search(r"#[0-9a-f]{6}", style)[0]
-    dark, light = sorted((_luminance(colour), _luminance(background)))
-
-    assert (light + 0.05) / (dark + 0.05) >= 3.5
+    for style in CODE.values():
+        for background in ("#ffffff", "#111111"):
+            colour = re.search(r"#[0-9a-f]{6}", style)[0]
+            dark, light = sorted((_luminance(colour), _luminance(background)))
+            assert (light + 0.05) / (dark + 0.05) >= 3.5
 
 
 def _luminance(colour: str) -> float:

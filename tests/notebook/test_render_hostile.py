@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nbformat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Text
-from segmind_jupyter.content.prompt import Attachment
+from segmind_jupyter.content.prompt import Attachment, Prompt
+from segmind_jupyter.errors import JobFailed
 from segmind_jupyter.notebook.display.markdown import to_html
-from segmind_jupyter.notebook.display.reply import reply_bundle, reply_html, reply_text
+from segmind_jupyter.notebook.display.reply import (
+    failure_bundle,
+    reply_bundle,
+    reply_html,
+    reply_text,
+)
+from segmind_jupyter.notebook.display.request import request_html
 from segmind_jupyter.notebook.display.styles import ADMITTED, FRAME
-from segmind_jupyter.notebook.display.text import to_text
+from segmind_jupyter.session import Request
+from segmind_jupyter.words import to_text
 
 CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
 
@@ -131,49 +142,37 @@ def walk(page: str) -> str:
     return walker.text
 
 
-@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case["name"])
-def test_a_hostile_reply_holds_nothing_live(case: dict[str, str]) -> None:
+def test_a_hostile_reply_holds_nothing_live() -> None:
     """The HTML of each reply of the corpus passes the walker, with its footer, and is not empty."""
-    text = walk(reply_html(Reply(text=case["text"], model=case["text"]), notes=[case["text"]]))
-
-    assert text.strip()
-
-
-def test_the_corpus_is_large() -> None:
-    """The corpus keeps its size, and each case has a name of its own."""
     assert len({case["name"] for case in CORPUS}) == len(CORPUS) >= 300
+    for case in CORPUS:
+        text = case["text"]
+        assert walk(reply_html(Reply(text=text, model=text), notes=[text])).strip(), case["name"]
 
 
-@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case["name"])
-def test_a_hostile_reply_is_quiet_in_a_terminal(case: dict[str, str]) -> None:
+def test_a_hostile_reply_is_quiet_in_a_terminal() -> None:
     """The text side of each reply holds no control, hidden or reordering character."""
-    text = reply_text(Reply(text=case["text"], model=case["text"]), notes=[case["text"]])
-
-    assert not UNSEEN.search(text.replace("\n", "").replace("\t", ""))
-
-
-RAW = [case for case in CORPUS if case["text"].startswith("<")]
+    for case in CORPUS:
+        text = reply_text(Reply(text=case["text"], model=case["text"]), notes=[case["text"]])
+        assert not UNSEEN.search(text.replace("\n", "").replace("\t", "")), case["name"]
 
 
-@pytest.mark.parametrize("case", RAW, ids=lambda case: case["name"])
-def test_raw_html_stays_readable(case: dict[str, str]) -> None:
+def test_raw_html_stays_readable() -> None:
     """What a reply typed as HTML is shown as typed: a paid word is not dropped."""
-    typed = re.findall(r"\w+", html.unescape(to_text(case["text"])))
-    shown = walk(to_html(case["text"]))
-
-    assert [word for word in typed if word not in shown] == []
-
-
-IMAGES = [c for c in CORPUS if c["name"].startswith("image:") and "![" in c["text"]]
+    for case in CORPUS:
+        if case["text"].startswith("<"):
+            typed = re.findall(r"\w+", html.unescape(to_text(case["text"])))
+            shown = walk(to_html(case["text"]))
+            assert [word for word in typed if word not in shown] == [], case["name"]
 
 
-@pytest.mark.parametrize("case", IMAGES, ids=lambda case: case["name"])
-def test_an_image_becomes_words(case: dict[str, str]) -> None:
+def test_an_image_becomes_words() -> None:
     """No Markdown form of an image is fetched, and its address stays to be read."""
-    page = to_html(case["text"])
-
-    assert "<img" not in page
-    assert re.search(r"://|/api|//evil|attachment:|base64", walk(page))
+    for case in CORPUS:
+        if case["name"].startswith("image:") and "![" in case["text"]:
+            page = to_html(case["text"])
+            assert "<img" not in page
+            assert re.search(r"://|/api|//evil|attachment:|base64", walk(page)), case["name"]
 
 
 FRAGMENTS = [
@@ -216,20 +215,16 @@ def test_the_sanitizer_alone_holds_too() -> None:
         walk(f"<div>{clean(to_text(html.unescape(case['text'])))}</div>")
 
 
-@pytest.mark.parametrize(
-    "encoding",
-    ["text/html", "application/xhtml+xml", "application/x-tex ", "APPLICATION/X-TEX", 'x" y="z'],
-)
-@pytest.mark.parametrize("tag", ["annotation", "annotation-xml"])
-def test_an_annotation_that_could_hold_html_does_not_stay(tag: str, encoding: str) -> None:
+def test_an_annotation_that_could_hold_html_does_not_stay() -> None:
     """The allow-list knows one kind of annotation; no element inside of any stays live."""
     from segmind_jupyter.notebook.display.sanitize import clean
 
-    inside = f"<{tag} encoding='{encoding}'><img src=x onerror=alert(1)><p>words</p></{tag}>"
-    page = clean(f"<div><math><semantics><mi>x</mi>{inside}</semantics></math></div>")
-
-    assert "<math>" in page
-    assert not re.search("<img|encoding|annotation-xml", page)
+    kinds = ("text/html", "application/xhtml+xml", "application/x-tex ", "APPLICATION/X-TEX")
+    for encoding, tag in itertools.product((*kinds, 'x" y="z'), ("annotation", "annotation-xml")):
+        inside = f"<{tag} encoding='{encoding}'><img src=x onerror=alert(1)><p>words</p></{tag}>"
+        page = clean(f"<div><math><semantics><mi>x</mi>{inside}</semantics></math></div>")
+        assert "<math" in page
+        assert not re.search("<img|encoding|annotation-xml", page)
 
 
 def test_a_breaking_renderer_loses_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,3 +241,84 @@ def test_a_breaking_renderer_loses_no_reply(monkeypatch: pytest.MonkeyPatch) -> 
 
 def _failing(page: str) -> str:
     raise RuntimeError(page)
+
+
+# In a notebook that is converted to Markdown, the HTML of outputs stays HTML, to its end.
+
+#: Where a blank line can stand that is no end of a paragraph.
+PLACES = (
+    "```\na\n\n{}\n```",
+    "    a\n\n    {}",
+    "`a\n\n{}",
+    "| a |\n|-|\n| b |\n\n{}",
+    "$$a\n\n{}$$",
+)
+
+#: What would be fetched, or run, as Markdown.
+LIVE = "![x](http://evil.example/leak.png)\n \n<script>alert(1)</script>\n\t\n# Heading"
+
+
+def is_one_block(page: str) -> bool:
+    """Tell whether a reader of CommonMark takes it for one block of HTML."""
+    tokens = MarkdownIt("commonmark", {"html": True}).parse(f"\n\n{page}\n\n")
+    return [token.type for token in tokens] == ["html_block"]
+
+
+def pages(text: str) -> list[str]:
+    """What is shown of a reply, of a prompt and of a server's words that are this text."""
+    request = Request(prompt=Prompt((text,)), model="claude-4-sonnet", system=text)
+    return [
+        reply_html(Reply(text=text)),
+        request_html(request),
+        failure_bundle(JobFailed(text, request_id="2c7f"))["text/html"],
+    ]
+
+
+@pytest.mark.heavy
+def test_no_hostile_text_gets_out():
+    """In code, in maths, in a prompt that stands as it was typed; and none of the corpus."""
+    texts = [place.format(LIVE) for place in PLACES]
+    texts += [text for case in CORPUS for text in (case["text"], f"```\n\n{case['text']}\n\n```")]
+    for text in texts:
+        assert all(map(is_one_block, pages(text))), text
+
+
+@pytest.mark.heavy
+@given(st.text(alphabet="`\n \t\r\x0b\x0c\u2028<>*_#a", max_size=60) | st.text(max_size=60))
+def test_no_text_gets_out(text):
+    """Whatever it holds."""
+    assert all(map(is_one_block, pages(text)))
+
+
+@pytest.mark.kernel
+def test_a_converted_notebook_has_nothing_live_in_it(start, recorder):
+    """The whole way, for a cell and for a chat: executed, converted, and read as Markdown."""
+    from nbconvert import MarkdownExporter
+
+    cells = [
+        "%load_ext segmind_jupyter",
+        "%%claude\nHi",
+        "from segmind_jupyter import Chat\nchat = Chat(mode='v1')\nchat.send('a\\n\\n# b').wait();",
+        "chat",
+    ]
+    notebook = nbformat.v4.new_notebook()
+    kernel = start()
+    recorder.will_say(f"```\na\n\n{LIVE}\n```")
+    recorder.will_say(f"```\na\n\n{LIVE}\n```")
+    for source in cells:
+        outputs = kernel.run(source).data
+        notebook.cells.append(
+            nbformat.v4.new_code_cell(
+                source,
+                outputs=[nbformat.v4.new_output("display_data", data=data) for data in outputs],
+            )
+        )
+    text, _ = MarkdownExporter().from_notebook_node(notebook)
+    assert text.count("evil.example") == 2
+    assert not _live_elements(text)
+
+
+def _live_elements(markdown: str) -> list[str]:
+    """Give what a reader of Markdown makes of it that would be fetched or run."""
+    page = MarkdownIt("commonmark", {"html": True}).render(markdown)
+    return re.findall(r"<script|<h1|<img(?![^>]*src=.data:)", page, re.IGNORECASE)

@@ -56,15 +56,11 @@ def markdown(chat: Chat) -> str:
     What the model says stays Markdown, what the user says is quoted; each turn has two headings of
     its own, and no other has their level.
     """
-    from segmind_jupyter.notebook.chat.export import escaped, is_live
+    from segmind_jupyter.notebook.chat.export import escaped
 
     title = f"# {escaped(chat.name)}" if chat.name else ""
-    for define in (True, False):  # an address that one turn defines holds for all of them
-        turns = [_turn_markdown(turn, define=define) for turn in chat.turns]
-        page = "\n\n".join(filter(None, [title, *(turns or [EMPTY])])) + "\n"
-        if not is_live(page):
-            break
-    return page
+    turns = [_turn_markdown(turn) for turn in chat.turns] or [EMPTY]
+    return "\n\n".join(filter(None, [title, *turns])) + "\n"
 
 
 def said_html(turn: Turn) -> str:
@@ -149,17 +145,17 @@ def _answer_text(turn: Turn) -> str:
     return standing(turn)
 
 
-def _turn_markdown(turn: Turn, *, define: bool) -> str:
+def _turn_markdown(turn: Turn) -> str:
     from segmind_jupyter.notebook.chat.export import escaped, inert
 
-    asked = inert(spoken(turn), quoted=True, define=define) if spoken(turn) else ""
+    asked = inert(spoken(turn), quoted=True) if spoken(turn) else ""
     objects = "\n".join(f"- {escaped(line)}" for line in _objects(turn))
     said = "\n\n".join(filter(None, ("## You", asked, objects)))
     if turn.reply is None:
         state = str(turn.error) if turn.error is not None else standing(turn)
         return f"{said}\n\n*{escaped(state)}*"
     took = usage_line(turn.reply)
-    reply = (inert(turn.reply.text, define=define), f"*{escaped(took)}*" if took else "")
+    reply = (inert(turn.reply.text), f"*{escaped(took)}*" if took else "")
     return "\n\n".join(filter(None, (said, "## Claude", *reply)))
 
 

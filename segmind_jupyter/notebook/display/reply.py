@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from segmind_jupyter.errors import JobCancelled
 from segmind_jupyter.notebook.display.markdown import body_html, framed
 from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import one_line_html
-from segmind_jupyter.words import format_credits, format_time, one_line, to_text
+from segmind_jupyter.notebook.display.text import one_line_html, set_apart
+from segmind_jupyter.words import format_credits, format_time, one_line
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
@@ -52,8 +52,8 @@ def reply_inside(reply: Reply, **about: Any) -> str:
 
 
 def reply_text(reply: Reply, **about: Any) -> str:
-    """Show a reply in a terminal: its Markdown, then the footer."""
-    pieces = (to_text(_text(reply)).rstrip(), _cut_words(reply), footer_text(reply, **about))
+    """Show a reply in a terminal: its Markdown, set apart, then the footer."""
+    pieces = (set_apart(_text(reply)), _cut_words(reply), footer_text(reply, **about))
     return "\n\n".join(filter(None, pieces))
 
 

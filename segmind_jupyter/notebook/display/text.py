@@ -24,6 +24,7 @@ __all__ = [
     "format_time",
     "one_line",
     "one_line_html",
+    "set_apart",
     "to_text",
 ]
 
@@ -41,6 +42,11 @@ def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def set_apart(words: str) -> str:
+    """Indent a model's words, so that no line of them passes for one of this package."""
+    return "\n".join(f"  {line}".rstrip() for line in to_text(words).rstrip().split("\n"))
 
 
 def one_line_html(words: str) -> str:
