@@ -12,6 +12,7 @@ from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+from segmind_jupyter.content.documents import pdf_page, pdf_parts
 from segmind_jupyter.content.files import (
     bytes_part,
     file_notes,
@@ -68,8 +69,6 @@ from segmind_jupyter.content.tables.summary import (
     describe_lazy_frame,
     summarize_frame,
     summarize_index,
-    summarize_polars_frame,
-    summarize_polars_series,
     summarize_series,
 )
 from segmind_jupyter.content.text import (
@@ -254,7 +253,7 @@ def _is_path(obj: object) -> bool:
     return special_method(obj, "__fspath__") is not None
 
 
-def _unnamed(convert: Callable[..., Part]) -> Callable[..., Part]:
+def _unnamed(convert: Callable[..., Part | list[Part]]) -> Callable[..., Part | list[Part]]:
     """Adapt a function that has no use for the object's name."""
     return lambda obj, *, limits, name: convert(obj, limits=limits)
 
@@ -311,15 +310,18 @@ _KINDS = (
     Converter(_is("pandas", "Styler"), summarize_styler),
     Converter(_is("pandas", "GroupBy"), summarize_groups),
     Converter(is_window, refuse_window),
-    Converter(_is("polars", "DataFrame"), summarize_polars_frame),
+    Converter(_is("polars", "DataFrame"), summarize_frame),
+    Converter(_is("pyarrow", "Table"), summarize_frame),
     Converter(_is("polars", "LazyFrame"), describe_lazy_frame),
-    Converter(_is("polars", "Series"), summarize_polars_series),
+    Converter(_is("polars", "Series"), summarize_series),
     Converter(_is("xarray", "DataArray"), data_array_parts),
     Converter(_is("xarray", "Dataset"), dataset_part),
     Converter(_is("torch", "Tensor"), torch_part, is_rich=is_large_tensor),
     Converter(_is("jaxlib", "ArrayImpl"), jax_part, is_rich=is_large_tensor),
     Converter(_is("scipy", "_spbase", "spmatrix"), summarize_sparse),
     Converter(_is("PIL", "Image"), _unnamed(encode_image)),
+    Converter(_is("pypdfium2", "PdfDocument"), pdf_parts),
+    Converter(_is("pypdfium2", "PdfPage"), _unnamed(pdf_page)),
     Converter(_is("numpy", "ndarray"), array_part, is_rich=_is_large),
     Converter(_is("IPython", "Image"), _unnamed(_notebook_image)),
     Converter(_is("IPython", "TextDisplayObject"), _unnamed(_notebook_text)),

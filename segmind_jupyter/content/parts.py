@@ -99,6 +99,8 @@ class Text:
     about: str = ""
     inline: bool = True
     notes: tuple[str, ...] = ()
+    #: How much of it went, where that is not all: ``"20,000 of 60,189 characters"``.
+    left_out: str = ""
 
     @property
     def tokens(self) -> int:

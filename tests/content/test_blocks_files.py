@@ -37,7 +37,7 @@ def test_other_bytes_are_text_if_they_are_utf_8():
     assert to_parts("naïve — text".encode())[0].text == "naïve — text"
 
 
-@pytest.mark.parametrize("data", [b"\xff\xfe\xfd", b"a\x00b", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3"])
+@pytest.mark.parametrize("data", [b"\xff\xfe\xfd", b"a\x00b", b"%!PS\n%\xe2\xe3\x01\xd3"])
 def test_bytes_that_are_neither_are_refused(data):
     """The error counts the bytes and says what to do."""
     with pytest.raises(ContentError, match=rf"^`d`: The {len(data)} bytes are .* Decode them"):
@@ -84,7 +84,7 @@ def test_a_long_file_is_cut_to_its_ends(tmp_path, letter):
     assert len(part.text) <= 1_001
     assert part.text.startswith("." + letter * 500)
     assert f"{file.stat().st_size:,} bytes" in part.about
-    assert f" of {file.stat().st_size:,} bytes not shown]\n" in part.text
+    assert " of 10,001 not shown]\n" in part.text
     assert part.text.endswith(letter * 200)
 
 

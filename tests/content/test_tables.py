@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
 import sys
 from decimal import Decimal
 
@@ -12,12 +13,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, STANDARD, Limits
-from segmind_jupyter.content.tables.summary import (
-    summarize_frame,
-    summarize_index,
-    summarize_series,
-)
+from segmind_jupyter.content.tables.summary import ranged
+
+try:
+    import polars as pl
+except ImportError:
+    pl = None
+
+needs_polars = pytest.mark.skipif(pl is None, reason="polars is not installed")
+
+
+def part_of(obj, name=None, **limits):
+    """The one part of an object."""
+    (part,) = to_parts(obj, name=name, limits=Limits(**limits))
+    return part
+
+
+def text_of(obj, name=None, **limits):
+    """The text of an object."""
+    return part_of(obj, name, **limits).text
 
 
 @pytest.fixture
@@ -40,17 +56,10 @@ def objects(*values):
     return pd.Series(values, dtype=object)
 
 
-def lines(text, start, count):
-    """The line that equals `start`, and those after it."""
-    rows = text.splitlines()
-    return rows[rows.index(start) : rows.index(start) + count]
-
-
 def test_a_small_frame_is_sent_whole():
     """Name, shape, columns and all rows, aligned, with nothing left out."""
-    words = pd.Series(["a", None, "c"], dtype=object)
-    frame = pd.DataFrame({"n": [1, 20, 3], "word": words, "x": [0.1 + 0.2, 2, 3]})
-    part = summarize_frame(frame, name="df")
+    frame = pd.DataFrame({"n": [1, 20, 3], "word": objects("a", None, "c"), "x": [0.1 + 0.2, 2, 3]})
+    part = part_of(frame, "df")
     assert part.text == (
         "df: DataFrame, 3 rows × 3 columns\n"
         "Columns:\n"
@@ -63,35 +72,60 @@ def test_a_small_frame_is_sent_whole():
         "1  20  None    2\n"
         "2   3  c       3"
     )
-    assert part.about == "DataFrame 3×3"
-    assert not part.inline
+    assert (part.about, part.inline, part.left_out) == ("DataFrame 3×3", False, "")
+
+
+@needs_polars
+def test_a_frame_of_polars_reads_as_one_of_pandas():
+    """With polars' own types, and rows numbered from zero."""
+    frame = pl.DataFrame({"n": [1, 20, None], "word": ["a", "b", "a"]})
+    part = part_of(frame, "df")
+    assert part.text == (
+        "df: DataFrame, polars, 3 rows × 2 columns\n"
+        "Columns:\n"
+        "- n (Int64): 1 missing; 1 to 20, mean 10.5\n"
+        "- word (String): 2 distinct: a ×2, b ×1\n"
+        "Rows:\n"
+        "      n  word\n"
+        "0     1  a\n"
+        "1    20  b\n"
+        "2  None  a"
+    )
+    assert part.about == "polars DataFrame 3×2"
+
+
+def test_a_table_of_arrow_is_read_in_place():
+    """Its types are Arrow's."""
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"n": [1, None, 3], "x": [1.5, float("nan"), None], "l": [[1], [2, 3], None]})
+    text = text_of(table, "t")
+    assert text.startswith("t: Table, pyarrow, 3 rows × 3 columns\nColumns:\n")
+    assert "- n (int64): 1 missing; 1 to 3, mean 2\n" in text
+    assert "- x (double): 1 missing; 1 NaN; always 1.5\n" in text
+    assert text.splitlines()[-1].split() == ["2", "3", "None", "None"]
 
 
 def test_a_long_frame_shows_its_ends_and_says_what_is_between(sales):
-    """Ten rows from each end; the note counts the others from one."""
-    text = summarize_frame(sales, name="sales").text
-    assert text.startswith("sales: DataFrame, 1,200 rows × 4 columns\n")
-    assert text.endswith("[rows 11-1,190 of 1,200 not shown]")
-    first, *_ = (row for row in text.splitlines() if row.startswith("0 "))
+    """Ten rows from each end; columns by type, missing values, range or commonest values."""
+    part = part_of(sales, "sales")
+    rows = part.text.splitlines()
+    assert rows[0] == "sales: DataFrame, 1,200 rows × 4 columns"
+    assert rows[-1] == "[rows 11-1,190 of 1,200 not shown]"
+    assert part.left_out == "20 of 1,200 rows"
+    (first,) = (row for row in rows if row.startswith("0 "))
     assert first.split() == ["0", "2024-01-01", "Paris", "0", "0"]
-    assert text.splitlines()[-2].split() == ["1199", "2027-04-14", "Oslo", "149.875", "11990"]
-    assert "…" in text.splitlines()
-    assert not any(row.startswith(("10 ", "1189 ")) for row in text.splitlines())
-
-
-def test_columns_are_described_by_type_missing_values_and_range(sales):
-    """Numbers by range and mean, dates by their range, words by the commonest values."""
-    text = summarize_frame(sales).text
-    assert "- score (float64): 3 missing; 0 to 149.875, mean 75.124" in text
-    assert "- sold (int64): 0 to 11990, mean 5995" in text
-    assert ": 2024-01-01 to 2027-04-14" in text
-    assert "): 3 distinct: Paris ×600, Rome ×300, Oslo ×300" in text
+    assert rows[-2].split() == ["1199", "2027-04-14", "Oslo", "149.875", "11990"]
+    assert "…" in rows
+    assert not any(row.startswith(("10 ", "1189 ")) for row in rows)
+    assert "- score (float64): 3 missing; 0 to 149.875, mean 75.124" in part.text
+    assert "- sold (int64): 0 to 11990, mean 5995" in part.text
+    assert ": 2024-01-01 to 2027-04-14" in part.text
+    assert "): 3 distinct: Paris ×600, Rome ×300, Oslo ×300" in part.text
 
 
 @pytest.mark.parametrize(
     ("series", "fact"),
     [
-        (pd.Series([5, 5]), "int64): always 5"),
         (pd.Series([np.nan, np.nan]), "float64): all 2 missing"),
         (pd.Series([True, False, True]), "bool): 2 distinct: True ×2, False ×1"),
         (pd.Series([1, None], dtype="Int64"), "Int64): 1 missing; always 1"),
@@ -108,8 +142,8 @@ def test_columns_are_described_by_type_missing_values_and_range(sales):
             pd.Series(pd.period_range("2024-01", periods=2, freq="M")),
             "period[M]): 2024-01 to 2024-02",
         ),
-        (pd.Series([1e9 + 0.5, 12.3456789]), "float64): 12.34568 to 1000000000.5"),
         (pd.Series([np.inf, 1]), "float64): 1 to inf"),
+        (pd.Series([np.inf, -np.inf, np.nan]), "float64): 1 missing; -inf to inf\n"),
         (pd.Series([1 + 1j]), "complex128): 1 distinct"),
         (pd.Series([0, 0, 1], dtype="Sparse[int64]"), "Sparse[int64, 0]): 0 to 1"),
         (pd.Series([60_000] * 9 + [0], dtype="float16"), "float16): 0 to 60000"),
@@ -122,112 +156,32 @@ def test_columns_are_described_by_type_missing_values_and_range(sales):
     ],
     ids=lambda value: str(value.dtype) if isinstance(value, pd.Series) else "",
 )
-def test_every_type_is_described_by_what_it_offers(series, fact):
-    """Pandas' own methods give the facts; what a type does not offer is left out."""
-    assert fact in summarize_series(series).text + "\n"
+def test_every_type_of_pandas_is_described_by_what_it_offers(series, fact):
+    """What a type does not offer is left out."""
+    assert fact in text_of(series) + "\n"
 
 
-def test_a_wide_frame_shows_the_outer_columns():
-    """A thousand columns do not fit: the first and the last stay, and the note says which not."""
-    frame = pd.DataFrame(np.zeros((50, 1_000)))
-    text = summarize_frame(frame).text
-    assert len(text) <= STANDARD.table_tokens * CHARS_PER_TOKEN
-    assert "- 0 (float64)" in text
-    assert "- 999 (float64)" in text
-    assert "- 500 (float64)" not in text
-    hidden, _, rest = text.rpartition("; ")[2].partition(" of 1,000 columns not shown (")
-    first, last = (int(n.replace(",", "")) for n in rest.rstrip(")]").split("-"))
-    assert int(hidden.replace(",", "")) == last - first + 1
-    assert f"- {first - 2} (float64)" in text
-    assert f"- {first - 1} (float64)" not in text
-    assert f"- {last} (float64)" in text
-
-
-def test_long_cells_are_cut_and_said_to_be():
-    """One long text does not push the rows out."""
-    frame = pd.DataFrame({"review": ["long " * 100] * 40, "n": range(40)})
-    text = summarize_frame(frame).text
-    assert "long long long long long long long long…" in text
-    assert text.endswith("cells ending in … are cut]")
-    assert len(text.splitlines()) > 40
-
-
-def test_newlines_and_tabs_in_cells_and_names_are_escaped():
-    """A row stays on its line."""
-    frame = pd.DataFrame({"a\nb": ["x\ny\tz\r", ""]})
-    text = summarize_frame(frame).text
-    assert "x\\ny\\tz\\r" in text
-    assert "a\\nb" in text
-    assert text.splitlines()[-1].split() == ["1", "''"]
-
-
-def test_cells_that_cannot_be_written_are_named():
-    """A raising repr, arrays, lists and huge values inside cells do no harm."""
-
-    class Broken:
-        def __repr__(self):
-            raise ValueError
-
-    cells = [Broken(), [1, 2], {"a": 1}, np.arange(3), b"x", None, pd.NaT, pd.NA, "y" * 10**6]
-    cells += [pd.DataFrame({"a": [1, 2]}), np.zeros((2, 2)), b"z" * 10**7, list(range(10**6))]
-    text = summarize_frame(pd.DataFrame({"cell": pd.Series(cells, dtype=object)})).text
-    for written in ("<Broken, whose repr raised ValueError>", "[1, 2]", "{'a': 1}", "NaT", "<NA>"):
-        assert written in text
-    assert "array([0, 1, 2])" in text
-    assert "<DataFrame 2×1>" in text
-    assert "<array 2×2 float64>" in text
-    assert "b'x'" in text
-
-
-def test_values_that_refuse_to_be_hashed_or_compared_do_no_harm():
-    """Whatever pandas makes of them, the table is described."""
-
-    class Hostile:
-        def __hash__(self):
-            raise RuntimeError
-
-        __eq__ = __hash__
-
-    text = summarize_frame(pd.DataFrame({"x": [Hostile(), Hostile()]})).text
-    assert "- x (object)" in text
-    assert "1  <" in text
-
-
-def test_a_wide_frame_names_the_columns_that_it_does_not_describe():
-    """What is asked about may be one of them; as many are named as fit."""
-    frame = pd.DataFrame(np.zeros((50, 120)), columns=[f"sensor_{n}" for n in range(120)])
-    text = summarize_frame(frame).text
-    for n in range(120):
-        assert f"sensor_{n}" in text
-    (named,) = (line for line in text.splitlines() if line.startswith("… sensor_"))
-    assert named.count("sensor_") + text.count("\n- sensor_") == 120
-    wider = pd.DataFrame(np.zeros((50, 2_000)), columns=[f"sensor_{n}" for n in range(2_000)])
-    assert ", …\n- sensor_" in summarize_frame(wider).text
-
-
-def test_row_labels_of_a_long_frame_are_described():
-    """Its ends do not show the range of an index that is in no order."""
-    days = pd.date_range("2024-01-01", periods=1_000, name="day")
-    frame = pd.DataFrame({"x": range(1_000)}, index=days[500:].append(days[:500]))
-    text = summarize_frame(frame).text
-    assert "Row labels:\n- day (datetime64[" in text
-    assert "]): 2024-01-01 to 2026-09-26\nColumns:" in text
-    assert "Row labels:" not in summarize_frame(frame.head(3)).text
-
-
-def test_long_columns_of_texts_are_counted_at_fixed_distances():
-    """The line says in how many rows, and the same frame gives the same text."""
-    frame = pd.DataFrame({"word": ["a", "b", "c"] * 100_000, "n": range(300_000)})
-    text = summarize_frame(frame).text
-    assert "): in one of every 3 rows: 1 distinct: a ×100,000\n" in text
-    assert "- n (int64): 0 to 299999" in text
-    assert summarize_frame(frame).text == text
-
-
-def test_very_long_columns_are_sampled_for_what_is_missing():
-    """Three million objects are not all looked at."""
-    words = pd.Series(np.full(3_000_000, None, dtype=object))
-    assert "in one of every 30 rows: all 100,000 missing" in summarize_series(words).text
+@needs_polars
+def test_every_type_of_polars_is_described_by_what_it_offers():
+    """Missing values, NaN apart from them, ranges, lengths and counts."""
+    for values, dtype, fact in [
+        ([1.5, float("nan"), None], None, "- s (Float64): 1 missing; 1 NaN; always 1.5"),
+        ([float("nan")], None, "(Float64): 1 NaN\n"),
+        ([None, None], None, "(Null): all 2 missing"),
+        ([True, None, True], None, "(Boolean): 1 missing; 1 distinct: True ×2"),
+        (["b", "a", "a", "b"], "Categorical", "(Categorical): 2 distinct: a ×2, b ×2"),
+        ([datetime.date(2024, 1, 1), datetime.date(2024, 3, 1)], None, "2024-01-01 to 2024-03-01"),
+        ([datetime.datetime(2024, 1, 1, 10)], None, "always 2024-01-01 10:00:00"),
+        ([datetime.timedelta(hours=1)], None, "always 1:00:00"),
+        ([Decimal("1.50"), Decimal(2)], None, "1.50 to 2.00, mean 1.75"),
+        ([[1, 2], [3]], None, "(List(Int64)): length 1 to 2, mean 1.5"),
+        ([{"a": 1}], None, "(Struct({'a': Int64}))\n"),
+        ([object, 1], "Object", "(Object): holds type, int"),
+        (["x" * 50], None, "1 distinct; up to 50 characters"),
+        ([float("inf"), 1.0], None, "(Float64): 1 to inf"),
+    ]:
+        series = pl.Series("s", values, dtype=dtype and getattr(pl, dtype))
+        assert fact in text_of(series), fact
 
 
 @pytest.mark.parametrize(
@@ -242,175 +196,52 @@ def test_very_long_columns_are_sampled_for_what_is_missing():
 def test_columns_of_arrow_are_described_as_others(arrow, values, fact):
     """pandas calls many of its types objects."""
     pa = pytest.importorskip("pyarrow")
-    series = pd.Series(values, dtype=pd.ArrowDtype(getattr(pa, arrow)()))
-    assert fact in summarize_series(series).text
+    assert fact in text_of(pd.Series(values, dtype=pd.ArrowDtype(getattr(pa, arrow)())))
 
 
-def test_row_labels_of_several_levels_are_shown_as_columns():
-    """Each level of a MultiIndex stands under its name."""
-    index = pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["group", None])
-    text = summarize_frame(pd.DataFrame({"x": range(4)}, index=index)).text
-    rows = lines(text, "Rows:", 6)
-    assert rows[1].split() == ["group", "x"]
-    assert rows[4].split() == ["b", "1", "2"]
-
-
-def test_columns_of_several_levels_are_named_as_python_reaches_them():
-    """The tuple that selects a column is its name; named levels are told."""
-    columns = pd.MultiIndex.from_tuples([("score", "mean"), ("score", 2)], names=["what", "how"])
-    text = summarize_frame(pd.DataFrame([[1, 2]], columns=columns)).text
-    assert "Columns (what, how):\n- ('score', 'mean') (int64)" in text
-    assert "- ('score', 2) (int64): always 2" in text
-
-
-def test_duplicate_and_odd_column_names_are_kept_apart():
-    """Columns are read by position, so equal names do not matter."""
-    frame = pd.DataFrame([[1, 2.5, "x", 4]], columns=["a", "a", None, 7])
-    text = summarize_frame(frame).text
-    assert "- a (int64): always 1\n- a (float64): always 2.5\n" in text
-    assert "- 7 (int64): always 4" in text
+@pytest.mark.parametrize("library", [pd, pytest.param(pl, marks=needs_polars)])
+def test_always_means_equal_and_close_numbers_keep_their_digits(library):
+    """Places on a street differ in the eighth digit; the mean lies between the ends."""
+    text = text_of(library.DataFrame({"lon": [-122.41941550, -122.41941612]}))
+    assert ": -122.41941612 to -122.4194155, mean -122.41941581\n" in text
+    assert "-122.419416" in text.splitlines()[-1]
+    assert ": always -122.419415\n" in text_of(library.DataFrame({"x": [-122.4194155] * 2}))
+    assert "always" not in ranged(0.1 + 0.2, 0.3)
+    assert ranged(20_240_101, 20_240_102, 20_240_101.5).endswith("mean 20240101.5")
+    assert ranged(Decimal("1." + "0" * 70 + "1"), Decimal("1." + "0" * 70 + "2")).count(" to ") == 1
 
 
 @pytest.mark.parametrize(
-    ("frame", "heading"),
+    ("value", "text"),
     [
-        (pd.DataFrame(), "DataFrame, 0 rows × 0 columns"),
-        (pd.DataFrame(columns=["a"]), "DataFrame, 0 rows × 1 column\nColumns:\n- a (object)"),
-        (pd.DataFrame(index=["r"]), "DataFrame, 1 row × 0 columns\nRows:\n\nr"),
-        (
-            pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=["a", "b"])),
-            "DataFrame, 0 rows × 0",
-        ),
+        (122.41941612, "122.419416"), (0.1234567891, "0.1234568"), (1e9 + 0.5, "1000000000.5"),
+        (12345678901234567.0, "1.2345678901234568e+16"), (-0.0, "-0"), (1.1, "1.1"), (3.0, "3"),
+        (1e-9, "1e-09"), (float("inf"), "inf"), (123456.0625, "123456.0625"),
     ],
-)
-def test_an_empty_frame_says_that_it_is_empty(frame, heading):
-    """No rows, no columns, or neither."""
-    assert summarize_frame(frame).text.startswith(heading)
+)  # fmt: skip
+def test_floats_have_the_digits_that_pandas_shows(value, text):
+    """Seven significant ones or six behind the point; none of a large one is lost."""
+    assert text_of(pd.DataFrame({"x": [value]})).splitlines()[-1].split() == ["0", text]
 
 
-def test_a_series_is_a_table_of_one_column():
-    """With its own name, or without one."""
-    named = summarize_series(pd.Series([1, 2], name="price"), name="s")
-    assert "s: Series, 2 values\nColumns:\n- price (int64): 1 to 2, mean 1.5\nRows:" in named.text
-    assert named.about == "Series 2 int64"
-    assert "- values (int64)" in summarize_series(pd.Series([1])).text
-
-
-def test_an_index_lists_its_labels():
-    """A short index is listed; of a long one the labels that fit."""
-    part = summarize_index(pd.Index(["a", "b"]), name="i")
-    assert part.text.splitlines()[1] == "['a', 'b']"
-    assert part.about == "Index 2"
-    long = summarize_index(pd.RangeIndex(10_000_000)).text
-    assert long.startswith("RangeIndex, 10,000,000 labels, int64\n[\n 0, 1, 2,")
-    assert long.endswith(" of 10,000,000 not shown]")
-    levels = summarize_index(pd.MultiIndex.from_tuples([("a", 1)]))
-    assert "[('a', 1)]" in levels.text
-
-
-def test_the_users_display_options_do_not_matter(sales):
-    """The summary is the same whatever `pd.set_option` says, and the options stay."""
-    before = summarize_frame(sales)
-    options = ("display.max_rows", 1, "display.max_columns", 1, "display.precision", 1)
-    with pd.option_context(*options, "display.max_colwidth", 3, "display.min_rows", 1):
-        assert summarize_frame(sales) == before
-        assert pd.get_option("display.precision") == 1
-
-
-def test_the_frame_is_not_changed(sales):
-    """Reading leaves values, labels, types and attributes as they were."""
-    copy = sales.copy(deep=True)
-    summarize_frame(sales)
-    pd.testing.assert_frame_equal(sales, copy)
-
-
-def test_a_subclass_is_named_by_its_own_name():
-    """A GeoDataFrame, say, is a frame with a name of its own."""
-
-    class Cohort(pd.DataFrame):
-        pass
-
-    part = summarize_frame(Cohort({"a": [1]}))
-    assert part.text.startswith("Cohort, 1 row")
-    assert part.about == "Cohort 1×1"
-
-
-def test_a_surrogate_in_a_cell_can_be_encoded():
-    """Broken text from a broken file does not stop the request."""
-    part = summarize_frame(pd.DataFrame({"a": pd.Series(["\ud800"], dtype=object)}))
-    assert part.text.encode()
-
-
-def test_millions_of_rows_are_read_in_place():
-    """A long frame takes no memory but masks: no copy and no sort of all of it."""
-    import tracemalloc
-
-    n_rows = 2_000_000
-    words = np.full(n_rows, "word", dtype=object)
-    frame = pd.DataFrame({"x": np.arange(n_rows, dtype="f8"), "word": words}, copy=False)
-    tracemalloc.start()
-    try:
-        text = summarize_frame(frame).text
-        _, peak_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert "rows 11-1,999,990 of 2,000,000 not shown" in text
-    assert "- x (float64): 0 to 1999999" in text
-    assert peak_bytes < 4 * n_rows  # a frame of such floats alone is 8 bytes a row
-
-
-@pytest.mark.parametrize("tokens", [0, 1, 20, 50, 100, 400])
-def test_any_budget_is_kept(sales, tokens):
-    """A small budget leaves the heading and a note; the note itself is the only exception."""
-    text = summarize_frame(sales, limits=Limits(table_tokens=tokens)).text
-    assert len(text) <= max(tokens * CHARS_PER_TOKEN, 72)
-
-
-cells = {
-    "int64": st.integers(-(2**60), 2**60),
-    "float64": st.floats(),
-    "bool": st.booleans(),
-    "datetime64[ns]": st.datetimes(
-        min_value=pd.Timestamp("1700-01-01").to_pydatetime(),
-        max_value=pd.Timestamp("2200-01-01").to_pydatetime(),
-    ),
-    "category": st.sampled_from(["a", "b"]),
-    "Int64": st.integers(0, 9) | st.none(),
-    "object": st.none() | st.text(max_size=300) | st.binary() | st.lists(st.integers()),
-}
-
-
-@st.composite
-def frames(draw):
-    """Frames of up to 60 rows and 30 columns of mixed types, with any names, some twice."""
-    n_rows = draw(st.integers(0, 60))
-    names = draw(st.lists(st.text(max_size=100) | st.integers() | st.none(), max_size=30))
-    columns = []
-    for _ in names:
-        dtype = draw(st.sampled_from(sorted(cells)))
-        few = draw(st.lists(cells[dtype], min_size=1, max_size=4))
-        columns.append(pd.Series([few[n % len(few)] for n in range(n_rows)], dtype=dtype))
-    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(n_rows))
-    frame.columns = pd.Index(names, dtype=object)
-    return frame
-
-
-@given(frame=frames(), tokens=st.integers(60, 2_000))
-def test_a_frame_of_any_content_stays_inside_the_budget(frame, tokens):
-    """Random types, names and values: never an error, never more than the budget."""
-    part = summarize_frame(frame, limits=Limits(table_tokens=tokens), name="df")
-    assert part.tokens <= tokens
-    assert part.text.startswith(f"df: DataFrame, {len(frame)} row")
-    assert part.text.encode()
-
-
-def test_pandas_is_not_imported_by_the_module():
-    """Who names a frame has imported pandas already; nobody else pays for it."""
-    import subprocess
-
-    code = "import sys, segmind_jupyter.content.tables.summary; print('pandas' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
+def test_a_wide_frame_shows_the_outer_columns_and_names_the_others():
+    """What is asked about may be one of them; the note says which are not described."""
+    frame = pd.DataFrame(np.zeros((50, 120)), columns=[f"sensor_{n}" for n in range(120)])
+    part = part_of(frame)
+    text = part.text
+    assert len(text) <= STANDARD.table_tokens * CHARS_PER_TOKEN
+    assert all(f"sensor_{n}" in text for n in range(120))
+    (named,) = (line for line in text.splitlines() if line.startswith("… sensor_"))
+    described = text.count("\n- sensor_")
+    assert named.count("sensor_") + described == 120
+    hidden, _, rest = text.rpartition("; ")[2].partition(" of 120 columns not shown (")
+    first, last = (int(n.replace(",", "")) for n in rest.rstrip(")]").split("-"))
+    assert int(hidden) == last - first + 1 == 120 - described
+    assert f"- sensor_{first - 2} (" in text
+    assert f"- sensor_{last} (" in text
+    assert part.left_out.endswith(f" of 50 rows, {described} of 120 columns")
+    wider = pd.DataFrame(np.zeros((50, 2_000)), columns=[f"sensor_{n}" for n in range(2_000)])
+    assert ", …\n- sensor_" in text_of(wider)
 
 
 def test_a_million_columns_are_not_all_looked_at():
@@ -423,21 +254,286 @@ def test_a_million_columns_are_not_all_looked_at():
             return "label"
 
     wide = pd.DataFrame(np.zeros((2, 20_000)), columns=[Label() for _ in range(20_000)])
-    text = summarize_frame(wide).text
-    assert "of 20,000 columns not shown" in text
+    assert "of 20,000 columns not shown" in text_of(wide)
     assert len(looked_at) < 20_000
 
 
-def test_labels_of_several_levels_read_as_python_writes_them():
-    """The numbers in them are no NumPy calls."""
-    columns = pd.MultiIndex.from_product([["a"], [1, 2]])
-    assert (
-        "- ('a', 2) (int64): always 1"
-        in summarize_frame(pd.DataFrame([[0, 1]], columns=columns)).text
+def test_long_cells_are_cut_and_said_to_be():
+    """One long text does not push the rows out."""
+    text = text_of(pd.DataFrame({"review": ["long " * 100] * 40, "n": range(40)}))
+    assert "long long long long long long long long…" in text
+    assert text.endswith("cells ending in … are cut]")
+    assert len(text.splitlines()) > 40
+
+
+@needs_polars
+def test_long_lists_in_cells_are_cut():
+    """A cell holds a million numbers; the row stays on its line."""
+    text = text_of(pl.DataFrame({"l": [list(range(1_000_000))]}))
+    assert "[0, 1, 2, 3, " in text
+    assert len(text) < 1_000
+    assert text.endswith("cells ending in … are cut]")
+
+
+def test_newlines_and_tabs_in_cells_and_names_are_escaped():
+    """A row stays on its line; a lone surrogate can be encoded."""
+    text = text_of(pd.DataFrame({"a\nb": pd.Series(["x\ny\tz\r", "\ud800", ""], dtype=object)}))
+    assert "x\\ny\\tz\\r" in text
+    assert "a\\nb" in text
+    assert text.splitlines()[-1].split() == ["2", "''"]
+    assert text.encode()
+
+
+def test_cells_that_cannot_be_written_are_named():
+    """A raising repr, values that refuse, arrays, lists and huge values in cells do no harm."""
+
+    class Broken:
+        def __repr__(self):
+            raise ValueError
+
+    class Hostile:
+        def __hash__(self):
+            raise RuntimeError
+
+        __eq__ = __hash__
+
+    values = [Broken(), [1, 2], {"a": 1}, np.arange(3), b"x", None, pd.NaT, pd.NA, "y" * 10**6]
+    values += [pd.DataFrame({"a": [1, 2]}), np.zeros((2, 2)), b"z" * 10**7, list(range(10**6))]
+    text = text_of(pd.DataFrame({"cell": pd.Series(values, dtype=object)}))
+    for written in ("<Broken, whose repr raised ValueError>", "[1, 2]", "{'a': 1}", "NaT", "<NA>"):
+        assert written in text
+    for written in ("array([0, 1, 2])", "<DataFrame 2×1>", "<array 2×2 float64>", "b'x'"):
+        assert written in text
+    text = text_of(pd.DataFrame({"x": [Hostile(), Hostile()]}))
+    assert "- x (object)" in text
+    assert "1  <" in text
+
+
+def test_row_labels_of_a_long_frame_are_described():
+    """Its ends do not show the range of an index that is in no order."""
+    days = pd.date_range("2024-01-01", periods=1_000, name="day")
+    frame = pd.DataFrame({"x": range(1_000)}, index=days[500:].append(days[:500]))
+    text = text_of(frame)
+    assert "Row labels:\n- day (datetime64[" in text
+    assert "]): 2024-01-01 to 2026-09-26\nColumns:" in text
+    assert "Row labels:" not in text_of(frame.head(3))
+
+
+def test_labels_of_several_levels_stand_under_their_names():
+    """Levels of rows are columns; the tuple that selects a column is its name."""
+    index = pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["group", None])
+    rows = text_of(pd.DataFrame({"x": range(4)}, index=index)).splitlines()[-5:]
+    assert rows[0].split() == ["group", "x"]
+    assert rows[3].split() == ["b", "1", "2"]
+    columns = pd.MultiIndex.from_tuples([("score", "mean"), ("score", 2)], names=["what", "how"])
+    text = text_of(pd.DataFrame([[1, 2]], columns=columns))
+    assert "Columns (what, how):\n- ('score', 'mean') (int64)" in text
+    assert "- ('score', 2) (int64): always 2" in text
+
+
+def test_duplicate_and_odd_column_names_are_kept_apart():
+    """Columns are read by position, so equal names do not matter."""
+    text = text_of(pd.DataFrame([[1, 2.5, "x", 4, True]], columns=["a", "a", None, 7, "count"]))
+    assert "- a (int64): always 1\n- a (float64): always 2.5\n" in text
+    assert "- 7 (int64): always 4\n- count (bool): 1 distinct\n" in text
+
+
+def test_an_empty_frame_says_that_it_is_empty():
+    """No rows, no columns, or neither."""
+    no_rows = pd.MultiIndex.from_tuples([], names=["a", "b"])
+    for frame, heading in [
+        (pd.DataFrame(), "DataFrame, 0 rows × 0 columns"),
+        (pd.DataFrame(columns=["a"]), "DataFrame, 0 rows × 1 column\nColumns:\n- a (object)"),
+        (pd.DataFrame(index=["r"]), "DataFrame, 1 row × 0 columns\nRows:\n\nr"),
+        (pd.DataFrame(index=no_rows), "DataFrame, 0 rows × 0"),
+        *([(pl.DataFrame({"a": []}), "DataFrame, polars, 0 rows × 1 column")] if pl else []),
+    ]:
+        assert text_of(frame).startswith(heading)
+
+
+def test_a_series_is_a_table_of_one_column():
+    """With its own name, or without one."""
+    named = part_of(pd.Series([1, 2], name="price"), "s")
+    assert "s: Series, 2 values\nColumns:\n- price (int64): 1 to 2, mean 1.5\nRows:" in named.text
+    assert named.about == "Series 2 int64"
+    assert "- values (int64)" in text_of(pd.Series([1]))
+    if pl:
+        text = text_of(pl.Series([1]), "s")
+        assert text.startswith("s: Series, polars, 1 value\nColumns:\n- values (Int64): always 1")
+
+
+def test_an_index_lists_its_labels():
+    """A short index is listed; of a long one the labels that fit."""
+    part = part_of(pd.Index(["a", "b"]))
+    assert part.text.splitlines()[1] == "['a', 'b']"
+    assert part.about == "Index 2"
+    long = part_of(pd.RangeIndex(10_000_000))
+    assert long.text.startswith("RangeIndex, 10,000,000 labels, int64\n[\n 0, 1, 2,")
+    assert long.text.endswith(" of 10,000,000 not shown]")
+    assert long.left_out.endswith(" of 10,000,000 labels")
+    assert "[('a', 1)]" in text_of(pd.MultiIndex.from_tuples([("a", 1)]))
+
+
+def test_neither_options_nor_the_frame_matter(sales):
+    """The summary is the same whatever `pd.set_option` says; nothing of the user's is changed."""
+    before, copy = text_of(sales), sales.copy(deep=True)
+    options = ("display.max_rows", 1, "display.max_columns", 1, "display.precision", 1)
+    with pd.option_context(*options, "display.max_colwidth", 3, "display.min_rows", 1):
+        assert text_of(sales) == before
+        assert pd.get_option("display.precision") == 1
+    pd.testing.assert_frame_equal(sales, copy)
+
+
+def test_a_subclass_is_named_by_its_own_name():
+    """A GeoDataFrame, say, is a frame with a name of its own."""
+
+    class Cohort(pd.DataFrame):
+        pass
+
+    part = part_of(Cohort({"a": [1]}))
+    assert part.text.startswith("Cohort, 1 row")
+    assert part.about == "Cohort 1×1"
+
+
+def test_long_columns_are_looked_at_in_fixed_places():
+    """Texts in so many rows, and the line says in how many; numbers in all of them."""
+    words, n_rows = ["a", "b", "c"] * 100_000, 300_000
+    for library in filter(None, (pd, pl)):
+        text = text_of(library.DataFrame({"word": words}))
+        assert "): in one of every 3 rows: 1 distinct: a ×100,000\n" in text
+    text = text_of(pd.Series(np.full(3_000_000, None, dtype=object)))
+    assert "in one of every 30 rows: all 100,000 missing" in text
+    assert f"(int64): 0 to {n_rows - 1}" in text_of(pd.Series(range(n_rows)))
+
+
+def test_millions_of_rows_are_read_in_place():
+    """A long frame takes no memory but masks: no copy and no sort of all of it."""
+    import tracemalloc
+
+    n_rows = 2_000_000
+    words = np.full(n_rows, "word", dtype=object)
+    frame = pd.DataFrame({"x": np.arange(n_rows, dtype="f8"), "word": words}, copy=False)
+    text_of(frame.head())
+    tracemalloc.start()
+    try:
+        text = text_of(frame)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "rows 11-1,999,990 of 2,000,000 not shown" in text
+    assert "- x (float64): 0 to 1999999" in text
+    assert peak_bytes < 4 * n_rows  # a frame of such floats alone is 8 bytes a row
+
+
+@needs_polars
+def test_the_same_frame_of_polars_gives_the_same_text():
+    """polars counts in threads, and leaves equal counts in any order."""
+    values = pl.Series([f"v{n % 50}" for n in range(5_000)], dtype=pl.Categorical)
+    assert len({text_of(pl.DataFrame({"c": values})) for _ in range(20)}) == 1
+
+
+@needs_polars
+def test_a_lazy_frame_is_described_and_not_run(tmp_path):
+    """Its columns and its plan; no function in it is called, and of a file no row is read."""
+    calls = []
+    lazy = pl.LazyFrame({"n": [1, 2], "word": ["a", "b"]}).filter(pl.col("n") > 1)
+    lazy = lazy.map_batches(lambda frame: calls.append(frame) or frame)
+    text = text_of(lazy, "df")
+    assert text.startswith("df: LazyFrame, polars, not collected: no rows are read\n2 columns:\n")
+    assert "- n (Int64)\n- word (String)\nPlan, not optimized:\n" in text
+    assert 'FILTER col("n") > 1' in text.replace("[(", "").replace(")]", "").replace("(1)", "1")
+    assert calls == []
+    text = text_of(pl.LazyFrame({"n": [1]}).select("m"))
+    assert "The plan does not work: ColumnNotFoundError: unable to find column" in text
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n")
+    scan = pl.scan_csv(tmp_path / "data.csv", schema={"a": pl.Int64, "b": pl.Int64})
+    (tmp_path / "data.csv").write_text("a,b\nno,number\n")
+    assert "- a (Int64)\n- b (Int64)" in text_of(scan)
+
+
+@needs_polars
+def test_neither_pandas_nor_pyarrow_nor_numpy_is_needed():
+    """A notebook with polars alone can ask about its frames."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['pandas', 'pyarrow', 'numpy']))\n"
+        "import polars as pl\n"
+        "from segmind_jupyter.content.convert import to_blocks\n"
+        "frame = pl.DataFrame({'n': [1, 2], 'w': ['a', None], 'l': [[1], [2, 3]]})\n"
+        "for obj in (frame, frame['w'], frame.lazy()): to_blocks(obj)\n"
+        "assert '1 to 2, mean 1.5' in to_blocks(frame)[0]['text']\n"
     )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_infinities_of_both_signs_warn_of_nothing():
-    """They have a range and no mean."""
-    frame = pd.DataFrame({"x": [np.inf, -np.inf, np.nan]})
-    assert "- x (float64): 1 missing; -inf to inf\n" in summarize_frame(frame).text
+def test_nothing_is_imported_before_the_first_table():
+    """Who names a frame has imported its library already; narwhals comes with it."""
+    code = (
+        "import sys, segmind_jupyter.content.convert as c; c.to_blocks({'a': 1})\n"
+        "print({'pandas', 'polars', 'narwhals', 'pypdfium2'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 20, 50, 100, 400])
+def test_any_budget_is_kept(sales, tokens):
+    """A small budget leaves the heading and a note; the note itself is the only exception."""
+    assert len(text_of(sales, table_tokens=tokens)) <= max(tokens * CHARS_PER_TOKEN, 72)
+
+
+PANDAS_CELLS = {
+    "int64": st.integers(-(2**60), 2**60),
+    "float64": st.floats(),
+    "bool": st.booleans(),
+    "datetime64[ns]": st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1)),
+    "category": st.sampled_from(["a", "b"]),
+    "Int64": st.integers(0, 9) | st.none(),
+    "object": st.none() | st.text(max_size=300) | st.binary() | st.lists(st.integers()),
+}
+
+POLARS_CELLS = pl and {
+    pl.Int64: st.integers(-(2**62), 2**62),
+    pl.UInt8: st.integers(0, 255),
+    pl.Float32: st.floats(width=32),
+    pl.String: st.text(max_size=300),
+    pl.Boolean: st.booleans(),
+    pl.Date: st.dates(),
+    pl.Time: st.times(),
+    pl.Datetime("us"): st.datetimes(),
+    pl.Duration("us"): st.timedeltas(datetime.timedelta(-9_999), datetime.timedelta(9_999)),
+    pl.Binary: st.binary(max_size=100),
+    pl.Categorical: st.sampled_from(["a", "b"]),
+    pl.List(pl.Int64): st.lists(st.integers(0, 9)),
+    pl.Array(pl.Int8, 2): st.lists(st.integers(0, 9), min_size=2, max_size=2),
+    pl.Struct({"a": pl.Int64}): st.fixed_dictionaries({"a": st.integers(0, 9)}),
+}
+
+
+@st.composite
+def frames(draw):
+    """Frames of up to 60 rows and 30 columns of mixed types, with any names, some twice."""
+    n_rows, is_polars = draw(st.integers(0, 60)), bool(pl) and draw(st.booleans())
+    cells = POLARS_CELLS if is_polars else PANDAS_CELLS
+    label = st.text(max_size=80) if is_polars else st.text(max_size=100) | st.integers() | st.none()
+    names = draw(st.lists(label, max_size=30, unique=is_polars))
+    columns = []
+    for name in names:
+        dtype = draw(st.sampled_from(sorted(cells, key=str)))
+        values = cells[dtype] | st.none() if is_polars else cells[dtype]
+        few = draw(st.lists(values, min_size=1, max_size=4))
+        series = pl.Series if is_polars else lambda _, values, dtype: pd.Series(values, dtype=dtype)
+        columns.append(series(name, [few[n % len(few)] for n in range(n_rows)], dtype=dtype))
+    if is_polars:
+        return pl.DataFrame(columns)
+    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(n_rows))
+    frame.columns = pd.Index(names, dtype=object)
+    return frame
+
+
+@given(frame=frames(), tokens=st.integers(60, 2_000))
+def test_a_frame_of_any_content_stays_inside_the_budget(frame, tokens):
+    """Random types, names and values: never an error or a warning, never more than the budget."""
+    part = part_of(frame, "df", table_tokens=tokens)
+    assert part.tokens <= tokens
+    assert part.text.startswith("df: DataFrame, ")
+    assert part.text.encode()

@@ -1,0 +1,202 @@
+"""Documents in files: the pages of a PDF as pictures, and a notebook's cells in their order."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
+from segmind_jupyter.content.parts import STANDARD, Image, Limits, Part, Text, format_error, is_kind
+from segmind_jupyter.content.text import cut, encodable, fenced
+from segmind_jupyter.errors import ContentError
+
+#: Of a longer PDF, the first so many pages go.
+_MAX_PAGES: Final = 10
+
+#: PDFium must not be called by two threads at once.
+_PDFIUM: Final = threading.Lock()
+
+
+def is_pdf(begin: bytes) -> bool:
+    """Return whether a file begins as a PDF does."""
+    return begin.startswith(b"%PDF-")
+
+
+def pdf_parts(source: Any, *, name: str | None = None, limits: Limits = STANDARD) -> list[Part]:
+    """Draw the pages of a PDF that is given by its path, its bytes or as a ``PdfDocument``."""
+    name = name or "PDF"
+    with _PDFIUM:
+        document = _opened(source, name)
+        total = len(document)
+        if not total:
+            raise ContentError(f"{name} has no pages.")
+        # Page by page: all drawn at once take a megabyte each, and more where they are large.
+        images = [_drawn(page, limits) for page in islice(document, _MAX_PAGES)]
+    if total <= _MAX_PAGES:
+        said = f"{name}, {total} page{'s' * (total > 1)}"
+        return [Text(f"[{said}]", about=said, inline=False), *images]
+    shown = f"pages 1-{_MAX_PAGES} of {total}"
+    tokens = sum(image.tokens for image in images)
+    note = (
+        f"{name}: {shown} go, ≈{tokens:,} tokens. For others make a list of them, as "
+        f"`pages = list(pypdfium2.PdfDocument(path))[{_MAX_PAGES}:{min(2 * _MAX_PAGES, total)}]`, "
+        "and name it; each page is one of its pictures."
+    )
+    said = f"{name}, {shown}"
+    text = Text(f"[{said}]", about=said, inline=False, notes=(note,), left_out=shown)
+    return [text, *images]
+
+
+def pdf_page(page: Any, *, limits: Limits = STANDARD) -> Image:
+    """Draw one ``PdfPage`` of a document that the user opened."""
+    with _PDFIUM:
+        return _drawn(page, limits)
+
+
+def _opened(source: Any, name: str) -> Any:
+    if is_kind(source, "pypdfium2", "PdfDocument"):
+        return source
+    try:
+        import pypdfium2
+    except ImportError:
+        raise ContentError(
+            f"{name} is a PDF, and nothing that draws its pages is installed. Run "
+            "`pip install pypdfium2` and try again."
+        ) from None
+    try:
+        return pypdfium2.PdfDocument(source)
+    except pypdfium2.PdfiumError as error:
+        raise ContentError(
+            f"{name} cannot be opened as a PDF ({format_error(error)}). If it has a password, name "
+            "`pypdfium2.PdfDocument(path, password=...)`."
+        ) from error
+
+
+def _drawn(page: Any, limits: Limits) -> Image:
+    scale = limits.image_edge_px / max(1.0, *page.get_size())
+    picture = page.render(scale=scale).to_pil()
+    return encode_image(picture, limits=limits, about="page")
+
+
+#: The last so many pictures of a notebook go; a larger file is not read.
+_MAX_PICTURES, _MAX_NOTEBOOK_BYTES = 8, 256_000_000
+
+#: Each text of an output is cut to the first of these at which all cells fit, in characters.
+_OUTPUT_CHARS: Final = (4_000, 1_000, 300, 80)
+
+#: The colours of a terminal, and pictures that are written into a text.
+_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_DATA_URI: Final = re.compile(r"data:[\w/+.;=-]*;base64,[A-Za-z0-9+/=%\s]*+")
+
+#: A piece of a cell: what it is (``source``, ``output`` or ``picture``), and its text or base64.
+_Piece = tuple[str, str]
+
+
+def notebook_parts(file: Path, *, limits: Limits = STANDARD) -> list[Part]:
+    """Return the cells of a notebook in order: source, text outputs, pictures as pictures.
+
+    Empty if the file holds no notebook: it is a text then.
+    """
+    if file.stat().st_size > _MAX_NOTEBOOK_BYTES:
+        raise ContentError(f"{file} is larger than 256 MB. Clear its outputs, and name it again.")
+    try:
+        document = json.loads(file.read_bytes())
+        sheets = document.get("worksheets") or [document]  # of version 3
+        cells = [cell for sheet in sheets for cell in sheet["cells"]]
+        language = str(document.get("metadata", {}).get("language_info", {}).get("name", "python"))
+        read = [list(_pieces(number, cell, language)) for number, cell in enumerate(cells, 1)]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
+    n_pictures = sum(kind == "picture" for pieces in read for kind, _ in pieces)
+    said = [f"the last {_MAX_PICTURES} of {n_pictures} pictures"] * (n_pictures > _MAX_PICTURES)
+    size = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+    head = f"{file.name}: notebook, {size}"
+    room = limits.text_chars - len(head) - _OUTPUT_CHARS[-1]
+    for most in _OUTPUT_CHARS:
+        written = [[_within(piece, most) for piece in pieces] for pieces in read]
+        texts = [text for pieces in written for kind, text in pieces if kind != "picture"]
+        if sum(map(len, texts)) + len(texts) <= room:
+            break
+    if written != read:
+        said.append(f"outputs up to {most:,} characters")
+    parts: list[Part] = []
+    skipped = n_pictures - _MAX_PICTURES
+    for number, pieces in enumerate(written):
+        for kind, text in pieces:
+            if kind == "picture":
+                skipped -= 1
+                sent = None if skipped >= 0 else _picture(text, f"cell {number + 1}", limits)
+                parts.append(sent or Text("[picture, not sent]", inline=False))
+            elif room > 0:
+                parts.append(Text(encodable(cut(text, max_chars=room)), inline=False))
+                room -= len(text) + 1
+        if room <= 0 and number + 1 < len(cells):
+            said.append(f"{number + 1} of {size}")
+            note = f"[cells {number + 2}-{len(cells)} of {len(cells)} not shown]"
+            parts.append(Text(note, inline=False))
+            break
+    left_out = ", ".join(said)
+    notes = (f"{file.name}: {left_out} went.",) if said else ()
+    about = f"notebook {file.name}, {size}"
+    return [Text(head, about=about, inline=False, notes=notes, left_out=left_out), *parts]
+
+
+def _pieces(number: int, cell: Mapping[str, Any], language: str) -> Iterator[_Piece]:
+    """Read a cell of version 3 or 4; what has another form raises."""
+    kind = str(cell["cell_type"])
+    source = _DATA_URI.sub("[data]", _joined(cell.get("source", cell.get("input", ""))))
+    code = fenced(source, language=language) if kind == "code" else source
+    yield "source", f"[cell {number}, {kind}]\n{code}"
+    for attached in cell.get("attachments", {}).values():
+        yield from _bundle(attached)
+    for output in cell.get("outputs", []):
+        if "ename" in output:
+            yield "output", _clean(f"{output['ename']}: {_joined(output['evalue'])}")
+        elif output.get("output_type") == "stream":
+            yield "output", _clean(_joined(output["text"]))
+        else:
+            yield from _bundle(output.get("data", output))
+
+
+def _bundle(data: Mapping[str, Any]) -> Iterator[_Piece]:
+    """Choose from the forms of an output: a picture, else the best of the texts."""
+    for mime, short in (("image/png", "png"), ("image/jpeg", "jpeg"), ("image/gif", "gif")):
+        if found := data.get(mime, data.get(short)):
+            yield "picture", _joined(found)
+            return
+    for mime, short in (
+        ("text/markdown", "markdown"),
+        ("text/plain", "text"),
+        ("text/latex", "latex"),
+        ("text/html", "html"),
+    ):
+        if found := data.get(mime, data.get(short)):
+            yield "output", _clean(_joined(found))
+            return
+    yield from ((("output", f"[{next(iter(data))}, not sent]"),) if data else ())
+
+
+def _joined(lines: str | list[str]) -> str:
+    return lines if isinstance(lines, str) else "".join(lines)
+
+
+def _clean(text: str) -> str:
+    return "Output:\n" + _DATA_URI.sub("[data]", _ANSI.sub("", text)).rstrip()
+
+
+def _within(piece: _Piece, most: int) -> _Piece:
+    return (piece[0], cut(piece[1], max_chars=most)) if piece[0] == "output" else piece
+
+
+def _picture(text: str, about: str, limits: Limits) -> Image | None:
+    """Decode a picture of an output; nothing where that is broken."""
+    try:
+        return image_from_bytes(base64.b64decode(text), limits=limits, about=about)
+    except (ValueError, ContentError):
+        return None

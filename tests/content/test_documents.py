@@ -1,0 +1,218 @@
+"""PDFs as the pictures of their pages, notebooks as their cells: what goes, and what is said."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmind_jupyter.content.convert import to_blocks, to_parts
+from segmind_jupyter.content.parts import Image, Limits, Text
+from segmind_jupyter.content.prompt import compose
+from segmind_jupyter.errors import ContentError
+
+
+def png(colour):
+    """A small picture, as a notebook holds it."""
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (60, 40), colour).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+class TestPdf:
+    """Pages that are drawn by pypdfium2."""
+
+    @pytest.fixture
+    def pdf(self, tmp_path):
+        """Write a PDF of so many pages, the n-th with a red of 5 n."""
+        pytest.importorskip("pypdfium2")
+
+        def of(n_pages):
+            file = tmp_path / "paper.pdf"
+            pages = [PIL.Image.new("RGB", (85, 110), (5 * n, 0, 0)) for n in range(1, n_pages + 1)]
+            pages[0].save(file, save_all=True, append_images=pages[1:], quality=95)
+            return file
+
+        return of
+
+    def reds(self, parts, picture_in):
+        """The page numbers that the pictures show."""
+        images = [part for part in parts if isinstance(part, Image)]
+        return [round(picture_in(image).getpixel((40, 40))[0] / 5) for image in images]
+
+    def test_a_short_one_goes_whole(self, pdf, picture_in):
+        """Upright, as large as a model looks at; by its path or its bytes."""
+        file = pdf(3)
+        for source in (file, file.read_bytes()):
+            head, *pages = to_parts(source, name="p")
+            assert head.text.endswith(", 3 pages]")
+            assert (head.left_out, head.notes) == ("", ())
+            assert self.reds(pages, picture_in) == [1, 2, 3]
+            assert all(1_000 < page.height > page.width for page in pages)
+            assert all(page.tokens <= Limits().image_tokens for page in pages)
+
+    def test_of_a_long_one_ten_pages_go_and_the_note_names_the_way_to_others(self, pdf, picture_in):
+        """With their cost, before anything is sent; the others go as pypdfium2's own pages."""
+        import pypdfium2
+
+        file = pdf(48)
+        prompt = compose("Sum up {paper}", {"paper": file})
+        head, *pages = prompt.sent[0].parts
+        assert head.text == "[paper.pdf, pages 1-10 of 48]"
+        assert head.left_out == "pages 1-10 of 48"
+        assert self.reds(pages, picture_in) == list(range(1, 11))
+        (note,) = prompt.notes
+        cost = sum(page.tokens for page in pages)
+        assert note.startswith(f"paper.pdf: pages 1-10 of 48 go, ≈{cost:,} tokens.")
+        code = note.split("`")[1]
+        assert code == "pages = list(pypdfium2.PdfDocument(path))[10:20]"
+        namespace = {"pypdfium2": pypdfium2, "path": file}
+        exec(code, namespace)
+        parts = to_parts(namespace["pages"], name="pages")
+        assert self.reds(parts, picture_in) == list(range(11, 21))
+        document = pypdfium2.PdfDocument(file)
+        assert self.reds(to_parts(document[47]), picture_in) == [48]
+        assert to_parts(document, name="paper")[0].left_out == "pages 1-10 of 48"
+
+    def test_a_broken_one_is_refused(self, pdf, tmp_path):
+        """With PDFium's reason, and the way to give a password."""
+        pdf(1)
+        (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.7 and no more")
+        with pytest.raises(ContentError, match=r"^bad\.pdf cannot be opened .*password="):
+            to_parts(tmp_path / "bad.pdf")
+
+    def test_without_pypdfium2_the_error_says_what_to_install(self, tmp_path):
+        """Nothing else draws pages here."""
+        (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.7")
+        code = (
+            "import sys, pathlib; sys.modules['pypdfium2'] = None\n"
+            "from segmind_jupyter.content.convert import to_parts\n"
+            "to_parts(pathlib.Path('paper.pdf'))"
+        )
+        command = [sys.executable, "-c", code]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert "ContentError: paper.pdf is a PDF" in run.stderr
+        assert "pip install pypdfium2" in run.stderr
+
+
+class TestNotebook:
+    """Cells in order: source, text outputs, pictures as pictures."""
+
+    @pytest.fixture
+    def sent(self, tmp_path):
+        """Write a notebook of some cells, and give the parts that its path becomes."""
+
+        def of(*cells, **limits):
+            file = tmp_path / "n.ipynb"
+            file.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
+            return to_parts(file, name="path", limits=Limits(**limits))
+
+        return of
+
+    def code(self, source, *outputs):
+        """A cell of code."""
+        return {"cell_type": "code", "source": source, "outputs": list(outputs), "metadata": {}}
+
+    def picture(self, colour="red"):
+        """An output with a picture."""
+        data = {"image/png": png(colour), "text/plain": "<Figure>"}
+        return {"output_type": "display_data", "data": data}
+
+    def test_cells_stand_in_order_with_their_outputs(self, sent, picture_in):
+        """Text of streams, results and errors; a picture in its place; nothing in base64."""
+        stream = {"output_type": "stream", "text": ["hello ", "\x1b[31mred\x1b[0m\n"]}
+        table = {"text/html": "<b>", "text/plain": ["   a\n", "0  1"]}
+        widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}}
+        parts = sent(
+            {
+                "cell_type": "markdown",
+                "source": ["# Title\n", f"![x](data:image/png;base64,{png('red')})"],
+                "attachments": {"a.png": {"image/png": png("lime")}},
+            },
+            self.code(
+                "plot()", stream, self.picture("blue"),
+                {"output_type": "execute_result", "data": table},
+                {"output_type": "display_data", "data": widget},
+                {"output_type": "error", "ename": "KeyError", "evalue": "'a'", "traceback": ["…"]},
+            ),
+        )  # fmt: skip
+        said = [part.text if isinstance(part, Text) else "PICTURE" for part in parts]
+        assert said == [
+            "n.ipynb: notebook, 2 cells",
+            "[cell 1, markdown]\n# Title\n![x]([data])",
+            "PICTURE",
+            "[cell 2, code]\n```python\nplot()\n```",
+            "Output:\nhello red",
+            "PICTURE",
+            "Output:\n   a\n0  1",
+            "[application/vnd.jupyter.widget-view+json, not sent]",
+            "Output:\nKeyError: 'a'",
+        ]
+        assert picture_in(parts[2]).getpixel((9, 9)) == (0, 255, 0)
+        assert picture_in(parts[5]).getpixel((9, 9)) == (0, 0, 255)
+        assert (parts[0].left_out, parts[0].notes) == ("", ())
+
+    def test_the_last_eight_pictures_go(self, sent, picture_in):
+        """And it is said that there are more."""
+        colours = [(20 * n, 0, 0) for n in range(11)]
+        parts = sent(*(self.code(f"plot({n})", self.picture(c)) for n, c in enumerate(colours)))
+        images = [part for part in parts if isinstance(part, Image)]
+        assert [picture_in(image).getpixel((9, 9)) for image in images] == colours[3:]
+        assert sum(isinstance(p, Text) and p.text == "[picture, not sent]" for p in parts) == 3
+        assert parts[0].left_out == "the last 8 of 11 pictures"
+        assert parts[0].notes == ("n.ipynb: the last 8 of 11 pictures went.",)
+
+    def test_long_outputs_are_cut_before_code_is(self, sent):
+        """The whole code goes; where even that does not fit, the last cells are left out."""
+        long = {"output_type": "stream", "text": "x" * 9_000}
+        cells = [self.code(f"step_{n}()\n" * 20, long) for n in range(20)]
+        parts = sent(*cells)
+        text = "\n".join(part.text for part in parts)
+        assert len(text) <= 20_000
+        assert all(text.count(f"step_{n}()\n") == 20 for n in range(20))
+        assert parts[0].left_out == "outputs up to 300 characters"
+        parts = sent(*cells, text_chars=2_000)
+        assert sum(len(part.text) for part in parts) <= 2_100
+        assert parts[-1].text.endswith(" of 20 not shown]")
+        assert parts[0].left_out.endswith(" of 20 cells")
+
+    def test_an_old_one_and_a_broken_one(self, sent, tmp_path):
+        """Version 3 has sheets; what is no notebook is a text; a broken picture is said to be."""
+        old = {"cell_type": "code", "input": ["1 + 1"], "outputs": [{"text": ["2"]}]}
+        file = tmp_path / "old.ipynb"
+        file.write_text(json.dumps({"worksheets": [{"cells": [old]}], "metadata": {}}))
+        (block,) = to_blocks(file)
+        assert block["text"].endswith("[cell 1, code]\n```python\n1 + 1\n```\nOutput:\n2")
+        broken = {"output_type": "display_data", "data": {"image/png": "AAAA"}}
+        assert sent(self.code("x", broken))[-1].text == "[picture, not sent]"
+        file.write_text('{"cells": 3}')
+        (part,) = to_parts(file)
+        assert part.text == '{"cells": 3}'
+
+    @given(
+        document=st.recursive(
+            st.none() | st.integers() | st.text(max_size=9),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["cells", "cell_type", "source", "outputs", "data", "text", "ename"]
+                    ),
+                    inner,
+                    max_size=5,
+                )
+            ),
+        )
+    )
+    def test_any_document_is_sent_somehow(self, tmp_path_factory, document):
+        """A form that nobody foresaw goes as its text."""
+        file = tmp_path_factory.mktemp("files") / "any.ipynb"
+        file.write_text(json.dumps({"cells": document}))
+        assert all(isinstance(part, Text) for part in to_parts(file))

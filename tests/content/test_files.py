@@ -1,0 +1,358 @@
+"""Files by their path: tables as what they say, texts with both ends, and names that are words."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmind_jupyter.batch.items import PromptTemplate
+from segmind_jupyter.content.convert import to_parts
+from segmind_jupyter.content.parts import Limits
+from segmind_jupyter.content.prompt import compose, gather
+from segmind_jupyter.errors import ContentError
+
+pd = pytest.importorskip("pandas")
+
+
+@pytest.fixture
+def sent(tmp_path):
+    """Write a file and give the part that its path becomes."""
+
+    def of(data, name="data.csv", **limits):
+        file = tmp_path / name
+        file.write_bytes(data if isinstance(data, bytes) else data.encode())
+        (part,) = to_parts(file, name="path", limits=Limits(**limits))
+        return part
+
+    return of
+
+
+def columns_of(part):
+    """The lines of a summary that describe its columns."""
+    return [line for line in part.text.splitlines() if line.startswith("- ")]
+
+
+class TestDelimited:
+    """CSV and TSV files: what they say, and what is not read."""
+
+    def test_a_file_is_summarized_as_the_frame_that_it_holds(self, sent):
+        """Shape, types, what is missing, ranges and rows, under the name of the file."""
+        part = sent("n,city\n1,Oslo\n,Rome\n3,Oslo\n")
+        assert part.text.startswith("data.csv: table, 3 rows × 2 columns\nColumns:\n")
+        assert "- n (float64): 1 missing; 1 to 3, mean 2" in part.text
+        assert "2 distinct: Oslo ×2, Rome ×1" in part.text
+        assert part.text.splitlines()[-1].split() == ["2", "3", "Oslo"]
+        assert (part.about, part.left_out) == ("file data.csv, 3×2", "")
+
+    @pytest.mark.parametrize(
+        ("cells", "facts"),
+        [
+            (["01234", "00501"], "2 distinct"),
+            (["+4912345", "+4912346"], "2 distinct"),
+            (["NA", "None", "NA"], "2 distinct: NA ×2, None ×1"),
+            (["null", "nan", "-"], "3 distinct"),
+            (["12345678901234567", "", "12345678901234569"], "1 missing; 2 distinct"),
+            (["12345678901234567890", "1"], "2 distinct"),
+            (["1234567890123456.5", "1"], "2 distinct"),
+            (["12E4", "12E5"], "2 distinct"),
+            (["1,5", "2,5"], "2 distinct"),
+            (["1_000", "2"], "2 distinct"),
+            (["0x10", "2"], "2 distinct"),
+            (["TRUE", "FALSE", "TRUE"], "2 distinct: TRUE ×2, FALSE ×1"),
+            (["NA", "1.5", "3"], "3 distinct; 2 numbers, 1.5 to 3, mean 2.25"),
+            (["1\n2", "3"], "2 distinct"),
+        ],
+    )
+    def test_what_is_no_plain_number_stays_text(self, sent, cells, facts):
+        """Ids, telephone numbers, words for nothing: empty cells alone are missing."""
+        lines = "\n".join(f'{n},"{text}"' for n, text in enumerate(cells))
+        part = sent(f"n,x\n{lines}\n")
+        name = columns_of(part)[1]
+        assert name in (f"- x (str): {facts}", f"- x (object): {facts}")
+        for text in cells:
+            assert text.replace("\n", "\\n") in part.text
+
+    @pytest.mark.parametrize(
+        ("cells", "facts"),
+        [
+            (["12345678901234567", "12345678901234569"], "(int64): 12345678901234567 to "),
+            (["-1", "0", " 2"], "(int64): -1 to 2"),
+            (["1.50", "-.5", "1e-05", "2.", "1.0E10"], "(float64): -0.5 to 10000000000"),
+            (["", ""], "(float64): all 2 missing"),
+            (["inf", "1"], "(float64): 1 to inf"),
+        ],
+    )
+    def test_plain_numbers_are_numbers(self, sent, cells, facts):
+        """As far as a type of number holds them."""
+        lines = "\n".join(f"{n},{text}" for n, text in enumerate(cells))
+        assert columns_of(sent(f"n,x\n{lines}\n"))[1].startswith(f"- x {facts}")
+
+    @pytest.mark.parametrize(
+        ("name", "separator"), [("a.csv", ","), ("a.CSV", ";"), ("a.csv", "|"), ("a.tsv", "\t")]
+    )
+    def test_the_delimiter_is_found(self, sent, name, separator):
+        """By the suffix or by the header; one at the end of each row makes no column."""
+        for end in ("", separator, separator * 2):
+            part = sent(f"a{separator}b\r\n1{separator}2{end}\r\n", name)
+            assert columns_of(part) == ["- a (int64): always 1", "- b (int64): always 2"]
+            assert part.notes == ()
+
+    def test_names_are_kept_as_they_stand(self, sent):
+        """Twice, or none: as pandas calls it."""
+        part = sent(",a,a\n0,1,2\n")
+        assert [line.split(" (")[0] for line in columns_of(part)] == ["- Unnamed: 0", "- a", "- a"]
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+    def test_the_encoding_is_that_of_the_file(self, sent, encoding):
+        """Spreadsheets write all of these; a guess is said to be one."""
+        text = sent("city,number\nMálaga,1\nOslo,2\n".encode(encoding)).text
+        assert "- city (" in text
+        assert "Málaga" in text
+        assert ("read as Windows-1252" in text) == (encoding == "cp1252")
+
+    @pytest.mark.parametrize(
+        ("content", "first", "above"),
+        [
+            ("# by X\n# unit: ppm, year\nyear,co2\n1960,3\n", "year", "# by X; # unit: ppm, year"),
+            ("# by X\n\nyear;co2\n1960;3\n", "year", "# by X"),
+            ("#year,co2\n1960,3\n", "#year", ""),
+            ("name,tag\n#1,x\n", "name", ""),
+        ],
+    )
+    def test_comments_above_the_header_are_read_as_such(self, sent, content, first, above):
+        """NumPy writes the header as one; below it nothing is a comment."""
+        part = sent(content)
+        assert columns_of(part)[0].startswith(f"- {first} (")
+        assert (f"(above it: {above})" in part.text) == bool(above)
+
+    def test_what_is_no_table_goes_as_its_text(self, sent):
+        """Ragged lines or a quote without its end: the words are there, the note says why."""
+        for content, why in [
+            ("# by X\na,b\n1,2\n3,4,5\n", "line 4 has 3 cells, the header 2"),
+            ("x,y\n1,2,3\n4\n", r"`pd.read_csv(path, index_col=0)`"),
+            ('a,b\n"1,2\n3,4\n', "unexpected end of data"),
+        ]:
+            part = sent(content)
+            assert part.text == content
+            (note,) = part.notes
+            assert note.startswith("data.csv went as text: it is no table (")
+            assert why in note
+
+    def test_what_there_is_to_say_of_a_file_is_a_note_of_the_prompt(self, tmp_path):
+        """Once, however often it is named; by any way into a prompt."""
+        file = tmp_path / "data.csv"
+        file.write_text("a,b\n1,2,3\n")
+        for prompt in (
+            compose("{file}, {file} and {files[0]}", {"file": file, "files": [file]}),
+            compose("What is it?", {"file": file}, include=["file"]),
+            gather(["What is it?", file]),
+        ):
+            assert len(prompt.notes) == 1
+            assert prompt.notes[0].startswith("data.csv went as text")
+
+    def test_large_files_are_read_in_part_and_say_so(self, sent):
+        """So many rows, columns and cells; the others are not looked at."""
+        part = sent("n\n" + "\n".join(map(str, range(150_000))))
+        assert part.text.startswith("data.csv: table, the first 100,000 of more rows (the others")
+        assert "- n (int64): 0 to 99999" in part.text
+        assert part.left_out == "the first 100,000 rows"
+        wide = ",".join(map(str, range(1_000_000)))
+        part = sent(f"{wide}\n{wide}\n")
+        assert part.left_out == "the first 5,000 of 1,000,000 columns"
+        assert "table, 1 row × the first 5,000 of 1,000,000 columns\n" in part.text
+
+    def test_a_file_without_end_takes_little_memory(self, tmp_path):
+        """A quote that never closes makes one cell of a file; zeros are no text."""
+        import tracemalloc
+
+        file = tmp_path / "endless.csv"
+        with file.open("wb") as stream:
+            stream.write(b'a,b\n"')
+            stream.truncate(3_000_000_000)  # sparse on disk
+            stream.seek(0, os.SEEK_END)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ContentError, match="neither an image"):
+                to_parts(file)
+            assert tracemalloc.get_traced_memory()[1] < 200_000_000
+        finally:
+            tracemalloc.stop()
+        file.write_bytes(b'a,b\n1,"' + b"x" * 33_000_000)
+        (part,) = to_parts(file)
+        assert part.text.startswith('a,b\n1,"xxx')
+        assert part.left_out.endswith(" characters of 33,000,007 bytes")
+
+    @given(content=st.text(st.sampled_from('ab1.,;"\n\t é')) | st.binary(max_size=80))
+    def test_any_content_is_a_table_a_text_or_refused(self, tmp_path_factory, content):
+        """Nothing but a `ContentError` is raised, nothing warned."""
+        file = tmp_path_factory.mktemp("files") / "any.csv"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        try:
+            (part,) = to_parts(file)
+        except ContentError:
+            return
+        assert part.text
+
+
+class TestParquet:
+    """Parquet files, by whichever library is there."""
+
+    @pytest.mark.parametrize("library", ["pyarrow", "polars"])
+    def test_a_file_is_summarized(self, library, tmp_path):
+        """Of a long one the first rows, and how many there are; a damaged one is refused."""
+        pytest.importorskip(library)
+        for n_rows, said in [
+            (0, "0 rows"),
+            (3, "3 rows"),
+            (100_001, "the first 100,000 of 100,001 rows"),
+        ]:
+            if library == "polars":
+                import polars
+
+                polars.DataFrame({"n": range(n_rows)}).write_parquet(tmp_path / "data.parquet")
+            else:
+                pd.DataFrame({"n": range(n_rows)}).to_parquet(tmp_path / "data.parquet")
+            (part,) = to_parts(tmp_path / "data.parquet")
+            assert part.text.startswith(f"data.parquet: table, {said}")
+            assert "- n (" in part.text
+        assert part.left_out == "100,000 of 100,001 rows"
+        (tmp_path / "data.parquet").write_bytes(b"PAR1 and no more")
+        with pytest.raises(ContentError, match=r"data\.parquet cannot be read as Parquet \("):
+            to_parts(tmp_path / "data.parquet")
+
+    @pytest.mark.parametrize(
+        ("missing", "name", "content", "said"),
+        [
+            (["pandas"], "data.csv", "a,b\n1,2\n", "a,b\n1,2\n\n"),
+            (["pyarrow", "polars"], "d.pq", "PAR1", "`pip install pyarrow` (or `pip install pol"),
+        ],
+    )
+    def test_without_a_library(self, tmp_path, missing, name, content, said):
+        """A CSV file is text in any case; of a Parquet file the message holds the command."""
+        (tmp_path / name).write_text(content)
+        code = (
+            f"import sys, pathlib; sys.modules.update(dict.fromkeys({missing}))\n"
+            "from segmind_jupyter.content.convert import to_parts\n"
+            f"print(to_parts(pathlib.Path({name!r}))[0].text)"
+        )
+        command = [sys.executable, "-c", code]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert said in run.stdout + run.stderr
+
+
+class TestTexts:
+    """Texts: encodings, and what is sent of a long one."""
+
+    @pytest.mark.parametrize(
+        ("mark", "encoding"),
+        [
+            (b"", "utf-8"), (b"", "utf-8-sig"), (b"", "utf-16"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+        ],
+    )  # fmt: skip
+    def test_unicode_is_read_by_its_byte_order_mark(self, sent, mark, encoding):
+        """Without one it is UTF-8."""
+        part = sent(mark + "naïve 語 😀\n".encode(encoding), "notes.txt")
+        assert part.text == "naïve 語 😀\n"
+
+    def test_western_text_of_old_windows_is_read_and_said_to_be(self, sent):
+        """A file that is no UTF-8 and reads as Windows-1252 is sent, with a note on the guess."""
+        text = "Très bien, señor: 5 € for the café\n"
+        part = sent(text.encode("cp1252"), "notes.txt")
+        assert part.text == f"[notes.txt is not UTF-8; it is read as Windows-1252]\n{text}"
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            "Привет, мир".encode("cp1251"),
+            "こんにちは。日本語".encode("shift_jis"),
+            "words in thirty-two bits".encode("utf-32"),
+            b"words\x00words",
+            b"abc\x01\xe9" + b"words " * 100,
+            codecs.BOM_UTF16_LE + b"\x00\xd8a\x00",
+        ],
+        ids=["Cyrillic", "Japanese", "UTF-32", "NUL", "control", "half a surrogate pair"],
+    )
+    def test_what_is_no_known_text_is_refused_with_advice(self, sent, data):
+        """Nothing is guessed at; the message says how such a file can be named."""
+        with pytest.raises(ContentError, match=r"neither an image .*read_text\(encoding=\.\.\.\)"):
+            sent(data, "notes.txt")
+
+    @pytest.mark.parametrize(
+        ("name", "reader"),
+        [("book.xlsx", "read_excel"), ("x.NPY", r"numpy\.load"), ("d.csv.gz", "read_csv")],
+    )
+    def test_a_binary_file_of_a_known_kind_names_what_opens_it(self, sent, name, reader):
+        """The suffix tells the library."""
+        with pytest.raises(ContentError, match=reader):
+            sent(b"\x93\x00\xff", name)
+
+    def test_an_empty_file_is_said_to_be_empty(self, sent):
+        """A blank block would be dropped from the request, and the question hang in the air."""
+        assert sent(b"", "notes.txt").text == "[notes.txt is empty]\n"
+
+    def test_of_a_long_file_both_ends_go_and_the_rest_is_counted(self, sent):
+        """As of the same text in a variable."""
+        text = "".join(f"line {n} of the article\n" for n in range(2_500))[:60_189]
+        part = sent(text, "article.md")
+        (same,) = to_parts(text)
+        assert part.text == same.text
+        assert len(part.text) <= 20_000
+        assert part.text.startswith("line 0 of")
+        assert part.text.endswith(text[-500:])
+        assert part.left_out.endswith(" of 60,189 characters")
+        assert part.about == "file article.md, 60,189 bytes"
+
+    @given(
+        text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+        | st.lists(st.sampled_from(["ab\n", "é", "語\r\n", "😀"]), min_size=1).map("".join),
+        encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+        text_chars=st.integers(250, 700),
+    )
+    def test_any_text_is_whole_or_has_its_two_ends(
+        self, tmp_path_factory, text, encoding, text_chars
+    ):
+        """Whatever it holds: inside the limit, nothing invented, and no half characters."""
+        file = tmp_path_factory.mktemp("files") / "any.txt"
+        file.write_bytes(text.encode(encoding))
+        (part,) = to_parts(file, limits=Limits(text_chars=text_chars))
+        assert len(part.text) <= text_chars
+        if len(text) <= text_chars and not text.startswith("\ufeff"):
+            assert part.text == text
+
+
+class TestNames:
+    """Texts that name a file go as words, with a note for whoever meant the file."""
+
+    @pytest.fixture(autouse=True)
+    def _here(self, tmp_path, monkeypatch):
+        """A working directory with a few files."""
+        for name in ("a.csv", "A.PNG", "run.exe", "notes.txt", "paper.pdf", "n.ipynb"):
+            (tmp_path / name).write_text("x,y\n1,2\n")
+        (tmp_path / "folder.csv").mkdir()
+        monkeypatch.chdir(tmp_path)
+
+    def test_the_name_of_a_file_goes_as_words_and_is_pointed_out(self):
+        """By a path in a prompt, or as a word of `ask`."""
+        for text in ("a.csv", "A.PNG", "./a.csv", "notes.txt", "paper.pdf", "n.ipynb"):
+            prompt = compose("What is in {p}?", {"p": text})
+            assert [block["text"] for block in prompt.blocks()] == [f"What is in {text}?"]
+            said = f"`p` ('{text}') is sent as words; `Path(p)` sends the file of that name."
+            assert prompt.notes == (said,)
+            (note,) = compose("What?", {"cfg": {"p": text}}, include=["cfg['p']"]).notes
+            assert "`Path(cfg['p'])`" in note
+
+    def test_other_words_are_no_file(self):
+        """What is not there, cannot be sent, or is more than a name."""
+        for text in (
+            "b.csv", "run.exe", "folder.csv", "a", ".csv", "", "a\n.csv", "a.csv\n", "\0.csv",
+            "~nobody_of_that_name/a.csv", "/" * 4096 + "a.csv", "x" * 300 + ".csv", "Look at a.csv",
+        ):  # fmt: skip
+            assert compose("{p} x", {"p": text}).notes == ()
+            assert gather(["x", text]).notes == ()
+            assert PromptTemplate("x", [text]).notes == ()

@@ -1,0 +1,431 @@
+"""Stylers, groupings, GeoPandas, sparse matrices, xarray and networks in words."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmind_jupyter.content.convert import to_blocks, to_parts
+from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits
+from segmind_jupyter.errors import ContentError
+
+
+def part_of(obj, name=None, **limits):
+    """The one part of an object."""
+    (part,) = to_parts(obj, name=name, limits=Limits(**limits))
+    return part
+
+
+def text_of(obj, name=None, **limits):
+    """The text of an object."""
+    return part_of(obj, name, **limits).text
+
+
+class TestStyler:
+    """A pandas Styler as the values behind it, without what it hides."""
+
+    @pytest.fixture
+    def frame(self):
+        """Two rows with a price, and a column that nobody should see."""
+        pytest.importorskip("jinja2")
+        columns = {"price": [1.239, None], "secret": ["xyzzy", "plugh"]}
+        return pd.DataFrame(columns, index=["tea", "milk"])
+
+    def test_what_is_hidden_is_not_sent(self, frame):
+        """Columns, rows and labels that the page hides stay in the notebook; nothing is styled."""
+        calls = []
+        styler = frame.style.map(lambda value: calls.append(value) or "").set_caption("Of\ntoday")
+        styler.hide(axis="columns", subset=["secret"]).hide(axis="index", subset=["milk"])
+        part = part_of(styler, "pretty")
+        assert part.text == (
+            "pretty: Styler, 1 row × 1 column, unformatted\nCaption: Of\\ntoday\n"
+            "Columns:\n- price (float64): always 1.239\nRows:\n     price\ntea  1.239"
+        )
+        assert part.about == "Styler 1×1"
+        assert not calls
+        bare = text_of(frame.style.hide(axis="index").set_caption(("long", "short")))
+        assert "Caption: long\n" in bare
+        assert bare.splitlines()[-1].split() == ["1", "NaN", "plugh"]
+
+    def test_the_budget_holds(self, frame):
+        """However long the caption is."""
+        styler = frame.style.set_caption("c" * 900)
+        for tokens in (30, 100, 400):
+            assert len(text_of(styler, table_tokens=tokens)) <= 4 * tokens
+
+
+class TestGroups:
+    """Grouped tables as their groups, and windows that nothing was computed of."""
+
+    @pytest.fixture
+    def frame(self):
+        """Three days in two cities."""
+        days = pd.date_range("2025-01-01", periods=3)
+        return pd.DataFrame({"city": ["Oslo", "Rome", "Oslo"], "n": [1, 2, 1]}, index=days)
+
+    def test_a_grouped_table_is_its_keys_and_the_sizes_of_its_groups(self, frame):
+        """Its repr is an address."""
+        of = "of a DataFrame of 3 rows: city, n\nRows of each group:"
+        for group, text in [
+            (
+                frame.groupby("city"),
+                f"DataFrameGroupBy by city: 2 groups, 1 to 2 rows each, {of} "
+                "{'Oslo': 2, 'Rome': 1}",
+            ),
+            (
+                frame.groupby("city")["n"],
+                "SeriesGroupBy by city: 2 groups, 1 to 2 rows each, of a Series of 3 rows: n\n"
+                "Rows of each group: {'Oslo': 2, 'Rome': 1}",
+            ),
+            (
+                frame.groupby(["city", "n"], as_index=False),
+                f"DataFrameGroupBy by city, n: 2 groups, 1 to 2 rows each, {of} "
+                "{('Oslo', 1): 2, ('Rome', 2): 1}",
+            ),
+            (
+                frame.groupby(lambda day: day.year),
+                f"DataFrameGroupBy by unnamed: 1 group, 3 rows each, {of} {{2025: 3}}",
+            ),
+            (
+                frame[:0].groupby("city"),
+                "DataFrameGroupBy by city: 0 groups of a DataFrame of 0 rows: city, n\n"
+                "Rows of each group: {}",
+            ),
+        ]:
+            assert text_of(group, "g") == f"g: {text}"
+
+    def test_many_groups_stay_within_the_budget(self):
+        """The first are shown, and all are counted."""
+        part = part_of(pd.DataFrame({"k": range(5_000)}).groupby("k"), table_tokens=200)
+        assert "5,000 groups, 1 row each" in part.text
+        assert part.about == "DataFrameGroupBy, 5,000 groups"
+        assert len(part.text) <= 200 * CHARS_PER_TOKEN
+        assert part.left_out == "1,000 of 5,000 groups"
+
+    def test_a_window_is_refused_with_the_step_to_take(self, frame):
+        """It holds nothing yet; alone, in a container, and in polars with its own step."""
+        for window in (
+            frame["n"].resample("D"),
+            frame["n"].rolling(2),
+            frame["n"].expanding(),
+            frame["n"].ewm(1),
+            frame.groupby("city").rolling(2),
+            frame.groupby("city").resample("D"),
+        ):
+            with pytest.raises(ContentError, match=r"`g`: A \w+ has no .*`result = g\.mean\(\)`"):
+                text_of(window, "g")
+        with pytest.raises(ContentError, match=r"`g\['w'\]`: A \w+ has no values"):
+            text_of({"w": window}, "g")
+        polars = pytest.importorskip("polars")
+        table = polars.DataFrame({"city": ["Oslo"], "n": [1]})
+        for window in (table.group_by("city"), table.lazy().group_by("city")):
+            with pytest.raises(ContentError, match=r"`result = g\.agg\(\.\.\.\)`"):
+                text_of(window, "g")
+
+
+class TestGeo:
+    """Outlines as types, bounds and a CRS; everything else as in any table."""
+
+    @pytest.fixture
+    def towns(self):
+        """Three towns with outlines, one of them unknown and one nowhere."""
+        geopandas, shapely = pytest.importorskip("geopandas"), pytest.importorskip("shapely")
+        outlines = [shapely.box(7, 50, 7.5, 50.5), None, shapely.Polygon()]
+        columns = {"name": ["Bonn", "Ur", "Nil"], "people": [330, 60, 0]}
+        return geopandas.GeoDataFrame(columns, geometry=outlines, crs=4326)
+
+    def test_outlines_are_summed_up_and_not_dumped(self, towns):
+        """Types, what is missing or empty, bounds and CRS; the other columns as ever."""
+        before = towns.copy()
+        part = part_of(towns, "towns")
+        first, geometry, *rest = part.text.splitlines()
+        assert first == "towns: GeoDataFrame, 3 rows × 3 columns"
+        assert geometry == (
+            "Geometry geometry: 2 Polygon; 1 missing; 1 empty; x 7 to 7.5, y 50 to 50.5; "
+            "CRS WGS 84 (EPSG:4326), in degrees"
+        )
+        assert part.about == "GeoDataFrame 3×3"
+        assert rest == text_of(pd.DataFrame(towns[["name", "people"]])).splitlines()[1:]
+        assert towns.equals(before)
+        outlines = part_of(towns.geometry, "outlines")
+        assert outlines.about == "GeoSeries 3"
+        assert outlines.text.startswith("outlines: GeoSeries, 3 values\nGeometry geometry: 2 Pol")
+        assert outlines.text.count("\n") == 1
+
+    def test_each_geometry_column_is_described_and_points_stay(self, towns):
+        """Points are short, and where something is may be the question."""
+        geopandas = pytest.importorskip("geopandas")
+        points = geopandas.points_from_xy([1, 2, 3], [1, 2, 3])
+        towns["centre"] = geopandas.GeoSeries(points, crs="EPSG:3857")
+        text = text_of(towns)
+        assert "\nGeometry centre: 3 Point; x 1 to 3, y 1 to 3; CRS WGS 84 / Pseudo-Merc" in text
+        assert "metres" in text
+        assert "POINT (1 1)" in text
+        assert "- n (int64)" in text_of(geopandas.GeoDataFrame({"n": [1]}))
+        empty = geopandas.GeoDataFrame({"n": []}, geometry=[])
+        assert "Geometry geometry: no geometries; no CRS" in text_of(empty)
+
+    def test_the_budget_holds(self):
+        """Outlines of a thousand corners cost nothing; a single one is written and not drawn."""
+        geopandas, shapely = pytest.importorskip("geopandas"), pytest.importorskip("shapely")
+        outlines = [shapely.Point(n, 0).buffer(1, quad_segs=250) for n in range(100)]
+        columns = {f"c{n}": range(100) for n in range(30)}
+        frame = geopandas.GeoDataFrame(columns, geometry=outlines, crs=3857)
+        for tokens in (40, 300, 1_500):
+            assert len(text_of(frame, table_tokens=tokens)) <= 4 * tokens
+        assert text_of(shapely.Point(1, 2)) == "POINT (1 2)"
+        long = shapely.LineString([(n, n) for n in range(100_000)])
+        assert len(text_of(long)) <= Limits().text_chars
+
+
+class TestSparse:
+    """SciPy's sparse arrays: what they hold, and that they stay sparse."""
+
+    @pytest.fixture(autouse=True)
+    def scipy_is_here(self):
+        """Skip where it is not."""
+        pytest.importorskip("scipy.sparse")
+
+    def test_every_format_is_described_alike(self):
+        """Shape, type, density, range, and entries by row and column."""
+        import scipy.sparse as sp
+
+        dense = np.zeros((200, 100))
+        dense[3, 7], dense[150, 2], dense[3, 2] = 1.5, -2, 4
+        for form in ("coo", "csr", "csc", "bsr", "dia", "dok", "lil"):
+            for kind in ("array", "matrix"):
+                text = text_of(getattr(sp, f"{form}_{kind}")(dense), "m")
+                assert text.startswith(f"m: {form}_{kind}, shape (200, 100), float64; ")
+                assert text.endswith("Entries, by row:\n(3, 2): 4\n(3, 7): 1.5\n(150, 2): -2")
+        assert text_of(sp.csr_array(np.eye(2)), "m") == (
+            "m: csr_array, shape (2, 2), float64; 2 values stored (0.5 of all), the others are "
+            "zero\nmin 0, max 1, mean 0.5\n[[1. 0.]\n [0. 1.]]"
+        )
+        assert text_of(sp.csr_array((1_000, 1_000))).endswith("the others are zero")
+
+    def test_large_ones_show_their_ends_and_are_never_dense(self):
+        """A million by a million takes the memory of what it holds."""
+        import scipy.sparse as sp
+
+        part = part_of(sp.coo_array(np.ones((100, 30))))
+        assert "(0, 9): 1\n… 2,980 more\n(99, 20): 1" in part.text
+        assert part.left_out == "20 of 3,000 entries"
+        places = ([0, 999_999], [5, 999_999])
+        matrix = sp.coo_array(([1.0, 2.0], places), shape=(10**6, 10**6)).tocsr()
+        tracemalloc.start()
+        try:
+            text = text_of(matrix)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert "2 values stored (2e-12 of all)" in text
+        assert "(999999, 999999): 2" in text
+        assert peak_bytes < 20_000_000
+        n_values = 3_000_000
+        held = (np.ones(n_values), np.arange(n_values, dtype="int32"), [0, n_values])
+        text = text_of(sp.csr_array(held, shape=(1, n_values)))
+        assert "Of the stored values: min 1, max 1, mean 1" in text
+        assert text.endswith("[too many values are stored to list some]")
+
+    @given(
+        shape=st.tuples(st.integers(0, 60), st.integers(0, 60)),
+        form=st.sampled_from(["coo", "csr", "csc", "dok", "lil"]),
+        dtype=st.sampled_from(["bool", "int8", "uint64", "float32", "float64", "complex128"]),
+        tokens=st.integers(60, 500),
+    )
+    def test_any_shape_and_type_stays_inside_the_budget(self, shape, form, dtype, tokens):
+        """Never an error or a warning, never more than the budget."""
+        import scipy.sparse as sp
+
+        values = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+        assert len(text_of(sp.coo_array(values).asformat(form), table_tokens=tokens)) <= 4 * tokens
+
+
+class TestXarray:
+    """What is said of arrays and datasets, what is drawn, and what is never loaded."""
+
+    @pytest.fixture
+    def air(self):
+        """Ten days of 20 x 30, rising from 0 in the north-west corner to 599."""
+        xr = pytest.importorskip("xarray")
+        field = np.arange(600.0).reshape(20, 30)
+        days = np.arange("2024-01-01", "2024-01-11", dtype="datetime64[D]")
+        return xr.DataArray(
+            np.stack([field + day for day in range(10)]),
+            dims=("time", "lat", "lon"),
+            coords={
+                "time": days.astype("datetime64[ns]"),
+                "lat": np.linspace(90, -5, 20),
+                "lon": np.arange(30.0),
+            },
+            name="air",
+            attrs={"units": "K", "long_name": "temperature"},
+        )
+
+    def test_a_field_is_drawn_and_its_axes_are_told(self, air, picture_in, monkeypatch):
+        """The picture has the first row at the top; the text says what rows and columns are."""
+        # What counts as a picture is not this test's subject.
+        monkeypatch.setattr(
+            "segmind_jupyter.content.tables.others.is_image_array", lambda array: array.ndim == 2
+        )
+        text, image = to_parts(air[0], name="t")
+        assert text.text.startswith("t: DataArray air, lat 20 × lon 30, float64\nCoordinates:\n")
+        assert "- time () datetime64[ns]: 2024-01-01\n" in text.text
+        assert "- lat (lat) float64: 90 to -5\n" in text.text
+        assert "Attributes:\n- units: K\n- long_name: temperature\n" in text.text
+        assert "min 0, max 599, mean 299.5" in text.text
+        assert "rows are lat, from 90 at the top to -5" in text.text
+        assert "columns are lon, from 0 on the left to 29" in text.text
+        assert text.text.endswith("Black is 0, white is 599 or missing.")
+        picture = picture_in(image)
+        assert picture.size == (30, 20)
+        assert picture.getpixel((0, 0))[0] < 10
+        assert picture.getpixel((29, 19))[0] > 245
+        assert [block["type"] for block in to_blocks(air[0])] == ["text", "image"]
+        text, _ = to_parts(air[0].where(air[0] > 5.5))
+        assert "min 6, max 599" in text.text
+        assert "6 of 600 NaN" in text.text
+
+    def test_colours_are_drawn_as_they_are(self, picture_in):
+        """Three channels in the last dimension."""
+        xr = pytest.importorskip("xarray")
+        pixels = np.zeros((16, 24, 3), "uint8")
+        pixels[..., 2] = 255
+        text, image = to_parts(xr.DataArray(pixels, dims=("y", "x", "band")))
+        assert "Black is" not in text.text
+        assert picture_in(image).getpixel((5, 5)) == (0, 0, 255)
+
+    def test_what_is_no_picture_is_written(self, air):
+        """Three dimensions, a short array, a single value."""
+        xr = pytest.importorskip("xarray")
+        part = part_of(air, "air")
+        assert part.text.startswith("air: DataArray air, time 10 × lat 20 × lon 30, float64\n")
+        assert "- time (time) datetime64[ns]: 2024-01-01 to 2024-01-10" in part.text
+        assert part.text.endswith("of 6,000 values not shown]")
+        assert part.about == "DataArray 10×20×30 float64"
+        assert text_of(xr.DataArray([1, 2, 3])).endswith("min 1, max 3, mean 2\n[1 2 3]")
+        assert text_of(xr.DataArray(5)).startswith("DataArray, a single value, int64")
+
+    def test_a_dataset_lists_coordinates_variables_and_attributes(self, air):
+        """Each variable with its dimensions, range, meaning and unit; names of any kind."""
+        xr = pytest.importorskip("xarray")
+        dataset = air.to_dataset().assign(n=("lat", np.arange(20))).assign_attrs(title="x" * 500)
+        part = part_of(dataset, "ds")
+        assert part.text.startswith("ds: Dataset, time 10, lat 20, lon 30\nCoordinates:\n")
+        variable = "- air (time, lat, lon) float64: min 0, max 608, mean 304; temperature; K\n"
+        assert f"Variables:\n{variable}- n (lat) int64: min 0, max 19, mean 9.5\n" in part.text
+        assert "- title: xxx" in part.text
+        assert len(part.text) < 1_000
+        assert part.about == "Dataset of 2 variables"
+        stacked = text_of(air.stack(place=("lat", "lon")).to_dataset())
+        assert "- place (place) object: (90.0, 0.0) to (-5.0, 29.0)" in stacked
+        odd = text_of(xr.Dataset({1: ((2,), [3])}))
+        assert odd == "Dataset, 2 1\nVariables:\n- 1 (2) int64: 3"
+
+    def test_neither_a_graph_nor_a_file_is_read(self, air, tmp_path):
+        """What is not in memory stays where it is, and what is vast is not searched."""
+        xr = pytest.importorskip("xarray")
+        vast = np.broadcast_to(1.0, (40_000_000,))
+        text = text_of(xr.Dataset({f"v{n}": ("x", vast) for n in range(60)}))
+        assert "- v0 (x) float64: not read: it is large\n" in text
+        dask_array = pytest.importorskip("dask.array")
+
+        def fail(block):
+            raise AssertionError("computed")
+
+        lazy = air.copy(data=dask_array.map_blocks(fail, dask_array.zeros(air.shape), dtype=float))
+        assert "- air (time, lat, lon) float64: not in memory" in text_of(lazy.to_dataset())
+        assert text_of(lazy[0]).endswith(
+            "run its .load(), or .compute(), and name what that gives]"
+        )
+        pytest.importorskip("scipy")
+        air.to_netcdf(tmp_path / "air.nc", engine="scipy")
+        with xr.open_dataset(tmp_path / "air.nc", engine="scipy") as dataset:
+            assert "not in memory" in text_of(dataset)
+            assert "not in memory" in text_of(dataset.air[0])
+            assert not dataset.air.variable._in_memory
+
+
+class TestNetworks:
+    """Networks as text: what is said of them, how far they are listed, and DOT sources."""
+
+    def test_all_graphs_of_networkx_are_written(self):
+        """Size, kind, degrees, attributes, nodes and edges."""
+        networkx = pytest.importorskip("networkx")
+        graph = networkx.DiGraph(name="demo")
+        graph.add_edge("a", "b", weight=2)
+        graph.add_edge("b", "c")
+        graph.add_node("alone", club="x")
+        part = part_of(graph, "g")
+        assert part.text.splitlines() == [
+            "g: networkx DiGraph, 4 nodes, 2 edges, directed",
+            "Attributes: {'name': 'demo'}",
+            "Degree: 0 to 2, mean 1; highest: b (2), a (1), c (1), alone (0)",
+            "Nodes: a, b, c, alone {'club': 'x'}",
+            "Edges:",
+            "a -> b {'weight': 2}",
+            "b -> c",
+        ]
+        assert part.about == "networkx DiGraph, 4 nodes, 2 edges"
+        for kind in ("Graph", "MultiGraph", "MultiDiGraph"):
+            graph = getattr(networkx, kind)()
+            graph.add_edge(1, 2, w=3)
+            arrow = "->" if graph.is_directed() else "--"
+            assert text_of(graph).endswith(f"Edges:\n1 {arrow} 2 {{'w': 3}}")
+        assert text_of(networkx.Graph()) == "networkx Graph, 0 nodes, 0 edges, undirected"
+        assert "2 nodes, 1 edge" in text_of(networkx.path_graph(5).subgraph([0, 1]))
+
+    def test_a_large_network_is_listed_as_far_as_it_fits(self):
+        """Edges keep most of the room, the rest is counted, and it is read no further."""
+        networkx = pytest.importorskip("networkx")
+        read = []
+
+        class Ring(networkx.Graph):
+            def edges(self, data):
+                for edge in networkx.Graph(self).edges(data=data):
+                    read.append(edge)
+                    yield edge
+
+        size = 20_000
+        part = part_of(Ring(networkx.cycle_graph(size)))
+        assert len(part.text) <= 6_000
+        shown = part.text.count(" -- ")
+        assert 200 < shown < len(read) < 1_000
+        assert part.text.endswith(f"[edges {shown + 1:,}-{size:,} of {size:,} not shown]")
+        assert part.left_out.endswith(f", {shown:,} of {size:,} edges")
+        graph = networkx.Graph([(f"{n}" * 90, "x", {"note": "y" * 500}) for n in range(50)])
+        for tokens in (20, 60, 300):
+            assert len(text_of(graph, table_tokens=tokens)) <= 4 * tokens
+
+    def test_igraph(self):
+        """Nodes go by their names where they have any, else by number."""
+        igraph = pytest.importorskip("igraph")
+        named = igraph.Graph.TupleList([("a", "b", 2)], weights=True, directed=True)
+        assert text_of(named).splitlines() == [
+            "igraph Graph, 2 nodes, 1 edge, directed",
+            "Degree: 1 to 1, mean 1; highest: a (1), b (1)",
+            "Nodes: a, b",
+            "Edges:",
+            "a -> b {'weight': 2}",
+        ]
+        assert text_of(igraph.Graph(n=3, edges=[(0, 2)])).endswith("Nodes: 0, 1, 2\nEdges:\n0 -- 2")
+        assert text_of(igraph.Graph()) == "igraph Graph, 0 nodes, 0 edges, undirected"
+
+    def test_a_drawing_goes_as_its_source(self):
+        """It needs no `dot` program; the limit holds, and the fence is closed."""
+        digraph = type("Digraph", (), {"__module__": "graphviz.graphs"})()
+        type(digraph).source = "digraph flow {\n\tin -> out\n}\n"
+        part = part_of(digraph)
+        assert part.text == "```dot\ndigraph flow {\n\tin -> out\n}\n```"
+        assert part.about == "Digraph, 3 lines of DOT"
+        type(digraph).source = "digraph {\n" + "a -> b\n" * 10_000 + "}"
+        text = text_of(digraph, text_chars=1_000)
+        assert len(text) <= 1_000
+        assert " not shown]\n" in text
+        assert text.endswith("a -> b\n}\n```")
+        assert "Graph object" in text_of(type("Graph", (), {"__module__": "mine"})())
