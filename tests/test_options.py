@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 from segmind_jupyter import Chat, ask, ask_each, submit
 from segmind_jupyter.api.messages import request_body, user_message
 from segmind_jupyter.errors import SettingsError
-from segmind_jupyter.options import Options, call_of
+from segmind_jupyter.notebook.magics import ClaudeMagics
+from segmind_jupyter.options import OPTIONS, Options, call_of
 from segmind_jupyter.session import session
 from segmind_jupyter.simulator.requests import read_chat
 
@@ -136,3 +139,36 @@ def test_a_parameter_is_checked_under_its_own_name_too(params: dict[str, Any]):
     """As `%%claude --param` gives it."""
     with pytest.raises(SettingsError, match=next(iter(params))):
         call_of(HELLO, Options(), params)
+
+
+def test_the_table_of_the_readme_is_the_table_of_options():
+    """Word by word, in its order."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    rows = [
+        f"| {', '.join(f'`{flag}`' for flag in option.flags)[:-1]}{f' {option.value}'.rstrip()}` "
+        f"| {option.words} |"
+        for option in OPTIONS
+        if option.flags
+    ]
+    assert "| --- | --- |\n" + "\n".join(rows) + "\n\n" in readme
+
+
+def test_every_door_takes_what_the_table_says():
+    """The line, `%config`, and the keywords of each function; and the line takes nothing else."""
+    flags = {flag for option in OPTIONS for flag in option.flags}
+    assert set(ClaudeMagics.claude.parser._option_string_actions) - {"-h", "--help"} == flags
+    settings = {option.name for option in OPTIONS if option.setting}
+    assert (
+        set(ClaudeMagics.class_own_traits(config=True))
+        | set(ClaudeMagics.class_trait_names(config=True))
+        == settings
+    )
+    for function in (ask, submit, ask_each, Chat):
+        keywords = inspect.signature(function).parameters
+        for option in OPTIONS:
+            if option.in_calls:
+                assert keywords[option.name].kind is inspect.Parameter.KEYWORD_ONLY, option.name
+                assert keywords[option.name].default is None
+    for option in OPTIONS:
+        if option.in_calls:
+            assert hasattr(Options(), option.field)

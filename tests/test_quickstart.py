@@ -9,8 +9,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from segmind_jupyter.notebook.magics import ClaudeMagics
-
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart.ipynb"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,14 +44,6 @@ def test_the_quickstart_is_stored_without_outputs():
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert code
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
-
-
-def test_the_readme_lists_every_option_of_the_magic():
-    """The table and the parser do not drift apart."""
-    actions = ClaudeMagics.claude.parser._actions
-    options = {option for action in actions for option in action.option_strings} - {"-h", "--help"}
-    table = set(re.findall(r"`(--?[a-z][a-z-]*)", README))
-    assert options <= table
 
 
 def test_the_readmes_two_commands_are_the_ones_that_ci_runs():

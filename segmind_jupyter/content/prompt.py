@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -281,7 +282,7 @@ class _Reader:
     def _piece(self, match: re.Match[str]) -> str | Attachment | None:
         """Read one pair of braces; `None` leaves it as it was typed."""
         if escaped := match["escaped"]:
-            known = _ROOT.match(escaped)[0] in self._namespace  # type: ignore[index]
+            known = _root(escaped) in self._namespace
             return f"{{{escaped}}}" if known else None
         path = match["path"]
         try:
@@ -297,8 +298,8 @@ class _Reader:
 
 def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:
     """Follow a path of names, attributes and keys, none of which begins with an underscore."""
-    root = _ROOT.match(path)[0]  # type: ignore[index]
-    steps = _STEPS.findall(path, len(root))
+    root = _root(path)
+    steps = _STEPS.findall(path, _ROOT.match(path).end())  # type: ignore[union-attr]
     names = (root * (not _OUTPUT.fullmatch(root)), *(s[1:] for s in steps if s[0] == "."))
     if any(name.startswith("_") for name in names):
         raise _UnreadableError("names with a leading underscore are not read.")
@@ -312,9 +313,18 @@ def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:
     return value
 
 
+def _root(path: str) -> str:
+    """Return the name that a path begins with, as Python spells it: the micro sign is a mu."""
+    return unicodedata.normalize("NFKC", _ROOT.match(path)[0])  # type: ignore[index]
+
+
 def _stepped(value: Any, step: str, so_far: str) -> Any:
     try:
-        return getattr(value, step[1:]) if step[0] == "." else value[_key(step[1:-1])]
+        return (
+            getattr(value, unicodedata.normalize("NFKC", step[1:]))
+            if step[0] == "."
+            else value[_key(step[1:-1])]
+        )
     except Exception as error:  # noqa: BLE001  whatever the user's own object raises
         what = "attribute" if step[0] == "." else "item"
         raise _UnreadableError(
@@ -335,7 +345,7 @@ def _advice(expression: str) -> str:
 
 def _hint(path: str, namespace: Mapping[str, Any]) -> str:
     """Suggest the name that was probably meant by a path whose first name is unknown."""
-    root = _ROOT.match(path)[0]  # type: ignore[index]
+    root = _root(path)
     if root in namespace or root.startswith("_"):
         return ""
     public = [known for known in namespace if not known.startswith("_")]

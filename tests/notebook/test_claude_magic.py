@@ -10,6 +10,7 @@ import pytest
 
 from segmind_jupyter import Reply
 from segmind_jupyter.errors import ContentError, MissingKeyError, NotFoundError, SettingsError
+from segmind_jupyter.options import OPTIONS
 
 KEY = "sk-live-0123456789abcdef"
 FIGURE = """
@@ -227,24 +228,71 @@ def test_the_line_magic_asks_in_one_line(run, online, line):
     assert texts(online.posts[0]) == [asked.replace("{n}", "3")]
 
 
-@pytest.mark.parametrize("line", ["%claude?", "?%claude", "%%claude?"])
-def test_help_is_still_help(run, online, line):
-    """The manual shows, with an example for every option, and nothing is sent."""
+@pytest.mark.parametrize(
+    "line",
+    ["%claude?", "?%claude", "%%claude?", "%claude", "%%claude", "%claude --help", "%%claude -h\n"],
+)
+def test_help_is_the_manual(run, online, line):
+    """With an example for every option, and nothing is sent."""
     shown = run(line).shown
     assert online.requests == []
-    for option in (
-        "-m",
-        "-s",
-        "-i",
-        "-o",
-        "--max-tokens",
-        "-t",
-        "--param",
-        "--timeout",
-        "--raw",
-        "-q",
+    for option in OPTIONS:
+        if option.flags:
+            assert f"%%claude {option.example[0]}" in shown
+            assert any(flag in option.example[0] for flag in option.flags)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "# the cheap one\n\n%%claude -m claude-3-haiku\nHi",
+        "%%claude -m claude-3-haiku  # the cheap one\nHi",
+        "%%claude Hi -m claude-3-haiku",
+    ],
+)
+def test_a_comment_is_no_part_of_the_prompt(run, online, cell):
+    """Above the cell or behind its options; and a cell without a body is a line."""
+    assert run(cell).error is None
+    assert online.posts[0].path.endswith("haiku")
+    assert texts(online.posts[0]) == ["Hi"]
+
+
+def test_what_would_be_sent_half_is_asked_about_before(run, online):
+    """In every form of the magic."""
+    for cell in (
+        "%claude -s be brief",
+        "%%claude -s be brief\nHi",
+        "%claude —plot",
+        "r = %claude -s “be brief” Hi",
+        "%%claude --param stop_sequences=[END]\nHi",
     ):
-        assert f"%%claude {option}" in shown
+        assert type(run(cell).error).__name__ == "UsageError", cell
+    assert online.requests == []
+
+
+def test_a_system_prompt_may_be_a_variable(run, online):
+    """Its text; what is no text goes as typed, and a note says so."""
+    run("rules, n = 'Be brief. ' * 3000, 3")
+    run("%%claude -s {rules}\nHi")
+    assert online.posts[0].json["instruction"] == "Be brief. " * 3000
+    noted = run("%%claude -s {n}\nHi").result
+    assert online.posts[1].json["instruction"] == "{n}"
+    assert "`n` (int) is no text" in noted.request.notes[0]
+    run("%%claude -s {rules} --raw\nHi")
+    assert online.posts[2].json["instruction"] == "{rules}"
+
+
+def test_a_mistyped_conversation_is_pointed_out_and_what_went_before_is_counted(run, online):
+    """A new one begins silently under no name that is near to another."""
+    run("%%claude --chat review\nOne")
+    run("%%claude --chat review\nTwo")
+    notes = run("%%claude --chat review\nThree").result.request.notes
+    assert notes == ("2 turns went before this one in `review`.",)
+    assert run("%%claude -c --dry-run\nFour").result.notes[0].startswith("3 turns went before")
+    (note,) = run("%%claude --chat revew --dry-run\nOne").result.notes
+    assert "Did you mean `--chat review`?" in note
+    run("%%claude -q --chat entirely_else\nOne")
+    assert run("_").result.request.notes == ()
 
 
 def test_a_prompt_may_begin_with_a_hyphen_behind_two(run, online):

@@ -1,4 +1,4 @@
-"""How a magic's line is split into options and words."""
+"""How a magic's line is read: options, words, and what contradicts itself."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
+from segmind_jupyter.errors import ReplyError
 from segmind_jupyter.notebook.line import parse
-from segmind_jupyter.notebook.magics import ClaudeMagics
+from segmind_jupyter.notebook.magics import ClaudeMagics, values
+from segmind_jupyter.notebook.namespace import names_at
 
 PARSER = ClaudeMagics.claude.parser
 WORDS = st.text(min_size=1).map(str.strip).filter(bool)
 
 
-@given(WORDS.filter(lambda words: not words.startswith("-")))
+@given(st.text("abc?!. \n'\"\\{}éß…(), ", min_size=1).map(str.strip).filter(bool))
 def test_words_come_back_as_they_were_typed(words):
     """Apostrophes, quotes, backslashes and all."""
     args, rest = parse(PARSER, words)
@@ -24,9 +26,15 @@ def test_words_come_back_as_they_were_typed(words):
     assert args.model is None
 
 
+@given(WORDS)
+def test_behind_two_hyphens_any_words_do(words):
+    """Whatever they look like."""
+    assert parse(PARSER, f"-q -- {words}")[1] == words
+
+
 @given(
     st.text(max_size=30).filter(lambda value: not value.startswith("-")),
-    WORDS.filter(lambda words: not words.startswith("-")),
+    st.text("abc .'", min_size=1).map(str.strip).filter(bool),
 )
 def test_a_quoted_value_is_one_value(value, words):
     """Quoted as a shell would, whatever it holds."""
@@ -34,7 +42,7 @@ def test_a_quoted_value_is_one_value(value, words):
     assert (args.system, rest) == (value + " ", words)
 
 
-@given(st.text(alphabet="-msio t'\"\\=1x\n\t", max_size=40) | st.text(max_size=40))
+@given(st.text(alphabet="-msio t'\"\\=1x\n\t—“", max_size=40) | st.text(max_size=40))
 def test_any_line_is_read_or_a_usage_error(line):
     """No line makes the parser raise anything else, or leave the process."""
     try:
@@ -44,9 +52,9 @@ def test_any_line_is_read_or_a_usage_error(line):
     assert rest in line
 
 
-@pytest.mark.parametrize(
-    ("line", "rest"),
-    [
+def test_options_end_where_the_words_begin():
+    """In every form in which options are written."""
+    for line, rest in (
         ("-m a b c", "b c"),
         ("-ma b", "b"),
         ("--model=a b", "b"),
@@ -55,26 +63,186 @@ def test_any_line_is_read_or_a_usage_error(line):
         ("- a list", "- a list"),
         ("-t 1 x", "x"),
         ("", ""),
-    ],
-)
-def test_options_end_where_the_words_begin(line, rest):
-    """In every form in which options are written."""
-    assert parse(PARSER, line)[1] == rest
+    ):
+        assert parse(PARSER, line)[1] == rest
 
 
 def test_values_have_their_types():
-    """Numbers, JSON and repeated options."""
+    """Numbers, JSON with its own quotes and spaces, names with keys, and repeated options."""
     args, _ = parse(PARSER, "--max-tokens 5 -t 0.5 -i a -i b --param n=[1] --param s=x=y")
     assert (args.max_tokens, args.temperature, args.include) == (5, 0.5, ["a", "b"])
     assert args.param == [("n", [1]), ("s", "x=y")]
+    args, words = parse(
+        PARSER,
+        """-i df['a'] -i df["b c"] -i 'x y' --param stop_sequences=["END", "a b"] """
+        """--param=metadata={"user_id": "u1", "n": [1]} --param 'quoted={"a": 1}' What?""",
+    )
+    assert args.include == ["df['a']", 'df["b c"]', "x y"]
+    assert dict(args.param) == {
+        "stop_sequences": ["END", "a b"],
+        "metadata": {"user_id": "u1", "n": [1]},
+        "quoted": {"a": 1},
+    }
+    assert words == "What?"
 
 
 @pytest.mark.parametrize(
-    ("line", "near"), [("--modle a", "`--model`"), ("--parm=a=1 b", "`--param`"), ("-z b", "")]
+    ("line", "advice"),
+    [
+        ("--modle a", "did you mean `--model`"),
+        ("--parm=a=1 b", "did you mean `--param`"),
+        ("-z b", "unrecognized"),
+        ("--plot=x", "whole number above 0"),
+        ("-p0", "whole number above 0"),
+        ("--param stop=[END] x", "broken JSON"),
+        ("--param a={'b': 1} x", "broken JSON"),
+        ("—plot What?", "Did you mean `--plot`"),
+        ("–m claude-4-sonnet What?", "Did you mean `-m`"),
+        ("What is it? —plot", "Did you mean `--plot`"),
+        ("-s “be brief” What?", "straight"),
+        ("-s be brief", 'in quotes: `-s "be brief'),
+        ("-s Short What is it?", "in quotes"),
+        ("what does grep do with -c", "part of the question"),
+        ("explain this -q", "part of the question"),
+    ],
 )
-def test_a_mistyped_option_is_asked_about(line, near):
+def test_what_cannot_be_meant_is_asked_about(line, advice):
     """As nothing of it is sent, to type it right is all that is left to do."""
     with pytest.raises(UsageError) as failure:
         parse(PARSER, line)
-    assert ("did you mean" in str(failure.value)) is bool(near)
-    assert near in str(failure.value)
+    assert advice in str(failure.value)
+
+
+def test_options_behind_the_words_are_read():
+    """Where no prose follows; what stands in the midst of it is prose."""
+    for line, words, name, value in (
+        ("What is this? -m claude-3.5-sonnet", "What is this?", "model", "claude-3.5-sonnet"),
+        ("What is this -m claude-3.5-sonnet", "What is this", "model", "claude-3.5-sonnet"),
+        ("Go on -t 0.5", "Go on", "temperature", 0.5),
+        ("Sum up {df} -o out", "Sum up {df}", "out", "out"),
+        ("Sum up {df} please --dry-run -q", "Sum up {df} please", "dry_run", True),
+        ('Go on. -s "be brief"', "Go on.", "system", "be brief"),
+        ("What does -m do in git commit?", "What does -m do in git commit?", "model", None),
+        ("What does --amend do", "What does --amend do", "model", None),
+        ("What is 5 -3", "What is 5 -3", "model", None),
+    ):
+        args, rest = parse(PARSER, line)
+        assert (rest, getattr(args, name)) == (words, value), line
+    args, _ = parse(PARSER, "Sum up {df} please --dry-run -q")
+    assert args.quiet
+
+
+def test_a_comment_behind_the_options_of_a_cell_is_dropped():
+    """Of a line magic it may be the question."""
+    assert parse(PARSER, "-m x  # the cheap one", cell=True)[1] == ""
+    assert parse(PARSER, "-m x #1 of the list", cell=True)[1] == "#1 of the list"
+    assert parse(PARSER, "# a heading?")[1] == "# a heading?"
+
+
+@pytest.fixture
+def read(shell):
+    """Parse a line as the magic does, where `Point` is a class of the user's."""
+    shell.run_cell("class Point: ...\nshapes = [Point]")
+
+    def parsed(line):
+        args, words = parse(PARSER, line, values=values(names_at(shell, None)))
+        return args.plot, args.json, words
+
+    return parsed
+
+
+def test_the_number_of_plots_may_be_left_out(read):
+    """What is no number is the question; `--` keeps a number in it."""
+    for line, plots, words in (
+        ("--plot", 1, ""),
+        ("-p 3", 3, ""),
+        ("-p3", 3, ""),
+        ("--plot=3", 3, ""),
+        ("--plot 3 What are these?", 3, "What are these?"),
+        ("--plot What is this?", 1, "What is this?"),
+        ("--plot -- 3 lines are there?", 1, "3 lines are there?"),
+        ("--plot -- -m a", 1, "-m a"),
+        ("What is this?", None, "What is this?"),
+    ):
+        assert read(line) == (plots, None, words), line
+
+
+def test_the_name_of_a_type_may_be_left_out(read):
+    """A name is one of the user's, or stands where no prose follows; the rest is the question."""
+    for line, name, words in (
+        ("--json", "", ""),
+        ("--json Point -o p", "Point", ""),
+        ("--json shapes[0] Where is it?", "shapes[0]", "Where is it?"),
+        ("--json Piont", "Piont", ""),
+        ("--json Where is it?", "", "Where is it?"),
+        ("--json -- Point", "", "Point"),
+        ("--json=Piont Where is it?", "Piont", "Where is it?"),
+        ("--json list[Point] -o p Where?", "list[Point]", "Where?"),
+        ("--json Point|None Where is it?", "Point|None", "Where is it?"),
+        ("--json dict[str, Point] Where?", "dict[str,", "Point] Where?"),
+        ('--json "dict[str, Point]" Where?', "dict[str, Point]", "Where?"),
+        ("--json Literal['a','b'] Which?", "Literal['a','b']", "Which?"),
+        ("--json list[Piont] Where?", "list[Piont]", "Where?"),
+        ("--json int How many?", "int", "How many?"),
+        ("--json list -o p", "list", ""),
+        ("--json list three colours", "", "list three colours"),
+        ("--json What's there?", "", "What's there?"),
+        ('--json "Where" is it?', "", '"Where" is it?'),
+    ):
+        assert read(line) == (None, name, words), line
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("--json Tred Which is it?", r"Did you mean `--json Trend`\?.*`--json -- Tred`"),
+        ("--json trend Which is it?", "Did you mean `--json Trend`"),
+        ("--json Trens Which are there?", "Did you mean `--json Trends`"),
+        ("--json Trend | None Which is it?", r"`--json Trend \|`.*without spaces"),
+    ],
+)
+def test_a_mistyped_shape_is_no_question(shell, read, line, advice):
+    """It would be sent as words, with the options behind it, and paid for."""
+    shell.run_cell(
+        "from typing import TypedDict\nclass Trend(TypedDict): ...\nTrends = list[Trend]"
+    )
+    with pytest.raises(UsageError, match=advice):
+        read(line)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("-c --chat x", "-c or --chat"),
+        ("--code --json", "--code or --json"),
+        ("--code -j", "Leave -j out"),
+        ("--json --param response_format=1", "sets `response_format`"),
+        ("--chat ' '", "--chat takes a name"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(run, online, options, message):
+    """Before anything is sent."""
+    cell = run(f"%%claude {options}\nHi")
+    assert isinstance(cell.error, UsageError)
+    assert message in str(cell.error)
+    assert online.requests == []
+
+
+def test_a_job_may_ask_for_json(run, online):
+    """`job.wait().parsed` is the object then; the format is in the request."""
+    looked = run("%%claude -j --json --dry-run\nHi").result
+    assert looked.body["response_format"]["type"] == "json_schema"
+    assert looked.path.startswith("/v2/")
+
+
+def test_a_reply_without_a_shape_has_no_object(run, online):
+    """The error says what gives one."""
+    reply = run("%%claude\nHi").result
+    with pytest.raises(ReplyError, match="--json NAME"):
+        _ = reply.parsed
+
+
+def test_a_plot_alone_is_a_question(run, online):
+    """As an included object alone is; without one, the error says what to run."""
+    cell = run("%claude --plot")
+    assert "No plot is there to send" in str(cell.error)

@@ -98,3 +98,39 @@ def test_a_reply_without_code_is_shown_with_the_note(shell, run, online):
     assert "I would rather not." in cell.shown
     assert "no Python block" in cell.shown
     assert shell.rl_next_input is None
+
+
+CODE = "First:\n\n```python\na = 1\n```\n\nthen:\n\n```python\nb = 2\n```"
+
+
+def test_the_code_of_the_last_reply_costs_nothing(shell, run, online):
+    """`%claude --code` takes it from the reply that is there, `--code 2` its second block."""
+    online.will_say(CODE)
+    run("%%claude\nHow?")
+    for line, code in (
+        ("%claude --code", "a = 1"),
+        ("%claude --code 2", "b = 2"),
+        ("%%claude -c --code", "a = 1"),
+        ("%%claude --code 2\n", "b = 2"),
+    ):
+        shell.rl_next_input = None
+        cell = run(line)
+        assert (cell.error, cell.shown, shell.rl_next_input) == (None, "", code), line
+    assert "has 2 Python block" in run("%claude --code 3").shown
+    assert run("r = %claude --code\nr.text == _.text").error is None
+    assert len(online.posts) == 1
+
+
+def test_the_second_block_of_a_new_reply(shell, run, online):
+    """With a question, `--code` asks it."""
+    online.will_say(CODE)
+    run("%%claude --code 2\nHow?")
+    assert shell.rl_next_input == "b = 2"
+    assert len(online.posts) == 1
+
+
+def test_without_a_reply_there_is_no_code(run, online):
+    """And nothing is asked for it."""
+    assert "nothing to continue" in str(run("%claude --code").error)
+    assert "no reply yet" in str(run("%claude --chat new --code").error)
+    assert online.requests == []

@@ -1,0 +1,120 @@
+"""Where a magic stands decides what becomes of its reply, and which names it sees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+LAST_WORDS = "assert _.text.startswith('A sunset'), _"
+
+#: A cell, and how many replies it shows.
+PLACES = {
+    "%claude one\n%claude two": 2,
+    "for i in range(3):\n    %claude q {i}": 3,
+    "%claude one\nx = 1": 1,
+    "if True:\n    %claude one": 1,
+    "try:\n    %claude one\nfinally:\n    pass": 1,
+    "import contextlib\nwith contextlib.nullcontext():\n    %claude one\n    y = 2": 1,
+    "def f():\n    %claude one\nf()": 1,
+    "%claude one": 1,
+    "%claude one?": 1,
+    "%claude one\n%claude two;": 1,
+    "while True:\n    %claude -q one\n    break": 0,
+    "r = %claude one": 0,
+    "r = %claude one?\nr.text": 0,
+    "r = get_ipython().run_cell_magic('claude', '', 'one')": 0,
+    "import asyncio\nawait asyncio.sleep(0)\n%claude one\nx = 1": 1,
+    "class A:\n    %claude one": 1,
+}
+
+
+def test_an_unassigned_line_shows_its_reply_once_wherever_it_stands(run, online):
+    """And `_` holds it; what is assigned shows nothing."""
+    for cell, count in PLACES.items():
+        done = run(cell)
+        assert done.error is None, cell
+        assert done.shown.count("── claude") == count, cell
+        if "r = " not in cell:
+            assert run(LAST_WORDS).error is None, cell
+
+
+def test_a_job_shows_its_card_there_too(run, shell):
+    """Once, as a reply does."""
+    run("%segmind simulator")
+    cell = run("for i in range(2):\n    %claude -j q\nx = 1")
+    assert cell.error is None
+    assert cell.shown.count("Job ") == 2
+    assert run("j = %claude -j q").shown == ""
+    run("%segmind wait")
+
+
+def test_a_dry_run_shows_there_too(run, online):
+    """In a loop as anywhere."""
+    assert (
+        run("for i in range(2):\n    %claude --dry-run q").shown.count("Nothing was sent") == 4
+    )  # HTML and text
+
+
+def test_a_script_that_ipython_runs_prints_its_replies(tmp_path):
+    """There nothing is shown by itself."""
+    script = tmp_path / "s.ipy"
+    script.write_text(
+        "%load_ext segmind_jupyter\nx = 'the sea'\n%claude echo: what is {x}?\n"
+        "r = %claude echo: never\nprint('end')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", str(script)],
+        env={**os.environ, "SEGMIND_BASE_URL": "simulator", "IPYTHONDIR": str(tmp_path)},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert "what is the sea?" in done.stdout
+    assert "never" not in done.stdout
+    assert done.stdout.rstrip().endswith("end")
+
+
+def words(online):
+    return "".join(block["text"] for block in online.posts[-1].blocks)
+
+
+def test_a_magic_in_a_function_sees_its_names(run, online):
+    """Its own, those of functions around it that still run, and the notebook's."""
+    run("n, word = 1, 'notebook'")
+    run("def f(n):\n    r = %claude {n} {word}\n    return r\nf(2)")
+    assert words(online) == "2 notebook"
+    run("def f(a):\n    def g(b):\n        %claude {a} {b} {n}\n    g('b')\nf('a')")
+    assert words(online) == "a b 1"
+    run("def f(word):\n    get_ipython().run_cell_magic('claude', '-q', '{word}')\nf('own')")
+    assert words(online) == "own"
+    run("%claude {word}")
+    assert words(online) == "notebook"
+
+
+def test_cells_and_their_values_are_read(run, shell, online):
+    """By their numbers, as `Out` and `In` hold them."""
+    run("'first value'")
+    number = shell.execution_count - 1
+    run(f"%claude {{Out[{number}]}} came of {{In[{number}]}}, then {{_}}")
+    assert words(online) == "first value came of 'first value', then first value"
+
+
+def test_names_are_what_python_makes_of_them(run, shell, online):
+    """The micro sign and the phi that Tab types are other letters to Python."""
+    run("\u00b5 = 'micro'\n\u03d5 = 'phi'")
+    run("%claude {\u00b5} {\u03d5}")
+    assert words(online) == "micro phi"
+    run("%claude -i \u00b5 -o \u03d5 what?")
+    assert words(online).startswith("micro")
+    assert run("\u03d5.text").result == "A sunset."
+
+
+def test_a_question_is_asked_in_the_cell_that_loads_the_extension(run, shell, online):
+    """IPython has read `%claude What is it?` as a question about `it` by then."""
+    run("it = 'not asked about'")
+    for line in ("%claude What is it?", "if True:\n    %claude What is it?"):
+        shell.run_line_magic("unload_ext", "segmind_jupyter")
+        cell = run(f"%load_ext segmind_jupyter\n{line}")
+        assert cell.error is None
+        assert cell.shown.count("── claude") == 1
+        assert words(online) == "What is it?"
+    assert "not asked about" in run("it?").shown
