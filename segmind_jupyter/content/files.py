@@ -278,6 +278,9 @@ _DELIMITERS, _HEADER_CHARS = ",;\t|", 10_000
 #: The lines above a table: blank ones, and those that begin with ``#``; most that are told of them.
 _ABOVE, _ABOVE_CHARS = re.compile(r"(?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))*+"), 300
 
+#: The line by which Excel is told the delimiter.
+_SEPARATOR: Final = re.compile(r"sep=([,;\t|])\r?\n")
+
 #: Columns of numbers that a type of number holds as they are written: no sign or zero in front, no
 #: more digits than it has. ``12E4`` is a name.
 _INTEGERS: Final = re.compile(r"(?: *-?(?:0|[1-9]\d{0,17}) *\n)++")
@@ -285,6 +288,13 @@ _EXPONENT: Final = r"[eE][-+]?\d+"
 _FLOATS: Final = re.compile(
     r"(?: *-?(?:(?:0|[1-9]\d{0,14})"
     rf"(?:\.\d*(?:{_EXPONENT})?|[eE][-+]\d+)?|\.\d+(?:{_EXPONENT})?|inf) *\n)++"
+)
+
+#: Decimals that end in a zero, and all decimals: where they differ in length (``1.9``, ``1.10``),
+#: they are no numbers that a program wrote.
+_ZERO_AT_END, _DECIMALS = (
+    re.compile(r"\.\d+0 *$", re.MULTILINE),
+    re.compile(r"\.(\d+) *$", re.MULTILINE),
 )
 
 #: What stands for a missing number; it is no empty cell, so the column stays text.
@@ -306,6 +316,8 @@ def _delimited_part(pandas: Any, file: Path, content: _Content, *, limits: Limit
     above = [line.strip() for line in text[:begin].splitlines() if line.strip()]
     table = text[begin : None if is_whole else text.rfind("\n") + 1]
     delimiter = _DELIMITED[file.suffix.lower()]
+    if hint := _SEPARATOR.match(table):
+        delimiter, begin, table = hint[1], begin + hint.end(), table[hint.end() :]
     if not delimiter:
         first = table[:_HEADER_CHARS].partition("\n")[0]
         delimiter = max(_DELIMITERS, key=first.count)
@@ -346,11 +358,11 @@ def _delimited_part(pandas: Any, file: Path, content: _Content, *, limits: Limit
     n_rows, left_out = plural(len(frame), "row"), []
     n_columns = plural(width, "column")
     if not is_whole:
-        left_out.append(f"the first {n_rows}")
+        left_out.append(f"the first {n_rows} read")
         n_rows = _first_rows(len(frame), "more")
     if width < len(header):
         n_columns = f"the first {width:,} of {len(header):,} columns"
-        left_out.append(n_columns)
+        left_out.append(f"{n_columns} read")
     said = f"above it: {one_line('; '.join(above), max_chars=_ABOVE_CHARS)}" if above else ""
     remarks = "; ".join(filter(None, (content.guess, said)))
     heading = f"{file.name}: table, {n_rows} × {n_columns}{f' ({remarks})' if remarks else ''}"
@@ -369,10 +381,11 @@ def _typed(cells: tuple[str, ...]) -> tuple[list[Any], str]:
     try:
         if len(present) == len(cells) and _INTEGERS.fullmatch(lines):
             return list(map(int, cells)), ""
-        if not present or _FLOATS.fullmatch(lines):
+        is_mixed = _ZERO_AT_END.search(lines) and len(set(map(len, _DECIMALS.findall(lines)))) > 1
+        if not present or (_FLOATS.fullmatch(lines) and not is_mixed):
             return [float(cell or "nan") for cell in cells], ""
         fact, numbers = "", [cell for cell in present if cell not in _MARKERS]
-        if len(numbers) < len(present) and _FLOATS.fullmatch("\n".join(numbers) + "\n"):
+        if numbers and _FLOATS.fullmatch("\n".join(numbers) + "\n"):
             floats = list(map(float, numbers))
             span = ranged(min(floats), max(floats), sum(floats) / len(floats))
             fact = f"{plural(len(numbers), 'number')}, {span}"

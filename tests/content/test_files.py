@@ -65,6 +65,7 @@ class TestDelimited:
             (["1_000", "2"], "2 distinct"),
             (["0x10", "2"], "2 distinct"),
             (["TRUE", "FALSE", "TRUE"], "2 distinct: TRUE ×2, FALSE ×1"),
+            (["1.10", "1.9"], "2 distinct; 2 numbers, 1.1 to 1.9, mean 1.5"),
             (["NA", "1.5", "3"], "3 distinct; 2 numbers, 1.5 to 3, mean 2.25"),
             (["1\n2", "3"], "2 distinct"),
         ],
@@ -83,7 +84,9 @@ class TestDelimited:
         [
             (["12345678901234567", "12345678901234569"], "(int64): 12345678901234567 to "),
             (["-1", "0", " 2"], "(int64): -1 to 2"),
-            (["1.50", "-.5", "1e-05", "2.", "1.0E10"], "(float64): -0.5 to 10000000000"),
+            (["1.5", "-.5", "1e-05", "2.", "1.0E10"], "(float64): -0.5 to 10000000000"),
+            (["1.50", "12.00"], "(float64): 1.5 to 12"),
+            (["1.0", "2.25"], "(float64): 1 to 2.25"),
             (["", ""], "(float64): all 2 missing"),
             (["inf", "1"], "(float64): 1 to inf"),
         ],
@@ -102,6 +105,12 @@ class TestDelimited:
             part = sent(f"a{separator}b\r\n1{separator}2{end}\r\n", name)
             assert columns_of(part) == ["- a (int64): always 1", "- b (int64): always 2"]
             assert part.notes == ()
+
+    def test_a_delimiter_may_be_named_above_the_header(self, sent):
+        """As Excel has it; what it is told is no table's row."""
+        part = sent("sep=;\na;b\n1,5;2\n")
+        assert [line[:5] for line in columns_of(part)] == ["- a (", "- b ("]
+        assert part.text.endswith("1,5  2")
 
     def test_names_are_kept_as_they_stand(self, sent):
         """Twice, or none: as pandas calls it."""
@@ -161,10 +170,10 @@ class TestDelimited:
         part = sent("n\n" + "\n".join(map(str, range(150_000))))
         assert part.text.startswith("data.csv: table, the first 100,000 of more rows (the others")
         assert "- n (int64): 0 to 99999" in part.text
-        assert part.left_out == "the first 100,000 rows"
+        assert part.left_out == "the first 100,000 rows read"
         wide = ",".join(map(str, range(1_000_000)))
         part = sent(f"{wide}\n{wide}\n")
-        assert part.left_out == "the first 5,000 of 1,000,000 columns"
+        assert part.left_out == "the first 5,000 of 1,000,000 columns read"
         assert "table, 1 row × the first 5,000 of 1,000,000 columns\n" in part.text
 
     def test_a_file_without_end_takes_little_memory(self, tmp_path):

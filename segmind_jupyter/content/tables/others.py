@@ -34,11 +34,13 @@ from segmind_jupyter.content.tables.summary import (
     column_name,
     heading,
     joined,
+    listed,
     plural,
+    ranged,
     summarize_frame,
     table_text,
 )
-from segmind_jupyter.content.text import as_text, cut, fenced, listing, one_line, plain_text
+from segmind_jupyter.content.text import as_text, cut, fenced, one_line, plain_text
 from segmind_jupyter.errors import ContentError
 
 #: Longest list of keys, caption, attribute and name of a CRS, in characters.
@@ -103,12 +105,13 @@ def summarize_groups(groups: Any, *, limits: Limits = STANDARD, name: str | None
         f"{type_name(whole)} of {plural(len(whole), 'row')}: {columns}"
     )
     first = sizes.iloc[:_MAX_GROUPS]
-    shown = dict(zip(first.index.tolist(), first.tolist(), strict=True))
+    pairs = dict(zip(first.index.tolist(), first.tolist(), strict=True))
     room = max(0, limits.table_tokens * CHARS_PER_TOKEN - len(head) - _NAMES_CHARS)
-    lines, left_out = [head, f"Rows of each group: {listing(shown, max_chars=room)}"], ""
-    if len(shown) < len(sizes):
+    text, count = listed(pairs, max_chars=room)
+    lines = [head, f"Rows of each group: {text}"]
+    if len(pairs) < len(sizes):
         lines.append(f"[groups {_MAX_GROUPS + 1:,}-{len(sizes):,} are not looked at]")
-        left_out = f"{_MAX_GROUPS:,} of {len(sizes):,} groups"
+    left_out = f"{count:,} of {len(sizes):,} groups" * (count < len(sizes))
     about = f"{type_name(groups)}, {counted}"
     return bounded("\n".join(lines), about=about, limits=limits, left_out=left_out)
 
@@ -161,7 +164,7 @@ def _geometry_facts(column: Any) -> Iterator[str]:
         yield f"{count:,} {what}" if count else ""
     left, bottom, right, top = (float(side) for side in column.total_bounds)
     if not math.isnan(left):
-        yield f"x {left:.7g} to {right:.7g}, y {bottom:.7g} to {top:.7g}"
+        yield f"x {ranged(left, right)}, y {ranged(bottom, top)}"
     crs = column.crs
     if crs is None:
         yield "no CRS"

@@ -11,7 +11,7 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -53,6 +53,9 @@ _NOTE_CHARS: Final = 160
 
 _GAP: Final = "  "
 
+#: What a listing ends with that is not whole.
+_SHOWN: Final = re.compile(r"… ([\d,]+) of [\d,]+ items shown\s*[\])}]\Z")
+
 
 def summarize_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
     """Summarize a table: shape, columns with their types and ranges, and its rows or their ends."""
@@ -76,11 +79,11 @@ def summarize_index(index: Any, *, limits: Limits = STANDARD, name: str | None =
     """Summarize a ``pandas.Index`` of any kind: its length, its type and its first labels."""
     head = heading(index, f"{plural(len(index), 'label')}, {index.dtype}", name)
     room = max(0, _max_chars(limits) - len(head) - _NOTE_CHARS)
-    shown = list(index[: room // 3])  # a label takes three characters at least
-    lines, left_out = [head, listing(shown, max_chars=room)], ""
-    if len(shown) < len(index):
-        lines.append(f"[labels {len(shown) + 1:,}-{len(index):,} of {len(index):,} not shown]")
-        left_out = f"{len(shown):,} of {len(index):,} labels"
+    text, count = listed(list(index[: room // 3]), max_chars=room)  # one takes three characters
+    lines, left_out = [head, text], ""
+    if count < len(index):
+        lines.append(f"[labels {count + 1:,}-{len(index):,} of {len(index):,} not shown]")
+        left_out = f"{count:,} of {len(index):,} labels"
     about = f"{type_name(index)} {len(index)}"
     return bounded("\n".join(lines), about=about, limits=limits, left_out=left_out)
 
@@ -143,6 +146,13 @@ def joined(names: Iterable[str], *, max_chars: int) -> str:
             break
         fitting.append(name)
     return ", ".join(fitting)
+
+
+def listed(values: Collection[Any], *, max_chars: int) -> tuple[str, int]:
+    """List values as `listing` does, and tell how many of them are shown."""
+    text = listing(values, max_chars=max_chars)
+    cut = _SHOWN.search(text)
+    return text, int(cut[1].replace(",", "")) if cut else len(values)
 
 
 def bounded(text: str, *, about: str, limits: Limits, left_out: str = "") -> Text:
@@ -229,10 +239,12 @@ def _written(
             said.append(f"{len(columns):,} of {total:,} columns")
         lines += described
     if shown.count:
-        header, *rows = grid([*labels, *columns.values()])
+        written = [*labels, *columns.values()]
+        cells = zip(*(column.padded() for column in written), strict=True)
+        header, *rows = (_GAP.join(row).rstrip() for row in cells)
         gap = ["…"] if shown.hidden else []
         lines += ["Rows:", header, *rows[: shown.head], *gap, *rows[len(rows) - shown.tail :]]
-        if any(text.endswith("…") for col in (*labels, *columns.values()) for text in col.cells):
+        if any(text.endswith("…") for column in written for text in column.cells):
             notes.append("cells ending in … are cut")
     if any(notes):
         lines.append(f"[{'; '.join(filter(None, notes))}]")
@@ -291,16 +303,6 @@ class Column:
         return (text.rjust(width) if self.flush_right else text.ljust(width) for text in self.cells)
 
 
-def grid(columns: Sequence[Column]) -> list[str]:
-    """Write columns side by side: a line for the headers, then one for each row."""
-    rows = zip(*(column.padded() for column in columns), strict=True)
-    return [_GAP.join(row).rstrip() for row in rows]
-
-
-#: Cells of a table that are read for what is said of its columns, before rows are sampled, and
-#: rows of one column: a second's work, and 50 ms for ten million.
-_EXACT_CELLS, _EXACT_ROWS = 200_000_000, 50_000_000
-
 #: A cell is written from at most so many elements or bytes of what it holds.
 _MOST_ELEMENTS: Final = 100
 
@@ -312,7 +314,6 @@ class _Table:
         self._frame, self._facts = frame, facts
         self.n_rows, self.n_columns = frame.shape
         self.labels = frame.column_names if hasattr(frame, "column_names") else frame.columns
-        self._exact_rows = min(_EXACT_ROWS, _EXACT_CELLS // max(1, self.n_columns))
 
     @property
     def levels(self) -> str:
@@ -330,7 +331,7 @@ class _Table:
         else:
             native = frame.column(position) if _library(frame) == "pyarrow" else frame[:, position]
         name = column_name(self.labels[position])
-        line = described(native, name=name, exact_rows=self._exact_rows)
+        line = described(native, name=name)
         if fact := self._facts.get(position):
             line += f"; {fact}"
         series = nw.from_native(native, series_only=True)
@@ -354,23 +355,23 @@ class _Table:
             name, line = "" if label is None else column_name(label), ""
             if is_described:
                 values = index.get_level_values(number).to_series()
-                line = described(values, name=name or "(no name)", exact_rows=_EXACT_ROWS)
+                line = described(values, name=name or "(no name)")
             header = one_line(name, max_chars=CELL_CHARS)
             texts = (cell(value, max_chars=max_chars) for value in level)
             columns.append(Column(line, (header, *texts)))
         return columns
 
 
-#: Longer columns of Python objects and texts are looked at in so many places, evenly spaced
-#: (hashing ten million strings takes seconds), and from so many rows on what is missing is, too
-#: (20 ms a million).
-_SAMPLED_ROWS, _EXACT_OBJECTS = 100_000, 2_000_000
+#: Numbers are read to this length: 50 ms for ten million. Longer columns of Python objects and
+#: texts are looked at in so many places, evenly spaced (hashing ten million strings takes seconds),
+#: and from so many rows on what is missing is, too (20 ms a million).
+_EXACT_ROWS, _SAMPLED_ROWS, _EXACT_OBJECTS = 50_000_000, 100_000, 2_000_000
 
 #: How many levels of an ordered category are listed.
 _NAMED_LEVELS: Final = 8
 
 
-def described(series: Any, *, name: str, exact_rows: int = _EXACT_ROWS) -> str:
+def described(series: Any, *, name: str) -> str:
     """Describe a column in one line: type, what is missing, a range or the commonest values."""
     import narwhals.stable.v1 as nw
 
@@ -380,7 +381,7 @@ def described(series: Any, *, name: str, exact_rows: int = _EXACT_ROWS) -> str:
     is_number = kind.is_numeric() or _letter(series) in "iuf"  # as pandas' sparse columns are
     is_ranged = is_number or kind.is_temporal()
     step = 1
-    if len(column) > (exact_rows if has_few or is_ranged else min(exact_rows, _EXACT_OBJECTS)):
+    if len(column) > (_EXACT_ROWS if has_few or is_ranged else _EXACT_OBJECTS):
         step = _stride(len(column))
         column = column.gather_every(step)
     facts: list[str] = []
@@ -531,7 +532,7 @@ _STANDARD: Final = (datetime.date, datetime.time, datetime.timedelta, Decimal, F
 
 def column_name(label: object) -> str:
     """Write a column's label: a string as it is, anything else as Python writes it."""
-    text = label if type(label) is str else _listed(label, NAME_CHARS)
+    text = label if type(label) is str else _on_one_line(label, NAME_CHARS)
     return one_line(text, max_chars=NAME_CHARS)
 
 
@@ -569,11 +570,11 @@ def cell(value: Any, *, max_chars: int) -> str:
     elif hasattr(kind, "shape"):  # a table or a tensor; its repr may be of any length
         text = f"<{type_name(value)} {'×'.join(map(str, value.shape))}>"
     else:
-        text = _listed(value, max_chars)
+        text = _on_one_line(value, max_chars)
     return one_line(" ".join(text.split()), max_chars=max_chars)
 
 
-def _listed(value: Any, max_chars: int) -> str:
+def _on_one_line(value: Any, max_chars: int) -> str:
     """Write a container on one line; `listing` breaks a long one behind commas and brackets."""
     text = listing(value, max_chars=10 * max_chars)
     return _BREAK.sub("", text) if is_container(value) else text
