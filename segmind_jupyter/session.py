@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from segmind_jupyter.api.cache import ReplyCache
     from segmind_jupyter.api.client import Credits, SegmindClient
-    from segmind_jupyter.api.jobs import Followed, Job
+    from segmind_jupyter.api.jobs import Job, JobRegistry
     from segmind_jupyter.api.journal import JobRecord, Journal
     from segmind_jupyter.api.loop import BackgroundLoop, Waiter
     from segmind_jupyter.api.messages import Reply
@@ -288,10 +288,10 @@ class Session:
         return loop
 
     @_lazily
-    def _followed(self) -> Followed:
-        from segmind_jupyter.api.jobs import Followed
+    def _followed(self) -> JobRegistry:
+        from segmind_jupyter.api.jobs import JobRegistry
 
-        return Followed()
+        return JobRegistry()
 
     @_lazily
     def _caches(self) -> weakref.WeakKeyDictionary[Job, ReplyCache]:

@@ -346,7 +346,7 @@ class SegmindClient:
         path = f"/v2/requests/{checked_id(request_id)}"
         answer = await self._look(path, Kind.RESULT, request_id, timeout_s, repeat=repeat)
         try:
-            sensible = is_result(answer.json())
+            sensible = is_result(answer.json(), request_id)
         except ValueError:
             sensible = False
         if not sensible:

@@ -1,8 +1,6 @@
-"""`Job`: the handle of one queued call, and `Followed`: which handles are those that live.
+"""`Pending`: what somebody waits for; `Job`: one queued call; `JobRegistry`: the jobs that live.
 
-A job knows how to wait; `watch` tells it what happens.
-
-Threads may share it: the background loop moves it on, any thread or loop waits for it.
+Threads may share them: the background loop moves a job on, any thread or loop waits for it.
 """
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import importlib
 import logging
 import os
 import threading
@@ -26,6 +25,9 @@ from segmind_jupyter.errors import Interrupted, JobCancelled, JobError, JobTimeo
 R = TypeVar("R")
 S = TypeVar("S", bound=str)
 
+#: As the vendor's SDK waits.
+WAIT_S: Final = 600.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,8 +38,14 @@ class Settling(Protocol):
         """Wait for its end, whatever that is."""
 
 
+async def ended(work: Settling) -> None:
+    """Wait on the loop for the end of something, however it ends; nobody is told of its error."""
+    with contextlib.suppress(SegmindError):  # it goes on in another process
+        await work.settled()
+
+
 class Pending(Generic[R, S]):
-    """The part that all such things share. Threads may share it."""
+    """Something that ends once, with an outcome or an error, and has a state until then."""
 
     def __init__(self, state: S, *, wait: Waiter = wait_interruptibly) -> None:
         self._state = state
@@ -91,23 +99,26 @@ class Pending(Generic[R, S]):
         with self._lock:
             self._watchers.append(callback)
 
+    @property
+    def _is_of_parent(self) -> bool:
+        """Whether it goes on in the process that this one was forked from, and never ends here."""
+        return not self.done() and os.getpid() != self._pid
+
+    def _check_can_end(self) -> None:
+        if self._is_of_parent:
+            request_id = getattr(self, "request_id", None)
+            again = f'; `resume("{request_id}")` takes it up in this one' if request_id else ""
+            raise JobError(
+                f"{self!r} goes on in the process that this one was forked from, not here{again}.",
+                request_id=request_id,
+            )
+
     def _wait_for_end(self, timeout_s: float | None) -> bool:
-        """Wait, and tell whether it has ended."""
+        """Wait, and return whether it has ended."""
         self._check_can_end()
         if not self.done():  # a callback may ask where it must not wait
             self._wait(self._end, timeout_s)
         return self.done()
-
-    def _check_can_end(self) -> None:
-        """Refuse to wait for ever in a forked child, which has the parent's objects alone."""
-        if not self.done() and os.getpid() != self._pid:
-            raise self._stranded()
-
-    def _stranded(self) -> JobError:
-        return JobError(
-            f"{self!r} goes on in the process that it was begun in; this one was forked from it, "
-            "and cannot wait for it."
-        )
 
     def _move(self, state: S) -> None:
         """Note a state before the end."""
@@ -139,35 +150,22 @@ class Pending(Generic[R, S]):
         return self._outcome
 
 
-async def ended(work: Settling) -> None:
-    """Wait on the loop for the end of something, however it ends; nobody is told of its error."""
-    with contextlib.suppress(SegmindError):  # it goes on in another process
-        await work.settled()
-
-
 def tell(callback: Callable[[Any], object], what: object) -> None:
     """Call it, and let nothing out: on the background loop even an exit would end every job."""
     try:
         callback(what)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and _on_main_thread():
-            raise  # the user's own
+        is_users = threading.current_thread() is threading.main_thread()
+        if isinstance(error, KeyboardInterrupt) and is_users:
+            raise
         _log.exception("a callback of %r failed", what)
-
-
-def _on_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-#: As the vendor's SDK waits.
-WAIT_S: Final = 600.0
 
 
 class Job(Pending[Reply, State]):
     """One call that Segmind works on, and its reply once that is there.
 
     Made by `submit` and `resume`. The reply is fetched in the background, whether anybody waits
-    or not, and kept in the journal.
+    or not, and kept in the journal. A pickled job comes back by `resume`, with its id.
 
     Parameters
     ----------
@@ -211,6 +209,10 @@ class Job(Pending[Reply, State]):
 
     def __repr__(self) -> str:
         return f"<Job {self.request_id} {self.model or '?'} {self.status}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the id alone: what was asked stays here, and the reply is in the journal."""
+        return (_resume, (self.request_id, self.model))
 
     @property
     def status(self) -> State:
@@ -266,13 +268,13 @@ class Job(Pending[Reply, State]):
         """
         timeout = checked_patience(timeout)
         try:
-            ended = self._wait_for_end(timeout)
+            has_ended = self._wait_for_end(timeout)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"Stopped waiting for job {self.request_id}; it goes on. `%segmind wait` waits "
                 "again."
             ) from None
-        if not ended:
+        if not has_ended:
             raise JobTimeout(
                 f"Job {self.request_id} was still {self.status} after {timeout:g} s. It goes on: "
                 f"wait again, or look later with `%segmind resume {self.request_id}`.",
@@ -305,36 +307,40 @@ class Job(Pending[Reply, State]):
         """Note the end, with a reply or an error; only the first one counts. For `watch` alone."""
         return self._finish(state, reply, error)
 
-    def _stranded(self) -> JobError:
-        return JobError(
-            f"Job {self.request_id} is followed by the process that this one was forked from, not "
-            f'here: `resume("{self.request_id}")` takes it up in this one.',
-            request_id=self.request_id,
-        )
+
+def _resume(request_id: str, model: str | None) -> Job:
+    """Take up a job that was pickled; by name, as this is the floor of the house."""
+    job: Job = importlib.import_module("segmind_jupyter").resume(request_id)
+    job.model = job.model or model
+    return job
 
 
-class Followed:
-    """Which handle of each job is the one that is followed, in this process.
+class JobRegistry:
+    """The one handle of each job that has not ended, in this process.
 
     Entered on the background loop alone; any thread may look a job up.
     """
 
     def __init__(self) -> None:
-        # Weak, so that it holds no reply; by process, as nothing follows a parent's jobs in its
-        # forked child.
-        self._jobs: weakref.WeakValueDictionary[tuple[int, str], Job]
-        self._jobs = weakref.WeakValueDictionary()
+        self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()
+        self._led: weakref.WeakSet[Job] = weakref.WeakSet()
 
     def job(self, request_id: str) -> Job | None:
-        """Find the handle that is followed at present."""
-        job = self._jobs.get((os.getpid(), request_id))
-        return None if job is None or job.done() else job
+        """Find the handle of a job that is followed at present."""
+        job = self._jobs.get(request_id)
+        return None if job is None or job.done() or job._is_of_parent else job
 
-    def claim(self, job: Job) -> Job | None:
-        """Make this handle the one that is followed."""
-        key = os.getpid(), job.request_id
-        known = self._jobs.get(key)
-        if known is not None and known.error is None and known.origin == job.origin:
+    def enter(self, job: Job) -> Job:
+        """Enter a handle, unless the job has one; returns that one."""
+        known = self.job(job.request_id)
+        if known is not None and known.origin == job.origin:
             return known
-        self._jobs[key] = job
-        return None
+        self._jobs[job.request_id] = job
+        return job
+
+    def lead(self, job: Job) -> bool:
+        """Have one of those who follow a job poll for all of them: whether that is the caller."""
+        self.enter(job)
+        is_first = job not in self._led
+        self._led.add(job)
+        return is_first

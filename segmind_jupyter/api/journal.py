@@ -1,79 +1,75 @@
-"""The journal of jobs: ids before the first poll, replies as soon as they are fetched.
+"""The journal: one SQLite file with the ids of jobs, fetched and cached replies, claims and calls.
 
-So a paid reply outlives the server's hour and the kernel. Beside the jobs it keeps replies by a
-key (`reply_cache`). Neither a key of the API nor a prompt is ever written: of what was asked there
-is a keyed hash alone (`store_salt`). Knows nothing of HTTP, and leaves to `store_entry` what
-becomes of two accounts of a job, to `store_desk` what to do without a file, to `store_schema` and
-`store_replies` the tables and to `store_file` the file.
+An id is in it before the first poll, a reply as soon as it was fetched, and a claim before its POST
+goes out. Neither a key of the API nor a prompt is ever written: of what was asked there is a keyed
+hash alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import functools
 import hashlib
 import logging
+import math
 import os
+import platform
 import secrets
 import sqlite3
-import stat
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-
-class Fingerprints:
-    """What one process knows of the key, and what it hashed while it could not read it.
-
-    Until the file can be read, the process has a key of its own, so that its fingerprints still
-    agree. What was hashed with that one is hashed anew with the file's before it goes there: no
-    other kernel could find it again. What was asked stays in memory until then, never the file.
-    """
-
-    def __init__(self) -> None:
-        self._salt = secrets.token_bytes(32)
-        self._blind: dict[str, bytes] = {}
-
-    @property
-    def blind(self) -> bool:
-        """Whether any were made that hold in this process alone."""
-        return bool(self._blind)
-
-    def know(self, salt: bytes) -> None:
-        """Take the key that the file has now: a file that was deleted comes back with another."""
-        self._salt = salt
-
-    def make(self, data: bytes, *, salt: bytes | None) -> str:
-        """Hash what was asked."""
-        if salt is not None:
-            self.know(salt)
-        made = _hashed(data, self._salt)
-        if salt is None:
-            self._blind[made] = data
-        return made
-
-    def settled(self, fingerprint: str) -> str:
-        """Return the fingerprint as it is in the file, as far as its key is known."""
-        data = self._blind.get(fingerprint)
-        return fingerprint if data is None else _hashed(data, self._salt)
-
-
-def _hashed(data: bytes, salt: bytes) -> str:
-    return hashlib.blake2b(data, key=salt, digest_size=16).hexdigest()
-
+from segmind_jupyter.api.database import (
+    Migration,
+    NotOurs,
+    connect,
+    is_lock,
+    is_read_only,
+    migrate,
+    open_database,
+    transaction,
+)
 
 T = TypeVar("T")
+
+FILE_NAME: Final = "jobs.sqlite3"
+
+#: The journal forgets what is older.
+MAX_AGE_S: Final = 30 * 24 * 3600.0
+
+#: Cached replies take no more; what was not used for the longest goes first. One takes a few kB.
+MAX_REPLY_BYTES: Final = 256_000_000
+
+#: Calls that are remembered: a year of a busy user.
+MAX_CALLS: Final = 20_000
+
+#: How long a call waits for another program's lock, and how long while one is known to be held.
+BUSY_S: Final = 2.0
+_STILL_BUSY_S: Final = 0.05
+
+#: Whoever sends says so this often, and counts as dead when nothing was heard for this long: a
+#: library may hold the GIL for seconds.
+BEAT_S: Final = 5.0
+LEASE_S: Final = 20.0
+
+#: How precisely it is known when a cached reply was last used: most uses then only read the file.
+_USE_S: Final = 24 * 3600.0
+
+#: Marks the file as ours (SQLite's ``application_id``): the letters "sgmj".
+_APPLICATION_ID: Final = 0x73676D6A
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """One job, as the journal knows it."""
+    """One job, as the journal knows it; a listed one has no `raw`, and tells whether it is kept."""
 
     request_id: str
     origin: str
@@ -103,58 +99,36 @@ class JobRecord:
         """Whether no end of it is known."""
         return self.state == "QUEUED"
 
-    @property
-    def touched_at(self) -> float:
-        """Unix time at which something last happened to it."""
-        return max(self.submitted_at or 0.0, self.ended_at or 0.0, self.noted_at or 0.0)
 
-    def light(self) -> JobRecord:
-        """Leave the reply out."""
-        return replace(self, raw=None)
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What came of claiming something to send.
 
-
-def joined(known: JobRecord | None, news: JobRecord | None) -> JobRecord | None:
-    """Put two accounts of one job together; either may be missing."""
-    if known is None or news is None:
-        return news if known is None else known
-    end = news if _weight(news) > _weight(known) else known
-    return replace(
-        end,
-        origin=known.origin or news.origin,
-        model=known.model or news.model,
-        submitted_at=_first(known.submitted_at, news.submitted_at),
-        work=known.work or news.work,
-        place=known.place or news.place,
-        noted_at=_first(known.noted_at, news.noted_at),
-    )
-
-
-def newest_first(entries: Iterable[JobRecord]) -> list[JobRecord]:
-    """Sort by submission, or by when the journal first heard of them; the ids settle a tie."""
-
-    def key(entry: JobRecord) -> tuple[float, str]:
-        return (_first(entry.submitted_at, entry.noted_at) or 0.0, entry.request_id)
-
-    return sorted(entries, key=key, reverse=True)
-
-
-def _weight(entry: JobRecord) -> int:
-    """Weigh how final a state is: a reply in hand is worth more than anything said later.
-
-    A job that completed but whose reply was never fetched comes to nothing if the server then
-    forgets it, or calls it failed; and the server's words about a failure outlive its memory.
+    It is ours to send, or somebody else is sending it, or was when their kernel died (`at`), or it
+    was sent before (`job`).
     """
-    if entry.state == "COMPLETED":
-        return 4 if entry.kept else 1
-    return {"QUEUED": 0, "EXPIRED": 2}.get(entry.state, 3)
 
-
-def _first(known: T | None, news: T | None) -> T | None:
-    return news if known is None else known
+    state: Literal["ours", "theirs", "lost", "known"]
+    job: JobRecord | None = None
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class CallRecord:
+    """What one answered call took; `None` is what the server did not say."""
+
+    at: float
+    origin: str
+    model: str
+    kind: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedReply:
     """A reply that is kept for the next request that is equal."""
 
     key: str
@@ -163,49 +137,569 @@ class Kept:
     used_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
-    """How many replies are kept, how long they are together, and since when the oldest is."""
+@dataclass(frozen=True, slots=True)
+class CacheSize:
+    """How many replies are cached, how long they are together, since when the oldest is."""
 
     count: int = 0
     n_bytes: int = 0
     oldest_at: float | None = None
 
-    def with_more(self, news: Iterable[Kept]) -> Holding:
-        """Count some more."""
-        news = tuple(news)
-        times = [self.oldest_at, *(kept.kept_at for kept in news)]
-        return Holding(
-            count=self.count + len(news),
-            n_bytes=self.n_bytes + sum(len(kept.body) for kept in news),
-            oldest_at=min((at for at in times if at is not None), default=None),
+
+def default_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Return where the journal is kept."""
+    folder = (os.environ if environ is None else environ).get("SEGMIND_JUPYTER_STATE", "").strip()
+    if folder:
+        return Path(os.path.expanduser(folder)) / FILE_NAME
+    from platformdirs import user_state_path
+
+    return user_state_path("segmind_jupyter", appauthor=False) / FILE_NAME
+
+
+def why_unusable(path: Path, *, busy_s: float = BUSY_S) -> str | None:
+    """Return why a file cannot be written as a journal, in one sentence; `None` where it can."""
+    found: list[str] = []
+    journal = Journal(path, warn=found.append, busy_s=busy_s)
+    journal.write_nothing()
+    journal.close()
+    return found[0] if found else None
+
+
+def _warn(message: str) -> None:
+    """Warn without naming a line of code: on a background thread none is the user's."""
+    try:
+        warnings.warn_explicit(message, UserWarning, filename="segmind_jupyter", lineno=1)
+    except Warning:  # an error, where nobody could catch it
+        _log.warning(message)
+
+
+#: Held while SQLite is at work, and while the process forks: a child that is forked in the midst
+#: of it would have SQLite's own locks as they were, and wait for ever.
+_at_work: Final = threading.RLock()
+_journals: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
+
+#: A forked child must neither use nor close its parent's connections.
+_of_parents: Final[list[sqlite3.Connection]] = []
+
+
+def _in_forked_child() -> None:
+    for journal in _journals:
+        journal.open_anew()
+    _at_work.release()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_at_work.acquire,
+        after_in_parent=_at_work.release,
+        after_in_child=_in_forked_child,
+    )
+
+
+class Journal:
+    """Jobs by id, replies by key, claims and calls. Threads, kernels and forked children share it.
+
+    No method raises because the file is locked, damaged, full, forbidden or from a newer version:
+    `warn` is called once, and what is new stays in memory, for as long as the file does not take
+    it. Each write offers it again.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        warn: Callable[[str], None] = _warn,
+        busy_s: float = BUSY_S,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+    ) -> None:
+        #: The file, which need not be there yet; `None` where all is in memory.
+        self.path = None if path is None else path.absolute()  # `%cd` must not move it
+        self._clock, self._warn, self._busy_s = clock, warn, busy_s
+        self._max_reply_bytes = max_reply_bytes
+        self._file: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        #: What the file has yet to take, in tables of the same form.
+        self._memory: sqlite3.Connection | None = None
+        self._salt: bytes | None = None
+        self._holder = secrets.token_hex(8)
+        self._is_locked = self._is_pruned = False
+        self._said: set[str] = set()
+        self._to_say: list[str] = []
+        _journals.add(self)
+
+    # Jobs --------------------------------------------------------------------------------------
+
+    def submitted(self, record: JobRecord) -> None:
+        """Note a job, which ends the claim of its work. A known one gains what it lacks."""
+        self._note(record)
+
+    def ended(
+        self,
+        request_id: str,
+        *,
+        state: str,
+        raw: str | None = None,
+        error: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Note how a job ended, also one that was never noted before."""
+        end: dict[str, Any] = {"state": state, "raw": raw, "error": error, "seconds": seconds}
+        unknown: dict[str, Any] = {"origin": "", "model": None, "submitted_at": None}
+        now = self._clock()
+        self._note(JobRecord(request_id=request_id, ended_at=now, **unknown, **end))
+
+    def _note(self, news: JobRecord) -> None:
+        news = replace(news, noted_at=self._clock())
+
+        def change(db: sqlite3.Connection) -> None:
+            _save(db, [news])
+            db.execute("DELETE FROM sends WHERE work = ?", (news.work,))
+
+        self._write(change)
+
+    def find(self, request_id: str) -> JobRecord | None:
+        """Find a job, with its reply."""
+        found = self._jobs("WHERE request_id = ?", _text(request_id), columns=_WHOLE)
+        return found[0] if found else None
+
+    def entries(self, *, limit: int = 50) -> list[JobRecord]:
+        """List the newest jobs first, without their replies."""
+        return self._jobs(_NEWEST_FIRST, limit)[:limit]
+
+    def find_work(self, work: str) -> JobRecord | None:
+        """Find a job that answers this work, or else one that is to."""
+        return _best(self._jobs("WHERE work = ?", _text(work), columns=_WHOLE))
+
+    def durations(self, origin: str, model: str, *, limit: int = 200) -> list[float]:
+        """List how many seconds the jobs of a model took, newest first."""
+        where = "WHERE origin = ? AND model = ? AND seconds IS NOT NULL " + _NEWEST_FIRST
+        found = self._jobs(where, _text(origin), _text(model), limit)
+        return [record.seconds for record in found if record.seconds is not None][:limit]
+
+    def _jobs(self, where: str, *values: object, columns: str = "") -> list[JobRecord]:
+        """List jobs, newest first: those of the file, joined to what it has yet to take."""
+        select = f"SELECT {columns or _LISTED} FROM jobs"  # noqa: S608 - constants
+        with _at_work:
+            rows = self._read(lambda db: db.execute(f"{select} {where}", values).fetchall())
+            # What waits of a job need not say all that the file knows of it.
+            if (memory := self._memory) is not None:
+                for request_id in [row["request_id"] for row in rows]:
+                    rows += memory.execute(f"{select} WHERE request_id = ?", (request_id,))
+        found: dict[str, JobRecord] = {}
+        for row in rows:
+            record = _record(row)
+            if record is None:
+                self._say("damage", f"A row of the journal {self.path} is damaged; it is skipped.")
+            else:
+                known = found.get(record.request_id)
+                found[record.request_id] = joined(known, record)
+        return sorted(found.values(), key=_age, reverse=True)
+
+    def prune(self, *, max_age_s: float = MAX_AGE_S) -> int:
+        """Forget the jobs to which nothing happened for `max_age_s` seconds; returns how many."""
+        before = self._clock() - max_age_s
+        return self._write(lambda db: _prune(db, before))
+
+    # What is being sent ------------------------------------------------------------------------
+
+    def fingerprint(self, data: bytes) -> str:
+        """Hash what was asked, with a key that all kernels share and that is in the file alone.
+
+        A short prompt could be guessed from a plain hash. Where the file cannot be read at first,
+        this journal's key is its own, and that of a file which it makes later.
+        """
+        if self._salt is None:
+            found = self._read(lambda db: db.execute("SELECT value FROM salt").fetchall())
+            self._salt = _salt_of(found[0][0]) if found else secrets.token_bytes(32)
+        return hashlib.blake2b(data, key=self._salt, digest_size=16).hexdigest()
+
+    def claim(self, work: str, *, anew: bool = False) -> Claim:
+        """Claim a work, in one step with looking whether it was sent; `anew` does not look.
+
+        A claim is held until its job is `submitted`, it is released, or its holder dies: then it
+        is "lost" to all who come, as it may have been billed, until somebody claims it `anew`.
+        """
+        if not anew and (known := self.find_work(work)):
+            return Claim("known", known)
+        now = self._clock()
+
+        def change(db: sqlite3.Connection) -> Claim:
+            if not anew:
+                jobs = db.execute(f"SELECT {_WHOLE} FROM jobs WHERE work = ?", (work,))  # noqa: S608
+                if known := _best(filter(None, map(_record, jobs))):
+                    return Claim("known", known)
+                sending = db.execute("SELECT * FROM sends WHERE work = ?", (work,)).fetchone()
+                if sending is not None:
+                    at = sending["at"] if _is_time(sending["at"]) else now
+                    return Claim("theirs" if _lives(sending, now) else "lost", at=at)
+            row = (work, self._whoami(), now, now)
+            db.execute("REPLACE INTO sends (work, holder, at, beat_at) VALUES (?, ?, ?, ?)", row)
+            return Claim("ours")
+
+        return self._write(change)
+
+    def beat(self, work: str) -> None:
+        """Say that what was claimed is still being sent."""
+        change = "UPDATE sends SET beat_at = ? WHERE work = ? AND holder = ?"
+        values = (self._clock(), work, self._whoami())
+        self._write(lambda db: db.execute(change, values))
+
+    def release(self, work: str) -> None:
+        """Give up a claim: what was to be sent was not, or its sender was told what came of it."""
+        change, values = "DELETE FROM sends WHERE work = ? AND holder = ?", (work, self._whoami())
+        self._write(lambda db: db.execute(change, values))
+
+    def _whoami(self) -> str:
+        return f"{platform.node()}:{os.getpid()}:{self._holder}"
+
+    # Calls -------------------------------------------------------------------------------------
+
+    def record_call(self, call: CallRecord) -> None:
+        """Remember what a call took; the oldest are forgotten."""
+        row = dataclasses.asdict(call)
+        for name in ("input_tokens", "output_tokens", "cost", "seconds"):
+            if not _is_amount(row[name]):
+                row[name] = None
+
+        def change(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO calls VALUES (:at, :origin, :model, :kind, :input_tokens, "
+                ":output_tokens, :cost, :seconds)",
+                {n: _text(v) if isinstance(v, str) else v for n, v in row.items()},
+            )
+            oldest = "SELECT max(rowid) - ? FROM calls"
+            db.execute(f"DELETE FROM calls WHERE rowid <= ({oldest})", (MAX_CALLS,))  # noqa: S608
+
+        self._write(change)
+
+    def calls(
+        self, *, origin: str | None = None, model: str | None = None, since: float | None = None
+    ) -> list[CallRecord]:
+        """List the calls that are remembered, oldest first."""
+        query = (
+            "SELECT * FROM calls WHERE coalesce(origin = ?, 1) AND coalesce(model = ?, 1) "
+            "AND coalesce(at >= ?, 1) ORDER BY at, rowid"
+        )
+        rows = self._read(lambda db: db.execute(query, (origin, model, since)).fetchall())
+        return [
+            CallRecord(**dict(row))
+            for row in rows
+            if _is_time(row["at"])
+            and all(isinstance(row[name], str) for name in ("origin", "model", "kind"))
+            and all(_is_amount(value) for value in tuple(row)[4:])
+        ]
+
+    # Cached replies ----------------------------------------------------------------------------
+
+    def keep_reply(self, key: str, body: bytes) -> None:
+        """Cache a reply; those that were not asked for the longest go where there are too many."""
+        if len(body) > self._max_reply_bytes:
+            return
+        now = self._clock()
+        self._write(
+            lambda db: _cache(db, [(key, now, now, len(body), body)], self._max_reply_bytes)
+        )
+        if self._file is not None:
+            with _at_work, contextlib.suppress(sqlite3.Error):
+                # The file alone then has it, should somebody copy it without the log beside it.
+                self._file.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def kept_reply(self, key: str, *, read_only: bool = False) -> CachedReply | None:
+        """Find a cached reply."""
+        # Whatever damage made of the body, bytes come out: whether they are a reply is seen later.
+        query = (
+            "SELECT key, CAST(body AS BLOB) AS body, kept_at, used_at FROM replies WHERE key = ?"
+        )
+        found = self._read(lambda db: db.execute(query, (key,)).fetchall())
+        rows = [
+            r for r in found if all(isinstance(r[n], int | float) for n in ("kept_at", "used_at"))
+        ]
+        if not rows:
+            return None
+        reply = CachedReply(**dict(rows[-1]))
+        now = self._clock()
+        if (
+            not read_only
+            and now - reply.used_at >= _USE_S
+            and not (self.path and is_read_only(self.path))
+        ):
+            use = "UPDATE replies SET used_at = ? WHERE key = ?"
+            self._write(lambda db: db.execute(use, (now, key)))
+        return reply
+
+    def kept_replies(self) -> CacheSize:
+        """Count the replies that are cached."""
+        query = "SELECT kept_at, n_bytes FROM replies"
+        found = self._read(lambda db: db.execute(query).fetchall())
+        rows = [row for row in found if _is_time(row[0]) and _is_amount(row[1])]
+        return CacheSize(
+            len(rows), sum(row[1] for row in rows), min((r[0] for r in rows), default=None)
         )
 
+    def clear_replies(self) -> int | None:
+        """Forget all cached replies, but no job; `None` where the file cannot be changed."""
+        with _at_work:
+            cleared = self._write(lambda db: db.execute("DELETE FROM replies").rowcount)
+            if self._file is None or self._memory is not None:
+                return cleared if self.path is None else None
+            with contextlib.suppress(sqlite3.Error):  # in use: what is freed is used again later
+                # Until then the file still holds the words.
+                self._file.execute("VACUUM")
+                self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return cleared
 
-def find(connection: sqlite3.Connection, key: str) -> Kept | None:
-    """Read a reply."""
-    # Whatever damage made of the body, bytes come out: whether they are a reply is seen later.
-    found = connection.execute(
-        "SELECT key, CAST(body AS BLOB) AS body, kept_at, used_at FROM replies WHERE key = ?",
-        (key,),
-    ).fetchone()
-    return None if found is None else Kept(**found)
+    # The file, and the memory in its place -----------------------------------------------------
+
+    def write_nothing(self) -> None:
+        """See whether the file can be written."""
+        self._write(lambda db: None)
+
+    def close(self) -> None:
+        """Offer the file once more what it has not taken, and close it; the next use opens it."""
+        with _at_work:
+            if self.path is None:
+                self._memory = None
+            elif self._memory is not None:
+                self._is_locked = False  # the last chance, so with all patience
+                self.write_nothing()
+            self._close_file()
+
+    def open_anew(self) -> None:
+        """Leave the connection to the process that this one was forked from."""
+        if self._file is not None:
+            _of_parents.append(self._file)
+            self._file = None
+
+    def _read(self, query: Callable[[sqlite3.Connection], Iterable[T]]) -> list[T]:
+        """Run a query on the file, and on what the file has yet to take."""
+        found: list[T] = []
+        with self._working():
+            if self.path is not None:
+                try:
+                    found += query(self._opened(self.path))
+                except (sqlite3.Error, OSError, NotOurs) as error:
+                    self._fail(error)
+            if self._memory is not None:
+                found += query(self._memory)
+        return found
+
+    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Make a change in one transaction, in the file or in its place; bring all that waits."""
+        with self._working():
+            if self.path is not None:
+                try:
+                    with transaction(self._opened(self.path)) as db:
+                        self._settle(db)
+                        result = change(db)
+                except (sqlite3.Error, OSError, NotOurs) as error:
+                    self._fail(error)
+                else:
+                    self._memory, self._is_locked = None, False
+                    return result
+            if self._memory is None:
+                self._memory = connect(":memory:", 0)
+                migrate(self._memory, _APPLICATION_ID, self._migrations)
+            with transaction(self._memory) as db:
+                return change(db)
+
+    def _settle(self, db: sqlite3.Connection) -> None:
+        """Bring into the file what waits in memory, and forget what is old, once."""
+        if not self._is_pruned:
+            self._is_pruned = True
+            _prune(db, self._clock() - MAX_AGE_S)
+        if self._memory is None:
+            return
+        waiting = self._memory.execute
+        _save(db, filter(None, map(_record, waiting(f"SELECT {_WHOLE} FROM jobs"))))  # noqa: S608
+        columns = "key, kept_at, used_at, n_bytes, body"
+        replies = map(tuple, waiting(f"SELECT {columns} FROM replies"))  # noqa: S608
+        _cache(db, replies, self._max_reply_bytes)
+        db.executemany(
+            "INSERT OR IGNORE INTO sends VALUES (?, ?, ?, ?)", waiting("SELECT * FROM sends")
+        )
+        db.executemany(
+            "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?)", waiting("SELECT * FROM calls")
+        )
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        """Keep others, and forks, away; what went wrong is said when they may come again."""
+        try:
+            with _at_work:
+                yield
+        finally:
+            while self._to_say:
+                self._warn(self._to_say.pop())
+
+    def _fail(self, error: Exception) -> None:
+        """Say once what is wrong with the file, and once of a lock, which will pass."""
+        self._is_locked = is_lock(error)
+        if not self._is_locked:
+            self._close_file()
+        if isinstance(error, OSError):
+            reason = f"{error.strerror or error}: {error.filename or self.path}"
+        else:
+            reason = "another program has locked it" if self._is_locked else str(error)
+        self._say(
+            "a lock" if self._is_locked else "trouble",
+            f"The journal of jobs {self.path} cannot be used ({reason}): jobs go on, and what is "
+            "new is kept in this kernel's memory alone until it can; see to the file, or set "
+            "SEGMIND_JUPYTER_STATE to another folder.",
+        )
+
+    def _say(self, kind: str, message: str) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            self._to_say.append(message)
+
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        busy_s = _STILL_BUSY_S if self._is_locked else self._busy_s
+        if self._file is not None and self._identity != _identity(path):
+            self._close_file()  # somebody deleted it: what follows would go into a nameless one
+        if self._file is None:
+            self._file = open_database(
+                path,
+                application_id=_APPLICATION_ID,
+                migrations=self._migrations,
+                busy_s=busy_s,
+            )
+            self._identity = _identity(path)
+        self._file.execute(f"PRAGMA busy_timeout = {round(busy_s * 1000)}")
+        return self._file
+
+    @property
+    def _migrations(self) -> tuple[Migration, ...]:
+        """What makes each schema of the one before; a new file has the key that was used so far."""
+        return (lambda db: _first_schema(db, self._salt), _add_replies, _add_sends_and_calls)
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(sqlite3.Error):
+                file.close()
 
 
-def save(connection: sqlite3.Connection, news: Iterable[Kept], *, max_bytes: int) -> None:
-    """Keep replies, and forget those that were not asked for the longest beyond `max_bytes`.
-
-    Its caller holds a transaction. Of two replies to one request the later one is kept.
-    """
-    rows = [(kept.key, kept.kept_at, kept.used_at, len(kept.body), kept.body) for kept in news]
-    if not rows:
-        return
-    connection.executemany(
-        "INSERT OR REPLACE INTO replies (key, kept_at, used_at, n_bytes, body) "
-        "VALUES (?, ?, ?, ?, ?)",
-        rows,
+def joined(known: JobRecord | None, news: JobRecord) -> JobRecord:
+    """Put two accounts of one job together."""
+    if known is None:
+        return news
+    end = news if _finality(news) > _finality(known) else known
+    return replace(
+        end,
+        origin=known.origin or news.origin,
+        model=known.model or news.model,
+        submitted_at=news.submitted_at if known.submitted_at is None else known.submitted_at,
+        work=known.work or news.work,
+        place=known.place or news.place,
+        noted_at=news.noted_at if known.noted_at is None else known.noted_at,
     )
-    connection.execute(
+
+
+def _finality(record: JobRecord) -> int:
+    """Weigh how final a state is: a reply in hand is worth more than anything said later.
+
+    A job that completed but whose reply was never fetched comes to nothing if the server then
+    forgets it, or calls it failed; and the server's words about a failure outlive its memory.
+    """
+    if record.state == "COMPLETED":
+        return 4 if record.kept else 1
+    return {"QUEUED": 0, "EXPIRED": 2}.get(record.state, 3)
+
+
+def _best(records: Iterable[JobRecord]) -> JobRecord | None:
+    """Find what answers a work, or else what is to."""
+    records = list(records)
+    best = [record for record in records if record.answered] or [r for r in records if r.pending]
+    return best[0] if best else None
+
+
+def _age(record: JobRecord) -> tuple[float, str]:
+    """Return when it was submitted, or else noted; the ids settle a tie."""
+    at = record.noted_at if record.submitted_at is None else record.submitted_at
+    return at or 0.0, record.request_id
+
+
+def _first_schema(db: sqlite3.Connection, salt: bytes | None) -> None:
+    # `raw` is last: a listing then never reads the pages that long replies spill into.
+    db.execute(
+        """
+        CREATE TABLE jobs (
+            request_id TEXT PRIMARY KEY, origin TEXT NOT NULL, model TEXT, submitted_at REAL,
+            noted_at REAL NOT NULL, state TEXT NOT NULL, ended_at REAL, seconds REAL, error TEXT,
+            work TEXT, place TEXT NOT NULL, raw BLOB
+        )
+        """
+    )
+    db.execute("CREATE INDEX jobs_by_age ON jobs (coalesce(submitted_at, noted_at))")
+    db.execute("CREATE INDEX jobs_by_work ON jobs (work) WHERE work IS NOT NULL")
+    db.execute(
+        "CREATE INDEX jobs_by_model ON jobs (origin, model, coalesce(submitted_at, noted_at)) "
+        "WHERE seconds IS NOT NULL"
+    )
+    db.execute("CREATE TABLE salt (value BLOB NOT NULL)")
+    db.execute("INSERT INTO salt VALUES (?)", (salt or secrets.token_bytes(32),))
+
+
+def _add_replies(db: sqlite3.Connection) -> None:
+    # `body` is last, and the index has all that pruning reads: it never loads a reply.
+    db.execute(
+        """
+        CREATE TABLE replies (
+            key TEXT PRIMARY KEY, kept_at REAL NOT NULL, used_at REAL NOT NULL,
+            n_bytes INTEGER NOT NULL, body BLOB NOT NULL
+        )
+        """
+    )
+    db.execute("CREATE INDEX replies_by_use ON replies (used_at, key, n_bytes)")
+
+
+def _add_sends_and_calls(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE sends (work TEXT PRIMARY KEY, holder TEXT NOT NULL, at REAL NOT NULL, "
+        "beat_at REAL NOT NULL)"
+    )
+    db.execute(
+        "CREATE TABLE calls (at REAL NOT NULL, origin TEXT NOT NULL, model TEXT NOT NULL, "
+        "kind TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cost REAL, seconds REAL)"
+    )
+
+
+_FIELDS: Final = (
+    "request_id, origin, model, submitted_at, noted_at, state, ended_at, seconds, error, work, "
+    "place"
+)
+_LISTED: Final = f"{_FIELDS}, raw IS NOT NULL AS kept"
+_WHOLE: Final = f"{_FIELDS}, raw"
+_NEWEST_FIRST: Final = "ORDER BY coalesce(submitted_at, noted_at) DESC, request_id DESC LIMIT ?"
+
+
+def _save(db: sqlite3.Connection, news: Iterable[JobRecord]) -> None:
+    """Join news to what is known, in a transaction of the caller's."""
+    query = f"SELECT {_WHOLE} FROM jobs WHERE request_id = ?"  # noqa: S608
+    put = f"REPLACE INTO jobs ({_WHOLE}) VALUES ({', '.join('?' * 12)})"  # noqa: S608
+    for record in news:
+        row = db.execute(query, (_text(record.request_id),)).fetchone()
+        told = dataclasses.asdict(joined(_record(row) if row else None, record))
+        values = [
+            _text(v) if isinstance(v := told[name], str) else v for name in _FIELDS.split(", ")
+        ]
+        raw = told["raw"]
+        db.execute(put, (*values, None if raw is None else raw.encode("utf-8", "surrogatepass")))
+
+
+def _prune(db: sqlite3.Connection, before: float) -> int:
+    """Forget what is older, in a transaction of the caller's; returns how many jobs."""
+    db.execute("DELETE FROM sends WHERE at < ?", (before,))
+    last = "max(coalesce(submitted_at, 0), coalesce(ended_at, 0), noted_at)"
+    return db.execute(f"DELETE FROM jobs WHERE {last} < ?", (before,)).rowcount  # noqa: S608
+
+
+def _cache(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], max_bytes: int) -> None:
+    """Cache replies, and drop the least recently used beyond `max_bytes`; in a transaction."""
+    columns = "key, kept_at, used_at, n_bytes, body"
+    db.executemany(f"REPLACE INTO replies ({columns}) VALUES (?, ?, ?, ?, ?)", rows)  # noqa: S608
+    db.execute(
         """
         DELETE FROM replies WHERE key IN (
             SELECT key FROM (
@@ -218,446 +712,57 @@ def save(connection: sqlite3.Connection, news: Iterable[Kept], *, max_bytes: int
     )
 
 
-def touch(connection: sqlite3.Connection, key: str, *, used_at: float) -> None:
-    """Note when a reply was asked for."""
-    connection.execute("UPDATE replies SET used_at = ? WHERE key = ?", (used_at, key))
-
-
-def holding(connection: sqlite3.Connection) -> Holding:
-    """Count what is kept."""
-    return Holding(
-        **connection.execute(
-            "SELECT count(*) AS count, coalesce(sum(n_bytes), 0) AS n_bytes, "
-            "min(kept_at) AS oldest_at FROM replies"
-        ).fetchone()
-    )
-
-
-def clear(connection: sqlite3.Connection) -> int:
-    """Forget all; returns how many there were."""
-    return connection.execute("DELETE FROM replies").rowcount
-
-
-def settle(connection: sqlite3.Connection) -> None:
-    """Bring what is in the log beside the file into the file, as far as nobody else is in the way.
-
-    Outside a transaction, as `compact`.
-    """
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-
-def compact(connection: sqlite3.Connection) -> None:
-    """Return back the room of what was forgotten: until then the file still holds its words."""
-    connection.execute("VACUUM")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def add_table(connection: sqlite3.Connection) -> None:
-    """Make the table; a step of the schema."""
-    # `body` is last, and the index has all that pruning reads: it never loads a reply.
-    connection.execute(
-        """
-        CREATE TABLE replies (
-            key TEXT PRIMARY KEY, kept_at REAL NOT NULL, used_at REAL NOT NULL,
-            n_bytes INTEGER NOT NULL, body BLOB NOT NULL
-        )
-        """
-    )
-    connection.execute("CREATE INDEX replies_by_use ON replies (used_at, key, n_bytes)")
-
-
-_LISTING: Final = """
-    SELECT request_id, origin, model, submitted_at, noted_at, state, ended_at, seconds, error,
-           work, place, raw IS NOT NULL AS kept
-    FROM jobs
-"""
-_NEWEST_FIRST: Final = " ORDER BY coalesce(submitted_at, noted_at) DESC, request_id DESC LIMIT ?"
-
-
-def load(connection: sqlite3.Connection, request_id: str) -> JobRecord | None:
-    """Read a job with its reply."""
-    found = connection.execute(
-        """
-        SELECT request_id, origin, model, submitted_at, noted_at, state, ended_at, seconds, error,
-               work, place, raw
-        FROM jobs WHERE request_id = ?
-        """,
-        (_text(request_id),),
-    ).fetchone()
-    return None if found is None else _entry(found)
-
-
-def newest(connection: sqlite3.Connection, limit: int) -> list[JobRecord]:
-    """List the newest jobs, without their replies."""
-    return _listed(connection, _LISTING + _NEWEST_FIRST, limit)
-
-
-def of_work(connection: sqlite3.Connection, work: str) -> list[JobRecord]:
-    """List the jobs of a fingerprint, without their replies."""
-    return _listed(connection, _LISTING + " WHERE work = ?", _text(work))
-
-
-def timed(connection: sqlite3.Connection, origin: str, model: str, limit: int) -> list[JobRecord]:
-    """List the newest jobs of a model that were watched throughout, without their replies."""
-    where = " WHERE origin = ? AND model = ? AND seconds IS NOT NULL"
-    sql = _LISTING + where + _NEWEST_FIRST
-    return _listed(connection, sql, _text(origin), _text(model), limit)
-
-
-def store_schema_save(connection: sqlite3.Connection, news: Iterable[JobRecord]) -> None:
-    """Join news to what the file knows. Its caller holds a transaction."""
-    for entry in news:
-        known = load(connection, entry.request_id)
-        told = joined(known, entry)
-        if told is not None and told != known:
-            _put(connection, told)
-
-
-def forget(connection: sqlite3.Connection, *, before: float) -> int:
-    """Delete the jobs to which nothing happened since a Unix time; returns how many."""
-    last = "max(coalesce(submitted_at, 0), coalesce(ended_at, 0), noted_at)"
-    return connection.execute(f"DELETE FROM jobs WHERE {last} < ?", (before,)).rowcount  # noqa: S608
-
-
-def salt(connection: sqlite3.Connection) -> bytes:
-    """Read the key of the fingerprints: 32 random bytes, made with the file."""
-    return bytes(connection.execute("SELECT value FROM salt").fetchone()[0])
-
-
-def _put(connection: sqlite3.Connection, entry: JobRecord) -> None:
-    values = {
-        name: _text(value) if isinstance(value, str) else value
-        for name, value in dataclasses.asdict(entry).items()
-    }
-    if entry.raw is not None:
-        values["raw"] = entry.raw.encode("utf-8", "surrogatepass")
-    connection.execute(
-        """
-        INSERT INTO jobs (request_id, origin, model, submitted_at, noted_at, state, ended_at,
-                          seconds, error, work, place, raw)
-        VALUES (:request_id, :origin, :model, :submitted_at, :noted_at, :state, :ended_at,
-                :seconds, :error, :work, :place, :raw)
-        ON CONFLICT (request_id) DO UPDATE SET
-            origin = excluded.origin, model = excluded.model, submitted_at = excluded.submitted_at,
-            noted_at = excluded.noted_at, state = excluded.state, ended_at = excluded.ended_at,
-            seconds = excluded.seconds, error = excluded.error, work = excluded.work,
-            place = excluded.place, raw = excluded.raw
-        """,
-        values,
-    )
-
-
-def _listed(connection: sqlite3.Connection, sql: str, *values: object) -> list[JobRecord]:
-    return [_entry(row) for row in connection.execute(sql, values)]
-
-
-def _entry(row: sqlite3.Row) -> JobRecord:
+def _record(row: sqlite3.Row) -> JobRecord | None:
+    """Read a row of jobs; `None` where a value has a wrong type."""
     fields: dict[str, Any] = dict(row)
     raw = fields.pop("raw", None)
+    texts = {name: fields[name] for name in ("request_id", "origin", "state", "place")}
+    times = [fields[name] for name in ("submitted_at", "noted_at", "ended_at", "seconds")]
+    if (
+        not all(isinstance(text, str) for text in texts.values())
+        or not all(isinstance(fields[n], str | None) for n in ("model", "error", "work"))
+        or not all(time is None or _is_time(time) for time in times)
+        or not isinstance(raw, bytes | None)
+    ):
+        return None
     fields["kept"] = bool(fields.get("kept"))
-    return JobRecord(raw=None if raw is None else raw.decode("utf-8", "surrogatepass"), **fields)
-
-
-def _text(text: str) -> str:
-    """Replace lone surrogates: JSON can hold them, and SQLite's text cannot."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _first_schema(connection: sqlite3.Connection) -> None:
-    # `raw` is last: a listing then never reads the pages that long replies spill into.
-    connection.execute(
-        """
-        CREATE TABLE jobs (
-            request_id TEXT PRIMARY KEY, origin TEXT NOT NULL, model TEXT, submitted_at REAL,
-            noted_at REAL NOT NULL, state TEXT NOT NULL, ended_at REAL, seconds REAL, error TEXT,
-            work TEXT, place TEXT NOT NULL, raw BLOB
-        )
-        """
-    )
-    connection.execute("CREATE INDEX jobs_by_age ON jobs (coalesce(submitted_at, noted_at))")
-    connection.execute("CREATE INDEX jobs_by_work ON jobs (work) WHERE work IS NOT NULL")
-    connection.execute(
-        "CREATE INDEX jobs_by_model ON jobs (origin, model, coalesce(submitted_at, noted_at)) "
-        "WHERE seconds IS NOT NULL"
-    )
-    connection.execute("CREATE TABLE salt (value BLOB NOT NULL)")
-    connection.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(32),))
-
-
-#: What makes each schema of the one before; ``user_version`` counts those taken. A step may only
-#: add: a kernel with the code of before may have the file open.
-STEPS: Final = (_first_schema, add_table)
-
-
-#: Marks the file as ours (SQLite's ``application_id``): the letters "sgmj".
-_APPLICATION_ID: Final = 0x73676D6A
-
-#: Bits of a file's mode that let others in.
-_OTHERS: Final = 0o077
-
-#: What SQLite puts beside a database. It gives them the mode of the database when it makes them.
-_COMPANIONS: Final = ("-wal", "-shm", "-journal")
-
-#: The part of SQLite's result codes that names the kind of trouble (sqlite.org/rescode.html).
-_PRIMARY: Final = 0xFF
-
-#: Passing trouble: somebody else is writing, or the locks of WAL were contended.
-_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-
-_WRITABLE: Final = "make it and its folder writable"
-_FREE_SPACE: Final = "free some space"
-
-#: No space, or none left of the user's share (Windows knows no quota).
-_NO_SPACE: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
-
-#: Why a file cannot be used, and the remedy.
-_REMEDIES: Final = {
-    **dict.fromkeys(_LOCKED, ("another program has locked it", "close that program")),
-    sqlite3.SQLITE_FULL: ("the disk is full", _FREE_SPACE),
-    sqlite3.SQLITE_IOERR: ("its disk cannot be written or read", "look after the disk"),
-    sqlite3.SQLITE_CORRUPT: ("it is damaged", "delete it"),
-    sqlite3.SQLITE_NOTADB: ("it is no SQLite file", "delete it"),
-    sqlite3.SQLITE_READONLY: ("it is read-only", _WRITABLE),
-    sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", _WRITABLE),
-}
-
-
-#: Held while SQLite is at work, and while the process forks: a child that is forked in the midst
-#: of it has SQLite's own locks as they were, and would wait for ever.
-_in_sqlite: Final = threading.RLock()
-
-
-@functools.cache
-def _mind_forks() -> None:
-    """Let no process fork while SQLite is at work in a thread of it."""
-    if hasattr(os, "register_at_fork"):  # not on Windows
-        os.register_at_fork(
-            before=_in_sqlite.acquire,
-            after_in_parent=_in_sqlite.release,
-            after_in_child=_in_sqlite.release,
-        )
-
-
-class Unusable(Exception):
-    """The file cannot be used now; the message names the file, the reason and the remedy."""
-
-    def __init__(
-        self, path: Path | None, reason: str, remedy: str, *, locked: bool = False
-    ) -> None:
-        super().__init__(
-            f"The journal of jobs {path} cannot be used ({reason}): jobs go on, and what is new is "
-            f"kept in this kernel's memory alone until it can; {remedy}, or set "
-            f"SEGMIND_JUPYTER_STATE to another folder."
-        )
-        self.locked = locked
-
-
-class JournalFile:
-    """One process's connection to the file. Not for two threads at a time.
-
-    Opens it at the first use, and again after trouble, or where somebody deleted it meanwhile.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        _mind_forks()
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-
-    def read(self, query: Callable[[sqlite3.Connection], T], *, busy_s: float) -> T:
-        """Run a query."""
-        with _in_sqlite:
-            try:
-                return query(self._opened(busy_s))
-            except (sqlite3.Error, OSError, _NotOurs) as error:
-                trouble = self._trouble(error)
-                if not trouble.locked:
-                    self.close()
-                raise trouble from error
-
-    def write(self, change: Callable[[sqlite3.Connection], T], *, busy_s: float) -> T:
-        """Run a change in one transaction, as `read` does a query."""
-        return self.read(lambda connection: _in_transaction(connection, change), busy_s=busy_s)
-
-    @property
-    def writable(self) -> bool:
-        """Whether the file system lets it be written, or made."""
-        return self._path is None or not _is_read_only(self._path)
-
-    def close(self) -> None:
-        """Close it; the next use opens it again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with _in_sqlite, contextlib.suppress(sqlite3.Error):
-                connection.close()
-
-    def _opened(self, busy_s: float) -> sqlite3.Connection:
-        if self._connection is not None and self._identity != _identity(self._path):
-            self.close()
-        if self._connection is None:
-            self._identity = _made_private(self._path)
-            self._connection = _open(self._path, busy_s=busy_s)
-        self._connection.execute(f"PRAGMA busy_timeout = {round(busy_s * 1000)}")
-        return self._connection
-
-    def _trouble(self, error: Exception) -> Unusable:
-        if isinstance(error, _NotOurs):
-            return Unusable(self._path, error.reason, error.remedy)
-        if isinstance(error, OSError):
-            remedy = _FREE_SPACE if error.errno in _NO_SPACE else _WRITABLE
-            return Unusable(self._path, _words(error), remedy)
-        code = _code(error)
-        reason, remedy = _REMEDIES.get(code, (str(error), "delete it"))
-        return Unusable(self._path, reason, remedy, locked=code in _LOCKED)
-
-
-class _NotOurs(Exception):
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.reason, self.remedy = reason, remedy
-
-
-def _open(path: Path | None, *, busy_s: float) -> sqlite3.Connection:
-    unchanging = path is not None and _is_unchanging(path)
-    connection = _connected(path, busy_s=busy_s, unchanging=unchanging)
     try:
-        _refuse_strangers(connection)
-        _migrate(connection)
-        if path is None or unchanging or _takes_wal(connection):
-            return connection
-    except BaseException:
-        connection.close()
-        raise
-    connection.close()
-    return _without_wal(path, busy_s=busy_s)
-
-
-def _connected(path: Path | None, *, busy_s: float, unchanging: bool = False) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.as_uri()}?immutable=1" if path and unchanging else path or ":memory:",
-        uri=unchanging,  # else a path: SQLite knows no address of a Windows share
-        timeout=busy_s,
-        isolation_level=None,  # transactions are begun by hand, as IMMEDIATE
-        check_same_thread=False,  # `store` holds a lock
-    )
-    connection.row_factory = sqlite3.Row
-    return connection
-
-
-def _is_unchanging(path: Path) -> bool:
-    """Return whether nobody writes the file, nor anything beside it, as in a read-only checkout.
-
-    SQLite must be told so: it otherwise wants to make the index that WAL shares, and fails.
-    """
-    return _is_read_only(path) and not path.with_name(path.name + _COMPANIONS[0]).exists()
-
-
-def _is_read_only(path: Path) -> bool:
-    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-
-
-def _made_private(path: Path | None) -> tuple[int, int] | None:
-    """Make the file before SQLite would, with a mode of its own, or tighten it; tell which it is.
-
-    A file that exists is never opened here: closing it would drop the locks that this process
-    holds on it (sqlite.org/howtocorrupt.html, 2.2).
-    """
-    if path is None:
+        return JobRecord(raw=raw if raw is None else raw.decode("utf-8", "surrogatepass"), **fields)
+    except UnicodeDecodeError:
         return None
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    for file in (path, *(path.with_name(path.name + suffix) for suffix in _COMPANIONS)):
-        with contextlib.suppress(OSError):  # best effort: Windows, another owner, no such file
-            mode = file.stat().st_mode
-            if stat.S_ISREG(mode) and mode & _OTHERS:
-                file.chmod(stat.S_IMODE(mode) & ~_OTHERS)
-    return _identity(path)
 
 
-def _refuse_strangers(connection: sqlite3.Connection) -> None:
-    """Raise if the file is another program's, or newer than this code."""
-    # At one moment: another kernel may be making the file, or be migrating it.
-    application_id, version, tables = _in_transaction(connection, _nature, kind="DEFERRED")
-    if application_id != _APPLICATION_ID and (application_id or version or tables):
-        raise _NotOurs("it belongs to another program", "move it away")
-    if version > len(STEPS):
-        raise _NotOurs("a newer segmind-jupyter wrote it", "upgrade segmind-jupyter")
+def _is_time(value: object) -> bool:
+    """Whether it can be seconds since 1970, or of a job: what is beyond breaks whoever shows it."""
+    return isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1e11
 
 
-def _nature(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return _pragma(connection, "application_id"), _version(connection), tables
+def _is_amount(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and 0 <= value < 2**53)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    if _version(connection) < len(STEPS):
-        _in_transaction(connection, _take_steps)
+def _lives(sending: sqlite3.Row, now: float) -> bool:
+    """Whether whoever claimed something is still at it."""
+    host, _, rest = str(sending["holder"]).rpartition(":")[0].rpartition(":")
+    if os.name == "posix" and host == platform.node() and rest.isdecimal():
+        try:
+            os.kill(int(rest), 0)
+        except ProcessLookupError:
+            return False
+        except (OSError, OverflowError):
+            pass
+    beat_at = sending["beat_at"]
+    return _is_time(beat_at) and abs(now - beat_at) < LEASE_S
 
 
-def _take_steps(connection: sqlite3.Connection) -> None:
-    # Asked again: another kernel may have taken them while this one waited for the lock.
-    for step in STEPS[_version(connection) :]:
-        step(connection)
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+def _salt_of(value: object) -> bytes:
+    """Return a key that all kernels make alike, whatever damage made of it."""
+    is_key = isinstance(value, bytes) and 0 < len(value) <= 64
+    return value if is_key else hashlib.blake2b(repr(value).encode()).digest()  # type: ignore[return-value]
 
 
-def _takes_wal(connection: sqlite3.Connection) -> bool:
-    """Let readers and a writer work at a time (WAL), and tell whether the file can be used.
-
-    Where it is refused (another kernel is opening the file, a file system without WAL), the
-    rollback journal does as well. Some network file systems take it and then fail, as they
-    cannot map the index that WAL shares: hence the attempt to write.
-    """
-    connection.execute("PRAGMA synchronous = NORMAL")
-    if _pragma(connection, "journal_mode") == "wal":
-        return True
-    try:
-        connection.execute("PRAGMA busy_timeout = 0")
-        connection.execute("PRAGMA journal_mode = WAL")
-        _in_transaction(connection, lambda _: None)
-    except sqlite3.OperationalError as error:
-        return _code(error) in _LOCKED
-    return True
-
-
-def _without_wal(path: Path, *, busy_s: float) -> sqlite3.Connection:
-    """Go back to the rollback journal: a connection that has the file to itself needs no index."""
-    connection = _connected(path, busy_s=busy_s)
-    try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA locking_mode = NORMAL")
-        _version(connection)  # the lock is let go at the next access
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _in_transaction(
-    connection: sqlite3.Connection,
-    change: Callable[[sqlite3.Connection], T],
-    *,
-    kind: Literal["DEFERRED", "IMMEDIATE"] = "IMMEDIATE",
-) -> T:
-    try:
-        connection.execute(f"BEGIN {kind}")
-        result = change(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-        raise
-    return result
-
-
-def _identity(path: Path | None) -> tuple[int, int] | None:
-    """Tell one file from another of the same name; `None` where there is none."""
-    if path is None:
-        return None
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell one file from another of the same name."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -665,414 +770,6 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _code(error: Exception) -> int:
-    """Tell the kind of trouble; Python's own complaints about a connection have no code."""
-    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & _PRIMARY
-
-
-def _words(error: OSError) -> str:
-    words = error.strerror or str(error)
-    return words if error.filename is None else f"{words}: {error.filename}"
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(_pragma(connection, "user_version"))
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> Any:
-    return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-#: How long a call waits for another process's lock, and how long while one is known to be held.
-_BUSY_S: Final = 2.0
-_STILL_BUSY_S: Final = 0.05
-
-#: How precisely it is known when a kept reply was last used: most uses then only read the file.
-_USE_S: Final = 24 * 3600.0
-
-
-class JournalConnection:
-    """What one process has of a journal. Its user holds `lock`."""
-
-    def __init__(
-        self,
-        path: Path | None,
-        *,
-        max_reply_bytes: int,
-        report: Callable[[Unusable], None],
-        retry_s: float,
-    ) -> None:
-        self.lock = threading.RLock()
-        self.begun = False
-        self.unsaved: dict[str, JobRecord] = {}
-        self._unkept: dict[str, Kept] = {}
-        self._fingerprints = Fingerprints()
-        self._max_reply_bytes = max_reply_bytes
-        self._file = JournalFile(path)
-        self._report, self._retry_s = report, retry_s
-        self._retry: threading.Timer | None = None
-        self._busy_s = _BUSY_S
-
-    def begin(self, *, before: float) -> None:
-        """Forget old jobs, unless the file can only be read: nobody has asked for it yet."""
-        self.begun = True
-        if self._file.writable:
-            self.forget(before=before)
-
-    def note(self, news: JobRecord) -> None:
-        """Take news, and bring all that is unsaved into the file."""
-        known = self.unsaved.get(news.request_id)
-        self.unsaved[news.request_id] = joined(known, news) or news
-        self._save()
-
-    def fingerprint(self, data: bytes) -> str:
-        """Hash what was asked; with the file's key, if it can be read."""
-        return self._fingerprints.make(data, salt=self.read(salt))
-
-    def settled(self, fingerprint: str) -> str:
-        """Return a fingerprint as it is in the file, also if it was made without the file."""
-        return self._fingerprints.settled(fingerprint)
-
-    def same(self, one: str | None, other: str) -> bool:
-        """Return whether two fingerprints are of one thing, with whichever key each was made."""
-        return one is not None and self.settled(one) == self.settled(other)
-
-    def read(self, query: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Run a query on the file; `None` where it cannot be used."""
-
-        def reading(db: sqlite3.Connection) -> T:
-            self._know_salt(db)
-            return query(db)
-
-        try:
-            return self._file.read(reading, busy_s=self._busy_s)
-        except Unusable as trouble:
-            self._cope(trouble)
-            return None
-
-    def known(
-        self, query: Callable[[sqlite3.Connection], Iterable[JobRecord]]
-    ) -> Iterable[JobRecord]:
-        """List what a query finds in the file, joined to all that is unsaved."""
-
-        def both(db: sqlite3.Connection) -> list[JobRecord | None]:
-            return [*query(db), *(load(db, name) for name in self.unsaved)]
-
-        known = {entry.request_id: entry for entry in self.read(both) or () if entry}
-        for name, news in self.unsaved.items():
-            known[name] = joined(known.get(name), news) or news
-        return known.values()
-
-    def forget(self, *, before: float) -> int:
-        """Forget the jobs to which nothing happened since a Unix time; returns how many."""
-        forgotten = self._save(lambda db: forget(db, before=before)) or 0
-        old = [name for name, entry in self.unsaved.items() if entry.touched_at < before]
-        for name in old:
-            del self.unsaved[name]
-        return forgotten + len(old)
-
-    def keep(self, kept: Kept) -> None:
-        """Take a reply, and bring all that is unsaved into the file."""
-        self._unkept[kept.key] = kept
-        self._save()
-        with contextlib.suppress(Unusable):
-            # The file alone then has it, should somebody copy it without the log beside it.
-            self._file.read(settle, busy_s=0.0)
-
-    def kept(self, key: str) -> Kept | None:
-        """Find a reply, in the file or among those that it has yet to take."""
-        for kept in reversed(self._unkept.values()):
-            if self.same(kept.key, key):
-                return kept
-        return self.read(lambda db: find(db, self.settled(key)))
-
-    def used(self, kept: Kept, *, now: float) -> None:
-        """Note that a reply is of use, unless that is known, or cannot be noted."""
-        if now - kept.used_at < _USE_S or not self._file.writable:
-            return
-        with contextlib.suppress(Unusable):
-            self._file.write(
-                lambda db: touch(db, self.settled(kept.key), used_at=now),
-                busy_s=_STILL_BUSY_S,
-            )
-
-    def holding(self) -> Holding:
-        """Count the replies that are kept."""
-        saved = self.read(holding) or Holding()
-        return saved.with_more(self._unkept.values())
-
-    def clear_kept(self) -> int | None:
-        """Forget all replies, and give their room back; `None` where the file cannot be changed."""
-        waiting = len(self._unkept)
-        self._unkept.clear()
-        cleared = self._save(clear)
-        if cleared is None:
-            return None
-        with contextlib.suppress(Unusable):  # in use: what is freed is used again later
-            self._file.read(compact, busy_s=self._busy_s)
-        return cleared + waiting
-
-    def close(self) -> None:
-        """Save what is unsaved with all patience, and close the file."""
-        self._busy_s = _BUSY_S
-        if self._behind:
-            self._save()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        self._file.close()
-
-    def _save(self, change: Callable[[sqlite3.Connection], T] | None = None) -> T | None:
-        """Bring all news into the file, and with them a change."""
-
-        def saving(db: sqlite3.Connection) -> T | None:
-            self._know_salt(db)
-            store_schema_save(db, map(self._for_file, self.unsaved.values()))
-            kept = [replace(kept, key=self.settled(kept.key)) for kept in self._unkept.values()]
-            save(db, kept, max_bytes=self._max_reply_bytes)
-            return None if change is None else change(db)
-
-        try:
-            result = self._file.write(saving, busy_s=self._busy_s)
-        except Unusable as trouble:
-            self._cope(trouble)
-            self._save_later()
-            return None
-        self.unsaved.clear()
-        self._unkept.clear()
-        self._busy_s = _BUSY_S
-        return result
-
-    def _know_salt(self, db: sqlite3.Connection) -> None:
-        """Read the key, if there is anything that was hashed without it."""
-        if self._fingerprints.blind:
-            self._fingerprints.know(salt(db))
-
-    def _for_file(self, entry: JobRecord) -> JobRecord:
-        return entry if entry.work is None else replace(entry, work=self.settled(entry.work))
-
-    @property
-    def _behind(self) -> bool:
-        """Whether there is anything that the file has yet to take."""
-        return bool(self.unsaved or self._unkept)
-
-    def _cope(self, trouble: Unusable) -> None:
-        if trouble.locked:
-            self._busy_s = _STILL_BUSY_S  # somebody has waited; the next ones need not
-        self._report(trouble)
-
-    def _save_later(self) -> None:
-        """Save by itself after a while: there may be no other call before the kernel ends."""
-        if not self._behind or self._retry is not None:
-            return
-        retry = threading.Timer(self._retry_s, self._save_now)
-        retry.name, retry.daemon = "segmind-jupyter-journal", True
-        with contextlib.suppress(RuntimeError):  # the interpreter is ending
-            retry.start()
-            self._retry = retry
-
-    def _save_now(self) -> None:
-        with self.lock:
-            self._retry = None
-            if self._behind:
-                self._save()
-
-
-FILE_NAME: Final = "jobs.sqlite3"
-
-#: The journal forgets what is older.
-MAX_AGE_S: Final = 30 * 24 * 3600.0
-
-#: Kept replies take no more; what was not used for the longest goes first. A reply takes a few kB.
-MAX_REPLY_BYTES: Final = 256_000_000
-
-_log = logging.getLogger(__name__)
-
-
-def default_path(environ: Mapping[str, str] | None = None) -> Path:
-    """Tell where the journal is kept."""
-    environ = os.environ if environ is None else environ
-    folder = environ.get("SEGMIND_JUPYTER_STATE", "").strip()
-    if folder:
-        return Path(os.path.expanduser(folder)) / FILE_NAME
-    from platformdirs import user_state_path
-
-    return user_state_path("segmind_jupyter", appauthor=False) / FILE_NAME
-
-
-def _warn(message: str) -> None:
-    """Warn, and where warnings are errors log: it may happen on a thread where nobody catches.
-
-    It names no line of code, which would be shown below it: on a thread of ours none is the user's.
-    """
-    try:
-        warnings.warn_explicit(message, UserWarning, filename="segmind_jupyter", lineno=1)
-    except Warning:
-        _log.warning(message)
-
-
-class Journal:
-    """Jobs by id, and replies by key.
-
-    Any number of kernels, threads and forked children may use one file.
-
-    No method raises because the file is locked, damaged, full, forbidden or from a newer version:
-    then `warn` is called once, and what is new stays in memory until the file takes it. Each use
-    tries again, and a thread does every few seconds while something waits.
-    """
-
-    def __init__(
-        self,
-        path: Path | None,
-        *,
-        clock: Callable[[], float] = time.time,
-        warn: Callable[[str], None] = _warn,
-        retry_s: float = 5.0,
-        max_reply_bytes: int = MAX_REPLY_BYTES,
-    ) -> None:
-        self._path = None if path is None else path.absolute()  # `%cd` must not move it
-        self._clock, self._warn, self._retry_s = clock, warn, retry_s
-        self._max_reply_bytes = max_reply_bytes
-        self._warned: set[bool] = set()
-        # By process: a forked child must not touch, or even close, its parent's connection.
-        self._desks: dict[int, JournalConnection] = {}
-
-    @property
-    def path(self) -> Path | None:
-        """The file, which need not be there yet; `None` where all is in memory."""
-        return self._path
-
-    def submitted(self, entry: JobRecord) -> None:
-        """Note a job. One that is known keeps what it has, and gains what it lacks."""
-        self._note(entry)
-
-    def ended(
-        self,
-        request_id: str,
-        *,
-        state: str,
-        raw: str | None = None,
-        error: str | None = None,
-        seconds: float | None = None,
-    ) -> None:
-        """Note how a job ended, also one that was never noted before."""
-        self._note(
-            JobRecord(
-                request_id=request_id,
-                origin="",
-                model=None,
-                submitted_at=None,
-                state=state,
-                ended_at=self._clock(),
-                raw=raw,
-                error=error,
-                seconds=seconds,
-            )
-        )
-
-    def find(self, request_id: str) -> JobRecord | None:
-        """Find a job, with its reply."""
-        with self._desk() as desk:
-            saved = desk.read(lambda db: load(db, request_id))
-            return joined(saved, desk.unsaved.get(request_id))
-
-    def entries(self, *, limit: int = 50) -> list[JobRecord]:
-        """List the newest jobs first, without their replies (`JobRecord.kept` tells of them)."""
-        with self._desk() as desk:
-            known = desk.known(lambda db: newest(db, limit))
-        return [entry.light() for entry in newest_first(known)[:limit]]
-
-    def find_work(self, work: str) -> JobRecord | None:
-        """Find a job by the fingerprint of what was asked."""
-        with self._desk() as desk:
-            known = desk.known(lambda db: of_work(db, desk.settled(work)))
-            equal = newest_first(entry for entry in known if desk.same(entry.work, work))
-            answered = [entry for entry in equal if entry.answered]
-            pending = [entry for entry in equal if entry.pending]
-            best = next(iter(answered + pending), None)
-            return None if best is None else self.find(best.request_id)
-
-    def durations(self, origin: str, model: str, *, limit: int = 200) -> list[float]:
-        """List how many seconds the jobs of a model took, newest first."""
-        with self._desk() as desk:
-            known = desk.known(lambda db: timed(db, origin, model, limit))
-        same = newest_first(e for e in known if (e.origin, e.model) == (origin, model))
-        return [entry.seconds for entry in same if entry.seconds is not None][:limit]
-
-    def fingerprint(self, data: bytes) -> str:
-        """Hash what was asked, with a key that all kernels share and that is in the file alone.
-
-        A short prompt could be guessed from a plain hash. Where the file cannot be read, the
-        fingerprint is good for this store, and what it was given to is found again by all once
-        the file has taken it.
-        """
-        with self._desk() as desk:
-            return desk.fingerprint(data)
-
-    def prune(self, *, max_age_s: float = MAX_AGE_S) -> int:
-        """Forget the jobs to which nothing happened for `max_age_s` seconds; returns how many."""
-        with self._desk() as desk:
-            return desk.forget(before=self._clock() - max_age_s)
-
-    def keep_reply(self, key: str, body: bytes) -> None:
-        """Keep a reply."""
-        now = self._clock()
-        with self._desk() as desk:
-            desk.keep(Kept(key=key, body=body, kept_at=now, used_at=now))
-
-    def kept_reply(self, key: str, *, read_only: bool = False) -> Kept | None:
-        """Find a kept reply."""
-        with self._desk() as desk:
-            kept = desk.kept(key)
-            if kept is not None and not read_only:
-                desk.used(kept, now=self._clock())
-            return kept
-
-    def kept_replies(self) -> Holding:
-        """Count the replies that are kept."""
-        with self._desk() as desk:
-            return desk.holding()
-
-    def clear_replies(self) -> int | None:
-        """Forget all kept replies, but no job."""
-        with self._desk() as desk:
-            return desk.clear_kept()
-
-    def close(self) -> None:
-        """Offer the file once more what it has not taken, and close it.
-
-        The next use opens it again, and what the file did not take is still there then; what was
-        in memory alone by choice is gone.
-        """
-        desk = self._desks.get(os.getpid())
-        if desk is not None:
-            with desk.lock:
-                desk.close()
-
-    def _note(self, news: JobRecord) -> None:
-        with self._desk() as desk:
-            desk.note(replace(news, noted_at=self._clock()))
-
-    @contextlib.contextmanager
-    def _desk(self) -> Iterator[JournalConnection]:
-        """Hold this process's side of the journal."""
-        # No lock is needed to make it: `setdefault` is one step, and a fork cannot get between.
-        desk = self._desks.get(os.getpid()) or self._desks.setdefault(os.getpid(), self._new_desk())
-        with desk.lock:
-            if not desk.begun:
-                desk.begin(before=self._clock() - MAX_AGE_S)
-            yield desk
-
-    def _new_desk(self) -> JournalConnection:
-        return JournalConnection(
-            self._path,
-            max_reply_bytes=self._max_reply_bytes,
-            report=self._report,
-            retry_s=self._retry_s,
-        )
-
-    def _report(self, trouble: Unusable) -> None:
-        """Warn once of a lock, which will pass, and once of anything else."""
-        if trouble.locked not in self._warned:
-            self._warned.add(trouble.locked)
-            self._warn(str(trouble))
+def _text(text: str) -> str:
+    """Replace lone surrogates: JSON can hold them, and SQLite's text cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")

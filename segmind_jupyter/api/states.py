@@ -122,6 +122,8 @@ def read_submit(body: Any) -> str:
 
 def read_state(body: Any, *, request_id: str) -> State:
     """Read where a job stands from the body of a poll or of a result."""
+    if not is_of(request_id, body):
+        raise ReplyError("it is another job's")
     word = body.get("status") if isinstance(body, dict) else None
     if not isinstance(word, str):
         raise ReplyError("the answer names no state")
@@ -148,8 +150,16 @@ def is_terminal(body: str | None) -> bool:
     return isinstance(word, str) and word in {Completed.word, Failed.word}
 
 
-def is_result(body: Any) -> bool:
-    """Return whether a body can be a result at all, and not something that came in its place."""
+def is_of(request_id: str, body: Any) -> bool:
+    """Return whether a body is this job's, or does not say whose it is."""
+    named = body.get("request_id") if isinstance(body, dict) else None
+    return named is None or str(named) == request_id
+
+
+def is_result(body: Any, request_id: str) -> bool:
+    """Return whether a body can be a job's result, and not something that came in its place."""
+    if not is_of(request_id, body):
+        return False
     if isinstance(body, dict) and ("status" in body or "output" in body):
         return True
     return find_text(body) is not None
@@ -159,6 +169,8 @@ def read_result(
     body: Any, *, request_id: str, model: str | None = None, elapsed_s: float | None = None
 ) -> Reply | State:
     """Read the body of a result."""
+    if not is_of(request_id, body):
+        raise ReplyError("it is another job's")
     if isinstance(body, dict) and isinstance(body.get("status"), str):
         state = read_state(body, request_id=request_id)
         if not isinstance(state, Completed):

@@ -1,13 +1,12 @@
-"""Submits jobs, takes them up and has them followed: the one place that keeps the journal.
+"""Submits jobs, takes them up, and polls each until its reply is in the journal and handed over.
 
-Lives on the background loop. How one job is followed is `following`'s affair, how many requests
-may go `budget`'s, what an answer means `states`'.
+Lives on the background loop. How many requests may go is `transport`'s affair, what an answer
+means `states`'.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import math
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from segmind_jupyter.api.jobs import Followed, Job, ended
-from segmind_jupyter.api.journal import JobRecord, Journal
+from segmind_jupyter.api.jobs import Job, JobRegistry, ended
+from segmind_jupyter.api.journal import BEAT_S, CallRecord, JobRecord, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply
 from segmind_jupyter.api.responses import failed, is_envelope, senseless
@@ -30,7 +29,6 @@ from segmind_jupyter.api.states import (
     Completed,
     Expired,
     Failed,
-    Processing,
     Queued,
     State,
     checked_id,
@@ -40,6 +38,8 @@ from segmind_jupyter.errors import (
     APIError,
     JobError,
     JobExpired,
+    JobTimeout,
+    MaybeBilledError,
     ReplyError,
     SegmindError,
 )
@@ -47,191 +47,32 @@ from segmind_jupyter.errors import (
 if TYPE_CHECKING:
     from segmind_jupyter.api.client import SegmindClient
 
+T = TypeVar("T")
 
 #: How long a 404 may mean "not there yet": a job's id can be known before its record is.
 _YOUNG_S: Final = 10.0
 
-#: How long 404 must be the only answer to be believed: one of the gateway's servers may lag.
+#: How long 404 must be the only answer to be believed of a job that was seen: a server may lag.
 _GONE_S: Final = 3.0
 
-#: How long a result is kept (the vendor's page on v2); from then on a 404 is no surprise.
-_LIFE_S: Final = 3600.0
+#: How long a result is kept (the vendor's page on v2): a 404 is no surprise then, and a job that
+#: was watched for that long has no end that anybody could fetch.
+LIFE_S: Final = 3600.0
+
+#: A look that hangs is given up and made again: most are answered in some tens of milliseconds. A
+#: result may be long.
+_POLL_TIMEOUT_S: Final = 8.0
+_RESULT_TIMEOUT_S: Final = 20.0
 
 #: Answers in a row that make no sense (the page of a hotel's network, say) before it is given up.
 _MAX_SENSELESS: Final = 12
 
+#: Results in a row that are whole and hold no reply, before that is believed.
+_MAX_EMPTY: Final = 3
+
 #: Waits after trouble: shorter than a request's, as most trouble with a read passes at once, and
 #: longer in the end, as a network may be away for minutes.
 _PATIENT: Final = Policy(base_s=0.25, cap_s=30.0)
-
-_log = logging.getLogger(__name__)
-
-
-class JobPoller:
-    """One job on its way: polls until it has completed, then fetches its result."""
-
-    def __init__(self, watch: JobManager, job: Job) -> None:
-        self._watch, self._job = watch, job
-        self._begun = watch.clock()
-        age_s = math.nan if job.submitted_at is None else time.time() - job.submitted_at
-        #: Whether every moment since the submission was watched, so that its time is known. One
-        #: that lies ahead was told by another machine's clock.
-        self._throughout = 0.0 <= age_s < 1.0
-        self._age_s = age_s if age_s > 0 else 0.0
-        #: Ages at which it was last seen not to have ended, and first seen to have completed.
-        self._pending_s, self._completed_s = 0.0, 0.0
-        #: Whether trouble kept anybody from looking since then, so that the two are far apart.
-        self._blind = False
-        #: The age at which 404 began to be the only answer.
-        self._missing_s: float | None = None
-        self._looked = self._completed = False
-        self._troubles = self._senseless = 0
-
-    async def run(self) -> None:
-        """Look again and again, at the right moments, until the job has ended."""
-        # Once a model this reads the journal; from then on it is at hand.
-        await anyio.to_thread.run_sync(self._watch.history.of, self._job.model or "")
-        while not self._job.done():
-            await self._watch.sleep(self._delay_s())
-            if self._job.done():  # cancelled meanwhile
-                return
-            try:
-                await self._look()
-                self._troubles = self._senseless = 0
-                self._missing_s = None
-            except (APIError, APIConnectionError, JobExpired) as error:
-                self._bear(error)
-
-    @property
-    def _elapsed_s(self) -> float:
-        return self._age_s + self._watch.clock() - self._begun
-
-    def _delay_s(self) -> float:
-        pause_s = 0.0
-        if self._troubles:
-            pause_s = _PATIENT.backoff_s(self._troubles, luck=self._watch.jitter())
-        if self._completed or not (self._throughout or self._looked):
-            return pause_s  # the result is there; or the job may have ended long ago
-        history = self._watch.history.of(self._job.model or "")
-        return max(pause_s, next_poll(self._elapsed_s, history))
-
-    async def _look(self) -> None:
-        """Ask once, for the state or, if that is known to be COMPLETED, for the result."""
-        if not self._completed:
-            await self._poll()
-        if self._completed:
-            await self._fetch()
-
-    async def _poll(self) -> None:
-        asked_s = self._elapsed_s
-        state = await self._watch.client.status(self._job.request_id, repeat=False)
-        if isinstance(state, Failed):
-            await self._watch.keep(self._job, state)
-            hand_over(self._job, state)
-        elif isinstance(state, Completed):
-            self._completed, self._completed_s = True, self._elapsed_s
-        else:
-            self._job.move(state)
-            self._still_pending(asked_s)
-
-    def _still_pending(self, age_s: float) -> None:
-        self._looked, self._completed, self._blind = True, False, False
-        self._pending_s = age_s
-
-    async def _fetch(self) -> None:
-        job, asked_s = self._job, self._elapsed_s
-        answer = await self._watch.client.fetch(job.request_id, repeat=False)
-        read = self._watch.read(job, answer.text, None)
-        if isinstance(read, Queued | Processing):  # after all: the poll said otherwise
-            self._still_pending(asked_s)
-            return
-        if not _is_whole(answer.json(), read):
-            raise senseless(f"The result of job {job.request_id}", answer, "it has no output")
-        seconds = self._seconds(read)
-        state = read if isinstance(read, State) else Completed()
-        await self._watch.keep(job, state, raw=answer.text, seconds=seconds)
-        if isinstance(read, Reply):
-            if seconds is not None:
-                self._watch.history.add(job.model or "", seconds)
-            if self._throughout:
-                read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
-            if not job.done():  # if it was cancelled, whoever resumes it finds the reply kept
-                await self._deliver(read)
-        hand_over(job, read)
-
-    async def _deliver(self, reply: Reply) -> None:
-        try:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._watch.delivered, self._job, reply)
-        except Exception:  # noqa: BLE001 - the reply is paid for, whatever became of it there
-            _log.exception("job %s was not counted", self._job.request_id)
-
-    def _seconds(self, read: object) -> float | None:
-        """Estimate when it ended: between the last two polls, or when the gateway says."""
-        if not self._throughout or not isinstance(read, Reply):
-            return None
-        told_s = read.elapsed_s
-        if told_s is not None and self._pending_s <= told_s <= self._completed_s:
-            return told_s
-        return None if self._blind else (self._pending_s + self._completed_s) / 2
-
-    def _bear(self, error: APIError | APIConnectionError | JobExpired) -> None:
-        """Go on after trouble that may pass; raise what will not."""
-        self._troubles += 1
-        # Trouble after COMPLETED does not make its moment less certain.
-        self._blind |= not self._completed
-        if isinstance(error, JobExpired):
-            if self._is_gone():
-                raise error
-        elif isinstance(error, APIError) and not may_repeat("GET", error.status or 0):
-            self._senseless += 1
-            if not _is_from_between(error) or self._senseless > _MAX_SENSELESS:
-                raise error
-
-    def _is_gone(self) -> bool:
-        """Give whether a 404 is to be believed: it may come too early, or from a lagging server."""
-        age_s = self._elapsed_s
-        if self._missing_s is None:
-            self._missing_s = age_s
-        young = self._job.submitted_at is not None and age_s <= _YOUNG_S
-        return age_s > _LIFE_S or not (young or age_s - self._missing_s <= _GONE_S)
-
-
-def hand_over(job: Job, read: Reply | State | ReplyError) -> None:
-    """End a job with what its result says; a state before the end changes nothing."""
-    if isinstance(read, Reply):
-        job.finish(Completed(), reply=read)
-    elif isinstance(read, ReplyError):
-        job.finish(Completed(), error=_unreadable(job, read))
-    elif isinstance(read, Failed):
-        job.finish(read, error=failed(job.request_id, read.detail))
-
-
-def _is_from_between(error: APIError) -> bool:
-    """Tell an answer of somebody on the way (a hotel's network, a proxy) from the gateway's own.
-
-    It comes as if it were the answer, by a redirect, or as a refusal in a form of its own.
-    """
-    if error.status is None:
-        return False
-    return 200 <= error.status < 400 or not is_envelope(error.body)
-
-
-def _unreadable(job: Job, error: ReplyError) -> ReplyError:
-    return ReplyError(
-        f"Job {job.request_id} has completed, and may have been billed, but its result holds no "
-        f"reply: {error}"
-    )
-
-
-def _is_whole(body: object, read: Reply | State | ReplyError) -> bool:
-    """Tell a result, even one that holds no text, from what a lagging server or a proxy sends."""
-    if not isinstance(body, dict):
-        return False
-    return not isinstance(read, ReplyError) or body.get("output") is not None
-
-
-T = TypeVar("T")
 
 #: How long a submission goes on that nobody waits for any more: longer than gateways let one take,
 #: and short enough that nothing is sent when nobody thinks of it any longer.
@@ -239,6 +80,11 @@ _UNATTENDED_S: Final = 60.0
 
 #: How long closing waits for the answers of submissions that are on their way.
 _CLOSING_S: Final = 2.0
+
+#: How often the claim of another kernel is looked at.
+_CLAIM_LOOK_S: Final = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class JobManager:
@@ -252,7 +98,8 @@ class JobManager:
         place: str = "",
         wait: Waiter = wait_interruptibly,
         delivered: Callable[[Job, Reply], object] = lambda job, reply: None,
-        followed: Followed | None = None,
+        followed: JobRegistry | None = None,
+        give_up_s: float = LIFE_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -263,11 +110,13 @@ class JobManager:
         # The journal lists the newest first.
         self.history = History(seed=lambda model: journal.durations(self.origin, model)[::-1])
         self.delivered = delivered
-        self.followed = followed or Followed()
+        self.followed = followed or JobRegistry()
+        self.give_up_s = give_up_s
         self.clock, self.sleep, self.jitter = clock, sleep, jitter
-        self._place = place
-        self._wait = wait
-        self._submissions, self._followings = _Tasks(), _Tasks()
+        self._place, self._wait = place, wait
+        # The loop itself holds its tasks weakly.
+        self._submissions: set[asyncio.Task[Any]] = set()
+        self._others: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def submit(
@@ -276,16 +125,25 @@ class JobManager:
         *,
         request: Any = None,
         nth: int | None = None,
+        anew: bool = False,
         timeout_s: float | None = None,
+        check: Callable[[], object] = lambda: None,
     ) -> Job:
         """Queue a call, and note its id in the journal before anything else happens.
+
+        With `nth` (which of equal calls it is) it is sent once, whichever kernels ask for it: one
+        claims it, the others wait for that, and whoever sent it before has its job; unless `anew`.
+        `check` may raise before it is sent.
 
         Whoever is cancelled here waits no longer, while the submission goes on, for a minute at
         most: it may be paid for by then, and its id is to be in the journal.
         """
         if self._closed:
             await anyio.sleep_forever()  # until the loop ends; it would not be answered in time
-        submitting = self._submissions.start(self._submit(call, request, nth, timeout_s))
+        work = None if nth is None else await self._work(call, nth)
+        if work is not None and (job := await self._claimed(work, anew, check)):
+            return job
+        submitting = _spawn(self._submit(call, request, work, timeout_s), self._submissions)
         try:
             await asyncio.wait([submitting])
         except asyncio.CancelledError:
@@ -293,33 +151,89 @@ class JobManager:
             raise
         return submitting.result()
 
+    async def _claimed(self, work: str, anew: bool, check: Callable[[], object]) -> Job | None:
+        """Claim what is to be sent; `None` once it is ours, or its job if it was sent before."""
+        while True:
+            check()
+            with anyio.CancelScope(shield=True):  # a claim that is ours is sent, or given up
+                claim = await _threaded(self.journal.claim, work, anew=anew)
+            if claim.state == "ours":
+                return None
+            if claim.state == "lost":
+                at = time.strftime("%Y-%m-%d %H:%M", time.localtime(claim.at))
+                raise MaybeBilledError(
+                    f"The kernel that was sending this ended at it ({at}). It may have been "
+                    "billed, so it was not sent again. `%segmind history` shows whether it was; "
+                    "`resume=False` asks again."
+                )
+            if claim.job is not None:
+                if (job := self._known(claim.job)) is not None:
+                    return job
+                anew = True
+                continue
+            await self.sleep(_CLAIM_LOOK_S)
+
+    async def _submit(
+        self, call: Call, request: Any, work: str | None, timeout_s: float | None
+    ) -> Job:
+        beating = work and _spawn(self._beat(work), self._others)
+        try:
+            ticket = await self.client.submit_chat(
+                call.model,
+                call.messages,
+                instruction=call.instruction,
+                timeout_s=timeout_s,
+                **call.params,
+            )
+        except SegmindError:  # also where it may be billed: whoever asked is told
+            if work is not None:
+                await _noted(self.journal.release, work)
+            raise
+        finally:
+            if beating:
+                beating.cancel()
+        job = self._job(ticket.request_id, call.model, submitted_at=time.time(), request=request)
+        # It may be billed by now: nothing may come between the id and the journal.
+        await _noted(self.journal.submitted, self._record(job, work=work))
+        return self.followed.enter(job)
+
+    async def _beat(self, work: str) -> None:
+        """Say that it is still being sent."""
+        while True:
+            await self.sleep(BEAT_S)
+            await _noted(self.journal.beat, work)
+
     async def close(self) -> None:
         """Submit nothing more, and wait a moment for the ids of what is on its way."""
         self._closed = True
-        await self._submissions.settle(_CLOSING_S)
+        if self._submissions:
+            await asyncio.wait(self._submissions, timeout=_CLOSING_S)
 
     async def found(self, call: Call, nth: int) -> Job | None:
         """Find the job of an equal call in the journal: with its reply, or still to be followed."""
-        entry = await _threaded(self.journal.find_work, await self._work(call, nth))
-        if entry is None or entry.origin != self.origin:
-            return None
-        job = self._kept(entry)
-        return None if job.error else job
+        record = await _threaded(self.journal.find_work, await self._work(call, nth))
+        return None if record is None else self._known(record)
 
     async def resume(self, request_id: str) -> Job:
         """Take a job up again by its id, without sending it."""
-        entry = await _threaded(self.journal.find, checked_id(request_id))
-        if entry is None:
+        record = await _threaded(self.journal.find, checked_id(request_id))
+        if record is None:
             job = self._job(request_id, None)
-            await _noted(self.journal.submitted, self._entry(job))
+            await _noted(self.journal.submitted, self._record(job))
         else:
-            job = self._taken_up(entry)
+            job = self._kept(record)
+            if not job.done() and record.origin != self.origin:
+                raise JobError(
+                    f"Job {request_id} was sent to {record.origin}, and calls now go to "
+                    f"{self.origin}. Go back there (`%segmind status`) to fetch its reply.",
+                    request_id=request_id,
+                )
         # Somebody else may have taken it up meanwhile.
-        return self.followed.job(request_id) or job
+        return job if job.done() else self.followed.enter(job)
 
     def start(self, job: Job) -> None:
         """Have a job followed from now on, as `follow` does, whether anybody waits or not."""
-        following = self._followings.start(self._follow(job, self.followed.claim(job)))
+        following = _spawn(self._follow(job, self.followed.lead(job)), self._others)
         # The loop may end before it has begun.
         following.add_done_callback(lambda _: job.cancel())
 
@@ -327,30 +241,34 @@ class JobManager:
         """Poll until the job has ended, fetch its reply, keep it, and hand it over.
 
         Raises nothing: what goes wrong is the job's error. Ends early if somebody cancels the
-        job. Each job is polled for one handle at a time; others end as that one does.
+        job. A job is polled for once, however many follow it.
         """
-        await self._follow(job, self.followed.claim(job))
+        await self._follow(job, self.followed.lead(job))
 
-    async def _follow(self, job: Job, first: Job | None) -> None:
-        if first is None:
-            await self._lead(job)
-        elif first is job:
+    async def _follow(self, job: Job, is_lead: bool) -> None:
+        if not is_lead:
             await ended(job)
-        else:
-            await _end_alike(job, first)
-
-    async def _lead(self, job: Job) -> None:
-        """Follow a job for all its handles."""
+            return
         try:
             await JobPoller(self, job).run()
         except JobExpired as error:
             await self.keep(job, Expired())
             job.finish(Expired(), error=error)
         except SegmindError as error:
-            job.finish(Cancelled(), error=_with_way_back(job, error))
+            if isinstance(error, APIError):
+                again = f"`%segmind resume {job.request_id}` takes it up again."
+                error.args = (f"{error} The job itself goes on: {again}",)
+            job.finish(Cancelled(), error=error)
         except Exception as error:  # noqa: BLE001 - a job must end, whatever happens
             _log.exception("job %s cannot be followed", job.request_id)
-            job.finish(Cancelled(), error=_unforeseen(job, error))
+            job.finish(
+                Cancelled(),
+                error=JobError(
+                    f"Job {job.request_id} cannot be watched ({type(error).__name__}). "
+                    f"`%segmind resume {job.request_id}` takes it up again.",
+                    request_id=job.request_id,
+                ),
+            )
         finally:
             job.cancel()  # nobody watches it from here on; nothing happens if it has ended
 
@@ -359,32 +277,8 @@ class JobManager:
     ) -> None:
         """Note a job's end in the journal, whatever else is cancelled meanwhile."""
         error = state.detail if isinstance(state, Failed) else None
-        await _noted(
-            self.journal.ended,
-            job.request_id,
-            state=str(state),
-            raw=raw,
-            seconds=seconds,
-            error=error,
-        )
-
-    async def _submit(
-        self, call: Call, request: Any, nth: int | None, timeout_s: float | None
-    ) -> Job:
-        begun = self.clock()
-        work = None if nth is None else await self._work(call, nth)
-        ticket = await self.client.submit_chat(
-            call.model,
-            call.messages,
-            instruction=call.instruction,
-            timeout_s=timeout_s,
-            **call.params,
-        )
-        job = self._job(ticket.request_id, call.model, submitted_at=time.time(), request=request)
-        # It may be billed by now: nothing may come between the id and the journal.
-        await _noted(self.journal.submitted, self._entry(job, work=work))
-        _log.debug("job %s was queued in %.2f s", job.request_id, self.clock() - begun)
-        return job
+        end = {"state": str(state), "raw": raw, "seconds": seconds, "error": error}
+        await _noted(self.journal.ended, job.request_id, **end)
 
     async def _work(self, call: Call, nth: int) -> str:
         def fingerprint() -> str:
@@ -395,7 +289,7 @@ class JobManager:
     def _job(self, request_id: str, model: str | None, **known: Any) -> Job:
         return Job(request_id, model=model, origin=self.origin, wait=self._wait, **known)
 
-    def _entry(self, job: Job, *, work: str | None = None) -> JobRecord:
+    def _record(self, job: Job, *, work: str | None = None) -> JobRecord:
         return JobRecord(
             request_id=job.request_id,
             origin=self.origin,
@@ -406,104 +300,247 @@ class JobManager:
             place=self._place,
         )
 
-    def _taken_up(self, entry: JobRecord) -> Job:
-        job = self._kept(entry)
-        if not job.done() and entry.origin != self.origin:
-            raise JobError(
-                f"Job {entry.request_id} was sent to {entry.origin}, and calls now go to "
-                f"{self.origin}. Go back there (`%segmind status`) to fetch its reply.",
-                request_id=entry.request_id,
-            )
+    def _known(self, record: JobRecord) -> Job | None:
+        """Make the handle of what was sent before, unless that came to nothing."""
+        job = self._kept(record)
+        if job.done():
+            return None if job.error else job
+        return None if record.raw is not None else self.followed.enter(job)
+
+    def _kept(self, record: JobRecord) -> Job:
+        """Make the handle of a job that the journal knows; a result without a reply is no end."""
+        job = self._job(record.request_id, record.model, submitted_at=record.submitted_at)
+        if record.raw is not None:
+            read = self.read(job, record.raw, record.seconds)
+            if not isinstance(read, ReplyError | None):
+                hand_over(job, read)
+        elif record.state == Failed.word:
+            hand_over(job, Failed(record.error))
         return job
 
-    def _kept(self, entry: JobRecord) -> Job:
-        """Make the handle of a job that the journal knows."""
-        job = self._job(entry.request_id, entry.model, submitted_at=entry.submitted_at)
-        if entry.raw is not None:
-            with contextlib.suppress(JobError):  # a state that was not known when it was kept
-                hand_over(job, self.read(job, entry.raw, entry.seconds))
-        elif entry.state == Failed.word:
-            hand_over(job, Failed(entry.error))
-        return job
-
-    def read(self, job: Job, raw: str, seconds: float | None) -> Reply | State | ReplyError:
-        """Read a result; one that holds no reply is an error of the job's, not of the way."""
+    def read(self, job: Job, raw: str, seconds: float | None) -> Reply | State | ReplyError | None:
+        """Read a result; `None` where its state is not known here."""
         try:
             read = self.client.read(
                 raw, request_id=job.request_id, model=job.model, elapsed_s=seconds
             )
         except ReplyError as error:
             return error
+        except JobError:
+            return None
         return dataclasses.replace(read, request=job.request) if isinstance(read, Reply) else read
 
 
-class _Tasks:
-    """What runs on the loop whether anybody waits for it or not, until the loop ends."""
+def hand_over(job: Job, read: Reply | State) -> None:
+    """End a job with what its result says; a state before the end changes nothing."""
+    if isinstance(read, Reply):
+        job.finish(Completed(), reply=read)
+    elif isinstance(read, Failed):
+        job.finish(read, error=failed(job.request_id, read.detail))
 
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()  # the loop itself holds its tasks weakly
 
-    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return task
+class JobPoller:
+    """One job on its way: polls until it has completed, then fetches its result."""
 
-    async def settle(self, timeout_s: float) -> None:
-        """Wait until all have ended, but not for long."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=timeout_s)
+    def __init__(self, manager: JobManager, job: Job) -> None:
+        self._manager, self._job = manager, job
+        self._begun = manager.clock()
+        age_s = math.nan if job.submitted_at is None else time.time() - job.submitted_at
+        #: Whether every moment since the submission was watched, so that its time is known. One
+        #: that lies ahead was told by another machine's clock.
+        self._throughout = 0.0 <= age_s < 1.0
+        self._age_s = age_s if age_s > 0 else 0.0
+        #: Ages at which it was last seen not to have ended, and first seen to have completed.
+        self._pending_s, self._completed_s = 0.0, 0.0
+        #: Whether trouble kept anybody from looking since then, so that the two are far apart.
+        self._blind = False
+        #: The age at which 404 began to be the only answer.
+        self._missing_s: float | None = None
+        self._is_pending = self._is_completed = self._was_seen = False
+        self._troubles = self._senseless = self._empty = 0
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+    async def run(self) -> None:
+        """Look again and again, at the right moments, until the job has ended."""
+        # Once a model this reads the journal; from then on it is at hand.
+        await anyio.to_thread.run_sync(self._manager.history.of, self._job.model or "")
+        while not self._job.done():
+            await self._manager.sleep(self._delay_s())
+            if self._job.done():  # cancelled meanwhile
+                return
+            try:
+                await self._look()
+                self._troubles = self._senseless = 0
+                self._missing_s = None
+            except (APIError, APIConnectionError, JobExpired) as error:
+                self._bear(error)
+            self._check_patience()
+
+    @property
+    def _elapsed_s(self) -> float:
+        return self._age_s + self._manager.clock() - self._begun
+
+    def _delay_s(self) -> float:
+        pause_s = 0.0
+        if self._troubles:
+            pause_s = _PATIENT.backoff_s(self._troubles, luck=self._manager.jitter())
+        if self._is_completed or not (self._throughout or self._is_pending):
+            return pause_s  # the result is there; or the job may have ended long ago
+        history = self._manager.history.of(self._job.model or "")
+        return max(pause_s, next_poll(self._elapsed_s, history))
+
+    async def _look(self) -> None:
+        """Ask once, for the state or, if that is known to be COMPLETED, for the result."""
+        manager, job = self._manager, self._job
+        if not self._is_completed:
+            asked_s = self._elapsed_s
+            state = await manager.client.status(
+                job.request_id, timeout_s=_POLL_TIMEOUT_S, repeat=False
+            )
+            self._was_seen = True
+            if isinstance(state, Failed):
+                await manager.keep(job, state)
+                hand_over(job, state)
+            elif isinstance(state, Completed):
+                self._is_completed, self._completed_s = True, self._elapsed_s
+            else:
+                job.move(state)
+                self._still_pending(asked_s)
+        if self._is_completed:
+            await self._fetch()
+
+    def _still_pending(self, age_s: float) -> None:
+        self._is_pending, self._is_completed, self._blind = True, False, False
+        self._pending_s = age_s
+
+    async def _fetch(self) -> None:
+        manager, job, asked_s = self._manager, self._job, self._elapsed_s
+        answer = await manager.client.fetch(
+            job.request_id, timeout_s=_RESULT_TIMEOUT_S, repeat=False
+        )
+        body, read = answer.json(), manager.read(job, answer.text, None)
+        if isinstance(read, State) and not read.ended:  # after all: the poll said otherwise
+            self._still_pending(asked_s)
+        elif isinstance(read, Failed):
+            await manager.keep(job, read)
+            hand_over(job, read)
+        elif isinstance(read, Reply) and isinstance(body, dict):
+            seconds = self._seconds(read)
+            await manager.keep(job, Completed(), raw=answer.text, seconds=seconds)
+            if seconds is not None:
+                manager.history.add(job.model or "", seconds)
+            if self._throughout:
+                read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
+            if not job.done():  # if it was cancelled, whoever resumes it finds the reply kept
+                await self._deliver(read)
+            hand_over(job, read)
+        else:
+            # A lagging server, or a proxy; nothing of it is kept, as the reply may come yet.
+            self._empty += isinstance(body, dict) and body.get("output") is not None
+            if self._empty >= _MAX_EMPTY:
+                why = read if isinstance(read, ReplyError) else "its state is not known here."
+                raise ReplyError(
+                    f"Job {job.request_id} has completed, and may have been billed, but its result "
+                    f"holds no reply: {why}"
+                )
+            what = f"The result of job {job.request_id}"
+            raise senseless(what, answer, "it has no output")
+
+    async def _deliver(self, reply: Reply) -> None:
+        manager, job = self._manager, self._job
+        call = CallRecord(
+            at=time.time(),
+            origin=manager.origin,
+            model=job.model or reply.model or "",
+            kind="v2",
+            input_tokens=reply.usage.input_tokens,
+            output_tokens=reply.usage.output_tokens,
+            cost=reply.cost,
+            seconds=reply.elapsed_s,
+        )
+        await _noted(manager.journal.record_call, call)
+        try:
+            with anyio.CancelScope(shield=True):
+                await _threaded(manager.delivered, job, reply)
+        except Exception:  # noqa: BLE001 - the reply is paid for, whatever became of it there
+            _log.exception("job %s was not counted", job.request_id)
+
+    def _seconds(self, reply: Reply) -> float | None:
+        """Estimate when it ended: between the last two polls, or when the gateway says."""
+        if not self._throughout:
+            return None
+        told_s = reply.elapsed_s
+        if told_s is not None and self._pending_s <= told_s <= self._completed_s:
+            return told_s
+        return None if self._blind else (self._pending_s + self._completed_s) / 2
+
+    def _bear(self, error: APIError | APIConnectionError | JobExpired) -> None:
+        """Go on after trouble that may pass; raise what will not."""
+        self._troubles += 1
+        # Trouble after COMPLETED does not make its moment less certain.
+        self._blind |= not self._is_completed
+        if isinstance(error, JobExpired):
+            if self._is_gone():
+                raise error
+        elif isinstance(error, APIError) and not may_repeat("GET", error.status or 0):
+            self._senseless += 1
+            if not _is_from_between(error) or self._senseless > _MAX_SENSELESS:
+                raise error
+
+    def _is_gone(self) -> bool:
+        """Whether a 404 is to be believed: it may come too early, or from a lagging server."""
+        age_s = self._elapsed_s
+        if self._missing_s is None:
+            self._missing_s = age_s
+        is_young = self._job.submitted_at is not None and age_s <= _YOUNG_S
+        may_lag = self._was_seen or self._throughout
+        lags = may_lag and age_s - self._missing_s <= _GONE_S
+        return age_s > LIFE_S or not (is_young or lags)
+
+    def _check_patience(self) -> None:
+        """Give up a job whose end nobody has seen in all the time in which results live."""
+        job, give_up_s = self._job, self._manager.give_up_s
+        if not job.done() and self._manager.clock() - self._begun >= give_up_s:
+            raise JobTimeout(
+                f"Job {job.request_id} was still {job.status} when it had been watched for "
+                f"{give_up_s / 60:.0f} min, and is watched no longer. "
+                f"`%segmind resume {job.request_id}` takes it up again.",
+                request_id=job.request_id,
+            )
+
+
+def _is_from_between(error: APIError) -> bool:
+    """Tell an answer of somebody on the way (a hotel's network, a proxy) from the gateway's own.
+
+    It comes as if it were the answer, by a redirect, or as a refusal in a form of its own.
+    """
+    if error.status is None:
+        return False
+    return 200 <= error.status < 400 or not is_envelope(error.body)
+
+
+def _spawn(work: Coroutine[Any, Any, T], tasks: set[asyncio.Task[Any]]) -> asyncio.Task[T]:
+    """Run it on the loop whether anybody waits or not, until the loop ends."""
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+
+    def end(task: asyncio.Task[T]) -> None:
+        tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:  # else asyncio complains
             _log.debug("a task ended with %s", type(task.exception()).__name__)
 
-
-async def _end_alike(job: Job, first: Job) -> None:
-    """Do as the handle does that is followed."""
-    if not first.done():
-        job.move(first.status)
-    first.on_change(lambda first: job.move(first.status))
-    try:
-        await ended(first)
-        reply = None if first.error else first.reply
-        if reply is not None:
-            reply = dataclasses.replace(reply, request=job.request)
-        job.finish(first.status, reply=reply, error=first.error)
-    finally:
-        job.cancel()  # as `_lead` does
-
-
-def _with_way_back(job: Job, error: SegmindError) -> SegmindError:
-    """Say how to go on with a job whose polls were refused, as by a key that is no longer valid."""
-    if isinstance(error, APIError):
-        again = f"The job itself goes on: `%segmind resume {job.request_id}` takes it up again."
-        error.args = (f"{error} {again}",)
-    return error
-
-
-def _unforeseen(job: Job, error: Exception) -> JobError:
-    return JobError(
-        f"Job {job.request_id} cannot be watched ({type(error).__name__}). "
-        f"`%segmind resume {job.request_id}` takes it up again.",
-        request_id=job.request_id,
-    )
+    task.add_done_callback(end)
+    return task
 
 
 async def _threaded(function: Callable[..., T], *args: Any, **fields: Any) -> T:
     """Run what touches the disk beside the loop, so that it holds nothing up."""
-
-    def call() -> T:
-        return function(*args, **fields)
-
-    return await anyio.to_thread.run_sync(call)
+    return await anyio.to_thread.run_sync(lambda: function(*args, **fields))
 
 
 async def _noted(write: Callable[..., object], *args: Any, **fields: Any) -> None:
     """Write to the journal, whatever else is cancelled meanwhile.
 
-    A store does not raise. Should one do so all the same, a paid job must not be lost with it.
+    A journal does not raise. Should one do so all the same, a paid job must not be lost with it.
     """
     with anyio.CancelScope(shield=True):
         try:

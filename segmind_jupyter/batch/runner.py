@@ -145,8 +145,13 @@ class Run:
                 )
             if found is not None:
                 return found
-            self._results.check_goes_on()
-            return await means.watch.submit(call, nth=nth, timeout_s=self._plan.timeout_s)
+            return await means.watch.submit(
+                call,
+                nth=nth,
+                anew=not self._plan.resumes,
+                timeout_s=self._plan.timeout_s,
+                check=self._results.check_goes_on,
+            )
 
     def _note(self, position: int, job: Job, *, kept: bool = False) -> None:
         if isinstance(job.error, JobExpired):

@@ -275,23 +275,17 @@ def _size(path: Path) -> str:
 
 def _trouble(path: Path) -> str | None:
     """Say why the journal cannot be written; one that is not there yet is not made for it."""
-    from segmind_jupyter.api.journal import JournalFile, Unusable
+    from segmind_jupyter.api.journal import why_unusable
 
-    if not path.exists():
-        folder = next((each for each in path.parents if each.exists()), path.parent)
-        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-            return None
-        return str(
-            Unusable(path, f"nothing can be made in {folder}", "make it a folder that can be used")
-        )
-    file = JournalFile(path)
-    try:
-        file.write(lambda _: None, busy_s=_BUSY_S)
-    except Unusable as trouble:
-        return str(trouble)
-    finally:
-        file.close()
-    return None
+    if path.exists():
+        return why_unusable(path, busy_s=_BUSY_S)
+    folder = next((each for each in path.parents if each.exists()), path.parent)
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return None
+    return (
+        f"The journal of jobs {path} cannot be used: nothing can be made in {folder}. Make it a "
+        "folder that can be used, or set SEGMIND_JUPYTER_STATE to another one."
+    )
 
 
 def _jobs(shell: Any) -> Findings:

@@ -316,7 +316,7 @@ class TestLook:
         evil = dict.fromkeys(names, f"https://evil.example/v2/requests/{ID}")
         made = bench(
             queued(**evil),
-            ok({"status": "COMPLETED", "request_id": "x", **evil}),
+            ok({"status": "COMPLETED", **evil}),
             completed(**evil),
         )
 
@@ -376,6 +376,17 @@ class TestLook:
         assert type(error) is JobFailed
         assert (error.request_id, error.detail) == (ID, "Validation error")
         assert "Validation error" in str(error)
+
+    @LOOKS
+    @pytest.mark.parametrize(
+        "answer", [completed(request_id="other"), ok({**FAILED, "request_id": "other"})]
+    )
+    def test_an_answer_about_another_job_is_refused(self, look, method, answer):
+        """Neither its state nor its reply is this job's; a number for an id is one too."""
+        made, error = look(method, answer)
+        assert type(error) is APIError
+        assert "Nothing is lost: look again later." in str(error)
+        assert len(made.server.requests) == 1
 
     def test_a_result_is_the_reply(self, look):
         """With cost, credits and time of the gateway's metrics, and the job's id."""

@@ -453,12 +453,12 @@ class TestIsResult:
     )
     def test_what_the_gateway_says_of_a_job_is_one(self, body):
         """Also one that holds no reply: asking again would not change it."""
-        assert is_result(body)
+        assert is_result(body, ID)
 
     @pytest.mark.parametrize("body", [None, [], {}, 7, True, {"message": "log in"}, ["x"]])
     def test_what_came_in_its_place_is_none(self, body):
         """A proxy's JSON, say."""
-        assert not is_result(body)
+        assert not is_result(body, ID)
 
 
 class TestNoReply:

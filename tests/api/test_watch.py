@@ -10,7 +10,6 @@ import anyio
 import anyio.from_thread
 import pytest
 
-from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.journal import JobRecord, Journal
 from segmind_jupyter.api.loop import BackgroundLoop
 from segmind_jupyter.errors import (
@@ -182,13 +181,22 @@ class TestResuming:
         assert world.follow(job).reply.text == "hello"
         assert len(world.sent("POST")) == 1
 
-    def test_an_id_that_nobody_knows_ends_as_expired_within_seconds(self, world):
-        """404 is met by a few more looks, as a server may lag; then it is believed."""
-        job = world.follow(world.resume("nobody-knows-it"), at_most_s=10.0)
-        with pytest.raises(JobExpired, match="nobody-knows-it"):
-            job.wait()
-        assert job.status == "EXPIRED"
-        assert 1 < len(world.requests) < 10
+    def test_an_id_that_nobody_knows_ends_as_expired_at_the_first_look(self, world):
+        """It is not of this journal, or was sent a minute ago: nothing is about to come."""
+        old = JobRecord(
+            request_id="old",
+            origin=world.ORIGIN,
+            model=MODEL,
+            submitted_at=time.time() - 60,
+            state="QUEUED",
+        )
+        world.journal.submitted(old)
+        for n, request_id in enumerate(["nobody-knows-it", "old"]):
+            job = world.follow(world.resume(request_id), at_most_s=0.5)
+            with pytest.raises(JobExpired, match=request_id):
+                job.wait()
+            assert job.status == "EXPIRED"
+            assert len(world.requests) == n + 1
 
     def test_a_job_of_another_origin_is_refused(self, world):
         """Its id means nothing here; the message names where it belongs."""
@@ -220,67 +228,44 @@ class TestResuming:
 
 
 class TestHandles:
-    """Several handles of one job: a batch's, and one that was taken up by its id."""
+    """Several who ask for one job: a batch, and somebody who takes it up by its id."""
 
-    def another(self, job: Job) -> Job:
-        return Job(job.request_id, model=MODEL, origin=job.origin, request="mine")
-
-    def both(self, world, job: Job, other: Job) -> None:
-        """Follow both to the end, the second one from the middle on."""
-
-        async def story():
-            async with anyio.create_task_group() as group:
-                group.start_soon(world.watch.follow, job)
-                await anyio.sleep(5.0)
-                group.start_soon(world.watch.follow, other)
-
-        world.run(story())
-
-    def test_they_end_alike_with_one_that_polls(self, world):
-        """The reply is counted once; each carries what was asked by it."""
-        job = world.submit(request="ours")
-        other = self.another(job)
-        states = []
-        other.on_change(lambda job: states.append(job.status))
-        self.both(world, job, other)
-        assert (job.reply.text, other.reply.text) == ("hello", "hello")
-        assert (job.reply.request, other.reply.request) == ("ours", "mine")
-        assert states == ["PROCESSING"]
-        assert len(world.delivered) == 1
-        assert world.sent("GET").count(f"/v2/requests/{job.request_id}") == 1
-
-    def test_they_fail_alike(self, world):
-        """The error is the same."""
-        job = world.submit("fail: it was blocked")
-        other = self.another(job)
-        self.both(world, job, other)
-        assert isinstance(other.error, JobFailed)
-        assert other.error is job.error
-
-    def test_one_that_was_given_up_keeps_no_other_from_its_reply(self, world):
-        """The next handle is followed anew, though the old one's follower may still sleep."""
-        job = world.submit()
-        other = self.another(job)
-        world.loop.call_later(2.0, job.cancel)
-        self.both(world, job, other)
-        assert job.status == "CANCELLED"
-        assert other.reply.text == "hello"
-
-    def test_one_that_is_followed_twice_is_polled_for_once(self, world):
-        """And giving up the second wait gives up nothing else."""
-        job = world.submit()
+    def test_they_get_one_handle_that_is_polled_for_once(self, world):
+        """Giving up a wait gives up nothing else."""
+        job = world.submit(request="ours", nth=0)
 
         async def story():
             world.watch.start(job)
             with anyio.move_on_after(1.0):
                 await world.watch.follow(job)
             assert world.watch.followed.job(job.request_id) is job
-            await world.watch.follow(job)
+            assert await world.watch.resume(job.request_id) is job
+            assert await world.watch.found(world.call(), 0) is job
+            async with anyio.create_task_group() as group:
+                group.start_soon(world.watch.follow, job)
+                group.start_soon(world.watch.follow, job)
 
         world.run(story())
-        assert job.reply.text == "hello"
+        assert (job.reply.text, job.reply.request) == ("hello", "ours")
         assert world.watch.followed.job(job.request_id) is None
         assert len(world.delivered) == 1
+        assert world.sent("GET").count(f"/v2/requests/{job.request_id}") == 1
+
+    def test_one_that_was_given_up_keeps_no_other_from_its_reply(self, world):
+        """The next handle is followed anew, though the old one's follower may still sleep."""
+        job = world.submit()
+
+        async def story():
+            async with anyio.create_task_group() as group:
+                group.start_soon(world.watch.follow, job)
+                await anyio.sleep(2.0)
+                job.cancel()
+                again = await world.watch.resume(job.request_id)
+                await world.watch.follow(again)
+            return again
+
+        again = world.run(story())
+        assert (job.status, again.reply.text) == ("CANCELLED", "hello")
 
     def test_two_that_take_up_one_id_at_once_get_one_handle(self, world):
         """An id that the journal does not know, say."""
@@ -401,14 +386,26 @@ class TestFailure:
         assert world.journal.find(job.request_id).pending
         assert world.follow(world.resume(job.request_id)).reply.text == "hello"
 
-    def test_a_result_without_text_ends_the_job_and_is_kept(self, world):
-        """It is billed, so its body stays, whatever it holds."""
+    def test_a_result_without_text_is_fetched_again_and_is_never_kept(self, world):
+        """A reply or FAILED alone is the job's end: the gateway may hold the real one yet."""
         job = world.submit()
         world.gateway.script("GET", times=100, change=without_text)
-        world.follow(job)
+        world.follow(job, at_most_s=60.0)
         assert isinstance(job.error, ReplyError)
-        assert world.journal.find(job.request_id).answered
+        assert world.sent("GET").count(f"/v2/requests/{job.request_id}") == 3
+        assert world.journal.find(job.request_id).pending
         assert not world.delivered
+        world.gateway.clear_script()
+        world.start_kernel()
+        assert world.follow(world.resume(job.request_id)).reply.text == "hello"
+
+    def test_a_kept_result_without_text_is_asked_for_again(self, world):
+        """Earlier versions kept it as the end."""
+        job = world.submit(nth=0)
+        raw = '{"status": "COMPLETED", "output": {"tool": "none"}}'
+        world.journal.ended(job.request_id, state="COMPLETED", raw=raw)
+        world.start_kernel()
+        assert world.follow(world.resume(job.request_id)).reply.text == "hello"
 
 
 def without_text(body: object) -> object:

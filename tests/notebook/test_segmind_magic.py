@@ -98,7 +98,7 @@ def test_a_damaged_journal_is_a_problem(text, online, state):
     state.mkdir()
     (state / "jobs.sqlite3").write_bytes(b"no database, and long enough to be none" * 50)
     (problem,) = problems(text("%segmind"))
-    assert "no SQLite file" in problem
+    assert "not a database" in problem
     assert "`%config ClaudeMagics.journal = False`" in problem
 
 

@@ -1,0 +1,1018 @@
+"""The journal: what it remembers, with whom it shares its file, and what it does without one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from segmind_jupyter.api import journal as journal_module
+from segmind_jupyter.api.database import transaction
+from segmind_jupyter.api.journal import (
+    LEASE_S,
+    CacheSize,
+    CallRecord,
+    JobRecord,
+    Journal,
+    default_path,
+    joined,
+    why_unusable,
+)
+
+#: Before the real time, at which the processes below write: they must not find old jobs.
+NOW = 1_700_000_000.0
+DAY_S = 24 * 3600.0
+BODY = '{"status": "COMPLETED", "output": "{}"}'
+
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="modes, fork and signals of POSIX")
+
+
+def queued(request_id: str = "a", **fields: Any) -> JobRecord:
+    known = {"origin": "https://api.segmind.com", "model": "claude-4-sonnet", "submitted_at": NOW}
+    return JobRecord(request_id=request_id, state="QUEUED", **{**known, **fields})
+
+
+@dataclasses.dataclass
+class Bench:
+    """Journals over one file, on one clock; what they warned of."""
+
+    path: Path
+    now: float = NOW
+    warned: list[str] = dataclasses.field(default_factory=list)
+    opened: list[Journal] = dataclasses.field(default_factory=list)
+
+    def open(self, **kwargs: Any) -> Journal:
+        kwargs = {"path": self.path, "busy_s": 0.1, **kwargs}
+        journal = Journal(clock=lambda: self.now, warn=self.warned.append, **kwargs)
+        self.opened.append(journal)
+        return journal
+
+    def close(self) -> None:
+        while self.opened:
+            self.opened.pop().close()
+
+
+@pytest.fixture
+def bench(tmp_path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "state" / "jobs.sqlite3")
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(params=["file", "memory"])
+def journal(request, bench) -> Journal:
+    """A journal over a file, and one with the file turned off."""
+    return bench.open(path=bench.path if request.param == "file" else None)
+
+
+def outside(path: Path, statement: str) -> list[tuple[Any, ...]]:
+    """Run one statement as another program would."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def start(code: str, *args: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, args)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+# What it remembers ----------------------------------------------------------------------------
+
+
+def test_a_job_is_found_by_its_id_and_its_end_is_added(journal):
+    """With all that was said of it, and when the journal heard of it; the reply as fetched."""
+    record = queued(work="w", place="plots.ipynb")
+    journal.submitted(record)
+    assert journal.find("a") == dataclasses.replace(record, noted_at=NOW)
+    assert journal.find("b") is None
+    journal.ended("a", state="COMPLETED", raw=BODY, seconds=12.5)
+    end = {"state": "COMPLETED", "ended_at": NOW, "raw": BODY, "seconds": 12.5}
+    assert journal.find("a") == dataclasses.replace(record, noted_at=NOW, **end)
+
+
+def test_a_job_noted_twice_keeps_what_it_has_and_gains_what_it_lacks(journal):
+    """`resume` notes an id again that another notebook had submitted, or whose end came first."""
+    journal.ended("a", state="COMPLETED", raw=BODY)
+    journal.submitted(queued(model=None, place="first.ipynb"))
+    journal.submitted(queued(model="claude-3-opus", submitted_at=NOW + 5, place="second.ipynb"))
+    found = journal.find("a")
+    assert (found.state, found.raw) == ("COMPLETED", BODY)
+    assert (found.model, found.submitted_at, found.place) == ("claude-3-opus", NOW, "first.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "raw"),
+    [
+        (["COMPLETED with a reply", "FAILED", "EXPIRED", "COMPLETED"], "COMPLETED", BODY),
+        (["COMPLETED", "EXPIRED"], "EXPIRED", None),
+        (["COMPLETED", "FAILED", "EXPIRED"], "FAILED", None),
+        (["EXPIRED", "COMPLETED with a reply"], "COMPLETED", BODY),
+    ],
+)
+def test_a_kept_reply_outlives_all_and_words_of_a_failure_outlive_silence(
+    journal, told, state, raw
+):
+    """Kernels that look later hear less: the server forgets after an hour."""
+    for said in told:
+        kept = BODY if "reply" in said else None
+        journal.ended("a", state=said.split()[0], raw=kept, error=None if kept else "unknown id")
+    found = journal.find("a")
+    assert (found.state, found.raw) == (state, raw)
+
+
+def test_jobs_are_listed_newest_first_without_their_replies(journal, bench):
+    """A job of unknown age stands where it was noted."""
+    journal.submitted(queued("old", submitted_at=NOW - 100))
+    journal.submitted(queued("new", submitted_at=NOW - 10))
+    bench.now = NOW - 50
+    journal.submitted(queued("elsewhere", submitted_at=None))
+    journal.ended("old", state="COMPLETED", raw=BODY)
+    listed = journal.entries()
+    assert [record.request_id for record in listed] == ["new", "elsewhere", "old"]
+    assert [(record.kept, record.raw) for record in listed] == [(n == 2, None) for n in range(3)]
+    assert [record.request_id for record in journal.entries(limit=2)] == ["new", "elsewhere"]
+
+
+def test_equal_work_is_found_answered_first_then_pending_and_not_where_it_came_to_nothing(journal):
+    """What was answered need not be asked again; what is pending is waited for."""
+    for state in ("FAILED", "EXPIRED"):
+        journal.submitted(queued(state, work="w"))
+        journal.ended(state, state=state)
+    assert journal.find_work("w") is None
+    journal.submitted(queued("pending", work="w", submitted_at=NOW))
+    assert journal.find_work("w").request_id == "pending"
+    for age_s, name in enumerate(["newer", "older"]):
+        journal.submitted(queued(name, work="w", submitted_at=NOW - 10 - age_s))
+        journal.ended(name, state="COMPLETED", raw=name)
+    assert journal.find_work("w").raw == "newer"
+    assert journal.find_work("x") is None
+
+
+def test_durations_of_one_model_at_one_place_newest_first(journal):
+    """Poll times are learned from them; a simulator's say nothing about the service."""
+    jobs = [("m", "o"), ("m", "o"), ("n", "o"), ("m", "simulator"), ("m", "o")]
+    for age_s, (model, origin) in enumerate(jobs):
+        name = f"{age_s}"
+        journal.submitted(queued(name, model=model, origin=origin, submitted_at=NOW - age_s))
+        journal.ended(name, state="COMPLETED", seconds=float(age_s) if age_s < 4 else None)
+    assert journal.durations("o", "m") == [0.0, 1.0]
+    assert journal.durations("o", "m", limit=1) == [0.0]
+
+
+@pytest.mark.parametrize("text", ["\ud800 half", "nul \0 inside", "日本語 🎈", "x" * 3_000_000])
+def test_any_reply_comes_back_as_it_was(journal, text):
+    """JSON may hold half characters, and SQLite's text may not."""
+    journal.ended("a", state="COMPLETED", raw=text)
+    journal.ended("b", state="FAILED", error=text)
+    assert journal.find("a").raw == text
+    assert journal.find("b").error == text.replace("\ud800", "?")
+
+
+def test_old_jobs_are_forgotten_by_what_last_happened_to_them_and_cached_replies_are_not(
+    journal, bench
+):
+    """An old job that ended today is young; whoever runs a notebook once a year pays once."""
+    bench.now = NOW - 40 * DAY_S
+    for name in ("old", "ended today"):
+        journal.submitted(queued(name, submitted_at=bench.now))
+    journal.submitted(queued("elsewhere", submitted_at=None))
+    journal.keep_reply("k", b"{}")
+    bench.now = NOW
+    journal.ended("ended today", state="COMPLETED", raw=BODY)
+    assert journal.prune(max_age_s=41 * DAY_S) == 0
+    assert journal.prune() == 2
+    assert [record.request_id for record in journal.entries()] == ["ended today"]
+    assert journal.kept_reply("k") is not None
+
+
+def test_the_first_write_of_a_kernel_forgets_what_is_old(bench):
+    """Nobody needs to ask for it, and looking does not write."""
+    bench.open().submitted(queued())
+    bench.now = NOW + 31 * DAY_S
+    journal = bench.open()
+    assert journal.entries()
+    journal.submitted(queued("b", submitted_at=bench.now))
+    assert [record.request_id for record in journal.entries()] == ["b"]
+
+
+def test_a_fingerprint_is_the_same_in_all_kernels_and_cannot_be_guessed(bench, tmp_path):
+    """Its key is the file's; another file has another one, and the words are nowhere."""
+    first, second = bench.open(), bench.open()
+    prompt = b"a short and secret prompt"
+    work = first.fingerprint(prompt)
+    assert work == second.fingerprint(prompt) != first.fingerprint(prompt + b"?")
+    assert work != bench.open(path=tmp_path / "other.sqlite3").fingerprint(prompt)
+    assert work != hashlib.blake2b(prompt, digest_size=16).hexdigest()
+    first.submitted(queued(work=work))
+    files = list(bench.path.parent.iterdir())
+    assert files
+    assert not any(prompt in file.read_bytes() for file in files)
+    memory = bench.open(path=None)
+    assert memory.fingerprint(b"x") == memory.fingerprint(b"x") != memory.fingerprint(b"y")
+
+
+def test_calls_are_remembered_by_model_place_and_day(journal, bench, monkeypatch):
+    """For estimates from the user's own past; a number that cannot be one is unknown."""
+    monkeypatch.setattr(journal_module, "MAX_CALLS", 3)
+    for n, (model, origin) in enumerate([("m", "o"), ("m", "o"), ("n", "o"), ("m", "simulator")]):
+        told = {"input_tokens": n, "output_tokens": 2**63, "cost": 0.5, "seconds": float("nan")}
+        call = CallRecord(at=NOW + n, origin=origin, model=model, kind="v2", **told)
+        journal.record_call(call)
+    kept = journal.calls()
+    assert [(call.model, call.input_tokens, call.cost) for call in kept] == [
+        ("m", 1, 0.5), ("n", 2, 0.5), ("m", 3, 0.5)
+    ]  # fmt: skip
+    assert {(call.output_tokens, call.seconds) for call in kept} == {(None, None)}
+    assert [call.at for call in journal.calls(origin="o", model="m")] == [NOW + 1]
+    assert [call.at for call in journal.calls(since=NOW + 2)] == [NOW + 2, NOW + 3]
+
+
+# What is being sent ---------------------------------------------------------------------------
+
+
+def test_what_is_claimed_is_claimed_once_until_its_job_is_there(bench):
+    """Two kernels with one batch: the second waits, and then has the job of the first."""
+    first, second = bench.open(), bench.open()
+    assert first.claim("w").state == "ours"
+    assert second.claim("w").state == first.claim("w").state == "theirs"
+    assert second.claim("other").state == "ours"
+    first.submitted(queued(work="w"))
+    assert second.claim("w").job.request_id == "a"
+    first.ended("a", state="COMPLETED", raw=BODY)
+    assert second.claim("w").job.raw == BODY
+    assert outside(bench.path, "SELECT work FROM sends") == [("other",)]
+
+
+def test_what_was_not_sent_may_be_claimed_by_the_next(bench):
+    """It was refused, say; nobody but its holder can give a claim up."""
+    first, second = bench.open(), bench.open()
+    first.claim("w")
+    second.release("w")
+    assert second.claim("w").state == "theirs"
+    first.release("w")
+    assert second.claim("w").state == "ours"
+
+
+def test_a_claim_that_nobody_holds_up_is_lost_until_it_is_claimed_anew(bench):
+    """A process that is alive and says so every few seconds holds it, however long that takes."""
+    first, second = bench.open(), bench.open()
+    first.claim("w")
+    for _ in range(10):
+        bench.now += LEASE_S / 2
+        first.beat("w")
+        assert second.claim("w").state == "theirs"
+    claimed_at, bench.now = NOW, bench.now + LEASE_S + 1
+    for _ in range(2):
+        claim = second.claim("w")
+        assert (claim.state, claim.at) == ("lost", claimed_at)
+    assert second.claim("w", anew=True).state == "ours"
+    assert first.claim("w").state == "theirs"
+    second.submitted(queued(work="w"))
+    assert first.claim("w").state == "known"
+
+
+CLAIMS = """
+import sys, time
+from pathlib import Path
+from segmind_jupyter.api.journal import Journal
+journal = Journal(Path(sys.argv[1]), warn=sys.exit)
+sys.stdin.readline()
+print(sum(journal.claim(f"{n}").state == "ours" for n in range(60)), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_processes_that_claim_the_same_at_once_get_each_claim_once_and_take_it_to_the_grave(bench):
+    """60 items, 60 claims; when the processes were killed all are lost, at once."""
+    kernels = [start(CLAIMS, bench.path) for _ in range(2)]
+    for kernel in kernels:
+        kernel.stdin.write("go\n")
+        kernel.stdin.flush()
+    claimed = [int(kernel.stdout.readline()) for kernel in kernels]
+    assert sum(claimed) == 60
+    journal = Journal(bench.path)
+    assert {journal.claim(f"{n}").state for n in range(60)} == {"theirs"}
+    for kernel in kernels:
+        kernel.kill()
+        kernel.communicate(timeout=60)
+    assert {journal.claim(f"{n}").state for n in range(60)} == {"lost"}
+    journal.close()
+
+
+def test_claims_in_memory_are_claims_too(bench):
+    """With the file turned off, or out of order."""
+    bench.path.parent.write_text("in the way")
+    for journal in (bench.open(path=None), bench.open()):
+        assert [journal.claim("w").state for _ in range(2)] == ["ours", "theirs"]
+        journal.submitted(queued(work="w"))
+        assert journal.claim("w").state == "known"
+
+
+# The replies that it caches -------------------------------------------------------------------
+
+
+def test_a_cached_reply_is_found_by_its_key_and_the_later_one_is_kept(journal, bench):
+    """With the time at which it was kept; another key finds nothing."""
+    assert journal.kept_replies() == CacheSize()
+    journal.keep_reply("k", b"first")
+    bench.now += 60
+    journal.keep_reply("k", b"second")
+    journal.keep_reply("l", b"123")
+    found = journal.kept_reply("k")
+    assert (found.body, found.kept_at) == (b"second", NOW + 60)
+    assert journal.kept_reply("m") is None
+    assert journal.kept_replies() == CacheSize(2, 9, NOW + 60)
+
+
+def test_beyond_the_bound_the_reply_goes_that_was_not_used_for_the_longest(bench):
+    """Days count, not seconds: noting each use would write at every look."""
+    journal = bench.open(max_reply_bytes=30)
+    for name in "abc":
+        journal.keep_reply(name, b"0123456789")
+        bench.now += 2 * DAY_S
+    assert journal.kept_reply("a") is not None
+    bench.now += 2 * DAY_S
+    journal.keep_reply("d", b"0123456789")
+    journal.keep_reply("too long", b"0" * 31)
+    kept = [name for name in ("a", "b", "c", "d", "too long") if bench.open().kept_reply(name)]
+    assert kept == ["a", "c", "d"]
+
+
+def test_what_is_cleared_is_gone_from_the_disk(bench):
+    """SQLite itself would leave the words in free pages; jobs stay."""
+    journal = bench.open()
+    journal.ended("a", state="COMPLETED", raw=BODY)
+    journal.keep_reply("k", b"a very private reply" * 500)
+    journal.keep_reply("l", b"another")
+    assert [journal.clear_replies(), journal.clear_replies()] == [2, 0]
+    assert journal.kept_reply("k") is None
+    assert journal.find("a").raw == BODY
+    files = list(bench.path.parent.iterdir())
+    assert bench.path in files
+    assert not any(b"private" in file.read_bytes() for file in files)
+
+
+def test_a_copy_of_the_file_alone_or_of_its_folder_has_the_reply_at_once(bench, tmp_path):
+    """Also while a kernel has it open, or after one was killed."""
+    bench.open().keep_reply("k", b"{}")
+    copied = shutil.copy(bench.path, tmp_path / "copy.sqlite3")
+    assert bench.open(path=Path(copied)).kept_reply("k").body == b"{}"
+    shutil.copytree(bench.path.parent, tmp_path / "elsewhere")
+    folder = bench.open(path=tmp_path / "elsewhere" / bench.path.name)
+    assert folder.kept_reply("k").body == b"{}"
+    folder.keep_reply("l", b"{}")
+    assert bench.warned == []
+
+
+def test_looking_does_not_write(bench):
+    """A file under version control stays as it is when a notebook runs again."""
+    bench.open().keep_reply("k", b"{}")
+    bench.close()
+    before = bench.path.read_bytes()
+    for days, read_only in ((0, False), (2, True)):
+        bench.now += days * DAY_S
+        assert bench.open().kept_reply("k", read_only=read_only) is not None
+        bench.close()
+    assert bench.path.read_bytes() == before
+
+
+@pytest.fixture
+def frozen(bench) -> Iterator[Callable[[], None]]:
+    """A folder that nobody can write once this is called: root, who always may, becomes nobody."""
+    root = os.geteuid() == 0
+    if root:
+        os.setresuid(65534, 65534, 0)
+    bench.path = Path(tempfile.mkdtemp()) / "state" / "jobs.sqlite3"
+
+    def freeze() -> None:
+        bench.path.chmod(0o400)
+        bench.path.parent.chmod(0o500)
+
+    yield freeze
+    bench.close()
+    bench.path.parent.chmod(0o700)
+    shutil.rmtree(bench.path.parent.parent)
+    if root:
+        os.setresuid(0, 0, 0)
+
+
+@needs_posix
+def test_a_read_only_checkout_gives_its_replies_and_warns_once_of_what_it_does_not_take(
+    bench, frozen
+):
+    """In CI nothing may be writable; reading is no reason to warn, and clearing says it cannot."""
+    bench.open().keep_reply("k", b"{}")
+    key = bench.opened[0].fingerprint(b"x")
+    bench.close()
+    frozen()
+    journal = bench.open()
+    assert journal.fingerprint(b"x") == key
+    bench.now += 2 * DAY_S
+    assert journal.kept_reply("k").body == b"{}"
+    assert bench.warned == []
+    assert [file.name for file in bench.path.parent.iterdir()] == ["jobs.sqlite3"]
+    journal.keep_reply("l", b"[]")
+    journal.submitted(queued())
+    assert [journal.kept_reply(name).body for name in "kl"] == [b"{}", b"[]"]
+    assert journal.find("a") is not None
+    assert len(bench.warned) == 1
+    assert journal.clear_replies() is None
+
+
+# Files of other versions, and damage ----------------------------------------------------------
+
+
+def test_a_file_of_an_earlier_version_gains_what_it_lacks(bench):
+    """A kernel of that version that has it open goes on with its jobs."""
+    bench.open().submitted(queued("before"))
+    bench.close()
+    for table in ("replies", "sends", "calls"):
+        outside(bench.path, f"DROP TABLE {table}")
+    outside(bench.path, "PRAGMA user_version = 1")
+    earlier = sqlite3.connect(bench.path, isolation_level=None)
+    earlier.execute("SELECT * FROM jobs").fetchall()
+    journal = bench.open()
+    journal.keep_reply("k", b"{}")
+    earlier.execute("UPDATE jobs SET state = 'COMPLETED' WHERE request_id = 'before'")
+    earlier.close()
+    assert journal.kept_reply("k") is not None
+    assert journal.claim("w").state == "ours"
+    assert journal.find("before").state == "COMPLETED"
+
+
+WRONG = ["17", "1.5", "x'ff00'", "'a text'", "1e300", "-9e99", "''"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_values_of_a_wrong_type_cost_their_row_alone(bench, wrong):
+    """Each column of each table in turn; the others are read, the misfit is said once at most."""
+    columns = [
+        ("jobs", "request_id origin model submitted_at noted_at state ended_at seconds error work "
+                 "place raw"),
+        ("sends", "holder at beat_at"),
+        ("calls", "at origin model kind input_tokens output_tokens cost seconds"),
+        ("replies", "kept_at used_at n_bytes body"),
+        ("salt", "value"),
+    ]  # fmt: skip
+    for table, names in columns:
+        for name in names.split():
+            path = bench.path.with_name(f"{table}-{name}.sqlite3")
+            journal = bench.open(path=path)
+            for n, request_id in enumerate("ab"):
+                journal.submitted(queued(request_id, work="w", submitted_at=NOW - n))
+                journal.ended(request_id, state="COMPLETED", raw=BODY, seconds=2.0)
+                journal.record_call(CallRecord(at=NOW - n, origin="o", model="m", kind="v1"))
+                journal.keep_reply(request_id, b"{}")
+                journal.claim(request_id)
+            only = {"jobs": "request_id = 'a'", "sends": "work = 'a'", "calls": f"at = {NOW}"}
+            where = f"WHERE {only.get(table, 1)}"
+            outside(path, f"UPDATE {table} SET {name} = {wrong} {where}")
+            journal = bench.open(path=path)
+            said = len(bench.warned)
+            assert "b" in [record.request_id for record in journal.entries()]
+            assert journal.durations("https://api.segmind.com", "claude-4-sonnet")[-1] == 2.0
+            assert journal.find_work("w") is not None
+            assert journal.find("b").raw == BODY
+            assert NOW - 1 in [call.at for call in journal.calls()]
+            assert journal.fingerprint(b"x") == bench.open(path=path).fingerprint(b"x")
+            kept = journal.kept_reply("b")
+            assert kept is None or isinstance(kept.body, bytes)
+            assert journal.kept_replies().n_bytes >= 0
+            if name != "at":  # as an old time it is forgotten
+                assert journal.claim("a").state in {"theirs", "lost"}
+            journal.ended("a", state="FAILED")
+            assert len(bench.warned) <= said + 1
+            bench.close()
+
+
+# Where it is ----------------------------------------------------------------------------------
+
+
+def test_the_environment_names_the_folder(tmp_path):
+    """`SEGMIND_JUPYTER_STATE`; else the platform's folder for state."""
+    named = default_path({"SEGMIND_JUPYTER_STATE": str(tmp_path)})
+    assert named == tmp_path / "jobs.sqlite3"
+    assert default_path({"SEGMIND_JUPYTER_STATE": "~/x"}) == Path.home() / "x" / "jobs.sqlite3"
+    usual = default_path({"SEGMIND_JUPYTER_STATE": " "})
+    assert usual == default_path({})
+    assert (usual.name, usual.parent.name) == ("jobs.sqlite3", "segmind_jupyter")
+
+
+def test_nothing_is_made_before_the_first_use_and_a_change_of_directory_does_not_move_it(
+    bench, tmp_path, monkeypatch
+):
+    """A notebook without jobs leaves no file behind; `%cd` is common."""
+    bench.open().close()
+    assert not bench.path.parent.exists()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    journal = bench.open(path=Path("jobs.sqlite3"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    journal.submitted(queued())
+    assert (tmp_path / "jobs.sqlite3").exists()
+
+
+def modes(path: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in [path, *path.iterdir()]}
+
+
+@needs_posix
+def test_only_its_owner_can_read_it_whatever_the_umask_and_whoever_made_it(bench):
+    """Folder 0700, files 0600; a folder that was there before stays as its owner made it."""
+    files = dict.fromkeys(["jobs.sqlite3", "jobs.sqlite3-wal", "jobs.sqlite3-shm"], 0o600)
+    before = os.umask(0)
+    try:
+        bench.open().submitted(queued())
+    finally:
+        os.umask(before)
+    assert modes(bench.path.parent) == {"state": 0o700, **files}
+    for file in bench.path.parent.iterdir():
+        file.chmod(0o644)
+    bench.path.parent.chmod(0o755)
+    bench.open().entries()
+    assert modes(bench.path.parent) == {"state": 0o755, **files}
+
+
+@needs_posix
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_is_refused(bench, tmp_path, suffix, there):
+    """Somebody else's file keeps its mode and its bytes, and nothing is made where one dangles."""
+    target = tmp_path / "foreign"
+    if there:
+        target.write_bytes(b"mine")
+        target.chmod(0o644)
+    bench.path.parent.mkdir()
+    bench.path.with_name(bench.path.name + suffix).symlink_to(target)
+    journal = bench.open()
+    journal.submitted(queued())
+    assert journal.find("a") is not None
+    assert "symbolic link" in bench.warned[0]
+    assert target.exists() is there
+    if there:
+        assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"mine", 0o644)
+
+
+def test_importing_it_is_light():
+    """The platform's folders are looked up only where they are asked for."""
+    code = "import sys, segmind_jupyter.api.journal; sys.exit('platformdirs' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# With whom it is shared -----------------------------------------------------------------------
+
+WRITER = """
+import sys
+from pathlib import Path
+from segmind_jupyter.api.journal import JobRecord, Journal
+known = {"origin": "o", "model": "m", "submitted_at": None, "state": "QUEUED"}
+for n in range(200):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    journal = Journal(Path(sys.argv[1]) / f"{n % 20}.sqlite3", warn=sys.exit)
+    name = f"{sys.argv[2]}-{n}"
+    journal.submitted(JobRecord(request_id=name, **known))
+    journal.ended(name, state="COMPLETED", raw=f"reply {name}")
+    journal.keep_reply(name, b"{}")
+    journal.close()
+"""
+
+
+def test_processes_that_make_and_write_files_at_the_same_moment_lose_nothing(tmp_path, bench):
+    """Run All in two notebooks on a new machine: neither takes the other's half-made file ill."""
+    kernels = [start(WRITER, tmp_path, name) for name in ("one", "two")]
+    for _ in range(200):
+        assert [kernel.stdout.readline() for kernel in kernels] == ["ready\n", "ready\n"]
+        for kernel in kernels:
+            kernel.stdin.write("go\n")
+            kernel.stdin.flush()
+    assert [kernel.communicate(timeout=120)[1] for kernel in kernels] == ["", ""]
+    for n in range(20):
+        made = bench.open(path=tmp_path / f"{n}.sqlite3")
+        names = {record.request_id for record in made.entries()}
+        assert names == {f"{k}-{m}" for k in ("one", "two") for m in range(n, 200, 20)}
+        assert all(made.find(name).raw == f"reply {name}" for name in names)
+        assert made.kept_replies().count == 20
+        made.close()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from segmind_jupyter.api.journal import Journal
+Journal(Path(sys.argv[1]), warn=sys.exit).ended("a", state="COMPLETED", raw="paid for")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@needs_posix
+def test_a_reply_outlives_a_kernel_that_is_killed(bench):
+    """It is in the file when `ended` returns."""
+    killed = start(KILLED, bench.path)
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert bench.open().find("a").raw == "paid for"
+
+
+FORKED = """
+import os, sys, threading, warnings
+from pathlib import Path
+from segmind_jupyter.api import journal as module
+journal = module.Journal(Path(sys.argv[1]), warn=sys.exit)
+journal.ended("before", state="COMPLETED", raw="1")
+warnings.simplefilter("ignore")  # of forking with threads, which is the point
+entered, leave = threading.Event(), threading.Event()
+def query(db):
+    entered.set()
+    leave.wait(30)
+    return []
+thread = threading.Thread(target=journal._read, args=[query])
+thread.start()
+entered.wait()
+threading.Timer(0.2, leave.set).start()
+child = os.fork()
+if not child:
+    journal.ended("child", state="COMPLETED", raw=journal.find("before").raw)
+    journal.close()
+    sys.exit()
+_, status = os.waitpid(child, 0)
+journal.ended("after", state="COMPLETED", raw=journal.find("child").raw)
+seen = sorted(record.request_id for record in journal.entries())
+journal.close()
+print(status, *seen)
+"""
+
+
+@needs_posix
+def test_a_forked_child_opens_the_file_for_itself_and_waits_for_no_thread_that_it_lacks(bench):
+    """A fork waits until SQLite is not at work; the child closes its own, the parent goes on."""
+    forked = start(FORKED, bench.path)
+    out, err = forked.communicate(timeout=60)
+    assert (out, err, forked.returncode) == ("0 after before child\n", "", 0)
+    assert outside(bench.path, "PRAGMA integrity_check") == [("ok",)]
+    assert bench.open().find("after").raw == "1"
+
+
+def test_threads_share_a_journal(journal):
+    """Replies are kept from worker threads."""
+    failures: list[BaseException] = []
+
+    def write(name: str) -> None:
+        try:
+            for n in range(25):
+                journal.submitted(queued(f"{name}-{n}", work=name))
+                journal.ended(f"{name}-{n}", state="COMPLETED", raw=name)
+                assert journal.find(f"{name}-{n}").raw == name
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(f"t{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(journal.entries(limit=1000)) == 200
+
+
+def test_an_interrupted_transaction_leaves_nothing_behind():
+    """A KeyboardInterrupt may come at any moment on the main thread."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.execute("CREATE TABLE t (x)")
+
+    def interrupted() -> None:
+        with transaction(db):
+            db.execute("INSERT INTO t VALUES (1)")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with transaction(db):
+        assert db.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    db.close()
+
+
+# What it does without a file ------------------------------------------------------------------
+
+
+def remembers_in_memory(journal: Journal) -> None:
+    """Go through what a job needs of a journal."""
+    journal.submitted(queued("a", work="w"))
+    assert journal.find_work("w").request_id == "a"
+    journal.ended("a", state="COMPLETED", raw=BODY, seconds=2.0)
+    assert journal.find("a").raw == journal.find_work("w").raw == BODY
+    assert [(record.request_id, record.kept) for record in journal.entries()] == [("a", True)]
+    assert journal.durations("https://api.segmind.com", "claude-4-sonnet") == [2.0]
+    assert journal.fingerprint(b"x") == journal.fingerprint(b"x")
+    journal.keep_reply("k", b"{}")
+    assert journal.kept_reply("k").body == b"{}"
+
+
+def made(path: Path, statement: str = "SELECT 1") -> bytes:
+    journal = Journal(path)
+    journal.write_nothing()
+    journal.close()
+    outside(path, statement)
+    return path.read_bytes()
+
+
+TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no SQLite file": (lambda path: path.write_bytes(b"no database. " * 100), "not a database"),
+    "cut short": (lambda path: path.write_bytes(made(path)[:5000]), "malformed"),
+    "damaged header": (
+        lambda path: path.write_bytes(b"SQLite format 3\0" + b"\xff" * 84 + made(path)[100:]),
+        "not a database",
+    ),
+    "a folder in its place": (lambda path: path.mkdir(), "unable to open"),
+    "another program's": (
+        lambda path: outside(path, "CREATE TABLE bookmarks (url TEXT)"),
+        "belongs to another program",
+    ),
+    "newer": (lambda path: made(path, "PRAGMA user_version = 99"), "a newer segmind-jupyter"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_file_that_cannot_be_used_warns_once_and_jobs_go_on(bench, trouble):
+    """One sentence says which file, why, and what to do; the file is left as it is."""
+    spoil, reason = TROUBLES[trouble]
+    bench.path.parent.mkdir()
+    spoil(bench.path)
+    bench.path.chmod(0o755)
+    before = bench.path.read_bytes() if bench.path.is_file() else None
+    journal = bench.open()
+    remembers_in_memory(journal)
+    (sentence,) = bench.warned
+    assert all(part in sentence for part in (str(bench.path), reason, "SEGMIND_JUPYTER_STATE"))
+    assert reason in (why_unusable(bench.path) or "")
+    journal.close()
+    assert (bench.path.read_bytes() if bench.path.is_file() else None) == before
+    if trouble in ("another program's", "a folder in its place"):
+        assert stat.S_IMODE(bench.path.stat().st_mode) == 0o755
+
+
+def test_a_folder_that_cannot_be_made_and_then_can(bench):
+    """A file stands where the folder should be; once it is gone the journal takes all."""
+    bench.path.parent.write_text("in the way")
+    journal = bench.open()
+    remembers_in_memory(journal)
+    (sentence,) = bench.warned
+    assert str(bench.path.parent) in sentence
+    bench.path.parent.unlink()
+    journal.submitted(queued("b"))
+    other = bench.open()
+    assert (other.find("a").raw, other.find("b").state) == (BODY, "QUEUED")
+    assert other.kept_reply("k").body == b"{}"
+    assert why_unusable(bench.path) is None
+
+
+@needs_posix
+def test_a_disk_that_is_full(bench):
+    """Nothing larger can be written for a while: the reply is kept, and written afterwards."""
+    import resource
+
+    journal = bench.open()
+    journal.ended("earlier", state="COMPLETED", raw=BODY)
+    journal.submitted(queued("a", work="w"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, limits[1]))
+    try:
+        journal.ended("a", state="COMPLETED", raw="x" * 1_000_000)
+        assert len(journal.find_work("w").raw) == 1_000_000
+        assert journal.find("earlier").raw == BODY
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    journal.submitted(queued("b"))
+    assert len(bench.open().find("a").raw) == 1_000_000
+    assert len(bench.warned) == 1
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_locked_file_gets_everything_with_the_next_write_or_the_end(bench, used):
+    """Meanwhile all is answered from memory, with one warning, and only the first call waits."""
+    if used:
+        bench.open().submitted(queued("before", submitted_at=NOW - 1000))
+    else:
+        bench.path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(bench.path, isolation_level=None)) as holder:
+        for last in ("b", None):
+            journal = bench.open()
+            holder.execute("BEGIN EXCLUSIVE")
+            journal.submitted(queued("a", work="w"))
+            journal.ended("a", state="COMPLETED", raw=BODY, seconds=2.0)
+            journal.keep_reply("k", b"{}")
+            assert journal.find_work("w").raw == BODY
+            assert journal.entries()[0].request_id == "a"
+            assert journal.kept_reply("k").body == b"{}"
+            assert "locked" in bench.warned.pop()
+            assert bench.warned == []
+            holder.rollback()
+            journal.submitted(queued(last, submitted_at=NOW - 9)) if last else journal.close()
+            assert bench.open().find("a").raw == BODY
+            assert bench.open().kept_reply("k").body == b"{}"
+
+
+def test_what_is_asked_while_a_new_file_is_locked_is_found_by_all_afterwards(bench):
+    """The file gets the key of the fingerprints that were made without it."""
+    bench.path.parent.mkdir()
+    journal = bench.open()
+    with contextlib.closing(sqlite3.connect(bench.path, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        journal.submitted(queued("a", work=journal.fingerprint(b"work")))
+    journal.close()
+    for kernel in (journal, bench.open()):
+        assert kernel.find_work(kernel.fingerprint(b"work")).request_id == "a"
+
+
+def test_a_file_deleted_under_a_running_kernel_is_made_again(bench):
+    """Else what follows would go into a file without a name."""
+    journal = bench.open()
+    journal.submitted(queued("a"))
+    shutil.rmtree(bench.path.parent)
+    journal.submitted(queued("b"))
+    assert [record.request_id for record in bench.open().entries()] == ["b"]
+    assert bench.warned == []
+
+
+def test_where_the_log_of_sqlite_cannot_be_shared_the_rollback_journal_does(bench):
+    """As on some network file systems: here the shared index cannot be made."""
+    bench.path.parent.mkdir()
+    bench.path.with_name("jobs.sqlite3-shm").mkdir()
+    journal = bench.open()
+    remembers_in_memory(journal)
+    assert bench.warned == []
+    journal.close()
+    assert outside(bench.path, "PRAGMA journal_mode") == [("delete",)]
+    assert bench.open().find("a").raw == BODY
+
+
+def test_readers_need_not_wait_for_a_writer(bench):
+    """The write-ahead log gives them what was there before it."""
+    journal = bench.open()
+    journal.submitted(queued())
+    with contextlib.closing(sqlite3.connect(bench.path, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        assert journal.find("a") is not None
+        assert len(journal.entries()) == 1
+    assert bench.warned == []
+
+
+def test_a_warning_reads_as_one_sentence_and_is_logged_where_it_would_raise(bench, caplog):
+    """On one line, without a line of code: it comes from a thread, mostly."""
+    bench.path.parent.write_text("in the way")
+    code = (
+        "import sys; from pathlib import Path; from segmind_jupyter.api.journal import Journal\n"
+        "Journal(Path(sys.argv[1])).entries()"
+    )
+    command = [sys.executable, "-c", code, str(bench.path)]
+    told = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True).stderr
+    start, _, sentence = told.partition("UserWarning: ")
+    assert start == "segmind_jupyter:1: "
+    assert sentence.startswith("The journal of jobs ")
+    assert sentence.endswith(" to another folder.\n")
+    assert sentence.count("\n") == 1
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
+        warnings.simplefilter("error")
+        remembers_in_memory(Journal(bench.path))
+    assert len([r for r in caplog.records if "journal of jobs" in r.getMessage()]) == 1
+
+
+# Whatever happens -----------------------------------------------------------------------------
+
+SHORT = st.none() | st.sampled_from(["x", "y"])
+ACCOUNTS = st.builds(
+    JobRecord,
+    request_id=st.just("a"),
+    origin=st.sampled_from(["", "o", "p"]),
+    model=SHORT,
+    submitted_at=st.none() | st.sampled_from([1.0, 2.0]),
+    state=st.sampled_from(["QUEUED", "COMPLETED", "EXPIRED", "FAILED", "PAUSED"]),
+    ended_at=st.none() | st.sampled_from([3.0, 4.0]),
+    raw=SHORT,
+    error=SHORT,
+    work=SHORT,
+)
+
+
+@given(ACCOUNTS, ACCOUNTS, ACCOUNTS)
+def test_accounts_of_a_job_may_be_joined_in_any_grouping_and_again(a, b, c):
+    """So what waited in memory may be told to the file late, and more than once."""
+    assert joined(joined(a, b), c) == joined(a, joined(b, c))
+    assert joined(joined(a, b), b) == joined(a, b)
+    assert joined(a, a) == joined(None, a) == a
+
+
+#: From the least to the most that can be known of a job's end.
+FINALITY = [("QUEUED", False), ("COMPLETED", False), ("EXPIRED", False), ("FAILED", False)]
+FINALITY += [("COMPLETED", True)]
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """A journal and a dict are told the same; the file is taken away and comes back."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.bench = Bench(Path(self.folder.name) / "jobs.sqlite3")
+        self.journal = self.bench.open()
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.away = self.bench.path.with_name("away")
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.away.exists()
+
+    def job(self, name: str) -> dict[str, Any]:
+        new = {"state": "QUEUED", "raw": None, "noted": self.bench.now, "model": None, "work": None}
+        return self.jobs.setdefault(name, new)
+
+    @rule(name=NAMES, model=SHORT, work=SHORT)
+    def submit(self, name: str, model: str | None, work: str | None) -> None:
+        job = self.job(name)
+        job["model"] = job["model"] or model
+        job["work"] = job["work"] or work
+        self.journal.submitted(queued(name, submitted_at=None, model=model, work=work))
+
+    @rule(name=NAMES, state=st.sampled_from(["COMPLETED", "EXPIRED", "FAILED"]), raw=SHORT)
+    def end(self, name: str, state: str, raw: str | None) -> None:
+        raw = raw if state == "COMPLETED" else None
+        job = self.job(name)
+        told, known = (state, raw is not None), (job["state"], job["raw"] is not None)
+        if FINALITY.index(told) > FINALITY.index(known):
+            job.update(state=state, raw=raw)
+        self.journal.ended(name, state=state, raw=raw)
+
+    @rule()
+    def wait(self) -> None:
+        self.bench.now += DAY_S / 24
+
+    @precondition(lambda self: self.is_usable)
+    @rule()
+    def reopen(self) -> None:
+        self.journal.close()
+        self.journal = self.bench.open()
+
+    @precondition(lambda self: self.is_usable and self.bench.path.exists())
+    @rule()
+    def take_the_file_away(self) -> None:
+        self.bench.path.rename(self.away)
+        self.bench.path.mkdir()
+        self.journal.entries()
+
+    @precondition(lambda self: not self.is_usable)
+    @rule()
+    def bring_it_back(self) -> None:
+        self.bench.path.rmdir()
+        self.away.rename(self.bench.path)
+
+    @invariant()
+    def knows_what_the_dict_knows(self) -> None:
+        if not self.is_usable:
+            return
+        assert {record.request_id for record in self.journal.entries()} == set(self.jobs)
+        for name, job in self.jobs.items():
+            found = self.journal.find(name)
+            assert found is not None
+            assert (found.state, found.raw, found.model, found.work, found.noted_at) == tuple(
+                job[field] for field in ("state", "raw", "model", "work", "noted")
+            )
+        for work in ("x", "y"):
+            found = self.journal.find_work(work)
+            assert (found is not None and found.answered) == any(
+                job["work"] == work and job["raw"] is not None for job in self.jobs.values()
+            )
+
+    def teardown(self) -> None:
+        self.bench.close()
+        self.folder.cleanup()
+
+
+TestJournal = JournalMachine.TestCase
+TestJournal.settings = settings(stateful_step_count=30)
