@@ -214,7 +214,7 @@ class Expecting:
     def __init__(self) -> None:
         self.expected = self
 
-    def read(self, text: str) -> int:
+    def parse(self, text: str) -> int:
         try:
             return int(text)
         except ValueError:
