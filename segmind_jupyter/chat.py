@@ -1,4 +1,4 @@
-"""Conversations with a memory: `Chat` and its turns. Knows nothing of widgets."""
+"""`Chat`: a conversation with a memory, from code or in a notebook. Knows nothing of widgets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import logging
-import os
 import pkgutil
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
@@ -22,7 +21,7 @@ from segmind_jupyter.api.messages import Message, Reply
 from segmind_jupyter.api.settings import checked_slug
 from segmind_jupyter.api.states import Processing
 from segmind_jupyter.api.usage import Totals
-from segmind_jupyter.asking import ShortTracebacks
+from segmind_jupyter.asking import ShortTracebacks, expected_of
 from segmind_jupyter.conversation import Conversation, ImagePolicy, drafted
 from segmind_jupyter.errors import (
     ContentError,
@@ -38,248 +37,372 @@ from segmind_jupyter.options import Options, call_of, checked_params
 from segmind_jupyter.session import Request, session
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.cache import ReplyCache
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Block, Call
-    from segmind_jupyter.content.prompt import Attachment, Prompt
-    from segmind_jupyter.conversation import Draft, Exchange, Step
+    from segmind_jupyter.content.json_schema import Expected
+    from segmind_jupyter.content.prompt import Prompt
+    from segmind_jupyter.conversation import Draft, Exchange, Work
 
+#: How a turn travels: ``v1`` holds a connection open, ``v2`` is a job, which outlives one. ``auto``
+#: is ``v2``, so that a long answer survives.
+Mode = Literal["auto", "v1", "v2"]
 
-#: Longest name of a conversation, in characters.
-_MAX_NAME_CHARS = 80
-
-_log = logging.getLogger(__name__)
-
-
-class Talk(Conversation):
-    """A conversation that also knows the turns that wait, failed or were stopped.
-
-    Threads may share it. What a cell adds to the conversation (`commit`) becomes a turn too.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._known: list[Turn] = []
-        self._listeners: list[Callable[[], object]] = []
-        #: Held while turns and exchanges change together, and never while anybody is called.
-        self._in_step = threading.RLock()
-
-    @property
-    def said(self) -> tuple[Turn, ...]:
-        """Everything that was said and not cleared, oldest first, also what failed."""
-        with self._in_step:
-            return tuple(self._up_to_date())
-
-    def begin(self, turn: Turn) -> list[Step]:
-        """Put a turn behind the others, and give what it has to wait for."""
-        with self._in_step:
-            self._up_to_date().append(turn)
-            return session().conversations.begin(self, turn)
-
-    def begin_again(self, make: Callable[[Turn], Turn]) -> tuple[Turn, list[Step]]:
-        """Begin what `make` makes of the last turn; that one goes if it had failed."""
-        with self._in_step:
-            last = self._last()
-            turn = make(last)
-            if last.exchange is None:  # there is no answer to keep until the new one is there
-                self._known.remove(last)
-            return turn, self.begin(turn)
-
-    def take_back(self) -> Turn:
-        """Take the last turn out, answered or not, and what it was to take the place of."""
-        with self._in_step:
-            last = self._last()
-            self._known.remove(last)
-            # Asked again in vain, it stands behind its own answer: they are one message.
-            if (exchange := last.exchange or last.replacing) is not None:
-                self.drop(exchange)
-        self.changed()
-        return last
-
-    def answer(self, turn: Turn, draft: Draft, reply: Reply) -> None:
-        """Take a turn's draft and its reply into the conversation."""
-        with self._in_step:
-            turn.exchange = super().commit(draft, reply)
-
-    def commit(self, draft: Draft, reply: Reply) -> Exchange:
-        """Take in what a cell asked, and let those who listen know."""
-        with self._in_step:
-            exchange = super().commit(draft, reply)
-            self._up_to_date()  # now, as its place is before what still waits
-        self.changed()
-        return exchange
-
-    def drop_last(self) -> Exchange | None:
-        """Take the last exchange out, and let those who listen know."""
-        dropped = super().drop_last()
-        self.changed()
-        return dropped
-
-    def forget(self) -> tuple[Turn, ...]:
-        """Do as `clear`, and give all turns that there were."""
-        with self._in_step:
-            turns = self.said
-            super().clear()
-            self._known = []
-        self.changed()
-        return turns
-
-    def clear(self) -> None:
-        """Forget everything that was said; usage stays."""
-        self.forget()
-
-    def set(
-        self,
-        *,
-        model: str | None = None,
-        system: str | None = None,
-        images: ImagePolicy | None = None,
-    ) -> None:
-        """Use these from the next turn on; `None` changes nothing."""
-        if images is not None:
-            self.images = images
-        if system is not None:
-            self.system = system
-        if model is not None:
-            self.model = model
-            self.changed()  # the model is all of it that shows
-
-    def listen(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call `callback()` at every change, on the thread that brings it."""
-        with self._in_step:
-            self._listeners.append(callback)
-
-        def end() -> None:
-            with self._in_step, contextlib.suppress(ValueError):
-                self._listeners.remove(callback)
-
-        return end
-
-    def changed(self) -> None:
-        """Tell those who listen."""
-        with self._in_step:
-            listeners = tuple(self._listeners)
-        for listener in listeners:
-            try:
-                listener()
-            except Exception:  # noqa: BLE001 - whatever the caller's function raises
-                _log.exception("a callback of a chat failed")
-
-    def _up_to_date(self) -> list[Turn]:
-        """Give the turns as the conversation is by now: cells add to it, others may drop of it."""
-        self._known = _matched(self._known, self.turns)
-        return self._known
-
-    def _last(self) -> Turn:
-        turns = self._up_to_date()
-        if not turns:
-            raise ContentError("Nothing was said yet. Say something first: chat.send('Hello').")
-        if not turns[-1].done():
-            raise ContentError("The last turn has not ended. Wait for it, or stop it first.")
-        return turns[-1]
-
-
-def talk_of(name: str) -> Talk:
-    """Return the one talk of that name, in this process; one of its own where the name is empty."""
-    if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS or not name.isprintable():
-        raise SettingsError(
-            f"A conversation cannot have the name {name!r:.100}: give up to {_MAX_NAME_CHARS} "
-            "letters or other visible characters."
-        )
-    name = spelled_alike(name)
-    if not name:
-        return Talk()
-    # Nothing else names conversations.
-    return cast("Talk", session().conversations.named(name, lambda: Talk(name=name)))
-
-
-def spelled_alike(name: str) -> str:
-    """Return the one spelling of a name: an accent may be typed as one character or as two."""
-    return " ".join(unicodedata.normalize("NFC", name).split())
-
-
-def _matched(turns: Sequence[Turn], exchanges: Sequence[Exchange]) -> list[Turn]:
-    """Leave out the turns whose exchange is gone; put new exchanges before what still waits."""
-    there = set(exchanges)
-    kept = [turn for turn in turns if turn.exchange is None or turn.exchange in there]
-    known = {turn.exchange for turn in kept}
-    new = [Turn.of(exchange) for exchange in exchanges if exchange not in known]
-    waiting = (n for n, turn in enumerate(kept) if turn.exchange is None and not turn.done())
-    place = next(waiting, len(kept))
-    return [*kept[:place], *new, *kept[place:]]
-
-
-async def fetch(
-    turn: Turn, call: Call, options: Options, *, queued: bool, unknown: Callable[[], object]
-) -> Reply:
-    """Get the reply to a turn; nothing is sent where `options` let a kept one do."""
-    by = _by_v2 if queued else _by_v1
-    if options.cache == "off":
-        return await by(turn, call, options.timeout_s, unknown)
-
-    from anyio.to_thread import run_sync  # the disk holds up no other job
-
-    slot = await run_sync(session().slot, call, options)
-    # Whoever asks again wants another answer, as long as anything may be sent.
-    wants_another = turn.replacing is not None and options.cache != "only"
-    kept = None if wants_another else await run_sync(slot.find)
-    if kept is not None:
-        return kept
-    reply = await by(turn, call, options.timeout_s, unknown)
-    await _keep(slot, reply)
-    return reply
-
-
-async def _by_v1(
-    turn: Turn, call: Call, timeout_s: float | None, unknown: Callable[[], object]
-) -> Reply:
-    desk = session()
-    with _told_if_stopped(unknown):
-        reply = await desk.chat(call, timeout_s)
-    desk.ledger.add(reply, model=call.model)
-    return reply
-
-
-async def _by_v2(
-    turn: Turn, call: Call, timeout_s: float | None, unknown: Callable[[], object]
-) -> Reply:
-    watch = session().watch()
-    with _told_if_stopped(unknown):
-        job = await watch.submit(call, request=turn.prompt, timeout_s=timeout_s)
-    turn.job = job
-    turn.move(Stage.QUEUED)
-    job.on_change(lambda job: _follow(job, turn))
-    await watch.follow(job)
-    return job.wait(0)  # it has ended: gives the reply, or raises why there is none
-
-
-async def _keep(slot: ReplyCache, reply: Reply) -> None:
-    """Keep what was paid for, whoever stops the turn meanwhile."""
-    import anyio.to_thread
-
-    with anyio.CancelScope(shield=True):
-        await anyio.to_thread.run_sync(slot.keep, reply)
-
-
-@contextlib.contextmanager
-def _told_if_stopped(unknown: Callable[[], object]) -> Iterator[None]:
-    try:
-        yield
-    except asyncio.CancelledError:
-        unknown()
-        raise
-
-
-def _follow(job: Job, turn: Turn) -> None:
-    if isinstance(job.status, Processing):
-        turn.move(Stage.PROCESSING)
-
+#: Bound late and by name, so that nothing here imports the room that shows things.
+_TRANSCRIPT: Final = "segmind_jupyter.notebook.chat.transcript"
 
 #: As `Job.wait`.
 WAIT_S: Final = 600.0
 
-#: Longest piece of what was said in a repr, in characters.
-_MAX_REPR_CHARS: Final = 60
+#: Longest name of a conversation, and longest piece of what was said in a repr, in characters.
+_MAX_NAME_CHARS, _MAX_REPR_CHARS = 80, 60
+
+_log = logging.getLogger(__name__)
+
+
+class Chat:
+    """A conversation with a Claude model, about the objects of a notebook.
+
+    As the value of a cell it is a widget. From code it works the same with or without one.
+
+    Parameters
+    ----------
+    model
+        Slug of the model; that of `%config ClaudeMagics` if left out.
+    system
+        System prompt.
+    name
+        What it is called in `%segmind chat`, and by `%%claude --chat NAME`. Chats of one name are
+        one conversation: a new one shows all that was said, what it is given here holds for all,
+        and what one of them stops or clears is stopped or cleared.
+    mode
+        ``"auto"`` (v2 jobs, so that long answers survive), ``"v1"`` or ``"v2"``.
+    images
+        Which images of earlier turns are sent again: ``"fit"`` (within 20 images and 20 MB, the
+        default), ``"all"``, or how many of the newest.
+    max_tokens, temperature, timeout, **params
+        As for `ask`.
+
+    Raises
+    ------
+    SettingsError
+        An argument cannot work.
+
+    Examples
+    --------
+    >>> chat = Chat(system="Answer in one sentence.")  # doctest: +SKIP
+    >>> chat.send("What does this show?", fig).wait().text  # doctest: +SKIP
+    >>> chat  # in a notebook: the widget  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        name: str = "",
+        mode: Mode = "auto",
+        images: ImagePolicy | str | int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout: float | None = None,
+        **params: Any,
+    ) -> None:
+        self.mode = mode
+        model = None if model is None else checked_slug(model)
+        policy = None if images is None else ImagePolicy.of(images)
+        self._asked_for: dict[str, Any] = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "timeout_s": timeout,
+        }
+        with ShortTracebacks():
+            Options(system=system, **self._asked_for)  # refuses what cannot work
+        self._params = dict(checked_params(params))
+        self._talk = _talk_of(name)
+        if policy is not None:
+            self._talk.images = policy
+        if system is not None:
+            self._talk.system = system
+        if model is not None:
+            self.model = model
+        self._ends_watching: list[Callable[[], None]] = []
+        self._on_close: list[Callable[[Chat], object]] = []
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        count = len(self.conversation.turns)
+        return f"<Chat{name} with {self.model}, {count} turn{'s' * (count != 1)}>"
+
+    @property
+    def conversation(self) -> Conversation:
+        """What was said and answered: what the next turn continues."""
+        return self._talk
+
+    @property
+    def name(self) -> str:
+        """What it is called; empty if it has no name."""
+        return self._talk.name
+
+    @property
+    def mode(self) -> Mode:
+        """How the next turn travels."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        if mode not in get_args(Mode):
+            raise SettingsError(f"mode={mode!r}: give {', '.join(get_args(Mode))}.")
+        self._mode: Mode = mode
+
+    @property
+    def model(self) -> str:
+        """Slug of the model of the next turn."""
+        return self._talk.model or session().options.model
+
+    @model.setter
+    def model(self, model: str) -> None:
+        self._talk.model = checked_slug(model)
+        self._talk.changed()  # of what is set, the model alone shows
+
+    @property
+    def system(self) -> str | None:
+        """System prompt of the next turn; an empty one keeps out that of `%config ClaudeMagics`."""
+        own = self._talk.system
+        return session().options.system if own is None else own
+
+    @system.setter
+    def system(self, system: str | None) -> None:
+        with ShortTracebacks():
+            self._talk.system = Options(system=system).system
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Everything that was said and not cleared, oldest first, also what failed."""
+        return self._talk.said
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the next turn will continue, as it is sent."""
+        return self._talk.messages
+
+    @property
+    def usage(self) -> Totals:
+        """Tokens and cost of all that was answered, also of what was cleared since."""
+        return self.conversation.usage
+
+    def send(self, *contents: Any, json: Any = None) -> Turn:
+        """Say something, and go on at once.
+
+        Parameters
+        ----------
+        *contents
+            Words and objects, as for `ask`. Objects are converted here and now; what becomes of
+            them afterwards does not matter. In a callback all other answers wait meanwhile: start
+            a `threading.Thread` there for large ones.
+        json
+            What the reply must be, as for `ask`: `turn.wait().parsed`.
+
+        Returns
+        -------
+        Turn
+            `turn.wait()`, ``await turn``, `turn.stop()`. Turns are answered one after the other.
+
+        Raises
+        ------
+        ContentError
+            A value cannot be sent. What goes wrong later is the turn's error.
+        """
+        from segmind_jupyter.content.prompt import gather
+
+        with ShortTracebacks():
+            expected = expected_of(json, dict(self._params))
+            return self.say(gather(contents, limits=session().options.limits), expected)
+
+    def say(self, prompt: Prompt, expected: Expected | None = None) -> Turn:
+        """Say a prompt that is ready (`content.prompt`); otherwise as `send`."""
+        turn = Turn(prompt, expected=expected, wait=session().waiter)
+        if not turn.blocks:
+            raise ContentError(
+                "There is nothing to say. Write what you want to know, or attach something."
+            )
+        return self._begin(turn, self._talk.begin(turn))
+
+    def regenerate(self) -> Turn:
+        """Ask the last turn again; its answer stays until the new one is there.
+
+        Raises
+        ------
+        ContentError
+            There is none, or it has not ended.
+        """
+        with ShortTracebacks():
+            return self._begin(*self._talk.begin_again())
+
+    def take_back(self) -> Turn:
+        """Take the last turn out, answered or not, and return it: to say it in other words.
+
+        Where `regenerate` failed or was stopped, the answer that had stayed goes with it.
+
+        Raises
+        ------
+        ContentError
+            There is none, or it has not ended.
+        """
+        with ShortTracebacks():
+            last = self._talk.take_back()
+        self._talk.changed()
+        return last
+
+    def stop(self) -> bool:
+        """Stop every turn that has not ended; `False` if there is none."""
+        # The newest first: the end of one sets the next one going.
+        stopped = [turn.stop() for turn in reversed(self.turns)]
+        return any(stopped)
+
+    def clear(self) -> None:
+        """Begin anew: stop what goes on, and forget what was said. Usage stays."""
+        # Forgotten first: what is stopped, and still there, is given back to be said again.
+        for turn in reversed(self._talk.forget()):
+            turn.stop()
+
+    def close(self) -> None:
+        """Stop what goes on, and let go of those who watch; what shows the chat is closed."""
+        self.stop()
+        while self._on_close:
+            self._on_close.pop()(self)
+        while self._ends_watching:
+            self._ends_watching.pop()()
+
+    def on_change(self, callback: Callable[[Chat], object]) -> Callable[[], None]:
+        """Call `callback(chat)` whenever a turn begins, moves or ends, or is taken out.
+
+        Also if another chat of this name, or a cell, is where it happens. It is called on
+        whichever thread brings the change, and must be quick.
+
+        Returns
+        -------
+        callable
+            Ends the calls.
+        """
+        end = self._talk.listen(lambda: callback(self))
+        self._ends_watching.append(end)
+        return end
+
+    def on_close(self, callback: Callable[[Chat], object]) -> None:
+        """Call `callback(chat)` once, when this is closed."""
+        self._on_close.append(callback)
+
+    def to_markdown(self) -> str:
+        """Return the whole transcript as Markdown that runs and fetches nothing."""
+        text: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:markdown")(self)
+        return text
+
+    def to_html(self) -> str:
+        """Return the whole transcript as HTML that runs and fetches nothing."""
+        page: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:html")(self)
+        return page
+
+    def _begin(self, turn: Turn, before: Sequence[Work]) -> Turn:
+        """Set a turn on its way that the talk knows; `before` is to end first."""
+        desk = session()
+        try:
+            desk.track(turn)
+            turn.on_change(lambda _: self._talk.changed())
+            turn.on_done(lambda _: self._talk.changed())
+            self._talk.changed()
+            turn.answered_by(desk.start(self._answer, turn, before))
+        except BaseException:  # an interrupt too: later turns would wait for this one for ever
+            turn.stop()
+            raise
+        return turn
+
+    async def _answer(self, turn: Turn, before: Sequence[Work]) -> None:
+        """Ask, and take the reply into the conversation. Runs on the background loop."""
+        try:
+            for work in before:
+                await ended(work)
+            session().conversations.under_way(self._talk)  # takes in what they were answered
+            await self._ask(turn)
+        except SegmindError as error:
+            if isinstance(error, MaybeBilledError):
+                self._count_unknown()
+            turn.fail(error)
+        except Exception as error:  # noqa: BLE001 - a turn must end, whatever happens
+            _log.exception("a turn of %r cannot be answered", self)
+            why = f"{type(error).__name__}: {shortened(str(error))}"
+            turn.fail(
+                SegmindError(
+                    f"The turn cannot be answered ({why}). Say it again, or set mode='v1'."
+                )
+            )
+        finally:
+            turn.stop()  # where the loop ends with it; nothing happens if it has ended
+
+    async def _ask(self, turn: Turn) -> None:
+        options = self._options()
+        draft = drafted(
+            self._talk,
+            turn.prompt,
+            model=options.model,
+            system=options.system,
+            blocks=turn.blocks,
+            replacing=turn.replacing,
+        )
+        shape = {} if turn.expected is None else {"response_format": turn.expected.response_format}
+        call = call_of(draft.messages, options, {**self._params, **shape})
+        turn.notes = (*turn.prompt.notes, *draft.notes)
+        if not turn.move(Stage.SENT):
+            return
+        queued = self.mode != "v1"
+        reply = await self._fetch(turn, call, options, queued=queued)
+        noted = dataclasses.replace(turn.prompt, notes=turn.notes)
+        request = Request.of(noted, call, queued=queued, expected=turn.expected)
+        reply = dataclasses.replace(reply, request=request)
+        if turn.claim():
+            self._talk.answer(turn, draft, reply)
+        elif reply.cached_at is None:  # stopped at the last moment: paid for, and never sent again
+            self._talk.ledger.add(reply, model=draft.model or "unknown")
+
+    async def _fetch(self, turn: Turn, call: Call, options: Options, *, queued: bool) -> Reply:
+        """Get the reply to a turn; nothing is sent where `options` let a kept one do."""
+        from anyio import CancelScope
+        from anyio.to_thread import run_sync  # the disk holds up no other job
+
+        desk = session()
+        slot = None if options.cache == "off" else await run_sync(desk.slot, call, options)
+        # Whoever asks again wants another answer, as long as anything may be sent.
+        if slot is not None and (turn.replacing is None or options.cache == "only"):
+            kept = await run_sync(slot.find)
+            if kept is not None:
+                return kept
+        watch = desk.watch() if queued else None
+        try:
+            if watch is None:
+                reply = await desk.chat(call, options.timeout_s)
+                desk.ledger.add(reply, model=call.model)
+            else:
+                job = await watch.submit(call, request=turn.prompt, timeout_s=options.timeout_s)
+        except asyncio.CancelledError:
+            self._count_unknown()
+            raise
+        if watch is not None:
+            turn.queued_as(job)
+            await watch.follow(job)
+            reply = job.wait(0)  # it has ended: gives the reply, or raises why there is none
+        if slot is not None:
+            with CancelScope(shield=True):  # paid for, whoever stops the turn meanwhile
+                await run_sync(slot.keep, reply)
+        return reply
+
+    def _options(self) -> Options:
+        """Read when the turn is sent: `%config ClaudeMagics` may have changed since."""
+        return session().options.replace(
+            model=self._talk.model, system=self._talk.system, **self._asked_for
+        )
+
+    def _count_unknown(self) -> None:
+        self._talk.ledger.add_unknown()
+        session().ledger.add_unknown()
 
 
 class Stage(StrEnum):
@@ -304,21 +427,14 @@ class Stage(StrEnum):
 class Turn(Pending[Reply, Stage]):
     """What was said in a chat, and what comes of it. Made by `Chat.send`.
 
-    Parameters
-    ----------
-    prompt
-        What was said, with the objects that go with it.
-    blocks
-        The same as content blocks, where they are at hand; images are encoded here otherwise.
-    replacing
-        The exchange that it takes the place of once it is answered (`Chat.regenerate`).
-    wait
-        What waits, so that Interrupt works.
-
     Attributes
     ----------
-    prompt, blocks, replacing
-        As above.
+    prompt, blocks
+        What was said, with the objects that go with it, and the same as content blocks.
+    replacing
+        The exchange that it takes the place of once it is answered (`Chat.regenerate`).
+    expected
+        What the reply must be (`json=`).
     job
         The job that it became, where it goes by v2; `None` before that, and for v1.
     notes
@@ -339,34 +455,48 @@ class Turn(Pending[Reply, Stage]):
         *,
         blocks: Sequence[Block] | None = None,
         replacing: Exchange | None = None,
+        expected: Expected | None = None,
         wait: Waiter = wait_interruptibly,
     ) -> None:
         super().__init__(Stage.WAITING, wait=wait)
         self.prompt = prompt
         self.blocks = prompt.blocks() if blocks is None else blocks
         self.replacing = replacing
+        self.expected = expected
         self.job: Job | None = None
         self.notes: tuple[str, ...] = prompt.notes
         self.exchange: Exchange | None = None
         self._began = time.time()
+        #: Whether it is settled how it ends: with a reply, or by a stop.
         self._claimed = False
         self._answering: concurrent.futures.Future[None] | None = None
-        self._process = os.getpid()
 
     @classmethod
     def of(cls, exchange: Exchange) -> Self:
-        """Make the turn of an exchange that came about elsewhere, as in a cell."""
-        turn = cls(_prompt_of(exchange), blocks=exchange.blocks)
+        """Make the turn of an exchange that came about elsewhere, as in a cell or by hand."""
+        from segmind_jupyter.content.prompt import Prompt
+
+        words = (block["text"] for block in exchange.blocks if block["type"] == "text")
+        known = isinstance(exchange.request, Prompt)
+        turn = cls(exchange.request if known else Prompt(tuple(words)), blocks=exchange.blocks)
         turn.notes = getattr(exchange.reply.request, "notes", turn.notes)
         turn.exchange = exchange
         turn.answer(exchange.reply)
         return turn
 
     def __repr__(self) -> str:
+        def brief(words: str) -> str:
+            line = shortened(words)
+            return line if len(line) <= _MAX_REPR_CHARS else line[: _MAX_REPR_CHARS - 1] + "…"
+
+        said = [repr(brief(self.text))] if self.text or not self.prompt.sent else []
+        objects = []
+        for item in self.prompt.sent:  # `None` and ``[]`` have no label but what they read as
+            text = "" if item.images else "".join(part.wire()["text"] for part in item.parts)
+            objects.append(item.label or brief(text) or item.summary)
         why = f" ({type(self.error).__name__})" if self.stage is Stage.FAILED else ""
-        objects = ", ".join(map(_called, self.prompt.sent))
-        said = [repr(_brief(self.text))] if self.text or not objects else []
-        return f"<Turn {self.stage}{why}: {' with '.join([*said, *filter(None, [objects])])}>"
+        what = " with ".join([*said, *([", ".join(objects)] if objects else [])])
+        return f"<Turn {self.stage}{why}: {what}>"
 
     @property
     def text(self) -> str:
@@ -425,15 +555,21 @@ class Turn(Pending[Reply, Stage]):
         return self._result()
 
     def stop(self) -> bool:
-        """Return it up; `False` if it had ended. What was said is no part of the conversation.
+        """Give it up; `False` if it had ended. What was said is no part of the conversation.
 
         Segmind cannot stop a model that has begun: it may still be billed.
         """
-        if not self.settle():
+        if not self.claim():
             return False
-        stopped = self._finish(Stage.STOPPED, None, self._why_stopped())
-        # In a forked child the loop that it runs on is the parent's.
-        if stopped and self._answering is not None and self._process == os.getpid():
+        request_id = self.job.request_id if self.job else None
+        again = f"; `%segmind resume {request_id}` fetches its reply" if request_id else ""
+        why = (
+            "The turn was stopped before it was sent."
+            if self._state is Stage.WAITING
+            else f"The turn was stopped. If the model had begun, it may still be billed{again}."
+        )
+        stopped = self._finish(Stage.STOPPED, None, JobCancelled(why, request_id=request_id))
+        if stopped and self._answering is not None:
             self._answering.cancel()
         return stopped
 
@@ -442,389 +578,180 @@ class Turn(Pending[Reply, Stage]):
         return self.stop()
 
     def answered_by(self, answering: concurrent.futures.Future[None]) -> None:
-        """Know what to cancel. For `Chat` alone."""
+        """Know what to cancel. For `Chat` alone, as what follows."""
         self._answering = answering
         if self.done():  # stopped before this was known
             answering.cancel()
 
     def move(self, stage: Stage) -> bool:
-        """Note a stage before the end; `False` if somebody has stopped it. For `Chat` alone."""
+        """Note a stage before the end; `False` if somebody has stopped it."""
         self._move(stage)
         return not self._claimed
 
-    def settle(self) -> bool:
+    def queued_as(self, job: Job) -> None:
+        """Note the job that it became, and move on with it."""
+        self.job = job
+        self.move(Stage.QUEUED)
+        job.on_change(
+            lambda job: isinstance(job.status, Processing) and self.move(Stage.PROCESSING)
+        )
+
+    def claim(self) -> bool:
         """Let nobody else end it with a reply or a stop; `False` if somebody was faster."""
         with self._lock:
             first, self._claimed = not self._claimed, True
             return first
 
     def answer(self, reply: Reply) -> None:
-        """Note the reply, once it is settled that there is one. For `Chat` alone."""
+        """Note the reply, which is part of the conversation by now."""
+        self._claimed = True
         self._finish(Stage.ANSWERED, reply, None)
 
     def fail(self, error: SegmindError) -> None:
-        """Note why there is no reply; nothing happens if it has ended. For `Chat` alone."""
+        """Note why there is no reply; nothing happens if it has ended."""
         # Whoever stops the job, on its card or elsewhere, has stopped the turn.
         stage = Stage.STOPPED if isinstance(error, JobCancelled) else Stage.FAILED
         self._finish(stage, None, error)
 
-    def _why_stopped(self) -> JobCancelled:
-        if self._state is Stage.WAITING:
-            return JobCancelled("The turn was stopped before it was sent.")
-        request_id = self.job.request_id if self.job else None
-        again = f"; `%segmind resume {request_id}` fetches its reply" if request_id else ""
-        return JobCancelled(
-            f"The turn was stopped. If the model had begun, it may still be billed{again}.",
-            request_id=request_id,
-        )
 
+class Talk(Conversation):
+    """A conversation that also knows the turns that wait, failed or were stopped.
 
-def _prompt_of(exchange: Exchange) -> Prompt:
-    """Return what was asked: of an exchange that was committed by hand, its words."""
-    from segmind_jupyter.content.prompt import Prompt
-
-    if isinstance(exchange.request, Prompt):
-        return exchange.request
-    return Prompt(tuple(block["text"] for block in exchange.blocks if block["type"] == "text"))
-
-
-def _called(item: Attachment) -> str:
-    """Call an object by its label, or by what it reads as: `None` and ``[]`` have no other."""
-    text = "" if item.images else "".join(part.wire()["text"] for part in item.parts)
-    return item.label or _brief(text) or item.summary
-
-
-def _brief(words: str) -> str:
-    line = shortened(words)
-    return line if len(line) <= _MAX_REPR_CHARS else line[: _MAX_REPR_CHARS - 1] + "…"
-
-
-#: How a turn travels: ``v1`` holds a connection open, ``v2`` is a job, which outlives one. ``auto``
-#: is ``v2``, so that a long answer survives.
-Mode = Literal["auto", "v1", "v2"]
-
-#: Bound late and by name, so that nothing here imports the room that shows things.
-_TRANSCRIPT: Final = "segmind_jupyter.notebook.chat.transcript"
-
-
-class Chat:
-    """A conversation with a Claude model, about the objects of a notebook.
-
-    As the value of a cell it is a widget. From code it works the same with or without one.
-
-    Parameters
-    ----------
-    model
-        Slug of the model; that of `%config ClaudeMagics` if left out.
-    system
-        System prompt.
-    name
-        What it is called in `%segmind chat`, and by `%%claude --chat NAME`. Chats of one name are
-        one conversation: a new one shows all that was said, what it is given here holds for all,
-        and what one of them stops or clears is stopped or cleared.
-    mode
-        ``"auto"`` (v2 jobs, so that long answers survive), ``"v1"`` or ``"v2"``.
-    images
-        Which images of earlier turns are sent again: ``"fit"`` (within 20 images and 20 MB, the
-        default), ``"all"``, or how many of the newest.
-    max_tokens, temperature, timeout, **params
-        As for `ask`.
-
-    Raises
-    ------
-    SettingsError
-        An argument cannot work.
-
-    Examples
-    --------
-    >>> chat = Chat(system="Answer in one sentence.")  # doctest: +SKIP
-    >>> chat.send("What does this show?", fig).wait().text  # doctest: +SKIP
-    >>> chat  # in a notebook: the widget  # doctest: +SKIP
+    Threads may share it. What a cell adds to the conversation (`commit`) becomes a turn too.
     """
 
-    def __init__(
-        self,
-        *,
-        model: str | None = None,
-        system: str | None = None,
-        name: str = "",
-        mode: Mode = "auto",
-        images: ImagePolicy | str | int | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        timeout: float | None = None,
-        **params: Any,
-    ) -> None:
-        self.mode = mode
-        if model is not None:
-            checked_slug(model)
-        policy = None if images is None else ImagePolicy.of(images)
-        self._asked_for: dict[str, Any] = {
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "timeout_s": timeout,
-        }
-        with ShortTracebacks():
-            Options(system=system, **self._asked_for)  # refuses what cannot work
-        self._params = dict(checked_params(params))
-        self._talk = talk_of(name)
-        self._talk.set(model=model, system=system, images=policy)
-        self._ends_watching: list[Callable[[], None]] = []
-        self._on_close: list[Callable[[Chat], object]] = []
-
-    def __repr__(self) -> str:
-        name = f" {self.name!r}" if self.name else ""
-        count = len(self.conversation.turns)
-        return f"<Chat{name} with {self.model}, {count} turn{'s' * (count != 1)}>"
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._known: list[Turn] = []
+        self._listeners: list[Callable[[], object]] = []
+        #: Held while turns and exchanges change together, and never while anybody is called.
+        self._in_step = threading.RLock()
 
     @property
-    def conversation(self) -> Conversation:
-        """What was said and answered: what the next turn continues."""
-        return self._talk
-
-    @property
-    def name(self) -> str:
-        """What it is called; empty if it has no name."""
-        return self._talk.name
-
-    @property
-    def mode(self) -> Mode:
-        """How the next turn travels."""
-        return self._mode
-
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        if mode not in get_args(Mode):
-            raise SettingsError(f"mode={mode!r}: give {', '.join(get_args(Mode))}.")
-        self._mode: Mode = mode
-
-    @property
-    def model(self) -> str:
-        """Slug of the model of the next turn."""
-        return self._talk.model or session().options.model
-
-    @model.setter
-    def model(self, model: str) -> None:
-        self._talk.set(model=checked_slug(model))
-
-    @property
-    def system(self) -> str | None:
-        """System prompt of the next turn; an empty one keeps out that of `%config ClaudeMagics`."""
-        own = self._talk.system
-        return session().options.system if own is None else own
-
-    @system.setter
-    def system(self, system: str | None) -> None:
-        with ShortTracebacks():
-            self._talk.system = Options(system=system).system
-
-    @property
-    def turns(self) -> tuple[Turn, ...]:
+    def said(self) -> tuple[Turn, ...]:
         """Everything that was said and not cleared, oldest first, also what failed."""
-        return self._talk.said
+        with self._in_step:
+            return tuple(self._up_to_date())
 
-    @property
-    def messages(self) -> list[Message]:
-        """What the next turn will continue, as it is sent."""
-        return self._talk.messages
+    def _up_to_date(self) -> list[Turn]:
+        """Leave out turns whose exchange is gone; put new exchanges before what still waits."""
+        there = dict.fromkeys(self.turns)
+        kept = [turn for turn in self._known if turn.exchange is None or turn.exchange in there]
+        known = {turn.exchange for turn in kept}
+        new = [Turn.of(exchange) for exchange in there if exchange not in known]
+        waiting = (n for n, turn in enumerate(kept) if turn.exchange is None and not turn.done())
+        place = next(waiting, len(kept))
+        self._known = [*kept[:place], *new, *kept[place:]]
+        return self._known
 
-    @property
-    def usage(self) -> Totals:
-        """Tokens and cost of all that was answered, also of what was cleared since."""
-        return self.conversation.usage
+    def begin(self, turn: Turn) -> list[Work]:
+        """Put a turn behind the others, and give what it has to wait for."""
+        with self._in_step:
+            self._up_to_date().append(turn)
+            return session().conversations.begin(self, turn)
 
-    def send(self, *contents: Any) -> Turn:
-        """Say something, and go on at once.
-
-        Parameters
-        ----------
-        *contents
-            Words and objects, as for `ask`. Objects are converted here and now; what becomes of
-            them afterwards does not matter. In a callback all other answers wait meanwhile: start
-            a `threading.Thread` there for large ones.
-
-        Returns
-        -------
-        Turn
-            `turn.wait()`, ``await turn``, `turn.stop()`. Turns are answered one after the other.
-
-        Raises
-        ------
-        ContentError
-            A value cannot be sent. What goes wrong later is the turn's error.
-        """
-        from segmind_jupyter.content.prompt import gather
-
-        with ShortTracebacks():
-            return self.say(gather(contents, limits=session().options.limits))
-
-    def say(self, prompt: Prompt) -> Turn:
-        """Say a prompt that is ready (`content.prompt`); otherwise as `send`."""
-        turn = Turn(prompt, wait=session().waiter)
-        if not turn.blocks:
-            raise ContentError(
-                "There is nothing to say. Write what you want to know, or attach something."
+    def begin_again(self) -> tuple[Turn, list[Work]]:
+        """Begin what says the same as the last turn; that one goes if it had failed."""
+        with self._in_step:
+            last = self._last()
+            turn = Turn(
+                last.prompt,
+                blocks=last.blocks,  # so that no image is encoded again
+                replacing=last.exchange or last.replacing,
+                expected=last.expected,
+                wait=session().waiter,
             )
-        return self._begin(turn, self._talk.begin(turn))
-
-    def regenerate(self) -> Turn:
-        """Ask the last turn again; its answer stays until the new one is there.
-
-        Raises
-        ------
-        ContentError
-            There is none, or it has not ended.
-        """
-        with ShortTracebacks():
-            return self._begin(*self._talk.begin_again(_asked_again))
+            if last.exchange is None:  # there is no answer to keep until the new one is there
+                self._known.remove(last)
+            return turn, self.begin(turn)
 
     def take_back(self) -> Turn:
-        """Take the last turn out, answered or not, and return it: to say it in other words.
+        """Take the last turn out, answered or not, and what it was to take the place of."""
+        with self._in_step:
+            last = self._last()
+            self._known.remove(last)
+            # Asked again in vain, it stands behind its own answer: they are one message.
+            if (exchange := last.exchange or last.replacing) is not None:
+                super().drop(exchange)
+        return last
 
-        Where `regenerate` failed or was stopped, the answer that had stayed goes with it.
+    def _last(self) -> Turn:
+        turns = self._up_to_date()
+        if not turns:
+            raise ContentError("Nothing was said yet. Say something first: chat.send('Hello').")
+        if not turns[-1].done():
+            raise ContentError("The last turn has not ended. Wait for it, or stop it first.")
+        return turns[-1]
 
-        Raises
-        ------
-        ContentError
-            There is none, or it has not ended.
-        """
-        with ShortTracebacks():
-            return self._talk.take_back()
+    def answer(self, turn: Turn, draft: Draft, reply: Reply) -> None:
+        """Take a turn's draft and its reply into the conversation, and end the turn."""
+        with self._in_step:
+            turn.exchange = super().commit(draft, reply)
+        turn.answer(reply)
 
-    def stop(self) -> bool:
-        """Return up every turn that has not ended; `False` if there is none."""
-        return _stopped(self.turns)
+    def commit(self, draft: Draft, reply: Reply) -> Exchange:
+        """Take in what a cell asked, and let those who listen know."""
+        with self._in_step:
+            exchange = super().commit(draft, reply)
+            self._up_to_date()  # now, as its place is before what still waits
+        self.changed()
+        return exchange
+
+    def drop(self, exchange: Exchange) -> bool:
+        """Take an exchange out, and let those who listen know."""
+        was_there = super().drop(exchange)
+        self.changed()
+        return was_there
+
+    def forget(self) -> tuple[Turn, ...]:
+        """Do as `clear`, and give all turns that there were."""
+        with self._in_step:
+            turns = self.said
+            super().clear()
+            self._known = []
+        self.changed()
+        return turns
 
     def clear(self) -> None:
-        """Begin anew: stop what goes on, and forget what was said. Usage stays."""
-        # Forgotten first: what is stopped, and still there, is given back to be said again.
-        _stopped(self._talk.forget())
+        """Forget everything that was said; usage stays."""
+        self.forget()
 
-    def close(self) -> None:
-        """Stop what goes on, and let go of those who watch; what shows the chat is closed."""
-        self.stop()
-        while self._on_close:
-            self._on_close.pop()(self)
-        while self._ends_watching:
-            self._ends_watching.pop()()
+    def listen(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call `callback()` at every change, on the thread that brings it."""
+        with self._in_step:
+            self._listeners.append(callback)
 
-    def on_change(self, callback: Callable[[Chat], object]) -> Callable[[], None]:
-        """Call `callback(chat)` whenever a turn begins, moves or ends, or is taken out.
+        def end() -> None:
+            with self._in_step, contextlib.suppress(ValueError):
+                self._listeners.remove(callback)
 
-        Also if another chat of this name, or a cell, is where it happens. It is called on
-        whichever thread brings the change, and must be quick.
-
-        Returns
-        -------
-        callable
-            Ends the calls.
-        """
-        end = self._talk.listen(lambda: callback(self))
-        self._ends_watching.append(end)
         return end
 
-    def on_close(self, callback: Callable[[Chat], object]) -> None:
-        """Call `callback(chat)` once, when this is closed."""
-        self._on_close.append(callback)
+    def changed(self) -> None:
+        """Tell those who listen."""
+        with self._in_step:
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            try:
+                listener()
+            except Exception:  # noqa: BLE001 - whatever the caller's function raises
+                _log.exception("a callback of a chat failed")
 
-    def to_markdown(self) -> str:
-        """Return the whole transcript as Markdown that runs and fetches nothing."""
-        text: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:markdown")(self)
-        return text
 
-    def to_html(self) -> str:
-        """Return the whole transcript as HTML that runs and fetches nothing."""
-        page: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:html")(self)
-        return page
-
-    def _begin(self, turn: Turn, before: Sequence[Step]) -> Turn:
-        """Set a turn on its way that the talk knows; `before` is to end first."""
-        desk = session()
-        try:
-            desk.track(turn)
-            turn.on_change(lambda _: self._talk.changed())
-            turn.on_done(lambda _: self._talk.changed())
-            self._talk.changed()
-            turn.answered_by(desk.start(self._answer, turn, before))
-        except BaseException:  # an interrupt too: later turns would wait for this one for ever
-            turn.stop()
-            raise
-        return turn
-
-    async def _answer(self, turn: Turn, before: Sequence[Step]) -> None:
-        """Ask, and take the reply into the conversation. Runs on the background loop."""
-        try:
-            for step in before:
-                await ended(step)
-            session().conversations.take_in(self._talk)
-            await self._ask(turn)
-        except SegmindError as error:
-            if isinstance(error, MaybeBilledError):
-                self._count_unknown()
-            turn.fail(error)
-        except Exception as error:  # noqa: BLE001 - a turn must end, whatever happens
-            _log.exception("a turn of %r cannot be answered", self)
-            turn.fail(_unforeseen(error))
-        finally:
-            turn.stop()  # where the loop ends with it; nothing happens if it has ended
-
-    async def _ask(self, turn: Turn) -> None:
-        options = self._options()
-        draft = drafted(
-            self._talk,
-            turn.prompt,
-            model=options.model,
-            system=options.system,
-            blocks=turn.blocks,
-            replacing=turn.replacing,
+def _talk_of(name: str) -> Talk:
+    """Return the one talk of that name, in this process; one of its own where the name is empty."""
+    if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+        raise SettingsError(
+            f"A conversation cannot have the name {name!r:.100}: give up to {_MAX_NAME_CHARS} "
+            "letters or other visible characters."
         )
-        call = call_of(draft.messages, options, self._params)
-        turn.notes = (*turn.prompt.notes, *draft.notes)
-        if not turn.move(Stage.SENT):
-            return
-        queued = self.mode != "v1"
-        reply = await fetch(turn, call, options, queued=queued, unknown=self._count_unknown)
-        noted = dataclasses.replace(turn.prompt, notes=turn.notes)
-        request = Request.of(noted, call, queued=queued)
-        self._take_in(turn, draft, dataclasses.replace(reply, request=request))
-
-    def _take_in(self, turn: Turn, draft: Draft, reply: Reply) -> None:
-        if turn.settle():
-            self._talk.answer(turn, draft, reply)
-            turn.answer(reply)
-        elif reply.cached_at is None:  # stopped at the last moment: paid for, and never sent again
-            self._talk.ledger.add(reply, model=draft.model or "unknown")
-
-    def _options(self) -> Options:
-        """Read when the turn is sent: `%config ClaudeMagics` may have changed since."""
-        return session().options.replace(
-            model=self._talk.model, system=self._talk.system, **self._asked_for
-        )
-
-    def _count_unknown(self) -> None:
-        self._talk.ledger.add_unknown()
-        session().ledger.add_unknown()
+    name = spelled_alike(name)
+    if not name:
+        return Talk()
+    # Nothing else names conversations.
+    return cast("Talk", session().conversations.named(name, lambda: Talk(name=name)))
 
 
-def _stopped(turns: Sequence[Turn]) -> bool:
-    """Stop turns, and tell whether one of them had not ended."""
-    # The newest first: the end of one sets the next one going.
-    stopped = [turn.stop() for turn in reversed(turns)]
-    return any(stopped)
-
-
-def _asked_again(last: Turn) -> Turn:
-    """Make a turn that says the same; its images are not encoded again."""
-    return Turn(
-        last.prompt,
-        blocks=last.blocks,
-        replacing=last.exchange or last.replacing,
-        wait=session().waiter,
-    )
-
-
-def _unforeseen(error: Exception) -> SegmindError:
-    return SegmindError(
-        f"The turn cannot be answered ({type(error).__name__}: {shortened(str(error))}). Say it "
-        "again, or set mode='v1'."
-    )
+def spelled_alike(name: str) -> str:
+    """Return the one spelling of a name: an accent may be typed as one character or as two."""
+    return " ".join(unicodedata.normalize("NFC", name).split())

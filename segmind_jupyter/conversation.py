@@ -1,22 +1,21 @@
-"""The conversations of a process, as its cells and chats go on with them. Nothing is sent here.
+"""What was said and answered, which old images go again, and which conversation a cell continues.
 
-Which one `-c` continues, which has what name, and what is under way in each.
+Nothing is sent here. Threads may share all of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
-import os
 import re
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from segmind_jupyter.api.jobs import Pending
 from segmind_jupyter.api.messages import Block, Message, Reply, user_message
@@ -27,8 +26,19 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.content.prompt import Prompt
 
+#: A cell, a job or a turn of a chat, until it ends.
+Work: TypeAlias = "Pending[Any, Any]"
 
 _LAST: Final = re.compile(r"(?:last )?(\d{1,9})", re.ASCII)
+
+#: Stands in for a reply without a visible character: Anthropic models refuse such a text block.
+_NO_TEXT: Final = "(no text)"
+
+#: Bytes of a message besides its blocks; rounded up.
+_AROUND_A_MESSAGE = 50
+
+#: Most images that a note names; the others are counted.
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,6 @@ class ImagePolicy:
     reason: str = ""
     max_images: int | None = None
     max_bytes: int | None = None
-    lowered_to: float = 1.0
 
     @classmethod
     def of(cls, value: ImagePolicy | str | int) -> ImagePolicy:
@@ -51,10 +60,11 @@ class ImagePolicy:
         if isinstance(value, cls):
             return value
         word = " ".join(str(value).lower().split())
-        if word in _BY_WORD:
-            return _BY_WORD[word]
         if match := _LAST.fullmatch(word):
             return keep_last(int(match[1]))
+        for policy in (KEEP_ALL, FIT):
+            if word == policy.word:
+                return policy
         raise SettingsError(
             f"{shortened(repr(value))} does not say which images are sent again. Write 'fit', "
             "'all', or how many of the newest, such as 3."
@@ -64,20 +74,15 @@ class ImagePolicy:
         return self.word
 
     def surplus(self, old: Sequence[int], *, own_images: int = 0, other_bytes: int = 0) -> int:
-        """Count the old images that have to be left out of a request."""
+        """Count the oldest of some images, given by their bytes, that have to be left out."""
         n_bytes = other_bytes + sum(old)
-        if self._holds(own_images + len(old), n_bytes):
-            return 0
         for count, image_bytes in enumerate(old):
-            if self._holds(own_images + len(old) - count, n_bytes, share=self.lowered_to):
+            n_images = own_images + len(old) - count
+            few = self.max_images is None or n_images <= self.max_images
+            if few and (self.max_bytes is None or n_bytes <= self.max_bytes):
                 return count
             n_bytes -= image_bytes
         return len(old)
-
-    def _holds(self, images: int, n_bytes: int, *, share: float = 1.0) -> bool:
-        return (self.max_images is None or images <= self.max_images * share) and (
-            self.max_bytes is None or n_bytes <= self.max_bytes * share
-        )
 
 
 def keep_last(count: int) -> ImagePolicy:
@@ -96,119 +101,8 @@ KEEP_ALL: Final = ImagePolicy("all")
 #: page), and within 20 MB: far enough from the 32 MB that a request takes to hold the system
 #: prompt and the parameters too.
 FIT: Final = ImagePolicy(
-    "fit",
-    "a request is kept within 20 images and 20 MB",
-    max_images=20,
-    max_bytes=20_000_000,
-    lowered_to=0.75,
+    "fit", "a request is kept within 20 images and 20 MB", max_images=20, max_bytes=20_000_000
 )
-
-_BY_WORD: Final = {policy.word: policy for policy in (KEEP_ALL, FIT)}
-
-
-#: Stands in for a reply without a visible character: Anthropic models refuse such a text block.
-_NO_TEXT = "(no text)"
-
-#: Bytes of an image's block besides its data, and of a message besides its blocks; rounded up.
-_AROUND_AN_IMAGE, _AROUND_A_MESSAGE = 100, 50
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An image of a message."""
-
-    label: str
-    n_bytes: int
-    stand_in: Block
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """One message, ready to be sent again and again."""
-
-    role: Literal["user", "assistant"]
-    blocks: tuple[Block, ...]
-    pictures: tuple[Picture, ...]
-    other_bytes: int
-    whole: Message
-
-    def message(self, *, without: int = 0) -> Message:
-        """Return the message, with a text in place of each of its first `without` images.
-
-        Not to be changed: every request of a conversation holds all of its messages, so those
-        that are whole are one object, or long conversations would take memory by the square.
-        """
-        if not (without and self.pictures):
-            return self.whole
-        stand_ins = (picture.stand_in for picture in self.pictures[:without])
-        content = [next(stand_ins, block) if _is_image(block) else block for block in self.blocks]
-        return {"role": self.role, "content": content}
-
-
-def asked(blocks: Iterable[Block], *, labels: Sequence[str] = ()) -> Remembered:
-    """Remember what the user says; blank texts are left out, as Anthropic models refuse them."""
-    kept = tuple(block for block in blocks if not _is_blank(block))
-    if not kept:
-        raise ContentError(
-            "The message is empty. Write what you want to know, or attach something."
-        )
-    images = filter(_is_image, kept)
-    pictures = tuple(
-        _picture(block, label)
-        for block, label in zip(images, chain(labels, repeat("")), strict=False)
-    )
-    return _measured("user", kept, pictures)
-
-
-def replied(text: str) -> Remembered:
-    """Remember a reply: as text alone, whatever it holds.
-
-    Half a surrogate pair becomes a question mark: a server may refuse it, and would from then on
-    refuse the whole conversation.
-    """
-    sendable = text.encode("utf-8", "replace").decode("utf-8")
-    block = {"type": "text", "text": sendable if sendable.strip() else _NO_TEXT}
-    return _measured("assistant", (block,), ())
-
-
-def _measured(
-    role: Literal["user", "assistant"], blocks: tuple[Block, ...], pictures: tuple[Picture, ...]
-) -> Remembered:
-    others = [block for block in blocks if not _is_image(block)]
-    written = [*others, *(picture.stand_in for picture in pictures)]
-    other_bytes = sum(map(_json_bytes, written), _AROUND_A_MESSAGE)
-    return Remembered(role, blocks, pictures, other_bytes, {"role": role, "content": list(blocks)})
-
-
-def _picture(block: Block, label: str) -> Picture:
-    label = shortened(label)
-    name = f": {label}," if label else ""
-    text = f"[An image that was sent here before{name} is no longer attached.]"
-    return Picture(label, _image_bytes(block), {"type": "text", "text": text})
-
-
-def _image_bytes(block: Block) -> int:
-    """Tell how long an image's block is in JSON; base64 needs no escapes."""
-    source: Any = block.get("source")
-    data = source.get("data") if isinstance(source, dict) else None
-    return len(data) + _AROUND_AN_IMAGE if isinstance(data, str) else _json_bytes(block)
-
-
-def _json_bytes(block: Block) -> int:
-    """Tell how long a block is in JSON with every character outside ASCII escaped."""
-    return len(json.dumps(block, default=str)) + len(",")
-
-
-def _is_image(block: Block) -> bool:
-    return block.get("type") == "image"
-
-
-def _is_blank(block: Block) -> bool:
-    return block.get("type") == "text" and not str(block.get("text", "")).strip()
-
-
-#: Most images that a note names; the others are counted.
-_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -219,6 +113,10 @@ class Exchange:
     reply: Reply
     replied_at: float
     request: Any = field(default=None, repr=False)
+    _asked: _Question = field(repr=False)
+    _answer: Message = field(repr=False)
+    #: Of both in a request, but for the images.
+    _n_bytes: int = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -231,9 +129,8 @@ class Draft:
     system: str | None
     blocks: tuple[Block, ...] = field(repr=False)
     request: Any = field(default=None, repr=False)
-    _asked: Remembered = field(repr=False)
-    _past: _Past = field(repr=False)
-    _dropped: int = field(repr=False)
+    _asked: _Question = field(repr=False)
+    _era: object = field(repr=False)
     _replacing: Exchange | None = field(default=None, repr=False)
 
 
@@ -249,20 +146,21 @@ class Conversation:
         images: ImagePolicy | str | int = FIT,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.model = model
-        self.system = system
-        self.name = name
+        self.model, self.system, self.name = model, system, name
         self.ledger = Ledger()
+        self._images = ImagePolicy.of(images)
         self._clock = clock
         # Immutable, and replaced under the lock: whoever reads it once has read one moment.
-        self._past = _Past(policy=ImagePolicy.of(images))
+        self._turns: tuple[Exchange, ...] = ()
+        #: Another one after each `clear`.
+        self._era = object()
         self._committed: weakref.WeakKeyDictionary[Draft, Exchange] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
     @property
     def turns(self) -> tuple[Exchange, ...]:
         """What was asked and answered, oldest first."""
-        return tuple(turn.exchange for turn in self._past.turns)
+        return self._turns
 
     @property
     def messages(self) -> list[Message]:
@@ -270,34 +168,27 @@ class Conversation:
 
         The messages are made anew at every look; their blocks are those of the conversation.
         """
-        past = self._past
-        dropped = past.dropped_after(past.surplus(past.turns))
-        messages = _messages(past.turns, dropped=dropped)
-        return [{**message, "content": [*message["content"]]} for message in messages]
+        turns = self._turns
+        sent = _messages(turns, without=_surplus(self._images, turns))
+        return [{**message, "content": [*message["content"]]} for message in sent]
 
     @property
     def usage(self) -> Totals:
         """Tokens and cost of all that was paid for.
 
-        It never goes down: an exchange counts also after `drop`, `drop_last`, `clear`, or a commit
-        that came too late, and so does what was added to `ledger`.
+        It never goes down: an exchange counts also after `drop`, `clear`, or a commit that came too
+        late, and so does what was added to `ledger`.
         """
         return total(self.ledger.calls)
 
     @property
     def images(self) -> ImagePolicy:
-        """Which images of earlier messages are sent again.
-
-        Another policy begins anew: it may bring back images that the former left out.
-        """
-        return self._past.policy
+        """Which images of earlier messages are sent again."""
+        return self._images
 
     @images.setter
     def images(self, images: ImagePolicy | str | int) -> None:
-        policy = ImagePolicy.of(images)
-        with self._lock:
-            if policy != self._past.policy:
-                self._past = dataclasses.replace(self._past, policy=policy, dropped=0)
+        self._images = ImagePolicy.of(images)
 
     def draft(
         self,
@@ -311,24 +202,24 @@ class Conversation:
 
         Drafts that are never committed cost nothing: drop them. The blocks are sent as the
         objects that they are, in this request and in all later ones, so an image is encoded
-        once. Where the policy leaves old images out, a line of text says so in their place; what
-        a committed draft left out stays out, so that the beginning of what is sent stays equal.
+        once. Where the policy leaves old images out, a line of text says so in their place, and a
+        note names those that this request is the first to leave out.
         """
-        message = asked(blocks, labels=labels)
-        past = self._past
-        turns = past.turns_without(replacing)
-        surplus = past.surplus(turns, message)
-        dropped = past.dropped_after(surplus)
+        asked = _Question.of(blocks, labels)
+        with self._lock:
+            era, turns, policy = self._era, _without(self._turns, replacing), self._images
+        surplus = _surplus(policy, turns, asked)
+        before = _surplus(policy, turns[:-1], turns[-1]._asked) if turns else 0
+        old_labels = [label for turn in turns for label in turn._asked.labels]
         return Draft(
-            messages=(*_messages(turns, dropped=dropped), message.message()),
-            notes=tuple(_notes(past.policy, [picture.label for _, picture in surplus])),
+            messages=(*_messages(turns, without=surplus), asked.message()),
+            notes=tuple(_notes(policy, old_labels[before:surplus])),
             model=self.model,
             system=self.system,
-            blocks=message.blocks,
+            blocks=asked.blocks,
             request=request,
-            _asked=message,
-            _past=past,
-            _dropped=dropped,
+            _asked=asked,
+            _era=era,
             _replacing=replacing,
         )
 
@@ -337,10 +228,13 @@ class Conversation:
 
         A draft that was made before `clear` was called is cleared too: its reply is paid for and
         counts in `usage`, but does not become part of the conversation (``exchange in
-        conversation.turns`` tells). One that was made before `drop_last` does. A second commit of
-        one draft changes nothing and gives the exchange of the first.
+        conversation.turns`` tells). A second commit of one draft changes nothing and gives the
+        exchange of the first.
         """
-        answer = replied(reply.text)
+        # A reply goes back as text alone, whatever it holds. Half a surrogate pair becomes a
+        # question mark: a server may refuse it, and with it the whole conversation from then on.
+        text = reply.text.encode("utf-8", "replace").decode("utf-8")
+        answer = {"type": "text", "text": text if text.strip() else _NO_TEXT}
         with self._lock:
             known = self._committed.get(draft)
             if known is not None:
@@ -350,111 +244,107 @@ class Conversation:
                 reply=reply,
                 replied_at=self._clock(),
                 request=draft.request,
+                _asked=draft._asked,
+                _answer={"role": "assistant", "content": [answer]},
+                _n_bytes=draft._asked.n_bytes + _AROUND_A_MESSAGE + _json_bytes(answer),
             )
             if reply.cached_at is None:
                 self.ledger.add(reply, model=draft.model or reply.model or "unknown")
-            self._past = self._past.after(draft, exchange, answer)
+            if draft._era is self._era:
+                self._turns = (*_without(self._turns, draft._replacing), exchange)
         return exchange
-
-    def drop_last(self) -> Exchange | None:
-        """Take the last exchange out and return it; `None` where there is none.
-
-        To ask it again without losing it if that fails, draft with `replacing` instead.
-        """
-        with self._lock:
-            if not self._past.turns:
-                return None
-            *turns, last = self._past.turns
-            self._past = dataclasses.replace(self._past, turns=tuple(turns))
-        return last.exchange
 
     def drop(self, exchange: Exchange) -> bool:
         """Take an exchange out, wherever it stands; `False` where it is no longer there."""
         with self._lock:
-            turns = self._past.turns_without(exchange)
-            was_there = len(turns) < len(self._past.turns)
-            self._past = dataclasses.replace(self._past, turns=turns)
+            was_there = exchange in self._turns
+            self._turns = _without(self._turns, exchange)
         return was_there
 
     def clear(self) -> None:
         """Forget all exchanges, also those of drafts that wait for their reply; usage stays."""
         with self._lock:
-            self._past = _Past(policy=self._past.policy)
+            self._turns, self._era = (), object()
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """An exchange, ready to be sent again.
+class _Question:
+    """What the user said once, ready to be sent again and again; with its images' labels."""
 
-    The images of a conversation are numbered in the order in which they were committed, and no
-    number is given twice: "all before number 7" means the same whatever is dropped meanwhile.
-    """
+    blocks: tuple[Block, ...]
+    labels: tuple[str, ...]
+    image_bytes: tuple[int, ...]
+    #: Of all but the images.
+    n_bytes: int
+    #: By the number of images left out: every request of a conversation holds all its messages, so
+    #: those are made once, or long conversations would take memory by the square.
+    _made: dict[int, Message]
 
-    exchange: Exchange
-    asked: Remembered
-    answer: Remembered
-    first_image: int
-
-    @property
-    def pictures(self) -> Iterable[tuple[int, Picture]]:
-        return enumerate(self.asked.pictures, self.first_image)
-
-
-#: Images and their numbers, oldest first.
-_Numbered = Sequence[tuple[int, Picture]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """A conversation at one moment."""
-
-    policy: ImagePolicy
-    turns: tuple[_Turn, ...] = ()
-    dropped: int = 0
-    next_image: int = 0
-    era: object = field(default_factory=object)
-
-    def turns_without(self, exchange: Exchange | None) -> tuple[_Turn, ...]:
-        return tuple(turn for turn in self.turns if turn.exchange is not exchange)
-
-    def surplus(self, turns: Sequence[_Turn], message: Remembered | None = None) -> _Numbered:
-        """Return the images of `turns` that are to be left out from now on, with a new message."""
-        new = [message] if message else []
-        own = [picture.n_bytes for each in new for picture in each.pictures]
-        said = [*new, *(each for turn in turns for each in (turn.asked, turn.answer))]
-        old = [each for turn in turns for each in turn.pictures if each[0] >= self.dropped]
-        count = self.policy.surplus(
-            [picture.n_bytes for _, picture in old],
-            own_images=len(own),
-            other_bytes=sum(own) + sum(each.other_bytes for each in said),
+    @classmethod
+    def of(cls, blocks: Iterable[Block], labels: Sequence[str]) -> _Question:
+        """Leave blank texts out, as Anthropic models refuse them."""
+        kept = tuple(
+            block for block in blocks if block.get("type") != "text" or str(block["text"]).strip()
         )
-        return old[:count]
+        if not kept:
+            raise ContentError(
+                "The message is empty. Write what you want to know, or attach something."
+            )
+        images = [block for block in kept if block.get("type") == "image"]
+        said = itertools.chain(map(shortened, labels), itertools.repeat(""))
+        named = tuple(label for label, _ in zip(said, images, strict=False))
+        others = [block for block in kept if block.get("type") != "image"]
+        n_bytes = sum(map(_json_bytes, [*others, *map(_stand_in, named)]), _AROUND_A_MESSAGE)
+        return cls(kept, named, tuple(map(_json_bytes, images)), n_bytes, {})
 
-    def dropped_after(self, surplus: _Numbered) -> int:
-        return surplus[-1][0] + 1 if surplus else self.dropped
-
-    def after(self, draft: Draft, exchange: Exchange, answer: Remembered) -> _Past:
-        """Append what was drafted, unless the conversation was cleared since then."""
-        if draft._past.era is not self.era:
-            return self
-        turn = _Turn(exchange, draft._asked, answer, self.next_image)
-        same_policy = draft._past.policy == self.policy
-        return dataclasses.replace(
-            self,
-            turns=(*self.turns_without(draft._replacing), turn),
-            dropped=max(self.dropped, draft._dropped) if same_policy else self.dropped,
-            next_image=self.next_image + len(draft._asked.pictures),
-        )
+    def message(self, *, without: int = 0) -> Message:
+        """Return the message with a text in place of its first images; not to be changed."""
+        without = min(without, len(self.labels))
+        if without not in self._made:
+            stand_ins = map(_stand_in, self.labels[:without])
+            content = [
+                next(stand_ins, block) if block.get("type") == "image" else block
+                for block in self.blocks
+            ]
+            self._made[without] = {"role": "user", "content": content}
+        return self._made[without]
 
 
-def _messages(turns: Iterable[_Turn], *, dropped: int) -> Iterator[Message]:
+def _stand_in(label: str) -> Block:
+    name = f": {label}," if label else ""
+    text = f"[An image that was sent here before{name} is no longer attached.]"
+    return {"type": "text", "text": text}
+
+
+def _json_bytes(block: Block) -> int:
+    """Tell how long a block is in JSON with every character outside ASCII escaped."""
+    return len(json.dumps(block, default=str)) + len(",")
+
+
+def _without(turns: tuple[Exchange, ...], exchange: Exchange | None) -> tuple[Exchange, ...]:
+    return tuple(turn for turn in turns if turn is not exchange)
+
+
+def _surplus(policy: ImagePolicy, turns: Sequence[Exchange], asked: _Question | None = None) -> int:
+    """Count the oldest images of `turns` that are left out of a request with a new message."""
+    own = asked.image_bytes if asked else ()
+    said = sum(own) + asked.n_bytes if asked else 0
+    return policy.surplus(
+        [n_bytes for turn in turns for n_bytes in turn._asked.image_bytes],
+        own_images=len(own),
+        other_bytes=said + sum(turn._n_bytes for turn in turns),
+    )
+
+
+def _messages(turns: Sequence[Exchange], *, without: int) -> Iterator[Message]:
     for turn in turns:
-        yield turn.asked.message(without=max(0, dropped - turn.first_image))
-        yield turn.answer.message()
+        yield turn._asked.message(without=without)
+        yield turn._answer
+        without = max(0, without - len(turn._asked.labels))
 
 
 def _notes(policy: ImagePolicy, labels: Sequence[str]) -> Iterator[str]:
-    """Say which images are left out, and what to do about it."""
+    """Say which images are left out from now on, and what to do about it."""
     if not labels:
         return
     count = len(labels)
@@ -465,32 +355,6 @@ def _notes(policy: ImagePolicy, labels: Sequence[str]) -> Iterator[str]:
     yield (
         f"{what} no longer sent ({policy.reason}){listed}. Attach again what you want to ask about."
     )
-
-
-class Step(Protocol):
-    """A cell, a job or a turn: what goes on in a conversation until it ends."""
-
-    def done(self) -> bool:
-        """Return whether it has ended."""
-
-    def on_done(self, callback: Callable[[Any], object]) -> None:
-        """Have something called at its end."""
-
-    async def settled(self) -> None:
-        """Wait for its end on a loop, whatever that is."""
-
-    def cancel(self) -> object:
-        """Return it up."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PendingMessage:
-    """A prompt on its way: alone, or as the next message of a conversation."""
-
-    prompt: Prompt
-    messages: Sequence[Message] = field(repr=False)
-    conversation: Conversation | None = None
-    draft: Draft | None = None
 
 
 def drafted(
@@ -512,15 +376,25 @@ def drafted(
     return dataclasses.replace(draft, model=model, system=system)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PendingMessage:
+    """A prompt on its way: alone, or as the next message of a conversation."""
+
+    prompt: Prompt
+    messages: Sequence[Message] = field(repr=False)
+    conversation: Conversation | None = None
+    draft: Draft | None = None
+
+
 class ConversationRegistry:
-    """Those that cells and chats have, by name or as the last one. Threads may share it."""
+    """Those that cells and chats have, by name or as the last one, and what goes on in each."""
 
     def __init__(self) -> None:
         self._named: dict[str, Conversation] = {}
         #: Of the cells that were taken: the last one answered, and what came after it.
         self._of_cells: list[Conversation] = []
-        # By process: in a forked child, what the parent has under way never ends.
-        self._under_way: dict[tuple[int, Conversation], list[_UnderWay]] = {}
+        #: With what takes the reply in once it is there.
+        self._under_way: dict[Conversation, dict[Work, Callable[[], object]]] = {}
         self._lock = threading.Lock()
 
     def named(self, name: str, make: Callable[[], Conversation]) -> Conversation:
@@ -541,49 +415,57 @@ class ConversationRegistry:
         with self._lock:
             newest_first = self._of_cells[::-1]
         for conversation in newest_first:
-            if conversation.turns or self.step(conversation) is not None:
+            going_on = self.under_way(conversation)  # first, as it takes in what has ended
+            if going_on or conversation.turns:
                 return conversation
         raise ContentError(
             "There is nothing to continue: no `%%claude` of this kernel has a reply yet. Leave "
             "`-c` out to begin."
         )
 
-    def step(self, conversation: Conversation) -> Step | None:
-        """Return what is under way in a conversation, if anything is."""
+    def under_way(self, conversation: Conversation) -> list[Work]:
+        """Return what goes on in a conversation, oldest first, once it has all other replies.
+
+        Whoever waited for an end may be here before the thread that brought it has done so.
+        """
         with self._lock:
-            under_way = list(self._under_way.get((os.getpid(), conversation), ()))
-        return next((each.step for each in under_way if not each.over()), None)
+            works = list(self._under_way.get(conversation, {}).items())
+        going_on = []
+        for work, take_in in works:
+            if work.done():
+                take_in()
+            else:
+                going_on.append(work)
+        return going_on
 
     def begin(
         self,
         conversation: Conversation,
-        step: Step,
+        work: Work,
         take_in: Callable[[], object] = lambda: None,
-    ) -> list[Step]:
-        """Note what goes on in a conversation from now on."""
-        key, new = (os.getpid(), conversation), _UnderWay(step, take_in)
+    ) -> list[Work]:
+        """Note what goes on in a conversation from now on; return what went on before."""
         with self._lock:
-            before = self._under_way.get(key, [])
-            self._under_way[key] = [*before, new]
-        step.on_done(lambda _: self._end(key, new))
-        return [each.step for each in before]
+            works = self._under_way.setdefault(conversation, {})
+            before = list(works)
+            works[work] = take_in
 
-    def take_in(self, conversation: Conversation) -> None:
-        """Take in the replies of what has ended in a conversation.
+        def end(_: object) -> None:
+            take_in()
+            with self._lock:
+                del works[work]
+                if not works and self._under_way.get(conversation) is works:
+                    del self._under_way[conversation]
 
-        Whoever waited for the end may be here before the thread that brought it has done so.
-        """
-        with self._lock:
-            under_way = list(self._under_way.get((os.getpid(), conversation), ()))
-        for each in under_way:
-            each.over()
+        work.on_done(end)
+        return before
 
     def give_up(self) -> None:
-        """Return up everything that is under way in a conversation, the newest first."""
+        """Cancel everything that is under way in a conversation, the newest first."""
         with self._lock:
-            here = [steps for (pid, _), steps in self._under_way.items() if pid == os.getpid()]
-        for under_way in reversed([each for steps in here for each in steps]):
-            under_way.step.cancel()
+            works = [work for works in self._under_way.values() for work in works]
+        for work in reversed(works):
+            work.cancel()  # type: ignore[attr-defined]
 
     def say(
         self, prompt: Prompt, conversation: Conversation | None, *, model: str, system: str | None
@@ -591,9 +473,15 @@ class ConversationRegistry:
         """Put together what a cell sends."""
         if conversation is None:
             return PendingMessage(prompt=prompt, messages=[user_message(prompt.blocks())])
-        step = self.step(conversation)
-        if step is not None:
-            raise ContentError(_too_early(step))
+        if going_on := self.under_way(conversation):
+            request_id = getattr(going_on[0], "request_id", None)
+            is_cell = isinstance(going_on[0], _Asking)
+            other = "another cell" if is_cell else "a turn of its chat"
+            raise ContentError(
+                f"This conversation still waits for {f'job {request_id}' if request_id else other}."
+                " Wait until the reply is there (`%segmind wait`), or press Stop, and run this "
+                "cell again."
+            )
         draft = drafted(conversation, prompt, model=model, system=system)
         noted = dataclasses.replace(prompt, notes=(*prompt.notes, *draft.notes))
         return PendingMessage(
@@ -601,27 +489,27 @@ class ConversationRegistry:
         )
 
     @contextlib.contextmanager
-    def asking(self, saying: PendingMessage) -> Iterator[None]:
+    def asking(self, message: PendingMessage) -> Iterator[None]:
         """Let what begins in the conversation meanwhile wait for the reply to a cell."""
-        if saying.conversation is None:
+        if message.conversation is None:
             yield
             return
-        step = _Asking()
+        work = _Asking("asking")
         try:
-            self.begin(saying.conversation, step)
+            self.begin(message.conversation, work)
             yield
         finally:
-            step.cancel()
+            work.cancel()
 
-    def answered(self, saying: PendingMessage, reply: Reply) -> None:
+    def answered(self, message: PendingMessage, reply: Reply) -> None:
         """Take what a cell said, and its reply, into the conversation."""
-        if saying.conversation is not None and saying.draft is not None:
-            self._accept(saying.conversation, saying.draft)
-            self._take_in(saying.conversation, saying.draft, reply)
+        if message.conversation is not None and message.draft is not None:
+            self._accept(message.conversation, message.draft)
+            self._take_in(message.conversation, message.draft, reply)
 
-    def queued(self, saying: PendingMessage, job: Job) -> None:
+    def queued(self, message: PendingMessage, job: Job) -> None:
         """Do the same with a cell's job, once its reply has come; a failed one leaves no trace."""
-        conversation, draft = saying.conversation, saying.draft
+        conversation, draft = message.conversation, message.draft
         if conversation is None or draft is None:
             return
 
@@ -645,46 +533,10 @@ class ConversationRegistry:
             if conversation in self._of_cells:
                 self._of_cells = self._of_cells[self._of_cells.index(conversation) :]
 
-    def _end(self, key: tuple[int, Conversation], ended: _UnderWay) -> None:
-        ended.over()
-        with self._lock:
-            self._under_way[key].remove(ended)
-            if not self._under_way[key]:
-                del self._under_way[key]
-
 
 class _Asking(Pending[bool, str]):
-    """A cell that waits for its reply: a step that ends with it, however that goes."""
-
-    def __init__(self) -> None:
-        super().__init__("asking")
+    """A cell that waits for its reply: it ends with the cell, however that goes."""
 
     def cancel(self) -> bool:
         """Let nobody wait for it any longer."""
         return self._finish("over", True, None)
-
-
-@dataclass(frozen=True, eq=False)
-class _UnderWay:
-    step: Step
-    take_in: Callable[[], object]
-
-    def over(self) -> bool:
-        """Return whether it has ended; if so, its reply is in the conversation.
-
-        Whoever waited for it may come here before the thread that ended it has done so.
-        """
-        if not self.step.done():
-            return False
-        self.take_in()
-        return True
-
-
-def _too_early(step: Step) -> str:
-    request_id = getattr(step, "request_id", None)
-    other = "another cell" if isinstance(step, _Asking) else "a turn of its chat"
-    what = f"job {request_id}" if request_id else other
-    return (
-        f"This conversation still waits for {what}. Wait until the reply is there (`%segmind "
-        "wait`), or press Stop, and run this cell again."
-    )

@@ -122,7 +122,7 @@ class Table:
             lambda chat: seldom() and chat.stop(),
             lambda chat: seldom() and chat.clear(),
             Chat.take_back,
-            lambda chat: chat.conversation.drop_last(),
+            lambda chat: chat.conversation.drop(chat.conversation.turns[-1]),
             lambda chat: faults("POST", status=400, body={"error": "malformed"}),
             lambda chat: faults("POST", drop="after_work"),
             lambda chat: faults("POST", delay_s=0.05),
@@ -174,7 +174,7 @@ def check_ends(table: Table) -> None:
         assert (turn.reply is None) == (turn.error is not None)
         assert (turn.exchange is not None) == (turn.stage == "answered")
     (talk,) = {chat.conversation for chat in table.chats}
-    assert session().conversations.step(talk) is None
+    assert session().conversations.under_way(talk) == []
 
 
 def check_requests(table: Table) -> None:
