@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.content.prompt import gather
-from segmind_jupyter.errors import SegmindError
+from segmind_jupyter.errors import SegmindError, SettingsError
 from segmind_jupyter.session import session
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.cache import Caching
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.content.json_schema import Expected
 
 
 def ask(
@@ -22,6 +23,7 @@ def ask(
     temperature: float | None = None,
     timeout: float | None = None,
     cache: Caching | None = None,
+    json: Any = None,
     **params: Any,
 ) -> Reply:
     """Ask a Claude model about anything in your notebook, and wait for its answer.
@@ -44,6 +46,10 @@ def ask(
     cache
         ``"on"`` gives the reply that is kept for an equal request, or keeps the one that comes;
         ``"only"`` sends nothing; ``"off"`` does neither. `ClaudeMagics.cache` if left out.
+    json
+        What the reply must be, which `reply.parsed` then is: a dataclass, a TypedDict, a pydantic
+        model, ``list[T]``, a ``Literal``, ``T | None``, ``dict`` for any object, or a JSON schema.
+        A reply that does not fit is kept; `reply.parsed` says why it does not.
     **params
         More model parameters, forwarded as they are.
 
@@ -77,7 +83,9 @@ def ask(
             timeout_s=timeout,
             cache=cache,
         )
-        return session().ask(gather(contents, limits=options.limits), options, params)
+        expected = expected_of(json, params)
+        prompt = gather(contents, limits=options.limits)
+        return session().ask(prompt, options, params, expected=expected)
 
 
 def submit(
@@ -88,6 +96,7 @@ def submit(
     temperature: float | None = None,
     timeout: float | None = None,
     cache: Caching | None = None,
+    json: Any = None,
     **params: Any,
 ) -> Job:
     """Queue a question as a job (v2) and go on; its reply is fetched in the background.
@@ -103,6 +112,8 @@ def submit(
         Seconds that the submission may take, 300 if left out; the model has all the time it needs.
     cache
         As for `ask`; with a kept reply, the job has ended at once.
+    json
+        As for `ask`.
 
     Returns
     -------
@@ -135,7 +146,9 @@ def submit(
             timeout_s=timeout,
             cache=cache,
         )
-        return session().submit(gather(contents, limits=options.limits), options, params)
+        expected = expected_of(json, params)
+        prompt = gather(contents, limits=options.limits)
+        return session().submit(prompt, options, params, expected=expected)
 
 
 def resume(request_id: str) -> Job:
@@ -165,6 +178,19 @@ def resume(request_id: str) -> Job:
     """
     with ShortTracebacks():
         return session().resume(request_id)
+
+
+def expected_of(kind: Any, params: dict[str, Any]) -> Expected | None:
+    """Return what `json=` says a reply must be, and let the parameters ask for it."""
+    if kind is None:
+        return None
+    from segmind_jupyter.content.json_schema import expected
+
+    if "response_format" in params:
+        raise SettingsError("`json` sets `response_format`. Leave that parameter out.")
+    found = expected(None if kind is dict else kind, None)
+    params["response_format"] = found.response_format
+    return found
 
 
 class ShortTracebacks:

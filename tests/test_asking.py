@@ -6,9 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
+
+from segmind_jupyter import ContentError, SettingsError, ask, submit
+from segmind_jupyter.session import _only_session, session
 
 KEY = "sk-live-0123456789abcdef"
 
@@ -92,3 +97,25 @@ def test_many_threads_share_one_client(recorder: Any):
     for _ in range(64):
         recorder.will_answer(200, {"credits": 1.0})
     assert script(code, recorder.url).stdout == "1\n"
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A session that asks the embedded simulator, with a journal of its own."""
+    monkeypatch.setenv("SEGMIND_BASE_URL", "simulator")
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
+    _only_session.cache_clear()
+    yield
+    session().close()
+    _only_session.cache_clear()
+
+
+def test_a_reply_is_what_json_says(simulated: None):
+    """Of `ask` and of `submit`; a type that is none is refused before anything is sent."""
+    kind = Literal["yes", "no"]
+    assert ask("Is it?", json=kind).parsed in ("yes", "no")
+    assert submit("Is it?", json=list[int]).wait(60).parsed
+    with pytest.raises(ContentError):
+        ask("Is it?", json="yes")
+    with pytest.raises(SettingsError, match="response_format"):
+        ask("Is it?", json=kind, response_format={})

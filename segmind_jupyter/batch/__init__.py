@@ -1,8 +1,4 @@
-"""One question about many things: `ask_each` and the `Batch` that it gives.
-
-`asking_each` begins a batch, `run` sends it on the background loop, `results` keeps what became of
-each item, and `handle` is what the caller has of it.
-"""
+"""One question about many things: `ask_each` and the `Batch` that it gives."""
 
 from __future__ import annotations
 

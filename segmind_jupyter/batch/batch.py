@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import copy
-import functools
 import logging
 import sys
 import time
@@ -17,15 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from segmind_jupyter.api.jobs import tell
 from segmind_jupyter.api.loop import Waiter, checked_patience
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.asking import ShortTracebacks
-from segmind_jupyter.batch.results import (
-    Progress,
-    Results,
-    TextLine,
-    check_pandas,
-    never_sent,
-    table,
-)
+from segmind_jupyter.asking import ShortTracebacks, expected_of
+from segmind_jupyter.batch.results import Progress, Results, TextLine, never_sent
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -38,37 +30,175 @@ from segmind_jupyter.options import call_of
 from segmind_jupyter.session import Session, session
 
 if TYPE_CHECKING:
-    import pandas
-
     from segmind_jupyter.batch.items import PromptTemplate
     from segmind_jupyter.batch.runner import Plan
-
 
 #: How long the line on a terminal stays as it is.
 _LINE_LASTS_S: Final = 1.0
 
+#: The arguments that `ask` has not: one that is mistyped would go to the model.
+_OWN: Final = ("items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume")
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one item."""
-
-    index: int
-    key: Any
-    item: Any = field(repr=False)
-    reply: Reply | None
-    error: SegmindError | None
-
-    @property
-    def text(self) -> str:
-        """The text of the reply; the error is raised where there is none."""
-        if self.reply is None:
-            raise (self.error or SegmindError("There is no reply.")).with_traceback(None) from None
-        return self.reply.text
+_log = logging.getLogger(__name__)
 
 
-def named(key: object) -> str:
-    """Name an item in a message."""
-    return f"Item {shortened(repr(key) if isinstance(key, str) else str(key))}"
+def ask_each(
+    prompt: str,
+    items: Any,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    timeout: float | None = None,
+    max_in_flight: int = 32,
+    progress: bool = True,
+    on_error: Literal["keep", "raise"] = "keep",
+    resume: bool = True,
+    json: Any = None,
+    **params: Any,
+) -> Batch:
+    """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
+
+    Parameters
+    ----------
+    prompt
+        Read as a `%%claude` cell is. ``{item}`` stands for the item, whatever that is, and
+        ``{item.attr}`` or ``{item['key']}`` for a part of it; with a DataFrame, ``{column}``
+        stands for a cell of the row (``{item[0]}``, where the column is called by a number), with
+        dicts ``{key}`` for a value, and ``{{word}}`` for a word in braces. If it names none of
+        them, the item goes behind it.
+    items
+        A list of texts, images, figures, paths, ... or any other iterable; a Series or a
+        mapping, whose keys are kept; a DataFrame of pandas or polars or a pyarrow Table, for its
+        rows; a folder (a `Path`, or the name of one that exists), for the image files in it, in
+        the order of their names. A string in a list is text; for the file of that name, give a
+        `Path` (``map(Path, names)``). Of thousands of images, give the paths: each is then read
+        when its turn comes, and dropped. Which items there are is settled at the call, cells of a
+        table included; what an item holds (a file, a figure, a dict) is read when its turn comes,
+        so change none of them before the batch has ended.
+    model, system, max_tokens, temperature, **params
+        As for `ask`.
+    timeout
+        Seconds that one submission may take, as for `submit`; the model has all the time it
+        needs.
+    max_in_flight
+        Most jobs at a time.
+    progress
+        Whether to show how far it has come: in a notebook where it is called, on a terminal
+        while it is waited for.
+    on_error
+        ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
+        it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
+        after the first error, and whoever waits or iterates gets it; `batch.outcomes` has what
+        is done.
+    resume
+        Whether an item that was answered before, in this kernel or an earlier one, takes its
+        reply from the journal, and one that is still worked on its job: nothing is sent twice.
+    json
+        What each reply must be: a dataclass, a TypedDict, a pydantic model, ``list[T]``, a
+        ``Literal``, ``T | None`` or a JSON schema. `batch.to_frame()` then has a column a field,
+        and ``reply.parsed`` the object. A reply that does not fit is kept.
+
+    Returns
+    -------
+    Batch
+        `batch.wait()`, `batch.replies`, `batch.to_frame()`, `batch.join()`,
+        ``for outcome in batch``, `batch.outcomes`, ...
+
+    Raises
+    ------
+    ContentError
+        The prompt is none, it has a word in braces that nothing here has, the items are not many
+        things, or they are names of image or table files. An item that cannot be sent is an error
+        of that item.
+    SettingsError
+        An argument cannot work, or is mistyped.
+    Interrupted
+        The user interrupted it: nothing more is sent.
+
+    Warns
+    -----
+    UserWarning
+        A text is the name of a text file; it is sent as it is.
+
+    Examples
+    --------
+    >>> batch = ask_each("Caption this", Path("photos"))  # doctest: +SKIP
+    >>> ask_each("Good or bad? {review}", reviews).join()  # doctest: +SKIP
+    >>> ask_each("{review}", reviews, json=Complaint).to_frame()  # doctest: +SKIP
+    """
+    from segmind_jupyter.batch.items import PromptTemplate
+    from segmind_jupyter.batch.runner import Plan
+
+    is_whole = isinstance(max_in_flight, int) and not isinstance(max_in_flight, bool)
+    if not is_whole or max_in_flight < 1:
+        raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
+    if on_error not in ("keep", "raise"):
+        raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
+    for name, on in (("progress", progress), ("resume", resume)):
+        if not isinstance(on, bool):
+            raise SettingsError(f"{name}={on!r}: give True or False.")
+    desk = session()
+    with ShortTracebacks():
+        options = desk.options.replace(
+            model=model,
+            system=system,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            timeout_s=timeout,
+        )
+        expected = expected_of(json, params)
+        call = call_of((), options, params, own=_OWN)
+        each = PromptTemplate(prompt, items, limits=options.limits)
+    for note in each.notes:  # at once: what is mistyped is about to be paid for many times
+        warnings.warn(note, stacklevel=2)
+    plan = Plan(
+        call=call,
+        max_in_flight=max_in_flight,
+        resumes=resume,
+        stops_at_error=on_error == "raise",
+        timeout_s=options.timeout_s,
+        may_send=options.cache != "only",
+        expected=expected,
+    )
+    return _begun(each, plan, desk, shows=progress)
+
+
+def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
+    """Start a batch on the background loop, and show it, if that can be done."""
+    from segmind_jupyter.batch.runner import Run
+
+    results = Results(len(each))
+    batch = Batch(each, results, plan, wait=desk.waiter, writes=shows and not desk.batch_shows)
+
+    def ended(run: concurrent.futures.Future[None]) -> None:
+        """End what the run left over: its loop was closed, or it failed in a way of its own."""
+        if results.end.done():
+            return
+        if not run.cancelled() and (error := run.exception()) is not None:
+            _log.error("a batch failed", exc_info=error)
+        results.abandon(
+            JobCancelled(
+                "The batch was closed before this item had its reply. Run it again to go on where "
+                "it stopped."
+            )
+        )
+
+    try:
+        desk.start(Run(each, results, plan, desk)).add_done_callback(ended)
+        desk.track(batch)
+        for show in tuple(desk.batch_shows) if shows else ():
+            try:
+                show(batch)
+            except Exception:  # noqa: BLE001  it is under way, whatever becomes of its view
+                _log.exception("a batch cannot be shown")
+    except KeyboardInterrupt:
+        batch.cancel()
+        raise Interrupted(
+            "Stopped: nothing more is sent. Run it again to go on where it stopped."
+        ) from None
+    return batch
 
 
 class Batch:
@@ -76,19 +206,6 @@ class Batch:
 
     It goes on in the background, whether anybody waits or not; each reply is in the journal as
     soon as it was fetched. Interrupting whoever waits stops the sending, and keeps what is done.
-
-    Parameters
-    ----------
-    each
-        The prompts.
-    results
-        What becomes of them.
-    plan
-        How they are sent.
-    wait
-        What waits, so that Interrupt works.
-    writes
-        Whether progress is written where standard error is a terminal.
 
     Examples
     --------
@@ -204,24 +321,52 @@ class Batch:
             raise JobTimeout(f"After {timeout_s:g} s: {self}. It goes on; wait again.")
         return self._checked()
 
-    def to_frame(self) -> pandas.DataFrame:
+    def to_frame(self, *, explode: bool = False) -> Any:
         """Return the replies as a table, in the order of the items; waits.
+
+        Parameters
+        ----------
+        explode
+            Whether a nested object becomes a column a field (``address.city``), and a list of
+            objects a row each, instead of standing in one cell.
 
         Returns
         -------
-        pandas.DataFrame
-            ``reply`` (its text), ``tokens`` (in and out), ``cost`` (in Segmind credits),
-            ``seconds`` and ``error`` (its message), missing where there is none. The index is
-            that of the table or the series, the keys of the mapping, the names of the files, or
-            counts from 0.
+        pandas.DataFrame or polars.DataFrame
+            Of polars where the items are a frame of polars. ``item`` where they are a list or a
+            series; ``reply`` (its text) or, where `json=` said what it must be, a column a field;
+            ``error`` (its message), ``tokens`` (in and out), ``cost`` (in Segmind credits),
+            ``seconds``; missing where there is none. The index is that of the table or the series,
+            the keys of the mapping, the names of the files, or counts from 0. Displayed, its words
+            are text alone: nothing in a reply is typeset.
 
         Raises
         ------
         SegmindError
             pandas is not there, or as `wait` does; `outcomes` has what is done nevertheless.
         """
-        check_pandas()  # before anybody waits
-        return table(self.replies, self.errors, self._each.items.keys)
+        return self._frame(explode=explode, joins=False)
+
+    def join(self, *, explode: bool = False) -> Any:
+        """Return the table that was asked about, with the columns of `to_frame` beside its own.
+
+        A column that has the name of one of the table's is called ``reply_...``. Of items that are
+        no table it is the same as `to_frame`.
+        """
+        return self._frame(explode=explode, joins=True)
+
+    def _frame(self, *, explode: bool, joins: bool) -> Any:
+        from segmind_jupyter.batch.frame import check_library, reply_frame
+
+        check_library(self._each.items)  # before anybody waits
+        return reply_frame(
+            self._each.items,
+            self.replies,
+            self.errors,
+            self._plan.expected,
+            explode=explode,
+            joins=joins,
+        )
 
     def cancel(self) -> None:
         """Send nothing more. What is in flight is billed anyway, so its replies are still kept."""
@@ -249,29 +394,25 @@ class Batch:
         *,
         writes: bool = False,
     ) -> None:
+        """Wait, and write the progress over and over on one line where that is to be done."""
+        line = None
+        if writes and sys.stderr is not None and sys.stderr.isatty():
+            line = TextLine(sys.stderr)
+        ends_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         try:
-            if writes and sys.stderr is not None and sys.stderr.isatty():
-                self._wait_writing(future, timeout_s)
-            elif not future.done():  # a callback may ask where it must not wait
+            if line is None and not future.done():  # a callback may ask where it must not wait
                 self._wait(future, timeout_s)
+            while line and not future.done() and (left_s := ends_s - time.monotonic()) > 0:
+                line.show(str(self))
+                self._wait(future, min(left_s, _LINE_LASTS_S))
         except KeyboardInterrupt:
             self.cancel()
             raise Interrupted(
                 f"Stopped: {self._so_far()} What is in flight is still fetched."
             ) from None
-
-    def _wait_writing(
-        self, future: concurrent.futures.Future[None], timeout_s: float | None
-    ) -> None:
-        """Wait, and write the progress over and over on one line."""
-        ends_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-        line = TextLine(sys.stderr)
-        try:
-            while not future.done() and (left_s := ends_s - time.monotonic()) > 0:
-                line.show(str(self))
-                self._wait(future, min(left_s, _LINE_LASTS_S))
         finally:
-            line.end(str(self))
+            if line is not None:
+                line.show(str(self), end="\n")
 
     def _checked(self) -> Batch:
         """Return the batch, unless one of its errors is to be raised."""
@@ -283,20 +424,16 @@ class Batch:
 
     @property
     def _failure(self) -> SegmindError | None:
+        """The first error, with a word on what it means for the others, if it is to be raised."""
         position = self._results.failure
         if not self._plan.stops_at_error or position is None:
             return None
-        return self._told(position)
-
-    def _told(self, position: int) -> SegmindError:
-        """Return the error of an item, with a word on what it means for the others."""
         error = copy.copy(self.errors[position])
         error.args = (f"{named(self.key(position))}: {error} {self._so_far()}",)
         return error
 
     def _outcome(self, position: int, reply: Reply | None, error: SegmindError | None) -> Outcome:
-        item = self._each.items.take(position)
-        return Outcome(position, self.key(position), item, reply, error)
+        return Outcome(position, self.key(position), reply, error, self._each.items.take)
 
     def _so_far(self) -> str:
         progress = self.progress
@@ -307,171 +444,29 @@ class Batch:
         )
 
 
-#: The arguments that `ask` has not: one that is mistyped would go to the model.
-_OWN: Final = ("items", "max_in_flight", "on_error", "progress", "prompt", "resume")
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one item."""
 
-_log = logging.getLogger(__name__)
+    index: int
+    key: Any
+    reply: Reply | None
+    error: SegmindError | None
+    _take: Callable[[int], Any] = field(repr=False, compare=False)
 
+    @property
+    def item(self) -> Any:
+        """The item, read anew at every look; a row of a table is a dict."""
+        return self._take(self.index)
 
-def ask_each(
-    prompt: str,
-    items: Any,
-    *,
-    model: str | None = None,
-    system: str | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    timeout: float | None = None,
-    max_in_flight: int = 32,
-    progress: bool = True,
-    on_error: Literal["keep", "raise"] = "keep",
-    resume: bool = True,
-    **params: Any,
-) -> Batch:
-    """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
-
-    Parameters
-    ----------
-    prompt
-        Read as a `%%claude` cell is. ``{item}`` stands for the item, whatever that is, and
-        ``{item.attr}`` or ``{item['key']}`` for a part of it; with a DataFrame, ``{column}``
-        stands for a cell of the row (``{item[0]}``, where the column is called by a number), and
-        ``{{word}}`` for a word in braces. If it names none of them, the item goes behind it.
-    items
-        A list of texts, images, figures, paths, ... or any other iterable; a Series or a
-        mapping, whose keys are kept; a DataFrame of pandas or polars or a pyarrow Table, for its
-        rows; a folder (a `Path`, or the name of one that exists), for the image files in it, in
-        the order of their names. A string in a list is text; for the file of that name, give a
-        `Path`. Of thousands of images, give the paths: each is then read when its turn comes,
-        and dropped. Which items there are is settled at the call, cells of a table included;
-        what an item holds (a file, a figure, a dict) is read when its turn comes, so change none
-        of them before the batch has ended.
-    model, system, max_tokens, temperature, **params
-        As for `ask`.
-    timeout
-        Seconds that one submission may take, as for `submit`; the model has all the time it
-        needs.
-    max_in_flight
-        Most jobs at a time.
-    progress
-        Whether to show how far it has come: in a notebook where it is called, on a terminal
-        while it is waited for.
-    on_error
-        ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
-        it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
-        after the first error, and whoever waits or iterates gets it; `batch.outcomes` has what
-        is done.
-    resume
-        Whether an item that was answered before, in this kernel or an earlier one, takes its
-        reply from the journal, and one that is still worked on its job: nothing is sent twice.
-
-    Returns
-    -------
-    Batch
-        `batch.wait()`, `batch.replies`, `batch.to_frame()`, ``for outcome in batch``,
-        `batch.outcomes`, ...
-
-    Raises
-    ------
-    ContentError
-        The prompt is none, it has a word in braces that is no column of the table, or the items
-        are not many things. An item that cannot be sent is an error of that item.
-    SettingsError
-        An argument cannot work, or is mistyped.
-    Interrupted
-        The user interrupted it: nothing more is sent.
-
-    Warns
-    -----
-    UserWarning
-        Something in the prompt looks like a name and is none; it is sent as typed.
-
-    Examples
-    --------
-    >>> batch = ask_each("Caption this", Path("photos"))  # doctest: +SKIP
-    >>> reviews.join(ask_each("Good or bad? {review}", reviews).to_frame())  # doctest: +SKIP
-    """
-    from segmind_jupyter.batch.items import PromptTemplate
-    from segmind_jupyter.batch.runner import Plan
-
-    _check(max_in_flight=max_in_flight, on_error=on_error)
-    _check_switches(progress=progress, resume=resume)
-    desk = session()
-    with ShortTracebacks():
-        options = desk.options.replace(
-            model=model,
-            system=system,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            timeout_s=timeout,
-        )
-        call = call_of((), options, params, own=_OWN)
-        each = PromptTemplate(prompt, items, limits=options.limits)
-    for note in each.notes:  # at once: what is mistyped is about to be paid for many times
-        warnings.warn(note, stacklevel=2)
-    plan = Plan(
-        call=call,
-        max_in_flight=max_in_flight,
-        resumes=resume,
-        stops_at_error=on_error == "raise",
-        timeout_s=options.timeout_s,
-        may_send=options.cache != "only",
-    )
-    return _begun(each, plan, desk, shows=progress)
+    @property
+    def text(self) -> str:
+        """The text of the reply; the error is raised where there is none."""
+        if self.reply is None:
+            raise (self.error or SegmindError("There is no reply.")).with_traceback(None) from None
+        return self.reply.text
 
 
-def _check(*, max_in_flight: int, on_error: str) -> None:
-    is_whole = isinstance(max_in_flight, int) and not isinstance(max_in_flight, bool)
-    if not is_whole or max_in_flight < 1:
-        raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
-    if on_error not in ("keep", "raise"):
-        raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
-
-
-def _check_switches(**switches: object) -> None:
-    for name, on in switches.items():
-        if not isinstance(on, bool):
-            raise SettingsError(f"{name}={on!r}: give True or False.")
-
-
-def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
-    from segmind_jupyter.batch.runner import Run
-
-    results = Results(len(each))
-    batch = Batch(each, results, plan, wait=desk.waiter, writes=shows and not desk.batch_shows)
-    try:
-        run = desk.start(Run(each, results, plan, desk))
-        run.add_done_callback(functools.partial(_ended, results))
-        desk.track(batch)
-        if shows:
-            _show(batch, desk)
-    except KeyboardInterrupt:
-        batch.cancel()
-        raise Interrupted(
-            "Stopped: nothing more is sent. Run it again to go on where it stopped."
-        ) from None
-    return batch
-
-
-def _show(batch: Batch, desk: Session) -> None:
-    """Show it, if that can be done: it is under way, whatever becomes of its view."""
-    for show in tuple(desk.batch_shows):
-        try:
-            show(batch)
-        except Exception:  # noqa: BLE001  whatever a view raises
-            _log.exception("a batch cannot be shown")
-
-
-def _ended(results: Results, run: concurrent.futures.Future[None]) -> None:
-    """End what the run left over: its loop was closed, or it failed in a way of its own."""
-    if results.end.done():
-        return
-    error = None if run.cancelled() else run.exception()
-    if error is not None:
-        _log.error("a batch failed", exc_info=error)
-    results.abandon(
-        JobCancelled(
-            "The batch was closed before this item had its reply. Run it again to go on where it "
-            "stopped."
-        )
-    )
+def named(key: object) -> str:
+    """Name an item in a message."""
+    return f"Item {shortened(repr(key) if isinstance(key, str) else str(key))}"

@@ -10,25 +10,16 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final, TextIO
 
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.errors import JobCancelled, JobExpired, SegmindError
-
-if TYPE_CHECKING:
-    import pandas
-
+from segmind_jupyter.words import format_credits, format_duration
 
 #: Moves to the start of the line and clears it (ECMA-48's EL).
 _REWIND: Final = "\r\x1b[K"
-
-#: From so many of a smaller unit on, the larger one is used: 90 s, but 2 min.
-_MOST_OF_A_UNIT: Final = 100
-
-#: The smallest part of a credit that is shown: one call costs a fraction of one.
-_LEAST_CREDITS: Final = 0.0001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,44 +57,23 @@ class Progress:
         return (to_do - half_done) * self.elapsed_s / (ended + half_done)
 
     def __str__(self) -> str:
-        facts = (self._counts(), self._tokens(), self._credits(), self._time())
-        return " · ".join(filter(None, facts))
-
-    def _counts(self) -> str:
         kept = f" ({self.kept:,} from the journal)" if self.kept else ""
         counts = [f"{self.done:,} of {self.total:,} done{kept}"]
-        if self.failed:
-            counts.append(f"{self.failed:,} failed")
-        if self.in_flight:
-            counts.append(f"{self.in_flight:,} in flight")
-        if self.stopped and self.unsent:
-            counts.append(f"{self.unsent:,} not sent")
-        return ", ".join(counts)
-
-    def _tokens(self) -> str:
-        if not (self.input_tokens or self.output_tokens):
-            return ""
-        return f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
-
-    def _credits(self) -> str:
-        if self.cost is None:
-            return ""
-        if 0 < self.cost < _LEAST_CREDITS:
-            return f"<{_LEAST_CREDITS} credits"
-        return f"{self.cost:,.4f}".rstrip("0").rstrip(".") + " credits"
-
-    def _time(self) -> str:
-        left_s = self.left_s
-        if left_s is None:
-            return ""
-        return f"about {_duration(left_s)} left" if left_s else _duration(self.elapsed_s)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < _MOST_OF_A_UNIT:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < _MOST_OF_A_UNIT else f"{minutes / 60:.1f} h"
+        unsent = self.unsent if self.stopped else 0
+        others = {"failed": self.failed, "in flight": self.in_flight, "not sent": unsent}
+        counts += [f"{count:,} {what}" for what, count in others.items() if count]
+        facts = [", ".join(counts)]
+        if self.input_tokens or self.output_tokens:
+            facts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
+        if self.cost is not None:
+            facts.append(format_credits(self.cost))
+        if (left_s := self.left_s) is not None:
+            facts.append(
+                f"about {format_duration(left_s)} left"
+                if left_s
+                else format_duration(self.elapsed_s)
+            )
+        return " · ".join(facts)
 
 
 class TextLine:
@@ -112,72 +82,18 @@ class TextLine:
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
 
-    def show(self, text: str) -> None:
+    def show(self, text: str, *, end: str = "") -> None:
         """Put `text` in the place of what is there, cut to the width of the terminal."""
         width = shutil.get_terminal_size().columns
-        self._terminal.write(_REWIND + text[: width - 1])
+        self._terminal.write(_REWIND + text[: width - 1] + end)
         self._terminal.flush()
-
-    def end(self, text: str) -> None:
-        """Leave `text` there, and go to the next line."""
-        self.show(text)
-        self._terminal.write("\n")
-        self._terminal.flush()
-
-
-#: What it holds; each of these types has a place for what is missing.
-_COLUMNS: Final = {
-    "reply": "string",
-    "tokens": "Int64",
-    "cost": "float64",
-    "seconds": "float64",
-    "error": "string",
-}
-
-
-def check_pandas() -> None:
-    """Raise what to do where pandas is not there."""
-    try:
-        import pandas  # noqa: F401
-    except ModuleNotFoundError:
-        raise SegmindError(
-            "A table needs pandas: `%pip install pandas`. `batch.replies` does without."
-        ) from None
-
-
-def table(
-    replies: Sequence[Reply | None], errors: Mapping[int, SegmindError], keys: Any
-) -> pandas.DataFrame:
-    """Make the table: a row an item, under its key."""
-    import pandas
-
-    rows = [_row(reply, errors.get(position)) for position, reply in enumerate(replies)]
-    return pandas.DataFrame(rows, index=_index(keys), columns=list(_COLUMNS)).astype(_COLUMNS)
-
-
-def _row(reply: Reply | None, error: SegmindError | None) -> tuple[Any, ...]:
-    """Return the cells of `_COLUMNS`."""
-    if reply is None:
-        return None, None, None, None, str(error)
-    return reply.text, reply.usage.total_tokens, reply.cost, reply.elapsed_s, None
-
-
-def _index(keys: Any) -> Any:
-    """Make the keys a pandas Index that holds them as they are."""
-    import pandas
-
-    if isinstance(keys, pandas.Index):
-        return keys
-    index = pandas.Index(keys, tupleize_cols=False)
-    if list(index) == list(keys):
-        return index
-    return pandas.Index(keys, dtype=object, tupleize_cols=False)  # None and 3 would be floats
 
 
 class Results:
     """Replies and errors by position, and the order in which they came."""
 
     def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        #: Where the first error of what was sent is.
         self.failure: int | None = None
         self._clock, self._begun_s = clock, clock()
         self._ended_s: float | None = None
@@ -251,11 +167,15 @@ class Results:
 
     def add_reply(self, position: int, reply: Reply, *, kept: bool = False) -> None:
         """Note the reply of an item that was taken up; `kept` if the journal had it."""
+        usage = reply.usage
+        spent = {} if kept else {
+            "input_tokens": usage.input_tokens or 0,
+            "output_tokens": usage.output_tokens or 0,
+            **({} if reply.cost is None else {"cost": reply.cost}),
+        }  # fmt: skip
         with self._lock:
             self._replies[position] = reply
-            self._count(in_flight=-1, done=1, kept=int(kept))
-            if not kept:
-                self._count(**_spent(reply))
+            self._count(in_flight=-1, done=1, kept=int(kept), **spent)
             awaited = self._end([position])
         self._tell(awaited)
 
@@ -327,13 +247,3 @@ def lost(request_id: str) -> JobExpired:
         "for one hour. It may have been billed. Run the batch again to send the item anew.",
         request_id=request_id,
     )
-
-
-def _spent(reply: Reply) -> dict[str, float]:
-    usage = reply.usage
-    spent = {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cost": reply.cost,
-    }
-    return {name: n for name, n in spent.items() if n is not None}

@@ -13,7 +13,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
@@ -36,6 +36,9 @@ from segmind_jupyter.errors import (
     shortened,
 )
 from segmind_jupyter.session import Session
+
+if TYPE_CHECKING:
+    from segmind_jupyter.content.json_schema import Expected
 
 #: Refusals of a submission that every other one would meet as well (WIRE.md, "Errors"): the key,
 #: the model or the account is at fault.
@@ -64,6 +67,14 @@ class Plan:
     stops_at_error: bool
     timeout_s: float | None = None
     may_send: bool = True
+    expected: Expected | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is kept of an item's request: what its reply must be. The rest would hold its images."""
+
+    expected: Expected
 
 
 class Run:
@@ -93,7 +104,6 @@ class Run:
                 workers.start_soon(self._work, means)
 
     async def _work(self, means: _Means) -> None:
-        """Take up one item after the other, until there is none."""
         while True:
             async with means.sending:
                 position = self._results.take()
@@ -109,11 +119,23 @@ class Run:
 
         What is encoded is held no longer than this takes.
         """
+
+        def make_call() -> Call:
+            """Make the call beside the loop, as encoding an image takes a while."""
+            self._results.check_goes_on()
+            messages = [user_message(self._each.prompt(position).blocks())]
+            call = dataclasses.replace(self._plan.call, messages=messages)
+            _ = call.digest  # worked out here, for the same reason
+            return call
+
         try:
-            call = await anyio.to_thread.run_sync(self._call, position, limiter=means.converting)
+            call = await anyio.to_thread.run_sync(make_call, limiter=means.converting)
             job = await self._job(call, means)
         except SegmindError as error:
-            self._fail(position, error, for_all=_holds_for_all(error))
+            is_everyones = isinstance(error, SettingsError) or (
+                isinstance(error, APIError) and error.status in _FOR_EVERY_ITEM
+            )
+            self._fail(position, error, for_all=is_everyones)
             return None
         except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
             _log.exception("item %d of a batch cannot be sent", position)
@@ -123,14 +145,6 @@ class Run:
             self._note(position, job, kept=True)
             return None
         return job
-
-    def _call(self, position: int) -> Call:
-        """Make the call of an item; beside the loop, as encoding an image takes a while."""
-        self._results.check_goes_on()
-        messages = [user_message(self._each.prompt(position).blocks())]
-        call = dataclasses.replace(self._plan.call, messages=messages)
-        _ = call.digest  # worked out here, for the same reason
-        return call
 
     async def _job(self, call: Call, means: _Means) -> Job:
         """Find the job of a call that was sent before, or send it."""
@@ -161,7 +175,10 @@ class Run:
             for_all = isinstance(job.error, AuthenticationError)
             self._fail(position, job.error, for_all=for_all)
         elif job.reply is not None:
-            self._results.add_reply(position, job.reply, kept=kept)
+            reply = job.reply
+            if self._plan.expected is not None:
+                reply = dataclasses.replace(reply, request=Asked(self._plan.expected))
+            self._results.add_reply(position, reply, kept=kept)
 
     def _fail(self, position: int, error: SegmindError, *, for_all: bool = False) -> None:
         if isinstance(error, MaybeBilledError):
@@ -169,10 +186,13 @@ class Run:
         # The frames of an error, and of those behind it, would hold what was encoded.
         error.__cause__ = error.__context__ = None
         self._results.add_error(position, error.with_traceback(None))
-        if for_all:
-            self._results.stop(_of_unsent(error))
-        elif self._plan.stops_at_error:
-            self._results.stop(never_sent("another item failed"))
+        if for_all and isinstance(error, APIError):
+            words = f" ({shortened(error.detail)})" if error.detail else ""
+            error = never_sent(f"another item was refused with {error.status}{words}")
+        elif not for_all:
+            error = never_sent("another item failed")
+        if for_all or self._plan.stops_at_error:
+            self._results.stop(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,20 +204,6 @@ class _Means:
     sending: anyio.Semaphore
     #: One at a time: figures, and images that are loaded at their first use, bear no two threads.
     converting: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
-
-
-def _holds_for_all(error: SegmindError) -> bool:
-    if isinstance(error, APIError):
-        return error.status in _FOR_EVERY_ITEM
-    return isinstance(error, SettingsError)
-
-
-def _of_unsent(error: SegmindError) -> SegmindError:
-    """Make the error of what is not sent, as it would meet the same."""
-    if not isinstance(error, APIError):
-        return error
-    words = f" ({shortened(error.detail)})" if error.detail else ""
-    return never_sent(f"another item was refused with {error.status}{words}")
 
 
 class _Shared:

@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import tracemalloc
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,8 @@ def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: Jobs) -> Iter
         monkeypatch.setenv("SEGMIND_API_KEY", KEY)
         monkeypatch.setenv("SEGMIND_BASE_URL", url)
         monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+        # Jobs end at once or are held: nothing is learned from waiting half a second for a look.
+        monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.05)
         yield jobs.gateway
         restart()
 
@@ -142,11 +145,6 @@ class TestReplies:
         assert ended.wait(60)
         assert batch.done()
         assert [reply.text for reply in batch.replies] == ["a", "b"]
-
-    def test_waiting_gives_the_batch(self, gateway: Gateway):
-        """So that it can be chained."""
-        batch = ask_each("echo: {item}", ["a"])
-        assert batch.wait() is batch
 
     def test_a_wait_that_takes_too_long_says_how_far_it_is(self, slow: Gateway, jobs: Jobs):
         """The batch goes on."""
@@ -225,82 +223,8 @@ class TestReplies:
         batch = ask_each("{item}", [])
         assert batch.done()
         assert batch.replies == list(batch) == []
-        assert batch.to_frame().empty
         assert str(batch) == "0 of 0 done · 0 s"
         assert not gateway.log
-
-    def test_a_reply_holds_nothing_of_what_was_sent(self, gateway: Gateway):
-        """Encoded images would stay in memory with it."""
-        assert [reply.request for reply in ask_each("{item}", ["a"]).replies] == [None]
-
-
-class TestFrames:
-    def test_it_has_a_row_an_item_and_keeps_the_index(self, gateway: Gateway):
-        """So that it can be joined to the table that was asked about."""
-        table = pd.DataFrame(
-            {"word": ["a", None, "fail"]}, index=pd.Index(["x", "y", "z"], name="id")
-        )
-        table.loc["z", "word"] = "z"
-        frame = ask_each("echo: {word}", table).to_frame()
-        assert list(frame.columns) == ["reply", "tokens", "cost", "seconds", "error"]
-        assert list(frame["reply"]) == ["a", "(missing)", "z"]
-        assert frame["error"].isna().all()
-        assert (frame[["tokens", "cost", "seconds"]] > 0).all().all()
-        assert list(table.join(frame)["reply"]) == list(frame["reply"])
-        assert frame.index.equals(table.index)
-
-    @pytest.mark.parametrize(
-        ("items", "index"),
-        [
-            (["a", "b"], [0, 1]),
-            ({"x": "a", "y": "b"}, ["x", "y"]),
-            (pd.Series(["a", "b"], index=[7, 9]), [7, 9]),
-        ],
-        ids=["list", "mapping", "Series"],
-    )
-    def test_its_index_is_that_of_the_items(self, gateway: Gateway, items: Any, index: list[Any]):
-        """Counted from 0 where they have none."""
-        assert list(ask_each("echo: {item}", items).to_frame().index) == index
-
-    def test_the_files_of_a_folder_are_its_index(self, gateway: Gateway, tmp_path: Path):
-        """By their names."""
-        for name in ("b10.png", "b9.png"):
-            PILImage.new("RGB", (60, 40), "red").save(tmp_path / name)
-        frame = ask_each("Caption this", tmp_path).to_frame()
-        assert list(frame.index) == ["b9.png", "b10.png"]
-        assert frame["reply"].str.contains("60x40 PNG, all red").all()
-
-    def test_it_joins_a_table_of_several_levels(self, gateway: Gateway):
-        """Its index is that of the table, names and all."""
-        levels = pd.MultiIndex.from_tuples([("a", 1), ("a", 2)], names=["p", "q"])
-        table = pd.DataFrame({"word": ["x", "y"]}, index=levels)
-        joined = table.join(ask_each("echo: {word}", table).to_frame())
-        assert list(joined["reply"]) == ["x", "y"]
-        assert joined.index.names == ["p", "q"]
-
-    @pytest.mark.parametrize("keys", [[None, 3], [("a", 1), ("b", 2)], [1, "x"], [("a",), "b"]])
-    def test_keys_of_any_kind_stay_as_they_are(self, gateway: Gateway, keys: list[Any]):
-        """None and 3 do not become floats, nor tuples levels."""
-        index = ask_each("{item}", dict.fromkeys(keys, "x")).to_frame().index
-        assert list(index) == keys
-        assert index.nlevels == 1
-
-    def test_an_error_has_its_message_and_nothing_else(self, gateway: Gateway):
-        """The other columns are missing; each keeps its type if all of it is."""
-        frame = ask_each("{item}", ["fail: blocked"]).to_frame()
-        assert frame.loc[0, ["reply", "tokens", "cost", "seconds"]].isna().all()
-        assert "blocked" in frame.loc[0, "error"]
-        assert frame.dtypes.equals(ask_each("{item}", ["fine"]).to_frame().dtypes)
-
-    def test_without_pandas_it_says_what_to_do(
-        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-    ):
-        """All else works."""
-        batch = ask_each("echo: {item}", ["a"])
-        monkeypatch.setitem(sys.modules, "pandas", None)
-        with pytest.raises(SegmindError, match="%pip install pandas"):
-            batch.to_frame()
-        assert batch.replies[0].text == "a"
 
 
 class TestErrors:
@@ -401,14 +325,6 @@ class TestErrors:
         assert len(batch.errors) == 30
         assert not gateway.log
 
-    def test_a_setting_that_cannot_work_is_every_items_error(
-        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-    ):
-        """As above."""
-        monkeypatch.setenv("SEGMIND_BASE_URL", "ftp://nowhere")
-        errors = ask_each("{item}", [1, 2]).wait().errors
-        assert [type(error) for error in errors.values()] == [SettingsError] * 2
-
     def test_a_post_without_a_known_outcome_is_not_sent_again(self, gateway: Gateway):
         """It is its item's error, and counted as unknown; the others go on."""
         gateway.script("POST", drop="after_work")
@@ -463,14 +379,6 @@ class TestErrors:
         assert [outcome.item for outcome in batch.outcomes] == ["b", "d"]
         jobs.release()
         assert [outcome.text for outcome in batch.wait().outcomes] == list("abcd")
-
-    def test_raise_holds_for_iteration_too(self, gateway: Gateway):
-        """What ended before is given."""
-        batch = ask_each("{item}", ["fine", "fail: x", "unsent"], on_error="raise", max_in_flight=1)
-        outcomes = iter(batch)
-        assert next(outcomes).key == 0
-        with pytest.raises(JobFailed, match="Item 1: "):
-            next(outcomes)
 
     def test_a_job_that_segmind_has_forgotten_says_what_to_do(self, slow: Gateway, jobs: Jobs):
         """Its reply is lost; running the batch again sends the item anew."""
@@ -543,14 +451,6 @@ class TestStopping:
         assert list(batch.errors) == list(range(2, 10))
         assert slow.billed == 2
         assert str(batch).startswith("2 of 10 done, 8 not sent · ")
-
-    def test_cancelling_what_has_ended_changes_nothing(self, gateway: Gateway):
-        """Twice neither."""
-        batch = ask_each("{item}", [1]).wait()
-        batch.cancel()
-        batch.cancel()
-        assert batch.errors == {}
-        assert not batch.progress.stopped
 
     def test_closing_the_service_ends_the_batch(self, slow: Gateway):
         """Nobody waits for ever for a loop that is gone; the journal knows the rest."""
@@ -664,21 +564,6 @@ class TestProgressOfABatch:
         assert batch.progress.output_tokens == sum(call.output_tokens for call in calls) > 0
         assert batch.progress.cost == pytest.approx(sum(call.cost for call in calls))
 
-    def test_it_shows_as_one_line(self, gateway: Gateway):
-        """The same in a cell and in print."""
-        batch = ask_each("{item}", ["a", "fail: x"]).wait()
-        assert repr(batch) == str(batch) == str(batch.progress)
-        assert str(batch).startswith("1 of 2 done, 1 failed · ")
-        assert "\n" not in str(batch)
-
-    def test_a_callback_that_fails_does_no_harm(self, gateway: Gateway, caplog: Any):
-        """It is logged."""
-        batch = ask_each("{item}", list(range(3)))
-        batch.on_change(lambda batch: 1 / 0)
-        batch.on_done(lambda batch: 1 / 0)
-        assert batch.wait().errors == {}
-        assert "ZeroDivisionError" in caplog.text
-
     def test_a_callback_at_the_end_has_the_replies(self, slow: Gateway, jobs: Jobs, caplog: Any):
         """Whichever way it asks for them, though it is called where nothing may wait."""
         batch = ask_each("echo: {item}", ["a", "b"])
@@ -742,14 +627,6 @@ class TestProgressOfABatch:
         batch.wait()
         until(lambda: session().pending == ())
 
-    def test_a_name_that_is_unknown_is_noted_once(self, gateway: Gateway):
-        """At the call, before it is paid for, and on the batch; not once an item."""
-        with pytest.warns(UserWarning, match=r"`\{wrod\}`") as warned:
-            batch = ask_each("{wrod} {item}", list("abc"))
-        assert [warning.filename for warning in warned] == [__file__]
-        assert len(batch.wait().notes) == 1
-        assert "`{wrod}`" in batch.notes[0]
-
 
 class Noise:
     """A picture that is made when it is asked for; the object itself is small."""
@@ -811,6 +688,7 @@ class TestMemory:
         ask_each("Look", [Noise(100), Noise(101)]).wait()  # loads what is loaded once
         jobs.hold()
         slow.log.clear()
+        slow._history = deque(maxlen=0)  # what the gateway remembers is not ours
         slow.script("POST", status=400, times=20)
         tracemalloc.start()
         try:
@@ -953,7 +831,7 @@ class TestProgress:
             ("0 of 300 done", {"total": 300}),
             (
                 "12 of 300 done, 1 failed, 8 in flight · 12,345 tokens in, 678 out · 0.42 credits "
-                "· about 5 min left",
+                "· about 4 min 43 s left",
                 {
                     "total": 300, "done": 12, "failed": 1, "in_flight": 8, "elapsed_s": 17,
                     "input_tokens": 12_345, "output_tokens": 678, "cost": 0.42,
@@ -964,11 +842,11 @@ class TestProgress:
                 {"total": 2, "done": 2, "kept": 2, "elapsed_s": 0.2},
             ),
             (
-                "2 of 9 done, 7 not sent · 2.0 h",
+                "2 of 9 done, 7 not sent · 2 h 00 min",
                 {"total": 9, "done": 2, "elapsed_s": 7200, "stopped": True},
             ),
             (
-                "1 of 1 done · <0.0001 credits · 2 min",
+                "1 of 1 done · <0.0001 credits · 2 min 10 s",
                 {"total": 1, "done": 1, "elapsed_s": 130, "cost": 0.00001},
             ),
         ],
@@ -977,11 +855,6 @@ class TestProgress:
     def test_its_line_says_what_is_known(self, line: str, numbers: dict[str, Any]):
         """And leaves out what is not."""
         assert str(Progress(**numbers)) == line
-
-    def test_the_first_reply_of_many_does_not_look_slow(self):
-        """Thirty-one others were worked on meanwhile: not 299 times the first one's time."""
-        left_s = Progress(total=300, done=1, in_flight=32, elapsed_s=15).left_s
-        assert left_s < 300 / 32 * 15 * 2
 
     @given(
         st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 50),

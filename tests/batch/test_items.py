@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,13 +54,6 @@ def test_a_prompt_without_the_item_gets_it_behind(red: PILImage.Image):
     assert text == [{"type": "text", "text": "Caption this\na text"}]
 
 
-def test_images_are_encoded_where_they_are_named(red: PILImage.Image, picture_in: Any):
-    """Decoded again, the picture is the one that was given."""
-    before, image, after = PromptTemplate("Is {item} red?", [red]).prompt(0).blocks()
-    assert (before["text"], after["text"]) == ("Is ", " red?")
-    assert picture_in(image).getpixel((0, 0)) == (255, 0, 0)
-
-
 def test_nothing_is_converted_before_it_is_asked_for():
     """Ten thousand items cost nothing until their turn."""
     converted = []
@@ -77,15 +72,6 @@ def test_nothing_is_converted_before_it_is_asked_for():
     assert converted == [1]
 
 
-@pytest.mark.parametrize("template", ["{item}", "Look: {item}", "Look:"])
-def test_an_item_that_cannot_be_sent_raises_alone(template: str):
-    """The others are not looked at."""
-    each = PromptTemplate(template, [b"\xff\x00", "fine"])
-    with pytest.raises(ContentError, match="2 bytes"):
-        each.prompt(0)
-    assert each.prompt(1).blocks()
-
-
 def test_a_part_that_an_item_does_not_have_is_an_error_of_that_item():
     """Nobody pays for `{item['title']}` sent as typed."""
     each = PromptTemplate(
@@ -96,27 +82,11 @@ def test_a_part_that_an_item_does_not_have_is_an_error_of_that_item():
         each.prompt(1)
 
 
-def test_an_unknown_name_is_pointed_out_once():
-    """And sent as typed, where there are no columns: it may be TeX or code."""
-    each = PromptTemplate("{titel}: {item}", ["a", "b"])
-    assert len(each.notes) == 1
-    assert "`{titel}`" in each.notes[0]
-    assert all(text.startswith("{titel}: ") for text in texts(each))
-
-
 def test_an_item_without_words_is_its_own_error_and_says_no_word_of_cells():
     """There is no cell to write it in."""
     with pytest.raises(ContentError, match="There is nothing to ask") as raised:
         PromptTemplate("{item}", [""]).prompt(0)
     assert "cell" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    "items", [[None], [float("nan")], {"x": None}, pd.Series([None], dtype=object)], ids=repr
-)
-def test_an_item_without_a_value_reads_the_same_in_whatever_holds_it(items: Any):
-    """A list, a mapping, a series."""
-    assert texts(PromptTemplate("{item}!", items)) == ["(missing)!"]
 
 
 class TestOpenedPictures:
@@ -138,7 +108,7 @@ class TestOpenedPictures:
             picture.load()  # still can be
 
     def test_one_whose_file_is_another_by_now_is_loaded_itself(
-        self, tmp_path: Path, red: PILImage.Image, picture_in: Any
+        self, tmp_path: Path, red: PILImage.Image
     ):
         """What was opened counts, not what has its name."""
         red.save(tmp_path / "x.png")
@@ -148,15 +118,8 @@ class TestOpenedPictures:
             _, image = PromptTemplate("Look:", [picture]).prompt(0).blocks()
         assert picture_in(image).getpixel((0, 0)) == (255, 0, 0)
 
-    def test_one_whose_file_is_gone_is_loaded_itself(self, tmp_path: Path, red: PILImage.Image):
-        """It is still open."""
-        red.save(tmp_path / "x.png")
-        with PILImage.open(tmp_path / "x.png") as picture:
-            (tmp_path / "x.png").unlink()
-            assert len(PromptTemplate("Look:", [picture]).prompt(0).blocks()) == 2
-
     def test_the_frame_and_the_size_that_were_chosen_count(
-        self, tmp_path: Path, red: PILImage.Image, picture_in: Any
+        self, tmp_path: Path, red: PILImage.Image
     ):
         """A second look at the file would give the first frame, and all of a JPEG."""
         file = tmp_path / "x.tiff"
@@ -244,7 +207,7 @@ class TestTables:
             ("{_x}", r"mean `\{item\['_x'\]\}`"),
             ("{itm}", r"mean `\{item\}`"),
             ("{item[n]}", r"`\{item\[n\]\}` names nothing"),
-            (r"\text{hello} {n}", r"`\{hello\}` names nothing.*`\{\{hello\}\}`"),
+            ("{context} {n}", r"let Python put it in: ask_each\(f\"\.\.\. \{context\}"),
             ("{7} {n}", r"`\{7\}` names nothing.*mean `\{item\[7\]\}`.*`\{\{7\}\}`"),
             ("{1990} {n}", r"mean `\{item\['1990'\]\}`"),
             ("{# sold}", r"mean `\{item\['# sold'\]\}`"),
@@ -266,6 +229,7 @@ class TestTables:
             ("{{{{n}}}} {n}", "{{{n}}} 1"),
             (r"\d{2} \d{{7}} {n}", r"\d{2} \d{7} 1"),
             (r'{"n": 1} \frac{1}{2} {color: red} {n}', r'{"n": 1} \frac{1}{2} {color: red} 1'),
+            (r"\text{hello} x_{word2} \frac{a}{b} {n}", r"\text{hello} x_{word2} \frac{a}{b} 1"),
         ],
     )
     def test_braces_of_the_users_own_are_doubled_or_no_names(self, template: str, text: str):
@@ -284,40 +248,6 @@ class TestTables:
     def test_a_column_called_item_is_that_column(self):
         """The user's own name counts."""
         assert texts(PromptTemplate("{item}", pd.DataFrame({"item": ["pen"], "n": [1]}))) == ["pen"]
-
-    def test_images_may_stand_in_cells(self, red: PILImage.Image):
-        """Each row sends its own."""
-        frame = pd.DataFrame({"photo": [red], "title": ["sunset"]})
-        blocks = PromptTemplate("{title}: {photo}", frame).prompt(0).blocks()
-        assert [block["type"] for block in blocks] == ["text", "image"]
-
-    @pytest.mark.parametrize(
-        "column",
-        [
-            pd.Series([None], dtype=object),
-            pd.Series([float("nan")]),
-            pd.Series([np.float32("nan")], dtype=object),
-            pd.Series([pd.NA], dtype="Int64"),
-            pd.Series([pd.NaT], dtype="datetime64[ns]"),
-            pd.Series([None], dtype="string"),
-        ],
-        ids=lambda column: str(column.dtype),
-    )
-    def test_a_missing_value_reads_as_such(self, column: pd.Series):
-        """Of whichever kind; in a row and in a series."""
-        assert texts(PromptTemplate("{x}!", pd.DataFrame({"x": column}))) == ["(missing)!"]
-        assert texts(PromptTemplate("{item}!", column)) == ["(missing)!"]
-
-    def test_the_index_is_kept(self):
-        """It names the items of a table and of a series."""
-        frame = pd.DataFrame({"x": [1, 2]}, index=pd.Index(["a", "b"], name="id"))
-        assert listed(frame).keys.equals(frame.index)
-        assert listed(frame["x"]).keys.equals(frame.index)
-
-    def test_equal_labels_are_told_apart_by_position(self):
-        """Rows are counted, not looked up."""
-        series = pd.Series(["first", "second"], index=["same", "same"])
-        assert texts(PromptTemplate("{item}", series)) == ["first", "second"]
 
     def test_later_changes_do_not_count(self):
         """The batch goes on in the background while the next cells run."""
@@ -346,61 +276,11 @@ class TestTablesOfOtherLibraries:
         )
         assert list(listed(table).keys) == [0, 1]
 
-    def test_a_mistyped_column_is_refused_there_too(self, table: Any):
-        """With what to write."""
-        with pytest.raises(ContentError, match=r"`\{wrod\}` names nothing.*mean `\{word\}`"):
-            PromptTemplate("{wrod}", table)
-
-    def test_later_changes_of_a_polars_frame_do_not_count(self):
-        """It can be written to in place."""
-        polars = pytest.importorskip("polars")
-        frame = polars.DataFrame({"x": ["old"]})
-        each = PromptTemplate("{x}", frame)
-        frame[0, "x"] = "new"
-        assert texts(each) == ["old"]
-
-    def test_two_columns_of_one_name_are_refused(self):
-        """Arrow allows them."""
-        pyarrow = pytest.importorskip("pyarrow")
-        table = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], ["a", "a"])
-        with pytest.raises(ContentError, match="Two columns are called 'a'"):
-            PromptTemplate("{item}", table)
-
     def test_an_array_of_arrow_gives_its_values(self):
         """Not its scalars, whose text is about themselves."""
         pyarrow = pytest.importorskip("pyarrow")
         for values in (pyarrow.array(["a", None]), pyarrow.chunked_array([["a"], [None]])):
             assert texts(PromptTemplate("{item}", values)) == ["a", "(missing)"]
-
-    def test_a_lazy_frame_is_refused_with_what_makes_rows_of_it(self):
-        """It is never computed behind the user's back."""
-        lazy = pytest.importorskip("polars").LazyFrame({"x": [1]})
-        with pytest.raises(ContentError, match=r"LazyFrame of polars.*`\.collect\(\)` returns"):
-            PromptTemplate("{x}", lazy)
-        frame = pytest.importorskip("dask.dataframe").from_pandas(
-            pd.DataFrame({"x": [1]}), npartitions=1
-        )
-        with pytest.raises(ContentError, match=r"DataFrame of dask.*`\.compute\(\)` returns"):
-            PromptTemplate("{x}", frame)
-
-    @pytest.mark.parametrize(
-        ("parts", "way_out"),
-        [
-            ({"__dataframe__": None, "to_pandas": None}, r"`\.to_pandas\(\)` returns"),
-            ({"toPandas": None, "collect": None}, r"`\.toPandas\(\)` returns"),
-            ({"__arrow_c_stream__": None}, "a pandas DataFrame"),
-        ],
-    )
-    def test_any_other_frame_is_refused_with_the_way_out(self, parts: Any, way_out: str):
-        """Whichever library it is of: it would be iterated by its columns."""
-        kind = type("Frame", (list,), {"columns": ("a", "b"), **parts})
-        with pytest.raises(ContentError, match=f"Frame of .*{way_out}"):
-            listed(kind(["a", "b"]))
-
-    def test_an_object_that_merely_has_columns_is_no_frame(self):
-        """Such as one of the user's own."""
-        kind = type("Page", (list,), {"columns": 2})
-        assert len(listed(kind(["a", "b"]))) == 2
 
 
 class TestFolders:
@@ -442,58 +322,17 @@ class TestFolders:
                 each.prompt(0)
             assert [block["type"] for block in each.prompt(1).blocks()] == ["text", "image"]
 
-    def test_a_link_that_leads_nowhere_is_an_error_of_its_own(self, tmp_path: Path):
-        """And a folder is none, whatever it is called."""
-        (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
-        (tmp_path / "folder.png").mkdir()
-        each = PromptTemplate("Look:", tmp_path)
-        assert list(each.items.keys) == ["gone.png"]
-        with pytest.raises(ContentError, match="There is no file"):
-            each.prompt(0)
-
     def test_a_folder_without_images_says_so(self, tmp_path: Path):
         """And what to do."""
         (tmp_path / "notes.txt").write_text("no image")
         with pytest.raises(ContentError, match=r"holds no image files.*glob"):
             listed(tmp_path)
 
-    def test_a_path_in_a_list_is_its_file_and_a_string_is_text(self, folder: Path):
-        """As in a cell."""
-        path = folder / "img2.png"
-        each = PromptTemplate("Look:", [path, str(path)])
-        assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
-        assert texts(PromptTemplate("{item}", [str(path)])) == [str(path)]
-
-
-def test_a_mapping_keeps_its_keys():
-    """And gives its values."""
-    items = listed(OrderedDict(b=1, a=2))
-    assert list(items.keys) == ["b", "a"]
-    assert [items.take(n) for n in range(len(items))] == [1, 2]
-
-
-@pytest.mark.parametrize(
-    "items",
-    [(n for n in (5, 6)), (5, 6), np.array([5, 6]), pd.Index([5, 6]), {5: "", 6: ""}.keys()],
-    ids=["generator", "tuple", "array", "Index", "keys"],
-)
-def test_any_other_iterable_is_listed(items: Any):
-    """Counted from 0."""
-    found = listed(items)
-    assert list(found.keys) == [0, 1]
-    assert [found.take(n) for n in range(2)] == [5, 6]
-
 
 def test_a_stack_of_pictures_is_many():
     """Four dimensions are pictures, one behind the other."""
     blocks = PromptTemplate("Look:", np.zeros((2, 16, 16, 3), np.uint8)).prompt(1).blocks()
     assert [block["type"] for block in blocks] == ["text", "image"]
-
-
-@pytest.mark.parametrize("items", [[], (), pd.DataFrame({"x": []}), {}, iter(())])
-def test_no_items_are_no_error(items: Any):
-    """There is nothing to do."""
-    assert len(PromptTemplate("{item}", items)) == 0
 
 
 @pytest.mark.parametrize(
@@ -517,10 +356,119 @@ def test_one_thing_is_refused_with_what_to_do(items: Any, message: str):
         listed(items)
 
 
-@pytest.mark.parametrize(
-    ("template", "message"), [(["a"], "The prompt is no text but a list"), (" \n", "is empty")]
-)
-def test_a_prompt_that_is_none_is_refused(template: Any, message: str):
+class TestNames:
+    def test_a_name_that_nothing_here_has_is_refused_for_a_list_too(self):
+        """As typed it would be paid for many times; a variable is put in by Python."""
+        with pytest.raises(ContentError, match=r"`\{context\}` names nothing.*ask_each\(f\""):
+            PromptTemplate("Given {context}, is {item} ok?", ["a", "b"])
+        with pytest.raises(ContentError, match=r"mean `\{item\}`"):
+            PromptTemplate("{itm}", ["a"])
+        each = PromptTemplate("{{context}} {item}", ["a"])
+        assert (texts(each), each.notes) == (["{context} a"], ())
+
+    def test_keys_of_dicts_are_names(self):
+        """Whichever of them holds the key; one that has it not is its own error."""
+        each = PromptTemplate("{title}: {text}", [{"title": "t", "text": "x"}, {"text": "y"}])
+        assert each.prompt(0).blocks() == [{"type": "text", "text": "t: x"}]
+        with pytest.raises(ContentError, match=r"no `\{title\}`: this item \(dict\)"):
+            each.prompt(1)
+        with pytest.raises(ContentError, match=r"mean `\{title\}`"):
+            PromptTemplate("{titel}", {"a": {"title": "t"}})
+
+    def test_names_of_pictures_and_tables_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, red_png: bytes
+    ):
+        """In a list, a series, a column, a value of a dict; a `Path` is its file."""
+        monkeypatch.chdir(tmp_path)
+        Path("a.png").write_bytes(red_png)
+        Path("b.csv").write_text("x\n1\n")
+        for name in ("a.png", "b.csv"):
+            for template, items, how in (
+                ("Caption {item}", ["words", name], r"map\(Path, names\)"),
+                ("Caption", pd.Series([name]), r"map\(Path, names\)"),
+                ("{photo}", pd.DataFrame({"photo": [name]}), r"df\['photo'\]\.map\(Path\)"),
+                ("{photo}", [{"photo": name}], r'"photo": Path\(row'),
+            ):
+                with pytest.raises(ContentError, match=f"'{name}' is the name of a file.*{how}"):
+                    PromptTemplate(template, items)
+            PromptTemplate("{n}", pd.DataFrame({"photo": [name], "n": [1]}))  # is not sent
+        each = PromptTemplate("Look:", [Path("a.png"), Path("b.csv")])
+        assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
+        assert "x" in each.prompt(1).blocks()[0]["text"]
+
+    def test_the_name_of_a_text_file_is_pointed_out(self, tmp_path: Path):
+        """It may well be what is asked about."""
+        file = tmp_path / "notes.txt"
+        file.write_text("words")
+        (note,) = PromptTemplate("{item}", [str(file)]).notes
+        assert "sends the file of that name" in note
+
+
+def test_what_holds_the_items_may_be_anything():
+    """Keys of a mapping, an index, or counted from 0; none is fine too."""
+    series = pd.Series([5, 6], index=["same", "same"])
+    for items, keys in (
+        (OrderedDict(b=5, a=6), ["b", "a"]),
+        (series, ["same", "same"]),
+        ((n for n in (5, 6)), [0, 1]),
+        (np.array([5, 6]), [0, 1]),
+        ({5: "", 6: ""}.keys(), [0, 1]),
+    ):
+        found = listed(items)
+        assert list(found.keys) == keys
+        assert [found.take(n) for n in range(2)] == [5, 6]
+    for nothing in ([], (), pd.DataFrame({"x": []}), {}, iter(())):
+        assert len(PromptTemplate("{item}", nothing)) == 0
+
+
+def test_a_missing_value_reads_as_such_in_whatever_holds_it():
+    """Of whichever kind; in a row and in a series, in a list and in a mapping."""
+    for column in (
+        pd.Series([None], dtype=object),
+        pd.Series([float("nan")]),
+        pd.Series([np.float32("nan")], dtype=object),
+        pd.Series([pd.NA], dtype="Int64"),
+        pd.Series([pd.NaT], dtype="datetime64[ns]"),
+    ):
+        assert texts(PromptTemplate("{x}!", pd.DataFrame({"x": column}))) == ["(missing)!"]
+        for items in (column, [column.iat[0]], {"x": column.iat[0]}):
+            assert texts(PromptTemplate("{item}!", items)) == ["(missing)!"]
+
+
+def test_a_frame_of_another_library_is_refused_in_one_sentence():
+    """It would be iterated by its columns; a lazy one is never computed behind the user's back."""
+    lazy = pytest.importorskip("polars").LazyFrame({"x": [1]})
+    for frame in (lazy, *(type("Frame", (list,), {"columns": (), way: 0})() for way in WAYS)):
+        with pytest.raises(ContentError, match="make it a DataFrame of pandas or polars first"):
+            listed(frame)
+    page = type("Page", (list,), {"columns": 2})
+    assert len(listed(page(["a", "b"]))) == 2
+
+
+WAYS = ("toPandas", "compute", "__dataframe__", "__arrow_c_stream__")
+
+
+def test_a_prompt_that_is_none_is_refused():
     """At once, and for all items."""
-    with pytest.raises(ContentError, match=message):
-        PromptTemplate(template, ["a"])
+    for template, message in ((["a"], "The prompt is no text but a list"), (" \n", "is empty")):
+        with pytest.raises(ContentError, match=message):
+            PromptTemplate(template, ["a"])
+
+
+@pytest.fixture
+def red() -> PILImage.Image:
+    """A red picture, 60 x 40 px."""
+    return PILImage.new("RGB", (60, 40), (255, 0, 0))
+
+
+@pytest.fixture
+def red_png(red: PILImage.Image) -> bytes:
+    """The red picture as a PNG file."""
+    file = io.BytesIO()
+    red.save(file, "PNG")
+    return file.getvalue()
+
+
+def picture_in(block: Any) -> PILImage.Image:
+    """Decode the image of a wire block."""
+    return PILImage.open(io.BytesIO(base64.b64decode(block["source"]["data"]))).convert("RGB")

@@ -1,0 +1,340 @@
+"""The replies of a batch as a frame of pandas or polars: a column a field, with a real dtype.
+
+Displayed, such a frame is kept from the page's MathJax: its words are a model's.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from segmind_jupyter.content.parts import is_kind, safe_repr, special_method, without_addresses
+from segmind_jupyter.errors import ReplyError, SegmindError, shortened
+from segmind_jupyter.words import to_text
+
+if TYPE_CHECKING:
+    from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.batch.items import Rows
+    from segmind_jupyter.content.json_schema import Expected
+
+#: What MathJax leaves alone: the first class is version 3's, the second version 2's.
+_IGNORED: Final = "mathjax_ignore tex2jax_ignore"
+
+#: Dtypes by what a column holds, in pandas and in polars; what is not here is an object.
+_PANDAS: Final = {"string": "string", "boolean": "boolean", "integer": "Int64", "number": "float64"}
+_POLARS: Final = {
+    "string": "String", "boolean": "Boolean", "integer": "Int64", "number": "Float64",
+    "moment": "Datetime",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column before any library has made it; `None` is what is missing."""
+
+    name: str
+    kind: str
+    values: list[Any]
+    categories: tuple[Any, ...] = ()
+    #: The schema of what its lists hold, where they are lists.
+    inside: Any = None
+
+
+def check_library(items: Rows) -> None:
+    """Raise what to do where the library that makes the frame is not there."""
+    if is_kind(items.table, "polars", "DataFrame"):
+        return
+    try:
+        import pandas  # noqa: F401
+    except ModuleNotFoundError:
+        raise SegmindError(
+            "A table needs pandas: `%pip install pandas`. `batch.replies` does without."
+        ) from None
+
+
+def reply_frame(
+    items: Rows,
+    replies: Sequence[Reply | None],
+    errors: Mapping[int, SegmindError],
+    expected: Expected | None,
+    *,
+    explode: bool,
+    joins: bool,
+) -> Any:
+    """Make the frame: a row an item, or several of them, beside the table's own where it joins."""
+    words = [str(errors[n]) if n in errors else None for n in range(len(replies))]
+    if expected is None:
+        found = [Column("reply", "string", [reply and reply.text for reply in replies])]
+    else:
+        parsed: list[Any] = [None] * len(replies)
+        for position, reply in enumerate(replies):
+            try:
+                parsed[position] = reply and reply.parsed
+            except ReplyError as error:  # the reply itself is kept: `batch.replies`
+                words[position] = str(error)
+        found = _fields(expected, parsed, nested=explode)
+    positions = list(range(len(replies)))
+    if explode:
+        found, positions = _exploded(found)
+    rows = [replies[n] for n in positions]
+    own = [
+        Column("error", "string", [words[n] for n in positions]),
+        Column("tokens", "integer", [reply and reply.usage.total_tokens for reply in rows]),
+        Column("cost", "number", [reply and reply.cost for reply in rows]),
+        Column("seconds", "number", [reply and reply.elapsed_s for reply in rows]),
+    ]
+    if items.is_plain:
+        names = Column("item", "any", [_short(items.take(n)) for n in positions])
+        found, own = _distinct(found, {"item"}), [*own]
+        found = [names, *found]
+    taken = {column.name for column in found}
+    columns = [*found, *_distinct(own, taken)]
+    if joins and items.table is not None:
+        columns = _distinct(columns, set(map(str, items.labels)))
+    make = _polars_frame if is_kind(items.table, "polars", "DataFrame") else _pandas_frame
+    return make(columns, positions, items, joins=joins and items.table is not None)
+
+
+def _distinct(columns: Sequence[Column], taken: set[str]) -> list[Column]:
+    """Rename what has the name of another column."""
+    renamed = []
+    for column in columns:
+        name = column.name
+        while name in taken:
+            name = f"reply_{name}"
+        taken = {*taken, name}
+        renamed.append(replace(column, name=name))
+    return renamed
+
+
+def _short(item: Any) -> Any:
+    """Return an item as a cell: words and numbers as they are, anything else by its name."""
+    if isinstance(item, str | int | float | datetime.date | Mapping):
+        return item
+    if special_method(item, "__fspath__"):
+        return os.fsdecode(item)
+    file = getattr(item, "filename", None) if is_kind(item, "PIL", "Image") else None
+    return os.fsdecode(file) if file else shortened(without_addresses(safe_repr(item)))
+
+
+def _fields(expected: Expected, parsed: list[Any], *, nested: bool) -> list[Column]:
+    """Split what was read into columns, by the schema that went with the request."""
+    schema = expected.response_format["json_schema"]["schema"]
+    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
+    # What is no object travels under one key, and is read from there.
+    is_wrapped = schema.get("properties", {}).keys() == {"value"} and not expected.fields
+    if is_wrapped:
+        schema = schema["properties"]["value"]
+
+    def resolved(node: Any) -> dict[str, Any]:
+        """Follow references, and leave out that a value may be null."""
+        for _ in range(100):  # a reference may lead to itself
+            if not isinstance(node, dict):
+                return {}
+            options = [n for n in node.get("anyOf", ()) if n != {"type": "null"}]
+            if "$ref" in node:
+                node = definitions.get(str(node["$ref"]).rpartition("/")[2])
+            elif len(options) == 1:
+                node = options[0]
+            elif isinstance(node.get("type"), list):
+                kinds = [kind for kind in node["type"] if kind != "null"]
+                node = {**node, "type": kinds[0] if len(kinds) == 1 else None}
+            else:
+                return node
+        return {}
+
+    def columns(name: str, node: Any, values: list[Any]) -> list[Column]:
+        node = resolved(node)
+        parts = node.get("properties")
+        if not parts and node.get("type") == "object" and not name:  # any object
+            parts = dict.fromkeys(key for value in values if value for key in value)
+        if parts and (nested or not name):
+            return [
+                column
+                for key, inner in parts.items()
+                for column in columns(
+                    f"{name}.{key}" if name else key, inner, [_part(v, key) for v in values]
+                )
+            ]
+        values = [value.value if isinstance(value, enum.Enum) else value for value in values]
+        allowed = [node["const"]] if "const" in node else node.get("enum")
+        if allowed:
+            categories = tuple(value for value in allowed if value is not None)
+            return [Column(name or "value", "category", values, categories)]
+        there = [value for value in values if value is not None]
+        is_moment = node.get("format") in ("date-time", "date") or (
+            bool(there) and all(isinstance(value, datetime.date) for value in there)
+        )
+        kind = "moment" if is_moment else str(node.get("type"))
+        column = Column(name or "value", kind, values)
+        if kind == "array":
+            inside = node.get("items", {})
+            return [replace(column, inside=lambda each: columns(name, inside, each))]
+        return [column]
+
+    return columns("", schema, parsed)
+
+
+def _part(value: Any, name: str) -> Any:
+    """Read a field of whatever was made of the JSON, by the name that it has there."""
+    if isinstance(value, Mapping):
+        return value.get(name)
+    for own, field in getattr(type(value), "model_fields", {}).items():  # pydantic's aliases
+        if field.alias == name:
+            return getattr(value, own)
+    return getattr(value, name, None)
+
+
+def _exploded(columns: list[Column]) -> tuple[list[Column], list[int]]:
+    """Give each element of the only column of lists a row of its own."""
+    lists = [column for column in columns if column.inside is not None]
+    if len(lists) != 1:
+        return columns, list(range(len(columns[0].values)))
+    of = lists[0]
+    rows = [(n, each) for n, value in enumerate(of.values) for each in value or [None]]
+    spread: list[Column] = []
+    for column in columns:
+        if column is of:
+            spread += of.inside([each for _, each in rows])
+        else:
+            spread.append(replace(column, values=[column.values[n] for n, _ in rows]))
+    return spread, [n for n, _ in rows]
+
+
+def _pandas_frame(
+    columns: Sequence[Column], positions: list[int], items: Rows, *, joins: bool
+) -> Any:
+    import pandas
+
+    keys: Any = items.keys
+    if not isinstance(keys, pandas.Index):
+        index = pandas.Index(keys, tupleize_cols=False)
+        if list(index) != list(keys):  # None and 3 would be floats
+            index = pandas.Index(keys, dtype=object, tupleize_cols=False)
+        keys = index
+
+    def cells(column: Column) -> Any:
+        if column.kind == "category":
+            return pandas.Categorical(column.values, categories=list(column.categories))
+        try:
+            if column.kind == "moment":
+                aware = any(getattr(value, "tzinfo", None) for value in column.values)
+                return pandas.Series(pandas.to_datetime(column.values, utc=aware)).array
+            if column.kind == "any":
+                return pandas.Series(column.values).array
+            if column.kind in _PANDAS:
+                return pandas.Series(column.values, dtype=_PANDAS[column.kind]).array
+        except (TypeError, ValueError, OverflowError):  # such as an integer that is too large
+            pass
+        return pandas.Series(column.values, dtype=object).array
+
+    frame = pandas.DataFrame({c.name: cells(c) for c in columns}, index=keys.take(positions))
+    if joins:
+        own = items.table if hasattr(items.table, "iloc") else items.table.to_pandas()
+        frame = pandas.concat([own.iloc[positions], frame], axis=1)
+    return __getattr__("ReplyFrame")(frame)
+
+
+def _polars_frame(
+    columns: Sequence[Column], positions: list[int], items: Rows, *, joins: bool
+) -> Any:
+    import polars
+
+    def series(column: Column) -> Any:
+        dtype: Any = getattr(polars, _POLARS.get(column.kind, ""), None)
+        if column.kind == "category" and all(isinstance(c, str) for c in column.categories):
+            dtype = polars.Enum(list(column.categories))
+        for strict in (False, True):
+            try:
+                return polars.Series(column.name, column.values, dtype=dtype, strict=strict)
+            except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError):
+                dtype = polars.Object
+        raise AssertionError("any value is an object")
+
+    made = polars.DataFrame([series(column) for column in columns])
+    if joins:
+        made = items.table[positions].hstack(made.get_columns())
+    return __getattr__("ReplyPolarsFrame")(made)
+
+
+def __getattr__(name: str) -> Any:
+    """Make the classes of frames at their first use, under names by which they can be pickled."""
+    make = {"ReplyFrame": _pandas_classes, "ReplySeries": _pandas_classes}.get(name)
+    if name == "ReplyPolarsFrame":
+        make = _polars_classes
+    if make is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for made in make():
+        made.__module__, made.__qualname__ = __name__, made.__name__
+        globals()[made.__name__] = made
+    return globals()[name]
+
+
+def _pandas_classes() -> tuple[type, ...]:
+    import pandas
+
+    class ReplySeries(pandas.Series):
+        """A column of a `ReplyFrame`."""
+
+        @property
+        def _constructor(self) -> Any:
+            return ReplySeries
+
+        @property
+        def _constructor_expanddim(self) -> Any:
+            return ReplyFrame
+
+        def __repr__(self) -> str:
+            return to_text(super().__repr__())
+
+    class ReplyFrame(pandas.DataFrame):
+        """A frame whose words nothing on a page typesets; so are its slices and joins."""
+
+        @property
+        def _constructor(self) -> Any:
+            return ReplyFrame
+
+        @property
+        def _constructor_sliced(self) -> Any:
+            return ReplySeries
+
+        @property
+        def style(self) -> Any:
+            return super().style.set_table_attributes(f'class="{_IGNORED}"')
+
+        def __repr__(self) -> str:
+            return to_text(super().__repr__())
+
+        def _repr_html_(self) -> str | None:
+            return shielded(super()._repr_html_())  # type: ignore[misc]
+
+        def to_html(self, buf: Any = None, *args: Any, **kwargs: Any) -> Any:
+            with pandas.option_context("display.html.use_mathjax", False):
+                html = super().to_html(buf, *args, **kwargs)
+            return shielded(html) if buf is None else html
+
+    return ReplySeries, ReplyFrame
+
+
+def _polars_classes() -> tuple[type, ...]:
+    import polars
+
+    class ReplyPolarsFrame(polars.DataFrame):
+        """A frame whose words nothing on a page typesets."""
+
+        def __repr__(self) -> str:
+            return to_text(super().__repr__())
+
+        def _repr_html_(self, **how: Any) -> str:
+            return str(shielded(super()._repr_html_(**how)))
+
+    return (ReplyPolarsFrame,)
+
+
+def shielded(html: str | None) -> str | None:
+    """Keep HTML from MathJax."""
+    return html and f'<div class="{_IGNORED}">{html}</div>'
