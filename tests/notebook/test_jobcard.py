@@ -263,7 +263,23 @@ def test_many_jobs_leave_few_widgets_and_no_thread(page):
 
 HTML = {
     *("a", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li"),
-    *("ol", "p", "pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+    *(
+        "ol",
+        "p",
+        "pre",
+        "s",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "table",
+        "tbody",
+        "td",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+    ),
 }
 MATHML = {
     *("annotation", "math", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded"),

@@ -31,10 +31,11 @@ def words(text: str) -> str:
     return " ".join(page(text).get_text().split())
 
 
-def test_headings_keep_their_level():
-    """Each depth of heading is its own element, sized to sit in a cell's output."""
+def test_headings_keep_their_level_and_stay_out_of_the_notebooks_contents():
+    """A screen reader is told the level; a table of contents collects `<h2>`, and finds none."""
     for level in range(1, 7):
-        heading = page(f"{'#' * level} Title").find(f"h{level}")
+        heading = page(f"{'#' * level} Title").find(role="heading")
+        assert (heading.name, heading["aria-level"]) == ("div", str(level))
         assert heading.get_text() == "Title"
         assert float(re.search(r"font-size:([\d.]+)em", heading["style"])[1]) <= 1.5
 
@@ -60,6 +61,9 @@ LINKS = {
     "[a][r]\n\n[r]: http://x.example": "http://x.example",
     "<https://x.example>": "https://x.example",
     "<me@x.example>": "mailto:me@x.example",
+    "see https://x.example/a_(b)?c=1&d=2.": "https://x.example/a_(b)?c=1&d=2",
+    "**(https://x.example/e)**": "https://x.example/e",
+    "参见https://x.example/f。": "https://x.example/f",
 }
 
 
@@ -74,8 +78,11 @@ def test_a_link_opens_elsewhere_and_tells_nobody():
 
 def test_what_is_no_link_stays_as_typed():
     """Bad and relative addresses; `[x]()` keeps its words and goes nowhere."""
-    for text in ("[x](javascript:alert(1))", "see [x](/api/kernels)"):
+    for text in ("[x](javascript:alert(1))", "see [x](/api/kernels)", "file:///x ftp://x.example"):
         assert words(text) == text
+        assert page(text).a is None
+    assert page("`https://x.example`").a is None
+    assert len(page("[https://x.example](https://y.example)").find_all("a")) == 1
     assert "href" not in page("[x]()").a.attrs
 
 
@@ -85,6 +92,37 @@ def test_images_and_html_are_words():
         "[image: a red line (https://x.example/p.png)]"
     )
     assert words('<b onclick="x">bold</b> &amp; &lt;') == '<b onclick="x">bold</b> & <'
+
+
+def test_the_html_that_models_write_in_tables_is_read():
+    """`<br>`, `<sub>` and `<sup>`, of words alone; whatever else looks like them is text."""
+    cell = page("| a |\n|---|\n| x<br>y<BR/>H<sub>2</sub>O m<sup>&lt;2</sup> |").td
+    assert [tag.name for tag in cell.find_all(True)] == ["br", "br", "sub", "sup"]
+    assert cell.sup.get_text() == "<2"
+    for text in ("<sub>x", "<sub><img src=x></sub>", "<br onclick=x>", "<sup>x</sub>", "a<br"):
+        assert words(text) == text
+
+
+def test_tasks_have_boxes():
+    """Done or not, in any list; brackets that stand elsewhere are brackets."""
+    shown = page("- [ ] a\n- [x] *b*\n  1. [X] c\n- [y] d\n- e [ ] f")
+    texts = [" ".join(item.get_text().split()) for item in shown.find_all("li")]
+    assert texts == ["☐a", "☑b ☑c", "☑c", "[y] d", "e [ ] f"]
+
+
+def test_stars_beside_chinese_and_japanese_punctuation_are_emphasis():
+    """CommonMark takes them for no delimiters; what is no such text stays as it was."""
+    assert page("**「強調」**は").strong.get_text() == "「強調」"
+    assert page("这是**重要：**文本").strong.get_text() == "重要："
+    for text in ("2 * 3 * 4", "a** b**", "漢 * 字 * 漢"):
+        assert page(text).find(["em", "strong"]) is None
+
+
+def test_a_list_in_a_list_has_no_gap_and_a_quote_in_a_quote_does_not_fade():
+    """What is nested looks as what is around it."""
+    shown = page("- a\n  - b\n- c\n\n> d\n> > e")
+    assert shown.li.ul["style"].startswith("margin:0;")
+    assert "opacity" not in str(shown)
 
 
 def test_the_box_keeps_mathjax_away():

@@ -91,6 +91,7 @@ def test_a_fraction_is_mathml():
     r"""`$\frac{a}{b}$` is a real fraction."""
     fraction = page(r"$\frac{a}{b}$").math.mfrac
     assert [part.get_text() for part in fraction.find_all(recursive=False)] == ["a", "b"]
+    assert "DejaVu Serif,math" in page("$x$").math["style"]  # installed fonts that stretch brackets
 
 
 def test_aligned_equations_are_a_table():
@@ -99,6 +100,9 @@ def test_aligned_equations_are_a_table():
         math = page(rf"$$\begin{{{name}}} a &= b \\ c &= d \end{{{name}}}$$").math
         sides = [cell["style"].split(";")[0] for cell in math.find_all("mtd")]
         assert sides == ["text-align:right", "text-align:left"] * 2
+        assert all("padding-left:0" in cell["style"] for cell in math.find_all("mtd"))
+    cases = page(r"$$\begin{cases} a & b \\ c & d \end{cases}$$").math
+    assert "padding" not in str(cases.mtable)
 
 
 @pytest.mark.parametrize(

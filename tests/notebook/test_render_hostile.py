@@ -38,11 +38,10 @@ from segmind_jupyter.words import to_text
 
 CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
 
-HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 BLOCKS = {"div", "p", "ul", "ol", "li", "blockquote", "hr", "pre", "details", "summary"}
 TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
-INLINE = {"a", "br", "code", "em", "img", "s", "span", "strong"}
-ELEMENTS = HEADINGS | BLOCKS | TABLES | INLINE
+INLINE = {"a", "br", "code", "em", "img", "s", "span", "strong", "sub", "sup"}
+ELEMENTS = BLOCKS | TABLES | INLINE
 SYMBOLS = {"mi", "mo", "mn", "ms", "mtext", "mspace"}
 SCRIPTS = {"msup", "msub", "msubsup", "mover", "munder", "munderover"}
 LAYOUT = {"math", "mrow", "mfrac", "msqrt", "mroot", "mstyle", "mpadded", "mphantom"}
@@ -90,7 +89,8 @@ class Walker(HTMLParser):
         if tag == "annotation":
             assert (name, value) == ("encoding", "application/x-tex")
             return
-        allowed = ATTRIBUTES.get(tag, {"style", *(["start"] if tag == "ol" else [])})
+        own = {"ol": {"start"}, "div": {"role", "aria-level"}}.get(tag, set())
+        allowed = ATTRIBUTES.get(tag, {"style"} | own)
         assert name in (MATHML_ATTRIBUTES if tag in MATHML else allowed), (tag, name)
         getattr(self, f"check_{name}", self.check_plain)(value)
 
@@ -105,6 +105,9 @@ class Walker(HTMLParser):
         kind, _, data = value.partition(",")
         assert kind == "data:image/png;base64"
         assert base64.b64decode(data, validate=True).startswith(b"\x89PNG\r\n")
+
+    def check_role(self, value: str) -> None:
+        assert value == "heading"
 
     def check_rel(self, value: str) -> None:
         assert set(value.split()) == {"noopener", "noreferrer", "nofollow"}

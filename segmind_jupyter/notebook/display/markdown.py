@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
     from markdown_it.rules_core import StateCore
+    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
 #: What is longer is shown as plain text from here on; hostile input of this size takes seconds
@@ -42,6 +43,22 @@ _BUDGET = {"math": 40_000, "code": 100_000}
 #: Classes of the box. The first keeps MathJax 3 and 4 away (JupyterLab), the second MathJax 2
 #: (pages that nbconvert writes); both names are MathJax's own.
 _BOX = "mathjax_ignore tex2jax_ignore segmind-reply"
+
+#: Letters and punctuation of Chinese, Japanese and Korean.
+_CJK = re.compile(
+    "[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef"
+    "\U00020000-\U0003ffff]"
+)
+
+#: An address among words ends before the punctuation of its sentence, of Chinese too.
+_BARE_ADDRESS = re.compile(
+    r"(?<![A-Za-z0-9])https?://(?:[^\s<>\"'`|()\u3000-\u303f\uff00-\uffef]|\([^\s<>\"'`()]*\))+(?<![.,;:!?*_~\]])"
+)
+
+_SMALL_HTML = re.compile(r"<br\s{0,3}/?>|<(su[bp])>([^<>\n]{1,200})</\1>", re.IGNORECASE)
+
+#: What a list's item begins with that is a task, done or not.
+_TASK = re.compile(r"\[([ xX])\] ")
 
 _BEFORE_BLANK_LINE = re.compile(r"\n(?=[^\S\n]*\n)")
 
@@ -103,31 +120,124 @@ def _parser() -> MarkdownIt:
     md.validateLink = is_address  # type: ignore[method-assign] # the documented hook
     add_math(md)
     md.block.ruler.at("table", _whole_table, {"alt": ["paragraph", "reference"]})
+    md.inline.ruler.at("emphasis", _emphasis)
+    md.inline.ruler.before("autolink", "small_html", _small_html)
     md.core.ruler.push("dress", _dress)
     for name, rule in _RULES.items():
         md.add_render_rule(name, _render_rule(rule))
     return md
 
 
+def _emphasis(state: StateInline, silent: bool) -> bool:
+    """Find `*` and `_` as markdown-it does, but for `*` between Chinese, Japanese or Korean.
+
+    CommonMark takes `**「a」**は` for no emphasis, as a letter follows the punctuation.
+    """
+    from markdown_it.rules_inline.emphasis import tokenize
+
+    start, known = state.pos, len(state.delimiters)
+    if not tokenize(state, silent):
+        return False
+    before, after = state.src[start - 1 : start], state.src[state.pos : state.pos + 1]
+    if state.src[start] == "*" and (_CJK.match(before) or _CJK.match(after)):
+        for delimiter in state.delimiters[known:]:
+            delimiter.open = delimiter.open or bool(after.strip())
+            delimiter.close = delimiter.close or bool(before.strip())
+    return True
+
+
+def _small_html(state: StateInline, silent: bool) -> bool:
+    """Read the HTML that models write in tables: `<br>`, and words in `<sub>` or `<sup>`."""
+    match = _SMALL_HTML.match(state.src, state.pos, state.posMax)
+    if match is None:
+        return False
+    if not silent and match[1] is None:
+        state.push("hardbreak", "br", 0)
+    elif not silent:
+        tag = match[1].lower()
+        state.push(f"{tag}_open", tag, 1)
+        state.push("text", "", 0).content = html.unescape(match[2])
+        state.push(f"{tag}_close", tag, -1)
+    state.pos = match.end()
+    return True
+
+
 def _dress(state: StateCore) -> None:
     """Return every element its style, every link its marks, and every word harmless characters."""
-    for token in _every(state.tokens):
-        is_container = token.type in {"blockquote_open", "list_item_open"}
-        if is_container and token.level >= _MAX_NESTING - 1:
+    around: list[Token] = []
+    for token in state.tokens:
+        if token.type in {"blockquote_open", "list_item_open"} and token.level >= _MAX_NESTING - 1:
             raise _UnfitError("what is inside was dropped")
-        if token.type in {"text", "code_inline"}:
-            token.content = to_text(token.content)  # entities (`&#x202E;`) are decoded only now
-        if token.type == "link_open":
-            href = str(token.attrs["href"])
-            # Hovering tells the real address, as the words of a link may name another. `[words]()`
-            # is the one form that markdown-it does not ask `validateLink` about.
-            marks = {"href": href, "title": href, "target": "_blank", "style": ELEMENTS["a"]}
-            token.attrs = dict(marks) if is_address(href) else {}
+        if token.nesting < 0:
+            around.pop()
+        if token.type in {"heading_open", "heading_close"}:
+            # A heading of a reply is none of the notebook's: tables of contents collect `<h2>`.
+            level, token.tag = token.tag, "div"
+            if token.nesting > 0:
+                token.attrs = {"role": "heading", "aria-level": level[1:], "style": ELEMENTS[level]}
         elif token.nesting >= 0:
             # markdown-it writes a column's alignment as a style of its own: "text-align:right".
             align = str(token.attrs.get("style", "")).removeprefix("text-align:")
-            if style := ELEMENTS.get(f"{token.tag} {align}".strip()):
-                token.attrs["style"] = style
+            within = around[-1].tag if around else ""
+            for name in (f"{within} {token.tag}", f"{token.tag} {align}".strip()):
+                if name in ELEMENTS:
+                    token.attrs["style"] = ELEMENTS[name]
+                    break
+        if token.nesting > 0:
+            around.append(token)
+        if token.type == "inline":
+            words = token.children = [*_dressed(token.children or ())]
+            in_item = [each.tag for each in around[-2:]] == ["li", "p"]
+            if in_item and words and (task := _TASK.match(words[0].content)):
+                words[0].content = words[0].content[4:]
+                words[:0] = _box("☐" if task[1] == " " else "☑")
+                around[-2].attrs["style"] = ELEMENTS["li task"]
+
+
+def _box(mark: str) -> Iterator[Token]:
+    from markdown_it.token import Token
+
+    yield Token("span_open", "span", 1, attrs={"style": ELEMENTS["task"]})
+    yield Token("text", "", 0, content=mark)
+    yield Token("span_close", "span", -1)
+
+
+def _dressed(tokens: Iterable[Token]) -> Iterator[Token]:
+    """Dress what is in a line; a bare address among its words becomes a link."""
+    in_link = False
+    for token in tokens:
+        if token.type in {"text", "code_inline"}:
+            token.content = to_text(token.content)  # entities (`&#x202E;`) are decoded only now
+        if token.type == "link_open":
+            token.attrs = _link_attributes(str(token.attrs["href"]))
+        elif token.nesting >= 0 and token.tag in ELEMENTS:
+            token.attrs["style"] = ELEMENTS[token.tag]
+        in_link = token.nesting > 0 if token.tag == "a" else in_link
+        if token.type == "text" and not in_link and "://" in token.content:
+            yield from _with_links(token)
+        else:
+            yield token
+
+
+def _with_links(words: Token) -> Iterator[Token]:
+    from markdown_it.token import Token
+
+    end = 0
+    for match in _BARE_ADDRESS.finditer(words.content):
+        yield Token("text", "", 0, content=words.content[end : match.start()])
+        yield Token("link_open", "a", 1, attrs=_link_attributes(match[0]))
+        yield Token("text", "", 0, content=match[0])
+        yield Token("link_close", "a", -1)
+        end = match.end()
+    yield Token("text", "", 0, content=words.content[end:])
+
+
+def _link_attributes(href: str) -> dict[str, str | int | float]:
+    """Show the real address on hover, as the words of a link may name another."""
+    # `[words]()` is the one form that markdown-it does not ask `validateLink` about.
+    if not is_address(href):
+        return {}
+    return {"href": href, "title": href, "target": "_blank", "style": ELEMENTS["a"]}
 
 
 def _every(tokens: Sequence[Token]) -> Iterator[Token]:

@@ -193,17 +193,17 @@ def to_mathml(tex: str, *, display: bool) -> str | None:
         # (GitHub, an untrusted notebook in JupyterLab), it is what tells 10^{-3} from 10-3.
         note = f'<annotation encoding="{SOURCE_ENCODING}"> [{source}]</annotation>'
         drawn = f"<semantics>{drawn}{note}</semantics>"
-    return f'<math display="{kind}">{drawn}</math>'
+    return f'<math display="{kind}" style="{MATH["math"]}">{drawn}</math>'
 
 
-def _markup(element: Element, *, depth: int) -> Iterator[str]:
+def _markup(element: Element, *, depth: int, within: str = "") -> Iterator[str]:
     """Write an element and what is in it, or refuse what is on no list."""
     tag, style = element.tag, None
     if tag == "menclose":
         # Not in MathML Core: drawn by a style, so that a cancelled term looks cancelled.
         tag, style = "mrow", MATH[element.get("notation", "")]
     elif tag == "mtd":
-        style = MATH.get(element.get("columnalign", ""))
+        style = MATH.get(f"{within} {element.get('columnalign', '')}".strip())
     if tag not in MATH_TAGS or depth > _MAX_DEPTH or len(element) != _ARITY.get(tag, len(element)):
         raise _RefusedError(tag)
     kept = {k: v for k, v in element.items() if k in MATH_ATTRIBUTES and is_math_value(v)}
@@ -211,8 +211,10 @@ def _markup(element: Element, *, depth: int) -> Iterator[str]:
     attributes = "".join(f' {name}="{value}"' for name, value in kept.items())
     yield f"<{tag}{attributes}>"
     yield _text(element.text)
+    # Equations that line up at `&` have a right column first, as nothing else has.
+    is_aligned = tag == "mtr" and len(element) and element[0].get("columnalign") == "right"
     for child in element:
-        yield from _markup(child, depth=depth + 1)
+        yield from _markup(child, depth=depth + 1, within="aligned" if is_aligned else "")
         yield _text(child.tail)
     yield f"</{tag}>"
 

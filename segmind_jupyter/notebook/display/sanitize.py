@@ -13,10 +13,9 @@ from functools import cache, partial
 from segmind_jupyter.notebook.display.styles import ADMITTED
 
 _BLOCKS = {"blockquote", "div", "hr", "li", "ol", "p", "pre", "ul"}
-_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 _TABLE = {"table", "tbody", "td", "th", "thead", "tr"}
-_INLINE = {"a", "br", "code", "em", "s", "span", "strong"}
-HTML_TAGS = frozenset(_BLOCKS | _HEADINGS | _TABLE | _INLINE)
+_INLINE = {"a", "br", "code", "em", "s", "span", "strong", "sub", "sup"}
+HTML_TAGS = frozenset(_BLOCKS | _TABLE | _INLINE)
 
 # Presentation MathML that only draws: no `maction`, no `annotation-xml`, no links.
 _SYMBOLS = {"mi", "mn", "mo", "ms", "mspace", "mtext"}
@@ -71,7 +70,7 @@ def _cleaner() -> Callable[[str], str]:
 
     attributes = {tag: set(MATH_ATTRIBUTES) for tag in MATH_TAGS}
     attributes |= {"a": {"href", "target", "title"}, "ol": {"start"}, "*": {"style"}}
-    attributes |= {"annotation": {"encoding"}}
+    attributes |= {"annotation": {"encoding"}, "div": {"role", "aria-level"}}
     return partial(
         nh3.clean,
         tags=set(HTML_TAGS | MATH_TAGS | _SOURCE),
@@ -97,7 +96,9 @@ def _may_stay(tag: str, name: str, value: str) -> bool:
             return value == "_blank"
         case "encoding":
             return value == SOURCE_ENCODING
-        case "start":
+        case "role":
+            return value == "heading"
+        case "start" | "aria-level":
             return value.isascii() and value.isdigit()
         case "title" | "rel":
             return tag == "a"

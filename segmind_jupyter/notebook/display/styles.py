@@ -10,12 +10,25 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+#: Widest that a reply, a card, a batch or an error is: one right edge for all of them.
+MAX_WIDTH = "880px"
+
+#: Two sizes of words: what is read, and what stands beside it.
+_READ = "font-size:var(--jp-content-font-size1,14px)"
+_BESIDE = "font-size:12px"
+
 _LINE = "rgba(128,128,128,.35)"
 _TINT = "rgba(128,128,128,.1)"
-_QUIET = "var(--jp-ui-font-color2,#808080)"
+_QUIET = "var(--jp-ui-font-color2,#757575)"
 _MONO = "font-family:var(--jp-code-font-family,ui-monospace,Menlo,Consolas,monospace)"
+_BLOCK = (
+    "padding:.5em .8em;border:1px solid var(--jp-cell-editor-border-color,transparent);"
+    f"border-radius:3px;background:var(--jp-cell-editor-background,{_TINT});color:inherit;"
+    f"{_READ};line-height:1.4"
+)
+_WRAPPED = "white-space:pre-wrap;overflow-wrap:anywhere"
 _CELL = f"padding:.3em .8em;border:0;border-bottom:1px solid {_LINE};vertical-align:top"
-_HEADING = "line-height:1.3;font-weight:600;margin:1em 0 .4em"
+_HEADING = "line-height:1.3;font-weight:600;margin:1em 0 .4em;text-align:left"
 _STRIKE = "transparent 46%,currentColor 48%,currentColor 52%,transparent 54%)"
 
 #: Of elements: an HTML tag, or a tag and its variant.
@@ -25,24 +38,33 @@ ELEMENTS = MappingProxyType(
         "h2": f"font-size:1.25em;{_HEADING}",
         "h3": f"font-size:1.12em;{_HEADING}",
         "h4": f"font-size:1em;{_HEADING}",
-        "h5": f"font-size:1em;{_HEADING};opacity:.85",
-        "h6": f"font-size:1em;{_HEADING};opacity:.7",
+        "h5": f"font-size:1em;{_HEADING};font-style:italic",
+        "h6": f"font-size:1em;{_HEADING};font-style:italic;font-weight:400",
         "p": "margin:0 0 .6em;text-align:left",
+        "li p": "margin:.2em 0;text-align:left",
         "ul": "margin:0 0 .6em;padding-left:1.8em",
         "ol": "margin:0 0 .6em;padding-left:1.8em",
+        # A list in a list is as close to its lines as these are to each other.
+        "li ul": "margin:0;padding-left:1.8em",
+        "li ol": "margin:0;padding-left:1.8em",
         "li": "margin:.15em 0",
+        "li task": "margin:.15em 0;list-style:none",
+        "task": "display:inline-block;width:1.4em;margin-left:-1.4em",
         "blockquote": f"margin:0 0 .6em;padding:.1em 0 .1em .9em;border-left:3px solid {_LINE};"
-        "opacity:.85",
+        "color:inherit",
+        "blockquote p": "margin:.2em 0;text-align:left",
+        "blockquote blockquote": f"margin:.3em 0;padding:.1em 0 .1em .9em;color:inherit;"
+        f"border-left:3px solid {_LINE}",
         "hr": f"border:0;border-top:1px solid {_LINE};margin:1em 0",
         "a": "color:var(--jp-content-link-color,#1f7ae0);text-decoration:underline",
-        "code": f"{_MONO};font-size:.92em;padding:.1em .35em;border-radius:3px;background:{_TINT};"
-        "color:inherit",
-        "pre": f"margin:0 0 .7em;padding:.6em .9em;border-radius:4px;background:{_TINT};"
-        "color:inherit;overflow-x:auto;white-space:pre;line-height:1.45",
-        "pre:wrapped": f"margin:0 0 .7em;white-space:pre-wrap;overflow-wrap:anywhere;{_MONO}",
-        "pre code": f"{_MONO};font-size:.92em;padding:0;background:none;color:inherit",
-        "table": "border-collapse:collapse;border:0;margin:0;width:auto;font-size:.95em;"
-        "table-layout:auto",
+        "code": f"{_MONO};font-size:1em;padding:.1em .35em;border-radius:3px;color:inherit;"
+        "background:var(--jp-layout-color2,rgba(128,128,128,.18))",
+        "pre": f"margin:0 0 .7em;{_BLOCK};overflow-x:auto;white-space:pre",
+        "pre:wrapped": f"margin:0 0 .7em;{_WRAPPED};{_MONO};{_READ}",
+        "pre code": f"{_MONO};font-size:1em;padding:0;background:none;color:inherit",
+        "sub": "font-size:.75em;line-height:0",
+        "sup": "font-size:.75em;line-height:0",
+        "table": f"border-collapse:collapse;border:0;margin:0;width:auto;{_READ};table-layout:auto",
         "tr": "background:none",
         "th": f"text-align:left;font-weight:600;{_CELL}",
         "th left": f"text-align:left;font-weight:600;{_CELL}",
@@ -59,8 +81,15 @@ ELEMENTS = MappingProxyType(
 #: Of MathML, for what browsers no longer draw from attributes (MathML Core).
 MATH = MappingProxyType(
     {
+        # Fonts that have a table of mathematical sizes: without one, brackets do not stretch and
+        # hats float. None is fetched; some of them is on most systems.
+        "math": "font-family:STIX Two Math,Cambria Math,Latin Modern Math,Asana Math,"
+        "DejaVu Math TeX Gyre,DejaVu Serif,math;font-size:1.15em",
         "left": "text-align:left",
         "right": "text-align:right",
+        # The columns of aligned equations touch.
+        "aligned left": "text-align:left;padding-left:0;padding-right:0",
+        "aligned right": "text-align:right;padding-left:0;padding-right:0",
         "box": "border:1px solid;padding:.15em .3em",
         "updiagonalstrike": f"background:linear-gradient(to top right,{_STRIKE}",
         "downdiagonalstrike": f"background:linear-gradient(to bottom right,{_STRIKE}",
@@ -102,13 +131,13 @@ CODE = MappingProxyType(
 FRAME = MappingProxyType(
     {
         # The box clips what it holds, so that no formula can paint over the rest of the page.
-        "reply": "font-family:var(--jp-content-font-family,inherit);line-height:1.55;"
-        "max-width:60em;padding:.2em .1em;overflow-x:auto;overflow-y:hidden;"
-        "overflow-wrap:break-word",
+        "reply": f"font-family:var(--jp-content-font-family,inherit);{_READ};line-height:1.6;"
+        f"max-width:{MAX_WIDTH};box-sizing:border-box;padding:2px 0;overflow-x:auto;"
+        "overflow-y:hidden;overflow-wrap:break-word",
         "cut": "margin:.2em 0 .6em;padding:.3em .8em;border-left:3px solid #c98a1b;"
         "background:rgba(201,138,27,.12)",
         "footer": f"margin-top:.8em;padding-top:.45em;border-top:1px solid {_LINE};"
-        f"font-size:.82em;line-height:1.45;color:{_QUIET}",
+        f"{_BESIDE};line-height:1.45;color:{_QUIET}",
         "row": "display:flex;flex-wrap:wrap;gap:.5em 1.6em;margin:.5em 0 .1em",
         # All of one width, so that what is said of them begins in columns.
         "item": "display:flex;align-items:center;gap:.6em;flex:0 1 26em;min-width:0",
@@ -117,9 +146,7 @@ FRAME = MappingProxyType(
         "picture": "display:block;margin:.3em 0 0;max-width:320px;max-height:200px;"
         f"border:1px solid {_LINE};border-radius:3px;background:#fff",
         "block": "margin:.7em 0 0",
-        "verbatim": f"margin:.3em 0 0;padding:.5em .8em;border-radius:4px;background:{_TINT};"
-        f"color:inherit;{_MONO};font-size:.92em;line-height:1.45;white-space:pre-wrap;"
-        "overflow-wrap:anywhere;max-height:26em;overflow-y:auto",
+        "verbatim": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:26em;overflow-y:auto",
         "caption": "min-width:0;overflow-wrap:anywhere",
         "summary": "cursor:pointer;margin-top:.4em",
         "note": "margin:.5em 0 0;padding-left:.7em;border-left:2px solid #c98a1b",
@@ -127,8 +154,8 @@ FRAME = MappingProxyType(
         "background:rgba(214,69,69,.1)",
         "stopped": f"margin:.2em 0 .4em;padding:.3em .8em;border-left:3px solid {_LINE};"
         f"background:{_TINT}",
-        "head": "line-height:1.5;overflow-wrap:anywhere",
-        "about": f"font-size:.9em;line-height:1.5;color:{_QUIET};overflow-wrap:anywhere",
+        "head": f"{_READ};line-height:1.5;overflow-wrap:anywhere",
+        "about": f"{_BESIDE};line-height:1.5;color:{_QUIET};overflow-wrap:anywhere",
         "quiet": f"color:{_QUIET}",
         # Of the status: a name and what it is.
         "fact": f"text-align:left;font-weight:400;color:{_QUIET};padding:0 1.4em 0 0;"
@@ -149,13 +176,12 @@ FRAME = MappingProxyType(
         "mine": "display:flex;justify-content:flex-end;margin:.9em 0 .5em",
         "said": "max-width:85%;padding:.45em .9em;border-radius:1em 1em .2em 1em;"
         "background:rgba(31,122,224,.16)",
-        "objects": "font-size:.88em;line-height:1.45",
+        "objects": f"{_BESIDE};line-height:1.45",
         "words": "white-space:pre-wrap;overflow-wrap:anywhere",
         "theirs": "margin:.2em 0 .9em",
         # One click selects all of it, to be copied.
-        "copied": f"margin:.3em 0 0;padding:.6em .9em;border-radius:4px;background:{_TINT};"
-        f"color:inherit;{_MONO};font-size:.92em;line-height:1.45;white-space:pre-wrap;"
-        "overflow-wrap:anywhere;max-height:20em;overflow-y:auto;user-select:all;cursor:copy",
+        "copied": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:20em;overflow-y:auto;"
+        "user-select:all;cursor:copy",
     }
 )
 
