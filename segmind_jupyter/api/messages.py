@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -48,6 +49,11 @@ def _spelled(body: dict[str, Any]) -> str:
 #: A content block or a message, as it goes over the wire.
 Block = dict[str, Any]
 Message = dict[str, Any]
+
+#: A longer text is read for its fences alone: some hostile ones take Markdown's parser minutes.
+_MAX_MARKDOWN_CHARS: Final = 200_000
+
+_FENCE: Final = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)", re.DOTALL)
 
 #: Stop reasons that mean "cut at the limit": Anthropic's, OpenAI's and Gemini's word for it.
 _CUT = frozenset({"max_tokens", "length", "MAX_TOKENS"})
@@ -187,9 +193,12 @@ class Reply:
     @property
     def code_blocks(self) -> list[CodeBlock]:
         """The fenced blocks of the answer, in order (CommonMark's rules)."""
+        if len(self.text) > _MAX_MARKDOWN_CHARS:
+            return list(_top_level_fences(self.text))
         from markdown_it import MarkdownIt
 
-        tokens = MarkdownIt("commonmark").parse(self.text)
+        # Without what is inside a line, which takes seconds for a thousand brackets.
+        tokens = MarkdownIt("commonmark").disable("inline").parse(self.text)
         fences = (token for token in tokens if token.type == "fence")
         return [CodeBlock(_language(fence.info), fence.content) for fence in fences]
 
@@ -244,6 +253,22 @@ class Reply:
     def _repr_claude_(self) -> str:
         """Stand in a later prompt (`{reply}`) as the text alone."""
         return self.text
+
+
+def _top_level_fences(text: str) -> Iterator[CodeBlock]:
+    """Find fenced blocks line by line, in linear time; those in lists and quotes are left out."""
+    fence, info, code = "", "", list[str]()
+    for line in text.splitlines(keepends=True):
+        match = _FENCE.match(line)
+        if not fence and match:
+            fence, info, code = match[1], match[2], []
+        elif fence and match and match[1].startswith(fence) and not match[2].strip():
+            yield CodeBlock(_language(info), "".join(code))
+            fence = ""
+        elif fence:
+            code.append(line)
+    if fence:
+        yield CodeBlock(_language(info), "".join(code))
 
 
 def _language(info: str) -> str:

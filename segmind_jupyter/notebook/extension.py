@@ -16,6 +16,7 @@ from typing import Any, Final
 from traitlets import TraitError
 from traitlets.config.loader import DeferredConfig
 
+from segmind_jupyter.notebook.display.frames import FrameShields
 from segmind_jupyter.notebook.line import QuestionMarkTransformer, as_claude_cell
 from segmind_jupyter.notebook.live.headless import WaitAtCellEnd
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
@@ -46,7 +47,7 @@ def load(shell: Any) -> None:
     shell.input_transformer_manager.token_transformers.insert(0, QuestionMarkTransformer)
     shell.input_transformer_manager.cleanup_transforms.append(as_claude_cell)
     live = LiveOutputs(shell)
-    magics.hooks = [Displays(shell, live), ErrorMemory(shell), Tab(shell)]
+    magics.hooks = [Displays(shell, live), FrameShields(shell), ErrorMemory(shell), Tab(shell)]
     # In this order: the wait comes first, and what it brought is drawn before the cell ends.
     WaitAtCellEnd(shell, lambda: magics.trait_values()["wait_for_jobs"]).install()
     live.install()

@@ -149,6 +149,28 @@ def test_code_blocks_follow_commonmark():
     ]
 
 
+@given(
+    st.lists(st.sampled_from(["```", "````", "~~~", "```py", "``` `", " ~~~~", "    ```", "a", ""]))
+)
+def test_a_long_text_is_read_for_its_fences_alone(lines: list[str]):
+    """Those are the same as where Markdown is read whole, as long as they stand by themselves."""
+    text = "\n".join(lines)
+    short, long = Reply(text=text), Reply(text="words\n\n" * 30_000 + text)
+    assert [b.code.strip() for b in long.code_blocks] == [b.code.strip() for b in short.code_blocks]
+
+
+def test_no_text_takes_the_code_blocks_for_ever():
+    """Each took the parser from seconds to hours."""
+    for text in (
+        "[" * 50_000,
+        "[" * 1_000_000,
+        "<a\n" * 300_000,
+        "-\n" * 300_000,
+        "```a\n" * 100_000,
+    ):
+        assert len(Reply(text=text + "\n\n~~~\nx\n").code_blocks) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     ['{"a": [1]}', 'Here:\n```json\n{"a": [1]}\n```\nDone.', '```\nno\n```\n```\n{"a": [1]}\n```'],
