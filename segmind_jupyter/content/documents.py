@@ -6,8 +6,8 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,35 +28,55 @@ def is_pdf(begin: bytes) -> bool:
     return begin.startswith(b"%PDF-")
 
 
-def pdf_parts(source: Any, *, name: str | None = None, limits: Limits = STANDARD) -> list[Part]:
-    """Draw the pages of a PDF that is given by its path, its bytes or as a ``PdfDocument``."""
+def pdf_parts(
+    source: Any,
+    *,
+    name: str | None = None,
+    limits: Limits = STANDARD,
+    pages: Iterable[int] | None = None,
+) -> list[Part]:
+    """Draw the pages of a PDF that is given by its path, its bytes or as a ``PdfDocument``.
+
+    `pages` are counted from one; without it the first go, and the note says how to send others.
+    """
     name = name or "PDF"
     with _PDFIUM:
         document = _opened(source, name)
-        total = len(document)
-        if not total:
-            raise ContentError(f"{name} has no pages.")
-        # Page by page: all drawn at once take a megabyte each, and more where they are large.
-        images = [_drawn(page, limits) for page in islice(document, _MAX_PAGES)]
-    if total <= _MAX_PAGES:
+        try:
+            total = len(document)
+            numbers = list(range(1, min(total, _MAX_PAGES) + 1) if pages is None else pages)
+            wrong = [n for n in numbers if not 0 < n <= total]
+            if wrong or not numbers:
+                said = f", and no page {wrong[0]}" if wrong else "; name one of them"
+                raise ContentError(f"{name} has {total:,} page{'s' * (total != 1)}{said}.")
+            # Page by page: all drawn at once take megabytes each.
+            images = [_drawn(document[n - 1], n, limits) for n in numbers]
+        finally:
+            if document is not source:
+                document.close()
+    if numbers == list(range(1, total + 1)):
         said = f"{name}, {total} page{'s' * (total > 1)}"
         return [Text(f"[{said}]", about=said, inline=False), *images]
-    shown = f"pages 1-{_MAX_PAGES} of {total}"
-    tokens = sum(image.tokens for image in images)
-    note = (
-        f"{name}: {shown} go, ≈{tokens:,} tokens. For others make a list of them, as "
-        f"`pages = list(pypdfium2.PdfDocument(path))[{_MAX_PAGES}:{min(2 * _MAX_PAGES, total)}]`, "
-        "and name it; each page is one of its pictures."
-    )
+    span = ", ".join(map(str, numbers))
+    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        span = f"{numbers[0]}-{numbers[-1]}"
+    shown = f"page{'s' * (len(numbers) > 1)} {span} of {total}"
+    notes: tuple[str, ...] = ()
+    if pages is None:
+        tokens, end = sum(image.tokens for image in images), min(2 * _MAX_PAGES, total)
+        notes = (
+            f"{name}: {shown} go, ≈{tokens:,} tokens. For others name a list of them, such as "
+            f"`pages = list(pypdfium2.PdfDocument(path))[{_MAX_PAGES}:{end}]`.",
+        )
     said = f"{name}, {shown}"
-    text = Text(f"[{said}]", about=said, inline=False, notes=(note,), left_out=shown)
+    text = Text(f"[{said}]", about=said, inline=False, notes=notes, left_out=shown)
     return [text, *images]
 
 
 def pdf_page(page: Any, *, limits: Limits = STANDARD) -> Image:
     """Draw one ``PdfPage`` of a document that the user opened."""
     with _PDFIUM:
-        return _drawn(page, limits)
+        return _drawn(page, 0, limits)
 
 
 def _opened(source: Any, name: str) -> Any:
@@ -78,10 +98,10 @@ def _opened(source: Any, name: str) -> Any:
         ) from error
 
 
-def _drawn(page: Any, limits: Limits) -> Image:
+def _drawn(page: Any, number: int, limits: Limits) -> Image:
     scale = limits.image_edge_px / max(1.0, *page.get_size())
     picture = page.render(scale=scale).to_pil()
-    return encode_image(picture, limits=limits, about="page")
+    return encode_image(picture, limits=limits, about=f"page {number or ''}".rstrip())
 
 
 #: The last so many pictures of a notebook go; a larger file is not read.
@@ -93,6 +113,16 @@ _OUTPUT_CHARS: Final = (4_000, 1_000, 300, 80)
 #: The colours of a terminal, and pictures that are written into a text.
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _DATA_URI: Final = re.compile(r"data:[\w/+.;=-]*;base64,[A-Za-z0-9+/=%\s]*+")
+
+#: The forms of an output that are read, the best first; what they were called in version 3.
+_FORMS: Final = {
+    "image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "text/markdown": "markdown",
+    "text/plain": "text", "text/latex": "latex", "text/html": "html",
+}  # fmt: skip
+
+#: A text that says nothing, and what in HTML is no text.
+_ADDRESS: Final = re.compile(r"<[\w.]+ object(?: at 0x\w+)?>")
+_TAG: Final = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*>")
 
 #: A piece of a cell: what it is (``source``, ``output`` or ``picture``), and its text or base64.
 _Piece = tuple[str, str]
@@ -166,20 +196,20 @@ def _pieces(number: int, cell: Mapping[str, Any], language: str) -> Iterator[_Pi
 
 def _bundle(data: Mapping[str, Any]) -> Iterator[_Piece]:
     """Choose from the forms of an output: a picture, else the best of the texts."""
-    for mime, short in (("image/png", "png"), ("image/jpeg", "jpeg"), ("image/gif", "gif")):
-        if found := data.get(mime, data.get(short)):
-            yield "picture", _joined(found)
-            return
-    for mime, short in (
-        ("text/markdown", "markdown"),
-        ("text/plain", "text"),
-        ("text/latex", "latex"),
-        ("text/html", "html"),
-    ):
-        if found := data.get(mime, data.get(short)):
-            yield "output", _clean(_joined(found))
-            return
-    yield from ((("output", f"[{next(iter(data))}, not sent]"),) if data else ())
+    forms = {mime: data.get(mime, data.get(short)) for mime, short in _FORMS.items()}
+    found = [(mime, _joined(form)) for mime, form in forms.items() if form]
+    if found and found[0][0] == "text/plain" and _ADDRESS.fullmatch(found[0][1]):
+        found = found[1:] or found
+    if found and found[0][0].startswith("image/"):
+        yield "picture", found[0][1]
+    elif found:
+        mime, text = found[0]
+        yield (
+            "output",
+            _clean(unescape(_TAG.sub("", text)).strip() if mime[-4:] == "html" else text),
+        )
+    elif data:
+        yield "output", f"[{next(iter(data))}, not sent]"
 
 
 def _joined(lines: str | list[str]) -> str:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import csv
-import importlib
-import io
 import os
 import re
 from dataclasses import dataclass, replace
@@ -14,8 +11,14 @@ from typing import Any, Final
 
 from segmind_jupyter.content.documents import is_pdf, notebook_parts, pdf_parts
 from segmind_jupyter.content.images.encode import image_from_bytes, image_from_path
-from segmind_jupyter.content.parts import Limits, Part, Text, format_error, safe_str
-from segmind_jupyter.content.tables.summary import plural, ranged, table_text
+from segmind_jupyter.content.parts import Limits, Part, Text, safe_str
+from segmind_jupyter.content.tables.files import (
+    DELIMITED,
+    PARQUET,
+    NoTableError,
+    delimited_part,
+    parquet_part,
+)
 from segmind_jupyter.content.text import TAIL_SHARE, as_text, one_line
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -46,14 +49,9 @@ _IMAGE_SUFFIX: Final = re.compile(
     r"\.(avif|bmp|gif|heic|heif|jfif|jp2|jpe|jpe?g|pbm|pgm|png|pnm|ppm|tiff?|webp)", re.IGNORECASE
 )
 
-#: Suffixes of delimited text, and what stands between the cells; empty where the file tells.
-_DELIMITED: Final = {".csv": "", ".tsv": "\t", ".tab": "\t"}
-
-_PARQUET: Final = (".parquet", ".pq")
-
 #: The suffixes of files that a `Path` sends as a table, an image, a document or a text.
 _SUFFIXES: Final = (
-    *_DELIMITED, *_PARQUET, ".pdf", ".ipynb",
+    *DELIMITED, *PARQUET, ".pdf", ".ipynb",
     ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
     ".txt", ".md", ".json", ".log",
 )  # fmt: skip
@@ -96,8 +94,8 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
         if is_pdf(begin):
             return pdf_parts(file, name=file.name, limits=limits)
         suffix = file.suffix.lower()
-        if suffix in _PARQUET:
-            return _parquet_part(file, limits=limits)
+        if suffix in PARQUET:
+            return parquet_part(file, limits=limits)
         if suffix == ".ipynb" and (cells := notebook_parts(file, limits=limits)):
             return cells
         data, n_bytes = _beginning(file, _MAX_BYTES), file.stat().st_size
@@ -117,10 +115,18 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
             "it is text in an old encoding, name what path.read_text(encoding=...) gives."
         )
     notes: tuple[str, ...] = ()
-    if suffix in _DELIMITED and (pandas := _imported("pandas")):
+    if suffix in DELIMITED:
         try:
-            return _delimited_part(pandas, file, content, limits=limits)
-        except _NoTableError as error:
+            table = delimited_part(
+                file,
+                content.text,
+                is_whole=content.is_whole,
+                remark=content.guess,
+                limits=limits,
+            )
+            if table:
+                return table
+        except NoTableError as error:
             if str(error):
                 notes = (f"{file.name} went as text: it is no table ({error}).",)
     return replace(_text_part(file, content, n_bytes, limits=limits), notes=notes)
@@ -131,13 +137,6 @@ def _beginning(file: Path, max_bytes: int) -> bytes:
         raise OSError(None, "it is a device or a pipe, or it is gone")  # reading might never end
     with file.open("rb") as stream:
         return stream.read(max_bytes)
-
-
-def _imported(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return None
 
 
 def bytes_part(data: bytes | bytearray | memoryview, *, limits: Limits) -> Part | list[Part]:
@@ -223,8 +222,8 @@ class _Content:
     @property
     def guess(self) -> str:
         """Say what was guessed, if anything was: the bytes do not tell an 8-bit encoding."""
-        is_guessed = self.codec == _WINDOWS
-        return "not UTF-8; it is read as Windows-1252" if is_guessed else ""
+        is_guess = self.codec == _WINDOWS
+        return "not UTF-8; it is read as Windows-1252" if is_guess else ""
 
 
 def _decoded(data: bytes, *, is_whole: bool) -> _Content | None:
@@ -267,169 +266,3 @@ def _text_part(file: Path, content: _Content, n_bytes: int, *, limits: Limits) -
     shown = f"{len(head) + len(tail):,} characters of {n_bytes:,} bytes"
     text = f"{head}\n[cut: {shown} are shown]\n{tail}"
     return replace(as_text(text, limits=limits, about=about, lines=True), left_out=shown)
-
-
-#: Of a delimited file so many columns, cells and rows are read: a second's work.
-_MAX_COLUMNS, _MAX_CELLS, _MAX_ROWS = 5_000, 1_000_000, 100_000
-
-#: What may stand between the cells, the likeliest first; so much of a header tells it.
-_DELIMITERS, _HEADER_CHARS = ",;\t|", 10_000
-
-#: The lines above a table: blank ones, and those that begin with ``#``; most that are told of them.
-_ABOVE, _ABOVE_CHARS = re.compile(r"(?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))*+"), 300
-
-#: The line by which Excel is told the delimiter.
-_SEPARATOR: Final = re.compile(r"sep=([,;\t|])\r?\n")
-
-#: Columns of numbers that a type of number holds as they are written: no sign or zero in front, no
-#: more digits than it has. ``12E4`` is a name.
-_INTEGERS: Final = re.compile(r"(?: *-?(?:0|[1-9]\d{0,17}) *\n)++")
-_EXPONENT: Final = r"[eE][-+]?\d+"
-_FLOATS: Final = re.compile(
-    r"(?: *-?(?:(?:0|[1-9]\d{0,14})"
-    rf"(?:\.\d*(?:{_EXPONENT})?|[eE][-+]\d+)?|\.\d+(?:{_EXPONENT})?|inf) *\n)++"
-)
-
-#: Decimals that end in a zero, and all decimals: where they differ in length (``1.9``, ``1.10``),
-#: they are no numbers that a program wrote.
-_ZERO_AT_END, _DECIMALS = (
-    re.compile(r"\.\d+0 *$", re.MULTILINE),
-    re.compile(r"\.(\d+) *$", re.MULTILINE),
-)
-
-#: What stands for a missing number; it is no empty cell, so the column stays text.
-_MARKERS: Final = frozenset({"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "-", "."})
-
-
-class _NoTableError(Exception):
-    """A text that is no table; the message says why, and is empty where there is nothing to say."""
-
-
-def _delimited_part(pandas: Any, file: Path, content: _Content, *, limits: Limits) -> Text:
-    """Summarize a CSV or TSV file as what it says: empty cells alone are missing.
-
-    Numbers that would change on the way (``01234``, ``+49``, long ones beside empty cells) stay
-    text. A delimiter at the end of each row makes no column.
-    """
-    text, is_whole = content.text, content.is_whole
-    begin = _ABOVE.match(text).end()  # type: ignore[union-attr]
-    above = [line.strip() for line in text[:begin].splitlines() if line.strip()]
-    table = text[begin : None if is_whole else text.rfind("\n") + 1]
-    delimiter = _DELIMITED[file.suffix.lower()]
-    if hint := _SEPARATOR.match(table):
-        delimiter, begin, table = hint[1], begin + hint.end(), table[hint.end() :]
-    if not delimiter:
-        first = table[:_HEADER_CHARS].partition("\n")[0]
-        delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(table, newline=""), delimiter=delimiter, strict=True)
-    rows: list[list[str]] = []
-    try:
-        header = next(reader, [])
-        if above and _FLOATS.fullmatch("\n".join(header) + "\n"):  # as NumPy writes it
-            named = next(csv.reader(above[-1:], delimiter=delimiter), [])
-            if len(named) == len(header):
-                rows, header = [header], named
-                above.pop()
-        width = min(len(header), _MAX_COLUMNS)
-        most = min(_MAX_ROWS, _MAX_CELLS // max(1, width))
-        for row in reader:
-            if not row or (len(row) == 1 and row[0].isspace()):
-                continue
-            if len(row) > len(header) and any(row[len(header) :]):
-                line = text[:begin].count("\n") + reader.line_num
-                raise _NoTableError(
-                    f"line {line:,} has {len(row):,} cells, the header {len(header):,}; if the "
-                    "header leaves out the first column, name `pd.read_csv(path, index_col=0)`"
-                )
-            if len(rows) == most:
-                is_whole = False
-                break
-            rows.append(row[:width] + [""] * (width - len(row)))
-    except csv.Error as error:
-        raise _NoTableError(format_error(error)) from error
-    if not header or not (rows or is_whole):  # empty, or one row that is longer than what is read
-        raise _NoTableError
-    facts: dict[int, str] = {}
-    columns: dict[int, list[Any]] = {}
-    for n, cells in enumerate(zip(*rows, strict=True) if rows else [()] * width):
-        columns[n], facts[n] = _typed(cells)
-    frame = pandas.DataFrame(columns)
-    frame.columns = [name or f"Unnamed: {n}" for n, name in enumerate(header[:width])]
-    n_rows, left_out = plural(len(frame), "row"), []
-    n_columns = plural(width, "column")
-    if not is_whole:
-        left_out.append(f"the first {n_rows} read")
-        n_rows = _first_rows(len(frame), "more")
-    if width < len(header):
-        n_columns = f"the first {width:,} of {len(header):,} columns"
-        left_out.append(f"{n_columns} read")
-    said = f"above it: {one_line('; '.join(above), max_chars=_ABOVE_CHARS)}" if above else ""
-    remarks = "; ".join(filter(None, (content.guess, said)))
-    heading = f"{file.name}: table, {n_rows} × {n_columns}{f' ({remarks})' if remarks else ''}"
-    about = f"file {file.name}, {len(frame)}×{width}"
-    part = table_text(frame, heading=heading, about=about, limits=limits, facts=facts)
-    return replace(part, left_out=", ".join(left_out)) if left_out else part
-
-
-def _typed(cells: tuple[str, ...]) -> tuple[list[Any], str]:
-    """Return numbers where a column has nothing else, else its texts; and what else is known.
-
-    Of a column that holds numbers and what stands for missing ones, that is the numbers' range.
-    """
-    present = [cell for cell in cells if cell]
-    lines = "\n".join(present) + "\n"
-    try:
-        if len(present) == len(cells) and _INTEGERS.fullmatch(lines):
-            return list(map(int, cells)), ""
-        is_mixed = _ZERO_AT_END.search(lines) and len(set(map(len, _DECIMALS.findall(lines)))) > 1
-        if not present or (_FLOATS.fullmatch(lines) and not is_mixed):
-            return [float(cell or "nan") for cell in cells], ""
-        fact, numbers = "", [cell for cell in present if cell not in _MARKERS]
-        if numbers and _FLOATS.fullmatch("\n".join(numbers) + "\n"):
-            floats = list(map(float, numbers))
-            span = ranged(min(floats), max(floats), sum(floats) / len(floats))
-            fact = f"{plural(len(numbers), 'number')}, {span}"
-    except ValueError:  # a cell of several lines, each of them a number
-        fact = ""
-    return [cell or None for cell in cells], fact
-
-
-def _first_rows(count: int, total: str) -> str:
-    return f"the first {count:,} of {total} rows (the others are not read)"
-
-
-def _parquet_part(file: Path, *, limits: Limits) -> Text:
-    """Summarize a Parquet file, of a long one the first rows.
-
-    pandas and pyarrow read it if both are installed, else polars.
-    """
-    pandas, arrow = _imported("pandas"), _imported("pyarrow.parquet")
-    polars = None if pandas and arrow else _imported("polars")
-    if not polars and not (pandas and arrow):
-        missing = "pandas" if arrow else "pyarrow" if pandas else "pandas pyarrow"
-        raise ContentError(
-            f"{file.name} is a Parquet file, and nothing that reads it is installed. Run "
-            f"`pip install {missing}` (or `pip install polars`) and try again."
-        )
-    try:
-        if polars:
-            scan = polars.scan_parquet(file, glob=False)
-            total = scan.select(polars.len()).collect().item()
-            frame = scan.head(_MAX_ROWS).collect()
-        else:
-            with arrow.ParquetFile(file) as content:
-                total, schema = content.metadata.num_rows, content.schema_arrow
-                batch = next(content.iter_batches(batch_size=_MAX_ROWS), schema.empty_table())
-                frame = batch.to_pandas()
-    except Exception as error:
-        raise ContentError(
-            f"{file} cannot be read as Parquet ({format_error(error)}). Write it again, or name a "
-            "DataFrame that you read from it."
-        ) from error
-    n_rows, n_columns = frame.shape
-    is_whole = n_rows == total
-    rows = plural(n_rows, "row") if is_whole else _first_rows(n_rows, f"{total:,}")
-    heading = f"{file.name}: table, {rows} × {plural(n_columns, 'column')}"
-    about = f"file {file.name}, {n_rows}×{n_columns}"
-    part = table_text(frame, heading=heading, about=about, limits=limits)
-    return part if is_whole else replace(part, left_out=f"{n_rows:,} of {total:,} rows")

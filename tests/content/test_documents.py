@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.convert import to_blocks, to_parts
+from segmind_jupyter.content.documents import pdf_parts
 from segmind_jupyter.content.parts import Image, Limits, Text
 from segmind_jupyter.content.prompt import compose
 from segmind_jupyter.errors import ContentError
@@ -81,6 +82,22 @@ class TestPdf:
         assert self.reds(to_parts(document[47]), picture_in) == [48]
         assert to_parts(document, name="paper")[0].left_out == "pages 1-10 of 48"
 
+    def test_pages_are_chosen_by_their_numbers(self, pdf, picture_in):
+        """Counted from one, in any order; what is not there is said."""
+        file = pdf(12)
+        for numbers, said in [
+            (range(11, 13), "pages 11-12"),
+            ([5, 2], "pages 5, 2"),
+            ([7], "page 7"),
+        ]:
+            head, *images = pdf_parts(file, name="p", pages=numbers)
+            assert head.text == f"[p, {said} of 12]"
+            assert head.left_out == f"{said} of 12"
+            assert self.reds(images, picture_in) == list(numbers)
+        for numbers, said in [([13], ", and no page 13"), ([0], ", and no page 0"), ([], "; name")]:
+            with pytest.raises(ContentError, match=f"^p has 12 pages{said}"):
+                pdf_parts(file, name="p", pages=numbers)
+
     def test_a_broken_one_is_refused(self, pdf, tmp_path):
         """With PDFium's reason, and the way to give a password."""
         pdf(1)
@@ -129,6 +146,10 @@ class TestNotebook:
         """Text of streams, results and errors; a picture in its place; nothing in base64."""
         stream = {"output_type": "stream", "text": ["hello ", "\x1b[31mred\x1b[0m\n"]}
         table = {"text/html": "<b>", "text/plain": ["   a\n", "0  1"]}
+        page = {
+            "text/plain": "<IPython.core.display.HTML object>",
+            "text/html": ["<style>b {}</style><p>1 &lt; <b>2</b></p><script>x('<p>')</script>"],
+        }
         widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}}
         parts = sent(
             {
@@ -139,6 +160,7 @@ class TestNotebook:
             self.code(
                 "plot()", stream, self.picture("blue"),
                 {"output_type": "execute_result", "data": table},
+                {"output_type": "display_data", "data": page},
                 {"output_type": "display_data", "data": widget},
                 {"output_type": "error", "ename": "KeyError", "evalue": "'a'", "traceback": ["…"]},
             ),
@@ -152,6 +174,7 @@ class TestNotebook:
             "Output:\nhello red",
             "PICTURE",
             "Output:\n   a\n0  1",
+            "Output:\n1 < 2",
             "[application/vnd.jupyter.widget-view+json, not sent]",
             "Output:\nKeyError: 'a'",
         ]

@@ -170,7 +170,7 @@ class TestDelimited:
         part = sent("n\n" + "\n".join(map(str, range(150_000))))
         assert part.text.startswith("data.csv: table, the first 100,000 of more rows (the others")
         assert "- n (int64): 0 to 99999" in part.text
-        assert part.left_out == "the first 100,000 rows read"
+        assert part.left_out == "the first 100,000 of more rows read"
         wide = ",".join(map(str, range(1_000_000)))
         part = sent(f"{wide}\n{wide}\n")
         assert part.left_out == "the first 5,000 of 1,000,000 columns read"
@@ -230,7 +230,15 @@ class TestParquet:
             (part,) = to_parts(tmp_path / "data.parquet")
             assert part.text.startswith(f"data.parquet: table, {said}")
             assert "- n (" in part.text
-        assert part.left_out == "100,000 of 100,001 rows"
+        assert part.left_out == "the first 100,000 of 100,001 rows read"
+        wide = pd.DataFrame([[0.0] * 6_000] * 3_000, columns=[f"c{n}" for n in range(6_000)])
+        wide.to_parquet(tmp_path / "data.parquet") if library == "pyarrow" else polars.from_dict(
+            {name: [0.0] * 3_000 for name in wide}
+        ).write_parquet(tmp_path / "data.parquet")
+        (part,) = to_parts(tmp_path / "data.parquet")
+        assert part.left_out == (
+            "the first 2,000 of 3,000 rows read, the first 5,000 of 6,000 columns read"
+        )
         (tmp_path / "data.parquet").write_bytes(b"PAR1 and no more")
         with pytest.raises(ContentError, match=r"data\.parquet cannot be read as Parquet \("):
             to_parts(tmp_path / "data.parquet")
