@@ -1,377 +1,48 @@
-"""Tab in `%%claude`, `%claude` and `%segmind`: stands between the shell's completer and `offering`.
+"""What Tab offers in `%%claude`, `%claude` and `%segmind`; nobody's code is run for it.
 
 One override of the completer's own method, on every version the same: matchers are given a token
 instead of the text, can silence jedi only with an offer of their own, and not at all before
-IPython 8.6. Outside of these magics the completer answers as ever.
+IPython 8.6. IPython's guarded evaluation, which is younger still, asks metaclasses.
 """
 
 from __future__ import annotations
 
-import enum
 import logging
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any, Final
 
 from IPython.core.completer import Completion as IPythonCompletion
 from IPython.core.completer import provisionalcompleter
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
-from segmind_jupyter.content.parts import type_name
 from segmind_jupyter.content.prompt import WHOLE_PATH
-from segmind_jupyter.notebook import namespace
+from segmind_jupyter.content.secrets import (
+    attributes_of,
+    class_name,
+    is_exactly,
+    kinds_of,
+    members,
+)
 from segmind_jupyter.notebook.magics import ClaudeMagics
-from segmind_jupyter.notebook.namespace import sendable_names
+from segmind_jupyter.notebook.namespace import is_shape, is_tool, sendable_names
 from segmind_jupyter.notebook.segmind_magic import subcommands
 from segmind_jupyter.session import session
 
-#: Blank lines and an indentation may stand before a cell magic; IPython drops them.
-_CELL: Final = re.compile(r"\s*%%claude(?P<line>[ \t][^\n]*)?(?:\n(?P<body>.*))?", re.DOTALL)
-
-#: A line magic, alone or behind ``name =``; within a string or a comment it is none.
-_LINE: Final = re.compile(
-    r"[ \t]*+(?:[^=%#'\"\n]+=[ \t]*)?%(?P<magic>claude|segmind)[ \t](?P<line>.*)"
-)
-
-#: A word as a shell reads it; the quotation mark that was opened last may still be open.
-_WORD: Final = re.compile(
-    r"""(?:[^\s'"\\]|\\.|'[^']*(?:'|\Z)|"(?:[^"\\]|\\.)*(?:"|\Z))*""", re.DOTALL
-)
-
-_ROOT: Final = re.compile(r"(?:[^\W\d]\w*)?")
-_ATTRIBUTE: Final = re.compile(r"(?P<base>.+)\.(?P<typed>\w*)")
-_KEY: Final = re.compile(r"(?P<base>.+)\[(?:(?P<quote>['\"])(?P<typed>[^'\"]*))?")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A cell or a line of ours, up to the cursor."""
-
-    magic: str
-    line: str
-    body: str | None = None
-
-
-def place(before: str) -> Place | None:
-    """Tell in which magic of ours the text before the cursor ends; `None` where it is in none."""
-    cell = _CELL.fullmatch(before)
-    if cell and (cell["line"] or cell["body"] is not None):
-        return Place("claude", cell["line"] or "", cell["body"])
-    line = _LINE.fullmatch(before[before.rfind("\n") + 1 :])
-    return Place(line["magic"], line["line"]) if line else None
-
-
-class Takes(enum.Enum):
-    """What an option does with the word behind it."""
-
-    NOTHING = enum.auto()
-    MAYBE = enum.auto()
-    VALUE = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An option is being typed, or could be."""
-
-    typed: str
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """The value of an option is being typed; it may lack its second quotation mark."""
-
-    option: str
-    typed: str
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The prompt has begun."""
-
-    typed: str
-
-
-def typed_in(line: str, takes: Callable[[str], Takes]) -> Option | Value | Words:
-    """Tell what the line of a `%claude` ends in, by the rules of `line.parse`."""
-    rest = line.lstrip()
-    while rest.startswith("-"):
-        option, rest = _first_word(rest)
-        if not rest:
-            name, equals, value = option.partition("=")
-            return Value(name, value) if equals else Option(option)
-        rest = rest.lstrip()
-        if option in {"-", "--"}:
-            return Words(rest)
-        if _has_value(takes(option), rest):
-            value, rest = _first_word(rest)
-            if not rest:
-                return Value(option, value)
-            rest = rest.lstrip()
-    return Words(rest) if rest else Option("")
-
-
-def _first_word(text: str) -> tuple[str, str]:
-    end = _WORD.match(text).end()  # type: ignore[union-attr]
-    return text[:end], text[end:]
-
-
-def _has_value(takes: Takes, rest: str) -> bool:
-    if takes is Takes.MAYBE:
-        # One word too many taken from a prompt does no harm here, unless a brace is in it.
-        return not rest.startswith("-") and "{" not in _first_word(rest)[0]
-    return takes is Takes.VALUE
-
-
-def open_brace(words: str) -> str | None:
-    """Return what was typed since the brace that is still open; `None` where none is."""
-    before, brace, inside = words.rpartition("{")
-    if not brace or before.endswith("{") or "}" in inside or "\n" in inside:
-        return None
-    return inside
-
-
-class Step(enum.Enum):
-    """Which part of a path is being typed."""
-
-    ROOT = enum.auto()
-    ATTRIBUTE = enum.auto()
-    KEY = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A path that is being typed: ``df.co`` is the attribute ``co`` of the base ``df``."""
-
-    step: Step
-    base: str
-    typed: str
-    quote: str = ""
-
-
-def path(text: str) -> Path | None:
-    """Read a path as far as it is typed; `None` where it can become none (`content.prompt`)."""
-    if _ROOT.fullmatch(text):
-        return Path(Step.ROOT, "", text)
-    for step, pattern in ((Step.ATTRIBUTE, _ATTRIBUTE), (Step.KEY, _KEY)):
-        match = pattern.fullmatch(text)
-        if match and WHOLE_PATH.fullmatch(match["base"]):
-            quote = match["quote"] or "" if step is Step.KEY else ""
-            return Path(step, match["base"], match["typed"] or "", quote)
-    return None
-
-
-#: How many of the newest jobs are offered.
-_MAX_JOBS: Final = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One completion."""
-
-    text: str
-    about: str
-
-
-@dataclass(frozen=True, slots=True)
-class Offers:
-    """What may stand in place of the last characters before the cursor."""
-
-    typed: str = ""
-    all: Sequence[Offer] = ()
-
-
-def offers(text: str, offset: int, names: Callable[[], Mapping[str, Any]]) -> Offers | None:
-    """Return what can be typed at a place in a cell; `None` where it is no place of ours."""
-    at = place(text[:offset])
-    if at is None:
-        return None
-    if at.magic == "segmind":
-        return _of_segmind(at.line)
-    behind = text[offset : offset + 2]
-    if at.body is not None:
-        return _in_words(at, at.body, names(), behind)
-    return _of_line(at, names(), behind)
-
-
-def _of_line(place: Place, names: Mapping[str, Any], behind: str) -> Offers:
-    """Return what fits into the line of a `%claude`."""
-    match typed_in(place.line, _takes):
-        case Words(typed):
-            return _in_words(place, typed, names, behind)
-        case Option(typed):
-            return _beginning(typed, _options())
-        case Value(option, typed):
-            offers = _of_value(option, typed, names, behind)
-            if typed or _takes(option) is Takes.VALUE:
-                return offers
-            return Offers("", [*offers.all, *_options()])
-
-
-def _in_words(place: Place, words: str, names: Mapping[str, Any], behind: str) -> Offers:
-    """Return what fits into an open brace; prose completes itself."""
-    inside = open_brace(words)
-    if inside is None or "--raw" in place.line.split():
-        return Offers()
-    return _of_path(inside, names, behind)
-
-
-# The options are read from the magic's own table, so that none can be missing here.
-
-
-def _options() -> list[Offer]:
-    actions = ClaudeMagics.claude.parser._actions
-    return [Offer(name, "option") for action in actions for name in action.option_strings]
-
-
-def _takes(option: str) -> Takes:
-    action = ClaudeMagics.claude.parser._option_string_actions.get(option)
-    if action is None or action.nargs == 0:
-        return Takes.NOTHING
-    return Takes.VALUE if action.nargs is None else Takes.MAYBE
-
-
-def _of_value(option: str, typed: str, names: Mapping[str, Any], behind: str) -> Offers:
-    """Return what fits behind an option that takes a value."""
-    action = ClaudeMagics.claude.parser._option_string_actions.get(option)
-    if action is None:
-        return Offers()
-    if action.dest == "include":
-        return _of_path(typed, names, behind)
-    if action.dest == "json":
-        return _beginning(typed, _shapes(names))
-    if action.dest == "chat":
-        return _chats_quoted(typed)
-    if action.dest == "model":
-        return _beginning(typed, _models())
-    return _beginning(typed, [Offer(str(choice), "value") for choice in action.choices or ()])
-
-
-def _models() -> list[Offer]:
-    slugs = dict.fromkeys([session().options.model, *KNOWN_MODELS])
-    return [Offer(slug, "model") for slug in slugs]
-
-
-def _shapes(names: Mapping[str, Any]) -> list[Offer]:
-    shapes = [(name, value) for name, value in names.items() if namespace.is_shape(value)]
-    return [Offer(name, type_name(value)) for name, value in _newest_first(shapes)]
-
-
-def _chats_quoted(typed: str) -> Offers:
-    """Return the conversations by name, quoted where a shell would need it."""
-    quote = typed[:1] if typed[:1] in {"'", '"'} else ""
-    begun = typed.removeprefix(quote)
-    found = [name for name in session().conversations.names if name.startswith(begun)]
-    return Offers(typed, [Offer(shlex.quote(name), "chat") for name in found])
-
-
-# Variables, and what is in them.
-
-
-def _of_path(typed: str, names: Mapping[str, Any], behind: str) -> Offers:
-    """Return what continues a name, an attribute or a key."""
-    steps = path(typed)
-    if steps is None:
-        return Offers()
-    if steps.step is Step.ROOT:
-        return _of_names(steps.typed, names)
-    try:
-        value = namespace.at(steps.base, names)
-    except LookupError:
-        return Offers()
-    if steps.step is Step.ATTRIBUTE:
-        about = f"of {type_name(value)}"
-        return _beginning(steps.typed, [Offer(name, about) for name in namespace.attributes(value)])
-    return _of_keys(steps, value, behind)
-
-
-def _of_names(typed: str, names: Mapping[str, Any]) -> Offers:
-    """Return the variables, the newest first.
-
-    Modules, functions and classes only on request, as the values of cells (``_``, ``_3``).
-    """
-    found = [
-        (name, value)
-        for name, value in _newest_first(names.items())
-        if name.startswith(typed) and name.isidentifier() and (typed or not name.startswith("_"))
-    ]
-    data = [(name, value) for name, value in found if not namespace.is_tool(value)]
-    chosen = data or (found if typed else [])
-    return Offers(typed, [Offer(name, type_name(value)) for name, value in chosen])
-
-
-def _of_keys(path: Path, value: object, behind: str) -> Offers:
-    quote = path.quote or "'"
-    known = [key for key in namespace.keys(value) if not {quote, "\n"} & set(key)]
-    end = "" if behind.startswith(quote) else quote + "]" * (not behind.startswith("]"))
-    begin = "" if path.quote else quote
-    return Offers(
-        path.typed,
-        [Offer(begin + key + end, "key") for key in known if key.startswith(path.typed)],
-    )
-
-
-# `%segmind`
-
-
-def _of_segmind(line: str) -> Offers:
-    """Return what fits into the line of a `%segmind`."""
-    command, space, rest = line.lstrip().partition(" ")
-    if not space:
-        return _beginning(command, [Offer(name, "command") for name in subcommands()])
-    find = _OF_COMMAND.get(command)
-    return Offers() if find is None else find(rest.lstrip())
-
-
-def _ids(rest: str) -> Offers:
-    *before, typed = rest.split(" ")
-    entries = session().recorded(limit=_MAX_JOBS)
-    known = [
-        Offer(entry.request_id, f"job, {entry.state.lower()}")
-        for entry in entries
-        if entry.request_id not in before
-    ]
-    return _beginning(typed, known)
-
-
-def _first_id(rest: str) -> Offers:
-    return Offers() if " " in rest else _ids(rest)
-
-
-def _chats(rest: str) -> Offers:
-    """Give the names, which stand here without quotation marks, and what may follow a whole one."""
-    names = session().conversations.names
-    found = [Offer(name, "chat") for name in names if name.startswith(rest)]
-    name, space, typed = rest.rpartition(" ")
-    if space and name.strip() in names and not found:
-        return _beginning(typed, [Offer("clear", "command")])
-    return Offers(rest, found)
-
-
-def _switch(rest: str) -> Offers:
-    return _beginning(rest, [Offer("on", "command"), Offer("off", "command")])
-
-
-_OF_COMMAND: Final[Mapping[str, Callable[[str], Offers]]] = {
-    "resume": _first_id,
-    "wait": _ids,
-    "chat": _chats,
-    "simulator": _switch,
-}
-
-
-def _beginning(typed: str, offers: Iterable[Offer]) -> Offers:
-    return Offers(typed, [offer for offer in offers if offer.text.startswith(typed)])
-
-
-def _newest_first(named: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [*named][::-1]
-
-
-#: The most that is offered, as IPython's own bound.
-_MAX_OFFERS: Final = 500
+#: The most that is offered, as IPython's own bound, and how many of the newest jobs.
+_MAX_OFFERS, _MAX_JOBS = 500, 30
 
 _log = logging.getLogger(__name__)
 
@@ -392,7 +63,7 @@ class Completion:
 
     @staticmethod
     def remove(shell: Any) -> None:
-        """Return the completer back; nothing happens where nothing was installed."""
+        """Give the completer back; nothing happens where nothing was installed."""
         completer: Any = getattr(shell, "Completer", None)
         ours = getattr(getattr(completer, "completions", None), "__self__", None)
         if isinstance(ours, Completion):
@@ -402,28 +73,278 @@ class Completion:
 
     def completions(self, text: str, offset: int) -> Iterator[IPythonCompletion]:
         """Stand in for `IPCompleter.completions`, which kernels and terminals ask."""
-        ours = self._offers(text, offset)
-        yield from self._theirs(text, offset) if ours is None else _for_ipython(ours, offset)
-
-    def _offers(self, text: str, offset: int) -> Offers | None:
-
         try:
-            return offers(text, offset, partial(sendable_names, self._shell))
+            ours = offers(text, offset, partial(sendable_names, self._shell))
         except Exception:  # noqa: BLE001 - a key that completes nothing must not show a traceback
             _log.debug("no completions", exc_info=True)
-            return Offers()
+            return
+        if ours is None:
+            completer = self._shell.Completer
+            yield from (self._overridden or partial(type(completer).completions, completer))(
+                text, offset
+            )
+            return
+        start = offset - len(ours.typed)
+        with provisionalcompleter():  # or each of them would warn
+            yield from [
+                IPythonCompletion(start, offset, offer.text, type=offer.kind, signature=offer.about)
+                for offer in ours.all[:_MAX_OFFERS]
+            ]
 
-    def _theirs(self, text: str, offset: int) -> Iterator[IPythonCompletion]:
-        completer = self._shell.Completer
-        theirs = self._overridden or partial(type(completer).completions, completer)
-        found: Iterator[IPythonCompletion] = theirs(text, offset)
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One completion; its kind is one word, as front ends have a narrow column for it."""
+
+    text: str
+    kind: str
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What may stand in place of the last characters before the cursor."""
+
+    typed: str = ""
+    all: Sequence[Offer] = ()
+
+
+#: Comments, blank lines and an indentation may stand before a cell magic; IPython drops them.
+_CELL: Final = re.compile(
+    r"(?:[ \t]*(?:#[^\n]*)?\n)*\s*%%claude(?P<line>[ \t][^\n]*)?(?:\n(?P<body>.*))?", re.DOTALL
+)
+
+#: A line magic, alone or behind ``name =``; within a string or a comment it is none.
+_LINE: Final = re.compile(
+    r"[ \t]*+(?:[^=%#'\"\n]+=[ \t]*)?%(?P<magic>claude|segmind)[ \t](?P<line>.*)"
+)
+
+
+def offers(text: str, offset: int, names: Callable[[], Mapping[str, Any]]) -> Offers | None:
+    """Return what can be typed at a place in a cell; `None` where it is no place of ours."""
+    before, behind = text[:offset], text[offset : offset + 2]
+    cell = _CELL.fullmatch(before)
+    if cell and cell["body"] is not None:
+        return _in_words(cell["line"] or "", cell["body"], names(), behind)
+    if cell and cell["line"]:
+        return _in_line(cell["line"], names(), behind)
+    line = _LINE.fullmatch(before[before.rfind("\n") + 1 :])
+    if line is None:
+        return None
+    if line["magic"] == "segmind":
+        return _of_segmind(line["line"])
+    return _in_line(line["line"], names(), behind)
+
+
+def _in_line(line: str, names: Mapping[str, Any], behind: str) -> Offers:
+    """Return what fits into the line of a `%claude`."""
+    # The options are read from the magic's own parser, so that none can be missing here.
+    actions = ClaudeMagics.claude.parser._option_string_actions
+    known = [
+        Offer(flag, "option", (action.help or "").replace("%%", "%"))
+        for flag, action in actions.items()
+    ]
+    option, typed = typed_in(line, {flag: action.nargs for flag, action in actions.items()})
+    if option is None:
+        return _in_words(line, typed, names, behind)
+    if not option:
+        return _beginning(typed, known)
+    action = actions.get(option)
+    found = Offers(typed)
+    if action is None:
         return found
+    if action.dest == "include":
+        found = _of_path(typed, names, behind)
+    elif action.dest == "json":
+        shapes = reversed([(n, v) for n, v in names.items() if is_shape(v)])
+        found = _beginning(typed, (Offer(name, class_name(value)) for name, value in shapes))
+    elif action.dest == "chat":  # quoted where a shell would need it
+        begun = typed.removeprefix(typed[:1] if typed[:1] in {"'", '"'} else "")
+        chats = [name for name in session().conversations.names if name.startswith(begun)]
+        found = Offers(typed, [Offer(shlex.quote(name), "chat") for name in chats])
+    elif action.dest == "model":
+        slugs = dict.fromkeys([session().options.model, *KNOWN_MODELS])
+        found = _beginning(typed, (Offer(slug, "model") for slug in slugs))
+    if not typed and action.nargs is not None:  # its value may be left out
+        return Offers("", [*found.all, *known])
+    return found
 
 
-def _for_ipython(ours: Offers, offset: int) -> list[IPythonCompletion]:
-    start = offset - len(ours.typed)
-    with provisionalcompleter():  # or each of them would warn
-        return [
-            IPythonCompletion(start, offset, offer.text, type=offer.about)
-            for offer in ours.all[:_MAX_OFFERS]
-        ]
+#: A word as a shell reads it; the quotation mark that was opened last may still be open.
+_WORD: Final = re.compile(
+    r"""(?:[^\s'"\\]|\\.|'[^']*(?:'|\Z)|"(?:[^"\\]|\\.)*(?:"|\Z))*""", re.DOTALL
+)
+
+#: An option behind the words, to the end of the line.
+_BEHIND: Final = re.compile(
+    r"(?<=\s)(?P<flag>--?[A-Za-z][\w-]*)(?:(?P<between>[= ]+)(?P<typed>\S*))?$"
+)
+
+
+def typed_in(line: str, values: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Return the option whose value a line of `%claude` ends in, and what is typed of that.
+
+    The option is empty where one is being typed, and `None` where the words have begun. `values`
+    has for each option how many values it takes, as argparse says it.
+    """
+    rest, option, word = line.lstrip(), "", ""
+    while rest.startswith("-"):
+        option, rest = _first_word(rest)
+        if not rest:
+            name, equals, value = option.partition("=")
+            return (name, value) if equals else ("", option)
+        rest = rest.lstrip()
+        if option in {"-", "--"}:
+            return None, rest
+        takes = values.get(option, 0)
+        word, after = _first_word(rest)
+        # One word too many taken from a prompt does no harm, unless a brace is in it.
+        is_value = takes is None or (takes == "?" and rest[:1] != "-" and "{" not in word)
+        if is_value:
+            if not after:
+                return option, word
+            rest = after.lstrip()
+    if not rest:
+        return "", ""
+    behind = _BEHIND.search(rest)
+    if behind and behind["between"] is None:
+        return "", behind["flag"]
+    if behind and values.get(behind["flag"], 0) != 0:
+        return behind["flag"], behind["typed"]
+    return None, rest
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    end = _WORD.match(text).end()  # type: ignore[union-attr]
+    return text[:end], text[end:]
+
+
+# Variables, and what is in them.
+
+_PATH: Final = re.compile(
+    r"(?P<root>(?:[^\W\d]\w*)?)"
+    r"|(?P<base>.+)(?:\.(?P<attribute>\w*)|\[(?:(?P<quote>['\"])(?P<key>[^'\"]*))?)"
+)
+_STEP: Final = re.compile(
+    r"\.(?P<attribute>\w+)|\[(?P<index>-?\d+)\]|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]"
+)
+
+#: What a class holds of its methods.
+_METHODS: Final = (
+    ModuleType, FunctionType, MethodType, BuiltinFunctionType, type, MethodDescriptorType,
+    WrapperDescriptorType, ClassMethodDescriptorType, classmethod, staticmethod,
+)  # fmt: skip
+
+
+def _in_words(line: str, words: str, names: Mapping[str, Any], behind: str) -> Offers:
+    """Return what fits into an open brace; prose completes itself."""
+    before, brace, inside = words.rpartition("{")
+    is_open = brace and not before.endswith("{") and "}" not in inside and "\n" not in inside
+    if not is_open or "--raw" in line.split():
+        return Offers()
+    return _of_path(inside, names, behind)
+
+
+def _of_path(typed: str, names: Mapping[str, Any], behind: str) -> Offers:
+    """Return what continues a name, an attribute or a key."""
+    path = _PATH.fullmatch(typed)
+    if path is None or not (path["base"] is None or WHOLE_PATH.fullmatch(path["base"])):
+        return Offers()
+    if path["base"] is None:
+        return _of_names(typed, names)
+    try:
+        value = _value_at(path["base"], names)
+    except LookupError:
+        return Offers()
+    columns = _columns(value)
+    if path["attribute"] is not None:
+        known = {k: v for kind in reversed(kinds_of(value)) for k, v in members(kind).items()}
+        data = {**known, **attributes_of(value)}.items()
+        held = sorted(k for k, v in data if _is_public(k) and not issubclass(type(v), _METHODS))
+        # Those of polars are keys alone.
+        first = filter(_is_public, columns if is_exactly(value, "pandas", "DataFrame") else ())
+        every = dict.fromkeys([*first, *held])
+        kinds = {name: "column" if name in columns else "attribute" for name in every}
+        return _beginning(path["attribute"], map(Offer, kinds, kinds.values()))
+    quote = path["quote"] or "'"
+    # What closes it, unless the editor has put that there.
+    end = "" if behind.startswith(quote) else quote + "]" * (not behind.startswith("]"))
+    begin = "" if path["quote"] else quote
+    kind, keys = ("key", [*value]) if type(value) is dict else ("column", columns)
+    keys = [key for key in keys if type(key) is str]
+    chosen = [
+        key for key in keys if key.startswith(path["key"] or "") and not {quote, "\n"} & {*key}
+    ]
+    return Offers(path["key"] or "", [Offer(begin + key + end, kind) for key in chosen])
+
+
+def _of_names(typed: str, names: Mapping[str, Any]) -> Offers:
+    """Return the variables, the newest first.
+
+    Modules, functions and classes only on request, as the values of cells (``_``, ``_3``).
+    """
+    found = [
+        (name, value)
+        for name, value in reversed([*names.items()])
+        if name.startswith(typed) and name.isidentifier() and (typed or not name.startswith("_"))
+    ]
+    data = [(name, value) for name, value in found if not is_tool(value)]
+    chosen = data or (found if typed else [])
+    return Offers(typed, [Offer(name, class_name(value)) for name, value in chosen])
+
+
+def _value_at(base: str, names: Mapping[str, Any]) -> Any:
+    """Follow a path through what objects hold, or raise a `LookupError` where it takes a call."""
+    root = re.match(r"\w+", base)
+    value = names[root[0] if root else ""]
+    for step in _STEP.finditer(base, root.end() if root else 0):
+        if step["attribute"] is not None:
+            value = attributes_of(value)[step["attribute"]]
+        elif step["index"] is not None and type(value) in {list, tuple}:
+            value = value[int(step["index"])]
+        elif step["key"] is not None and type(value) is dict:
+            value = value[step["key"]]
+        else:
+            raise LookupError(step[0])
+    return value
+
+
+def _columns(value: Any) -> list[str]:
+    """List the columns of a frame of pandas or polars by name; nothing for anything else."""
+    if not (is_exactly(value, "pandas", "DataFrame") or is_exactly(value, "polars", "DataFrame")):
+        return []
+    return [name for name in value.columns if type(name) is str]
+
+
+def _is_public(name: object) -> bool:
+    return type(name) is str and name.isidentifier() and not name.startswith("_")
+
+
+# `%segmind`
+
+
+def _of_segmind(line: str) -> Offers:
+    """Return what fits into the line of a `%segmind`."""
+    command, space, rest = line.lstrip().partition(" ")
+    rest = rest.lstrip()
+    if not space:
+        return _beginning(command, (Offer(name, "command") for name in subcommands()))
+    if command == "wait" or (command == "resume" and " " not in rest):
+        *before, typed = rest.split(" ")
+        jobs = session().recorded(limit=_MAX_JOBS)
+        own = (Offer(j.request_id, "job", j.state.lower()) for j in jobs)
+        return _beginning(typed, (offer for offer in own if offer.text not in before))
+    if command == "chat":  # names stand here without quotation marks; `clear` follows a whole one
+        names = session().conversations.names
+        found = _beginning(rest, (Offer(name, "chat") for name in names))
+        name, space, typed = rest.rpartition(" ")
+        if found.all or not space or name.strip() not in names:
+            return found
+        return _beginning(typed, [Offer("clear", "command")])
+    if command == "simulator":
+        return _beginning(rest, [Offer("on", "command"), Offer("off", "command")])
+    return Offers()
+
+
+def _beginning(typed: str, offers: Iterable[Offer]) -> Offers:
+    return Offers(typed, [offer for offer in offers if offer.text.startswith(typed)])

@@ -1,7 +1,4 @@
-"""What stands around a magic: the line that it is on, the names that it sees, what they hold.
-
-Objects are looked into without running anybody's code: no property, no `__getattr__`, no `__dir__`.
-"""
+"""What stands around a magic: the line that it is on, and the names that it sees."""
 
 from __future__ import annotations
 
@@ -9,18 +6,13 @@ import dis
 import enum
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import (
     BuiltinFunctionType,
-    ClassMethodDescriptorType,
     FrameType,
     FunctionType,
-    GetSetDescriptorType,
-    MemberDescriptorType,
-    MethodDescriptorType,
     MethodType,
     ModuleType,
-    WrapperDescriptorType,
 )
 from typing import Any, Final
 
@@ -122,29 +114,13 @@ def _of_outputs(names: Mapping[str, Any]) -> list[str]:
 #: What a notebook has by the dozen, and nobody asks about.
 _TOOLS: Final = (ModuleType, FunctionType, MethodType, BuiltinFunctionType, type)
 
-#: What a class holds of its methods.
-_METHODS: Final = (
-    *_TOOLS, MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType,
-    classmethod, staticmethod,
-)  # fmt: skip
-
-#: What Python itself makes of the ``__dict__`` of a class.
-_SLOTS: Final = (GetSetDescriptorType, MemberDescriptorType)
-
-#: Libraries whose frames tell their columns without computing anything.
-_FRAMES: Final = ("pandas", "polars")
-
-_STEP: Final = re.compile(
-    r"\.(?P<attribute>\w+)|\[(?P<index>-?\d+)\]|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]"
-)
-
 #: What a dict holds that is a JSON schema, and hardly any other dict.
 _SCHEMA_WORDS: Final = ("type", "properties", "enum", "anyOf", "oneOf", "allOf", "$ref")
 
-#: Marks of classes that describe data: dataclasses, attrs, msgspec, pydantic, named tuples.
+#: Marks of classes that describe data: dataclasses, pydantic's, typed dicts, named tuples.
 _SHAPE_MARKS: Final = frozenset(
-    {"__dataclass_fields__", "__attrs_attrs__", "__struct_fields__", "__pydantic_fields__",
-     "__pydantic_decorators__", "_fields", "__required_keys__"}
+    {"__dataclass_fields__", "__pydantic_fields__", "__pydantic_decorators__", "_fields",
+     "__required_keys__"}
 )  # fmt: skip
 
 
@@ -162,71 +138,7 @@ def is_shape(value: object) -> bool:
         return any(word in value for word in _SCHEMA_WORDS)
     if not issubclass(type(value), type):
         return False
-    kinds: tuple[type, ...] = value.__mro__  # type: ignore[attr-defined]
-    return any(not _SHAPE_MARKS.isdisjoint(vars(kind)) for kind in kinds)
-
-
-def at(base: str, names: Mapping[str, object]) -> object:
-    """Follow a path through what objects hold."""
-    root = re.match(r"\w+", base)
-    value = names[root[0] if root else ""]
-    for step in _STEP.finditer(base, root.end() if root else 0):
-        value = _stepped(value, step)
-    return value
-
-
-def _stepped(value: Any, step: re.Match[str]) -> object:
-    found: object
-    if step["attribute"] is not None:
-        found = held(value)[step["attribute"]]
-    elif step["index"] is not None and type(value) in {list, tuple}:
-        found = value[int(step["index"])]
-    elif step["key"] is not None and type(value) is dict:
-        found = value[step["key"]]
-    else:
-        raise LookupError(step[0])
-    return found
-
-
-def held(value: object) -> Mapping[str, object]:
-    """Give what an object holds under names of its own: its ``__dict__``, as long as it is one."""
-    for kind in type(value).__mro__:
-        if "__dict__" in vars(kind):
-            slot = vars(kind)["__dict__"]
-            # Anything else is a property of the author's.
-            return slot.__get__(value) if type(slot) in _SLOTS else {}
-    return {}
-
-
-def attributes(value: object) -> list[str]:
-    """List the public attributes that hold data: of a frame its columns first, then by name."""
-    of_type = {
-        name: found for kind in reversed(type(value).__mro__) for name, found in vars(kind).items()
-    }
-    known = {**of_type, **held(value)}
-    data = [name for name, found in known.items() if not issubclass(type(found), _METHODS)]
-    first = columns(value) if _is_of("pandas", value) else []
-    return list(dict.fromkeys([*filter(_is_public, first), *sorted(filter(_is_public, data))]))
-
-
-def keys(value: object) -> list[str]:
-    """List the keys of a dict, or the columns of a frame, that are plain strings."""
-    known: Iterable[object] = (*value,) if type(value) is dict else columns(value)
-    return [key for key in known if type(key) is str]
-
-
-def columns(value: object) -> list[str]:
-    """List the columns of a frame of pandas or polars by name; nothing for anything else."""
-    if not any(_is_of(package, value) for package in _FRAMES):
-        return []
-    found: Any = value.columns  # type: ignore[attr-defined]
-    return [name for name in found if type(name) is str]
-
-
-def _is_of(package: str, value: object) -> bool:
-    """Tell a frame of the library's very own class, which nobody's subclass has changed."""
-    return type(value) is getattr(sys.modules.get(package), "DataFrame", None)
-
-
-def _is_public(name: object) -> bool:
-    return type(name) is str and name.isidentifier() and not name.startswith("_")
+    # `type` itself is asked, as a metaclass could answer in its place.
+    members = type.__dict__["__dict__"].__get__
+    kinds = type.__dict__["__mro__"].__get__(value)
+    return any(not _SHAPE_MARKS.isdisjoint(members(kind)) for kind in kinds)

@@ -15,17 +15,7 @@ from IPython.core.completer import provisionalcompleter
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
 from segmind_jupyter.chat import Chat
-from segmind_jupyter.notebook.completion import (
-    Completion,
-    Option,
-    Place,
-    Takes,
-    Value,
-    Words,
-    offers,
-    place,
-    typed_in,
-)
+from segmind_jupyter.notebook.completion import Completion, offers, typed_in
 from segmind_jupyter.notebook.magics import ClaudeMagics
 
 #: Where the cursor stands in the cells below.
@@ -81,6 +71,29 @@ def test_what_is_typed_of_an_option_narrows_the_offer(tab):
     assert words(tab("%%claude -c --m|")) == ["--model", "--max-tokens"]
     assert words(tab("%%claude -|")) == table()
     assert tab("%%claude --nonsense|") == []
+    assert words(tab("%claude What is this? --mod|")) == ["--model"]
+    assert words(tab("%claude What is this? --model claude-3-o|")) == ["claude-3-opus"]
+
+
+def test_the_kind_is_one_word_and_options_carry_their_help(shell, run):
+    """Front ends have a narrow column for the kind."""
+    run("import pandas as pd\ndf = pd.DataFrame({'year': [1]}); d = {'k': 1}")
+    kinds = {}
+    for cell in (
+        "%%claude --mo",
+        "%%claude -m ",
+        "%%claude\n{df.",
+        "%%claude\n{d['",
+        "%%claude\n{d",
+    ):
+        with provisionalcompleter():
+            for each in shell.Completer.completions(cell, len(cell)):
+                kinds[each.text] = each.type
+                assert (each.signature != "") == (each.type == "option")
+    assert all(kind.split() == [kind] for kind in kinds.values())
+    told = {"--model": "option", "claude-3-opus": "model", "year": "column", "shape": "attribute"}
+    told |= {"k']": "key", "df": "DataFrame", "d": "dict"}
+    assert {name: kinds.get(name) for name in told} == told
 
 
 def test_slugs_are_offered_as_models(tab, run):
@@ -144,6 +157,7 @@ def test_an_open_brace_offers_variables(tab, run):
         "%claude What does {|",
         "reply = %claude -q What's in {|",
         "\n  %%claude What does {|",
+        "# a comment\n\n%%claude\nWhat does {|",
         '%%claude -s "Two words" --param top_p=0.9 -- -5 and {|',
     ):
         before, after = cell.split(CURSOR)
@@ -227,7 +241,18 @@ class Meddler:
 class Sly(Meddler):
     @property
     def __dict__(self): self.note('dict'); return {}
-m, s = Meddler(), Sly()
+class Meta(type):
+    def __getattribute__(self, name):
+        Meddler.asked.append(name)
+        return type.__getattribute__(self, name)
+    def mro(self): Meddler.asked.append('mro'); return type.mro(self)
+class Told(metaclass=Meta):
+    known = 1
+class Held(dict):
+    def __iter__(self): Meddler.asked.append('iter'); return dict.__iter__(self)
+    keys = items = __getitem__ = __contains__ = __iter__
+m, s, t, h = Meddler(), Sly(), Told(), Meddler()
+h.__dict__ = Held(inside=[m])
 """
 
 
@@ -235,10 +260,25 @@ def test_nothing_of_the_users_is_run(tab, run):
     """Properties are offered by name, and never read."""
     run(MEDDLER)
     run("Meddler.asked.clear()")
-    for cell in ("{|", "{m|", "{m.|", "{m.lazy.|", "{m['|", "{m[|", "{s.|", "{s.lazy.|"):
+    for cell in (
+        "{|",
+        "{m|",
+        "{m.|",
+        "{m.lazy.|",
+        "{m['|",
+        "{m[|",
+        "{s.|",
+        "{s.lazy.|",
+        "{t.|",
+        "{h.|",
+        "{h.inside[0].|",
+        "{T|",
+    ):
         tab(f"%%claude\n{cell}")
     tab("%%claude --json |")
     assert "{m.lazy" in words(tab("%%claude\n{m.|"))
+    assert words(tab("%%claude\n{t.|")) == ["{t.known"]
+    assert "{h.inside" in words(tab("%%claude\n{h.i|"))
     assert run("Meddler.asked").result == []
 
 
@@ -395,46 +435,35 @@ def test_any_text_can_be_completed_in(before, magic):
             assert all(isinstance(offer.text, str) for offer in found.all)
 
 
+TAKES = {"-m": None, "--model": None, "-s": None, "--plot": "?", "-q": 0}
+
+
 @given(st.text(max_size=40))
 def test_a_line_is_read_to_its_end(line):
     """What is being typed is always the end of the line."""
-    takes = {"-m": Takes.VALUE, "--plot": Takes.MAYBE}
-    typed = typed_in(line, lambda option: takes.get(option, Takes.NOTHING)).typed
-    assert line.endswith(typed)
+    assert line.endswith(typed_in(line, TAKES)[1])
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("", Option("")),
-        (" -", Option("-")),
-        (" -q -", Option("-")),
-        (" -m", Option("-m")),
-        (" -m ", Value("-m", "")),
-        (" --model=cl", Value("--model", "cl")),
-        (" -s 'a b' -m x", Value("-m", "x")),
-        (" -s 'a b", Value("-s", "'a b")),
-        (" -q what", Words("what")),
-        (" -- -m x", Words("-m x")),
-        (" - five", Words("five")),
-        (" What's -m x", Words("What's -m x")),
-        (" --plot 2", Value("--plot", "2")),
-        (" --plot 2 ", Option("")),
-        (" --plot {df", Words("{df")),
-        (" --plot -m x", Value("-m", "x")),
-    ],
-)
-def test_what_is_being_typed_on_a_line_is_told(line, expected):
-    """By the rules by which the line will be parsed."""
-    takes = {"-m": Takes.VALUE, "--model": Takes.VALUE, "-s": Takes.VALUE, "--plot": Takes.MAYBE}
-    assert typed_in(line, lambda option: takes.get(option, Takes.NOTHING)) == expected
-
-
-def test_the_first_line_and_the_body_of_a_cell_are_told_apart():
-    """The name of the magic itself is still the shell's to complete."""
-    assert place("%%claude") is None
-    assert place("%%claude ") == Place("claude", " ")
-    assert place("%%claude\n") == Place("claude", "", "")
-    assert place("%%claude -q\na\nb") == Place("claude", " -q", "a\nb")
-    assert place("x = 1\ny = %claude -q") == Place("claude", "-q")
-    assert place("%%claude\n%segmind jo") == Place("claude", "", "%segmind jo")
+def test_what_is_being_typed_on_a_line_is_told():
+    """By the rules by which the line will be parsed: an option, the value of one, or words."""
+    for line, expected in (
+        ("", ("", "")),
+        (" -", ("", "-")),
+        (" -q -", ("", "-")),
+        (" -m", ("", "-m")),
+        (" -m ", ("-m", "")),
+        (" --model=cl", ("--model", "cl")),
+        (" -s 'a b' -m x", ("-m", "x")),
+        (" -s 'a b", ("-s", "'a b")),
+        (" -q what", (None, "what")),
+        (" -- -m x", (None, "-m x")),
+        (" - five", (None, "five")),
+        (" --plot 2", ("--plot", "2")),
+        (" --plot 2 ", ("", "")),
+        (" --plot {df", (None, "{df")),
+        (" --plot -m x", ("-m", "x")),
+        (" What's this? -m x", ("-m", "x")),
+        (" What's this? --mo", ("", "--mo")),
+        (" What's -5", (None, "What's -5")),
+    ):
+        assert typed_in(line, TAKES) == expected, line
