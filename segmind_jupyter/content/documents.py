@@ -128,52 +128,72 @@ _TAG: Final = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*>")
 _Piece = tuple[str, str]
 
 
-def notebook_parts(file: Path, *, limits: Limits = STANDARD) -> list[Part]:
+def is_notebook(obj: Any) -> bool:
+    """Return whether `obj` is a notebook that nbformat read."""
+    return is_kind(obj, "nbformat", "NotebookNode") and ("cells" in obj or "worksheets" in obj)
+
+
+def notebook_parts(
+    source: Any, *, limits: Limits = STANDARD, name: str | None = None
+) -> list[Part]:
     """Return the cells of a notebook in order: source, text outputs, pictures as pictures.
 
-    Empty if the file holds no notebook: it is a text then.
+    It is given by its path or as nbformat reads it. Empty if it is none: the file is a text then.
     """
-    if file.stat().st_size > _MAX_NOTEBOOK_BYTES:
-        raise ContentError(f"{file} is larger than 256 MB. Clear its outputs, and name it again.")
+    document = source
+    if isinstance(source, Path):
+        name = source.name
+        if source.stat().st_size > _MAX_NOTEBOOK_BYTES:
+            raise ContentError(
+                f"{name} is larger than 256 MB. Clear its outputs, and name it again."
+            )
     try:
-        document = json.loads(file.read_bytes())
+        if isinstance(source, Path):
+            document = json.loads(source.read_bytes())
         sheets = document.get("worksheets") or [document]  # of version 3
         cells = [cell for sheet in sheets for cell in sheet["cells"]]
         language = str(document.get("metadata", {}).get("language_info", {}).get("name", "python"))
         read = [list(_pieces(number, cell, language)) for number, cell in enumerate(cells, 1)]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
-    n_pictures = sum(kind == "picture" for pieces in read for kind, _ in pieces)
-    said = [f"the last {_MAX_PICTURES} of {n_pictures} pictures"] * (n_pictures > _MAX_PICTURES)
     size = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
-    head = f"{file.name}: notebook, {size}"
+    called = f"{name}: " if name else ""
+    head = f"{called}notebook, {size}"
     room = limits.text_chars - len(head) - _OUTPUT_CHARS[-1]
     for most in _OUTPUT_CHARS:
         written = [[_within(piece, most) for piece in pieces] for pieces in read]
         texts = [text for pieces in written for kind, text in pieces if kind != "picture"]
         if sum(map(len, texts)) + len(texts) <= room:
             break
-    if written != read:
-        said.append(f"outputs up to {most:,} characters")
-    parts: list[Part] = []
-    skipped = n_pictures - _MAX_PICTURES
-    for number, pieces in enumerate(written):
+    said = [f"outputs up to {most:,} characters"] * (written != read)
+    shown: list[tuple[int, str, str]] = []
+    for number, pieces in enumerate(written, 1):
         for kind, text in pieces:
-            if kind == "picture":
-                skipped -= 1
-                sent = None if skipped >= 0 else _picture(text, f"cell {number + 1}", limits)
-                parts.append(sent or Text("[picture, not sent]", inline=False))
-            elif room > 0:
-                parts.append(Text(encodable(cut(text, max_chars=room)), inline=False))
-                room -= len(text) + 1
-        if room <= 0 and number + 1 < len(cells):
-            said.append(f"{number + 1} of {size}")
-            note = f"[cells {number + 2}-{len(cells)} of {len(cells)} not shown]"
-            parts.append(Text(note, inline=False))
+            if kind == "picture" or room > 0:
+                fitting = text if kind == "picture" else cut(text, max_chars=room)
+                shown.append((number, kind, fitting))
+                room -= len(text) + 1 if kind != "picture" else 0
+        if room <= 0 and number < len(cells):
+            said.append(f"{number} of {size}")
+            note = f"[cells {number + 1}-{len(cells)} of {len(cells)} not shown]"
+            shown.append((number, "output", note))
             break
+    kept = [n for n, (_, kind, _) in enumerate(shown) if kind == "picture"][-_MAX_PICTURES:]
+    parts: list[Part] = []
+    for n, (number, kind, text) in enumerate(shown):
+        if kind != "picture":
+            parts.append(Text(encodable(text), inline=False))
+        else:
+            picture = _picture(text, f"cell {number}", limits) if n in kept else None
+            parts.append(picture or Text("[picture, not sent]", inline=False))
+    n_pictures = sum(kind == "picture" for pieces in read for kind, _ in pieces)
+    n_sent = sum(isinstance(part, Image) for part in parts)
+    if n_sent < n_pictures:
+        which = "the last " if n_sent == len(kept) and number == len(cells) else ""
+        said.append(f"{which}{n_sent} of {n_pictures} pictures")
     left_out = ", ".join(said)
-    notes = (f"{file.name}: {left_out} went.",) if said else ()
-    about = f"notebook {file.name}, {size}"
+    notes = (f"{called}{left_out} went.",) if said else ()
+    about = f"notebook {name or ''}, {size}".replace(" ,", ",")
     return [Text(head, about=about, inline=False, notes=notes, left_out=left_out), *parts]
 
 

@@ -205,6 +205,11 @@ class TestNotebook:
         assert sum(len(part.text) for part in parts) <= 2_100
         assert parts[-1].text.endswith(" of 20 not shown]")
         assert parts[0].left_out.endswith(" of 20 cells")
+        cells = [self.code("x" * 500, *[self.picture()] * 9) for _ in range(9)]
+        parts = sent(*cells, text_chars=2_000)
+        n_cells = sum("[cell " in part.text for part in parts if isinstance(part, Text))
+        assert sum(isinstance(part, Image) for part in parts) == 8
+        assert parts[0].left_out == f"{n_cells} of 9 cells, 8 of 81 pictures"
 
     def test_an_old_one_and_a_broken_one(self, sent, tmp_path):
         """Version 3 has sheets; what is no notebook is a text; a broken picture is said to be."""
