@@ -5,14 +5,10 @@ Notes what becomes of each item in `Results`, and knows nothing of those who wai
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import logging
-import os
 from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -98,23 +94,28 @@ class Run:
             return
         in_flight = min(self._plan.max_in_flight, len(self._each))
         senders = min(max(_FEWEST_SENDERS, in_flight // _IN_FLIGHT_PER_SENDER), _MOST_SENDERS)
-        means = _Means(watch, _shared(os.getpid()), anyio.Semaphore(senders))
+        sending = anyio.Semaphore(senders)
+        # One at a time: figures, and images that load at their first use, bear no two threads.
+        converting = anyio.CapacityLimiter(1)
+
+        async def work() -> None:
+            while True:
+                async with sending:
+                    position = self._results.take()
+                    if position is None:
+                        return
+                    job = await self._queued(position, watch, converting)
+                if job is not None:
+                    await watch.follow(job)
+                    self._note(position, job)
+
         async with anyio.create_task_group() as workers:
             for _ in range(in_flight):
-                workers.start_soon(self._work, means)
+                workers.start_soon(work)
 
-    async def _work(self, means: _Means) -> None:
-        while True:
-            async with means.sending:
-                position = self._results.take()
-                if position is None:
-                    return
-                job = await self._queued(position, means)
-            if job is not None:
-                await means.watch.follow(job)
-                self._note(position, job)
-
-    async def _queued(self, position: int, means: _Means) -> Job | None:
+    async def _queued(
+        self, position: int, watch: JobManager, converting: anyio.CapacityLimiter
+    ) -> Job | None:
         """Bring an item to Segmind; `None` if it has ended here already.
 
         What is encoded is held no longer than this takes.
@@ -129,8 +130,23 @@ class Run:
             return call
 
         try:
-            call = await anyio.to_thread.run_sync(make_call, limiter=means.converting)
-            job = await self._job(call, means)
+            call = await anyio.to_thread.run_sync(make_call, limiter=converting)
+            nth = self._met[call.digest]
+            self._met[call.digest] += 1
+            job = await watch.found(call, nth) if self._plan.resumes else None
+            if not self._plan.may_send and (job is None or not job.done()):
+                raise NotCachedError(
+                    'The journal has no reply to this item, and `ClaudeMagics.cache = "only"` '
+                    "sends nothing. Run the batch once online with another setting."
+                )
+            if job is None:  # claimed in the journal first: no batch of any kernel sends it again
+                job = await watch.submit(
+                    call,
+                    nth=nth,
+                    anew=not self._plan.resumes,
+                    timeout_s=self._plan.timeout_s,
+                    check=self._results.check_goes_on,
+                )
         except SegmindError as error:
             is_everyones = isinstance(error, SettingsError) or (
                 isinstance(error, APIError) and error.status in _FOR_EVERY_ITEM
@@ -145,27 +161,6 @@ class Run:
             self._note(position, job, kept=True)
             return None
         return job
-
-    async def _job(self, call: Call, means: _Means) -> Job:
-        """Find the job of a call that was sent before, or send it."""
-        nth = self._met[call.digest]
-        self._met[call.digest] += 1
-        async with means.shared.alone((call.digest, nth)):
-            found = await means.watch.found(call, nth) if self._plan.resumes else None
-            if not (self._plan.may_send or (found is not None and found.done())):
-                raise NotCachedError(
-                    'The journal has no reply to this item, and `ClaudeMagics.cache = "only"` '
-                    "sends nothing. Run the batch once online with another setting."
-                )
-            if found is not None:
-                return found
-            return await means.watch.submit(
-                call,
-                nth=nth,
-                anew=not self._plan.resumes,
-                timeout_s=self._plan.timeout_s,
-                check=self._results.check_goes_on,
-            )
 
     def _note(self, position: int, job: Job, *, kept: bool = False) -> None:
         if isinstance(job.error, JobExpired):
@@ -193,44 +188,3 @@ class Run:
             error = never_sent("another item failed")
         if for_all or self._plan.stops_at_error:
             self._results.stop(error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Means:
-    """What the workers of one batch use together."""
-
-    watch: JobManager
-    shared: _Shared
-    sending: anyio.Semaphore
-    #: One at a time: figures, and images that are loaded at their first use, bear no two threads.
-    converting: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
-
-
-class _Shared:
-    """Sees to it that no batch of a process sends what another one is sending.
-
-    A cell that is interrupted and run again at once, or run twice, asks the same twice. The
-    journal knows a job only once its submission was answered, so without this the second batch
-    would pay again for what is on its way at that moment.
-    """
-
-    def __init__(self) -> None:
-        self._submitting: dict[tuple[bytes, int], anyio.Event] = {}
-
-    @contextlib.asynccontextmanager
-    async def alone(self, key: tuple[bytes, int]) -> AsyncIterator[None]:
-        """Let equal calls go one after the other: the second then finds the job of the first."""
-        while key in self._submitting:
-            await self._submitting[key].wait()
-        self._submitting[key] = free = anyio.Event()
-        try:
-            yield
-        finally:
-            del self._submitting[key]
-            free.set()
-
-
-@functools.cache
-def _shared(pid: int) -> _Shared:
-    """Return what the batches of this process share; a forked child has nothing of its parent's."""
-    return _Shared()

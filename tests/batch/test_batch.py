@@ -47,7 +47,6 @@ from segmind_jupyter.errors import (
     NotCachedError,
     NotFoundError,
     PermissionDeniedError,
-    SegmindError,
     SettingsError,
 )
 from segmind_jupyter.session import _only_session, session
@@ -135,17 +134,6 @@ class TestReplies:
         assert gateway.billed == posts(gateway) == len(batch) == 20
         assert batch.errors == {}
 
-    def test_the_call_returns_while_the_jobs_go_on(self, slow: Gateway, jobs: Jobs):
-        """The replies are fetched in the background, with nobody waiting."""
-        batch = ask_each("echo: {item}", ["a", "b"])
-        assert not batch.done()
-        ended = threading.Event()
-        batch.on_done(lambda batch: ended.set())
-        jobs.release()
-        assert ended.wait(60)
-        assert batch.done()
-        assert [reply.text for reply in batch.replies] == ["a", "b"]
-
     def test_a_wait_that_takes_too_long_says_how_far_it_is(self, slow: Gateway, jobs: Jobs):
         """The batch goes on."""
         batch = ask_each("echo: {item}", ["a"])
@@ -154,23 +142,19 @@ class TestReplies:
         jobs.release()
         assert batch.wait().replies[0].text == "a"
 
-    @pytest.mark.parametrize("timeout", [0, -1])
-    def test_no_time_is_a_look(self, slow: Gateway, jobs: Jobs, timeout: int):
-        """As `Job.wait` and Python's own futures have it."""
+    def test_a_time_that_cannot_be_waited_is_refused_and_none_is_a_look(
+        self, slow: Gateway, jobs: Jobs
+    ):
+        """As `Job.wait` and Python's own futures have it; the batch goes on either way."""
         batch = ask_each("echo: {item}", ["a"])
-        with pytest.raises(JobTimeout):
-            batch.wait(timeout)
+        for timeout in ("soon", float("nan"), [1]):
+            with pytest.raises(SettingsError, match="A time-out is a positive number of seconds"):
+                batch.wait(timeout)
+        for timeout in (0, -1):
+            with pytest.raises(JobTimeout):
+                batch.wait(timeout)
         jobs.release()
-        assert batch.wait(float("inf")).wait(timeout) is batch
-
-    @pytest.mark.parametrize("timeout", ["soon", float("nan"), [1]], ids=repr)
-    def test_a_wait_for_no_time_is_refused(self, slow: Gateway, jobs: Jobs, timeout: Any):
-        """Rather than over at once, or an error of another library; the batch goes on."""
-        batch = ask_each("echo: {item}", ["a"])
-        with pytest.raises(SettingsError, match="A time-out is a positive number of seconds"):
-            batch.wait(timeout)
-        jobs.release()
-        assert batch.wait().replies[0].text == "a"
+        assert batch.wait(float("inf")).wait(0) is batch
 
     def test_any_loop_can_await_it(self, slow: Gateway, jobs: Jobs):
         """Giving up the wait leaves the batch alone."""
@@ -229,7 +213,7 @@ class TestReplies:
 
 class TestErrors:
     def test_they_are_kept_by_item_and_the_others_go_on(self, gateway: Gateway):
-        """One that fails at Segmind, and one that cannot be converted."""
+        """One that fails at Segmind, one that cannot be converted; none holds what was encoded."""
         batch = ask_each("{item}", ["fine", "fail: blocked", b"\xff\x00", "fine too"]).wait()
         assert {n: type(error) for n, error in batch.errors.items()} == {
             1: JobFailed,
@@ -237,73 +221,102 @@ class TestErrors:
         }
         assert [reply is None for reply in batch.replies] == [False, True, True, False]
         assert (batch.progress.done, batch.progress.failed) == (2, 2)
-
-    @pytest.mark.parametrize("status", [400, 422])
-    def test_a_refusal_of_one_request_is_its_items_own(self, gateway: Gateway, status: int):
-        """The server says so of this request; the next one may be fine."""
-        gateway.script("POST", status=status)
-        batch = ask_each("{item}", list(range(5))).wait()
-        assert [type(error) for error in batch.errors.values()] == [BadRequestError]
-        assert batch.progress.done == gateway.billed == 4
-
-    def test_the_text_of_an_outcome_raises_its_error(self, gateway: Gateway):
-        """Whoever reads it need not ask first."""
-        outcome = next(iter(ask_each("{item}", ["fail: blocked"])))
-        assert outcome.reply is None
+        for error in batch.errors.values():
+            assert error.__traceback__ is error.__cause__ is error.__context__ is None
         with pytest.raises(JobFailed, match="blocked"):
-            _ = outcome.text
+            _ = batch.outcomes[1].text
 
-    @pytest.mark.parametrize(
-        ("status", "kind"),
-        [
-            (401, AuthenticationError),
-            (403, PermissionDeniedError),
-            (404, NotFoundError),
-            (406, InsufficientCreditsError),
-            (410, APIError),
-        ],
-    )
-    def test_what_every_item_would_meet_stops_the_sending(
-        self, gateway: Gateway, status: int, kind: type[APIError]
-    ):
+    def test_a_refusal_of_one_request_is_its_items_own(self, gateway: Gateway):
+        """The server says so of this request; the next one may be fine."""
+        for status in (400, 422):
+            gateway.script("POST", status=status)
+            batch = ask_each("{item}", list(range(5)), resume=False).wait()
+            assert [type(error) for error in batch.errors.values()] == [BadRequestError]
+            assert batch.progress.done == 4
+
+    def test_what_every_item_would_meet_stops_the_sending(self, gateway: Gateway):
         """10,000 refusals help nobody; what was not sent says so, and what the refusal was."""
-        gateway.script("POST", status=status, times=1000)
-        batch = ask_each("{item}", list(range(300))).wait()
-        assert posts(gateway) <= 8  # four at a time, and a 401 is tried in two forms
-        assert set(batch.errors) == set(range(300))
-        unsent = [error for error in batch.errors.values() if type(error) is JobCancelled]
-        refused = [error for error in batch.errors.values() if isinstance(error, kind)]
-        assert refused
-        assert len(unsent) == 300 - len(refused) == batch.progress.unsent
-        assert all(f"another item was refused with {status} (" in str(e) for e in unsent)
-        assert batch.progress.stopped
-        assert batch.progress.unsent >= 296
-        assert f"{batch.progress.unsent} not sent" in str(batch)
+        for status, kind in {
+            401: AuthenticationError,
+            403: PermissionDeniedError,
+            404: NotFoundError,
+            406: InsufficientCreditsError,
+            410: APIError,
+        }.items():
+            gateway.log.clear()
+            gateway.clear_script()
+            gateway.script("POST", status=status, times=1000)
+            batch = ask_each("{item}", list(range(300))).wait()
+            assert posts(gateway) <= 8  # four at a time, and a 401 is tried in two forms
+            unsent = [error for error in batch.errors.values() if type(error) is JobCancelled]
+            refused = [error for error in batch.errors.values() if isinstance(error, kind)]
+            assert refused
+            assert len(unsent) == 300 - len(refused) == batch.progress.unsent >= 296
+            assert all(f"another item was refused with {status} (" in str(e) for e in unsent)
+            assert f"{batch.progress.unsent} not sent" in str(batch)
 
-    @pytest.mark.parametrize("status", [400, 401, 403, 405, 406, 410, 451])
-    def test_the_page_of_a_proxy_in_place_of_a_state_costs_no_item(
-        self, gateway: Gateway, status: int
-    ):
+    def test_the_page_of_a_proxy_in_place_of_a_state_costs_no_item(self, gateway: Gateway):
         """It says nothing about the job, and nothing about the others."""
-        gateway.script("GET", status=status, body="<html><title>Blocked</title></html>", times=2)
-        batch = ask_each("{item}", list(range(8)), max_in_flight=4).wait()
-        assert batch.errors == {}
-        assert posts(gateway) == 8
+        for status in (400, 401, 406, 451):
+            page = "<html><title>Blocked</title></html>"
+            gateway.script("GET", status=status, body=page, times=2)
+            assert ask_each("{item}", list(range(8)), resume=False).wait().errors == {}
+        assert posts(gateway) == 4 * 8
 
-    @pytest.mark.parametrize("status", [400, 403, 406, 410])
-    def test_a_refusal_of_a_look_is_its_items_own(self, gateway: Gateway, status: int):
+    def test_a_refusal_of_a_look_is_its_items_own(self, gateway: Gateway):
         """The job goes on; neither advice for a submission nor a word on its bill is given."""
-        gateway.script("GET", status=status)
-        batch = ask_each("{item}", list(range(8)), max_in_flight=4).wait()
-        assert posts(gateway) == 8
-        (error,) = batch.errors.values()
-        assert error.status == status
-        for words in ("The job itself goes on", "%segmind resume", "look again"):
-            assert words in str(error)
-        for words in ("-m", "billed", "Correct", "%segmind credits", "retired"):
-            assert words not in str(error)
-        assert ask_each("{item}", list(range(8))).wait().errors == {}
-        assert posts(gateway) == 8
+        for sent, status in enumerate((400, 406), 1):
+            gateway.script("GET", status=status)
+            system = f"Once {status}"
+            batch = ask_each("{item}", list(range(8)), system=system).wait()
+            (error,) = batch.errors.values()
+            assert error.status == status
+            for words in ("The job itself goes on", "%segmind resume", "look again"):
+                assert words in str(error)
+            for words in ("-m", "billed", "Correct", "%segmind credits", "retired"):
+                assert words not in str(error)
+            assert ask_each("{item}", list(range(8)), system=system).wait().errors == {}
+            assert posts(gateway) == 8 * sent
+
+    def test_a_post_without_a_known_outcome_is_not_sent_again(self, gateway: Gateway):
+        """It is its item's error, counted as unknown; the user may run it again, and that alone."""
+        gateway.script("POST", drop="after_work")
+        batch = ask_each("{item}", list(range(10))).wait()
+        assert [type(error) for error in batch.errors.values()] == [MaybeBilledError]
+        assert posts(gateway) == gateway.billed == 10
+        assert session().ledger.unknown == 1
+        again = ask_each("{item}", list(range(10))).wait()
+        assert (again.errors, again.progress.kept, posts(gateway)) == ({}, 9, 11)
+
+    def test_raise_leaves_what_was_paid_for_within_reach(self, gateway: Gateway):
+        """The error says where: an attribute that neither waits nor raises."""
+        batch = ask_each("{item}", ["a", "b", "fail: x", "d"], on_error="raise", max_in_flight=1)
+        with pytest.raises(JobFailed, match=r"2 of 4 done, and kept \(`batch.outcomes`\)"):
+            batch.wait()
+        outcomes = batch.outcomes
+        assert [type(outcome.error) for outcome in outcomes[2:]] == [JobFailed, JobCancelled]
+        each = iter(batch)
+        assert [next(each).key, next(each).key] == [0, 1]
+        with pytest.raises(JobFailed, match="Item 2: "):
+            next(each)
+
+    def test_arguments_that_cannot_work_are_refused_at_once(self, gateway: Gateway):
+        """Nothing is begun."""
+        for arguments, kind in (
+            ({"max_in_flight": 0}, SettingsError), ({"max_in_flight": "4"}, SettingsError),
+            ({"max_in_flight": True}, SettingsError), ({"resume": "no"}, SettingsError),
+            ({"progress": 0}, SettingsError), ({"on_error": "ignore"}, SettingsError),
+            ({"timeout": 0}, SettingsError), ({"max_inflight": 3}, SettingsError),
+            ({"temprature": 0.5}, SettingsError), ({"model": "No Such"}, SettingsError),
+            ({"items": pd.DataFrame({"word": ["a"]}), "prompt": "{wrod}"}, ContentError),
+            ({"prompt": "{context} {item}"}, ContentError), ({"messages": []}, SettingsError),
+            ({"items": "one text"}, ContentError), ({"prompt": ""}, ContentError),
+            ({"json": "no type"}, ContentError),
+        ):  # fmt: skip
+            with pytest.raises(kind):
+                ask_each(**{"prompt": "{item}", "items": [1], **arguments})
+        assert session().pending == ()
+        assert not gateway.log
 
     def test_a_key_that_is_refused_for_a_state_stops_the_sending(self, gateway: Gateway):
         """Each further submission would be refused as well."""
@@ -325,24 +338,6 @@ class TestErrors:
         assert len(batch.errors) == 30
         assert not gateway.log
 
-    def test_a_post_without_a_known_outcome_is_not_sent_again(self, gateway: Gateway):
-        """It is its item's error, and counted as unknown; the others go on."""
-        gateway.script("POST", drop="after_work")
-        batch = ask_each("{item}", list(range(10))).wait()
-        assert [type(error) for error in batch.errors.values()] == [MaybeBilledError]
-        assert posts(gateway) == gateway.billed == 10
-        assert session().ledger.unknown == 1
-        assert batch.progress.done == 9
-
-    def test_what_has_no_reply_is_sent_when_the_user_runs_it_again(self, gateway: Gateway):
-        """And only that."""
-        gateway.script("POST", drop="after_work")
-        ask_each("{item}", list(range(10))).wait()
-        again = ask_each("{item}", list(range(10))).wait()
-        assert again.errors == {}
-        assert again.progress.kept == 9
-        assert posts(gateway) == 11
-
     def test_raise_stops_the_sending_and_tells_whoever_waits(self, slow: Gateway, jobs: Jobs):
         """Which item it was, and how many are done; those are kept."""
         slow.script("POST", status=400)
@@ -358,15 +353,6 @@ class TestErrors:
         assert raised.value.status == 400
         assert batch.progress.unsent == 8
         assert slow.billed == 1
-
-    def test_raise_leaves_what_was_paid_for_within_reach(self, gateway: Gateway):
-        """The error says where: an attribute that neither waits nor raises."""
-        batch = ask_each("{item}", ["a", "b", "fail: x", "d"], on_error="raise", max_in_flight=1)
-        with pytest.raises(JobFailed, match=r"2 of 4 done, and kept \(`batch.outcomes`\)"):
-            batch.wait()
-        assert [outcome.index for outcome in batch.outcomes] == [0, 1, 2, 3]
-        assert [outcome.reply is None for outcome in batch.outcomes] == [False, False, True, True]
-        assert [type(outcome.error) for outcome in batch.outcomes[2:]] == [JobFailed, JobCancelled]
 
     def test_outcomes_are_those_so_far(self, slow: Gateway, jobs: Jobs):
         """In the order of the items, whichever ended first; nobody waits for the rest."""
@@ -395,40 +381,6 @@ class TestErrors:
             assert words in str(error)
         assert ask_each("echo: {item}", ["a"]).wait(60).progress.kept == 0
         assert slow.billed == 2
-
-    def test_an_error_holds_no_frames(self, gateway: Gateway):
-        """They would hold what was encoded, for each of ten thousand items."""
-        gateway.script("POST", status=400)
-        for error in ask_each("{item}", ["a", b"\xff\x00"]).wait().errors.values():
-            assert error.__traceback__ is error.__cause__ is error.__context__ is None
-
-    @pytest.mark.parametrize(
-        ("arguments", "kind"),
-        [
-            ({"max_in_flight": 0}, SettingsError),
-            ({"max_in_flight": "4"}, SettingsError),
-            ({"max_in_flight": True}, SettingsError),
-            ({"resume": "no"}, SettingsError),
-            ({"progress": 0}, SettingsError),
-            ({"on_error": "ignore"}, SettingsError),
-            ({"timeout": 0}, SettingsError),
-            ({"max_inflight": 3}, SettingsError),
-            ({"on_errors": "keep"}, SettingsError),
-            ({"temprature": 0.5}, SettingsError),
-            ({"items": pd.DataFrame({"word": ["a"]}), "prompt": "{wrod}"}, ContentError),
-            ({"model": "No Such"}, SettingsError),
-            ({"messages": []}, SettingsError),
-            ({"items": "one text"}, ContentError),
-            ({"prompt": ""}, ContentError),
-        ],
-    )
-    def test_arguments_that_cannot_work_are_refused_at_once(
-        self, gateway: Gateway, arguments: dict[str, Any], kind: type[SegmindError]
-    ):
-        """Nothing is begun."""
-        with pytest.raises(kind):
-            ask_each(**{"prompt": "{item}", "items": [1], **arguments})
-        assert session().pending == ()
 
     def test_a_submission_takes_no_longer_than_it_may(self, gateway: Gateway):
         """The time-out is that of the request, and no parameter of the model."""
@@ -481,22 +433,12 @@ class TestResuming:
         assert not gateway.log
 
     def test_equal_items_are_as_many_calls(self, gateway: Gateway):
-        """And each of them is found again."""
+        """Each is found again; asked otherwise, or with `resume=False`, it is asked again."""
         assert ask_each("{item}", ["same"] * 3).wait().progress.kept == 0
         assert ask_each("{item}", ["same"] * 5).wait().progress.kept == 3
-        assert gateway.billed == 5
-
-    @pytest.mark.parametrize("change", [{"system": "x"}, {"temperature": 0.5}, {"max_tokens": 9}])
-    def test_another_question_is_another_call(self, gateway: Gateway, change: dict[str, Any]):
-        """What was asked otherwise is asked again."""
-        ask_each("{item}", ["a"]).wait()
-        assert ask_each("{item}", ["a"], **change).wait().progress.kept == 0
-
-    def test_resume_false_sends_everything(self, gateway: Gateway):
-        """Where other answers are wanted."""
-        ask_each("{item}", ["a", "b"]).wait()
-        assert ask_each("{item}", ["a", "b"], resume=False).wait().progress.kept == 0
-        assert gateway.billed == 4
+        for change in ({"system": "x"}, {"temperature": 0.5}, {"max_tokens": 9}, {"resume": False}):
+            assert ask_each("{item}", ["same"], **change).wait().progress.kept == 0
+        assert gateway.billed == 9
 
     def test_where_nothing_may_be_sent_the_journal_alone_answers(
         self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
@@ -555,14 +497,10 @@ class TestProgressOfABatch:
             assert 0 <= now.in_flight <= 3
         done = [now.done for now in seen]
         assert done == sorted(done)
-
-    def test_the_sums_are_those_of_the_replies(self, gateway: Gateway):
-        """Tokens and cost, as the ledger has them."""
-        batch = ask_each("{item}", list(range(5))).wait()
         calls = session().ledger.calls
         assert batch.progress.input_tokens == sum(call.input_tokens for call in calls) > 0
-        assert batch.progress.output_tokens == sum(call.output_tokens for call in calls) > 0
         assert batch.progress.cost == pytest.approx(sum(call.cost for call in calls))
+        assert repr(batch) == str(batch) == str(batch.progress)
 
     def test_a_callback_at_the_end_has_the_replies(self, slow: Gateway, jobs: Jobs, caplog: Any):
         """Whichever way it asks for them, though it is called where nothing may wait."""
@@ -582,26 +520,27 @@ class TestProgressOfABatch:
         assert given == [["a", "b"]] * len(ways)
         assert caplog.text == ""
 
-    def test_a_callback_that_exits_does_no_harm(self, gateway: Gateway, caplog: Any):
-        """The background loop, and with it every other job, goes on."""
+    def test_a_callback_or_a_view_that_fails_does_no_harm(self, gateway: Gateway, caplog: Any):
+        """It is logged; the background loop, and with it every other job, goes on."""
+        shown: list[Batch] = []
+        session().batch_shows += [lambda batch: 1 / 0, shown.append]
+        batches = []
         for listen in (Batch.on_change, Batch.on_done):
-            batch = ask_each("{item}", list(range(3)), resume=False)
-            listen(batch, lambda batch: sys.exit())
-            assert batch.wait(60).errors == {}
-        assert ask_each("{item}", [7]).wait(60).errors == {}
-        assert "SystemExit" in caplog.text
-
-    def test_a_view_that_fails_does_no_harm(self, gateway: Gateway, caplog: Any):
-        """The batch is under way, and is given."""
-        session().batch_shows.append(lambda batch: 1 / 0)
-        assert ask_each("echo: {item}", ["a"]).wait(60).replies[0].text == "a"
-        assert "ZeroDivisionError" in caplog.text
-        until(lambda: session().pending == ())
+            for fail in (sys.exit, lambda: 1 / 0):
+                batch = ask_each("{item}", list(range(3)), resume=False)
+                listen(batch, lambda batch, fail=fail: fail())
+                assert batch.wait(60).errors == {}
+                batches.append(batch)
+        ask_each("{item}", [7], progress=False).wait(60)
+        assert shown == batches
+        for trouble in ("SystemExit", "ZeroDivisionError", "a batch cannot be shown"):
+            assert trouble in caplog.text
 
     def test_an_interrupt_while_it_is_shown_stops_the_sending(self, slow: Gateway, jobs: Jobs):
-        """Nobody has a handle to stop it with."""
+        """Nobody has a handle to stop it with; it is pending until its end."""
 
         def interrupted(batch: Batch) -> None:
+            assert session().pending == (batch,)
             raise KeyboardInterrupt
 
         session().batch_shows.append(interrupted)
@@ -610,22 +549,6 @@ class TestProgressOfABatch:
         jobs.release()
         until(lambda: session().pending == ())
         assert slow.billed <= 2
-
-    def test_a_notebook_is_told_of_a_batch_that_it_is_to_show(self, gateway: Gateway):
-        """Once, and not where `progress=False`."""
-        shown: list[Batch] = []
-        session().batch_shows.append(shown.append)
-        ask_each("{item}", [1], progress=False).wait()
-        batch = ask_each("{item}", [1]).wait()
-        assert shown == [batch]
-
-    def test_it_is_pending_until_its_end(self, slow: Gateway, jobs: Jobs):
-        """So that `%segmind wait` finds it."""
-        batch = ask_each("{item}", [1])
-        assert session().pending == (batch,)
-        jobs.release()
-        batch.wait()
-        until(lambda: session().pending == ())
 
 
 class Noise:
@@ -638,7 +561,7 @@ class Noise:
 
     def _repr_claude_(self) -> Any:
         type(self).made += 1
-        pixels = np.random.default_rng(self.seed).integers(0, 255, (400, 500, 3))
+        pixels = np.random.default_rng(self.seed).integers(0, 255, (200, 250, 3))
         return PILImage.fromarray(pixels.astype(np.uint8))
 
 
@@ -702,7 +625,7 @@ class TestMemory:
         finally:
             tracemalloc.stop()
         assert (batch.progress.done, batch.progress.failed) == (20, 20)
-        assert n_bytes > 100_000
+        assert n_bytes > 40_000
         assert under_way_bytes < 10 * n_bytes
         assert left_bytes < 10 * n_bytes
 
@@ -784,6 +707,41 @@ class TestPrograms:
         assert [reply.text for reply in batch.replies] == items
         assert slow.billed == 12
         assert batch.progress.kept == 3
+
+    def test_two_kernels_pay_once_for_each_item(self, gateway: Gateway, script: Any):
+        """Whoever is first claims an item in the journal; the other one has its reply too."""
+        gateway.script("POST", delay_s=0.02, times=12)
+        code = """
+        import sys
+        from segmind_jupyter.batch import ask_each
+        print("ready")
+        sys.stdin.readline()
+        batch = ask_each("echo: {item}", [str(n) for n in range(12)]).wait(60)
+        print(*(reply.text for reply in batch.replies))
+        """
+        kernels = [script(code, stdin=subprocess.PIPE) for _ in range(2)]
+        for kernel in kernels:
+            assert kernel.stdout.readline() == "ready\n"
+        for kernel in kernels:
+            kernel.stdin.write("go\n")
+            kernel.stdin.flush()
+        said = [kernel.communicate(timeout=60) for kernel in kernels]
+        assert said == [(" ".join(map(str, range(12))) + "\n", "")] * 2
+        assert gateway.billed == posts(gateway) == 12
+
+    def test_what_a_kernel_was_sending_when_it_died_is_named(self, gateway: Gateway, script: Any):
+        """It may have been billed, so it is sent again only where the user says so."""
+        gateway.script("POST", delay_s=60)
+        program = script("import segmind_jupyter as s; s.ask_each('echo: {item}', ['a']).wait()")
+        until(lambda: posts(gateway) == 1)
+        program.kill()
+        program.communicate(timeout=60)
+        (error,) = ask_each("echo: {item}", ["a"]).wait(60).errors.values()
+        assert type(error) is MaybeBilledError
+        for words in ("may have been billed", "%segmind history", "`resume=False` asks again"):
+            assert words in " ".join(str(error).split())
+        assert posts(gateway) == 1
+        assert ask_each("echo: {item}", ["a"], resume=False).replies[0].text == "a"
 
     def test_a_terminal_shows_one_line_that_is_written_over(self, gateway: Gateway, script: Any):
         """Only while somebody waits; at the end it stays."""
