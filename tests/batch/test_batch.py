@@ -561,7 +561,7 @@ class Noise:
 
     def _repr_claude_(self) -> Any:
         type(self).made += 1
-        pixels = np.random.default_rng(self.seed).integers(0, 255, (200, 250, 3))
+        pixels = np.random.default_rng(self.seed).integers(0, 255, (400, 500, 3))
         return PILImage.fromarray(pixels.astype(np.uint8))
 
 
@@ -625,7 +625,7 @@ class TestMemory:
         finally:
             tracemalloc.stop()
         assert (batch.progress.done, batch.progress.failed) == (20, 20)
-        assert n_bytes > 40_000
+        assert n_bytes > 100_000
         assert under_way_bytes < 10 * n_bytes
         assert left_bytes < 10 * n_bytes
 
