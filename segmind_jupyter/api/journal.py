@@ -279,13 +279,16 @@ class Journal:
 
     def _jobs(self, where: str, *values: object, columns: str = "") -> list[JobRecord]:
         """List jobs, newest first: those of the file, joined to what it has yet to take."""
-        select = f"SELECT {columns or _LISTED} FROM jobs"  # noqa: S608 - constants
-        with _at_work:
-            rows = self._read(lambda db: db.execute(f"{select} {where}", values).fetchall())
-            # What waits of a job need not say all that the file knows of it.
-            if (memory := self._memory) is not None:
-                for request_id in [row["request_id"] for row in rows]:
-                    rows += memory.execute(f"{select} WHERE request_id = ?", (request_id,))
+
+        def rows_of(where: str, *values: object) -> list[sqlite3.Row]:
+            query = f"SELECT {columns or _LISTED} FROM jobs {where}"  # noqa: S608 - constants
+            return self._read(lambda db: db.execute(query, values).fetchall())
+
+        rows = rows_of(where, *values)
+        if self.path is not None and self._memory is not None:
+            # The file and what it has yet to take need not both say what was looked for.
+            for request_id in {row["request_id"] for row in rows}:
+                rows += rows_of("WHERE request_id = ?", request_id)
         found: dict[str, JobRecord] = {}
         for row in rows:
             record = _record(row)

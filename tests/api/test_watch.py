@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import sqlite3
+import subprocess
+import sys
 import time
 
 import anyio
@@ -19,6 +22,7 @@ from segmind_jupyter.errors import (
     JobError,
     JobExpired,
     JobFailed,
+    JobTimeout,
     MaybeBilledError,
     PermissionDeniedError,
     ReplyError,
@@ -496,6 +500,40 @@ class TestTrouble:
         world.follow(job)
         assert job.reply.text == "hello"
 
+    def test_a_look_that_hangs_is_given_up_and_made_again(self, world):
+        """Within seconds, be it for the state or for the result."""
+        world.set(work_s=1.0)
+        world.gateway.script("GET", delay_s=1000.0)
+        world.follow(world.submit(), at_most_s=15.0)
+        for_results(world.gateway, times=1, delay_s=1000.0)
+        assert world.follow(world.submit(), at_most_s=30.0).reply.text == "hello"
+
+    @pytest.mark.parametrize("times", [1, 3])
+    def test_an_answer_about_another_job_is_refused_and_asked_for_again(self, world, times):
+        """Neither its state nor its reply is taken for this job's."""
+        theirs = {"status": "COMPLETED", "request_id": "another", "output": "of another"}
+        job = world.submit()
+        world.gateway.script("GET", times=times, status=422, body={**theirs, "status": "FAILED"})
+        for_results(world.gateway, times=times, status=200, body=theirs)
+        assert world.follow(job).reply.text == "hello"
+        assert "of another" not in world.journal.find(job.request_id).raw
+
+    @pytest.mark.parametrize("fault", [None, {"status": 502}])
+    def test_a_job_without_an_end_is_given_up_after_the_hour_of_its_result(self, world, fault):
+        """It can be taken up again; the time can be set."""
+        world.set(work_s=1e6)
+        job = world.submit()
+        if fault:
+            world.lasting(1e6, **fault)
+        world.follow(job, at_most_s=3600.0 + 70.0)
+        with pytest.raises(JobTimeout, match=f"watched for 60 min.*resume {job.request_id}"):
+            job.wait()
+        assert job.error.request_id == job.request_id
+        assert world.journal.find(job.request_id).pending
+        world.watch.give_up_s = 60.0
+        again = world.follow(world.resume(job.request_id), at_most_s=130.0)
+        assert isinstance(again.error, JobTimeout)
+
     def test_a_page_in_place_of_the_result_is_not_kept_for_the_reply(self, world):
         """The gateway still has the reply, so it is fetched again."""
         job = world.submit()
@@ -847,3 +885,97 @@ class TestFinding:
         world.follow(world.submit(nth=0))
         world.start_kernel(origin="https://other.example")
         assert world.run(world.watch.found(world.call(), 0)) is None
+
+
+class TestClaiming:
+    """Kernels that are about to send the same: one does, whatever comes of it."""
+
+    def submitted_by(self, world, *watches, **settings):
+        """Have each submit the same call a moment after the one before; what came of each."""
+        outcomes = []
+
+        async def submit(watch):
+            try:
+                outcomes.append(await watch.submit(world.call(), nth=0, **settings))
+            except SegmindError as error:
+                outcomes.append(error)
+
+        async def story():
+            async with anyio.create_task_group() as group:
+                for watch in watches:
+                    group.start_soon(submit, watch)
+                    await anyio.sleep(1.0)
+
+        world.run(story())
+        return outcomes
+
+    def two_kernels(self, world):
+        first = world.watch
+        world.start_kernel()
+        return first, world.watch
+
+    def test_the_second_waits_and_has_the_job_of_the_first(self, world):
+        """However long its POST takes; the reply is then read from the journal."""
+        world.gateway.script("POST", delay_s=120.0)
+        one, other = self.submitted_by(world, *self.two_kernels(world), timeout_s=300.0)
+        assert one.request_id == other.request_id
+        assert world.follow(one).reply.text == "hello"
+        (again,) = self.submitted_by(world, world.watch)
+        assert again.reply.text == "hello"
+        assert len(world.sent("POST")) == 1
+
+    @pytest.mark.parametrize("fault", [{"status": 400}, {"status": 502, "after_work": True}])
+    def test_the_second_sends_what_the_first_was_told_of(self, world, fault):
+        """It was refused, or may be billed: who asked knows, and may ask again."""
+        world.gateway.script("POST", delay_s=5.0, **fault)
+        error, job = self.submitted_by(world, *self.two_kernels(world))
+        assert isinstance(error, SegmindError)
+        assert world.follow(job).reply.text == "hello"
+        assert len(world.sent("POST")) == 2
+
+    def test_whoever_waits_may_change_their_mind(self, world):
+        """A batch that is stopped sends nothing once the claim is free."""
+        first, second = self.two_kernels(world)
+        world.gateway.script("POST", delay_s=5.0, status=400)
+        stopped = []
+
+        def check():
+            if stopped:
+                raise JobCancelled("stopped")
+
+        async def story():
+            async with anyio.create_task_group() as group:
+                group.start_soon(self_contained, first.submit(world.call(), nth=0))
+                await anyio.sleep(1.0)
+                group.start_soon(self_contained, second.submit(world.call(), nth=0, check=check))
+                await anyio.sleep(1.0)
+                stopped.append(True)
+
+        async def self_contained(submitting):
+            with contextlib.suppress(SegmindError):
+                await submitting
+
+        world.run(story())
+        assert len(world.sent("POST")) == 1
+
+    def test_what_was_being_sent_when_its_kernel_died_is_asked_again_only_anew(self, world):
+        """Its holder is a process that is gone."""
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        work = world.run(world.watch._work(world.call(), 0))
+        world.journal.claim(work)
+        with contextlib.closing(sqlite3.connect(world.path)) as journal, journal:
+            journal.execute("UPDATE sends SET holder = ?", (f"{platform.node()}:{dead.pid}:x",))
+        (error,) = self.submitted_by(world, world.watch)
+        assert type(error) is MaybeBilledError
+        assert not world.requests
+        (job,) = self.submitted_by(world, world.watch, anew=True)
+        assert world.follow(job).reply.text == "hello"
+
+    def test_what_was_answered_is_remembered_as_a_call(self, world):
+        """With its model, day, tokens and cost."""
+        job = world.follow(world.submit())
+        (call,) = world.journal.calls()
+        assert (call.model, call.kind, call.origin) == (MODEL, "v2", world.ORIGIN)
+        assert call.output_tokens == job.reply.usage.output_tokens > 0
+        assert call.cost == job.reply.cost

@@ -1,0 +1,140 @@
+"""Programs of their own on one journal: what each pays for, and what is left of one that died."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from segmind_jupyter import Job, ask_each, resume, submit
+from segmind_jupyter.api.journal import default_path
+from segmind_jupyter.errors import MaybeBilledError
+from segmind_jupyter.session import _only_session, session
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
+
+KEY = "sk-live-0123456789abcdef"
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway on loopback, and a process that has sent nothing yet."""
+    gateway = Gateway(Behaviour(credits=1e6, work_s=0.2))
+    with serve(gateway) as url:
+        monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+        monkeypatch.setenv("SEGMIND_BASE_URL", url)
+        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+        yield gateway
+        session().close()
+        _only_session.cache_clear()
+
+
+@pytest.fixture
+def kernel() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Start programs that do something once they are told to."""
+    with contextlib.ExitStack() as programs:
+
+        def start(code: str) -> subprocess.Popen[str]:
+            code = f"import sys; from segmind_jupyter import ask_each; sys.stdin.readline()\n{code}"
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            command = [sys.executable, "-u", "-W", "error", "-c", code]
+            program = programs.enter_context(subprocess.Popen(command, text=True, **pipes))
+            programs.callback(program.kill)
+            return program
+
+        yield start
+
+
+def go(*kernels: subprocess.Popen[str]) -> None:
+    for kernel in kernels:
+        kernel.stdin.write("go\n")
+        kernel.stdin.flush()
+
+
+def posts(gateway: Gateway) -> int:
+    return sum(entry.method == "POST" for entry in gateway.log)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what only another process can tell."""
+    pause = threading.Event()
+    for _ in range(6000):
+        if condition():
+            return
+        pause.wait(0.01)
+    pytest.fail("it never came so far")
+
+
+def test_two_kernels_with_one_batch_send_each_item_once(gateway, kernel):
+    """Both have all replies, in order; the one waits for what the other is sending."""
+    gateway.script("POST", times=10, delay_s=0.2)
+    items = [str(n) for n in range(40)]
+    code = f"print(*[reply.text for reply in ask_each('echo: {{item}}', {items}).replies])"
+    kernels = [kernel(code) for _ in range(2)]
+    go(*kernels)
+    told = [each.communicate(timeout=100) for each in kernels]
+    assert told == [(" ".join(items) + "\n", "")] * 2
+    assert posts(gateway) == gateway.billed == 40
+
+
+def test_what_a_killed_kernel_was_sending_may_have_been_billed(gateway, kernel):
+    """The next run says so of that item alone and sends it no more, until it is asked to."""
+    gateway.script("POST", delay_s=30.0, after_work=True)
+    program = kernel("ask_each('echo: {item}', ['a', 'b', 'c'], max_in_flight=1).wait()")
+    go(program)
+    until(lambda: posts(gateway) == 1 or gateway.billed == 1)
+    program.kill()
+    program.communicate(timeout=60)
+    gateway.clear_script()
+    gateway.log.clear()
+    for _ in range(2):
+        batch = ask_each("echo: {item}", ["a", "b", "c"]).wait()
+        assert [reply and reply.text for reply in batch.replies] == [None, "b", "c"]
+        (error,) = batch.errors.values()
+        assert isinstance(error, MaybeBilledError)
+        assert all(word in str(error) for word in ("%segmind history", "resume=False"))
+    assert posts(gateway) == 2
+    assert ask_each("echo: {item}", ["a"], resume=False).replies[0].text == "a"
+    assert ask_each("echo: {item}", ["a", "b", "c"]).wait().progress.kept == 3
+    assert posts(gateway) == 3
+
+
+def test_a_job_is_pickled_as_its_id_and_comes_back_in_another_process(gateway, kernel, tmp_path):
+    """With its reply from the journal, or followed; neither the key nor what was asked travels."""
+    job = submit("echo: a secret prompt")
+    data = pickle.dumps(job)
+    assert KEY.encode() not in data
+    assert b"secret" not in data
+    assert pickle.loads(data) is job
+    (tmp_path / "job").write_bytes(data)
+    other = kernel(
+        f"import pickle; job = pickle.load(open({str(tmp_path / 'job')!r}, 'rb'))\n"
+        "print(job.request_id, job.model, job.wait(timeout=60).text)"
+    )
+    go(other)
+    told = f"{job.request_id} {job.model} a secret prompt\n"
+    assert other.communicate(timeout=60)[0] == told
+    job.wait(timeout=60)
+    again = pickle.loads(data)
+    assert isinstance(again, Job)
+    assert again is not job
+    assert again.reply.text == resume(job.request_id).reply.text == "a secret prompt"
+    assert posts(gateway) == 1
+
+
+def test_a_program_that_ended_leaves_no_claim(gateway, kernel):
+    """Neither where all went well, nor where items were refused: those are sent again."""
+    gateway.script("POST", status=400)
+    program = kernel("print(len(ask_each('echo: {item}', ['a', 'b']).wait().errors))")
+    go(program)
+    assert program.communicate(timeout=60) == ("1\n", "")
+    assert default_path().exists()
+    assert ask_each("echo: {item}", ["a", "b"]).wait().errors == {}
+    assert posts(gateway) == 3
