@@ -32,6 +32,7 @@ shows as that message alone (`_render_traceback_`), and the cell still fails.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 #: Colours a notebook and a terminal both understand (SGR 31 is red, 0 resets).
@@ -79,8 +80,10 @@ class MissingKeyError(SettingsError):
     def __init__(self, message: str | None = None) -> None:
         super().__init__(
             message
-            or "No API key. Run `%segmind key` to type one in, or set SEGMIND_API_KEY before the "
-            "kernel starts; `%segmind simulator` works without a key."
+            or "No API key. Run `%segmind key` to type one in (`%segmind key --save` keeps it for "
+            "the next kernels), or set SEGMIND_API_KEY before the kernel starts; one in a `.env` "
+            "file is read by `%load_ext dotenv` and `%dotenv` (python-dotenv). `%segmind "
+            "simulator` works without a key."
         )
 
 
@@ -224,9 +227,12 @@ class JobCancelled(JobError):
     """The job is no longer watched, or was never sent; Segmind cannot stop one that runs."""
 
 
-def shortened(detail: str) -> str:
-    """One line of a server's words, short enough for a message, and in the order it is read."""
-    line = " ".join(_REORDERING.sub("", plain(detail)).split())
+def shortened(detail: str, *, scrub: Callable[[str], str] = str) -> str:
+    """One line of a server's words, short enough for a message, and in the order it is read.
+
+    What `scrub` blanks out is blanked before the cut, which could leave half of a key.
+    """
+    line = scrub(" ".join(_REORDERING.sub("", plain(detail)).split()))
     if len(line) <= _MAX_DETAIL_CHARS:
         return line
     return line[: _MAX_DETAIL_CHARS - 1] + "…"

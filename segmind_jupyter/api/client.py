@@ -1,4 +1,4 @@
-"""The async client: Segmind's endpoints as methods. How a request travels is `sender`'s affair."""
+"""The async client: Segmind's endpoints as methods. How a request travels is `transport`'s."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from segmind_jupyter.api.states import (
     read_state,
     read_submit,
 )
-from segmind_jupyter.api.transport import Kind, RateLimiter, Transport
-from segmind_jupyter.errors import APIError, NotFoundError, ReplyError
+from segmind_jupyter.api.transport import RateLimiter, Transport
+from segmind_jupyter.errors import APIError, NotFoundError, ReplyError, SettingsError
 
 #: Time that a free look-up may take in all.
 LOOKUP_TIMEOUT_S: Final = 30.0
@@ -77,8 +77,8 @@ class SegmindClient:
         Stands in for the network.
     policy
         How patiently requests are repeated.
-    budget
-        How many requests may go, and which first; one of its own if left out.
+    limiter
+        Says when the next request may go; one of its own if left out.
     sleep, clock, jitter
         Stand in for waiting, the clock and chance.
 
@@ -104,28 +104,35 @@ class SegmindClient:
         settings: Settings | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         policy: Policy | None = None,
-        budget: RateLimiter | None = None,
+        limiter: RateLimiter | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        try:
+            if not isinstance(api_key, Secret | None):
+                api_key = Secret(api_key)
+        except SettingsError:
+            del api_key  # or a traceback that shows local names shows what was refused
+            raise
         self.settings = settings or resolve(
             api_key=api_key, base_url=base_url, auth=auth, timeout_s=timeout_s
         )
-        self._policy = policy or Policy()
+        self.limiter = limiter or RateLimiter(clock=clock, sleep=sleep)
         self._clock = clock
-        self._sender = Transport(
+        self._transport = Transport(
             self.settings,
             transport=transport,
-            policy=self._policy,
-            budget=budget or RateLimiter(clock=clock, sleep=sleep),
+            policy=policy or Policy(),
+            limiter=self.limiter,
             sleep=sleep,
             clock=clock,
             jitter=jitter,
         )
 
     def __repr__(self) -> str:
-        return f"SegmindClient(base_url={self.settings.base_url!r})"
+        settings = getattr(self, "settings", None)  # none yet where `__init__` was refused
+        return f"SegmindClient(base_url={settings.base_url if settings else None!r})"
 
     async def chat(
         self,
@@ -168,10 +175,10 @@ class SegmindClient:
             The server refused; the subclass says how.
         """
         path = f"/v1/{checked_slug(model)}"
-        body = self._sender.encoded(request_body(messages, instruction=instruction, **params))
+        body = self._transport.encoded(request_body(messages, instruction=instruction, **params))
         started = self._clock()
-        answer = await self._sender.send(
-            "POST", path, kind=Kind.CHAT, body=body, timeout_s=timeout_s, model=model
+        answer = await self._transport.send(
+            "POST", path, body=body, timeout_s=timeout_s, model=model, urgent=True
         )
         elapsed_s = self._clock() - started
         try:
@@ -181,7 +188,7 @@ class SegmindClient:
         except (ReplyError, ValueError) as error:
             raise _unreadable(f"POST {path}", answer, error) from None
         # Once more, as the parts of a text may hold the key together.
-        return dataclasses.replace(reply, text=self._sender.scrubbed(reply.text))
+        return dataclasses.replace(reply, text=self._transport.scrubbed(reply.text))
 
     async def submit_chat(
         self,
@@ -215,15 +222,9 @@ class SegmindClient:
             As for `chat`.
         """
         path = f"/v2/{checked_slug(model)}"
-        body = self._sender.encoded(request_body(messages, instruction=instruction, **params))
-        answer = await self._sender.send(
-            "POST",
-            path,
-            kind=Kind.SUBMIT,
-            body=body,
-            timeout_s=timeout_s,
-            model=model,
-            policy=dataclasses.replace(self._policy, refused_attempts=None),
+        body = self._transport.encoded(request_body(messages, instruction=instruction, **params))
+        answer = await self._transport.send(
+            "POST", path, body=body, timeout_s=timeout_s, model=model
         )
         try:
             return Ticket(read_submit(answer.json()), model)
@@ -262,7 +263,7 @@ class SegmindClient:
             As for `credits`; also where the answer makes no sense.
         """
         path = f"/v2/requests/{checked_id(request_id)}/status"
-        answer = await self._look(path, Kind.POLL, request_id, timeout_s, repeat=repeat)
+        answer = await self._look(path, request_id, timeout_s, repeat=repeat)
         try:
             return read_state(answer.json(), request_id=request_id)
         except (ReplyError, ValueError) as error:
@@ -323,14 +324,14 @@ class SegmindClient:
             The state is none that is known.
         """
         try:
-            body = Response(200, {}, raw, self._sender.scrubbed).json()
+            body = Response(200, {}, raw, self._transport.scrubbed).json()
         except ValueError:
             raise ReplyError("it is no JSON") from None
         read = read_result(body, request_id=request_id, model=model, elapsed_s=elapsed_s)
         if isinstance(read, State):
             return read
         # Once more, as the parts of a text may hold the key together.
-        return dataclasses.replace(read, text=self._sender.scrubbed(read.text))
+        return dataclasses.replace(read, text=self._transport.scrubbed(read.text))
 
     async def fetch(
         self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, repeat: bool = True
@@ -344,7 +345,7 @@ class SegmindClient:
             is an `APIError`, so that nobody keeps it for the reply.
         """
         path = f"/v2/requests/{checked_id(request_id)}"
-        answer = await self._look(path, Kind.RESULT, request_id, timeout_s, repeat=repeat)
+        answer = await self._look(path, request_id, timeout_s, repeat=repeat)
         try:
             sensible = is_result(answer.json(), request_id)
         except ValueError:
@@ -354,20 +355,17 @@ class SegmindClient:
         return answer
 
     async def _look(
-        self, path: str, kind: Kind, request_id: str, timeout_s: float, *, repeat: bool
+        self, path: str, request_id: str, timeout_s: float, *, repeat: bool
     ) -> Response:
         """Read something of a job; the 4xx that a FAILED one comes with is an answer too."""
-        policy = self._policy if repeat else dataclasses.replace(self._policy, get_attempts=1)
         try:
-            return await self._sender.send(
-                "GET", path, kind=kind, timeout_s=timeout_s, policy=policy
-            )
+            return await self._transport.send("GET", path, timeout_s=timeout_s, repeat=repeat)
         except NotFoundError as error:
             raise expired(request_id, error.detail) from None
         except APIError as error:
             if not is_terminal(error.body):
                 raise
-            return Response(error.status or 0, {}, error.body or "", self._sender.scrubbed)
+            return Response(error.status or 0, {}, error.body or "", self._transport.scrubbed)
 
     async def credits(self, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> Credits:
         """Ask what is left on the account (free of charge).
@@ -388,7 +386,7 @@ class SegmindClient:
             As for `chat`; nothing is ever billed.
         """
         path = "/v1/get-user-credits"
-        answer = await self._sender.send("GET", path, kind=Kind.CHAT, timeout_s=timeout_s)
+        answer = await self._transport.send("GET", path, timeout_s=timeout_s, urgent=True)
         try:
             fields = answer.json()
             return Credits(float(fields["credits"]), float(fields.get("free-credits") or 0.0))
@@ -397,7 +395,7 @@ class SegmindClient:
 
     async def aclose(self) -> None:
         """Close the connections; the client may be used again afterwards."""
-        await self._sender.aclose()
+        await self._transport.aclose()
 
     async def __aenter__(self) -> SegmindClient:
         return self
@@ -412,8 +410,8 @@ class SegmindClient:
 
 
 def _unreadable(what: str, answer: Response, error: Exception) -> APIError:
-    happened = f"{what} was answered {answer.status}, but with no reply ({_why(error)})"
-    return maybe_billed(happened, answer)
+    why = f"was answered {answer.status}, but with no reply: {_why(error)}"
+    return maybe_billed(what, why, answer)
 
 
 def _why(error: Exception) -> str:

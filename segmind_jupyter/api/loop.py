@@ -8,24 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
 import math
-import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
 
 from segmind_jupyter.api.settings import checked_seconds
 from segmind_jupyter.errors import SegmindError
 
-if TYPE_CHECKING:
-    from anyio import CancelScope
-    from anyio.abc import TaskGroup
-    from anyio.from_thread import BlockingPortal
-
+T = TypeVar("T")
 
 #: Waits until a future is done or so many seconds are over (`None`: no bound), and returns in
 #: either case; the future keeps its result and its error for whoever asks.
@@ -33,6 +27,8 @@ Waiter: TypeAlias = Callable[[concurrent.futures.Future[Any], float | None], Non
 
 #: How long one wait lasts before it looks up. Windows delivers an interrupt only between waits.
 SLICE_S: Final = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 def checked_patience(timeout_s: float | None) -> float | None:
@@ -65,41 +61,25 @@ def slices(timeout_s: float | None) -> Iterator[float]:
         yield min(SLICE_S, left_s)
 
 
-T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True, slots=True)
 class _Running:
-    portal: BlockingPortal
-    tasks: TaskGroup
+    loop: asyncio.AbstractEventLoop
+    stopping: asyncio.Event
     thread: threading.Thread
-
-    @property
-    def is_here(self) -> bool:
-        """Whether this code runs on its thread."""
-        return self.thread is threading.current_thread()
-
-    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Run `function(*args)` beside what runs; on its thread alone."""
-        self.tasks.start_soon(function, *args)  # newer versions give what could be awaited
+    #: The loop itself holds its tasks weakly.
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
 
 class BackgroundLoop:
     """Run coroutines on a background loop, and wait for them so that Interrupt works.
 
-    The thread starts at the first call, and anew where it has ended: a forked child has the
-    parent's objects but not its threads.
+    The thread starts at the first call, and anew where it has ended.
     """
 
     def __init__(self, wait: Waiter = wait_interruptibly) -> None:
         self.wait = wait
-        # By process: dropping the parent's loop in a forked child would close its sockets there.
-        self._running: dict[int, _Running] = {}
+        self._running: _Running | None = None
         self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._unlock)
 
     def start(
         self, function: Callable[..., Awaitable[T]], *args: Any
@@ -108,24 +88,19 @@ class BackgroundLoop:
 
         Both can be done on any thread, the loop's own among them, as in a job's callback.
         """
-        running = self._now()
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        if running.is_here:
-            running.spawn(_fulfil, future, function, args)
-        else:
-            running.portal.call(running.spawn, _fulfil, future, function, args)
+        self._start(future, function, args)
         return future
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run `function(*args)` on the loop and wait for it."""
         self.check_may_wait()
-        running = _Call(function, args)
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
         try:
-            future = self.start(running.run)
+            self._start(future, function, args)
             self.wait(future, None)
         except BaseException:
-            # Not `future.cancel()`: the interrupt may have come before there was a future.
-            self.start(running.cancel)
+            future.cancel()  # wherever the interrupt came
             raise
         error = future.exception()
         if error is None:
@@ -137,8 +112,7 @@ class BackgroundLoop:
 
     def check_may_wait(self) -> None:
         """Check that this thread may wait for the loop."""
-        running = self._running.get(os.getpid())
-        if running is not None and running.is_here:
+        if self._running is not None and self._running.thread is threading.current_thread():
             raise SegmindError(
                 "This code runs on the loop that fetches the answers, as a job's callback does, "
                 "so it cannot wait for one: start a `threading.Thread` for it."
@@ -147,108 +121,68 @@ class BackgroundLoop:
     def stop(self) -> None:
         """Cancel what runs and end the thread; the next call starts it again."""
         with self._lock:
-            running = self._running.pop(os.getpid(), None)
-        if running is None or not running.thread.is_alive():
-            return
-        running.portal.call(running.portal.stop, True)
+            running, self._running = self._running, None
+            if running is None or not running.thread.is_alive():
+                return
+            running.loop.call_soon_threadsafe(running.stopping.set)
         running.thread.join()
 
-    def _now(self) -> _Running:
+    def _start(
+        self,
+        future: concurrent.futures.Future[T],
+        function: Callable[..., Awaitable[T]],
+        args: Sequence[Any],
+    ) -> None:
+        async def run() -> T:
+            return await function(*args)
+
+        def begin() -> None:
+            task = running.loop.create_task(run())
+            running.tasks.add(task)
+            task.add_done_callback(end)
+            future.add_done_callback(lambda _: give_up(task))
+
+        def give_up(task: asyncio.Task[T]) -> None:
+            if future.cancelled() and not running.loop.is_closed():
+                running.loop.call_soon_threadsafe(task.cancel)
+
+        def end(task: asyncio.Task[T]) -> None:
+            running.tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if task.cancelled():
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(task.result())
+
         with self._lock:
-            running = self._running.get(os.getpid())
-            if running is None or not running.thread.is_alive():
-                running = self._running[os.getpid()] = _start()
-            return running
-
-    def _unlock(self) -> None:
-        """Start with a free lock in a child: a thread may have held it during the fork."""
-        self._lock = threading.Lock()
+            if self._running is None or not self._running.thread.is_alive():
+                self._running = _new_loop()
+            running = self._running
+            running.loop.call_soon_threadsafe(begin)
 
 
-class _Call(Generic[T]):
-    """One call on the loop, which can be cancelled from the moment it is made."""
-
-    def __init__(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
-        self._function, self._args = function, args
-        self._scope: CancelScope | None = None
-        self._cancelled = False
-
-    async def run(self) -> T:
-        from anyio import CancelScope
-
-        with CancelScope() as self._scope:
-            if self._cancelled:
-                self._scope.cancel()
-            return await self._function(*self._args)
-        raise concurrent.futures.CancelledError
-
-    async def cancel(self) -> None:
-        self._cancelled = True
-        if self._scope is not None:
-            self._scope.cancel()
-
-
-async def _fulfil(
-    future: concurrent.futures.Future[T], function: Callable[..., Awaitable[T]], args: Sequence[Any]
-) -> None:
-    """Run `function(*args)` for a future, and give it up where that is cancelled.
-
-    A portal's own futures would do, but anyio 4.0 cancels nothing from the loop's thread.
-    """
-    from anyio import CancelScope
-
-    loop = asyncio.get_running_loop()
-
-    def give_up(future: concurrent.futures.Future[T]) -> None:
-        if future.cancelled():
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left of it
-                loop.call_soon_threadsafe(scope.cancel)
-
-    try:
-        with CancelScope() as scope:
-            future.add_done_callback(give_up)
-            result = await function(*args)
-        if future.set_running_or_notify_cancel():
-            future.set_result(result)
-    except asyncio.CancelledError:  # the loop ends
-        future.cancel()
-        future.set_running_or_notify_cancel()
-        raise
-    except BaseException as error:
-        if future.set_running_or_notify_cancel():
-            future.set_exception(error)
-        if not isinstance(error, Exception):
-            raise
-
-
-#: What the thread gives once its loop runs.
-_Ready: TypeAlias = "concurrent.futures.Future[tuple[BlockingPortal, TaskGroup]]"
-
-
-def _start() -> _Running:
-    ready: _Ready = concurrent.futures.Future()
-    thread = threading.Thread(target=_run, args=(ready,), name="segmind-jupyter", daemon=True)
-    thread.start()
-    return _Running(*ready.result(), thread)
-
-
-def _run(ready: _Ready) -> None:
-    """Keep a loop open until it is stopped.
-
-    `anyio.from_thread.start_blocking_portal` would do, but it is a generator: dropping it in a
-    forked child, or at exit, runs its clean-up against a thread that is gone, and hangs.
-    """
+def _new_loop() -> _Running:
+    """Start a thread that keeps a loop open until it is stopped."""
     import anyio
-    from anyio.from_thread import BlockingPortal
+
+    ready: concurrent.futures.Future[_Running] = concurrent.futures.Future()
 
     async def keep_open() -> None:
-        async with BlockingPortal() as portal, anyio.create_task_group() as tasks:
-            ready.set_result((portal, tasks))
-            await portal.sleep_until_stopped()
+        running = _Running(asyncio.get_running_loop(), asyncio.Event(), threading.current_thread())
+        ready.set_result(running)
+        await running.stopping.wait()
 
-    try:
-        anyio.run(keep_open)
-    except Exception as error:
-        if ready.done():
-            raise
-        ready.set_exception(error)
+    def run() -> None:
+        try:
+            anyio.run(keep_open)
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    threading.Thread(target=run, name="segmind-jupyter", daemon=True).start()
+    return ready.result()

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.settings import Secret
 
 
+#: A content block or a message, as it goes over the wire.
+Block = dict[str, Any]
+Message = dict[str, Any]
+
 #: Anthropic's bound for one request (its page on limits).
 MAX_REQUEST_BYTES: Final = 32_000_000
 
 
 def encoded(body: dict[str, Any], *, api_key: Secret | None) -> bytes:
-    """Encode a request body."""
-    text = _spelled(body)
+    """Encode a request body, and refuse one that cannot or must not be sent."""
+    text = json.dumps(body, ensure_ascii=True, separators=(",", ":"))
     if len(text) > MAX_REQUEST_BYTES:
         raise ContentError(
             f"The request has {len(text) / 1e6:.0f} MB; the model takes "
@@ -39,24 +43,7 @@ def encoded(body: dict[str, Any], *, api_key: Secret | None) -> bytes:
 
 def n_bytes(body: dict[str, Any]) -> int:
     """Return the size of a request body, in bytes."""
-    return len(_spelled(body))
-
-
-def _spelled(body: dict[str, Any]) -> str:
-    return json.dumps(body, ensure_ascii=True, separators=(",", ":"))
-
-
-#: A content block or a message, as it goes over the wire.
-Block = dict[str, Any]
-Message = dict[str, Any]
-
-#: A longer text is read for its fences alone: some hostile ones take Markdown's parser minutes.
-_MAX_MARKDOWN_CHARS: Final = 200_000
-
-_FENCE: Final = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)", re.DOTALL)
-
-#: Stop reasons that mean "cut at the limit": Anthropic's, OpenAI's and Gemini's word for it.
-_CUT = frozenset({"max_tokens", "length", "MAX_TOKENS"})
+    return len(json.dumps(body, ensure_ascii=True, separators=(",", ":")))
 
 
 def request_body(
@@ -115,15 +102,21 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call; `None` where the server did not say."""
+    """Tokens of one call; `None` where the server did not say.
+
+    What was read from a cache, or written to one, is not among `input_tokens`.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
 
     @property
     def total_tokens(self) -> int | None:
-        """Both together, or `None` if neither is known."""
-        known = [n for n in (self.input_tokens, self.output_tokens) if n is not None]
+        """All together, or `None` if nothing is known."""
+        counts = (getattr(self, count.name) for count in fields(self))
+        known = [n for n in counts if n is not None]
         return sum(known) if known else None
 
 
@@ -133,6 +126,21 @@ class CodeBlock:
 
     language: str
     code: str
+
+
+#: A longer text is read for its fences alone: some hostile ones take Markdown's parser minutes.
+_MAX_MARKDOWN_CHARS: Final = 200_000
+
+_FENCE: Final = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)", re.DOTALL)
+
+#: Stop reasons that mean "cut at the limit": Anthropic's, OpenAI's and Gemini's word for it.
+_CUT: Final = frozenset({"max_tokens", "length", "MAX_TOKENS"})
+
+#: Cut since prompt and reply together fill what the model can look at.
+_WINDOW_FULL: Final = "model_context_window_exceeded"
+
+#: Stop reasons that mean "declined": Anthropic's, OpenAI's and Gemini's.
+_REFUSED: Final = frozenset({"refusal", "content_filter", "SAFETY", "PROHIBITED_CONTENT"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +190,33 @@ class Reply:
 
     @property
     def cut(self) -> bool:
-        """Whether the answer ends early because `max_tokens` was reached."""
-        return self.stop_reason in _CUT
+        """Whether the answer ends early: at `max_tokens`, or where the model's window is full."""
+        return self.stop_reason in _CUT or self.stop_reason == _WINDOW_FULL
+
+    @property
+    def refused(self) -> bool:
+        """Whether the model declined to answer."""
+        return self.stop_reason in _REFUSED
+
+    @property
+    def notice(self) -> str | None:
+        """What is wrong with the answer, in a sentence with the way out; `None` if it is whole."""
+        blank = not self.text.strip()
+        so_far = "before a word came" if blank else "and the answer ends there"
+        if self.refused:
+            came = "Nothing came." if blank else "What came before that may be incomplete."
+            return f"The model declined to answer. {came} Ask in other words, or another model."
+        if self.stop_reason == _WINDOW_FULL:
+            return (
+                f"The model's context window is full, {so_far}. Send less: a shorter conversation, "
+                "fewer or smaller objects."
+            )
+        if self.cut:
+            return f"`max_tokens` was reached, {so_far}. Raise it with `--max-tokens`."
+        if blank:
+            why = f" (it stopped with {shortened(self.stop_reason)!r})" if self.stop_reason else ""
+            return f"The model answered without a word of text{why}. Ask again in other words."
+        return None
 
     @property
     def simulated(self) -> bool:
@@ -220,6 +253,8 @@ class Reply:
                 return json.loads(candidate)
             except (ValueError, RecursionError):
                 continue
+        if self.notice:
+            raise ReplyError(f"The reply is no JSON. {self.notice}")
         raise ReplyError(
             f"The reply is no JSON: {shortened(self.text)!r}. Ask for JSON alone; the text is "
             "in `reply.text`."
@@ -244,11 +279,19 @@ class Reply:
             return expected.parse(self.text)
         except ReplyError as error:
             error.reply = self
+            if self.notice:
+                error.args = (f"{self.notice} {error}",)
             raise
 
     def __str__(self) -> str:
-        """Return the text as it is safe to print: nothing in it steers, hides or reorders."""
-        return to_text(self.text)
+        """Return the text as it is safe to print: nothing in it steers, hides or reorders.
+
+        One that was declined, or that holds no word, says so in brackets.
+        """
+        text = to_text(self.text)
+        if self.notice and (self.refused or not text.strip() or self.stop_reason == _WINDOW_FULL):
+            return f"{text}\n\n[{to_text(self.notice)}]".lstrip()
+        return text
 
     def _repr_claude_(self) -> str:
         """Stand in a later prompt (`{reply}`) as the text alone."""
@@ -289,15 +332,20 @@ def parse_reply(
     text = find_text(body)
     if text is None:
         raise ReplyError(f"The answer holds no reply text ({_shape(body)}).")
-    fields = body if isinstance(body, dict) else {}
+    answer = body if isinstance(body, dict) else {}
+    reasons = (
+        answer.get("stop_reason"),
+        _at(answer, "choices", 0, "finish_reason"),
+        _at(answer, "candidates", 0, "finishReason"),
+    )
     return Reply(
         text=text,
-        usage=_usage(fields),
-        stop_reason=_stop_reason(fields),
-        model=_string(fields.get("model")) or model,
-        id=_string(fields.get("id")),
-        cost=_number(headers.get("x-cost", metrics.get("cost"))),
-        remaining_credits=_number(
+        usage=_usage(answer),
+        stop_reason=next(filter(None, map(_string, reasons)), None),
+        model=_string(answer.get("model")) or model,
+        id=_string(answer.get("id")),
+        cost=_credits(headers.get("x-cost", metrics.get("cost"))),
+        remaining_credits=_credits(
             headers.get("x-remaining-credits", metrics.get("remaining_credits"))
         ),
         elapsed_s=elapsed_s,
@@ -331,6 +379,8 @@ def find_text(body: Any) -> str | None:
     if not isinstance(body, dict):
         return None
     if "content" in body:
+        if body["content"] is None and _string(body.get("stop_reason")):
+            return ""  # declined, or stopped before a word came
         return _joined(body["content"])
     if "choices" in body:
         return _joined(_at(body, "choices", 0, "message", "content"))
@@ -360,28 +410,34 @@ def _usage(body: dict[str, Any]) -> Usage:
     counts = body.get("usage") or body.get("usageMetadata")
     if not isinstance(counts, dict):
         return Usage()
+
+    def count(*names: str) -> int | None:
+        numbers = (_number(counts[name]) for name in names if name in counts)
+        return next((int(n) for n in numbers if n is not None and 0 <= n <= _MAX_TOKENS), None)
+
     return Usage(
-        _count(counts, "input_tokens", "prompt_tokens", "promptTokenCount"),
-        _count(counts, "output_tokens", "completion_tokens", "candidatesTokenCount"),
+        count("input_tokens", "prompt_tokens", "promptTokenCount"),
+        count("output_tokens", "completion_tokens", "candidatesTokenCount"),
+        count("cache_read_input_tokens"),
+        count("cache_creation_input_tokens"),
     )
 
 
-def _count(counts: dict[str, Any], *names: str) -> int | None:
-    numbers = (_number(counts[name]) for name in names if name in counts)
-    return next((int(n) for n in numbers if n is not None and n >= 0), None)
+#: More than any window holds; a figure beyond it is none (and breaks tables of 64-bit numbers).
+_MAX_TOKENS: Final = 1_000_000_000
 
-
-def _stop_reason(body: dict[str, Any]) -> str | None:
-    found = (
-        body.get("stop_reason"),
-        _at(body, "choices", 0, "finish_reason"),
-        _at(body, "candidates", 0, "finishReason"),
-    )
-    return next(filter(None, map(_string, found)), None)
+#: As for tokens, in credits.
+_MAX_CREDITS: Final = 1e9
 
 
 def _string(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _credits(value: Any) -> float | None:
+    """Return an amount; what is left may be below nothing, as a team overdraws its account."""
+    amount = _number(value)
+    return amount if amount is not None and abs(amount) <= _MAX_CREDITS else None
 
 
 def _number(value: Any) -> float | None:

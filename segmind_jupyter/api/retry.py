@@ -1,18 +1,14 @@
-"""When the next poll of a job is due, and how long earlier jobs took. Pure: no clock, no I/O.
-
-It does not know what a poll is made of, nor how many may go at once: that is `budget`'s.
-"""
+"""What may be sent again, after how long, and when a job is looked at. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
 import enum
 import math
-from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import reduce
 from typing import Final
 
 
@@ -20,6 +16,7 @@ class Trouble(enum.Enum):
     """A request that got no HTTP answer."""
 
     NEVER_OPENED = "the connection never opened"
+    UNTRUSTED = "the server's certificate is not trusted, so nothing was sent"
     NO_ANSWER = "the connection broke or timed out after the request may have been sent"
 
 
@@ -27,58 +24,20 @@ class Trouble(enum.Enum):
 Failure = Trouble | int
 
 #: Refused before any work was done, so sending again costs nothing.
-_POST_AGAIN = frozenset({429, 503})
+_POST_AGAIN: Final = frozenset({429, 503})
 
 #: Refused for what it is, so no work can have been done: not implemented, HTTP version.
-_POST_REFUSED = frozenset({501, 505})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """How patiently requests are repeated."""
-
-    post_attempts: int | None = 5
-    refused_attempts: int | None = 5
-    get_attempts: int | None = None
-    base_s: float = 0.5
-    cap_s: float = 8.0
-    retry_after_cap_s: float = 60.0
-
-    def delay_s(
-        self,
-        method: str,
-        failure: Failure,
-        *,
-        attempt: int,
-        remaining_s: float,
-        retry_after_s: float | None = None,
-        jitter: Callable[[], float],
-    ) -> float | None:
-        """Seconds to wait before the request is sent again, or `None` where it must not be."""
-        most = self._most_attempts(method, failure)
-        if not may_repeat(method, failure) or (most is not None and attempt >= most):
-            return None
-        delay_s = self.backoff_s(attempt, luck=jitter())
-        if retry_after_s is not None:
-            delay_s = max(delay_s, min(retry_after_s, self.retry_after_cap_s))
-        return delay_s if delay_s < remaining_s else None
-
-    def _most_attempts(self, method: str, failure: Failure) -> int | None:
-        if method == "GET":
-            return self.get_attempts
-        return self.refused_attempts if failure in _POST_AGAIN else self.post_attempts
-
-    def backoff_s(self, attempt: int, *, luck: float) -> float:
-        """Seconds to wait after the n-th failure in a row; `luck` from 0 to 1 shortens it."""
-        full_s = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 32))
-        return full_s * (1 - luck / 2)
+_POST_REFUSED: Final = frozenset({501, 505})
 
 
 def may_repeat(method: str, failure: Failure) -> bool:
     """Return whether a failed request may be sent again at all."""
+    if isinstance(failure, Trouble):
+        again = failure is Trouble.NO_ANSWER and method == "GET"
+        return again or failure is Trouble.NEVER_OPENED
     if method == "GET":
-        return isinstance(failure, Trouble) or failure in {408, 429} or failure >= 500
-    return failure is Trouble.NEVER_OPENED or failure in _POST_AGAIN
+        return failure in {408, 429} or failure >= 500
+    return failure in _POST_AGAIN
 
 
 def may_be_billed(method: str, failure: Failure) -> bool:
@@ -92,25 +51,62 @@ def may_be_billed(method: str, failure: Failure) -> bool:
     return unknown or failure == 408
 
 
-def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Read a `Retry-After` header as seconds from now."""
-    if not value:
-        return None
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How patiently requests are repeated."""
+
+    #: Of a POST whose connection never opened, or that was refused with 503.
+    post_attempts: int = 5
+    base_s: float = 0.5
+    cap_s: float = 8.0
+
+    def backoff_s(self, attempt: int, *, luck: float) -> float:
+        """Return the wait after the n-th failure in a row; `luck` from 0 to 1 shortens it."""
+        full_s = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 32))
+        return full_s * (1 - luck / 2)
+
+
+#: A number from here on is a Unix time, and from there on one in milliseconds.
+_UNIX_S, _UNIX_MS = 1e9, 1e11
+
+#: No server means a moment further away than this; a date beyond it is nonsense.
+_DAY_S: Final = 86_400.0
+
+
+def parse_wait(value: str | None, *, now: datetime) -> float | None:
+    """Read when a server takes requests again (a date, a Unix time, seconds) as seconds from now.
+
+    `None` where it says nothing usable; the form of `x-rate-limit-reset-at-utc` is not documented.
+    """
+    text = (value or "").strip()
     try:
-        seconds = float(value)
+        number = float(text)
     except ValueError:
-        return _until(value, now=now or datetime.now(UTC))
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+        then = _parse_date(text, now=now)
+        seconds = math.nan if then is None else (then - now).total_seconds()
+    else:
+        unix_s = number / 1000 if number >= _UNIX_MS else number
+        seconds = unix_s - now.timestamp() if unix_s >= _UNIX_S else number
+    return seconds if 0 < seconds <= _DAY_S else None
 
 
-def _until(date: str, *, now: datetime) -> float | None:
-    try:
-        then = parsedate_to_datetime(date)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=UTC)
-    return max(0.0, (then - now).total_seconds())
+def _parse_date(text: str, *, now: datetime) -> datetime | None:
+    """Read a date of ISO 8601 or RFC 9110, or a time of day; without a zone it is in UTC."""
+    text = text.removesuffix("UTC").removesuffix("GMT").strip()
+    parsers: tuple[Callable[[str], datetime], ...] = (
+        datetime.fromisoformat,
+        parsedate_to_datetime,
+        lambda clock: datetime.fromisoformat(f"{now.astimezone(UTC):%Y-%m-%d}T{clock}"),
+    )
+    for parse in parsers:
+        try:
+            then = parse(text)
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+        then = then if then.tzinfo else then.replace(tzinfo=UTC)
+        is_time_alone = parse is parsers[-1]
+        return then + timedelta(days=1) if is_time_alone and then < now else then
+    return None
 
 
 #: A poll's round trip takes some tens of milliseconds, so a closer one would learn nothing new;
@@ -120,11 +116,8 @@ MIN_DELAY_S: Final = 0.1
 #: Results live one hour (Segmind's v2 page): a minute off it is harmless, and few requests.
 MAX_DELAY_S: Final = 60.0
 
-#: Newest durations that are kept of a model: enough for its quantiles, few enough to forget.
-MAX_SAMPLES: Final = 200
-
 #: Seconds of waiting that one poll is worth, in a job one second old ...
-_PRICE_S: Final = 0.0205
+_PRICE_S: Final = 0.0225
 
 #: ... falling as the job grows old, by this power of its age: the measure of what is polite is
 #: the vendor's own loop, one poll a second, which leaves long jobs more polls than short ones.
@@ -133,35 +126,52 @@ _CHEAPER: Final = 0.1
 #: No model answers sooner than this, so the first polls are saved for later.
 _SOONEST_S: Final = 0.5
 
-#: Where nothing is known a job that is t seconds old has the hazard
-#: ``_PRIOR_ENDS_PER_S / (1 + (t / _PRIOR_BEND_S) ** _PRIOR_FALL)``: much the same in the first
-#: seconds, in which many jobs end, and then the lower the longer it has taken.
-_PRIOR_ENDS_PER_S: Final = 0.82
-_PRIOR_BEND_S: Final = 3.5
-_PRIOR_FALL: Final = 1.85
+#: What a new duration counts beside all earlier ones.
+_NEWEST: Final = 0.15
 
-#: Beside a history that counts as this many jobs: next to none against many samples, but enough
-#: that jobs which became faster are found out ...
-_PRIOR_JOBS: Final = 0.17
-
-#: ... and as this many before the first sample, divided among the samples as they come: a few of
-#: them say little about when others end.
-_PRIOR_JOBS_AT_FIRST: Final = 8.0
-
-#: Every duration stands for three, this part of it apart, so that equal ones have a density too:
-#: no job is timed better than to some hundredths ...
-_BLUR: Final = 0.03
-
-#: ... and a lone one says no more than about where, as the error of a mean, which falls with the
-#: root of the number of samples.
-_BLUR_OF_ONE: Final = 0.35
-
-#: A longer duration is that of a laptop that slept; a job that old is polled like this one.
-_DAY_S: Final = 86_400.0
+#: A lone duration says no more than about where others end; none is better known than this part.
+_SPREAD_AT_FIRST, _SPREAD_AT_LEAST = 0.3, 0.04
 
 
-def next_poll(elapsed_s: float, history: Sequence[float] = ()) -> float:
-    """Tell when to poll a job that is not known to have ended.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a model's jobs take: mean and spread (one standard deviation), in seconds."""
+
+    mean_s: float
+    spread_s: float
+
+
+def learned(pace: Pace | None, seconds: float) -> Pace | None:
+    """Return the pace after one more duration; what is no duration changes nothing."""
+    if not 0 < seconds <= _DAY_S:
+        return pace
+    if pace is None:
+        return Pace(seconds, _SPREAD_AT_FIRST * seconds)
+    off_s = seconds - pace.mean_s
+    variance = (1 - _NEWEST) * (pace.spread_s**2 + _NEWEST * off_s**2)
+    return Pace(pace.mean_s + _NEWEST * off_s, math.sqrt(variance))
+
+
+class History:
+    """The pace of each model, seeded with earlier durations, oldest first. For one event loop."""
+
+    def __init__(self, seed: Callable[[str], Iterable[float]] = lambda model: ()) -> None:
+        self._seed = seed
+        self._paces: dict[str, Pace | None] = {}
+
+    def of(self, model: str) -> Pace | None:
+        """Return how long jobs of `model` take, as far as it is known."""
+        if model not in self._paces:
+            self._paces[model] = reduce(learned, self._seed(model), None)
+        return self._paces[model]
+
+    def add(self, model: str, seconds: float) -> None:
+        """Note that a job of `model` took `seconds` from submission to end."""
+        self._paces[model] = learned(self.of(model), seconds)
+
+
+def next_poll(elapsed_s: float, pace: Pace | None = None) -> float:
+    """Return in how many seconds to poll a job that is not known to have ended.
 
     With r polls a second an end is noticed 1 / 2r seconds late in the mean, and a job that has
     hazard h (ends a second, given that it still runs) costs r polls a second. Delay plus price
@@ -170,109 +180,31 @@ def next_poll(elapsed_s: float, history: Sequence[float] = ()) -> float:
     """
     # In this order `max` makes a 0 of what is not a number.
     now_s = min(max(0.0, elapsed_s), _DAY_S)
-    owed = 1.0
-    for stretch in _stretches(now_s, history):
-        start_s = max(stretch.start_s, now_s)
-        rate_per_s = stretch.polls_per_s
-        polls = rate_per_s * (stretch.end_s - start_s)
-        if polls >= owed:
-            return _bounded(start_s + owed / rate_per_s - now_s)
-        if stretch.end_s - now_s > MAX_DELAY_S:
-            break
-        owed -= polls
+    age_s, owed = max(now_s, _SOONEST_S), 1.0
+    while age_s < now_s + MAX_DELAY_S:
+        step_s = max(0.02, 0.01 * age_s)
+        middle_s = age_s + step_s / 2
+        rate_per_s = math.sqrt(
+            _hazard(middle_s, pace) * math.pow(middle_s, _CHEAPER) / (2 * _PRICE_S)
+        )
+        if rate_per_s * step_s >= owed:
+            return min(MAX_DELAY_S, max(MIN_DELAY_S, age_s + owed / rate_per_s - now_s))
+        owed -= rate_per_s * step_s
+        age_s += step_s
     return MAX_DELAY_S
 
 
-class History:
-    """How long jobs took, by model. For one event loop."""
-
-    def __init__(self, seed: Callable[[str], Iterable[float]] | None = None) -> None:
-        self._seed = seed
-        self._durations_s: dict[str, deque[float]] = {}
-
-    def add(self, model: str, seconds: float) -> None:
-        """Note that a job of `model` took `seconds` from submission to end."""
-        self._of(model).append(seconds)
-
-    def of(self, model: str) -> Sequence[float]:
-        """Return the newest durations of `model`, in seconds, oldest first."""
-        return tuple(self._of(model))
-
-    def _of(self, model: str) -> deque[float]:
-        durations_s = self._durations_s.get(model)
-        if durations_s is None:
-            known = deque(self._seed(model) if self._seed else (), maxlen=MAX_SAMPLES)
-            durations_s = self._durations_s.setdefault(model, known)
-        return durations_s
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """A time of a job's life with one hazard throughout.
-
-    `ends_per_s` counts the earlier jobs that ended in it, `left` those that lived to its start;
-    `prior_jobs` is what the hazard of the unknown counts beside them.
-    """
-
-    start_s: float
-    end_s: float
-    prior_jobs: float
-    ends_per_s: float = 0.0
-    left: float = 0.0
-
-    @property
-    def polls_per_s(self) -> float:
-        age_s = (self.start_s + self.end_s) / 2
-        prior = _prior_hazard(age_s) if self.start_s >= _SOONEST_S else 0.0
-        hazard = (self.ends_per_s + self.prior_jobs * prior) / (self.left + self.prior_jobs)
-        return math.sqrt(hazard * math.pow(age_s, _CHEAPER) / (2 * _PRICE_S))
-
-
-def _prior_hazard(age_s: float) -> float:
-    return _PRIOR_ENDS_PER_S / (1 + math.pow(age_s / _PRIOR_BEND_S, _PRIOR_FALL))
-
-
-def _stretches(now_s: float, history: Sequence[float]) -> Iterator[_Stretch]:
-    """Cut the time from now on, so that neither the history nor the age changes much in a piece.
-
-    The cuts do not depend on `now_s`; only the first piece may begin before it.
-    """
-    for stretch in _spacings(now_s, [s for s in history if 0 < s <= _DAY_S]):
-        start_s = stretch.start_s
-        while start_s < stretch.end_s:
-            end_s = min(stretch.end_s, _doubling(start_s))
-            if end_s > now_s:
-                yield replace(stretch, start_s=start_s, end_s=end_s)
-            start_s = end_s
-
-
-def _spacings(now_s: float, durations_s: Sequence[float]) -> Iterator[_Stretch]:
-    """Cut at the durations: each end is spread over the time since the end before it."""
-    prior_jobs = max(_PRIOR_JOBS, _PRIOR_JOBS_AT_FIRST / (1 + len(durations_s)))
-    ends_s = _blurred(durations_s)
-    done = bisect_right(ends_s, now_s)
-    start_s = ends_s[done - 1] if done else 0.0
-    while done < len(ends_s):
-        end_s = ends_s[done]
-        until = bisect_right(ends_s, end_s, done)
-        ended, left = (until - done) / 3, (len(ends_s) - done) / 3
-        yield _Stretch(start_s, end_s, prior_jobs, ended / (end_s - start_s), left)
-        start_s, done = end_s, until
-    yield _Stretch(start_s, math.inf, prior_jobs)
-
-
-def _blurred(durations_s: Sequence[float]) -> list[float]:
-    """Make three of each duration, the further apart the fewer there are; sorted."""
-    blur = max(_BLUR, _BLUR_OF_ONE / math.sqrt(max(1, len(durations_s))))
-    return sorted(s * factor for s in durations_s for factor in (1 - blur, 1.0, 1 + blur))
-
-
-def _doubling(age_s: float) -> float:
-    """Return the next of 0.5, 1, 2, 4, ... seconds after `age_s`."""
-    if age_s < _SOONEST_S:
-        return _SOONEST_S
-    return math.ldexp(_SOONEST_S, math.frexp(age_s / _SOONEST_S)[1])
-
-
-def _bounded(delay_s: float) -> float:
-    return min(MAX_DELAY_S, max(MIN_DELAY_S, delay_s))
+def _hazard(age_s: float, pace: Pace | None) -> float:
+    """Return how many of the jobs that still run at this age end in a second of it."""
+    # Where nothing is known: much the same in the first seconds, in which many jobs end, and then
+    # the lower the longer it has taken.
+    unknown = 0.82 / (1 + math.pow(age_s / 3.5, 1.85))
+    if pace is None:
+        return unknown
+    # Logistic, as its hazard can be written down; its scale is its deviation by pi / sqrt(3).
+    scale_s = max(pace.spread_s, _SPREAD_AT_LEAST * pace.mean_s, 1e-3) * math.sqrt(3) / math.pi
+    late = (age_s - pace.mean_s) / scale_s
+    if late > 6:  # slower than any before: they have no more to say
+        return unknown
+    # A part of the unknown stays, so that jobs which became faster are found out.
+    return 1 / (scale_s * (1 + math.exp(-max(late, -500)))) + 0.004 * unknown

@@ -33,17 +33,29 @@ class Secret:
     __slots__ = ("__escaped", "__text")
 
     def __init__(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise SettingsError(f"An API key is a string, not {type(text).__name__}.")
+        self.__text = ""
+        kind: type = type(text)
+        if not issubclass(kind, str):
+            del text
+            raise SettingsError(f"An API key is a string, not {kind.__name__}.")
+        # As a `.env` file and `docker --env-file` hand it on, quotation marks and all.
         text = text.strip()
-        if not text:
-            raise SettingsError("The API key is empty. Run `%segmind key` to type one in.")
+        text = text[1:-1].strip() if text[:1] + text[-1:] in {'""', "''", "“”", "‘’"} else text
         # An HTTP library that refuses such a header quotes it in its own error message.
-        if not (text.isascii() and text.isprintable()) or " " in text:
-            raise SettingsError(
-                "The API key holds a character that no key has (a space, a control character or "
-                "a letter outside ASCII). Copy it again and run `%segmind key`."
+        why = None
+        if not text:
+            why = "The API key is empty. Run `%segmind key` to type one in."
+        elif text.lower().startswith("bearer "):
+            why = "The API key begins with `Bearer`: give what comes behind that, alone."
+        elif not (text.isascii() and text.isprintable()) or " " in text or text[0] in "\"'":
+            why = (
+                "The API key holds a character that no key has (a space, a quotation mark, a "
+                "control character or a letter outside ASCII). Copy it again and run "
+                "`%segmind key`."
             )
+        if why is not None:
+            del text
+            raise SettingsError(why)
         self.__text = text
         self.__escaped = re.compile("".join(map(_spelled, text)))
 
@@ -97,16 +109,59 @@ def _spelled(letter: str) -> str:
 
 DEFAULT_MODEL: Final = "claude-4-sonnet"
 
-#: Claude models seen on Segmind, newest families first; for completion and suggestions only.
-KNOWN_MODELS: Final = (
-    "claude-4-sonnet",
-    "claude-4.5-sonnet",
-    "claude-opus-4.7",
-    "claude-3.7-sonnet",
-    "claude-3.5-sonnet",
-    "claude-3-opus",
-    "claude-3-haiku",
-)
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What is known of a model, as of WIRE.md; the defaults hold for one of which nothing is.
+
+    `cost` (dollars) and `seconds` are means of one call in the vendor's directory of August 2026;
+    the bounds are those within which Anthropic's models look at a picture.
+    """
+
+    slug: str
+    cost: float | None = None
+    seconds: float | None = None
+    image_edge_px: int = 1568
+    image_tokens: int = 1568
+    #: Parameters that it answers with 400.
+    refused_params: frozenset[str] = frozenset()
+    #: What a list of models says beside it.
+    note: str = ""
+
+
+_LEFT: Final = "not in Segmind's directory any more, may be retired"
+
+#: Claude models seen on Segmind, for completion, suggestions and estimates: lists go stale, so no
+#: slug is refused for being in none.
+_MODELS: Final = {
+    info.slug: info
+    for info in (
+        ModelInfo(slug="claude-4-sonnet", cost=0.0214, seconds=11),
+        ModelInfo(slug="claude-4.5-sonnet", cost=0.0455, seconds=24),
+        ModelInfo(
+            slug="claude-opus-4.7",
+            cost=0.0691,
+            seconds=18,
+            image_edge_px=2576,
+            image_tokens=4784,
+            refused_params=frozenset({"temperature", "top_p", "top_k"}),
+            note="high resolution; takes no temperature",
+        ),
+        ModelInfo(slug="claude-3.7-sonnet", note=_LEFT),
+        ModelInfo(slug="claude-3.5-sonnet"),
+        ModelInfo(slug="claude-3-opus", note=_LEFT),
+        ModelInfo(slug="claude-3-haiku", note=_LEFT),
+    )
+}
+
+#: Their slugs, newest families first.
+KNOWN_MODELS: Final = tuple(_MODELS)
+
+
+def model_info(slug: str) -> ModelInfo:
+    """Return what is known of a model; of an unknown one, what holds for most."""
+    return _MODELS.get(slug) or ModelInfo(slug=slug)
+
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
@@ -172,42 +227,38 @@ def resolve(
     timeout_s: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Put the settings together: an argument first, then the environment, then the default."""
-    environ = os.environ if environ is None else environ
-    key, key_source = _key(api_key, environ)
-    url, url_source = _url(base_url, environ)
+    """Put the settings together: an argument first, then the environment, then the default.
+
+    A local name holds neither the environment nor the key: tracebacks may show those.
+    """
     sources = {
-        "api_key": key_source,
-        "base_url": url_source,
-        "auth": "default" if auth is None else "set here",
-        "timeout_s": "default" if timeout_s is None else "set here",
+        name: "default" if value is None else "set here"
+        for name, value in (("base_url", base_url), ("auth", auth), ("timeout_s", timeout_s))
     }
+    sources["api_key"] = "default" if api_key is None else "set here"
+    try:
+        if not isinstance(api_key, Secret | None):
+            api_key = Secret(api_key)
+        elif api_key is None and _setting(_KEY_NAME, environ):
+            api_key, sources["api_key"] = Secret(_setting(_KEY_NAME, environ)), _KEY_NAME
+    except SettingsError:
+        del api_key  # refused, but perhaps a key all the same
+        raise
+    if base_url is None and _setting(_URL_NAME, environ):
+        base_url, sources["base_url"] = _setting(_URL_NAME, environ), _URL_NAME
+    if auth not in (None, *get_args(AuthForm)):
+        raise SettingsError(f"auth={auth!r} is none of {', '.join(get_args(AuthForm))}.")
     return Settings(
-        api_key=key,
-        base_url=url,
-        auth=_auth_form(auth),
+        api_key=api_key,
+        base_url=DEFAULT_BASE_URL if base_url is None else origin(base_url),
+        auth=cast(AuthForm, auth or "auto"),
         timeout_s=READ_TIMEOUT_S if timeout_s is None else checked_seconds(timeout_s),
         sources=MappingProxyType(sources),
     )
 
 
-def _key(chosen: str | Secret | None, environ: Mapping[str, str]) -> tuple[Secret | None, str]:
-    """Wrap the key at once: no frame but this one sees it as a plain string."""
-    if isinstance(chosen, Secret):
-        return chosen, "set here"
-    if chosen is not None:
-        return Secret(chosen), "set here"
-    if environ.get(_KEY_NAME, "").strip():
-        return Secret(environ[_KEY_NAME]), _KEY_NAME
-    return None, "default"
-
-
-def _url(chosen: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
-    if chosen is not None:
-        return origin(chosen), "set here"
-    if environ.get(_URL_NAME, "").strip():
-        return origin(environ[_URL_NAME].strip()), _URL_NAME
-    return DEFAULT_BASE_URL, "default"
+def _setting(name: str, environ: Mapping[str, str] | None) -> str:
+    return (os.environ if environ is None else environ).get(name, "").strip()
 
 
 def origin(base_url: str) -> str:
@@ -229,6 +280,11 @@ def origin(base_url: str) -> str:
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise _bad_url(f"http://{parts.hostname} would carry the key unencrypted; use https")
     path = parts.path.rstrip("/").removesuffix("/v1").removesuffix("/v2").rstrip("/")
+    if "/v1/" in path or "/v2/" in path or parts.hostname in {"segmind.com", "www.segmind.com"}:
+        raise _bad_url(
+            "it is the address of a model or of a page; give the service's alone, and the model "
+            "with `-m`"
+        )
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
@@ -238,14 +294,6 @@ def _bad_url(why: str) -> SettingsError:
         f"The base URL cannot be used: {why}. Set SEGMIND_BASE_URL to {DEFAULT_BASE_URL} or to "
         f"`{SIMULATOR}`."
     )
-
-
-def _auth_form(auth: str | None) -> AuthForm:
-    if auth is None:
-        return "auto"
-    if auth not in get_args(AuthForm):
-        raise SettingsError(f"auth={auth!r} is none of {', '.join(get_args(AuthForm))}.")
-    return cast(AuthForm, auth)
 
 
 def checked_seconds(timeout_s: float) -> float:

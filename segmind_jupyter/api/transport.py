@@ -1,27 +1,41 @@
-"""One request on its way: pooled connections, the retry table, the key, errors that say what to do.
+"""One request on its way: its turn, the key, the retry table, bounded answers.
 
 Knows HTTP, and nothing of what is asked.
 """
 
 from __future__ import annotations
 
-import enum
+import contextlib
+import ipaddress
 import itertools
+import logging
 import math
 import pkgutil
+import socket
+import ssl
 import time
+import urllib.request
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
 from segmind_jupyter._version import __version__
 from segmind_jupyter.api.messages import encoded
-from segmind_jupyter.api.responses import OversizedError, Response, error_for, maybe_billed, read
-from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed
+from segmind_jupyter.api.responses import (
+    Response,
+    UnusableAnswer,
+    error_for,
+    limit_reached,
+    maybe_billed,
+    read,
+)
+from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed, may_repeat
 from segmind_jupyter.api.settings import (
     CONNECT_TIMEOUT_S,
     MAX_CONNECTIONS,
@@ -38,95 +52,34 @@ from segmind_jupyter.errors import (
     shortened,
 )
 
-_BOTH = ("x-api-key", "bearer")
+#: The published limits are so many requests a minute (WIRE.md).
+_WINDOW_S: Final = 60.0
+
+#: The longest pause that is believed; results live as long, and no limit is known to last longer.
+MAX_PAUSE_S: Final = 3600.0
+
+#: A little less than the smallest published plan takes, five requests a minute.
+_FLOOR_PER_S: Final = 4.5 / _WINDOW_S
+
+#: Six times the largest published plan.
+_CEILING_PER_S: Final = 6000 / _WINDOW_S
+
+#: What is used of a limit: clocks and ways differ by a little, and a refusal costs a pause.
+_USED: Final = 0.98
 
 
-class KeyAuth(httpx.Auth):
-    """Send the key as `x-api-key`, or as a bearer token where the service refuses that.
-
-    The vendor's SDK sends `x-api-key`, its model pages show the bearer form. In `auto` a 401,
-    which is not billed, is answered once with the other form, and the form that worked goes
-    first from then on.
-    """
-
-    def __init__(self, key: Secret, *, form: AuthForm = "auto") -> None:
-        self._key = key
-        self._forms: tuple[str, ...] = _BOTH if form == "auto" else (form,)
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign the request, and sign it again the other way if the first is refused."""
-        for form in self._forms:
-            self._sign(request, form)
-            response = yield request
-            if response.status_code != 401:
-                self._forms = tuple(sorted(self._forms, key=lambda other: other != form))
-                return
-
-    def _sign(self, request: httpx.Request, form: str) -> None:
-        request.headers.pop("x-api-key", None)
-        request.headers.pop("authorization", None)
-        if form == "bearer":
-            request.headers["authorization"] = f"Bearer {self._key.reveal()}"
-        else:
-            request.headers["x-api-key"] = self._key.reveal()
-
-
-#: Requests a second to begin with. The largest plan is said to take 1000 a minute; a minute's
-#: worth may come in bursts, such as the polls of two dozen short jobs.
-START_PER_S: Final = 60.0
-
-#: Never more than this, whatever a server would take: a minute at this rate is a few times the
-#: largest plan. Each round of refusals halves the rate, so where a window of a minute is full it
-#: falls towards the floor, and it takes a minute or more of answers to rise again.
-CEILING_PER_S: Final = 60.0
-
-#: Never less than this, so that the end of a refusal is found out. The smallest plan is said to
-#: take five requests a minute.
-FLOOR_PER_S: Final = 1 / 15
-
-#: Longest `Retry-After` that is honoured (as for a single request, see `retry`).
-MAX_PAUSE_S: Final = 60.0
-
-#: A poll that waited this long goes before submits, though not before two in a row.
-PATIENCE_S: Final = 5.0
-
-#: A 429 leaves this part of the rate ...
-_CUT: Final = 0.5
-
-#: ... once in this time, in which the requests that were under way are answered: the 429s of one
-#: burst are one signal.
-_ROUND_S: Final = 0.5
-
-#: A good answer adds this part of the rate, and this much: the first doubles a high rate within
-#: seconds, the second lifts a low one off the floor.
-_GROWTH: Final = 0.02
-_GROWTH_PER_S: Final = 0.01
-
-#: What an idle bucket saves up, in seconds of its rate: a few requests may go at once.
-_BURST_S: Final = 0.35
-
-#: Clocks and sleeps round: a sleep to the very moment might end before it, again and again.
-_MARGIN_S: Final = 0.001
-
-
-class Kind(enum.IntEnum):
-    """What a request is for, in order of precedence."""
-
-    CHAT = 0
-    RESULT = 1
-    SUBMIT = 2
-    POLL = 3
+class LimitReached(Exception):
+    """The server takes no request for longer than somebody wants to wait."""
 
 
 class RateLimiter:
     """Say when the next request may go, to all who send requests with one key.
 
-    The rate follows the server: it grows with answers, and is cut by a 429. Other errors and
-    broken connections leave it as it is: they do not say that there were too many requests, and
-    each sender backs off by itself.
-
-    For one event loop, without a task of its own: one of those who wait sleeps until the next
-    token is due, and hands it to whoever is first then; the others wait to be called.
+    The limit is the server's. Until it refuses a request, each goes at once. Then all pause until
+    the moment that it names (or try one by one after 1/4, 1/2, 1, ... s), and from there on
+    requests are spaced as they were taken before. Should the server take more by now, that is
+    found out by doubling the rate at times. Whether it counts looks too is not documented, so
+    POSTs are spaced by themselves, and looks and POSTs together where a look was refused.
     """
 
     def __init__(
@@ -134,188 +87,115 @@ class RateLimiter:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-        rate_per_s: float = START_PER_S,
-        ceiling_per_s: float = CEILING_PER_S,
     ) -> None:
         self._clock, self._sleep = clock, sleep
-        self._bucket = _Bucket(min(rate_per_s, ceiling_per_s), now_s=clock())
-        self._ceiling_per_s = ceiling_per_s
-        self._lines = _Lines()
-        self._timer: _Waiter | None = None
-        self._nap: anyio.CancelScope | None = None
-        self._paused_until_s = self._uncut_until_s = -math.inf
+        self._posts, self._all = _Spacing(), _Spacing()
+        self._paused_until_s = -math.inf
+        #: How often the present refusal was met, whose it is, and when that request was sent.
+        self._refusals, self._refused, self._wall_s = 0, self._all, 0.0
 
     @property
-    def rate_per_s(self) -> float:
-        """Requests a second that may go at present."""
-        return self._bucket.rate_per_s
+    def pause_s(self) -> float:
+        """Seconds until the server takes requests again, 0 if it does."""
+        return max(0.0, self._paused_until_s - self._clock())
 
-    async def turn(self, kind: Kind) -> None:
-        """Return when one request of this kind may be sent.
+    @property
+    def paused_until(self) -> float | None:
+        """Unix time at which the server takes requests again; `None` if it does. For any thread."""
+        return time.time() + self.pause_s if self.pause_s else None
 
-        A chat never waits, as somebody sits in front of it; it is counted, so that others wait
-        for it. The rest goes by kind, then by age; a poll that waited long goes before submits.
+    async def acquire(
+        self, method: str, *, patience_s: float = math.inf, urgent: bool = False
+    ) -> float:
+        """Wait until a request may go, and return the seconds that were spent in the queue.
+
+        Raises `LimitReached` where a pause outlasts the patience. What is urgent queues behind
+        nobody, as somebody sits in front of it.
         """
-        if kind is Kind.CHAT or not (self._lines or self._wait_s() > 0):
-            self._bucket.take(self._clock())
-        else:
-            await self._wait(kind)
+        give_up_s = self._clock() + patience_s
+        queued_s = 0.0
+        while True:
+            while self.pause_s:
+                if self._paused_until_s > give_up_s:
+                    raise LimitReached
+                await self._sleep(self.pause_s)
+            asked_s = self._clock()
+            for spacing in self._spacings(method):
+                async with contextlib.AsyncExitStack() as queue:
+                    if not urgent:
+                        await queue.enter_async_context(spacing.queue)
+                        while not self.pause_s and (wait_s := spacing.next_s - self._clock()) > 0:
+                            await self._sleep(wait_s)
+                    trying = self._refusals > 0 and spacing is self._refused
+                    spacing.take(self._clock(), one_by_one=trying)
+            queued_s += self._clock() - asked_s
+            if not self.pause_s:
+                return queued_s
 
-    def answered(self, status: int | None, *, retry_after_s: float | None = None) -> None:
-        """Note what came of a request."""
-        now_s = self._clock()
-        if retry_after_s is not None and retry_after_s > 0:
-            until_s = now_s + min(retry_after_s, MAX_PAUSE_S)
-            self._paused_until_s = max(self._paused_until_s, until_s)
-        if status == 429:
-            self._cut(now_s)
-        elif status is not None and status < 500:
-            self._grow(now_s)
+    def record(
+        self, method: str, status: int | None, *, sent_s: float, wait_s: float | None = None
+    ) -> None:
+        """Note what came of a request, and when the server said that it takes the next."""
+        now_s, spacings = self._clock(), self._spacings(method)
+        if status == 429 or (status == 503 and wait_s):
+            if not self.pause_s:  # else it was on its way when the pause began
+                self._wall_s = self._wall_s if self._refusals else sent_s
+                if not self._refusals or method == "GET":
+                    self._refused = spacings[-1]
+                self._refusals += 1
+                first_s = 0.5 / rate_per_s if (rate_per_s := self._refused.rate_per_s) else 0.25
+                wait_s = wait_s or min(_WINDOW_S, first_s * 2.0 ** (self._refusals - 1))
+            if wait_s:
+                until_s = now_s + min(wait_s, MAX_PAUSE_S)
+                self._paused_until_s = max(self._paused_until_s, until_s)
+        elif status is not None and status != 503:
+            for spacing in spacings:
+                spacing.taken_s.append(sent_s)
+            if self._refusals and sent_s >= self._paused_until_s and self._refused in spacings:
+                self._refusals = 0
+                self._refused.learn(wall_s=self._wall_s, open_s=sent_s)
 
-    def _cut(self, now_s: float) -> None:
-        if now_s >= self._uncut_until_s:
-            self._uncut_until_s = now_s + _ROUND_S
-            self._bucket.set_rate(max(FLOOR_PER_S, self.rate_per_s * _CUT), now_s)
-            self._bucket.drain()
-
-    def _grow(self, now_s: float) -> None:
-        """Raise the rate if it is what holds requests back: an idle one would prove nothing."""
-        if self._lines or self._bucket.due_in_s(now_s) > 0:
-            rate_per_s = self.rate_per_s * (1 + _GROWTH) + _GROWTH_PER_S
-            self._bucket.set_rate(min(self._ceiling_per_s, rate_per_s), now_s)
-
-    def _wait_s(self) -> float:
-        now_s = self._clock()
-        return max(self._bucket.due_in_s(now_s), self._paused_until_s - now_s)
-
-    async def _wait(self, kind: Kind) -> None:
-        waiter = _Waiter(kind, since_s=self._clock())
-        self._lines.join(waiter)
-        try:
-            if self._timer is None:
-                self._timer = waiter
-            else:
-                await waiter.called.wait()
-            while not waiter.served:
-                await self._doze(self._wait_s())
-                self._serve()
-        except BaseException:
-            self._leave(waiter)
-            raise
-        finally:
-            if self._timer is waiter:
-                self._hand_over()
-
-    async def _doze(self, delay_s: float) -> None:
-        """Sleep until a token is due, or was given back."""
-        with anyio.CancelScope() as self._nap:
-            await self._sleep(max(0.0, delay_s) + _MARGIN_S)
-
-    def _serve(self) -> None:
-        """Return what tokens there are to those who are first."""
-        while self._lines and self._wait_s() <= 0:
-            now_s = self._clock()
-            self._bucket.take(now_s)
-            self._lines.pop(now_s).serve()
-
-    def _leave(self, waiter: _Waiter) -> None:
-        """Step out of the line; a token that was given and not used goes to the next."""
-        if not waiter.served:
-            self._lines.leave(waiter)
-            return
-        self._bucket.give_back()
-        if self._nap is not None:
-            self._nap.cancel()
-
-    def _hand_over(self) -> None:
-        """Have another of those who wait look at the clock."""
-        self._timer = self._lines.last()
-        if self._timer is not None:
-            self._timer.called.set()
+    def _spacings(self, method: str) -> tuple[_Spacing, ...]:
+        return (self._all, self._posts) if method == "POST" else (self._all,)
 
 
-class _Bucket:
-    """Tokens, each worth one request, that come in at a rate and are saved up to a small burst."""
-
-    def __init__(self, rate_per_s: float, *, now_s: float) -> None:
-        self.rate_per_s = rate_per_s
-        self._tokens = self._burst
-        self._at_s = now_s
-
-    @property
-    def _burst(self) -> float:
-        return max(1.0, self.rate_per_s * _BURST_S)
-
-    def due_in_s(self, now_s: float) -> float:
-        """Seconds until there is a whole token; 0 if there is one."""
-        self._fill(now_s)
-        return max(0.0, (1.0 - self._tokens) / self.rate_per_s)
-
-    def take(self, now_s: float) -> None:
-        """Take a token, if need be on credit: at most one burst, lest chats starve the jobs."""
-        self._fill(now_s)
-        self._tokens = max(-self._burst, self._tokens - 1.0)
-
-    def give_back(self) -> None:
-        self._tokens += 1.0
-
-    def drain(self) -> None:
-        """Forget what was saved up."""
-        self._tokens = min(self._tokens, 0.0)
-
-    def set_rate(self, rate_per_s: float, now_s: float) -> None:
-        self._fill(now_s)
-        self.rate_per_s = rate_per_s
-
-    def _fill(self, now_s: float) -> None:
-        gained = (now_s - self._at_s) * self.rate_per_s
-        self._tokens = min(self._burst, self._tokens + gained)
-        self._at_s = now_s
-
-
-class _Waiter:
-    """Somebody who waits for a turn."""
-
-    def __init__(self, kind: Kind, *, since_s: float) -> None:
-        self.kind, self.since_s = kind, since_s
-        self.served = False
-        #: Set when it is served, or when it is its part to look at the clock.
-        self.called = anyio.Event()
-
-    def serve(self) -> None:
-        self.served = True
-        self.called.set()
-
-
-class _Lines:
-    """Those who wait, a line for each kind."""
+class _Spacing:
+    """How far requests of a kind are apart."""
 
     def __init__(self) -> None:
-        self._lines: dict[Kind, deque[_Waiter]] = {kind: deque() for kind in Kind}
-        self._poll_was_first = False
+        #: Requests a second, once the server showed how many it takes.
+        self.rate_per_s: float | None = None
+        self.next_s = -math.inf
+        self.queue = anyio.Lock()
+        #: When requests were sent that were taken: as many as the largest plan has in a minute.
+        self.taken_s: deque[float] = deque(maxlen=1000)
+        #: When the rate is doubled, after which time without a refusal, and whether it was.
+        self._raise_at_s, self._steady_s, self._raised = math.inf, _WINDOW_S, False
 
-    def __bool__(self) -> bool:
-        return any(self._lines.values())
+    def take(self, now_s: float, *, one_by_one: bool) -> None:
+        """Take the next place; one by one it is found out whether a refusal is over."""
+        if self.rate_per_s and now_s >= self._raise_at_s and not one_by_one:
+            self.rate_per_s, self._raise_at_s = 2 * self.rate_per_s, now_s + _WINDOW_S
+            self._steady_s = _WINDOW_S if self._raised else self._steady_s  # it was survived
+            self._raised = True
+            if self.rate_per_s > _CEILING_PER_S:
+                self.rate_per_s = None  # there is no limit
+        gap_s = 1 / self.rate_per_s if self.rate_per_s else 0.0
+        self.next_s = max(now_s, self.next_s) + (max(gap_s, 1.0) if one_by_one else gap_s)
 
-    def join(self, waiter: _Waiter) -> None:
-        self._lines[waiter.kind].append(waiter)
-
-    def leave(self, waiter: _Waiter) -> None:
-        self._lines[waiter.kind].remove(waiter)
-
-    def last(self) -> _Waiter | None:
-        """Return the one who will be here longest."""
-        return next((line[-1] for line in reversed(self._lines.values()) if line), None)
-
-    def pop(self, now_s: float) -> _Waiter:
-        """Take out the first: by kind, then by age, but for polls that waited long."""
-        submits, polls = self._lines[Kind.SUBMIT], self._lines[Kind.POLL]
-        if not self._lines[Kind.RESULT] and submits and polls:
-            overdue = now_s - polls[0].since_s > PATIENCE_S
-            # Turn about: where every poll is overdue, submits must not starve in their stead.
-            self._poll_was_first = overdue and not self._poll_was_first
-            return (polls if self._poll_was_first else submits).popleft()
-        return next(line for line in self._lines.values() if line).popleft()
+    def learn(self, *, wall_s: float, open_s: float) -> None:
+        """Take the limit to be what was taken before a refusal, in the time until it ended."""
+        before_s = [s for s in self.taken_s if wall_s - _WINDOW_S < s <= wall_s]
+        if not before_s:  # another process used it up
+            return
+        span_s = min(_WINDOW_S, max(open_s - min(before_s), 1e-3))
+        self.rate_per_s = max(_FLOOR_PER_S, _USED * len(before_s) / span_s)
+        # It is doubled the more rarely the more often that was too much.
+        if self._raised:
+            self._steady_s = min(2 * self._steady_s, 3600.0)
+        self._raise_at_s, self._raised = open_s + self._steady_s, False
+        # What was sent too early is made up for, or the next one meets the same wall.
+        self.next_s = open_s + 2 / self.rate_per_s
 
 
 #: Bound late and by name, so that this room imports no room above it.
@@ -330,11 +210,14 @@ _NEVER_OPENED = (
     httpx.UnsupportedProtocol,
 )
 
-_CHECK_NETWORK: Final = "Check the network and SEGMIND_BASE_URL, then run it again."
-_CALL_LESS: Final = "Run it again once fewer calls are under way."
-
 #: As httpx has it: how many connections stay open for the next request.
 _MAX_IDLE: Final = 20
+
+#: What logs the headers of answers (at DEBUG), which may quote the key; filters are not inherited.
+_LOGGERS: Final = (
+    "httpx",
+    *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,16 +226,8 @@ class _Failed:
 
     failure: Failure
     reason: str = ""
+    advice: str = ""
     answer: Response | None = None
-    advice: str = _CHECK_NETWORK
-
-    @property
-    def status(self) -> int | None:
-        return self.answer.status if self.answer else None
-
-    @property
-    def retry_after_s(self) -> float | None:
-        return self.answer.retry_after_s if self.answer else None
 
 
 class Transport:
@@ -364,20 +239,27 @@ class Transport:
         *,
         transport: httpx.AsyncBaseTransport | None,
         policy: Policy,
-        budget: RateLimiter,
+        limiter: RateLimiter,
         sleep: Callable[[float], Awaitable[None]],
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
         self.settings = settings
+        self.limiter = limiter
         self._transport = transport
         self._policy = policy
-        self._budget = budget
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
         self._http: httpx.AsyncClient | None = None
+        # The vendor's SDK sends `x-api-key`, its older pages show the bearer form. What worked
+        # goes first from then on.
+        self._forms: tuple[AuthForm, ...] = ("x-api-key", "bearer")
+        if settings.auth != "auto":
+            self._forms = (settings.auth,)
+        self._sending = 0
+        self._log_filter = _KeyFilter(self.scrubbed)
 
     async def aclose(self) -> None:
-        """Close the connections; the sender may be used again afterwards."""
+        """Close the connections; this may be used again afterwards."""
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()
@@ -395,131 +277,178 @@ class Transport:
         method: str,
         path: str,
         *,
-        kind: Kind,
         body: bytes | None = None,
         timeout_s: float | None = None,
         model: str | None = None,
-        policy: Policy | None = None,
+        urgent: bool = False,
+        repeat: bool = True,
     ) -> Response:
         """Send a request as often as the retry table allows, until it is answered 2xx.
 
-        Waiting for its turn is not on the request's time, unless the caller set that time: then
-        only the first turn is not, and a later one that comes after the deadline is not taken.
-        A POST is waited for as long as the caller says; a look, which can be sent again, at most
-        as long as the settings do.
+        A pause of the server's is waited for within the time-out. Queueing for a place after it
+        is not on the request's time, unless the caller set that time: on a small plan a hundred
+        jobs take long, and nothing is wrong. Without `repeat` there is one attempt that was not
+        refused as one too many, in its turn.
         """
+        what = f"{method} {path}"
         limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)
+        # A POST is waited for as long as the caller says; a look can be sent again.
         attempt_s = limit_s if method == "POST" else min(limit_s, self.settings.timeout_s)
-        policy = policy or self._policy
-        await self._budget.turn(kind)
-        deadline = self._clock() + limit_s
+        http = self._open()
+        deadline = self._clock() + limit_s if repeat else math.inf
+        failed: _Failed | None = None
         for attempt in itertools.count(1):
-            remaining_s = min(deadline - self._clock(), attempt_s)
-            outcome = await self._attempt(method, path, body, remaining_s)
-            self._budget.answered(outcome.status, retry_after_s=outcome.retry_after_s)
+            try:
+                queued_s = await self.limiter.acquire(
+                    method, patience_s=deadline - self._clock(), urgent=urgent
+                )
+            except LimitReached:
+                answer = failed.answer if failed else None
+                raise limit_reached(what, until=self.limiter.paused_until, answer=answer) from None
+            deadline += queued_s if timeout_s is None else 0.0
+            sent_s = self._clock()
+            if sent_s >= deadline:
+                if failed is None:
+                    raise limit_reached(what, until=None)
+                raise self._error(what, failed, method=method, model=model)
+            outcome = await self._attempt(
+                http, method, path, body, min(deadline - sent_s, attempt_s)
+            )
+            answer = outcome.answer if isinstance(outcome, _Failed) else outcome
+            self.limiter.record(
+                method,
+                answer.status if answer else None,
+                sent_s=sent_s,
+                wait_s=answer.wait_s if answer else None,
+            )
             if isinstance(outcome, Response):
                 return outcome
-            delay_s = policy.delay_s(
-                method,
-                outcome.failure,
-                attempt=attempt,
-                remaining_s=deadline - self._clock(),
-                retry_after_s=outcome.retry_after_s,
-                jitter=self._jitter,
-            )
-            if delay_s is not None:
-                await self._sleep(delay_s)
-                asked = self._clock()
-                await self._budget.turn(kind)
-                if timeout_s is None:
-                    deadline += self._clock() - asked
-            if delay_s is None or self._clock() >= deadline:
-                raise self._error(f"{method} {path}", outcome, method=method, model=model)
+            failed = outcome
+            if failed.failure == 429:
+                continue  # the limiter knows when
+            delay_s = self._policy.backoff_s(attempt, luck=self._jitter())
+            # Nobody sits in front of a job while the server is busy.
+            endless = method == "GET" or (failed.failure == 503 and not urgent)
+            if not (
+                repeat
+                and may_repeat(method, failed.failure)
+                and (endless or attempt < self._policy.post_attempts)
+                and self._clock() + delay_s < deadline
+            ):
+                raise self._error(what, failed, method=method, model=model)
+            await self._sleep(delay_s)
         raise AssertionError("unreachable: itertools.count has no end")
 
     async def _attempt(
-        self, method: str, path: str, body: bytes | None, remaining_s: float
+        self, http: httpx.AsyncClient, method: str, path: str, body: bytes | None, limit_s: float
     ) -> Response | _Failed:
-        """Send a request once."""
-        connect_s = min(CONNECT_TIMEOUT_S, remaining_s)
+        """Send a request once; in its other form too where the key is refused, which is free."""
+        connect_s = min(CONNECT_TIMEOUT_S, limit_s)
         # A free connection is waited for as long as the call may take: others may be slow.
-        timeout = httpx.Timeout(remaining_s, connect=connect_s)
-        request = self._request(method, path, body, timeout)
+        timeout = httpx.Timeout(limit_s, connect=connect_s)
         try:
             # httpx bounds each read; the scope bounds an answer that drips in for ever.
-            with anyio.fail_after(remaining_s + 0.25):
-                response = await self._open().send(request, stream=True)
-                answer = await read(response, scrub=self.scrubbed)
+            with anyio.fail_after(limit_s + 0.25), self._quiet_logs():
+                for form in self._forms:
+                    request = self._request(http, method, path, body, timeout, form)
+                    answer = await read(await http.send(request, stream=True), scrub=self.scrubbed)
+                    if answer.status != 401:
+                        self._forms = (form, *(f for f in self._forms if f != form))
+                        break
         except httpx.PoolTimeout:
-            busy = f"all {MAX_CONNECTIONS} connections were busy for {remaining_s:.3g} s"
-            return _Failed(Trouble.NEVER_OPENED, busy, advice=_CALL_LESS)
+            return _Failed(
+                Trouble.NEVER_OPENED,
+                f"all {MAX_CONNECTIONS} connections were busy for {limit_s:.3g} s",
+                "Run it again once fewer calls are under way.",
+            )
         except _NEVER_OPENED as error:
-            return _Failed(Trouble.NEVER_OPENED, self._reason(error, connect_s))
-        except (httpx.HTTPError, TimeoutError, OversizedError) as error:
-            return _Failed(Trouble.NO_ANSWER, self._reason(error, remaining_s))
+            return self._unreached(error, connect_s)
+        except (httpx.HTTPError, TimeoutError, UnusableAnswer) as error:
+            return _Failed(Trouble.NO_ANSWER, self._reason(error, limit_s))
         if 200 <= answer.status < 300:
             return answer
         return _Failed(answer.status, answer=answer)
 
     def _request(
-        self, method: str, path: str, body: bytes | None, timeout: httpx.Timeout
+        self,
+        http: httpx.AsyncClient,
+        method: str,
+        path: str,
+        body: bytes | None,
+        timeout: httpx.Timeout,
+        form: AuthForm,
     ) -> httpx.Request:
+        """Build a request and sign it: the one place where the key is unwrapped."""
+        headers = {} if body is None else {"content-type": "application/json"}
         try:
-            return self._open().build_request(
-                method,
-                f"{self._base_url}{path}",
-                content=body,
-                headers={"content-type": "application/json"} if body is not None else None,
-                timeout=timeout,
+            request = http.build_request(
+                method, f"{self._base_url}{path}", content=body, headers=headers, timeout=timeout
             )
         except (httpx.InvalidURL, ValueError):
             # Unquoted: a key may have been pasted in its place.
             raise SettingsError(
                 "The base URL is no address. Set SEGMIND_BASE_URL to the service's, or unset it."
             ) from None
+        secret = self.settings.api_key or Secret("simulator")
+        if form == "bearer":
+            request.headers["authorization"] = f"Bearer {secret.reveal()}"
+        else:
+            request.headers["x-api-key"] = secret.reveal()
+        return request
 
     def _open(self) -> httpx.AsyncClient:
-        if self._http is None:
-            auth = self._auth()
-            try:
-                self._http = self._connections(auth)
-            except (ImportError, ValueError, OSError):
-                # Unquoted: the address of a proxy may hold a password.
-                raise SettingsError(
-                    "The network settings of the environment cannot be used. Check HTTPS_PROXY, "
-                    "ALL_PROXY (a SOCKS proxy needs `pip install 'httpx[socks]'`) and "
-                    "SSL_CERT_FILE, or unset them."
-                ) from None
-        return self._http
-
-    def _connections(self, auth: KeyAuth) -> httpx.AsyncClient:
+        """Return the open connections; they keep no cookies and follow no redirect."""
+        if self._http is not None:
+            return self._http
+        if self.settings.api_key is None and not self.settings.simulated:
+            raise MissingKeyError
+        limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=_MAX_IDLE)
         # Plain http stays on this machine (`settings.origin`): a proxy would see the key, and
         # there is no certificate to check, while loading what checks one takes its time.
         encrypted = self._base_url.startswith("https:")
-        return httpx.AsyncClient(
-            auth=auth,
-            headers={"user-agent": f"segmind-jupyter/{__version__}"},
+        try:
+            carrier = self._transport
+            if self.settings.simulated and carrier is None:
+                carrier = pkgutil.resolve_name(_SIMULATOR_TRANSPORT)()
+            carrier = carrier or httpx.AsyncHTTPTransport(
+                verify=encrypted,
+                trust_env=encrypted,
+                limits=limits,
+                proxy=proxy_for(self._base_url) if encrypted else None,
+            )
+        except (ImportError, ValueError, OSError, httpx.InvalidURL):
+            # Unquoted: the address of a proxy may hold a password.
+            raise SettingsError(
+                "The network settings of the environment cannot be used. Check HTTPS_PROXY, "
+                "ALL_PROXY (a SOCKS proxy needs `pip install 'httpx[socks]'`) and "
+                "SSL_CERT_FILE, or unset them."
+            ) from None
+        self._http = httpx.AsyncClient(
+            transport=carrier,
+            headers={
+                "user-agent": f"segmind-jupyter/{__version__}",
+                "accept-encoding": "gzip",  # what `responses.read` decodes, bounded
+            },
             follow_redirects=False,  # httpx would carry x-api-key to another origin
-            trust_env=encrypted,
-            verify=encrypted,
-            transport=self._transport or self._simulator_transport(),
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS, max_keepalive_connections=_MAX_IDLE
-            ),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            trust_env=False,
         )
+        return self._http
 
-    def _auth(self) -> KeyAuth:
-        if self.settings.simulated:
-            return KeyAuth(Secret("simulator"))
-        if self.settings.api_key is None:
-            raise MissingKeyError
-        return KeyAuth(self.settings.api_key, form=self.settings.auth)
-
-    def _simulator_transport(self) -> httpx.AsyncBaseTransport | None:
-        if not self.settings.simulated:
-            return None
-        transport: httpx.AsyncBaseTransport = pkgutil.resolve_name(_SIMULATOR_TRANSPORT)()
-        return transport
+    @contextlib.contextmanager
+    def _quiet_logs(self) -> Iterator[None]:
+        """Blank the key out of what the HTTP library logs while something is sent."""
+        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        self._sending += 1
+        for logger in loggers:
+            logger.addFilter(self._log_filter)
+        try:
+            yield
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                for logger in loggers:
+                    logger.removeFilter(self._log_filter)
 
     @property
     def _base_url(self) -> str:
@@ -530,17 +459,89 @@ class Transport:
     ) -> APIError | APIConnectionError:
         answer = failed.answer
         if may_be_billed(method, failed.failure):
-            how = f"answered {answer.status}" if answer else f"not answered ({failed.reason})"
-            return maybe_billed(f"{what} was {how}", answer)
-        if answer is not None:
-            return error_for(answer, what=what, model=model, look=method == "GET")
-        return APIConnectionError(
-            f"{self._base_url} was not reached ({failed.reason}), so nothing was sent. "
-            f"{failed.advice}"
-        )
+            why = f"was answered {answer.status}" if answer else f"got no answer: {failed.reason}"
+            return maybe_billed(what, why, answer)
+        if answer is None:
+            return APIConnectionError(
+                f"{self._base_url} was not reached ({failed.reason}), so nothing was sent. "
+                f"{failed.advice}"
+            )
+        if failed.failure == 429:
+            return limit_reached(what, until=self.limiter.paused_until, answer=answer)
+        return error_for(answer, what=what, model=model, look=method == "GET")
+
+    def _unreached(self, error: Exception, limit_s: float) -> _Failed:
+        """Name what kept a connection from opening, and what mends it."""
+        reason, host = self._reason(error, limit_s), urlsplit(self._base_url).hostname
+        causes: list[BaseException] = [error]
+        while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+            causes.append(cause)
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            return _Failed(
+                Trouble.UNTRUSTED,
+                reason,
+                f"The certificate that {host} shows is not trusted here, as behind a company's "
+                "proxy: set SSL_CERT_FILE to the company's certificates (a .pem file; your IT "
+                "has it) before the kernel starts.",
+            )
+        if self._transport is None and proxy_for(self._base_url):
+            advice = (
+                "The way leads through the proxy that HTTPS_PROXY or ALL_PROXY names: check that, "
+                f"or set NO_PROXY={host} to go without."
+            )
+        elif any(isinstance(cause, socket.gaierror) for cause in causes):
+            advice = f"The name {host} is not known: check the network, a VPN and SEGMIND_BASE_URL."
+        else:
+            advice = "Check the network and SEGMIND_BASE_URL, then run it again."
+        return _Failed(Trouble.NEVER_OPENED, reason, advice)
 
     def _reason(self, error: Exception, limit_s: float) -> str:
         """Say why a request failed; httpx's time-outs come with an empty message."""
         if isinstance(error, httpx.TimeoutException | TimeoutError):
             return f"timed out after {limit_s:.3g} s"
-        return self.scrubbed(shortened(str(error))) or type(error).__name__
+        return shortened(str(error), scrub=self.scrubbed) or type(error).__name__
+
+
+class _KeyFilter(logging.Filter):
+    """Blanks the key out of a log record."""
+
+    def __init__(self, scrub: Callable[[str], str]) -> None:
+        super().__init__()
+        self._scrub = scrub
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        clean = self._scrub(text)
+        if clean != text:
+            record.msg, record.args = clean, None
+        return True
+
+
+def proxy_for(base_url: str) -> str | None:
+    """Return the address of the proxy that the environment names for https, if it is to be used.
+
+    httpx's own reading of NO_PROXY fails at `[::1]` and takes a network such as `fe80::/10` for a
+    name.
+    """
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get("https") or proxies.get("all")
+    if not proxy or _goes_direct(urlsplit(base_url).hostname or "", proxies.get("no", "")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _goes_direct(host: str, no_proxy: str) -> bool:
+    """Return whether NO_PROXY names a host: as a name or its end, an address, or a network."""
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        for entry in no_proxy.split(","):
+            with contextlib.suppress(ValueError):
+                network = ipaddress.ip_network(entry.strip().strip("[]"), strict=False)
+                if network.version == address.version and address in network:
+                    return True
+    for entry in no_proxy.lower().split(","):
+        name = entry.strip().rpartition("://")[2].lstrip("*.")
+        name = name if name.startswith("[") else name.partition(":")[0]
+        if entry.strip() == "*" or (name and (host == name or host.endswith(f".{name}"))):
+            return True
+    return False

@@ -27,6 +27,8 @@ class Call:
     answered_at: float = 0.0
     seconds: float | None = None
     simulated: bool = False
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Totals:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = None
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
 
     def __add__(self, other: Totals) -> Totals:
         costs = [cost for cost in (self.cost, other.cost) if cost is not None]
@@ -48,6 +52,9 @@ class Totals:
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cost=sum(costs) if costs else None,
+            cache_read_input_tokens=self.cache_read_input_tokens + other.cache_read_input_tokens,
+            cache_creation_input_tokens=self.cache_creation_input_tokens
+            + other.cache_creation_input_tokens,
         )
 
 
@@ -72,6 +79,8 @@ class Ledger:
             answered_at=self._clock(),
             seconds=reply.elapsed_s,
             simulated=reply.simulated,
+            cache_read_input_tokens=reply.usage.cache_read_input_tokens,
+            cache_creation_input_tokens=reply.usage.cache_creation_input_tokens,
         )
         with self._lock:
             self._calls.append(call)
@@ -105,5 +114,15 @@ class Ledger:
 
 def total(calls: Iterable[Call]) -> Totals:
     """Sum some calls."""
-    each = (Totals(1, call.input_tokens or 0, call.output_tokens or 0, call.cost) for call in calls)
+    each = (
+        Totals(
+            1,
+            call.input_tokens or 0,
+            call.output_tokens or 0,
+            call.cost,
+            call.cache_read_input_tokens or 0,
+            call.cache_creation_input_tokens or 0,
+        )
+        for call in calls
+    )
     return reduce(Totals.__add__, each, Totals())

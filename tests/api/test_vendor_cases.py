@@ -472,8 +472,8 @@ def test_segmind_error_string_representation(bench):
     """Differs: a sentence with status, words and the next step, in place of a list of fields."""
     with pytest.raises(APIError) as caught:
         bench(answered(403, error="Forbidden")).chat()
-    assert str(caught.value).startswith("POST /v1/claude-4-sonnet was answered 403: Forbidden.")
     assert "Choose another model" in str(caught.value)
+    assert str(caught.value).endswith("(POST /v1/claude-4-sonnet was answered 403: Forbidden)")
 
 
 def test_segmind_error_equality():

@@ -1,4 +1,4 @@
-"""The background loop: blocking waits, interrupts, forks, threads."""
+"""The background loop: blocking waits, interrupts, threads, and waiting in slices."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from itertools import islice
 from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from segmind_jupyter.api.loop import BackgroundLoop, wait_interruptibly
+from segmind_jupyter.api.loop import SLICE_S, BackgroundLoop, slices, wait_interruptibly
 from segmind_jupyter.errors import SegmindError, ServerError
 
 
@@ -105,8 +109,8 @@ def test_an_interrupt_cancels_the_coroutine(portal):
     thread.join()
 
 
-def test_an_interrupt_before_there_is_a_future_cancels_too(portal, monkeypatch):
-    """It may come while the call is still being handed over; nothing must go on unseen."""
+def test_an_interrupt_while_the_call_is_handed_over_cancels_too(portal, monkeypatch):
+    """It may come before anybody waits; nothing must go on unseen."""
     finished = threading.Event()
 
     async def slow() -> None:
@@ -115,15 +119,13 @@ def test_an_interrupt_before_there_is_a_future_cancels_too(portal, monkeypatch):
         finally:
             finished.set()
 
-    hand_over = portal.start
+    hand_over = portal._start
 
-    def interrupted(function, *args):
-        future = hand_over(function, *args)
-        if function.__name__ == "run":
-            raise KeyboardInterrupt
-        return future
+    def interrupted(*args: Any) -> None:
+        hand_over(*args)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(portal, "start", interrupted)
+    monkeypatch.setattr(portal, "_start", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal.call(slow)
     assert finished.wait(10)
@@ -152,18 +154,6 @@ def test_one_whose_loop_died_starts_anew(portal, stops):
     if stops:
         portal.stop()
     assert portal.call(double, 2) == 4
-
-
-@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="this system has no fork")
-def test_starting_anew_leaves_nothing_behind_for_forks(monkeypatch):
-    """What is called in a forked child can never be taken back."""
-    hooks = []
-    monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook))
-    portal = BackgroundLoop()
-    for n in range(3):
-        assert portal.call(double, n) == 2 * n
-        portal.stop()
-    assert len(hooks) == 1
 
 
 def test_the_way_of_waiting_may_be_replaced_while_it_runs(portal):
@@ -272,3 +262,50 @@ def test_a_forked_child_starts_its_own_loop(portal):
         os._exit(0 if portal.call(double, 3) == 6 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert portal.call(double, 4) == 8
+
+
+def test_it_returns_once_the_future_is_done_by_another_thread():
+    """With no bound it returns for no other reason."""
+    future: Future[int] = Future()
+    thread = threading.Thread(target=future.set_result, args=(1,))
+    thread.start()
+    wait_interruptibly(future)
+    assert future.result(timeout=0) == 1
+    thread.join()
+
+
+def test_the_error_of_the_future_stays_there():
+    """Whoever asks for the result gets it, not whoever waits."""
+    future: Future[int] = Future()
+    future.set_exception(ValueError("mine"))
+    wait_interruptibly(future)
+    assert isinstance(future.exception(timeout=0), ValueError)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, 0.01, 1.5 * SLICE_S])
+def test_it_returns_when_the_time_is_up(timeout_s):
+    """Nothing is raised, and the future may still be done later."""
+    future: Future[int] = Future()
+    wait_interruptibly(future, timeout_s)
+    assert not future.done()
+    assert future.set_running_or_notify_cancel()
+
+
+def test_an_interrupt_ends_the_wait():
+    """Though nothing else would."""
+    timer = threading.Timer(0, os.kill, (os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the interrupt may come before the wait
+        timer.start()
+        wait_interruptibly(Future())
+    timer.join()
+
+
+@given(st.floats(max_value=0.005, allow_nan=False))
+def test_slices_are_short_and_come_to_an_end(timeout_s):
+    """None is longer than a slice or than what is left."""
+    assert all(0 < slice_s <= min(SLICE_S, timeout_s) for slice_s in slices(timeout_s))
+
+
+def test_without_a_bound_slices_go_on():
+    """Each at its full length."""
+    assert set(islice(slices(None), 1000)) == {SLICE_S}
