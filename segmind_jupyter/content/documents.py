@@ -49,8 +49,11 @@ def pdf_parts(
             if wrong or not numbers:
                 said = f", and no page {wrong[0]}" if wrong else "; name one of them"
                 raise ContentError(f"{name} has {total:,} page{'s' * (total != 1)}{said}.")
-            # Page by page: all drawn at once take megabytes each.
-            images = [_drawn(document[n - 1], n, limits) for n in numbers]
+            images = []
+            for n in numbers:  # page by page: all drawn at once take megabytes each
+                page = document[n - 1]
+                images.append(_drawn(page, n, limits))
+                page.close()
         finally:
             if document is not source:
                 document.close()

@@ -37,9 +37,11 @@ class TestStyler:
         return pd.DataFrame(columns, index=["tea", "milk"])
 
     def test_what_is_hidden_is_not_sent(self, frame):
-        """Columns, rows and labels that the page hides stay in the notebook; nothing is styled."""
+        """Columns, rows and labels that the page hides stay in the notebook; nothing is formatted."""
         calls = []
-        styler = frame.style.map(lambda value: calls.append(value) or "").set_caption("Of\ntoday")
+        styler = frame.style.format(lambda value: calls.append(value) or "").set_caption(
+            "Of\ntoday"
+        )
         styler.hide(axis="columns", subset=["secret"]).hide(axis="index", subset=["milk"])
         part = part_of(styler, "pretty")
         assert part.text == (
