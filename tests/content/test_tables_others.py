@@ -37,7 +37,7 @@ class TestStyler:
         return pd.DataFrame(columns, index=["tea", "milk"])
 
     def test_what_is_hidden_is_not_sent(self, frame):
-        """Columns, rows and labels that the page hides stay in the notebook; nothing is formatted."""
+        """Columns, rows and labels that the page hides stay in the notebook."""
         calls = []
         styler = frame.style.format(lambda value: calls.append(value) or "").set_caption(
             "Of\ntoday"
