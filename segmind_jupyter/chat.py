@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
-from segmind_jupyter.api.jobs import Pending, ended
+from segmind_jupyter.api.jobs import WAIT_S, Pending, ended
 from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Message, Reply
 from segmind_jupyter.api.settings import checked_slug
@@ -49,9 +49,6 @@ Mode = Literal["auto", "v1", "v2"]
 
 #: Bound late and by name, so that nothing here imports the room that shows things.
 _TRANSCRIPT: Final = "segmind_jupyter.notebook.chat.transcript"
-
-#: As `Job.wait`.
-WAIT_S: Final = 600.0
 
 #: Longest name of a conversation, and longest piece of what was said in a repr, in characters.
 _MAX_NAME_CHARS, _MAX_REPR_CHARS = 80, 60

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import random
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,7 @@ from typing import Any
 import pytest
 
 from segmind_jupyter import Chat
-from segmind_jupyter.errors import BadRequestError, ContentError, SegmindError
+from segmind_jupyter.errors import BadRequestError, ContentError
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 
@@ -53,12 +49,12 @@ def words(line: str) -> str:
 
 
 class TestContinue:
-    @pytest.mark.parametrize("option", ["-c", "--continue"])
-    def test_it_continues_the_last_exchange(self, run, online, option):
-        """The model sees what was asked and answered; roles alternate."""
+    def test_it_continues_the_last_exchange(self, run, online):
+        """The model sees what was asked and answered; what Python asks stands alone."""
         run("%%claude\nOne")
-        assert run(f"%%claude {option}\nTwo").result.text == "A sunset."
-        run(f"%claude {option} And three?")
+        assert run("%%claude -c\nTwo").result.text == "A sunset."
+        run("from segmind_jupyter import ask; ask('Elsewhere');")
+        run("%claude --continue And three?")
         messages = online.posts[-1].json["messages"]
         assert last(online) == ["One", "A sunset.", "Two", "A sunset.", "And three?"]
         assert [message["role"] for message in messages] == ["user", "assistant"] * 2 + ["user"]
@@ -142,13 +138,6 @@ class TestContinue:
         assert "no longer sent" in done.shown
         assert "photo · PIL RGB 40×30" in done.shown
 
-    def test_what_python_asks_is_not_continued(self, run, online):
-        """`ask` stands alone; `-c` is about cells."""
-        run("%%claude\nOne")
-        run("from segmind_jupyter import ask; ask('Two');")
-        run("%%claude -c\nThree")
-        assert last(online) == ["One", "A sunset.", "Three"]
-
 
 class TestJobs:
     def test_a_job_is_continued_once_its_reply_has_come(self, run, gateway):
@@ -162,20 +151,6 @@ class TestJobs:
         assert said(gateway.bodies[2])[:3] == ["echo: red", "red", "Why?"]
         assert len(gateway.bodies[2]["messages"]) == 5
 
-    @pytest.mark.parametrize(
-        ("first", "then"),
-        [("-j", "-c"), ("-j", "-c -j"), ("--chat x -j", "--chat x"), ("--chat x -j", "-c")],
-    )
-    def test_a_pending_job_cannot_be_continued_yet(self, run, gateway, first, then):
-        """The error names it and says what to do; nothing is sent."""
-        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
-        job = run(f"%%claude {first}\nOne").result
-        done = run(f"%%claude {then}\nTwo")
-        assert type(done.error) is ContentError
-        assert f"still waits for job {job.request_id}" in done.shown
-        assert "%segmind wait" in done.shown
-        assert len(gateway.bodies) == 1
-
     def test_a_job_that_gives_no_reply_leaves_no_trace(self, run, gateway):
         """What was answered before it is the last exchange again."""
         run("%%claude\necho: red")
@@ -184,6 +159,19 @@ class TestJobs:
         run("job.cancel()")
         run("%%claude -c\nTwo")
         assert said(gateway.bodies[-1]) == ["echo: red", "red", "Two"]
+
+    def test_a_pending_job_cannot_be_continued_yet(self, run, gateway):
+        """The error names it and says what to do; nothing is sent."""
+        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
+        for sent, (first, then) in enumerate(
+            (("-j", "-c"), ("-j", "-c -j"), ("--chat x -j", "--chat x"), ("--chat y -j", "-c")), 1
+        ):
+            job = run(f"%%claude {first}\nOne").result
+            done = run(f"%%claude {then}\nTwo")
+            assert type(done.error) is ContentError
+            assert f"still waits for job {job.request_id}" in done.shown
+            assert "%segmind wait" in done.shown
+            assert len(gateway.bodies) == sent
 
     def test_an_older_job_that_ends_late_is_not_the_last_exchange(self, run, gateway):
         """The last cell is, whenever the replies come."""
@@ -225,33 +213,17 @@ class TestByName:
         assert [turn.text for turn in chat.turns] == ["One", "Two", "Three"]
         assert {request.json["instruction"] for request in online.posts} == {"Be brief."}
 
-    def test_an_open_chat_hears_of_a_cell(self, run, online):
-        """So that its widget shows the turn at once."""
-        heard: list[str] = []
-        chat = Chat(name="review")
-        chat.on_change(lambda chat: heard.append(chat.turns[-1].text))
-        run("%%claude --chat review\nOne")
-        assert heard == ["One"]
-
-    @pytest.mark.parametrize(
-        ("line", "hint"),
-        [
+    def test_a_line_that_cannot_be_read_says_why(self, run, online):
+        """As for the other options."""
+        for line, hint in (
             ("%%claude -c --chat a", "-c or --chat NAME, not both"),
             ("%%claude --chat ''", "takes a name"),
             ("%%claude --chat", "expected one argument"),
-        ],
-    )
-    def test_a_line_that_cannot_be_read_says_why(self, run, online, line, hint):
-        """As for the other options."""
-        done = run(f"{line}\nHi")
-        assert type(done.error).__name__ == "UsageError"
-        assert hint in done.shown
+        ):
+            done = run(f"{line}\nHi")
+            assert type(done.error).__name__ == "UsageError"
+            assert hint in done.shown
         assert online.requests == []
-
-    @pytest.mark.parametrize("option", ["-c", "--chat"])
-    def test_the_manual_has_an_example(self, run, option):
-        """As for every option."""
-        assert f"%%claude {option}" in run("%%claude?").shown
 
 
 class TestSegmindChat:
@@ -270,14 +242,6 @@ class TestSegmindChat:
         assert re.fullmatch(r"my review claude-3-haiku 1 1,000 5 0.5000 \d+ s ago", rows[0])
         assert re.fullmatch(r"b claude-4-sonnet 2 112 62 not told \d+ s ago", rows[1])
         assert len(rows) == 2
-
-    def test_a_conversation_without_a_reply_is_listed_too(self, run, online):
-        """Its turn has failed, and is there to be asked again."""
-        online.will_answer(400, {"error": "malformed"})
-        with pytest.raises(BadRequestError):
-            Chat(name="a", mode="v1").send("One").wait()
-        _, row = run("%segmind chat").shown.splitlines()
-        assert words(row) == "a claude-4-sonnet 0 0 0 not told none"
 
     @pytest.mark.parametrize("name", ["my revié", "'my revié'", '"my revié"', "my  revie\u0301"])
     def test_it_shows_one_as_it_is_read(self, run, online, name):
@@ -305,65 +269,19 @@ class TestSegmindChat:
         assert online.posts[-1].path == "/v1/claude-4-sonnet"
         assert [turn.text for turn in chat.turns] == ["Two"]
 
-    @pytest.mark.parametrize(
-        ("name", "hint"),
-        [("reviev", "Did you mean `review`?"), ("zzz", "Known: review, colours")],
-    )
-    @pytest.mark.parametrize("clear", ["", " clear"])
-    def test_an_unknown_name_is_met_with_those_that_are_known(self, run, online, name, hint, clear):
+    def test_an_unknown_name_is_met_with_those_that_are_known(self, run, online):
         """The nearest, or all of them."""
         run("%%claude --chat review\nOne")
         run("%%claude --chat colours\nOne")
-        done = run(f"%segmind chat {name}{clear}")
-        assert type(done.error).__name__ == "UsageError"
-        assert f"No conversation has the name `{name}`" in done.shown
-        assert hint in done.shown
+        for name, hint in (("reviev", "Did you mean `review`?"), ("zzz", "Known: review, colours")):
+            for clear in ("", " clear"):
+                done = run(f"%segmind chat {name}{clear}")
+                assert type(done.error).__name__ == "UsageError"
+                assert f"No conversation has the name `{name}`" in done.shown
+                assert hint in done.shown
 
     def test_a_conversation_may_be_called_clear(self, run, online):
         """Its name shows it, and its name with the word behind it forgets it."""
         run("%%claude --chat clear\nOne")
         assert "One" in run("%segmind chat clear").shown
         assert "forgotten" in run("%segmind chat clear clear").shown
-
-    def test_the_manual_shows_it(self, run):
-        """`%segmind?` has a line for each form."""
-        shown = run("%segmind?").shown
-        for command in ("chat", "chat NAME", "chat NAME clear"):
-            assert f"%segmind {command} " in shown
-
-
-def test_cells_and_threads_may_share_a_conversation(run, gateway):
-    """A cell is answered or refused; what is sent holds only what was answered, each once."""
-
-    def meddle(seed: int) -> None:
-        dice, chat = random.Random(seed), Chat(name="shared", mode="v1")
-        acts = [
-            lambda: chat.send(f"echo: {next(numbers)}"),
-            lambda: chat.send(f"echo: {next(numbers)}").wait(60),
-            chat.regenerate,
-            chat.take_back,
-            lambda: chat.turns[-1].stop(),
-            lambda: dice.random() < 0.2 and chat.clear(),
-        ]
-        for act in dice.choices(acts, k=30):
-            with contextlib.suppress(SegmindError, IndexError):
-                act()
-
-    numbers = itertools.count()
-    threads = [threading.Thread(target=meddle, args=[seed]) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for n in range(12):
-        error = run(f"%%claude --chat shared\necho: cell {n}").error
-        assert error is None or isinstance(error, ContentError)
-    for thread in threads:
-        thread.join()
-    chat = Chat(name="shared", mode="v1")
-    run("%%claude --chat shared\necho: cell")
-    chat.send("echo: end").wait(60)
-    for body in gateway.bodies:
-        *earlier, _ = said(body)
-        assert earlier[1::2] == [words.removeprefix("echo: ") for words in earlier[::2]]
-        assert len(set(earlier)) == len(earlier)
-    held = [turn.exchange for turn in chat.turns if turn.exchange is not None]
-    assert held == list(chat.conversation.turns)
