@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.cache import ReplyCache
     from segmind_jupyter.api.client import Credits, SegmindClient
     from segmind_jupyter.api.jobs import Job, JobRegistry
-    from segmind_jupyter.api.journal import JobRecord, Journal
+    from segmind_jupyter.api.journal import Journal
     from segmind_jupyter.api.loop import BackgroundLoop, Waiter
     from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.api.records import JobRecord
     from segmind_jupyter.api.usage import Ledger
     from segmind_jupyter.api.watch import JobManager
     from segmind_jupyter.content.json_schema import Expected

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
-import math
 import os
 import platform
 import secrets
@@ -21,9 +20,9 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from segmind_jupyter.api.database import (
     Migration,
@@ -34,6 +33,19 @@ from segmind_jupyter.api.database import (
     migrate,
     open_database,
     transaction,
+)
+from segmind_jupyter.api.records import (
+    CachedReply,
+    CacheSize,
+    CallRecord,
+    Claim,
+    JobRecord,
+    age_of,
+    best_of,
+    is_amount,
+    is_time,
+    joined,
+    read_job,
 )
 
 T = TypeVar("T")
@@ -65,85 +77,6 @@ _USE_S: Final = 24 * 3600.0
 _APPLICATION_ID: Final = 0x73676D6A
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRecord:
-    """One job, as the journal knows it; a listed one has no `raw`, and tells whether it is kept."""
-
-    request_id: str
-    origin: str
-    model: str | None
-    submitted_at: float | None
-    state: str
-    ended_at: float | None = None
-    seconds: float | None = None
-    raw: str | None = None
-    error: str | None = None
-    work: str | None = None
-    place: str = ""
-    noted_at: float | None = None
-    kept: bool = False
-
-    def __post_init__(self) -> None:
-        if self.raw is not None:
-            object.__setattr__(self, "kept", True)
-
-    @property
-    def answered(self) -> bool:
-        """Whether it completed and its reply is kept."""
-        return self.state == "COMPLETED" and self.kept
-
-    @property
-    def pending(self) -> bool:
-        """Whether no end of it is known."""
-        return self.state == "QUEUED"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What came of claiming something to send.
-
-    It is ours to send, or somebody else is sending it, or was when their kernel died (`at`), or it
-    was sent before (`job`).
-    """
-
-    state: Literal["ours", "theirs", "lost", "known"]
-    job: JobRecord | None = None
-    at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
-    """What one answered call took; `None` is what the server did not say."""
-
-    at: float
-    origin: str
-    model: str
-    kind: str
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost: float | None = None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachedReply:
-    """A reply that is kept for the next request that is equal."""
-
-    key: str
-    body: bytes
-    kept_at: float
-    used_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSize:
-    """How many replies are cached, how long they are together, since when the oldest is."""
-
-    count: int = 0
-    n_bytes: int = 0
-    oldest_at: float | None = None
 
 
 def default_path(environ: Mapping[str, str] | None = None) -> Path:
@@ -269,7 +202,7 @@ class Journal:
 
     def find_work(self, work: str) -> JobRecord | None:
         """Find a job that answers this work, or else one that is to."""
-        return _best(self._jobs("WHERE work = ?", _text(work), columns=_WHOLE))
+        return best_of(self._jobs("WHERE work = ?", _text(work), columns=_WHOLE))
 
     def durations(self, origin: str, model: str, *, limit: int = 200) -> list[float]:
         """List how many seconds the jobs of a model took, newest first."""
@@ -290,14 +223,15 @@ class Journal:
             for request_id in {row["request_id"] for row in rows}:
                 rows += rows_of("WHERE request_id = ?", request_id)
         found: dict[str, JobRecord] = {}
-        for row in rows:
-            record = _record(row)
-            if record is None:
-                self._say("damage", f"A row of the journal {self.path} is damaged; it is skipped.")
-            else:
-                known = found.get(record.request_id)
-                found[record.request_id] = joined(known, record)
-        return sorted(found.values(), key=_age, reverse=True)
+        with self._working():
+            for row in rows:
+                if (record := read_job(row)) is not None:
+                    found[record.request_id] = joined(found.get(record.request_id), record)
+                else:
+                    self._say(
+                        "damage", f"A row of the journal {self.path} is damaged; it is skipped."
+                    )
+        return sorted(found.values(), key=age_of, reverse=True)
 
     def prune(self, *, max_age_s: float = MAX_AGE_S) -> int:
         """Forget the jobs to which nothing happened for `max_age_s` seconds; returns how many."""
@@ -330,11 +264,11 @@ class Journal:
         def change(db: sqlite3.Connection) -> Claim:
             if not anew:
                 jobs = db.execute(f"SELECT {_WHOLE} FROM jobs WHERE work = ?", (work,))  # noqa: S608
-                if known := _best(filter(None, map(_record, jobs))):
+                if known := best_of(filter(None, map(read_job, jobs))):
                     return Claim("known", known)
                 sending = db.execute("SELECT * FROM sends WHERE work = ?", (work,)).fetchone()
                 if sending is not None:
-                    at = sending["at"] if _is_time(sending["at"]) else now
+                    at = sending["at"] if is_time(sending["at"]) else now
                     return Claim("theirs" if _lives(sending, now) else "lost", at=at)
             row = (work, self._whoami(), now, now)
             db.execute("REPLACE INTO sends (work, holder, at, beat_at) VALUES (?, ?, ?, ?)", row)
@@ -362,7 +296,7 @@ class Journal:
         """Remember what a call took; the oldest are forgotten."""
         row = dataclasses.asdict(call)
         for name in ("input_tokens", "output_tokens", "cost", "seconds"):
-            if not _is_amount(row[name]):
+            if not is_amount(row[name]):
                 row[name] = None
 
         def change(db: sqlite3.Connection) -> None:
@@ -388,9 +322,9 @@ class Journal:
         return [
             CallRecord(**dict(row))
             for row in rows
-            if _is_time(row["at"])
+            if is_time(row["at"])
             and all(isinstance(row[name], str) for name in ("origin", "model", "kind"))
-            and all(_is_amount(value) for value in tuple(row)[4:])
+            and all(is_amount(value) for value in tuple(row)[4:])
         ]
 
     # Cached replies ----------------------------------------------------------------------------
@@ -403,8 +337,8 @@ class Journal:
         self._write(
             lambda db: _cache(db, [(key, now, now, len(body), body)], self._max_reply_bytes)
         )
-        if self._file is not None:
-            with _at_work, contextlib.suppress(sqlite3.Error):
+        with _at_work, contextlib.suppress(sqlite3.Error):
+            if self._file is not None:
                 # The file alone then has it, should somebody copy it without the log beside it.
                 self._file.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -435,7 +369,7 @@ class Journal:
         """Count the replies that are cached."""
         query = "SELECT kept_at, n_bytes FROM replies"
         found = self._read(lambda db: db.execute(query).fetchall())
-        rows = [row for row in found if _is_time(row[0]) and _is_amount(row[1])]
+        rows = [row for row in found if is_time(row[0]) and is_amount(row[1])]
         return CacheSize(
             len(rows), sum(row[1] for row in rows), min((r[0] for r in rows), default=None)
         )
@@ -514,7 +448,7 @@ class Journal:
         if self._memory is None:
             return
         waiting = self._memory.execute
-        _save(db, filter(None, map(_record, waiting(f"SELECT {_WHOLE} FROM jobs"))))  # noqa: S608
+        _save(db, filter(None, map(read_job, waiting(f"SELECT {_WHOLE} FROM jobs"))))  # noqa: S608
         columns = "key, kept_at, used_at, n_bytes, body"
         replies = map(tuple, waiting(f"SELECT {columns} FROM replies"))  # noqa: S608
         _cache(db, replies, self._max_reply_bytes)
@@ -583,46 +517,6 @@ class Journal:
                 file.close()
 
 
-def joined(known: JobRecord | None, news: JobRecord) -> JobRecord:
-    """Put two accounts of one job together."""
-    if known is None:
-        return news
-    end = news if _finality(news) > _finality(known) else known
-    return replace(
-        end,
-        origin=known.origin or news.origin,
-        model=known.model or news.model,
-        submitted_at=news.submitted_at if known.submitted_at is None else known.submitted_at,
-        work=known.work or news.work,
-        place=known.place or news.place,
-        noted_at=news.noted_at if known.noted_at is None else known.noted_at,
-    )
-
-
-def _finality(record: JobRecord) -> int:
-    """Weigh how final a state is: a reply in hand is worth more than anything said later.
-
-    A job that completed but whose reply was never fetched comes to nothing if the server then
-    forgets it, or calls it failed; and the server's words about a failure outlive its memory.
-    """
-    if record.state == "COMPLETED":
-        return 4 if record.kept else 1
-    return {"QUEUED": 0, "EXPIRED": 2}.get(record.state, 3)
-
-
-def _best(records: Iterable[JobRecord]) -> JobRecord | None:
-    """Find what answers a work, or else what is to."""
-    records = list(records)
-    best = [record for record in records if record.answered] or [r for r in records if r.pending]
-    return best[0] if best else None
-
-
-def _age(record: JobRecord) -> tuple[float, str]:
-    """Return when it was submitted, or else noted; the ids settle a tie."""
-    at = record.noted_at if record.submitted_at is None else record.submitted_at
-    return at or 0.0, record.request_id
-
-
 def _first_schema(db: sqlite3.Connection, salt: bytes | None) -> None:
     # `raw` is last: a listing then never reads the pages that long replies spill into.
     db.execute(
@@ -683,7 +577,7 @@ def _save(db: sqlite3.Connection, news: Iterable[JobRecord]) -> None:
     put = f"REPLACE INTO jobs ({_WHOLE}) VALUES ({', '.join('?' * 12)})"  # noqa: S608
     for record in news:
         row = db.execute(query, (_text(record.request_id),)).fetchone()
-        told = dataclasses.asdict(joined(_record(row) if row else None, record))
+        told = dataclasses.asdict(joined(read_job(row) if row else None, record))
         values = [
             _text(v) if isinstance(v := told[name], str) else v for name in _FIELDS.split(", ")
         ]
@@ -715,35 +609,6 @@ def _cache(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], max_bytes: i
     )
 
 
-def _record(row: sqlite3.Row) -> JobRecord | None:
-    """Read a row of jobs; `None` where a value has a wrong type."""
-    fields: dict[str, Any] = dict(row)
-    raw = fields.pop("raw", None)
-    texts = {name: fields[name] for name in ("request_id", "origin", "state", "place")}
-    times = [fields[name] for name in ("submitted_at", "noted_at", "ended_at", "seconds")]
-    if (
-        not all(isinstance(text, str) for text in texts.values())
-        or not all(isinstance(fields[n], str | None) for n in ("model", "error", "work"))
-        or not all(time is None or _is_time(time) for time in times)
-        or not isinstance(raw, bytes | None)
-    ):
-        return None
-    fields["kept"] = bool(fields.get("kept"))
-    try:
-        return JobRecord(raw=raw if raw is None else raw.decode("utf-8", "surrogatepass"), **fields)
-    except UnicodeDecodeError:
-        return None
-
-
-def _is_time(value: object) -> bool:
-    """Whether it can be seconds since 1970, or of a job: what is beyond breaks whoever shows it."""
-    return isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1e11
-
-
-def _is_amount(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and 0 <= value < 2**53)
-
-
 def _lives(sending: sqlite3.Row, now: float) -> bool:
     """Whether whoever claimed something is still at it."""
     host, _, rest = str(sending["holder"]).rpartition(":")[0].rpartition(":")
@@ -755,7 +620,7 @@ def _lives(sending: sqlite3.Row, now: float) -> bool:
         except (OSError, OverflowError):
             pass
     beat_at = sending["beat_at"]
-    return _is_time(beat_at) and abs(now - beat_at) < LEASE_S
+    return is_time(beat_at) and abs(now - beat_at) < LEASE_S
 
 
 def _salt_of(value: object) -> bytes:

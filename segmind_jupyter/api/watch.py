@@ -19,9 +19,10 @@ import anyio
 import anyio.to_thread
 
 from segmind_jupyter.api.jobs import Job, JobRegistry, ended
-from segmind_jupyter.api.journal import BEAT_S, CallRecord, JobRecord, Journal
+from segmind_jupyter.api.journal import BEAT_S, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply
+from segmind_jupyter.api.records import CallRecord, JobRecord
 from segmind_jupyter.api.responses import failed, is_envelope, senseless
 from segmind_jupyter.api.retry import History, Policy, may_repeat, next_poll
 from segmind_jupyter.api.states import (

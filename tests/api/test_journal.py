@@ -33,16 +33,8 @@ from hypothesis.stateful import (
 
 from segmind_jupyter.api import journal as journal_module
 from segmind_jupyter.api.database import transaction
-from segmind_jupyter.api.journal import (
-    LEASE_S,
-    CacheSize,
-    CallRecord,
-    JobRecord,
-    Journal,
-    default_path,
-    joined,
-    why_unusable,
-)
+from segmind_jupyter.api.journal import LEASE_S, Journal, default_path, why_unusable
+from segmind_jupyter.api.records import CacheSize, CallRecord, JobRecord, joined
 
 #: Before the real time, at which the processes below write: they must not find old jobs.
 NOW = 1_700_000_000.0
@@ -590,7 +582,7 @@ def test_importing_it_is_light():
 WRITER = """
 import sys
 from pathlib import Path
-from segmind_jupyter.api.journal import JobRecord, Journal
+from segmind_jupyter.api.journal import Journal; from segmind_jupyter.api.records import JobRecord
 known = {"origin": "o", "model": "m", "submitted_at": None, "state": "QUEUED"}
 for n in range(200):
     print("ready", flush=True)

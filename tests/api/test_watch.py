@@ -13,8 +13,9 @@ import anyio
 import anyio.from_thread
 import pytest
 
-from segmind_jupyter.api.journal import JobRecord, Journal
+from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.loop import BackgroundLoop
+from segmind_jupyter.api.records import JobRecord
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,

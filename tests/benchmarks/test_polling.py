@@ -16,8 +16,9 @@ import segmind.v2
 
 from segmind_jupyter import submit
 from segmind_jupyter.api.client import SegmindClient
-from segmind_jupyter.api.journal import JobRecord, Journal
+from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.loop import BackgroundLoop
+from segmind_jupyter.api.records import JobRecord
 from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
