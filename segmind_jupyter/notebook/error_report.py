@@ -257,8 +257,8 @@ def frames_of(error: BaseException, cells: Cells) -> list[Frame]:
         )
         if cells.is_cell(filename):
             cell = filename
-        elif cell and (body := cells.timed_body(cell, frame)) is not None:
-            source, above = body
+        elif (body := cells.timed_body(cell, frame)) is not None:
+            cell, source, above = body
             if frame.f_code.co_name == "inner" and filename == "<magic-timeit>":
                 function = "<module>"
                 if "_t0" not in frame.f_locals:  # the statement beside the magic
@@ -341,6 +341,9 @@ def _values(frame: Frame, names: dict[str, str], clean: Callable[[str], str]) ->
 
 # Cells and files
 
+#: The magic at the head of a cell, and the empty lines below it, which IPython drops.
+_TIMED: Final = re.compile(r"\s*%%time(?:it)?\b[^\n]*\n(?:[ \t]*\n)*")
+
 
 class Cells:
     """The cells that a shell has run, by the names of their code."""
@@ -373,13 +376,18 @@ class Cells:
             return "".join(linecache.getlines(filename))
         return self._raw[number]
 
-    def timed_body(self, filename: str, frame: FrameType) -> tuple[str, int] | None:
-        """Return a timed cell, and the lines above the body that a frame runs; else `None`."""
+    def timed_body(self, filename: str, frame: FrameType) -> tuple[str, str, int] | None:
+        """Return a timed cell's name and source, and the lines above the body that a frame runs."""
         code = frame.f_code
         if code.co_filename not in ("<timed exec>", "<timed eval>", "<magic-timeit>"):
             return None
+        if not filename:  # IPython 7 shows the error from inside the magic
+            runs = range(len(self._raw) - 1, 0, -1)
+            number = next((n for n in runs if _TIMED.match(self._raw[n])), None)
+            filename = f"<cell {number}>"
+            self._numbers[filename] = number
         typed = self.typed(filename)
-        head = re.match(r"\s*%%time(?:it)?\b[^\n]*\n(?:[ \t]*\n)*", typed)
+        head = _TIMED.match(typed)
         if head is None:
             return None
         above = head[0].count("\n")
@@ -388,7 +396,7 @@ class Cells:
         is_own = code.co_name.startswith("<") or code.co_name == "inner"
         if not is_own and not re.search(rf"\b(?:def|class)\s+{code.co_name}\b", defined):
             return None
-        return typed, above
+        return filename, typed, above
 
     def names(self, filenames: Iterable[str]) -> dict[str, str]:
         """Name cells and files for a request, which is to be the same whenever they are run."""

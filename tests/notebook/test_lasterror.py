@@ -156,7 +156,7 @@ SHAPES = [
     'import subprocess\nsubprocess.run(["false", "--password", "S3cr"], check=True)',
     'import subprocess\nsubprocess.run("mysql -u root -pS3cr db", shell=True, check=True, capture_output=True)',  # noqa: E501
     'import subprocess\nsubprocess.run(["false", "sshpass", "-p", "S3cr", "ssh", "h"], check=True)',
-    "!curl --password S3cr https://nowhere.invalid\n1/0",
+    "!echo --password S3cr\n1/0",
     "%env API_KEY=S3cr\n1/0",
     # Files and services.
     'raise OSError("machine h login bob password S3cr")',
