@@ -748,7 +748,7 @@ class TestReading:
         assert online.asked.wait(60)
         assert repr(waiting) == "<Turn sent: PIL RGB 40×30>"
         for said, shown in (
-            ((None,), "None"), (("Which", [], {}), "'Which' with [], {}"),
+            ((0.5,), "0.5"), (("Which", [], {}), "'Which' with [], {}"),
             (({"long": "x" * 90},), "'long': 'xxxxx"), (([picture] * 2,), "2 images"),
         ):  # fmt: skip
             assert shown in repr(Turn(gather(said)))

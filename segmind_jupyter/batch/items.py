@@ -58,9 +58,9 @@ class PromptTemplate:
         self.items = listed(items)
         self._limits = limits
         placeholders = dict.fromkeys((ITEM, *self.items.columns), Placeholder())
-        read = {sent.name for sent in compose(template, placeholders).sent}
+        read = {sent.name for sent in compose(template, placeholders, is_template=True).sent}
         self._template = _unescaped(template, (ITEM, *self.items.labels), read=read)
-        form = compose(self._template, placeholders)
+        form = compose(self._template, placeholders, is_template=True)
         self._paths = {sent.name for sent in form.sent}
         #: Without the escapes, where there is nothing but words.
         self._words = "".join(piece for piece in form.pieces if isinstance(piece, str))
@@ -74,7 +74,8 @@ class PromptTemplate:
         item = self.items.take(position)
         if not self._paths:
             return gather((self._words, item), limits=self._limits)
-        prompt = compose(self._template, self.items.names(item), limits=self._limits)
+        names = self.items.names(item)
+        prompt = compose(self._template, names, limits=self._limits, is_template=True)
         # What a cell sends as typed is refused: nobody pays for a name in braces many times over.
         if unread := self._paths - {sent.name for sent in prompt.sent}:
             raise ContentError(

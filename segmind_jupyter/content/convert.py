@@ -1,16 +1,19 @@
 """Any Python object becomes pieces of a prompt, and those become content blocks.
 
-Asked in turn: what the user wants for the type, the entries of a container, the kinds that are
-known by name, and IPython's display methods. What none of them knows goes as its text.
+Asked in turn: what the user wants for the type, the entries of a container, the converters of
+known types, and IPython's display methods. What none of them knows goes as its text.
 """
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
+from typing import Any, Final
 
 from segmind_jupyter.content.documents import pdf_page, pdf_parts
 from segmind_jupyter.content.files import (
@@ -20,7 +23,7 @@ from segmind_jupyter.content.files import (
     is_image_path,
     path_part,
 )
-from segmind_jupyter.content.images.arrays import array_part, is_large_tensor, jax_part, torch_part
+from segmind_jupyter.content.images.arrays import array_part, is_large_array, jax_part, torch_part
 from segmind_jupyter.content.images.charts import encode_chart, is_chart
 from segmind_jupyter.content.images.encode import encode_image, image_from_bytes, image_from_path
 from segmind_jupyter.content.images.figures import encode_figure, is_figure
@@ -44,6 +47,7 @@ from segmind_jupyter.content.parts import (
 )
 from segmind_jupyter.content.register import (
     as_bytes,
+    best_form,
     displayed_part,
     has_display,
     has_own_form,
@@ -80,6 +84,7 @@ from segmind_jupyter.content.text import (
     fenced,
     is_container,
     is_plain,
+    listed,
     listing,
     n_entries,
     plain_text,
@@ -87,255 +92,6 @@ from segmind_jupyter.content.text import (
     values,
 )
 from segmind_jupyter.errors import ContentError, SegmindError
-
-#: Any entry may take this many characters, however many there are.
-_MIN_ENTRY_CHARS = 200
-
-#: Fewest characters of a value in a listing, its comma and space included: what comes after so
-#: many values is not shown, so it is not looked at.
-_VALUE_CHARS = 3
-
-#: Larger arrays of Python objects stay closed: a list of so many alone takes a tenth of a second.
-_OPENED_ELEMENTS = 1_000_000
-
-
-def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
-    """Make the pieces of a container; nothing if `obj` is none."""
-    container = _opened(obj)
-    if container is None:
-        return None
-    leaves = _first_leaves(container, scope.limits)
-    figure = _shared_figure(leaves)
-    if figure is not None:
-        return [encode_figure(figure, limits=scope.limits)]
-    if any(map(_is_rich, leaves)):
-        return _entry_parts(container, scope.inside(obj), convert)
-    return None if container is not obj else [_listed(obj, scope.limits)]
-
-
-def _opened(obj: Any) -> Any:
-    """Return what is read entry by entry: a container, or the lists that an array of objects holds.
-
-    The bars of a plot are a tuple, and a user's own list may have a form: these stay closed.
-    """
-    if is_kind(obj, "numpy", "ndarray"):
-        is_open = obj.dtype.kind == "O" and obj.ndim and obj.size <= _OPENED_ELEMENTS
-        return obj.tolist() if is_open else None
-    return obj if is_container(obj) and not _shows_itself(obj) else None
-
-
-def _shows_itself(obj: Any) -> bool:
-    return has_own_form(obj) or is_figure(obj) or has_display(obj)
-
-
-def _listed(obj: Any, limits: Limits) -> Text:
-    text = listing(obj, max_chars=limits.text_chars)
-    noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
-    return as_text(text, limits=limits, noun=noun, lines="\n" in text)
-
-
-def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
-    met = islice(_met(obj, ()), limits.text_chars // _VALUE_CHARS)
-    return [value for value, is_leaf in met if is_leaf]
-
-
-def _met(obj: Any, around: tuple[int, ...]) -> Iterator[tuple[Any, bool]]:
-    """Return the values in a container and in those inside it, and whether each is a leaf.
-
-    Containers count too: a million empty ones hold no leaf. Each is entered once on its way.
-    """
-    container = _opened(obj)
-    yield obj, container is None
-    if container is not None and id(obj) not in around and len(around) < MAX_DEPTH:
-        for value in values(container):
-            yield from _met(value, (*around, id(obj)))
-
-
-def _shared_figure(leaves: list[Any]) -> Any:
-    """Return the figure that all the axes belong to, or `None`; ``plt.subplots`` returns such."""
-    if not leaves or not all(is_figure(leaf) and not has_own_form(leaf) for leaf in leaves):
-        return None
-    roots = {id(root): root for root in map(_root_figure, leaves)}
-    return roots.popitem()[1] if len(roots) == 1 else None
-
-
-def _root_figure(obj: Any) -> Any:
-    """Follow ``.figure`` from axes to their figure, and from a part of a figure to the whole."""
-    for _ in range(MAX_DEPTH):
-        obj = getattr(obj, "figure", obj)
-    return obj
-
-
-def _is_rich(leaf: Any) -> bool:
-    """Return whether a value is more than a word of a listing."""
-    if has_own_form(leaf):
-        return True
-    kind = known_kind(leaf)
-    return has_display(leaf) if kind is None else kind.is_rich(leaf)
-
-
-def _entry_parts(container: Any, scope: Scope, convert: Convert) -> list[Part]:
-    """Make the pieces of each entry. What text an entry leaves over, the later ones may use."""
-    parts: list[Part] = []
-    left = scope.limits.text_chars
-    for number, (step, value) in enumerate(entries(container)):
-        if left <= 0:
-            shown = f"[{number:,} of {n_entries(container):,} items shown]"
-            return [*parts, Text(shown, inline=False)]
-        share = max(left // max(1, n_entries(container) - number), _MIN_ENTRY_CHARS)
-        entry = _entry(value, scope.inside(container, step, text_chars=share), convert)
-        left -= sum(len(part.text) for part in entry if isinstance(part, Text))
-        parts += entry
-        _check_images(parts)
-    return parts
-
-
-def _entry(value: Any, scope: Scope, convert: Convert) -> list[Part]:
-    leaves = _first_leaves(value, scope.limits)
-    is_open = id(value) in scope.around or len(scope.around) >= MAX_DEPTH
-    if is_open or not any(map(_is_rich, leaves)):
-        line = f"{scope.label}: {listing(value, max_chars=scope.limits.text_chars)}"
-        return [Text(encodable(line), inline=False)]
-    parts = convert(value, scope)
-    has_labels = _opened(value) is not None and isinstance(parts[0], Text)
-    return parts if has_labels else [Text(f"{scope.label}:", inline=False), *parts]
-
-
-def _check_images(parts: list[Part]) -> None:
-    if sum(isinstance(part, Image) for part in parts) > MAX_IMAGES:
-        raise ContentError(
-            f"It holds more than {MAX_IMAGES} images, and a request takes no more. "
-            "Send fewer of them at a time."
-        )
-
-
-_Test = Callable[[Any], bool]
-
-#: Arrays up to this size read like a list of numbers where they stand in a container.
-_SMALL_ELEMENTS = 10
-
-#: Room for a fence around code, in characters.
-_FENCE_CHARS = 40
-
-
-def _always(_obj: object) -> bool:
-    return True
-
-
-def _never(_obj: object) -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Converter:
-    """One kind of object."""
-
-    matches: _Test
-    convert: Callable[..., Part | list[Part]]
-    is_rich: _Test = _always
-
-
-def known_kind(obj: object) -> Converter | None:
-    """Find the kind of an object, or `None`."""
-    return next((kind for kind in _KINDS if kind.matches(obj)), None)
-
-
-def _is(package: str, *names: str) -> _Test:
-    return lambda obj: is_kind(obj, package, *names)
-
-
-def _of_type(*kinds: type) -> _Test:
-    """Test the type, never ``__class__``, which a mock may borrow."""
-    return lambda obj: issubclass(type(obj), kinds)
-
-
-def _is_path(obj: object) -> bool:
-    return special_method(obj, "__fspath__") is not None
-
-
-def _unnamed(convert: Callable[..., Part | list[Part]]) -> Callable[..., Part | list[Part]]:
-    """Adapt a function that has no use for the object's name."""
-    return lambda obj, *, limits, name: convert(obj, limits=limits)
-
-
-def _plain(obj: object, *, limits: Limits, name: str | None) -> Text:
-    text = plain_text(obj)
-    notes = file_notes(text, name) if name and issubclass(type(obj), str) else ()
-    return replace(as_text(text, limits=limits), notes=notes)
-
-
-def _is_large(array: Any) -> bool:
-    return bool(array.ndim > 1 or array.size > _SMALL_ELEMENTS or array.dtype.kind == "O")
-
-
-def _notebook_image(image: Any, *, limits: Limits) -> Image:
-    if image.data:
-        return image_from_bytes(as_bytes(image.data), limits=limits)
-    if image.filename:
-        return image_from_path(image.filename, limits=limits)
-    raise ContentError(
-        f"The image is only a link ({image.url}), and nothing is fetched. "
-        "Download it first, and name the file or its bytes."
-    )
-
-
-def _notebook_text(shown: Any, *, limits: Limits) -> Text:
-    return as_text(plain_text(shown.data), limits=limits, noun=type_name(shown), lines=True)
-
-
-def _code(obj: Any, *, limits: Limits) -> Text:
-    source = source_code(obj)
-    if source is None:
-        return as_text(safe_repr(obj), limits=limits)
-    code = cut(source, max_chars=limits.text_chars - _FENCE_CHARS)
-    about = f"source of {obj.__name__}, {len(source.splitlines()):,} lines"
-    return as_text(fenced(code, language="python"), limits=limits, about=about, lines=True)
-
-
-def _exception(error: BaseException, *, limits: Limits) -> Text:
-    message = without_addresses(safe_str(str, error))
-    return as_text(f"{type_name(error)}{': ' if message else ''}{message}", limits=limits)
-
-
-#: Asked from the top: pandas before figures, since a column may be called "figure"; figures
-#: before anything that is opened, since the bars of a plot are a tuple.
-_KINDS = (
-    Converter(is_plain, _plain, is_rich=_never),
-    Converter(_is("geopandas", "GeoDataFrame"), summarize_geo_frame),
-    Converter(_is("geopandas", "GeoSeries"), summarize_geo_series),
-    Converter(_is("shapely", "BaseGeometry"), _unnamed(describe_geometry), is_rich=_never),
-    Converter(_is("pandas", "DataFrame"), summarize_frame),
-    Converter(_is("pandas", "Series"), summarize_series),
-    Converter(_is("pandas", "Index"), summarize_index),
-    Converter(_is("pandas", "Styler"), summarize_styler),
-    Converter(_is("pandas", "GroupBy"), summarize_groups),
-    Converter(is_window, refuse_window),
-    Converter(_is("polars", "DataFrame"), summarize_frame),
-    Converter(_is("pyarrow", "Table"), summarize_frame),
-    Converter(_is("polars", "LazyFrame"), describe_lazy_frame),
-    Converter(_is("polars", "Series"), summarize_series),
-    Converter(_is("xarray", "DataArray"), data_array_parts),
-    Converter(_is("xarray", "Dataset"), dataset_part),
-    Converter(_is("torch", "Tensor"), torch_part, is_rich=is_large_tensor),
-    Converter(_is("jaxlib", "ArrayImpl"), jax_part, is_rich=is_large_tensor),
-    Converter(_is("scipy", "_spbase", "spmatrix"), summarize_sparse),
-    Converter(_is("PIL", "Image"), _unnamed(encode_image)),
-    Converter(_is("pypdfium2", "PdfDocument"), pdf_parts),
-    Converter(_is("pypdfium2", "PdfPage"), _unnamed(pdf_page)),
-    Converter(_is("numpy", "ndarray"), array_part, is_rich=_is_large),
-    Converter(_is("IPython", "Image"), _unnamed(_notebook_image)),
-    Converter(_is("IPython", "TextDisplayObject"), _unnamed(_notebook_text)),
-    Converter(is_chart, _unnamed(encode_chart)),
-    Converter(is_network, summarize_network),
-    Converter(is_dot, _unnamed(summarize_dot)),
-    Converter(is_figure, _unnamed(encode_figure)),
-    Converter(_of_type(bytes, bytearray, memoryview), _unnamed(bytes_part), is_rich=is_image_bytes),
-    Converter(_is_path, _unnamed(path_part), is_rich=is_image_path),
-    Converter(
-        _of_type(FunctionType, MethodType, BuiltinFunctionType, type), _unnamed(_code), _never
-    ),
-    Converter(_of_type(BaseException), _unnamed(_exception), is_rich=_never),
-)
 
 
 def to_blocks(
@@ -377,23 +133,27 @@ def to_parts(obj: Any, *, name: str | None = None, limits: Limits = STANDARD) ->
     try:
         return _parts(obj, Scope(name or "", limits))
     except _UnsendableError as failure:
-        where = f"`{failure.label}`: " if failure.label else ""
-        raise ContentError(f"{where}{failure.reason}") from failure.__cause__
+        label, reason = failure.args
+        where = f"`{label}`: " if label else ""
+        raise ContentError(f"{where}{reason}") from failure.__cause__
 
 
 class _UnsendableError(Exception):
-    """What failed, and at which label: made a `ContentError` at the door."""
-
-    def __init__(self, label: str, reason: str) -> None:
-        super().__init__(label, reason)
-        self.label = label
-        self.reason = reason
+    """The label of what failed, and the reason: made a `ContentError` at the door."""
 
 
 def _parts(obj: Any, scope: Scope) -> list[Part]:
     """Ask each source in turn; the innermost object that fails is the one that is named."""
     try:
-        return _first_answer(obj, scope)
+        for source in (own_parts, expand_container):
+            parts = source(obj, scope, _parts)
+            if parts is not None:
+                return parts
+        converter = known_converter(obj)
+        if converter is not None:
+            found = converter.convert(obj, limits=scope.limits, name=scope.title)
+            return found if isinstance(found, list) else [found]
+        return [displayed_part(obj, limits=scope.limits) or _own_text(obj, scope.limits)]
     except _UnsendableError:
         raise
     except ContentError as error:
@@ -408,21 +168,389 @@ def _parts(obj: Any, scope: Scope) -> list[Part]:
         raise _UnsendableError(scope.label, reason) from error
 
 
-def _first_answer(obj: Any, scope: Scope) -> list[Part]:
-    for source in (own_parts, expand_container):
-        parts = source(obj, scope, _parts)
-        if parts is not None:
-            return parts
-    kind = known_kind(obj)
-    if kind is not None:
-        found = kind.convert(obj, limits=scope.limits, name=scope.title)
-        return found if isinstance(found, list) else [found]
-    return [displayed_part(obj, limits=scope.limits) or _own_text(obj, scope.limits)]
-
-
 def _own_text(obj: object, limits: Limits) -> Text:
     """Return the repr, or the ``str`` where only that says more than the type's name."""
     kind = type(obj)
     says_more = kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__
     text = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)
     return as_text(text, limits=limits, noun=type_name(obj), lines="\n" in text)
+
+
+#: Any entry may take this many characters, however many there are.
+_MIN_ENTRY_CHARS: Final = 200
+
+#: Fewest characters of a value in a listing, its comma and space included: what comes after so
+#: many values is not shown, so it is not looked at.
+_VALUE_CHARS: Final = 3
+
+#: Larger arrays of Python objects stay closed: a list of so many alone takes a tenth of a second.
+_OPENED_ELEMENTS: Final = 1_000_000
+
+
+def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
+    """Make the pieces of a container; nothing if `obj` is none.
+
+    Axes of one figure stand for it. Where an entry is more than a word, each stands under its
+    label; else all are one listing.
+    """
+    container = _opened(obj)
+    if container is None:
+        return None
+    leaves = _first_leaves(container, scope.limits)
+    if leaves and all(is_figure(leaf) and not has_own_form(leaf) for leaf in leaves):
+        figures = {id(root): root for root in map(_root_figure, leaves)}
+        if len(figures) == 1:
+            return [encode_figure(figures.popitem()[1], limits=scope.limits)]
+    are_files = bool(leaves) and all(map(_is_file, leaves))
+    if are_files or any(map(_is_rich, leaves)):
+        return _entry_parts(container, scope.inside(obj), convert, are_files=are_files)
+    if container is not obj:
+        return None
+    _refuse_file_names(leaves, scope.label)
+    text, left_out = listed(obj, max_chars=scope.limits.text_chars)
+    noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
+    whole = as_text(text, limits=scope.limits, noun=noun, lines="\n" in text)
+    return [replace(whole, left_out=left_out)]
+
+
+def _opened(obj: Any) -> Any:
+    """Return what is read entry by entry: a container, or the lists that an array of objects holds.
+
+    The bars of a plot are a tuple, and a user's own list may have a form: these stay closed.
+    """
+    if is_kind(obj, "numpy", "ndarray"):
+        is_open = obj.dtype.kind == "O" and obj.ndim and obj.size <= _OPENED_ELEMENTS
+        return obj.tolist() if is_open else None
+    is_closed = not is_container(obj) or has_own_form(obj) or is_figure(obj) or has_display(obj)
+    return None if is_closed else obj
+
+
+def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
+    """Return the first values that are not opened, among as many as a listing could show.
+
+    Containers count too: a million empty ones hold no leaf. Each is entered once on its way.
+    """
+
+    def walk(obj: Any, around: tuple[int, ...]) -> Iterator[tuple[Any, bool]]:
+        container = _opened(obj)
+        yield obj, container is None
+        if container is not None and id(obj) not in around and len(around) < MAX_DEPTH:
+            for value in values(container):
+                yield from walk(value, (*around, id(obj)))
+
+    met = islice(walk(obj, ()), limits.text_chars // _VALUE_CHARS)
+    return [value for value, is_leaf in met if is_leaf]
+
+
+def _root_figure(obj: Any) -> Any:
+    """Follow ``.figure`` from axes to their figure, and from a part of a figure to the whole."""
+    for _ in range(MAX_DEPTH):
+        obj = getattr(obj, "figure", obj)
+    return obj
+
+
+def _is_rich(leaf: Any) -> bool:
+    """Return whether a value is more than a word of a listing."""
+    if has_own_form(leaf):
+        return True
+    converter = known_converter(leaf)
+    return has_display(leaf) if converter is None else converter.is_rich(leaf)
+
+
+def _entry_parts(container: Any, scope: Scope, convert: Convert, *, are_files: bool) -> list[Part]:
+    """Make the pieces of each entry. What text an entry leaves over, the later ones may use."""
+    parts: list[Part] = []
+    left, total = scope.limits.text_chars, n_entries(container)
+    for number, (step, value) in enumerate(entries(container)):
+        if left <= 0:
+            shown = f"{number:,} of {total:,} items"
+            return [*parts, Text(f"[{shown} shown]", inline=False, left_out=shown)]
+        share = max(left // max(1, total - number), _MIN_ENTRY_CHARS)
+        inner = scope.inside(container, step, text_chars=share)
+        is_open = id(value) in inner.around or len(inner.around) >= MAX_DEPTH
+        if is_open or not (are_files or any(map(_is_rich, _first_leaves(value, inner.limits)))):
+            line = f"{inner.label}: {listing(value, max_chars=share)}"
+            entry: list[Part] = [Text(encodable(line), inline=False)]
+        else:
+            entry = convert(value, inner)
+            if _opened(value) is None or not isinstance(entry[0], Text):  # else it has labels
+                entry = [Text(f"{inner.label}:", inline=False), *entry]
+        left -= sum(len(part.text) for part in entry if isinstance(part, Text))
+        parts += entry
+        if sum(isinstance(part, Image) for part in parts) > MAX_IMAGES:
+            raise ContentError(
+                f"It holds more than {MAX_IMAGES} images, and a request takes no more. "
+                "Send fewer of them at a time."
+            )
+    return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """What is done with objects of a type, told by the names in its ancestry or by a test.
+
+    One row teaches prompts, `ask`, completion and the attach panel a type at once.
+    """
+
+    package: str
+    classes: tuple[str, ...]
+    convert: Callable[..., Part | list[Part]]
+    #: Its size in a few characters (``"3×4"``); of objects of these classes alone.
+    describe: Callable[[Any], str] | None = None
+    #: Whether it is more than a word where it stands in a container.
+    is_rich: Callable[[Any], bool] = lambda _: True
+    matches: Callable[[Any], bool] | None = None
+
+    def knows(self, obj: object) -> bool:
+        """Return whether this is the converter for an object."""
+        return self.matches(obj) if self.matches else is_kind(obj, self.package, *self.classes)
+
+
+def known_converter(obj: object) -> Converter | None:
+    """Find the converter for an object, or `None`."""
+    return next((converter for converter in _CONVERTERS if converter.knows(obj)), None)
+
+
+def describe(obj: object) -> str:
+    """Say in a few words what a value is: ``"DataFrame 3×4"``, ``"list of 3 items"``.
+
+    No code of the value's own runs, but for the attributes that tell its size.
+    """
+    return f"{type_name(obj)} {size_of(obj)}".rstrip()
+
+
+def size_of(obj: Any) -> str:
+    """Say how large a picture, a table or a container is; nothing of what has no size."""
+    row = _sized_row(obj)
+    if row is not None and row.describe:
+        try:
+            return row.describe(obj)
+        except Exception:  # noqa: BLE001 - a half-made object, or a namesake of the class
+            return ""
+    noun = _SIZED.get(type(obj))
+    if not noun:
+        return ""
+    count = f"{len(obj):,}" if obj else "no"
+    return f"of {count} {noun}{'s' * (len(obj) != 1)}"
+
+
+def has_size(obj: object) -> bool:
+    """Return whether an object is a picture or a table of a known type."""
+    return _sized_row(obj) is not None
+
+
+def _sized_row(obj: object) -> Converter | None:
+    rows = (row for row in _CONVERTERS if row.describe)
+    return next((row for row in rows if is_kind(obj, row.package, *row.classes)), None)
+
+
+#: Values of these very types tell their length without running anybody's code.
+_SIZED: Final[dict[type, str]] = {
+    str: "character", bytes: "byte",
+    **dict.fromkeys((list, tuple, dict, set, frozenset), "item"),
+}  # fmt: skip
+
+
+def _shape(obj: Any) -> str:
+    return "×".join(f"{int(side)}" for side in obj.shape)
+
+
+def _pixels(obj: Any) -> str:
+    return "×".join(f"{int(side)}" for side in obj.size)
+
+
+def _inches(obj: Any) -> str:
+    return "×".join(f"{side:g}" for side in obj.get_size_inches()) + " in"
+
+
+def _unnamed(convert: Callable[..., Part | list[Part]]) -> Callable[..., Part | list[Part]]:
+    """Adapt a function that has no use for the object's name."""
+    return lambda obj, *, limits, name: convert(obj, limits=limits)
+
+
+def _of_type(*kinds: type) -> Callable[[Any], bool]:
+    """Test the type, never ``__class__``, which a mock may borrow."""
+    return lambda obj: issubclass(type(obj), kinds)
+
+
+def _never(_obj: object) -> bool:
+    return False
+
+
+def _plain(obj: object, *, limits: Limits, name: str | None) -> Text:
+    text = plain_text(obj)
+    if not name or not issubclass(type(obj), str):
+        return as_text(text, limits=limits)
+    _refuse_file_names([text], name)
+    part = as_text(text, limits=limits)
+    return replace(part, notes=(*part.notes, *file_notes(text, name)))
+
+
+#: Names of files that nobody names to ask about the name: pictures and tables.
+_TELLING_SUFFIXES: Final = (
+    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
+    ".csv", ".tsv", ".tab", ".parquet", ".pq", ".pdf", ".xlsx",
+)  # fmt: skip
+
+
+def is_file_name(text: object) -> bool:
+    """Return whether a text is the name of a picture or a table that is there."""
+    if not isinstance(text, str) or not text.lower().endswith(_TELLING_SUFFIXES) or "\n" in text:
+        return False
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a null, a ~user who is not known
+        return False
+
+
+def _refuse_file_names(leaves: list[Any], name: str) -> None:
+    """Refuse names where the files were meant: nobody pays for a caption of ``'a.png'``."""
+    if not leaves or not all(map(is_file_name, leaves)):
+        return
+    if len(leaves) == 1:
+        raise ContentError(
+            f"It is the name of a file ({leaves[0]!r}), not its content. "
+            f"`Path({name or repr(leaves[0])})` sends the file of that name."
+        )
+    raise ContentError(
+        f"It holds the names of {len(leaves):,} files, not their content. "
+        f"`list(map(Path, {name or 'names'}))` sends the files; to send the names as words, join "
+        "them to one text."
+    )
+
+
+def _is_path(obj: object) -> bool:
+    return special_method(obj, "__fspath__") is not None
+
+
+def _is_file(obj: Any) -> bool:
+    """Return whether a path leads to a file."""
+    try:
+        return _is_path(obj) and Path(os.fsdecode(obj)).expanduser().is_file()
+    except Exception:  # noqa: BLE001 - no such user, or a foreign __fspath__
+        return False
+
+
+def _file_part(file: Any, *, limits: Limits) -> Part | list[Part]:
+    """Read an open file, or bytes in memory, from the beginning; its position stays."""
+    if isinstance(file, io.BytesIO | io.StringIO):
+        held = file.getvalue()
+    else:
+        if isinstance(name := getattr(file, "name", None), str) and os.path.isfile(name):
+            return path_part(Path(name), limits=limits)
+        if not file.seekable():
+            raise ContentError("What it holds can be read once. Name what its .read() gives.")
+        position = file.tell()
+        file.seek(0)
+        held = file.read()
+        file.seek(position)
+    if isinstance(held, str):
+        return as_text(held, limits=limits, lines="\n" in held)
+    return bytes_part(held, limits=limits)
+
+
+def _notebook_image(image: Any, *, limits: Limits) -> Image:
+    if image.data:
+        return image_from_bytes(as_bytes(image.data), limits=limits)
+    if image.filename:
+        return image_from_path(image.filename, limits=limits)
+    raise ContentError(
+        f"The image is only a link ({image.url}), and nothing is fetched. "
+        "Download it first, and name the file or its bytes."
+    )
+
+
+def _notebook_text(shown: Any, *, limits: Limits) -> Text:
+    return as_text(plain_text(shown.data), limits=limits, noun=type_name(shown), lines=True)
+
+
+def _widget_image(widget: Any, *, limits: Limits) -> Part | list[Part]:
+    return bytes_part(bytes(widget.value), limits=limits)
+
+
+def _widget_output(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
+    """Send what an `ipywidgets.Output` shows."""
+    parts: list[Part] = []
+    for output in widget.outputs:
+        if "data" in output:
+            part = best_form(output["data"], limits=limits)
+        else:  # a stream, or an error
+            text = output.get("text") or f"{output.get('ename')}: {output.get('evalue')}"
+            part = as_text(str(text), limits=limits, lines=True)
+        parts += [part] if part else []
+    if not parts:
+        raise ContentError("The Output shows nothing. Name it when something is in it.")
+    return parts
+
+
+def _refuse_sound(obj: Any, *, limits: Limits) -> Part:
+    raise ContentError(f"Claude reads no {type_name(obj).lower()}. Send pictures of it, or text.")
+
+
+#: Room for a fence around code, in characters.
+_FENCE_CHARS: Final = 40
+
+
+def _code(obj: Any, *, limits: Limits) -> Text:
+    source = source_code(obj)
+    if source is None:
+        return as_text(safe_repr(obj), limits=limits)
+    code = cut(source, max_chars=limits.text_chars - _FENCE_CHARS)
+    about = f"source of {obj.__name__}, {len(source.splitlines()):,} lines"
+    part = as_text(fenced(code, language="python"), limits=limits, about=about, lines=True)
+    left_out = f"{len(code):,} of {len(source):,} characters" if len(code) < len(source) else ""
+    return replace(part, left_out=left_out)
+
+
+def _exception(error: BaseException, *, limits: Limits) -> Text:
+    message = without_addresses(safe_str(str, error))
+    return as_text(f"{type_name(error)}{': ' if message else ''}{message}", limits=limits)
+
+
+_CODE: Final = _of_type(FunctionType, MethodType, BuiltinFunctionType, type)
+_BYTES: Final = _of_type(bytes, bytearray, memoryview)
+_Row = Converter
+
+#: Asked from the top: pandas before figures, since a column may be called "figure"; figures
+#: before anything that is opened, since the bars of a plot are a tuple.
+_CONVERTERS: Final = (
+    _Row("", (), _plain, is_rich=_never, matches=is_plain),
+    _Row("geopandas", ("GeoDataFrame",), summarize_geo_frame, _shape),
+    _Row("geopandas", ("GeoSeries",), summarize_geo_series, _shape),
+    _Row("shapely", ("BaseGeometry",), _unnamed(describe_geometry), is_rich=_never),
+    _Row("pandas", ("DataFrame",), summarize_frame, _shape),
+    _Row("pandas", ("Series",), summarize_series, _shape),
+    _Row("pandas", ("Index",), summarize_index, _shape),
+    _Row("pandas", ("Styler",), summarize_styler),
+    _Row("pandas", ("GroupBy",), summarize_groups),
+    _Row("", (), refuse_window, matches=is_window),
+    _Row("polars", ("DataFrame",), summarize_frame, _shape),
+    _Row("pyarrow", ("Table",), summarize_frame, _shape),
+    _Row("polars", ("LazyFrame",), describe_lazy_frame),
+    _Row("polars", ("Series",), summarize_series, _shape),
+    _Row("xarray", ("DataArray",), data_array_parts, _shape),
+    _Row("xarray", ("Dataset",), dataset_part),
+    _Row("torch", ("Tensor",), torch_part, _shape, is_rich=is_large_array),
+    _Row("jaxlib", ("ArrayImpl",), jax_part, _shape, is_rich=is_large_array),
+    _Row("scipy", ("_spbase", "spmatrix"), summarize_sparse, _shape),
+    _Row("PIL", ("Image",), _unnamed(encode_image), _pixels),
+    _Row("pypdfium2", ("PdfDocument",), pdf_parts),
+    _Row("pypdfium2", ("PdfPage",), _unnamed(pdf_page)),
+    _Row("numpy", ("ndarray",), array_part, _shape, is_rich=is_large_array),
+    _Row("IPython", ("Image",), _unnamed(_notebook_image)),
+    _Row("IPython", ("Audio", "Video"), _unnamed(_refuse_sound)),
+    _Row("IPython", ("TextDisplayObject",), _unnamed(_notebook_text)),
+    _Row("ipywidgets", ("Image",), _unnamed(_widget_image)),
+    _Row("ipywidgets", ("Audio", "Video"), _unnamed(_refuse_sound)),
+    _Row("ipywidgets", ("Output",), _widget_output),
+    _Row("", (), _unnamed(encode_chart), matches=is_chart),
+    _Row("", (), summarize_network, matches=is_network),
+    _Row("", (), _unnamed(summarize_dot), matches=is_dot),
+    _Row("matplotlib", ("Figure",), _unnamed(encode_figure), _inches, matches=is_figure),
+    _Row("", (), _unnamed(bytes_part), is_rich=is_image_bytes, matches=_BYTES),
+    _Row("", (), _unnamed(path_part), is_rich=is_image_path, matches=_is_path),
+    _Row("", (), _unnamed(_file_part), matches=_of_type(io.IOBase)),
+    _Row("tempfile", ("_TemporaryFileWrapper", "SpooledTemporaryFile"), _unnamed(_file_part)),
+    _Row("", (), _unnamed(_code), is_rich=_never, matches=_CODE),
+    _Row("", (), _unnamed(_exception), is_rich=_never, matches=_of_type(BaseException)),
+)

@@ -1,4 +1,4 @@
-"""Content blocks become the pieces again that they were made of: the way back from `Part.wire`."""
+"""The pieces of a prompt (texts and images), their limits, and how foreign objects are asked."""
 
 from __future__ import annotations
 
@@ -8,72 +8,18 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from segmind_jupyter.errors import shortened
 
-#: Where CPython's default reprs say the address, which differs from run to run.
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=[>;,])")
-
-
-def is_kind(obj: object, package: str, *names: str) -> bool:
-    """Give whether `obj` is an instance of one of `package`'s classes, or of a subclass of one."""
-    return any(
-        kind.__name__ in names and str(kind.__module__).partition(".")[0] == package
-        for kind in type(obj).__mro__
-    )
-
-
-def special_method(obj: object, name: str) -> Callable[..., Any] | None:
-    """Return the special method `name` that the type of `obj` defines, bound to `obj`, or `None`.
-
-    What is no function counts as no method: `None`, by which a class says so, and the stand-ins
-    that a `MagicMock` keeps under every special name.
-    """
-    owner = next((kind for kind in type(obj).__mro__ if name in vars(kind)), None)
-    method = None if owner is None else vars(owner)[name]
-    if not callable(method):
-        return None
-    bound: Callable[..., Any] = method
-    return bound.__get__(obj, type(obj)) if hasattr(bound, "__get__") else bound
-
-
-def type_name(obj: object) -> str:
-    """Return the bare name of the type of `obj`."""
-    return type(obj).__name__
-
-
-def safe_repr(obj: object) -> str:
-    """Return ``repr(obj)`` without addresses, or a note where the repr raises."""
-    return without_addresses(safe_str(repr, obj))
-
-
-def without_addresses(text: str) -> str:
-    """Leave out where objects lie in memory: the same notebook is to send the same words."""
-    return _ADDRESS.sub("", text)
-
-
-def safe_str(spell: Callable[[Any], str], obj: object) -> str:
-    """Return ``spell(obj)``, or a note that names the type and the error where that raises."""
-    try:
-        return spell(obj)
-    except Exception as error:  # noqa: BLE001 - a foreign __repr__ or __str__ may raise anything
-        return f"<{type_name(obj)}, whose {spell.__name__} raised {type(error).__name__}>"
-
-
-def format_error(error: BaseException) -> str:
-    """Write a foreign error as Python does, on one line."""
-    return shortened(f"{type_name(error)}: {safe_str(str, error)}")
-
-
 #: Pixels of one side of the square that costs one token (Anthropic's published vision rule).
-PATCH_PX = 28
+PATCH_PX: Final = 28
 
 #: Most images that one request takes (Anthropic's vision page).
-MAX_IMAGES = 100
+MAX_IMAGES: Final = 100
 
 #: A rule of thumb for English text and tables: characters a token.
-CHARS_PER_TOKEN = 4
+CHARS_PER_TOKEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +34,10 @@ class Limits:
 
 
 #: Limits that hold for every Claude model.
-STANDARD = Limits()
+STANDARD: Final = Limits()
+
+#: What the newest models look at (Anthropic's vision page): more pixels reach them whole.
+HIGH_RESOLUTION: Final = Limits(image_edge_px=2576, image_tokens=4784)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +70,9 @@ class Image:
     width: int
     height: int
     about: str = ""
+    notes: tuple[str, ...] = ()
+    #: How much of it went, where that is not all: ``"frame 1 of 3"``.
+    left_out: str = ""
 
     @property
     def tokens(self) -> int:
@@ -138,36 +90,46 @@ class Image:
 Part = Text | Image
 
 
-def merged(parts: Iterable[Part]) -> list[Part]:
-    """Join neighbouring texts, and leave blank ones out: Anthropic models refuse those."""
-    found: list[Part] = []
-    for _, run in itertools.groupby(parts, key=type):
-        neighbours = list(run)
-        texts = [part for part in neighbours if isinstance(part, Text)]
-        found += [Text(joined)] if (joined := _join(texts)).strip() else []
-        found += [part for part in neighbours if isinstance(part, Image)]
-    return found
+def part_of(block: Mapping[str, Any]) -> Part:
+    """Read a text or an image block as `Part.wire` writes it."""
+    if block["type"] == "text":
+        return Text(block["text"])
+    import PIL.Image
 
-
-def _join(texts: Iterable[Text]) -> str:
-    """Run words on in the line; give a table or a listing lines of its own."""
-    joined, inline = "", True
-    for part in texts:
-        if not part.text:
-            continue
-        touching = joined and not joined.endswith("\n") and not part.text.startswith("\n")
-        joined += _GAPS[inline, part.inline] * bool(touching) + part.text
-        inline = part.inline
-    return joined
+    source = block["source"]
+    data = base64.b64decode(source["data"])
+    with PIL.Image.open(io.BytesIO(data)) as picture:
+        width, height = picture.size
+    return Image(data, source["media_type"], width, height)
 
 
 #: Line breaks between two texts, by whether each of them runs on in the line.
-_GAPS = {(True, True): "", (True, False): "\n\n", (False, True): "\n\n", (False, False): "\n"}
+_GAPS: Final = {(True, True): "", (True, False): "\n\n", (False, True): "\n\n", (False,) * 2: "\n"}
+
+
+def merged(parts: Iterable[Part]) -> list[Part]:
+    """Join neighbouring texts, and leave blank ones out: Anthropic models refuse those.
+
+    Words run on in the line; a table or a listing gets lines of its own.
+    """
+    found: list[Part] = []
+    for _, run in itertools.groupby(parts, key=type):
+        joined, inline = "", True
+        for part in run:
+            if isinstance(part, Image):
+                found.append(part)
+            elif part.text:
+                touching = joined and not joined.endswith("\n") and part.text[0] != "\n"
+                joined += _GAPS[inline, part.inline] * bool(touching) + part.text
+                inline = part.inline
+        if joined.strip():
+            found.append(Text(joined))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where an object stands."""
+    """Where an object stands: under which label, in which room, inside of what."""
 
     label: str
     limits: Limits
@@ -180,27 +142,69 @@ class Scope:
 
     def inside(self, obj: object, step: str = "", *, text_chars: int | None = None) -> Scope:
         """Return the scope of what `obj` holds at `step`, or of what stands for `obj`."""
-        limits = self.limits if text_chars is None else _narrowed(self.limits, text_chars)
+        limits = self.limits
+        if text_chars is not None:
+            table_tokens = min(limits.table_tokens, text_chars // CHARS_PER_TOKEN)
+            limits = replace(limits, text_chars=text_chars, table_tokens=table_tokens)
         return Scope(self.label + step, limits, (*self.around, id(obj)))
-
-
-def _narrowed(limits: Limits, text_chars: int) -> Limits:
-    table_tokens = min(limits.table_tokens, text_chars // CHARS_PER_TOKEN)
-    return replace(limits, text_chars=text_chars, table_tokens=table_tokens)
 
 
 #: Converts an object that was found on the way.
 Convert = Callable[[Any, Scope], list[Part]]
 
 
-def part_of(block: Mapping[str, Any]) -> Part:
-    """Read a text or an image block as `Part.wire` writes it."""
-    if block["type"] == "text":
-        return Text(block["text"])
-    import PIL.Image
+def is_kind(obj: object, package: str, *names: str) -> bool:
+    """Return whether `obj` is an instance of one of `package`'s classes, or of a subclass of one.
 
-    source = block["source"]
-    data = base64.b64decode(source["data"])
-    with PIL.Image.open(io.BytesIO(data)) as picture:
-        width, height = picture.size
-    return Image(data, source["media_type"], width, height)
+    Told by the names in its ancestry, so that nothing is imported for it.
+    """
+    return any(
+        kind.__name__ in names and str(kind.__module__).partition(".")[0] == package
+        for kind in type(obj).__mro__
+    )
+
+
+def special_method(obj: object, name: str) -> Callable[..., Any] | None:
+    """Return the special method `name` that the type of `obj` defines, bound to `obj`, or `None`.
+
+    What is no function counts as no method: `None`, by which a class says so, and the stand-ins
+    that a `MagicMock` keeps under every special name.
+    """
+    owner = next((kind for kind in type(obj).__mro__ if name in vars(kind)), None)
+    method = None if owner is None else vars(owner)[name]
+    if not callable(method):
+        return None
+    bound: Callable[..., Any] = method
+    return bound.__get__(obj, type(obj)) if hasattr(bound, "__get__") else bound
+
+
+def type_name(obj: object) -> str:
+    """Return the bare name of the type of `obj`."""
+    return type(obj).__name__
+
+
+#: Where CPython's default reprs say the address, which differs from run to run.
+_ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+(?=[>;,])")
+
+
+def without_addresses(text: str) -> str:
+    """Leave out where objects lie in memory: the same notebook is to send the same words."""
+    return _ADDRESS.sub("", text)
+
+
+def safe_str(spell: Callable[[Any], str], obj: object) -> str:
+    """Return ``spell(obj)``, or a note that names the type and the error where that raises."""
+    try:
+        return spell(obj)
+    except Exception as error:  # noqa: BLE001 - a foreign __repr__ or __str__ may raise anything
+        return f"<{type_name(obj)}, whose {spell.__name__} raised {type(error).__name__}>"
+
+
+def safe_repr(obj: object) -> str:
+    """Return ``repr(obj)`` without addresses, or a note where the repr raises."""
+    return without_addresses(safe_str(repr, obj))
+
+
+def format_error(error: BaseException) -> str:
+    """Write a foreign error as Python does, on one line."""
+    return shortened(f"{type_name(error)}: {safe_str(str, error)}")

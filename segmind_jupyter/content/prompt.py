@@ -2,8 +2,8 @@
 
 ``{name}``, ``{name.attr}``, ``{name[0]}`` and ``{name['key']}`` stand for what the name holds,
 unless a part of it begins with an underscore; ``{{name}}`` is the escape. ``{_}``, ``{__}`` and
-``{_3}`` are what cells gave, as IPython names it. Everything else in braces (JSON, TeX, code, a
-typing error) stays as it was typed.
+``{_3}`` are what cells gave, as IPython names it. Code (fences, spans, ``${x}``) and TeX stay as
+they were typed, and so does everything else in braces that resembles no name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,13 @@ from typing import Any, Final
 
 from segmind_jupyter.content.files import file_notes
 from segmind_jupyter.content.parts import MAX_IMAGES, STANDARD, Image, Limits, Part, Text, merged
-from segmind_jupyter.errors import ContentError
+from segmind_jupyter.errors import ContentError, shortened
+
+#: Where a request has more than a few images, their sides are bounded (Anthropic's vision page).
+_FEW_IMAGES, _MANY_EDGE_PX = 20, 2000
+
+#: Most names that are pointed out; a prompt full of code has many.
+_MAX_NOTES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,21 @@ class Attachment:
         return tuple(part for part in self.parts if isinstance(part, Image))
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """How much of it went, where that is not all: ``"20,000 of 60,189 characters"``."""
+        return tuple(dict.fromkeys(part.left_out for part in self.parts if part.left_out))
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know about how it was read."""
-        return tuple(note for part in self.parts if isinstance(part, Text) for note in part.notes)
+        """What the user should know about how it was read, and which setting sends more of it."""
+        notes = [note for part in self.parts for note in part.notes]
+        called = f"`{self.name}`: " if self.name else ""
+        for words in self.left_out[:_MAX_NOTES]:
+            if setting := _SETTINGS.get(words.rpartition(" ")[2]):
+                notes.append(
+                    f"{called}{words} went; `%config ClaudeMagics.{setting}` sets how many."
+                )
+        return tuple(notes)
 
     @property
     def label(self) -> str:
@@ -50,19 +69,27 @@ class Attachment:
         if len(self.parts) == 1:
             return described(self.parts[0])
         images = len(self.images)
-        texts = len(self.parts) - images
-        counts = [counted(images, "image"), counted(texts, "text")]
+        counts = [counted(images, "image"), counted(len(self.parts) - images, "text")]
         tokens = sum(part.tokens for part in self.parts)
-        return ", ".join([*filter(None, counts), estimated_tokens(tokens)])
+        return ", ".join([*filter(None, counts), *self.left_out[:_MAX_NOTES], _tokens(tokens)])
+
+
+#: The settings that say how much goes, by what is counted.
+_SETTINGS: Final = {
+    "characters": "text_chars",
+    "items": "text_chars",
+    "rows": "table_tokens",
+    "columns": "table_tokens",
+}
 
 
 def described(part: Part) -> str:
-    """Say what one part is: pixels, format, bytes and estimated tokens, as far as it has them."""
-    if not isinstance(part, Image):
-        return f"text, {estimated_tokens(part.tokens)}"
-    kind = part.media_type.removeprefix("image/").upper()
-    size = readable_bytes(len(part.data))
-    return f"{part.width}×{part.height} {kind}, {size}, {estimated_tokens(part.tokens)}"
+    """Say what one part is: pixels, format and bytes, what was left out, and estimated tokens."""
+    kind, size = "text", ""
+    if isinstance(part, Image):
+        kind = part.media_type.removeprefix("image/").upper()
+        kind, size = f"{part.width}×{part.height} {kind}", readable_bytes(len(part.data))
+    return ", ".join(filter(None, (kind, size, part.left_out, _tokens(part.tokens))))
 
 
 def readable_bytes(n_bytes: int) -> str:
@@ -79,34 +106,12 @@ def estimated_tokens(tokens: int) -> str:
     return f"≈{tokens:,} token{'' if tokens == 1 else 's'}"
 
 
+_tokens = estimated_tokens
+
+
 def counted(count: int, noun: str) -> str:
     """Say how many: ``"2 images"``; nothing of none."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else ""
-
-
-_STEP = r"""\.[^\W\d]\w* | \[-?\d{1,9}\] | \['[^'\n]*'\] | \["[^"\n]*"\]"""
-_PATH = rf"[^\W\d]\w*(?:{_STEP})*"
-
-_BRACED: Final = re.compile(
-    rf"\{{\{{(?P<escaped>{_PATH})\}}\}}|\{{(?P<path>{_PATH})\}}", re.VERBOSE
-)
-#: All that may stand in braces.
-WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
-_ROOT: Final = re.compile(r"\w+")
-
-#: IPython's names for the values that cells gave: ``_``, ``__``, ``___`` and ``_3``.
-_OUTPUT: Final = re.compile(r"_{1,3}|_\d+")
-_STEPS: Final = re.compile(_STEP, re.VERBOSE)
-
-#: What begins like a name in braces and goes on like an expression.
-_NEARLY: Final = re.compile(r"(?<!\{)\{(?P<inside> *[^\W\d_]\w*[^\w{}\n][^{}\n]*| +\w+)\}")
-_NAME: Final = re.compile(r"[^\W\d_]\w*")
-
-#: Where a request has more than a few images, their sides are bounded (Anthropic's vision page).
-_FEW_IMAGES, _MANY_EDGE_PX = 20, 2000
-
-#: Most unknown names that are pointed out; a prompt full of code has many.
-_MAX_NOTES = 5
 
 
 @dataclass(frozen=True)
@@ -130,14 +135,10 @@ class Prompt:
 
     def parts(self) -> list[Part]:
         """Return what the blocks are made from, one for one."""
-        return merged(self._each_part())
-
-    def _each_part(self) -> Iterator[Part]:
-        for piece in self.pieces:
-            if isinstance(piece, str):
-                yield Text(piece)
-            else:
-                yield from piece.parts
+        pieces = (
+            (Text(piece),) if isinstance(piece, str) else piece.parts for piece in self.pieces
+        )
+        return merged(part for parts in pieces for part in parts)
 
 
 def compose(
@@ -148,13 +149,14 @@ def compose(
     raw: bool = False,
     attached: Sequence[Attachment] = (),
     limits: Limits = STANDARD,
+    is_template: bool = False,
 ) -> Prompt:
-    """Read a prompt."""
+    """Read a prompt; in a template, the few names that there are are read in code and TeX too."""
     include = list(include)
 
     def make(limits: Limits) -> Prompt:
-        first = [_included(path, namespace, limits) for path in include]
-        reader = _Reader(namespace, limits)
+        first = [_item(path, value_at(path, namespace, option="-i"), limits) for path in include]
+        reader = _Reader(namespace, limits, is_template=is_template)
         words = [body] if raw else list(reader.pieces(body))
         return _noted((*attached, *first, *words), reader.notes())
 
@@ -170,16 +172,56 @@ def compose(
 def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
     """Make a prompt of values in the order given: strings are words, the rest are objects."""
     contents = list(contents)
+    words = [content for content in contents if isinstance(content, str)]
 
     def make(limits: Limits) -> Prompt:
-        pieces = [c if isinstance(c, str) else _item("", c, limits) for c in contents]
-        of_words = (note for c in contents if isinstance(c, str) for note in file_notes(c))
-        return _noted(_on_lines(pieces), of_words)
+        pieces: list[str | Attachment] = []
+        for content in contents:
+            piece = content if isinstance(content, str) else _item("", content, limits)
+            after_text = pieces and (isinstance(pieces[-1], str) or _is_text(pieces[-1].parts[-1:]))
+            # Nobody typed a space between two texts.
+            if after_text and (isinstance(piece, str) or _is_text(piece.parts[:1])):
+                pieces.append("\n")
+            pieces.append(piece)
+        notes = (note for text in words for note in (*file_notes(text), *_brace_notes(text)))
+        return _noted(pieces, notes)
 
+    for text in words:
+        _check_no_file_name(text)
     prompt = _within_bounds(make, limits)
     if not prompt.blocks():
         raise ContentError('There is nothing to ask. Pass words, as in ("What is this?", fig).')
     return prompt
+
+
+def _is_text(parts: Sequence[Part]) -> bool:
+    return bool(parts) and isinstance(parts[0], Text)
+
+
+def _check_no_file_name(text: str) -> None:
+    from segmind_jupyter.content.convert import is_file_name
+
+    if is_file_name(text):
+        quoted = shortened(repr(text))
+        raise ContentError(
+            f"{quoted} is the name of a file, and would be sent as words. `Path({quoted})` sends "
+            "the file."
+        )
+
+
+def _brace_notes(text: str) -> Iterator[str]:
+    """Point out ``{df}`` in words from code, where whoever called has a `df`."""
+    found = [match["path"] for match in _BRACED.finditer(text) if match["path"]]
+    frame = sys._getframe() if found else None
+    while frame and str(frame.f_globals.get("__name__")).startswith("segmind_jupyter"):
+        frame = frame.f_back
+    for path in found[:_MAX_NOTES]:
+        root = _root(path)
+        if frame and (root in frame.f_locals or root in frame.f_globals):
+            yield (
+                f"`{{{path}}}` was sent as typed: braces are read in cells alone. Pass the object "
+                f'beside the words: `ask("What does it show?", {path})`.'
+            )
 
 
 def _noted(pieces: Iterable[str | Attachment], notes: Iterable[str] = ()) -> Prompt:
@@ -203,21 +245,49 @@ def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits) -> Prompt:
     return prompt
 
 
-def _on_lines(pieces: Iterable[str | Attachment]) -> Iterator[str | Attachment]:
-    """Put a line break between neighbours that are both text; nobody typed a space there."""
-    after_text = False
-    for piece in pieces:
-        if after_text and (isinstance(piece, str) or isinstance(piece.parts[0], Text)):
-            yield "\n"
-        yield piece
-        after_text = isinstance(piece, str) or isinstance(piece.parts[-1], Text)
-
-
 def _item(name: str, value: Any, limits: Limits) -> Attachment:
+    if value is None:
+        raise ContentError(
+            f"{f'`{name}`' if name else 'What is to be sent'} is None: there is nothing to send. "
+            "Look where it comes from; `cv2.imread` gives None for a path that is not there."
+        )
     # Here, as many a prompt names no object: what converts them is a fifth of a first cell's time.
     from segmind_jupyter.content.convert import to_parts
 
     return Attachment(name=name, parts=tuple(to_parts(value, name=name or None, limits=limits)))
+
+
+_STEP: Final = r"""\.[^\W\d]\w* | \[-?\d{1,9}\] | \['[^'\n]*'\] | \["[^"\n]*"\]"""
+_PATH: Final = rf"[^\W\d]\w*(?:{_STEP})*"
+_STEPS: Final = re.compile(_STEP, re.VERBOSE)
+
+#: All that may stand in braces, alone, escaped and as a placeholder.
+WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
+_BRACED: Final = re.compile(
+    rf"\{{\{{(?P<escaped>{_PATH})\}}\}}|\{{(?P<path>{_PATH})\}}", re.VERBOSE
+)
+
+#: IPython's names for the values that cells gave: ``_``, ``__``, ``___`` and ``_3``.
+_OUTPUT: Final = re.compile(r"_{1,3}|_\d+")
+
+#: What begins like a name in braces and goes on like an expression.
+_NEARLY: Final = re.compile(r"(?<!\{)\{(?P<inside> *[^\W\d_]\w*[^\w{}\n][^{}\n]*| +\w+)\}")
+_NAME: Final = re.compile(r"[^\W\d_]\w*")
+
+#: Code: a fence to its end (or that of the prompt), a span within a paragraph, a JS template.
+_CODE: Final = re.compile(
+    r"^ {0,3}(?P<fence>`{3,}|~{3,})(?P<language>[^\n`]*)\n(?P<block>(?:.*\n)*?)"
+    r"(?: {0,3}(?P=fence)[`~]*[ \t]*$|.*\Z)"
+    r"|(?<!`)(?P<ticks>`+)(?!`)(?P<span>(?:[^\n]|\n(?!\s*\n))+?)(?<!`)(?P=ticks)(?!`)"
+    r"|\$(?=\{)(?P<template>\{[^{}\n]*\})",
+    re.MULTILINE,
+)
+
+#: What braces belong to in TeX: a command, a subscript, a superscript.
+_TEX: Final = re.compile(r"\\[A-Za-z]+\*?|[_^]")
+
+#: Unknown names that are compared with the known ones: each costs a millisecond beside thousands.
+_MAX_COMPARED: Final = 20
 
 
 def value_at(path: str, namespace: Mapping[str, Any], *, option: str) -> Any:
@@ -230,11 +300,9 @@ def value_at(path: str, namespace: Mapping[str, Any], *, option: str) -> Any:
     try:
         return _looked_up(path, namespace)
     except _UnreadableError as error:
-        raise ContentError(f"`{option} {path}`: {error}{_hint(path, namespace)}") from None
-
-
-def _included(path: str, namespace: Mapping[str, Any], limits: Limits) -> Attachment:
-    return _item(path, value_at(path, namespace, option="-i"), limits)
+        near = _near(_root(path), namespace)
+        hint = f" Did you mean `{near}`?" if near else ""
+        raise ContentError(f"`{option} {path}`: {error}{hint}") from None
 
 
 class _UnreadableError(Exception):
@@ -242,18 +310,30 @@ class _UnreadableError(Exception):
 
 
 class _Reader:
-    """Splits one body, and remembers what it could not read."""
+    """Splits one body, and remembers what it did not read."""
 
-    def __init__(self, namespace: Mapping[str, Any], limits: Limits) -> None:
+    def __init__(self, namespace: Mapping[str, Any], limits: Limits, *, is_template: bool) -> None:
         self._namespace = namespace
         self._limits = limits
+        self._is_template = is_template
         self._unread: dict[str, str] = {}
         self._items: dict[str, Attachment] = {}
+        self._compared = 0
 
     def pieces(self, body: str) -> Iterator[str | Attachment]:
         """Return words and objects in the order in which they stand."""
         end = 0
+        as_typed = [] if self._is_template else sorted(_as_typed(body))
+        kept = iter([*as_typed, (len(body), len(body), "")])
+        start, stop, why = next(kept)
         for match in _BRACED.finditer(body):
+            while match.start() >= stop < len(body):
+                start, stop, why = next(kept)
+            if match.start() >= start and why:
+                path = match["path"]
+                if path and _root(path) in self._namespace:
+                    self._unread[path] = f"{why}. `-i {path}` puts it before the prompt."
+                continue
             piece = self._piece(match)
             if piece is None:
                 continue
@@ -261,30 +341,30 @@ class _Reader:
             yield piece
             end = match.end()
         yield body[end:]
-        self._note_expressions(body)
-
-    def notes(self) -> Iterator[str]:
-        """Point out what looks like a name and is none."""
-        for path, why in list(self._unread.items())[:_MAX_NOTES]:
-            hint = _hint(path, self._namespace) if WHOLE_PATH.fullmatch(path) else ""
-            yield f"`{{{path}}}` was sent as typed: {why}{hint}"
-        if len(self._unread) > _MAX_NOTES:
-            yield f"{len(self._unread) - _MAX_NOTES} more such names were sent as typed."
-
-    def _note_expressions(self, body: str) -> None:
-        """Remember what an f-string would have worked out: nothing is evaluated here."""
-        for match in _NEARLY.finditer(body):
+        for match in _NEARLY.finditer(body):  # an f-string would work it out; nothing is evaluated
             inside = match["inside"]
             known = any(name in self._namespace for name in _NAME.findall(inside))
             if known and not WHOLE_PATH.fullmatch(inside):
-                self._unread[inside] = _advice(inside)
+                self._unread[inside] = (
+                    f"braces that name something hold no space. Write `{{{inside.strip()}}}`."
+                    if WHOLE_PATH.fullmatch(inside.strip())
+                    else "only names, attributes and keys are read. Assign it to a variable first."
+                )
+
+    def notes(self) -> Iterator[str]:
+        """Point out what looks like a name and was not read."""
+        for path, why in list(self._unread.items())[:_MAX_NOTES]:
+            yield f"`{{{path}}}` was sent as typed: {why}"
+        if len(self._unread) > _MAX_NOTES:
+            yield f"{len(self._unread) - _MAX_NOTES} more such names were sent as typed."
 
     def _piece(self, match: re.Match[str]) -> str | Attachment | None:
         """Read one pair of braces; `None` leaves it as it was typed."""
         if escaped := match["escaped"]:
-            known = _root(escaped) in self._namespace
-            return f"{{{escaped}}}" if known else None
+            return f"{{{escaped}}}" if _root(escaped) in self._namespace else None
         path = match["path"]
+        if path in self._unread:
+            return None
         try:
             # One object named twice is converted once.
             if path not in self._items:
@@ -293,13 +373,58 @@ class _Reader:
             return self._items[path]
         except _UnreadableError as error:
             self._unread[path] = str(error)
+            if not self._is_template:  # whoever made it checks its names
+                self._check_miss(path, str(error))
             return None
+
+    def _check_miss(self, path: str, why: str) -> None:
+        """Refuse what was meant as a name: nobody wants to pay for the braces."""
+        root = _root(path)
+        way_out = "Nothing was sent; `--raw` sends braces as they are."
+        if root.startswith("_") or "underscore" in why:
+            return
+        if root in self._namespace:
+            raise ContentError(f"`{{{path}}}`: {why} {way_out}")
+        self._compared += 1
+        near = _near(root, self._namespace) if self._compared <= _MAX_COMPARED else None
+        if near:
+            meant = near + path.removeprefix(root)
+            raise ContentError(f"`{{{path}}}`: {why} Did you mean `{{{meant}}}`? {way_out}")
+
+
+def _as_typed(body: str) -> Iterator[tuple[int, int, str]]:
+    """Find the code and the TeX in a prompt, in which braces are none of ours, and say which.
+
+    A fence or a span that holds a placeholder alone was put around it for the model to see.
+    """
+    for match in _CODE.finditer(body):
+        inside = (match["block"] or match["span"] or "").strip()
+        braced = _BRACED.fullmatch(inside)
+        if not (braced and braced["path"]):
+            yield match.start(), match.end(), "it stands in code"
+    pairs: dict[int, int] = {}
+    opened: list[int] = []
+    for brace in re.finditer(r"[{}]", body):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif opened:
+            pairs[opened.pop()] = brace.end()
+    end = 0
+    for match in _TEX.finditer(body):
+        begin = at = match.end()
+        while at in pairs or (match[0][0] == "\\" and body[at : at + 1] == "["):
+            at = pairs.get(at) or body.find("]", at) + 1
+            if not at:
+                break
+            end = max(end, at)
+        if at > begin:
+            yield begin, at, f"it stands behind `{match[0]}`, as in TeX"
 
 
 def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:
     """Follow a path of names, attributes and keys, none of which begins with an underscore."""
     root = _root(path)
-    steps = _STEPS.findall(path, _ROOT.match(path).end())  # type: ignore[union-attr]
+    steps = _STEPS.findall(path, re.match(r"\w+", path).end())  # type: ignore[union-attr]
     names = (root * (not _OUTPUT.fullmatch(root)), *(s[1:] for s in steps if s[0] == "."))
     if any(name.startswith("_") for name in names):
         raise _UnreadableError("names with a leading underscore are not read.")
@@ -308,46 +433,37 @@ def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:
         raise _UnreadableError(f"no {what} the name `{root}`.")
     value, so_far = namespace[root], root
     for step in steps:
-        value = _stepped(value, step, so_far)
+        try:
+            if step[0] == ".":
+                value = getattr(value, unicodedata.normalize("NFKC", step[1:]))
+            else:
+                key = step[1:-1]
+                value = value[key[1:-1] if key[0] in "'\"" else int(key)]
+        except Exception as error:  # noqa: BLE001  whatever the user's own object raises
+            what = "attribute" if step[0] == "." else "item"
+            raise _UnreadableError(
+                f"`{so_far}` ({type(value).__name__}) has no {what} `{step.lstrip('.')}` "
+                f"({type(error).__name__})."
+            ) from None
         so_far += step
     return value
 
 
 def _root(path: str) -> str:
     """Return the name that a path begins with, as Python spells it: the micro sign is a mu."""
-    return unicodedata.normalize("NFKC", _ROOT.match(path)[0])  # type: ignore[index]
+    return unicodedata.normalize("NFKC", re.match(r"\w+", path)[0])  # type: ignore[index]
 
 
-def _stepped(value: Any, step: str, so_far: str) -> Any:
-    try:
-        return (
-            getattr(value, unicodedata.normalize("NFKC", step[1:]))
-            if step[0] == "."
-            else value[_key(step[1:-1])]
-        )
-    except Exception as error:  # noqa: BLE001  whatever the user's own object raises
-        what = "attribute" if step[0] == "." else "item"
-        raise _UnreadableError(
-            f"`{so_far}` ({type(value).__name__}) has no {what} `{step.lstrip('.')}` "
-            f"({type(error).__name__})."
-        ) from None
-
-
-def _key(text: str) -> int | str:
-    return text[1:-1] if text[0] in "'\"" else int(text)
-
-
-def _advice(expression: str) -> str:
-    if WHOLE_PATH.fullmatch(expression.strip()):
-        return f"braces that name something hold no space. Write `{{{expression.strip()}}}`."
-    return "only names, attributes and keys are read. Assign it to a variable first."
-
-
-def _hint(path: str, namespace: Mapping[str, Any]) -> str:
-    """Suggest the name that was probably meant by a path whose first name is unknown."""
-    root = _root(path)
-    if root in namespace or root.startswith("_"):
-        return ""
+def _near(root: str, namespace: Mapping[str, Any]) -> str | None:
+    """Find the name that was meant by an unknown one: in another case or order, or much alike."""
+    if root in namespace or root.startswith("_") or len(root) < 2:
+        return None
     public = [known for known in namespace if not known.startswith("_")]
-    near = difflib.get_close_matches(root, public, n=1)
-    return f" Did you mean `{near[0]}`?" if near else ""
+    folded = root.casefold()
+    for known in public:
+        if known.casefold() == folded or (len(root) > 2 and sorted(known) == sorted(root)):
+            return known
+    if len(root) == 2:  # `id` is no `idx`
+        return None
+    cutoff = 0.8 if len(root) == 3 else 0.75
+    return next(iter(difflib.get_close_matches(root, public, n=1, cutoff=cutoff)), None)

@@ -1,11 +1,11 @@
-"""The forms that users give their types: by registering a function, or by ``_repr_claude_()``."""
+"""Forms that users give their types (`register`, ``_repr_claude_()``), and IPython's displays."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import singledispatch
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -23,79 +23,9 @@ from segmind_jupyter.content.parts import (
 from segmind_jupyter.content.text import MAX_DEPTH, as_text
 from segmind_jupyter.errors import ContentError, SegmindError
 
-#: The display methods that are asked, in this order; all but the bundle give one form each.
-_METHODS = {
-    "_repr_png_": "image/png",
-    "_repr_jpeg_": "image/jpeg",
-    "_repr_mimebundle_": "",
-    "_repr_markdown_": "text/markdown",
-    "_repr_svg_": "image/svg+xml",
-}
-
-#: The forms that are taken from a bundle, the best first.
-_BUNDLED = ("image/png", "image/jpeg", "text/markdown", "image/svg+xml", "text/plain")
-
-#: The forms that are pictures to a model. An SVG is sent as its source, which it reads as text.
-_PICTURES = ("image/png", "image/jpeg")
-
-
-def has_display(obj: object) -> bool:
-    """Return whether the type of `obj` defines one of the display methods that are read here."""
-    return any(special_method(obj, name) for name in _METHODS)
-
-
-def displayed_part(obj: Any, *, limits: Limits) -> Part | None:
-    """Make a piece of the best form that an object displays, or nothing if it displays none."""
-    for mime, data in _forms(obj):
-        if mime in _PICTURES:
-            return image_from_bytes(as_bytes(data), limits=limits, about=type_name(obj))
-        return as_text(str(data), limits=limits, noun=type_name(obj), lines="\n" in str(data))
-    return None
-
-
-def _forms(obj: Any) -> Iterator[tuple[str, Any]]:
-    for name, mime in _METHODS.items():
-        options = {} if mime else {"include": None, "exclude": None}
-        value = shown(obj, name, **options)
-        data = value[0] if isinstance(value, tuple) and value else value  # (data, metadata)
-        if mime and data:
-            yield mime, data
-        elif isinstance(data, Mapping):
-            yield from ((known, data[known]) for known in _BUNDLED if data.get(known))
-
-
-def shown(obj: Any, name: str, **options: Any) -> Any:
-    """Call a display method; `None` where there is none or it declines, as IPython has it."""
-    method = special_method(obj, name)
-    try:
-        return None if method is None else called(method, f"{type_name(obj)}.{name}()", **options)
-    except NotImplementedError:
-        return None
-
-
-def called(function: Callable[..., Any], title: str, *args: Any, **options: Any) -> Any:
-    """Call a user's function, and name it by `title` if it raises."""
-    try:
-        return function(*args, **options)
-    except (SegmindError, NotImplementedError):
-        raise
-    except Exception as error:
-        raise ContentError(f"{title} raised {format_error(error)}. Correct it there.") from error
-
-
-def as_bytes(data: Any) -> bytes:
-    """Return the bytes of an image that is bytes or base64 text."""
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    try:
-        return base64.b64decode(data)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise ContentError(f"An image is given as bytes or base64 text ({error}).") from error
-
-
 _T = TypeVar("_T")
 
-_METHOD = "_repr_claude_"
+_METHOD: Final = "_repr_claude_"
 
 #: Of a generator that gives more pieces, the end may never come.
 _MOST_YIELDED: Final = 10_000
@@ -163,62 +93,120 @@ def has_own_form(obj: object) -> bool:
 
 
 def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
-    """Make the pieces that the user wants for `obj`, or nothing if that was left to us."""
-    title, value = _form(obj, scope)
-    if value is None:
+    """Make the pieces that the user wants for `obj`, or nothing if that was left to us.
+
+    A registered function must give a form, the method may decline.
+    """
+    if not has_own_form(obj):
         return None
-    return _accepted(_at_once(value, title), scope.inside(obj), convert, title)
-
-
-def _form(obj: Any, scope: Scope) -> tuple[str, Any]:
-    """Ask for the form; a registered function must give one, the method may decline."""
-    name = type_name(obj)
     function = _registered(obj)
+    name = type_name(obj)
     title = f"The function registered for {name}" if function else f"{name}.{_METHOD}()"
-    if has_own_form(obj) and (id(obj) in scope.around or len(scope.around) >= MAX_DEPTH):
+    if id(obj) in scope.around or len(scope.around) >= MAX_DEPTH:
         raise ContentError(f"{title} leads back to such an object. Return text or an image.")
-    if function is None:
-        return title, shown(obj, _METHOD)
-    value = called(function, title, obj)
+    value = _called(function, title, obj) if function else _displayed(obj, _METHOD)
     if value is None:
+        if function is None:
+            return None
         raise ContentError(f"{title} returned None. Return text, an image or a list of such.")
-    return title, value
-
-
-def _at_once(value: Any, title: str) -> Any:
-    """Return what a generator yields as a list; what would have to be awaited is refused."""
     if inspect.iscoroutine(value):
         value.close()  # else Python warns that it was never awaited
     if inspect.iscoroutine(value) or inspect.isasyncgen(value):
         raise ContentError(f"{title} is async, and a form is made at once. Leave `async` out.")
-    if not inspect.isgenerator(value):
-        return value
-    pieces = called(lambda: list(islice(value, _MOST_YIELDED + 1)), title)
-    if len(pieces) > _MOST_YIELDED:
-        raise ContentError(f"{title} yields more than {_MOST_YIELDED:,} pieces. Yield fewer.")
-    return pieces
+    if inspect.isgenerator(value):
+        value = _called(lambda: list(islice(value, _MOST_YIELDED + 1)), title)
+        if len(value) > _MOST_YIELDED:
+            raise ContentError(f"{title} yields more than {_MOST_YIELDED:,} pieces. Yield fewer.")
+    return _accepted(value, scope.inside(obj), convert, title)
 
 
 def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Part]:
+    """Read a form: text, a content block, any object, or a list of such."""
+    limits = scope.limits
     if type(value) in (list, tuple):
         return [part for item in value for part in _accepted(item, scope, convert, title)]
-    if isinstance(value, str):
-        return [as_text(value, limits=scope.limits, lines="\n" in value)]
-    if isinstance(value, Mapping):
-        return [_from_wire(value, scope.limits, title)]
     if value is None:
         raise ContentError(f"{title} returned a list with None in it. Leave it out.")
-    return convert(value, scope)
-
-
-def _from_wire(block: Mapping[str, Any], limits: Limits, title: str) -> Part:
-    """Read a content block; its image is encoded anew, so that it is upright and fits."""
-    match block:
-        case {"type": "text", "text": str(text)}:
-            return as_text(text, limits=limits, lines="\n" in text)
+    if not isinstance(value, str | Mapping):
+        return convert(value, scope)
+    match value:
+        case str(text) | {"type": "text", "text": str(text)}:
+            return [as_text(text, limits=limits, lines="\n" in text)]
         case {"type": "image", "source": {"type": "base64", "data": str(data)}}:
-            return image_from_bytes(as_bytes(data), limits=limits)
+            return [image_from_bytes(as_bytes(data), limits=limits)]  # so that it fits
     raise ContentError(
         f"{title} returned a dict that is no content block. Return "
         '{"type": "text", "text": ...}, or the text or the image itself.'
     )
+
+
+#: The display methods that are asked, in this order; all but the bundle give one form each.
+_DISPLAYS: Final = {
+    "_repr_png_": "image/png",
+    "_repr_jpeg_": "image/jpeg",
+    "_repr_mimebundle_": "",
+    "_repr_markdown_": "text/markdown",
+    "_repr_svg_": "image/svg+xml",
+}
+
+#: The forms that are taken from a bundle, the best first. An SVG is sent as its source, which a
+#: model reads as text.
+_BUNDLED: Final = ("image/png", "image/jpeg", "text/markdown", "image/svg+xml", "text/plain")
+
+
+def has_display(obj: object) -> bool:
+    """Return whether the type of `obj` defines one of the display methods that are read here."""
+    return any(special_method(obj, name) for name in _DISPLAYS)
+
+
+def displayed_part(obj: Any, *, limits: Limits) -> Part | None:
+    """Make a piece of the best form that an object displays, or nothing if it displays none."""
+    for name, mime in _DISPLAYS.items():
+        value = _displayed(obj, name, **({} if mime else {"include": None, "exclude": None}))
+        data = value[0] if isinstance(value, tuple) and value else value  # (data, metadata)
+        if mime and data:
+            data = {mime: data}
+        if isinstance(data, Mapping) and (part := best_form(data, limits=limits, of=obj)):
+            return part
+    return None
+
+
+def best_form(bundle: Mapping[str, Any], *, limits: Limits, of: Any = None) -> Part | None:
+    """Make a piece of the best form in a bundle of MIME types, or nothing if it has none."""
+    mime = next((known for known in _BUNDLED if bundle.get(known)), None)
+    if mime is None:
+        return None
+    data, about = bundle[mime], type_name(of) if of is not None else ""
+    if mime in ("image/png", "image/jpeg"):
+        return image_from_bytes(as_bytes(data), limits=limits, about=about)
+    text = "".join(data) if isinstance(data, list) else str(data)
+    return as_text(text, limits=limits, noun=about or "text", lines="\n" in text)
+
+
+def _displayed(obj: Any, name: str, **options: Any) -> Any:
+    """Call a display method; `None` where there is none or it declines, as IPython has it."""
+    method = special_method(obj, name)
+    try:
+        return None if method is None else _called(method, f"{type_name(obj)}.{name}()", **options)
+    except NotImplementedError:
+        return None
+
+
+def _called(function: Callable[..., Any], title: str, *args: Any, **options: Any) -> Any:
+    """Call a user's function, and name it by `title` if it raises."""
+    try:
+        return function(*args, **options)
+    except (SegmindError, NotImplementedError):
+        raise
+    except Exception as error:
+        raise ContentError(f"{title} raised {format_error(error)}. Correct it there.") from error
+
+
+def as_bytes(data: Any) -> bytes:
+    """Return the bytes of an image that is bytes or base64 text."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    try:
+        return base64.b64decode(data)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise ContentError(f"An image is given as bytes or base64 text ({error}).") from error

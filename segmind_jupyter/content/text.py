@@ -1,4 +1,4 @@
-"""The source code of functions and classes, also of those that were typed into a notebook cell."""
+"""Words: plain values, long texts that are cut, listings of containers, and source code."""
 
 from __future__ import annotations
 
@@ -15,30 +15,24 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from itertools import count
 from types import EllipsisType, MappingProxyType, NoneType, NotImplementedType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from segmind_jupyter.content.parts import Limits, Text, is_kind, safe_repr, safe_str
 
 #: Types whose values read as a word or a number of the sentence that names them.
-_PLAIN = (
+_PLAIN: Final = (
     str, bool, int, float, complex, NoneType, Decimal, Fraction, Enum, UUID, UserString, range,
     datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
     EllipsisType, NotImplementedType,
 )  # fmt: skip
 
 #: A longer text than this is worth a word in the footer.
-_WORTH_SAYING_CHARS = 200
-
-#: Room that is kept for the note on what was cut, in characters.
-_NOTE_CHARS = 80
+_WORTH_SAYING_CHARS: Final = 200
 
 #: Of the room for a long text, the part that its end takes: that of a log says how it ended.
-TAIL_SHARE = 1 / 3
-
-_BACKTICKS = re.compile(r"`{3,}")
+TAIL_SHARE: Final = 1 / 3
 
 
 def is_plain(obj: object) -> bool:
@@ -53,13 +47,6 @@ def plain_text(obj: object) -> str:
     return _number(obj) if issubclass(type(obj), int) else safe_str(str, obj)
 
 
-def _number(value: Any) -> str:
-    try:
-        return str(value)
-    except ValueError:  # more digits than sys.get_int_max_str_digits() allows; hex has no bound
-        return hex(value)
-
-
 def literal(obj: object) -> str:
     """Return a value as it reads inside a listing: quoted if it is a string, else its repr."""
     if is_kind(obj, "numpy", "generic") and hasattr(obj, "item"):
@@ -67,14 +54,28 @@ def literal(obj: object) -> str:
     return _number(obj) if type(obj) is int else safe_repr(obj)
 
 
+def _number(value: Any) -> str:
+    try:
+        return str(value)
+    except ValueError:  # more digits than sys.get_int_max_str_digits() allows; hex has no bound
+        return hex(value)
+
+
 def as_text(
     text: str, *, limits: Limits, about: str = "", noun: str = "text", lines: bool = False
 ) -> Text:
-    """Make a piece of text that fits `limits` and that every encoder takes."""
-    if len(text) > _WORTH_SAYING_CHARS:
-        about = about or f"{noun} {len(text):,} characters"
+    """Make a piece of text that fits `limits`, that every encoder takes, and says what was cut."""
     shown = cut(encodable(text), max_chars=limits.text_chars)
-    return Text(shown, about=about, inline=not lines)
+    left_out = "" if len(text) <= limits.text_chars else of_all(len(shown), len(text), "character")
+    if not about and len(text) > _WORTH_SAYING_CHARS:
+        counted = noun if noun != "text" else ""
+        about = counted if left_out else f"{noun} {len(text):,} characters"
+    return Text(shown, about=about, inline=not lines, left_out=left_out)
+
+
+def of_all(shown: int, total: int, noun: str) -> str:
+    """Say how much of something went: ``"20,000 of 60,189 characters"``."""
+    return f"{shown:,} of {total:,} {noun}s"
 
 
 def encodable(text: str) -> str:
@@ -87,11 +88,14 @@ def cut(text: str, *, max_chars: int) -> str:
     total = len(text)
     if total <= max_chars:
         return text
-    kept = max(0, max_chars - _NOTE_CHARS)
-    tail = int(kept * TAIL_SHARE)
-    head, end = kept - tail, total - tail
-    note = f"[cut: characters {head + 1:,}-{end:,} of {total:,} not shown]"
-    return f"{text[:head]}\n{note}\n{text[end:]}".rstrip("\n")
+    note = ""
+    for _ in range(3):  # its numbers depend on its length
+        kept = max(0, max_chars - len(note) - 2)
+        tail = int(kept * TAIL_SHARE)
+        head, end = kept - tail, total - tail
+        note = f"[cut: characters {head + 1:,}-{end:,} of {total:,} not shown]"
+    shown = f"{text[:head]}\n{note}\n{text[end:]}"
+    return shown[: max(max_chars, len(note) + 2)].rstrip("\n")
 
 
 def one_line(text: str, *, max_chars: int) -> str:
@@ -102,42 +106,30 @@ def one_line(text: str, *, max_chars: int) -> str:
 
 def fenced(text: str, *, language: str = "") -> str:
     """Put `text` in a Markdown fence that is longer than any run of backticks inside it."""
-    inner = max((len(run) for run in _BACKTICKS.findall(text)), default=2)
-    fence = "`" * (inner + 1)
+    fence = "`" * max((len(run) + 1 for run in re.findall("`{3,}", text)), default=3)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
 #: Read by their entries, whatever their repr says.
-_CONTAINERS: tuple[type, ...] = (
+_CONTAINERS: Final[tuple[type, ...]] = (
     dict, list, tuple, set, frozenset, deque, UserDict, UserList, MappingProxyType, ChainMap,
     type({}.keys()), type({}.values()), type({}.items()),
 )  # fmt: skip
 
-#: How the built-in containers open and close; all others are written ``Name([...])``.
-_BRACKETS: dict[type, tuple[str, str]] = {
-    dict: ("{", "}"),
-    set: ("{", "}"),
-    list: ("[", "]"),
-    tuple: ("(", ")"),
-}
-
 #: Nesting below this depth is not opened: nobody reads it, and cycles through copies end.
-MAX_DEPTH = 12
+MAX_DEPTH: Final = 12
 
 #: A longer listing than this is broken into lines, and so is what stands inside it.
-_LINE_CHARS = 88
+_LINE_CHARS: Final = 88
 
-#: Longest written form of a key.
-_KEY_CHARS = 80
-
-#: So much of a key, or of a value of a set, is written to put it in order.
-_FLAT_CHARS = 400
+#: Longest written form of a key, and what is written of one (or of a value of a set) to order it.
+_KEY_CHARS, _ORDER_CHARS = 80, 400
 
 #: A leaf up to this length is never cut.
-_WHOLE_LEAF_CHARS = 40
+_WHOLE_LEAF_CHARS: Final = 40
 
 #: Room kept for the notes on what was left out, in characters.
-_NOTES_CHARS = 120
+_NOTES_CHARS: Final = 120
 
 
 def is_container(obj: object) -> bool:
@@ -161,44 +153,41 @@ def _is_record(kind: type) -> bool:
     return dataclasses.is_dataclass(kind) and getattr(written, "co_filename", "") == "<string>"
 
 
-def n_entries(obj: Any) -> int:
-    """Count the entries of a container."""
-    return len(_fields(obj)) if _is_record(type(obj)) else len(obj)
+class _Open(NamedTuple):
+    """A container, opened: its entries by key, how many, and what is written around each."""
+
+    entries: Iterable[tuple[object, Any]]
+    total: int
+    opening: str
+    closing: str
+    step: str = "[{}]"
+    prefix: str = ""
 
 
-def entries(obj: Any) -> Iterator[tuple[str, Any]]:
-    """Return each entry of a container as a pair: how it is reached, and its value.
-
-    The first is what stands behind the container's name in Python, such as ``['key']``, ``[0]``
-    or ``.field``.
-    """
-    step = _style(obj).step
-    return ((step.format(key), value) for key, value in _keyed(obj))
-
-
-def values(obj: Any) -> Iterable[Any]:
-    """Return the values of a container, in the order of `entries`."""
-    return obj.values() if issubclass(type(obj), Mapping) else _ordered(obj)
-
-
-def _keyed(obj: Any) -> Iterable[tuple[object, Any]]:
-    if issubclass(type(obj), Mapping):
-        return ((one_line(_flat(key), max_chars=_KEY_CHARS), v) for key, v in obj.items())
-    return zip(_fields(obj) or count(), _ordered(obj), strict=False)
-
-
-def _fields(obj: Any) -> tuple[str, ...]:
-    """Return the field names of a named tuple or of a dataclass, or nothing."""
-    kind = type(obj)
+def _open(obj: Any) -> _Open:
+    kind: type = type(obj)
+    name = kind.__name__
     if _is_record(kind):
-        return tuple(field.name for field in dataclasses.fields(obj) if field.repr)
-    return getattr(kind, "_fields", ()) if issubclass(kind, tuple) else ()
+        fields = [each.name for each in dataclasses.fields(obj) if each.repr]
+        held = ((field, getattr(obj, field)) for field in fields)
+        return _Open(held, len(fields), f"{name}(", ")", ".{}", "{}=")
+    if issubclass(kind, tuple) and (fields := getattr(kind, "_fields", [])):
+        return _Open(zip(fields, obj, strict=False), len(obj), f"{name}(", ")", ".{}", "{}=")
+    braces = "{}" if issubclass(kind, Mapping | set | frozenset) else "[]"
+    if kind in (dict, list) or (kind is set and obj):
+        opening, closing = braces[0], braces[1]
+    elif kind is tuple:
+        opening, closing = "(", ")"
+    else:  # any other is written Name([...]), an empty one Name()
+        opening, closing = f"{name}({braces[: bool(len(obj))]}", f"{braces[1:] * bool(len(obj))})"
+    if issubclass(kind, Mapping):
+        keyed = ((one_line(_flat(key), max_chars=_KEY_CHARS), value) for key, value in obj.items())
+        return _Open(keyed, len(obj), opening, closing, prefix="{}: ")
+    return _Open(enumerate(_in_order(obj)), len(obj), opening, closing)
 
 
-def _ordered(obj: Any) -> Iterable[Any]:
+def _in_order(obj: Any) -> Iterable[Any]:
     """Sort a set, whose own order differs from one kernel to the next; others keep theirs."""
-    if _is_record(type(obj)):
-        return (getattr(obj, name) for name in _fields(obj))
     if not issubclass(type(obj), set | frozenset):
         return obj  # type: ignore[no-any-return]
     try:
@@ -211,35 +200,25 @@ def _ordered(obj: Any) -> Iterable[Any]:
 
 def _flat(value: Any) -> str:
     """Write a key, or a value of a set, on one line; a set in it has an order there too."""
-    return _outline(value, _Room(_FLAT_CHARS), ()).flat()
+    return _outline(value, _Room(_ORDER_CHARS), ()).flat()
 
 
-class _Style(NamedTuple):
-    """How a container is written, with templates of a key behind a name and before a value."""
-
-    opening: str
-    closing: str
-    step: str = "[{}]"
-    prefix: str = ""
+def n_entries(obj: Any) -> int:
+    """Count the entries of a container."""
+    return len(obj) if not _is_record(type(obj)) else _open(obj).total
 
 
-def _style(obj: Any) -> _Style:
-    kind = type(obj)
-    if _fields(obj):
-        return _Style(f"{kind.__name__}(", ")", step=".{}", prefix="{}=")
-    opening, closing = _brackets(obj)
-    return _Style(opening, closing, prefix="{}: " if issubclass(kind, Mapping) else "")
+def entries(obj: Any) -> Iterator[tuple[str, Any]]:
+    """Return each entry of a container: how Python reaches it (``['key']``, ``[0]``), its value."""
+    opened = _open(obj)
+    return ((opened.step.format(key), value) for key, value in opened.entries)
 
 
-def _brackets(obj: Any) -> tuple[str, str]:
-    """Return what Python writes around the entries; an empty container is ``Name()``."""
-    kind: type = type(obj)
-    if kind in _BRACKETS and (len(obj) or kind is not set):
-        return _BRACKETS[kind]
-    if not n_entries(obj):
-        return f"{kind.__name__}(", ")"
-    opening, closing = _BRACKETS[dict if issubclass(kind, Mapping | set | frozenset) else list]
-    return f"{kind.__name__}({opening}", f"{closing})"
+def values(obj: Any) -> Iterable[Any]:
+    """Return the values of a container, in the order of `entries`."""
+    if issubclass(type(obj), Mapping):
+        return obj.values()  # type: ignore[no-any-return]
+    return (value for _, value in _open(obj).entries)
 
 
 def listing(obj: object, *, max_chars: int) -> str:
@@ -248,15 +227,25 @@ def listing(obj: object, *, max_chars: int) -> str:
     Entries that do not fit are left out, with a note that says how many of how many are shown;
     they are not even looked at, so the length of a container does not matter.
     """
+    return listed(obj, max_chars=max_chars)[0]
+
+
+def listed(obj: object, *, max_chars: int) -> tuple[str, str]:
+    """Write a value as `listing` does, and say what was left out of it."""
     room = _Room(max(0, max_chars - _NOTES_CHARS) if is_container(obj) else max_chars)
-    return cut("\n".join(_lines(_outline(obj, room, ()), "")), max_chars=max_chars)
+    node = _outline(obj, room, ())
+    text = cut("\n".join(_lines(node, "")), max_chars=max_chars)
+    if is_container(obj) and node.shown < (total := n_entries(obj)):
+        return text, of_all(node.shown, total, "item")
+    return text, "long entries abridged" if room.has_cut else ""
 
 
 @dataclass(slots=True)
 class _Room:
-    """How many characters may still be written."""
+    """How many characters may still be written, and whether anything had too few."""
 
     chars: int
+    has_cut: bool = False
 
     def take(self, text: str, *, extra: int = 0) -> str:
         self.chars -= len(text) + extra
@@ -271,6 +260,7 @@ class _Node:
     items: list[_Node] = field(default_factory=list)
     closing: str = ""
     apart: bool = False  # whether each item wants a line of its own, once they are broken
+    shown: int = 0
 
     def flat(self) -> str:
         return f"{self.opening}{', '.join(item.flat() for item in self.items)}{self.closing}"
@@ -278,40 +268,35 @@ class _Node:
 
 def _outline(obj: Any, room: _Room, around: tuple[int, ...]) -> _Node:
     """Write `obj` and what is inside, as far as there is room; `around` holds the ids outside."""
+    extra = len(around) + 2
     if not is_container(obj):
-        max_chars = room.chars // 2 if around else room.chars  # a half is for what follows
-        return _Node(room.take(_leaf(obj, max_chars), extra=len(around) + 2))
-    style = _style(obj)
-    node = _Node(room.take(style.opening), closing=room.take(style.closing, extra=len(around) + 2))
+        text = literal(obj)
+        # Of the room that is left, a half is for what follows.
+        kept = max(room.chars // 2 if around else room.chars, _WHOLE_LEAF_CHARS)
+        if len(text) > kept:
+            room.has_cut = True
+            text = f"{text[:kept]}… ({len(text) - kept:,} characters more)"
+        return _Node(room.take(text, extra=extra))
+    opened = _open(obj)
+    node = _Node(room.take(opened.opening), closing=room.take(opened.closing, extra=extra))
     node.apart = issubclass(type(obj), Mapping)
     if id(obj) in around or len(around) >= MAX_DEPTH:
         node.items.append(_Node("…"))
         return node
-    for key, value in _keyed(obj):
+    for key, value in opened.entries:
         if room.chars <= 0:
             break
-        prefix = room.take(style.prefix.format(key))
+        prefix = room.take(opened.prefix.format(key))
         item = _outline(value, room, (*around, id(obj)))
         item.opening = prefix + item.opening
         node.items.append(item)
-    return _closed(node, obj)
-
-
-def _closed(node: _Node, obj: Any) -> _Node:
-    total = n_entries(obj)
-    if len(node.items) < total:
-        node.items.append(_Node(f"… {len(node.items):,} of {total:,} items shown"))
+    node.shown = len(node.items)
+    if node.shown < opened.total:
+        room.has_cut = True
+        node.items.append(_Node(f"… {node.shown:,} of {opened.total:,} items shown"))
     elif type(obj) is tuple and len(obj) == 1:
         node.closing = ",)"
     return node
-
-
-def _leaf(obj: object, max_chars: int) -> str:
-    text = literal(obj)
-    kept = max(max_chars, _WHOLE_LEAF_CHARS)
-    if len(text) <= kept:
-        return text
-    return f"{text[:kept]}… ({len(text) - kept:,} characters more)"
 
 
 def _lines(node: _Node, indent: str) -> list[str]:
@@ -319,21 +304,16 @@ def _lines(node: _Node, indent: str) -> list[str]:
     flat = node.flat()
     if not node.items or len(indent) + len(flat) <= _LINE_CHARS:
         return [indent + flat]
-    return [indent + node.opening, *_body(node, indent + " "), indent + node.closing]
-
-
-def _body(node: _Node, indent: str) -> Iterator[str]:
-    packed = ""
-    for number, item in enumerate(node.items):
-        comma = "," if number < len(node.items) - 1 else ""
-        *before, last = _lines(item, indent)
+    lines, packed = [indent + node.opening], ""
+    for number, item in enumerate(node.items, start=1):
+        *before, last = _lines(item, indent + " ")
         if before or node.apart or len(packed) + len(last) > _LINE_CHARS:
-            if packed:
-                yield packed
+            lines += [packed] if packed else []
             packed = ""
-        yield from before
+        lines += before
+        comma = "," * (number < len(node.items))
         packed = f"{packed} {last.lstrip()}{comma}" if packed else last + comma
-    yield packed
+    return [*lines, packed, indent + node.closing]
 
 
 def source_code(obj: Callable[..., Any]) -> str | None:
@@ -341,10 +321,10 @@ def source_code(obj: Callable[..., Any]) -> str | None:
     try:
         return inspect.getsource(obj)
     except (OSError, TypeError):
-        return _from_cell(obj) if inspect.isclass(obj) else None
+        return _class_in_cell(obj) if inspect.isclass(obj) else None
 
 
-def _from_cell(kind: type) -> str | None:
+def _class_in_cell(kind: type) -> str | None:
     """Find a class whose module has no file, as in a notebook, by the file of one of its methods.
 
     `inspect` looks for a class in the file of its module alone; IPython keeps each cell in
@@ -352,21 +332,14 @@ def _from_cell(kind: type) -> str | None:
     """
     for method in filter(inspect.isfunction, vars(kind).values()):
         lines = linecache.getlines(method.__code__.co_filename)
-        for node in _classes("".join(lines)):
-            span = _span(node)
-            if node.name == kind.__name__ and method.__code__.co_firstlineno in span:
-                return textwrap.dedent("".join(lines[span.start - 1 : span.stop - 1]))
+        try:
+            nodes = list(ast.walk(ast.parse("".join(lines))))
+        except SyntaxError:  # not Python: the method was compiled from something else
+            continue
+        for node in nodes:
+            if not isinstance(node, ast.ClassDef) or node.name != kind.__name__:
+                continue
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            if first <= method.__code__.co_firstlineno <= (node.end_lineno or first):
+                return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
     return None
-
-
-def _classes(cell: str) -> list[ast.ClassDef]:
-    try:
-        return [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.ClassDef)]
-    except SyntaxError:  # not Python: the method was compiled from something else
-        return []
-
-
-def _span(node: ast.ClassDef) -> range:
-    """Return the lines of a class, its decorators included."""
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    return range(first, (node.end_lineno or first) + 1)

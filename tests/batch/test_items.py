@@ -154,7 +154,7 @@ def test_an_item_reads_as_a_variable_of_that_name_would_in_a_cell(
     template = f"{before}{{item}}{after}"
     if not (before + item + after).strip():
         return
-    expected = compose(template, {"item": item}).blocks()
+    expected = compose(template, {"item": item}, is_template=True).blocks()
     assert PromptTemplate(template, [item]).prompt(0).blocks() == expected
 
 

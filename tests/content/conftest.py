@@ -30,7 +30,9 @@ def figure() -> Any:
     """A matplotlib figure of 4 x 2 inches at 100 dpi, all blue."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(4, 2), dpi=100, facecolor=(0, 0, 1))
+    figure = Figure(figsize=(4, 2), dpi=100, facecolor=(0, 0, 1))
+    figure.text(0.5, 0.5, " ")  # an empty figure is refused
+    return figure
 
 
 @pytest.fixture

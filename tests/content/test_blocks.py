@@ -83,7 +83,7 @@ def test_a_long_string_is_cut_and_says_so():
     assert part.text.startswith("word word")
     assert "of 50,000 not shown]" in part.text
     assert part.text.endswith("word word ")
-    assert part.about == "text 50,000 characters"
+    assert part.left_out == "1,000 of 50,000 characters"
 
 
 def test_an_integer_with_more_digits_than_python_prints_goes_as_hex():

@@ -232,7 +232,7 @@ class TestObjects:
         with pytest.raises(ContentError, match="no figure to draw"):
             encode_figure(plt)
         assert plt.get_fignums() == []
-        figure = plt.figure(figsize=(3, 2))
+        figure, _ = plt.subplots(figsize=(3, 2))
         assert is_figure(plt)
         assert encode_figure(plt) == encode_figure(figure)
 
@@ -309,7 +309,7 @@ class TestFailures:
 
 def test_animation_is_not_started():
     """Drawing a figure whose animation waits for the first drawing does not set it off."""
-    figure = plt.figure()
+    figure, _ = plt.subplots()
     started: list[int] = []
     animation = FuncAnimation(figure, started.append, frames=3, cache_frame_data=False)
     encode_figure(figure)

@@ -354,9 +354,12 @@ class TestNames:
         (tmp_path / "folder.csv").mkdir()
         monkeypatch.chdir(tmp_path)
 
-    def test_the_name_of_a_file_goes_as_words_and_is_pointed_out(self):
+    def test_the_name_of_a_file_is_refused_or_pointed_out(self):
         """By a path in a prompt, or as a word of `ask`."""
-        for text in ("a.csv", "A.PNG", "./a.csv", "notes.txt", "paper.pdf", "n.ipynb"):
+        for text in ("a.csv", "A.PNG", "./a.csv", "paper.pdf"):
+            with pytest.raises(ContentError, match=r"`Path\(p\)` sends the file of that name"):
+                compose("What is in {p}?", {"p": text})
+        for text in ("notes.txt", "n.ipynb"):
             prompt = compose("What is in {p}?", {"p": text})
             assert [block["text"] for block in prompt.blocks()] == [f"What is in {text}?"]
             said = f"`p` ('{text}') is sent as words; `Path(p)` sends the file of that name."

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.images.arrays import image_from_array, is_image_array
 from segmind_jupyter.errors import ContentError
 
@@ -252,58 +253,92 @@ class TestRefusals:
             image_from_array(array)
 
 
-class TestIsImageArray:
-    @pytest.mark.parametrize(
-        ("shape", "dtype"),
-        [
-            ((100, 100), "float64"),
-            ((16, 16), "float32"),
-            ((28, 28), "int64"),
-            ((16, 16), "bool"),
-            ((8, 8), "uint8"),
-            ((480, 640), "uint16"),
-            ((480, 640, 1), "float16"),
-            ((2, 2, 3), "uint8"),
-            ((1, 1, 4), "uint8"),
-            ((8, 8, 3), "float32"),
-            ((480, 640, 4), ">f4"),
-            ((20, 20), "longdouble"),
-        ],
-    )
-    def test_pictures(self, shape, dtype: str):
-        """Large enough, or of a shape and type that only pictures have."""
-        assert is_image_array(np.zeros(shape, dtype)) is True
+def smooth(*shape: int) -> np.ndarray:
+    """A field of hills, as a photograph or a scan is, between 0 and 1."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    hills = (np.sin(rows / 9) * np.cos(columns / 7) + 1) / 2
+    return hills if len(shape) == 2 else hills[..., None].repeat(shape[2], axis=2)
 
-    @pytest.mark.parametrize(
-        ("shape", "dtype"),
-        [
-            ((5, 5), "float64"),
-            ((15, 100), "float64"),
-            ((7, 7), "uint8"),
-            ((1000, 30), "float64"),
-            ((100,), "uint8"),
-            ((), "uint8"),
-            ((0, 100), "uint8"),
-            ((0, 0, 3), "uint8"),
-            ((4, 3, 3), "float64"),
-            ((100, 100, 2), "uint8"),
-            ((3, 100, 100), "uint8"),
-            ((9, 100, 100, 3), "uint8"),
-            ((100, 100), "complex128"),
-            ((100, 100), "object"),
-            ((100, 100), "U3"),
-            ((100, 100), "datetime64[s]"),
-            ((100, 100), [("uint8", "u1")]),
-        ],
-    )
-    def test_numbers_to_be_read(self, shape, dtype):
-        """Small matrices, tables of columns, stacks and what is not numbers."""
-        assert is_image_array(np.zeros(shape, dtype)) is False
 
-    @pytest.mark.parametrize("thing", [None, "text", [[1, 2]], PIL.Image.new("L", (99, 99)), np])
-    def test_what_is_no_array(self, thing):
-        """A PIL image, a list or a module is no array, and no error."""
-        assert is_image_array(thing) is False
+RANDOM = np.random.default_rng(0)
+
+PICTURES = {
+    "grey bytes": np.zeros((8, 8), "uint8"),
+    "colours in bytes": np.zeros((2, 2, 3), "uint8"),
+    "one pixel with alpha": np.zeros((1, 1, 4), "uint8"),
+    "a mask": np.zeros((16, 16), "bool"),
+    "a photo in fractions": smooth(64, 64),
+    "a scan around zero": smooth(100, 80) * 9 - 4,
+    "counts": (smooth(480, 640) * 4_000).astype("uint16"),
+    "one channel": smooth(480, 640, 1).astype("float16"),
+    "colours in fractions": smooth(64, 96, 3),
+    "small colours in fractions": smooth(32, 32, 3),
+    "a long double": smooth(70, 70).astype("longdouble"),
+    "big-endian": smooth(480, 640, 4).astype(">f4"),
+    "a noisy scan": smooth(200, 200) + RANDOM.normal(0, 0.1, (200, 200)),
+    "with a hole": np.where(smooth(90, 90) > 0.9, np.nan, smooth(90, 90)),
+}
+
+NUMBERS = {
+    "a confusion matrix": RANDOM.integers(0, 50, (20, 20)),
+    "correlations": np.corrcoef(RANDOM.normal(size=(20, 100))),
+    "many correlations": np.corrcoef(RANDOM.normal(size=(100, 300))),
+    "samples and features": RANDOM.normal(size=(300, 20)),
+    "many features": RANDOM.normal(size=(300, 80)) * RANDOM.uniform(1, 99, 80),
+    "windows": RANDOM.normal(size=(40, 100, 3)),
+    "series side by side": RANDOM.normal(size=(80, 200)).cumsum(axis=1),
+    "words in documents": (RANDOM.uniform(size=(500, 500)) < 0.01).astype(int),
+    "a small smooth field": smooth(30, 40),
+    "digits": smooth(28, 28),
+    "the identity": np.eye(100),
+    "one value": np.full((100, 100), 3.0),
+    "nothing known": np.full((100, 100), np.nan),
+    "few bytes": np.zeros((7, 7), "uint8"),
+    "a table of bytes": np.zeros((1_000, 30), "uint8"),
+    "a vector": np.zeros(100, "uint8"),
+    "empty": np.zeros((0, 100), "uint8"),
+    "two channels": np.zeros((100, 100, 2), "uint8"),
+    "channels first": np.zeros((3, 100, 100), "uint8"),
+    "a batch": np.zeros((9, 100, 100, 3), "uint8"),
+    "complex": smooth(100, 100) + 0j,
+    "words": np.full((100, 100), "x"),
+    "days": np.zeros((100, 100), "datetime64[s]"),
+    "records": np.zeros((100, 100), [("uint8", "u1")]),
+}
+
+
+@pytest.mark.parametrize("case", PICTURES)
+def test_what_looks_like_a_picture_is_one(case):
+    """Bytes and masks; and of other numbers, what is large and alike from pixel to pixel."""
+    assert is_image_array(PICTURES[case]) is True
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_what_is_to_be_read_is_none(case):
+    """Matrices, features and series are read by their numbers, however large."""
+    assert is_image_array(NUMBERS[case]) is False
+
+
+@pytest.mark.parametrize("thing", [None, "text", [[1, 2]], PIL.Image.new("L", (99, 99)), np])
+def test_what_is_no_array_is_no_picture(thing):
+    """A PIL image, a list or a module is no array, and no error."""
+    assert is_image_array(thing) is False
+
+
+def test_a_note_says_how_an_array_went_and_how_to_have_the_other():
+    """Of what could be meant as either; following the note gives the other."""
+    (text,) = to_parts(PICTURES["counts"], name="x")
+    assert text.notes == ("`x` went as a picture; `pd.DataFrame(x)` would send its numbers.",)
+    for case in ("digits", "windows"):
+        x = NUMBERS[case]
+        (text,) = to_parts(x, name="x")
+        (note,) = text.notes
+        way = note.split("`")[3]
+        (picture,) = to_parts(eval(way, {"PIL": PIL, "np": np, "x": x}))
+        assert note.startswith("`x` went as numbers")
+        assert (picture.width, picture.height) == x.shape[1::-1]
+    assert to_parts(PICTURES["colours in bytes"], name="x")[0].notes == ()
+    assert to_parts(np.eye(3), name="x")[0].notes == ()
 
 
 def test_a_vast_array_is_read_in_part():

@@ -95,8 +95,8 @@ NAMESPACE = {
         ("{n}{n}{word}", "33sun"),
         ("{{n}} {n}", "{n} 3"),
         ("{{{n}}}", "{{n}}"),
-        ("${n}", "$3"),
-        ("file_{n}.csv", "file_3.csv"),
+        ("$ {n}", "$ 3"),
+        ("file-{n}.csv", "file-3.csv"),
     ],
 )
 def test_a_path_stands_for_what_it_leads_to(body, text):
@@ -108,22 +108,129 @@ def test_a_path_stands_for_what_it_leads_to(body, text):
     ("body", "why"),
     [
         ("{m}", "no variable has the name `m`"),
-        ("{wrd}", "Did you mean `word`?"),
-        ("{thing.sise}", "`thing` (SimpleNamespace) has no attribute `sise`"),
-        ("{row[9]}", "`row` (list) has no item `[9]`"),
-        ("{row['x']}", "has no item"),
-        ("{table['nope']}", "`table` (dict) has no item `['nope']`"),
+        ("{id}", "no variable has the name `id`"),
+        ("{moon}", "no variable has the name `moon`"),
         ("{thing._hidden}", "leading underscore"),
         ("{n.__class__}", "leading underscore"),
         ("{thing.inner.__dict__['deep']}", "leading underscore"),
+        ("{_9}", "no cell has given a value of the name `_9`"),
     ],
 )
-def test_a_path_that_leads_nowhere_is_sent_as_typed_and_pointed_out(body, why):
-    """The note says where the path ends."""
+def test_braces_that_resemble_no_name_go_as_typed_and_are_pointed_out(body, why):
+    """The note says why; JSON and templates are full of such."""
     prompt = compose(f"See {body}", NAMESPACE)
     assert text_of(prompt) == f"See {body}"
     (note,) = prompt.notes
     assert why in note
+
+
+MISSES = {
+    "{wrd}": "no variable has the name `wrd`. Did you mean `{word}`?",
+    "{dorw}": "Did you mean `{word}`?",
+    "{Word.x}": "Did you mean `{word.x}`?",
+    "{thnig.size}": "Did you mean `{thing.size}`?",
+    "{tables['key']}": "Did you mean `{table['key']}`?",
+    "{thing.sise}": "`thing` (SimpleNamespace) has no attribute `sise`",
+    "{row[9]}": "`row` (list) has no item `[9]`",
+    "{row['x']}": "has no item",
+    "{table['nope']}": "`table` (dict) has no item `['nope']`",
+}
+
+
+@pytest.mark.parametrize("body", MISSES)
+def test_a_near_miss_of_a_name_is_refused(body):
+    """Before anything is billed, with the name that was meant and the way to send the braces."""
+    with pytest.raises(ContentError) as caught:
+        compose(f"See {body}", NAMESPACE)
+    assert MISSES[body] in str(caught.value)
+    assert "`--raw`" in str(caught.value)
+    assert text_of(compose(f"See {body}", NAMESPACE, raw=True)) == f"See {body}"
+    assert text_of(compose(f"See {body}", NAMESPACE, is_template=True)) == f"See {body}"
+
+
+AS_TYPED = [
+    "```python\nprint(f'{n}')\n```",
+    "~~~\n{n} {n}\n~~~",
+    "```\n{n} and an open fence",
+    "the span `f'{n}'` and ``{n} `x` {n}``",
+    "`over a\nline {n}`",
+    "a template ${n} and `${n}`",
+    r"\frac{n}{n} \sqrt{n} \sqrt[3]{n} \text{it is {n}}",
+    r"$\sum_{n}^{n} x_{n} \mathbb{n}$",
+    "x^{n}",
+]
+
+
+@pytest.mark.parametrize("body", AS_TYPED)
+def test_code_and_tex_go_as_typed(body):
+    """What stands in them leaves the machine for nobody; a note says that a name stood there."""
+    prompt = compose(body, {"n": "SECRET"})
+    assert text_of(prompt) == body
+    (note,) = prompt.notes
+    assert note.startswith("`{n}` was sent as typed: it stands")
+    assert "`-i n`" in note
+    assert not compose(body, {}).notes or "no variable" in compose(body, {}).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("`{n}`", "`3`"),
+        ("```\n{n}\n```", "```\n3\n```"),
+        ("```csv\n{n}\n```\nand {n}", "```csv\n3\n```\nand 3"),
+        ("`a` {n} `b`", "`a` 3 `b`"),
+        ("one ` tick {n}", "one ` tick 3"),
+        ("a\\n{n}", "a\\n{n}"),
+        ("{Out[1]} {In[2]}", "5 x = 1"),
+    ],
+)
+def test_a_placeholder_alone_in_a_fence_or_a_span_is_one(body, text):
+    """It was put there for the model to see where the value begins and ends."""
+    assert text_of(compose(body, {"n": 3, "Out": {1: 5}, "In": ["", "", "x = 1"]})) == text
+
+
+@given(st.lists(st.sampled_from(["`", "```", "~~~", "\n", "{n}", "\\a", "_", "[", "]", " ", "$"])))
+def test_code_and_tex_lose_nothing_whatever_is_unclosed(pieces):
+    """Each `{n}` is either typed or read."""
+    body = "".join(pieces) + "x"
+    assert text_of(compose(body, {"n": "N"})).replace("N", "{n}") == body
+
+
+def test_none_is_refused():
+    """Nobody wants to pay for a description of None: a path was wrong."""
+    names = {"img": None, "box": SimpleNamespace(img=None)}
+    for body in ("Describe {img}", "Describe {box.img}"):
+        with pytest.raises(ContentError, match=r"`(box\.)?img` is None.*cv2\.imread"):
+            compose(body, names)
+    with pytest.raises(ContentError, match="`img` is None"):
+        compose("Describe", names, include=["img"])
+    with pytest.raises(ContentError, match="What is to be sent is None"):
+        gather(["Describe", None])
+
+
+def test_names_of_files_are_refused_where_the_files_were_meant(tmp_path, monkeypatch):
+    """A caption of the words 'a.png' is worth nothing; the error says how to send the file."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.csv", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x,y\n1,2\n")
+    with pytest.raises(ContentError, match=r"name of a file.*`Path\('a\.png'\)`"):
+        gather(["Caption this", "a.png"])
+    with pytest.raises(ContentError, match=r"`path`: .*`Path\(path\)` sends the file"):
+        compose("Caption {path}", {"path": "a.png"})
+    with pytest.raises(ContentError, match=r"`names`: .*names of 2 files.*`list\(map\(Path, names"):
+        compose("Caption {names}", {"names": ["a.png", "b.csv"]})
+    for spared in ("notes.txt", "gone.png", ["a.png", "notes.txt"], "a.png\nb.csv"):
+        assert compose("Caption {x}", {"x": spared}).blocks()
+    assert gather(["Is a.png a good name?"]).blocks()
+
+
+def test_words_from_code_with_braces_are_pointed_out():
+    """`ask` reads no braces; whoever has such a variable expected it to."""
+    df = NAMESPACE
+    (note,) = gather(["What does {df} show, and {no_such_name}?"]).notes
+    assert "`{df}` was sent as typed" in note
+    assert '`ask("What does it show?", df)`' in note
+    assert df is NAMESPACE
 
 
 def test_code_in_braces_is_not_pointed_out():
@@ -173,11 +280,10 @@ class Trap:
 
 
 @pytest.mark.parametrize("body", ["{trap.x}", "{trap[0]}", "{trap['k']}"])
-def test_an_object_that_raises_is_a_note_not_a_crash(body):
-    """The error of a property is the user's to see, in words."""
-    prompt = compose(body, {"trap": Trap()})
-    assert text_of(prompt) == body
-    assert "RuntimeError" in prompt.notes[0]
+def test_an_object_that_raises_is_an_error_in_words(body):
+    """The error of a property is the user's to see."""
+    with pytest.raises(ContentError, match=r"`trap` \(Trap\) has no .*RuntimeError"):
+        compose(body, {"trap": Trap()})
 
 
 def test_images_stand_where_they_are_named():
@@ -266,9 +372,8 @@ def test_many_images_are_made_smaller_where_the_edge_was_raised():
     assert {item.images[0].width <= 2000 for item in many.sent} == {True}
 
 
-def test_hints_are_looked_up_for_the_few_that_are_shown():
+def test_few_names_are_compared_with_the_known_ones():
     """A template of thousands of names beside thousands of variables is read at once."""
     names = {f"variable_{n}": n for n in range(3000)}
-    prompt = compose(" ".join(f"{{variabel_{n}}}" for n in range(3000)), names)
-    assert "Did you mean `variable_0`?" in prompt.notes[0]
+    prompt = compose(" ".join(f"{{column{n}}}" for n in range(3000)), names)
     assert len(prompt.notes) == 6

@@ -271,7 +271,8 @@ class TestXarray:
         """The picture has the first row at the top; the text says what rows and columns are."""
         # What counts as a picture is not this test's subject.
         monkeypatch.setattr(
-            "segmind_jupyter.content.tables.others.is_image_array", lambda array: array.ndim == 2
+            "segmind_jupyter.content.tables.others.is_image_array",
+            lambda array, **_: array.ndim == 2,
         )
         text, image = to_parts(air[0], name="t")
         assert text.text.startswith("t: DataArray air, lat 20 × lon 30, float64\nCoordinates:\n")

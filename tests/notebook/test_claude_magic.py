@@ -183,22 +183,23 @@ def test_raw_sends_braces_as_they_are(run, online):
     assert texts(online.posts[0]) == ["{n} and {{n}}"]
 
 
-def test_a_typing_error_in_a_name_is_pointed_out_under_the_reply(run, online):
-    """It is sent as typed, and the name that was meant is suggested."""
+def test_a_typing_error_in_a_name_is_refused(run, online):
+    """Nothing is sent, and the name that was meant is suggested; `--raw` sends it as typed."""
     run(FIGURE)
     cell = run("%%claude\nDescribe {figg}")
+    assert "Did you mean `{fig}`?" in str(cell.error)
+    assert online.posts == []
+    run("%%claude --raw\nDescribe {figg}")
     assert texts(online.posts[0]) == ["Describe {figg}"]
-    (note,) = cell.result.request.notes
-    assert note == (
-        "`{figg}` was sent as typed: no variable has the name `figg`. Did you mean `fig`?"
-    )
 
 
 def test_what_there_is_to_say_of_an_object_stands_under_the_reply(run, online, tmp_path):
     """A text that names a file, and a file that is no table; the reply and its footer tell."""
     file = tmp_path / "data.csv"
     file.write_text("a,b\n1,2\n3,4,5\n")
-    run(f"from pathlib import Path\nname = {str(file)!r}\npath = Path(name)")
+    (tmp_path / "data.txt").touch()
+    name = str(tmp_path / "data.txt")
+    run(f"from pathlib import Path\nname = {name!r}\npath = Path({str(file)!r})")
     cell = run("%%claude\nWhat is in {name} and {path}?")
     of_name, of_path = cell.result.request.notes
     assert "`Path(name)` sends the file of that name." in of_name

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from segmind_jupyter.content.images.arrays import (
+    FIELD_SIDE_PX,
     grey_ends,
     image_from_array,
     is_image_array,
@@ -253,7 +254,7 @@ def data_array_parts(
     values = _in_memory(array.variable)
     if values is None:
         return [bounded("\n".join([*head, _NOT_READ]), about=about, limits=limits)]
-    if not is_image_array(values):
+    if not is_image_array(values, least_side_px=FIELD_SIDE_PX):
         return [summarize_array(values, limits=limits, title="\n".join(head), about=about)]
     rows, columns = array.dims[:2]
     (top, bottom), (left, right) = _edges(array, rows), _edges(array, columns)

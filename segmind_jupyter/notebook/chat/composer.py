@@ -6,15 +6,14 @@ Imported with the first chat.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ipywidgets import HTML, Button, ButtonStyle, FileUpload, HBox, Layout, Textarea, VBox
 
-from segmind_jupyter.content.convert import to_parts
-from segmind_jupyter.content.parts import Limits, Part, Text, is_kind, type_name
-from segmind_jupyter.content.prompt import Attachment, Prompt, compose, counted
+from segmind_jupyter.content.convert import has_size, size_of, to_parts
+from segmind_jupyter.content.parts import Limits, Part, Text, type_name
+from segmind_jupyter.content.prompt import Attachment, Prompt, compose
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.notebook.chat.toolbar import FILES
 from segmind_jupyter.notebook.chat.transcript import about_html
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
     from segmind_jupyter.chat import Turn
     from segmind_jupyter.notebook.plots.last_plot import LastPlots
 
-
-#: Values of these very types tell their length without running anybody's code.
-_SIZED: Final[Mapping[type, str]] = {
-    str: "character", bytes: "byte",
-    **dict.fromkeys((list, tuple, dict, set, frozenset), "item"),
-}  # fmt: skip
 
 #: Longest type name that is shown; anybody may define a class.
 _MAX_TYPE_CHARS: Final = 30
@@ -53,7 +46,7 @@ class Attachable:
 def attachables(names: Mapping[str, Any]) -> list[Attachable]:
     """List the variables that can be attached: pictures and tables first, the newest ones first."""
     offered = [(name, value) for name, value in reversed(list(names.items())) if _is(name, value)]
-    offered.sort(key=lambda pair: _size_of(pair[1]) is None)
+    offered.sort(key=lambda pair: not has_size(pair[1]))
     return [Attachable(name, _about(value)) for name, value in offered]
 
 
@@ -66,47 +59,8 @@ def _is(name: str, value: object) -> bool:
 
 
 def _about(value: Any) -> str:
-    words = [one_line(type_name(value))[:_MAX_TYPE_CHARS]]
-    size_of = _size_of(value)
-    with suppress(Exception):  # a class of the same name may hold anything
-        if size_of is not None:
-            words.append(size_of(value))
-        elif type(value) in _SIZED:
-            noun = _SIZED[type(value)]
-            words.append(f"of {counted(len(value), noun) or f'no {noun}s'}")
-    return " ".join(words)
-
-
-def _size_of(value: object) -> Callable[[Any], str] | None:
-    """Return what tells the size of a picture or a table; `None` for anything else."""
-    return next((size for test, size in _SIZES if test(value)), None)
-
-
-def _shape(value: Any) -> str:
-    return "×".join(f"{int(side)}" for side in value.shape)
-
-
-def _pixels(value: Any) -> str:
-    width, height = value.size
-    return f"{int(width)}×{int(height)}"
-
-
-def _inches(value: Any) -> str:
-    width, height = value.get_size_inches()
-    return f"{width:g}×{height:g} in"
-
-
-def _of(package: str, *names: str) -> Callable[[object], bool]:
-    return lambda value: is_kind(value, package, *names)
-
-
-_SIZES: Final = (
-    (_of("matplotlib", "Figure"), _inches),
-    (_of("PIL", "Image"), _pixels),
-    (_of("pandas", "DataFrame", "Series"), _shape),
-    (_of("polars", "DataFrame", "Series"), _shape),
-    (_of("numpy", "ndarray"), _shape),
-)
+    """Say what a value is; anybody may define a class with a long name."""
+    return f"{one_line(type_name(value))[:_MAX_TYPE_CHARS]} {size_of(value)}".rstrip()
 
 
 #: Most variables that the panel offers; a button each.
