@@ -37,7 +37,16 @@ if TYPE_CHECKING:
 _LINE_LASTS_S: Final = 1.0
 
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
-_OWN: Final = ("items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume")
+_OWN: Final = (
+    "items",
+    "json",
+    "max_in_flight",
+    "on_error",
+    "progress",
+    "prompt",
+    "resume",
+    "retry_misfits",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +65,7 @@ def ask_each(
     on_error: Literal["keep", "raise"] = "keep",
     resume: bool = True,
     json: Any = None,
+    retry_misfits: int = 0,
     **params: Any,
 ) -> Batch:
     """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
@@ -99,6 +109,9 @@ def ask_each(
         What each reply must be: a dataclass, a TypedDict, a pydantic model, ``list[T]``, a
         ``Literal``, ``T | None`` or a JSON schema. `batch.to_frame()` then has a column a field,
         and ``reply.parsed`` the object. A reply that does not fit is kept.
+    retry_misfits
+        How often an item whose reply does not fit is asked again, with what was wrong; its figures
+        are then those of all its replies.
 
     Returns
     -------
@@ -134,6 +147,8 @@ def ask_each(
     is_whole = isinstance(max_in_flight, int) and not isinstance(max_in_flight, bool)
     if not is_whole or max_in_flight < 1:
         raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
+    if retry_misfits not in range(10):
+        raise SettingsError(f"retry_misfits={retry_misfits!r}: give a whole number from 0 to 9.")
     if on_error not in ("keep", "raise"):
         raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
     for name, on in (("progress", progress), ("resume", resume)):
@@ -161,6 +176,7 @@ def ask_each(
         timeout_s=options.timeout_s,
         may_send=options.cache != "only",
         expected=expected,
+        retry_misfits=retry_misfits,
     )
     return _begun(each, plan, desk, shows=progress)
 

@@ -74,8 +74,8 @@ def reply_frame(
         for position, reply in enumerate(replies):
             try:
                 parsed[position] = reply and reply.parsed
-            except ReplyError as error:  # the reply itself is kept: `batch.replies`
-                words[position] = str(error)
+            except ReplyError as error:  # the reply itself is kept
+                words[position] = str(error).replace("`error.reply`", "`batch.replies`")
         found = _fields(expected, parsed, nested=explode)
     positions = list(range(len(replies)))
     if explode:

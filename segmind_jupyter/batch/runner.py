@@ -8,14 +8,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
 
 from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.messages import Call, user_message
+from segmind_jupyter.api.messages import Call, Message, Reply, Usage, user_message
 from segmind_jupyter.api.settings import MAX_CONNECTIONS
 from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
@@ -27,6 +28,7 @@ from segmind_jupyter.errors import (
     JobExpired,
     MaybeBilledError,
     NotCachedError,
+    ReplyError,
     SegmindError,
     SettingsError,
     shortened,
@@ -64,6 +66,7 @@ class Plan:
     timeout_s: float | None = None
     may_send: bool = True
     expected: Expected | None = None
+    retry_misfits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,27 @@ class Asked:
     """What is kept of an item's request: what its reply must be. The rest would hold its images."""
 
     expected: Expected
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A reply that does not fit what it must be, and why."""
+
+    reply: Reply
+    why: str
+
+    def messages(self) -> Iterator[Message]:
+        """Return how it goes on: what was answered, and what is wrong with it."""
+        yield {"role": "assistant", "content": [{"type": "text", "text": self.reply.text or "…"}]}
+        why = self.why.partition(". ")[0]
+        yield user_message(
+            [
+                {
+                    "type": "text",
+                    "text": f"{why}. Answer again with JSON that fits, and nothing else.",
+                }
+            ]
+        )
 
 
 class Run:
@@ -105,18 +129,32 @@ class Run:
                     if position is None:
                         return
                     job = await self._queued(position, watch, converting)
-                if job is not None:
-                    await watch.follow(job)
-                    self._note(position, job)
+                misfits: list[Misfit] = []
+                while job is not None:
+                    if not (kept := job.done()):
+                        await watch.follow(job)
+                    if (misfit := self._misfit(job)) is None:
+                        self._note(position, job, misfits, kept=kept)
+                        break
+                    misfits.append(misfit)
+                    if len(misfits) > self._plan.retry_misfits:
+                        self._note(position, job, misfits[:-1], kept=kept)
+                        break
+                    async with sending:
+                        job = await self._queued(position, watch, converting, misfits)
 
         async with anyio.create_task_group() as workers:
             for _ in range(in_flight):
                 workers.start_soon(work)
 
     async def _queued(
-        self, position: int, watch: JobManager, converting: anyio.CapacityLimiter
+        self,
+        position: int,
+        watch: JobManager,
+        converting: anyio.CapacityLimiter,
+        misfits: Sequence[Misfit] = (),
     ) -> Job | None:
-        """Bring an item to Segmind; `None` if it has ended here already.
+        """Bring an item to Segmind, or find its job there; `None` if it failed.
 
         What is encoded is held no longer than this takes.
         """
@@ -125,6 +163,7 @@ class Run:
             """Make the call beside the loop, as encoding an image takes a while."""
             self._results.check_goes_on()
             messages = [user_message(self._each.prompt(position).blocks())]
+            messages += [message for misfit in misfits for message in misfit.messages()]
             call = dataclasses.replace(self._plan.call, messages=messages)
             _ = call.digest  # worked out here, for the same reason
             return call
@@ -151,36 +190,68 @@ class Run:
             is_everyones = isinstance(error, SettingsError) or (
                 isinstance(error, APIError) and error.status in _FOR_EVERY_ITEM
             )
-            self._fail(position, error, for_all=is_everyones)
+            self._fail(position, error, misfits, for_all=is_everyones)
             return None
         except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
             _log.exception("item %d of a batch cannot be sent", position)
-            self._fail(position, SegmindError(f"The item cannot be sent ({format_error(error)})."))
-            return None
-        if job.done():
-            self._note(position, job, kept=True)
+            words = f"The item cannot be sent ({format_error(error)})."
+            self._fail(position, SegmindError(words), misfits)
             return None
         return job
 
-    def _note(self, position: int, job: Job, *, kept: bool = False) -> None:
+    def _misfit(self, job: Job) -> Misfit | None:
+        """Return a reply that does not fit what it must be, with the words why."""
+        if not self._plan.retry_misfits or self._plan.expected is None or job.error is not None:
+            return None
+        assert job.reply is not None, "it has ended"  # noqa: S101
+        try:
+            self._plan.expected.parse(job.reply.text)
+        except ReplyError as error:
+            return Misfit(job.reply, str(error))
+        return None
+
+    def _note(self, position: int, job: Job, misfits: Sequence[Misfit], *, kept: bool) -> None:
         if isinstance(job.error, JobExpired):
-            self._fail(position, lost(job.request_id))
+            self._fail(position, lost(job.request_id), misfits)
         elif job.error is not None:
             # Other refusals of a look are its job's own.
             for_all = isinstance(job.error, AuthenticationError)
-            self._fail(position, job.error, for_all=for_all)
+            self._fail(position, job.error, misfits, for_all=for_all)
         elif job.reply is not None:
-            reply = job.reply
-            if self._plan.expected is not None:
-                reply = dataclasses.replace(reply, request=Asked(self._plan.expected))
-            self._results.add_reply(position, reply, kept=kept)
+            self._keep(position, [*(misfit.reply for misfit in misfits), job.reply], kept=kept)
 
-    def _fail(self, position: int, error: SegmindError, *, for_all: bool = False) -> None:
+    def _keep(self, position: int, replies: Sequence[Reply], *, kept: bool) -> None:
+        """Note the last of an item's replies, with what all of them took."""
+        reply = replies[-1]
+        if len(replies) > 1:
+            counts = {
+                count.name: _sum(getattr(reply.usage, count.name) for reply in replies)
+                for count in dataclasses.fields(reply.usage)
+            }
+            reply = dataclasses.replace(
+                reply, usage=Usage(**counts), cost=_sum(reply.cost for reply in replies)
+            )
+        if self._plan.expected is not None:
+            reply = dataclasses.replace(reply, request=Asked(self._plan.expected))
+        self._results.add_reply(position, reply, kept=kept)
+
+    def _fail(
+        self,
+        position: int,
+        error: SegmindError,
+        misfits: Sequence[Misfit],
+        *,
+        for_all: bool = False,
+    ) -> None:
         if isinstance(error, MaybeBilledError):
             self._desk.ledger.add_unknown()
         # The frames of an error, and of those behind it, would hold what was encoded.
         error.__cause__ = error.__context__ = None
-        self._results.add_error(position, error.with_traceback(None))
+        error = error.with_traceback(None)
+        if misfits:  # what was paid for stays, though it was to be asked for once more
+            self._keep(position, [misfit.reply for misfit in misfits], kept=False)
+        else:
+            self._results.add_error(position, error)
         if for_all and isinstance(error, APIError):
             words = f" ({shortened(error.detail)})" if error.detail else ""
             error = never_sent(f"another item was refused with {error.status}{words}")
@@ -188,3 +259,9 @@ class Run:
             error = never_sent("another item failed")
         if for_all or self._plan.stops_at_error:
             self._results.stop(error)
+
+
+def _sum(amounts: Iterable[Any]) -> Any:
+    """Add up what is known; `None` if nothing is."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None

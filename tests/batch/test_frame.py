@@ -289,6 +289,23 @@ class TestBatches:
         assert list(again.to_frame()["name"]) == list(frame["name"])
         assert ask_each("What is {words}?", table).wait().progress.kept == 0
 
+    def test_a_misfit_is_asked_again_where_that_is_wanted(self, simulated: None):
+        """With what was wrong; its figures are those of both, and a second run pays for nothing."""
+        items = ["words", '{"name": "n", "count": 1}']
+        kept = ask_each("echo: {item}", items, json=Line).wait()
+        assert "`batch.replies`" in kept.to_frame().loc[0, "error"]
+        assert kept.replies[0].text == "words"
+        batch = ask_each("echo: {item}", items, json=Line, retry_misfits=1).wait()
+        frame = batch.to_frame()
+        assert frame["error"].isna().all()
+        assert list(frame["count"]) == [1, 1]
+        assert frame.loc[0, "tokens"] > kept.to_frame().loc[0, "tokens"]
+        assert len(session().ledger.calls) == 3
+        again = ask_each("echo: {item}", items, json=Line, retry_misfits=1).wait()
+        assert (again.progress.kept, len(session().ledger.calls)) == (2, 3)
+        failed = ask_each("fail: {item}", items[:1], json=Line, retry_misfits=1).wait()
+        assert list(failed.errors) == [0]
+
     def test_without_pandas_it_says_what_to_do(
         self, simulated: None, monkeypatch: pytest.MonkeyPatch
     ):
