@@ -197,6 +197,7 @@ class SegmindClient:
         *,
         instruction: str | None = None,
         timeout_s: float | None = None,
+        before_sending: Callable[[], Awaitable[object]] | None = None,
         **params: Any,
     ) -> Ticket:
         """Queue a conversation (v2), and give the id under which its reply is kept.
@@ -208,6 +209,9 @@ class SegmindClient:
         timeout_s
             Seconds that the submission may take in all, the model's work not included. While the
             gateway says that it has too many requests, it is tried again until then.
+
+        before_sending
+            Awaited when the request is about to go out, its turn having come; may raise.
 
         Returns
         -------
@@ -224,7 +228,12 @@ class SegmindClient:
         path = f"/v2/{checked_slug(model)}"
         body = self._transport.encoded(request_body(messages, instruction=instruction, **params))
         answer = await self._transport.send(
-            "POST", path, body=body, timeout_s=timeout_s, model=model
+            "POST",
+            path,
+            body=body,
+            timeout_s=timeout_s,
+            model=model,
+            before_sending=before_sending,
         )
         try:
             return Ticket(read_submit(answer.json()), model)

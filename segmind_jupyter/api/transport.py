@@ -282,8 +282,11 @@ class Transport:
         model: str | None = None,
         urgent: bool = False,
         repeat: bool = True,
+        before_sending: Callable[[], Awaitable[object]] | None = None,
     ) -> Response:
         """Send a request as often as the retry table allows, until it is answered 2xx.
+
+        Whoever wants to know when it goes out, its waiting over, says so with `before_sending`.
 
         A pause of the server's is waited for within the time-out. Queueing for a place after it
         is not on the request's time, unless the caller set that time: on a small plan a hundred
@@ -311,6 +314,8 @@ class Transport:
                 if failed is None:
                     raise limit_reached(what, until=None)
                 raise self._error(what, failed, method=method, model=model)
+            if before_sending is not None:
+                await before_sending()
             outcome = await self._attempt(
                 http, method, path, body, min(deadline - sent_s, attempt_s)
             )

@@ -22,7 +22,7 @@ from segmind_jupyter.api.jobs import Job, JobRegistry, ended
 from segmind_jupyter.api.journal import BEAT_S, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply
-from segmind_jupyter.api.records import CallRecord, JobRecord
+from segmind_jupyter.api.records import CallRecord, Claim, JobRecord
 from segmind_jupyter.api.responses import failed, is_envelope, senseless
 from segmind_jupyter.api.retry import History, Policy, may_repeat, next_poll
 from segmind_jupyter.api.states import (
@@ -88,6 +88,14 @@ _CLAIM_LOOK_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
+class _Taken(Exception):
+    """What was to be sent is not ours to send."""
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(claim.state)
+        self.claim = claim
+
+
 class JobManager:
     """The jobs of one client."""
 
@@ -142,56 +150,66 @@ class JobManager:
         if self._closed:
             await anyio.sleep_forever()  # until the loop ends; it would not be answered in time
         work = None if nth is None else await self._work(call, nth)
-        if work is not None and (job := await self._claimed(work, anew, check)):
-            return job
-        submitting = _spawn(self._submit(call, request, work, timeout_s), self._submissions)
-        try:
-            await asyncio.wait([submitting])
-        except asyncio.CancelledError:
-            asyncio.get_running_loop().call_later(_UNATTENDED_S, submitting.cancel)
-            raise
-        return submitting.result()
-
-    async def _claimed(self, work: str, anew: bool, check: Callable[[], object]) -> Job | None:
-        """Claim what is to be sent; `None` once it is ours, or its job if it was sent before."""
         while True:
             check()
-            with anyio.CancelScope(shield=True):  # a claim that is ours is sent, or given up
-                claim = await _threaded(self.journal.claim, work, anew=anew)
-            if claim.state == "ours":
-                return None
-            if claim.state == "lost":
-                at = time.strftime("%Y-%m-%d %H:%M", time.localtime(claim.at))
-                raise MaybeBilledError(
-                    f"The kernel that was sending this ended at it ({at}). It may have been "
-                    "billed, so it was not sent again. `%segmind history` shows whether it was; "
-                    "`resume=False` asks again."
-                )
-            if claim.job is not None:
-                if (job := self._known(claim.job)) is not None:
-                    return job
-                anew = True
-                continue
-            await self.sleep(_CLAIM_LOOK_S)
+            submitting = _spawn(
+                self._submit(call, request, work, anew, timeout_s), self._submissions
+            )
+            try:
+                await asyncio.wait([submitting])
+            except asyncio.CancelledError:
+                asyncio.get_running_loop().call_later(_UNATTENDED_S, submitting.cancel)
+                raise
+            sent = submitting.result()
+            if isinstance(sent, Job):
+                return sent
+            if sent.job is None:
+                await self.sleep(_CLAIM_LOOK_S)
+            elif (job := self._known(sent.job)) is not None:
+                return job
+            else:
+                anew = True  # what was kept is of no use
 
     async def _submit(
-        self, call: Call, request: Any, work: str | None, timeout_s: float | None
-    ) -> Job:
-        beating = work and _spawn(self._beat(work), self._others)
+        self, call: Call, request: Any, work: str | None, anew: bool, timeout_s: float | None
+    ) -> Job | Claim:
+        """Claim a work when its turn has come, and send it; or return whose it is."""
+        beating: asyncio.Task[None] | None = None
+
+        async def claim() -> None:
+            nonlocal beating
+            if work is None or beating is not None:
+                return
+            with anyio.CancelScope(shield=True):  # what is claimed is sent, or given up
+                claim = await _threaded(self.journal.claim, work, anew=anew)
+            if claim.state != "ours":
+                raise _Taken(claim)
+            beating = _spawn(self._beat(work), self._others)
+
         try:
             ticket = await self.client.submit_chat(
                 call.model,
                 call.messages,
                 instruction=call.instruction,
                 timeout_s=timeout_s,
+                before_sending=claim,
                 **call.params,
             )
+        except _Taken as taken:
+            if taken.claim.state == "lost":
+                at = time.strftime("%Y-%m-%d %H:%M", time.localtime(taken.claim.at))
+                raise MaybeBilledError(
+                    f"The kernel that was sending this ended at it ({at}). It may have been "
+                    "billed, so it was not sent again. `%segmind history` shows whether it was; "
+                    "`resume=False` asks again."
+                ) from None
+            return taken.claim
         except SegmindError:  # also where it may be billed: whoever asked is told
-            if work is not None:
+            if work is not None and beating is not None:
                 await _noted(self.journal.release, work)
             raise
         finally:
-            if beating:
+            if beating is not None:
                 beating.cancel()
         job = self._job(ticket.request_id, call.model, submitted_at=time.time(), request=request)
         # It may be billed by now: nothing may come between the id and the journal.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import sqlite3
 import subprocess
@@ -972,6 +973,22 @@ class TestClaiming:
         assert not world.requests
         (job,) = self.submitted_by(world, world.watch, anew=True)
         assert world.follow(job).reply.text == "hello"
+
+    def test_what_waits_for_its_turn_is_not_claimed(self, world):
+        """Should its kernel die there, nothing was sent, and nothing is to be feared."""
+        world.gateway.script("POST", status=429, headers={"retry-after": "100"})
+
+        async def story():
+            async with anyio.create_task_group() as group:
+                for n in range(2):
+                    group.start_soon(functools.partial(world.watch.submit, world.call(), nth=n))
+                    await anyio.sleep(1.0)
+                sending = sqlite3.connect(world.path)
+                with contextlib.closing(sending):
+                    return sending.execute("SELECT count(*) FROM sends").fetchone()[0]
+
+        assert world.run(story()) == 1
+        assert len(world.sent("POST")) == 3
 
     def test_what_was_answered_is_remembered_as_a_call(self, world):
         """With its model, day, tokens and cost."""
