@@ -32,11 +32,16 @@ shows as that message alone (`_render_traceback_`), and the cell still fails.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 #: Colours a notebook and a terminal both understand (SGR 31 is red, 0 resets).
 _RED, _RESET = "\x1b[31m", "\x1b[0m"
+
+#: JupyterLab breaks longer lines of a traceback within words (measured).
+_MAX_COLUMNS = 88
+_WORDS_STAY_WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 #: The longest piece of a server's words that goes into a message.
 _MAX_DETAIL_CHARS = 400
@@ -59,7 +64,11 @@ class _Short:
     """Shows in IPython as one message in colour, by its hook for such errors."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{_RED}{type(self).__name__}{_RESET}: {plain(str(self))}"]
+        """Return it as one piece, in lines that are not so long that a page breaks their words."""
+        name = type(self).__name__
+        lines = textwrap.wrap(f"{name}: {plain(str(self))}", _MAX_COLUMNS, **_WORDS_STAY_WHOLE)
+        # IPython joins pieces with or without a line's end, by its mode.
+        return ["\n".join([f"{_RED}{name}{_RESET}{lines[0].removeprefix(name)}", *lines[1:]])]
 
 
 class SegmindError(_Short, Exception):

@@ -326,6 +326,14 @@ OPTIONS: Final = (
         ),
     ),
     Option(
+        name="footer",
+        setting=Setting(
+            default="full", choices=("full", "line", "off"),
+            words="What stands under a reply: 'full' what it took and what was sent, with "
+            "thumbnails; 'line' one quiet line; 'off' nothing. Notes on what was left out stay.",
+        ),
+    ),
+    Option(
         name="wait_for_jobs",
         setting=Setting(
             default="headless", choices=WAITS,

@@ -254,6 +254,7 @@ class Session:
         self.options = Options()
         self.batch_shows: list[Callable[[Any], object]] = []
         self.unattended: Callable[[], bool] = lambda: False
+        self.footer = "full"
         self._tracked = PendingWork()
         self._connections = Connections()
         self._api_key: Secret | None = None
@@ -603,6 +604,7 @@ class Session:
         """Return a new session under the same settings."""
         other = Session()
         other.options, other.unattended = self.options, self.unattended
+        other.footer = self.footer
         other._api_key, other._base_url, other._auth = self._api_key, self._base_url, self._auth
         other._keeps_file = self._keeps_file
         return other

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -168,6 +169,8 @@ class Reply:
     cached_at
         Unix time at which it was kept, where it was asked for before; `None` where it was asked
         for now. The other figures are those of then, and nothing was billed again.
+    answered_at
+        Unix time at which it was read, or `None`.
     raw
         The server's JSON, untouched.
     request
@@ -185,6 +188,7 @@ class Reply:
     elapsed_s: float | None = None
     request_id: str | None = None
     cached_at: float | None = field(default=None, compare=False)
+    answered_at: float | None = field(default=None, repr=False, compare=False)
     raw: Any = field(default=None, repr=False, hash=False)
     request: Any = field(default=None, repr=False, compare=False)
 
@@ -350,6 +354,7 @@ def parse_reply(
         ),
         elapsed_s=elapsed_s,
         request_id=shortened(headers.get("x-request-id", "")) or None,
+        answered_at=time.time(),
         raw=body,
     )
 

@@ -77,6 +77,7 @@ class Defaults(Magics):
         """Let `ask` and the cells see what was set."""
         held, desk = self.trait_values(), session()
         desk.options = self.options()
+        desk.footer = held["footer"]
         desk.use_auth(held["auth"])
         desk.use_journal(held["journal"])
         desk.wait_with(self._pump if held["keep_loop_alive"] else None)

@@ -243,9 +243,9 @@ class ClaudeMagics(Defaults):
                 display(reply)
             raise
         if not quiet:
-            from segmind_jupyter.notebook.display.reply import footer_bundle
+            from segmind_jupyter.notebook.display.reply import footer_bundle, provenance
 
-            display(footer_bundle(reply), raw=True)
+            display(footer_bundle(reply), raw=True, metadata=provenance(reply))
         return value
 
 

@@ -587,7 +587,7 @@ def test_an_unforeseen_error_in_a_handler_shows(shell, online, caplog):
     """On the page, and in the log; the widget goes on."""
     front = Front(Faulty(mode="v1"), shell)
     front.send("Hi")
-    assert "ZeroDivisionError : a hole of ours" in front.read()
+    assert "ZeroDivisionError: a hole of ours" in front.read()
     assert "a hole of ours" in caplog.text
     front.live.settle()
     assert front.button("Stop").disabled

@@ -145,6 +145,7 @@ def test_the_card_becomes_the_reply_while_a_later_cell_keeps_the_kernel_busy(pag
     assert update["transient"] == shown["transient"]
     assert set(update["data"]) == {"text/html", "text/plain"}
     assert "<strong>rising</strong>" in update["data"]["text/html"]
+    assert update["metadata"]["segmind"]["model"] == "claude-4-sonnet"
     assert update["data"]["text/html"] in [state.get("value") for state in states(messages)]
 
 
@@ -188,7 +189,9 @@ def test_a_job_without_a_reply_shows_its_error_in_the_place_of_the_card(page, en
     finish, name = ENDS[end]
     (update,) = page(f"job = new()\ndisplay(job)\n{finish}").of("update_display_data")
     assert update["data"]["text/plain"].startswith(f"{name}: Job 2c7f-1 ")
-    assert f"<strong>{name}</strong>: Job 2c7f-1 " in update["data"]["text/html"]
+    assert "<strong>Job 2c7f-1 " in update["data"]["text/html"]
+    assert f">{name}<" in update["data"]["text/html"]
+    assert update["metadata"] == {}
 
 
 @pytest.mark.kernel

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import hashlib
 import io
 import re
 
+import pytest
 from bs4 import BeautifulSoup
 from PIL import Image as PILImage
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.content.parts import Image, Text
 from segmind_jupyter.content.prompt import Attachment
-from segmind_jupyter.notebook.display.reply import reply_bundle, reply_html, reply_text
+from segmind_jupyter.errors import InsufficientCreditsError
+from segmind_jupyter.notebook.display.reply import (
+    failure_bundle,
+    provenance,
+    reply_bundle,
+    reply_html,
+    reply_text,
+)
 from segmind_jupyter.notebook.display.styles import CODE
+from segmind_jupyter.session import session
 
 FULL = Reply(
     text="It **rises**.",
@@ -168,3 +179,73 @@ def _luminance(colour: str) -> float:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+class Asked:
+    """What a reply answers, as far as its display looks at it."""
+
+    sent = (Attachment("article", (Text("x" * 40, left_out="20,000 of 60,189 characters"),)),)
+    notes = ("`{figg}` is no name here.",)
+
+    def blocks(self) -> list[dict[str, str]]:
+        return [{"type": "text", "text": "Hi"}]
+
+
+ANSWERED = dataclasses.replace(FULL, request=Asked(), answered_at=1e9, request_id="2c7f")
+
+
+def test_what_was_left_out_is_said_below_the_reply() -> None:
+    """How much of an object went, where that is not all of it."""
+    assert "20,000 of 60,189 characters" in reply_text(ANSWERED)
+    assert "20,000 of 60,189 characters" in page(reply_html(ANSWERED)).get_text()
+
+
+def test_the_footer_is_as_long_as_the_user_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, one quiet line, or nothing; notes on what was sent otherwise stay."""
+    lines = {
+        "full": ["── claude-4-sonnet", "   article", "   `{figg}`"],
+        "line": ["── claude-4-sonnet", "   `{figg}`"],
+        "off": ["   `{figg}`"],
+    }
+    for how, begins in lines.items():
+        monkeypatch.setattr(session(), "footer", how)
+        shown = reply_text(ANSWERED).splitlines()[2:]
+        assert [line[: len(b)] for line, b in zip(shown, begins, strict=True)] == begins
+        assert ("≈10 tokens" in reply_html(ANSWERED)) is (how == "full")
+        assert ("11.2 s" in reply_html(ANSWERED)) is (how != "off")
+        assert ("article" in reply_html(ANSWERED)) is (how != "off")
+
+
+def test_an_output_says_where_its_words_come_from() -> None:
+    """For whoever reads the notebook's file; nothing of the prompt itself."""
+    assert provenance(ANSWERED) == {
+        "segmind": {
+            "model": "claude-4-sonnet",
+            "request_id": "2c7f",
+            "date": "2001-09-09T01:46:40Z",
+            "cost": 0.0021,
+            "tokens": {"input": 1435, "output": 31},
+            "prompt_sha256": hashlib.sha256(b'[{"text": "Hi", "type": "text"}]').hexdigest(),
+        }
+    }
+    for at in (None, 1e300, float("nan")):
+        assert provenance(Reply(text="x", answered_at=at))["segmind"]["date"] is None
+
+
+def test_a_thumbnail_has_words_for_who_does_not_see_it() -> None:
+    """The object's name and its size in pixels, which nobody can break out of."""
+    sent = [Attachment('"><script>', (picture(),))]
+    (img,) = page(reply_html(FULL, sent=sent)).find_all("img")
+    assert img["alt"] == '"><script> · Figure 8×4 in, 800×400'
+
+
+def test_an_error_says_what_happened_first_and_its_name_last() -> None:
+    """In HTML; as text its name comes first, as IPython has it."""
+    error = InsufficientCreditsError("Not enough credits. Add some, or wait.", status=406)
+    shown = page(failure_bundle(error)["text/html"])
+    assert shown.strong.get_text() == "Not enough credits."
+    about = "InsufficientCreditsError · status 406"
+    assert shown.get_text() == f"Not enough credits. Add some, or wait.{about}"
+    assert failure_bundle(error)["text/plain"].startswith("InsufficientCreditsError: Not enough")
+    foreign = page(failure_bundle(ValueError("odd"))["text/html"])
+    assert foreign.strong.get_text() == "ValueError: odd"

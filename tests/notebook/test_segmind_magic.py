@@ -224,7 +224,7 @@ def test_a_front_end_that_cannot_ask_is_told_of_the_environment(run, monkeypatch
     monkeypatch.setattr("getpass.getpass", refuse)
     done = run("%segmind key")
     assert "SEGMIND_API_KEY" in done.shown
-    assert len(done.shown.strip().splitlines()) == 1
+    assert len(done.shown.strip().splitlines()) == 2
 
 
 def test_an_interrupted_question_changes_nothing(run, monkeypatch):

@@ -5,15 +5,20 @@ from __future__ import annotations
 import abc
 import base64
 import contextlib
+import datetime
+import hashlib
 import html
+import json
+import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from segmind_jupyter.errors import JobCancelled
+from segmind_jupyter.errors import JobCancelled, SegmindError
 from segmind_jupyter.notebook.display.markdown import body_html, framed
 from segmind_jupyter.notebook.display.styles import FRAME
 from segmind_jupyter.notebook.display.text import one_line_html, set_apart
+from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, format_time, one_line
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ _THUMBNAIL_PX = 96
 
 #: Longest value from a server or a user that a footer shows, in characters.
 _MAX_VALUE_CHARS = 300
+
+_SENTENCE_END = re.compile(r"[.!?…](?= )")
 
 
 def reply_bundle(reply: Reply, **about: Any) -> dict[str, str]:
@@ -70,6 +77,26 @@ def _cut_words(reply: Reply) -> str:
     return f"The reply was cut{length}. Ask again with a larger --max-tokens to have all of it."
 
 
+def provenance(reply: Reply) -> dict[str, Any]:
+    """Return what a notebook's file is to know of an output: where its words come from."""
+    at = reply.answered_at if reply.cached_at is None else reply.cached_at
+    date = None
+    with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):  # it may be any time
+        date = f"{datetime.datetime.fromtimestamp(at, datetime.UTC):%FT%TZ}"  # type: ignore[arg-type]
+    blocks = getattr(reply.request, "blocks", None)  # a reply that was made by hand has none
+    asked = blocks and json.dumps(blocks(), sort_keys=True)
+    return {
+        "segmind": {
+            "model": reply.model,
+            "request_id": reply.request_id,
+            "date": date,
+            "cost": reply.cost,
+            "tokens": {"input": reply.usage.input_tokens, "output": reply.usage.output_tokens},
+            "prompt_sha256": asked and hashlib.sha256(asked.encode()).hexdigest(),
+        }
+    }
+
+
 def footer_bundle(reply: Reply) -> dict[str, str]:
     """Return both sides of what stands under a reply, without the reply."""
     return {"text/html": framed(footer_html(reply)), "text/plain": footer_text(reply)}
@@ -82,9 +109,11 @@ def footer_html(
     notes: Sequence[str] | None = None,
 ) -> str:
     """Write the footer: what it took, what was sent, and the notes; by default the request's."""
-    lines = (_div("note", one_line_html(_line(note))) for note in _about(reply, "notes", notes))
-    took = f"<div>{_escaped(words)}</div>" if (words := usage_line(reply)) else ""
-    return _div("footer", took + sent_html(_about(reply, "sent", sent)) + "".join(lines))
+    items, how = _about(reply, "sent", sent), session().footer
+    words = "" if how == "off" else _first_line(reply, items if how == "line" else ())
+    took = f"<div>{_escaped(words)}</div>" if words else ""
+    below = "".join(_div("note", one_line_html(_line(n))) for n in _about(reply, "notes", notes))
+    return _div("footer", took + (sent_html(items) if how == "full" else "") + below)
 
 
 def footer_text(
@@ -94,10 +123,23 @@ def footer_text(
     notes: Sequence[str] | None = None,
 ) -> str:
     """Write it for a terminal: a line of usage, then one for each object and note."""
-    first = f"── {usage_line(reply)}" if usage_line(reply) else ""
-    items = (" · ".join(filter(None, (i.label, i.summary))) for i in _about(reply, "sent", sent))
-    below = (f"   {_line(words)}" for words in (*items, *_about(reply, "notes", notes)))
-    return "\n".join(filter(None, (first, *below)))
+    items, how = _about(reply, "sent", sent), session().footer
+    words = "" if how == "off" else _first_line(reply, items if how == "line" else ())
+    lines = [f"── {words}"] if words else []
+    if how == "full":
+        lines += [f"   {_line(' · '.join(_item_words(item)))}" for item in items]
+    return "\n".join([*lines, *(f"   {_line(note)}" for note in _about(reply, "notes", notes))])
+
+
+def _first_line(reply: Reply, sent: Sequence[Attachment]) -> str:
+    """Say what a reply took, and the names of what was sent where nothing else says them."""
+    return " · ".join(filter(None, (usage_line(reply), ", ".join(item.name for item in sent))))
+
+
+def _item_words(item: Attachment) -> list[str]:
+    """Say what an object is, what went out for it, and how much that is of it."""
+    left_out = ", ".join(filter(None, (getattr(part, "left_out", "") for part in item.parts)))
+    return [words for words in (item.label, item.summary, left_out) if words]
 
 
 def _about(reply: Reply, field: str, given: Sequence[Any] | None) -> Sequence[Any]:
@@ -133,9 +175,9 @@ def sent_html(sent: Sequence[Attachment]) -> str:
     """Show what was sent: thumbnails with names and sizes; many are folded away."""
     room, items = _MAX_THUMBNAILS, []
     for item in sent:
-        thumbnails = [thumbnail_html(image) for image in item.images[:room]]
+        thumbnails = [thumbnail_html(image, item.label) for image in item.images[:room]]
         room -= len(thumbnails)
-        words = "<br>".join(_escaped(line) for line in (item.label, item.summary) if line)
+        words = "<br>".join(map(_escaped, _item_words(item)))
         items.append(_div("item", "".join(thumbnails) + _div("caption", words)))
     row = _div("row", "".join(items))
     if len(sent) <= _MAX_OPEN_ITEMS:
@@ -144,8 +186,10 @@ def sent_html(sent: Sequence[Attachment]) -> str:
     return f"<details>{title}{row}</details>"
 
 
-def thumbnail_html(image: Image, *, max_px: int = _THUMBNAIL_PX, style: str = "thumbnail") -> str:
-    """Show a picture in small; nothing where that cannot be made."""
+def thumbnail_html(
+    image: Image, name: str, *, max_px: int = _THUMBNAIL_PX, style: str = "thumbnail"
+) -> str:
+    """Show a picture in small, with words for who does not see it; nothing where that fails."""
     from segmind_jupyter.content.images.encode import thumbnail_png
 
     try:
@@ -153,7 +197,8 @@ def thumbnail_html(image: Image, *, max_px: int = _THUMBNAIL_PX, style: str = "t
     except Exception:  # noqa: BLE001 - a picture that cannot be made is no reason to lose a paid reply
         return ""
     source = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    return f'<img src="{source}" alt="" style="{FRAME[style]}">'
+    alt = _escaped(f"{name or 'image'}, {image.width}×{image.height}")
+    return f'<img src="{source}" alt="{alt}" style="{FRAME[style]}">'
 
 
 def _div(style: str, inside: str) -> str:
@@ -176,9 +221,21 @@ def failure_bundle(error: BaseException) -> dict[str, str]:
     }
 
 
-def failure_html(error: BaseException) -> str:
-    """Show an error as HTML that runs and fetches nothing, without a box."""
-    return f"<strong>{one_line_html(type(error).__name__)}</strong>: {one_line_html(str(error))}"
+def failure_html(error: BaseException, where: str = "") -> str:
+    """Show an error as HTML that runs and fetches nothing, without a box.
+
+    What happened comes first, then what to do, and last and small what it is called.
+    """
+    name = type(error).__name__
+    is_ours = isinstance(error, SegmindError)
+    message = one_line(": ".join(filter(None, (where, "" if is_ours else name, str(error)))))
+    end = _SENTENCE_END.search(message)
+    cut = end.end() if end else len(message)
+    words = f"<strong>{one_line_html(message[:cut])}</strong> {one_line_html(message[cut:])}"
+    status, request_id = getattr(error, "status", None), getattr(error, "request_id", None)
+    facts = (name if is_ours else "", status and f"status {status}", request_id)
+    about = " · ".join(_escaped(str(f)) for f in facts if f and str(f) not in message)
+    return f"<div>{words.strip()}</div>{_div('about', about)}"
 
 
 def failure_text(error: BaseException) -> str:
@@ -286,6 +343,12 @@ class ReplyDisplay(PageDisplay["Reply"]):
     def text(self, value: Reply) -> str:
         """Return it as text."""
         return reply_text(value)
+
+    def _printers(self) -> Iterator[tuple[Any, Callable[..., Any]]]:
+        yield from super()._printers()
+        # Nothing but metadata of the whole output: the others have the words.
+        about = self._shell.display_formatter.mimebundle_formatter
+        yield about, lambda value: ({}, provenance(value))
 
 
 class RequestDisplay(PageDisplay["Request"]):

@@ -89,7 +89,8 @@ def _titled(request: Request) -> Iterator[tuple[str, Part]]:
 def _described(part: Part) -> str:
     if isinstance(part, Image):
         return described(part)
-    return f"text, {counted(len(part.text), 'character')}, {estimated_tokens(part.tokens)}"
+    size = part.left_out or counted(len(part.text), "character")
+    return f"text, {size}, {estimated_tokens(part.tokens)}"
 
 
 def _earlier(request: Request) -> str:
@@ -109,7 +110,7 @@ def _block_html(title: str, part: Part) -> str:
     if isinstance(part, Text):
         inside = _div("verbatim", html.escape(to_text(part.text)))
     else:
-        inside = thumbnail_html(part, max_px=_PICTURE_PX, style="picture")
+        inside = thumbnail_html(part, title, max_px=_PICTURE_PX, style="picture")
     return _div("block", _div("about", _escaped(title)) + inside)
 
 

@@ -16,11 +16,12 @@ from segmind_jupyter.notebook.display.reply import (
     failure_bundle,
     failure_html,
     failure_text,
+    provenance,
     reply_bundle,
 )
-from segmind_jupyter.notebook.display.styles import FRAME
+from segmind_jupyter.notebook.display.styles import FRAME, MAX_WIDTH
 from segmind_jupyter.notebook.display.text import one_line_html
-from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, StatusLine, Work
+from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Mark, StatusLine, Work
 from segmind_jupyter.words import one_line
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _LAYOUT = {
     "border": "1px solid rgba(128,128,128,.35)",
     "justify_content": "space-between",
     "margin": "2px 0",
-    "max_width": "60em",
+    "max_width": MAX_WIDTH,
     "padding": "6px 8px 6px 12px",
 }
 
@@ -272,9 +273,15 @@ class JobCard(Card["Job"]):
             return failure_bundle(job.error)
         return reply_bundle(job.reply) if job.reply is not None else {}
 
+    def metadata(self) -> dict[str, Any]:
+        """Tell where the reply's words come from."""
+        job = self.work
+        return {} if job.error is not None or job.reply is None else provenance(job.reply)
+
     def _status(self, seconds: float | None = None) -> StatusLine:
         state = str(self.work.status).lower()
-        return StatusLine(state, self.work.model, seconds, works=state == "processing")
+        mark: Mark = "works" if state == "processing" else "waits"
+        return StatusLine(state, self.work.model, seconds, mark=mark)
 
     def _id_html(self) -> str:
         name = f'<span style="{FRAME["id"]}">{one_line_html(self.work.request_id)}</span>'
@@ -293,7 +300,7 @@ class BatchView(Card["Batch"]):
     def head(self) -> str:
         """Say what is done, and what it took."""
         counts, _, facts = str(self.work.progress).partition(" · ")
-        status = StatusLine(counts, works=not self.work.done()).html()
+        status = StatusLine(counts, mark="ended" if self.work.done() else "works").html()
         return f'{status}<div style="{FRAME["about"]}">{one_line_html(facts) or "&nbsp;"}</div>'
 
     def rows(self) -> Sequence[Any]:
@@ -321,10 +328,7 @@ class BatchView(Card["Batch"]):
         batch, errors = self.work, list(self._first_errors())
         more = f", `batch.errors` all {len(batch.errors):,} errors" if errors else ""
         hint = f"`batch.to_frame()` has the replies as a table{more}."
-        boxes = (
-            boxed(error, f"{one_line_html(where)}: {failure_html(error)}")
-            for where, error in errors
-        )
+        boxes = (boxed(error, failure_html(error, where)) for where, error in errors)
         footer = f'<div style="{FRAME["footer"]}">{one_line_html(hint)}</div>'
         page = "".join([self.head(), *boxes, *map(_note_html, batch.notes), footer])
         lines = (f"{one_line(where)}: {failure_text(error)}" for where, error in errors)

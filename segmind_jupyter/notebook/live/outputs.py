@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from segmind_jupyter.notebook.display.styles import FRAME
 from segmind_jupyter.notebook.display.text import one_line_html
@@ -42,6 +42,11 @@ _MAX_UNHEARD: Final = 200
 _log = logging.getLogger(__name__)
 
 
+Mark = Literal["waits", "works", "ended"]
+
+_DOTS: Final = {"waits": "○", "works": "●", "ended": "✓"}
+
+
 @dataclass(frozen=True)
 class StatusLine:
     """The head line of whatever goes on: ``● Processing · claude-4-sonnet · 12 s``."""
@@ -49,22 +54,18 @@ class StatusLine:
     state: str
     model: str | None = None
     seconds: float | None = None
-    works: bool = False
+    mark: Mark = "waits"
 
     def html(self) -> str:
         """Return it for a page: the dot is full while the model itself is at work."""
-        dot = f'<span style="{FRAME["works" if self.works else "waits"]}">{self._dot}</span>'
+        dot = f'<span style="{FRAME[self.mark]}">{_DOTS[self.mark]}</span>'
         state, *others = map(one_line_html, self._facts())
         rest = f' <span style="{FRAME["quiet"]}">· {" · ".join(others)}</span>' if others else ""
         return f'<div style="{FRAME["head"]}">{dot} <strong>{state}</strong>{rest}</div>'
 
     def text(self) -> str:
         """Return it for a terminal."""
-        return f"{self._dot} {' · '.join(map(one_line, self._facts()))}"
-
-    @property
-    def _dot(self) -> str:
-        return "●" if self.works else "○"
+        return f"{_DOTS[self.mark]} {' · '.join(map(one_line, self._facts()))}"
 
     def _facts(self) -> list[str]:
         passed = None if self.seconds is None else format_duration(self.seconds)
