@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import io
+import json
 import re
 
 import pytest
@@ -228,6 +229,8 @@ def test_an_output_says_where_its_words_come_from() -> None:
             "prompt_sha256": hashlib.sha256(b'[{"text": "Hi", "type": "text"}]').hexdigest(),
         }
     }
+    odd = Reply(text="x", model="\ud800", request_id="a\ud800")
+    json.dumps(provenance(odd), ensure_ascii=False).encode()
     for at in (None, 1e300, float("nan")):
         assert provenance(Reply(text="x", answered_at=at))["segmind"]["date"] is None
 

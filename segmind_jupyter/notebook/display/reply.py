@@ -87,8 +87,9 @@ def provenance(reply: Reply) -> dict[str, Any]:
     asked = blocks and json.dumps(blocks(), sort_keys=True)
     return {
         "segmind": {
-            "model": reply.model,
-            "request_id": reply.request_id,
+            # A message to a page holds no lone surrogates, which a server may send.
+            "model": reply.model and _line(str(reply.model)),
+            "request_id": reply.request_id and _line(str(reply.request_id)),
             "date": date,
             "cost": reply.cost,
             "tokens": {"input": reply.usage.input_tokens, "output": reply.usage.output_tokens},
