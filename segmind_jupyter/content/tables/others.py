@@ -40,6 +40,7 @@ from segmind_jupyter.content.tables.summary import (
     ranged,
     summarize_frame,
     table_text,
+    titled,
 )
 from segmind_jupyter.content.text import as_text, cut, fenced, one_line, plain_text
 from segmind_jupyter.errors import ContentError
@@ -101,9 +102,10 @@ def summarize_groups(groups: Any, *, limits: Limits = STANDARD, name: str | None
     if len(sizes):
         low, high = int(sizes.min()), int(sizes.max())
         span = f", {f'{low:,} to ' if low < high else ''}{plural(high, 'row')} each,"
-    head = (
-        f"{f'{name}: ' if name else ''}{type_name(groups)} by {keys}: {counted}{span} of a "
-        f"{type_name(whole)} of {plural(len(whole), 'row')}: {columns}"
+    head = titled(
+        f"{type_name(groups)} by {keys}: {counted}{span} of a {type_name(whole)} of "
+        f"{plural(len(whole), 'row')}: {columns}",
+        name,
     )
     first = sizes.iloc[:_MAX_GROUPS]
     pairs = dict(zip(first.index.tolist(), first.tolist(), strict=True))
@@ -199,7 +201,7 @@ def summarize_sparse(matrix: Any, *, limits: Limits = STANDARD, name: str | None
     about = f"{type_name(matrix)} {'×'.join(map(str, sides))} {matrix.dtype}"
     if size <= _DENSE_ELEMENTS:
         return summarize_array(matrix.toarray(), limits=limits, name=name, title=title, about=about)
-    lines, left_out = [f"{f'{name}: ' if name else ''}{title}"], ""
+    lines, left_out = [titled(title, name)], ""
     entries = matrix.tocoo() if stored <= _SORTED_ENTRIES else matrix
     is_array = is_kind(entries.data, "numpy", "ndarray")
     if is_array and (facts := "; ".join(statistics(entries.data))):
@@ -246,7 +248,7 @@ def data_array_parts(
     sides = " × ".join(f"{column_name(dim)} {n:,}" for dim, n in array.sizes.items())
     title = f"{type_name(array)}{own}, {sides or 'a single value'}, {array.dtype}"
     head = [
-        f"{f'{name}: ' if name else ''}{title}",
+        titled(title, name),
         *_coordinates(array),
         *_attributes(array.attrs),
     ]
@@ -282,7 +284,7 @@ def dataset_part(dataset: Any, *, limits: Limits = STANDARD, name: str | None = 
         return "; ".join(statistics(values)) if values.size <= most else "not read: it is large"
 
     lines = [
-        f"{f'{name}: ' if name else ''}Dataset, {sizes or 'no dimensions'}",
+        titled(f"Dataset, {sizes or 'no dimensions'}", name),
         *_coordinates(dataset),
         *_variables("Variables:", dataset.data_vars, spread),
         *_attributes(dataset.attrs),
@@ -383,7 +385,7 @@ def summarize_network(graph: Any, *, limits: Limits = STANDARD, name: str | None
         degrees = zip(names, graph.degree() if n_nodes else (), strict=True)
     size = f"{library} {type_name(graph)}, {plural(n_nodes, 'node')}, {plural(n_edges, 'edge')}"
     way, arrow = ("directed", "->") if graph.is_directed() else ("undirected", "--")
-    lines = [f"{f'{name}: ' if name else ''}{size}, {way}"]
+    lines = [titled(f"{size}, {way}", name)]
     if attributes:
         lines.append(f"Attributes: {cell(attributes, max_chars=_ATTRIBUTE_CHARS)}")
     if 0 < n_nodes <= _MEASURED_NODES:

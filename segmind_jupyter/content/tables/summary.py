@@ -128,7 +128,12 @@ def table_text(
 
 def heading(obj: object, size: str, name: str | None) -> str:
     """Head a summary: ``df: DataFrame, 3 rows × 2 columns``."""
-    return f"{f'{name}: ' if name else ''}{type_name(obj)}, {size}"
+    return titled(f"{type_name(obj)}, {size}", name)
+
+
+def titled(text: str, name: str | None) -> str:
+    """Put before a text what the user calls the object."""
+    return f"{name}: {text}" if name else text
 
 
 def plural(count: int, noun: str) -> str:
