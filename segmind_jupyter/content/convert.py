@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final
 
-from segmind_jupyter.content.documents import pdf_page, pdf_parts
+from segmind_jupyter.content.documents import notebook_parts, pdf_page, pdf_parts
 from segmind_jupyter.content.files import (
     bytes_part,
     file_notes,
@@ -83,6 +83,7 @@ from segmind_jupyter.content.text import (
     entries,
     fenced,
     is_container,
+    is_notebook,
     is_plain,
     listed,
     listing,
@@ -95,7 +96,11 @@ from segmind_jupyter.errors import ContentError, SegmindError
 
 
 def to_blocks(
-    obj: Any, *, name: str | None = None, limits: Limits = STANDARD
+    obj: Any,
+    *,
+    name: str | None = None,
+    limits: Limits = STANDARD,
+    pages: Iterable[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Turn any object into the content blocks of a message.
 
@@ -108,6 +113,8 @@ def to_blocks(
         What the user calls it; it labels tables and the entries of containers.
     limits
         How large images and texts may become.
+    pages
+        Numbers of the pages that go of a PDF, counted from one; without them the first ten go.
 
     Returns
     -------
@@ -125,7 +132,11 @@ def to_blocks(
     >>> to_blocks({"a": 1})
     [{'type': 'text', 'text': "{'a': 1}"}]
     """
-    return [part.wire() for part in merged(to_parts(obj, name=name, limits=limits))]
+    if pages is None:
+        parts = to_parts(obj, name=name, limits=limits)
+    else:
+        parts = pdf_parts(obj, name=name, limits=limits, pages=pages)
+    return [part.wire() for part in merged(parts)]
 
 
 def to_parts(obj: Any, *, name: str | None = None, limits: Limits = STANDARD) -> list[Part]:
@@ -536,6 +547,7 @@ _CONVERTERS: Final = (
     _Row("PIL", ("Image",), _unnamed(encode_image), _pixels),
     _Row("pypdfium2", ("PdfDocument",), pdf_parts),
     _Row("pypdfium2", ("PdfPage",), _unnamed(pdf_page)),
+    _Row("", (), notebook_parts, matches=is_notebook),
     _Row("numpy", ("ndarray",), array_part, _shape, is_rich=is_large_array),
     _Row("IPython", ("Image",), _unnamed(_notebook_image)),
     _Row("IPython", ("Audio", "Video"), _unnamed(_refuse_sound)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,7 @@ def pdf_parts(
 
     `pages` are counted from one; without it the first go, and the note says how to send others.
     """
-    name = name or "PDF"
+    name = name or (Path(source).name if isinstance(source, str | os.PathLike) else "PDF")
     with _PDFIUM:
         document = _opened(source, name)
         try:
@@ -94,7 +95,7 @@ def _opened(source: Any, name: str) -> Any:
         ) from None
     try:
         return pypdfium2.PdfDocument(source)
-    except pypdfium2.PdfiumError as error:
+    except (pypdfium2.PdfiumError, OSError, TypeError, ValueError) as error:
         raise ContentError(
             f"{name} cannot be opened as a PDF ({format_error(error)}). If it has a password, name "
             "`pypdfium2.PdfDocument(path, password=...)`."
@@ -129,11 +130,6 @@ _TAG: Final = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*>")
 
 #: A piece of a cell: what it is (``source``, ``output`` or ``picture``), and its text or base64.
 _Piece = tuple[str, str]
-
-
-def is_notebook(obj: Any) -> bool:
-    """Return whether `obj` is a notebook that nbformat read."""
-    return is_kind(obj, "nbformat", "NotebookNode") and ("cells" in obj or "worksheets" in obj)
 
 
 def notebook_parts(

@@ -254,10 +254,7 @@ def _text_part(file: Path, content: _Content, n_bytes: int, *, limits: Limits) -
     said = content.guess if text else "empty"
     text = f"[{file.name} is {said}]\n{text}" if said else text
     if content.is_whole:
-        part = as_text(text, limits=limits, about=about, lines=True)
-        is_cut = len(text) > limits.text_chars
-        said = f"{len(part.text):,} of {len(text):,} characters"
-        return replace(part, left_out=said) if is_cut else part
+        return as_text(text, limits=limits, about=about, lines=True)
     n_tail = int(limits.text_chars * TAIL_SHARE)  # of a longer file than is read, what stands last
     with file.open("rb") as stream:
         stream.seek((n_bytes - n_tail * _BYTES_PER_CHAR) // 2 * 2)

@@ -141,10 +141,17 @@ def is_container(obj: object) -> bool:
     """
     kind = type(obj)
     if issubclass(kind, _CONTAINERS):
-        return not is_kind(obj, "scipy", "_spbase", "spmatrix")  # a dok matrix is a dict too
+        # A dok matrix is a dict too, and so is a notebook that nbformat read.
+        is_known = is_kind(obj, "scipy", "_spbase", "spmatrix") or is_notebook(obj)
+        return not is_known
     if kind.__repr__ is object.__repr__:
         return issubclass(kind, Mapping | Sequence | Set)
     return _is_record(kind)
+
+
+def is_notebook(obj: object) -> bool:
+    """Return whether `obj` is a notebook that nbformat read."""
+    return is_kind(obj, "nbformat", "NotebookNode") and "nbformat" in obj  # type: ignore[operator]
 
 
 def _is_record(kind: type) -> bool:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from segmind_jupyter.content.convert import to_blocks, to_parts
 from segmind_jupyter.content.documents import pdf_parts
-from segmind_jupyter.content.parts import Image, Limits, Text
+from segmind_jupyter.content.parts import Image, Limits, Text, part_of
 from segmind_jupyter.content.prompt import compose
 from segmind_jupyter.errors import ContentError
 
@@ -94,6 +94,8 @@ class TestPdf:
             assert head.text == f"[p, {said} of 12]"
             assert head.left_out == f"{said} of 12"
             assert self.reds(images, picture_in) == list(numbers)
+        *_, last = to_blocks(file, pages=[12])
+        assert self.reds([part_of(last)], picture_in) == [12]
         for numbers, said in [([13], ", and no page 13"), ([0], ", and no page 0"), ([], "; name")]:
             with pytest.raises(ContentError, match=f"^p has 12 pages{said}"):
                 pdf_parts(file, name="p", pages=numbers)
@@ -104,6 +106,9 @@ class TestPdf:
         (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.7 and no more")
         with pytest.raises(ContentError, match=r"^bad\.pdf cannot be opened .*password="):
             to_parts(tmp_path / "bad.pdf")
+        for what in (tmp_path / "none.pdf", 3, "x" * 9_999):
+            with pytest.raises(ContentError, match="cannot be opened as a PDF"):
+                to_blocks(what, pages=[1])
 
     def test_without_pypdfium2_the_error_says_what_to_install(self, tmp_path):
         """Nothing else draws pages here."""
@@ -220,6 +225,13 @@ class TestNotebook:
         assert block["text"].endswith("[cell 1, code]\n```python\n1 + 1\n```\nOutput:\n2")
         broken = {"output_type": "display_data", "data": {"image/png": "AAAA"}}
         assert sent(self.code("x", broken))[-1].text == "[picture, not sent]"
+        nbformat = pytest.importorskip("nbformat")
+        node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+        head, cell = to_parts(node, name="nb")
+        assert (head.text, cell.text) == (
+            "nb: notebook, 1 cell", "[cell 1, code]\n```python\n1 + 1\n```",
+        )  # fmt: skip
+        assert "cell_type" in to_parts(node.cells[0])[0].text  # a part of it is a dict
         file.write_text('{"cells": 3}')
         (part,) = to_parts(file)
         assert part.text == '{"cells": 3}'

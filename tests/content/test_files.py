@@ -322,7 +322,7 @@ class TestTexts:
         assert len(part.text) <= 20_000
         assert part.text.startswith("line 0 of")
         assert part.text.endswith(text[-500:])
-        assert part.left_out.endswith(" of 60,189 characters")
+        assert part.left_out == f"{len(part.text):,} of 60,189 characters"
         assert part.about == "file article.md, 60,189 bytes"
 
     @given(
