@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from segmind_jupyter.content.convert import is_file_name
 from segmind_jupyter.content.files import file_notes, is_image_path, is_named_as_image
 from segmind_jupyter.content.images.arrays import is_image_array
 from segmind_jupyter.content.parts import STANDARD, Limits, is_kind, special_method, type_name
-from segmind_jupyter.content.prompt import WHOLE_PATH, Prompt, compose, gather
+from segmind_jupyter.content.prompt import WHOLE_PATH, Prompt, as_typed, compose, gather
 from segmind_jupyter.errors import ContentError, shortened
 
 #: What a prompt calls the item itself.
@@ -25,17 +26,10 @@ _MISSING: Final = "(missing)"
 #: How many items are looked at for names of files, each a question to the disk.
 _LOOKED_AT: Final = 100
 
-#: What a text file is called: its name is often the item itself, an image's or a table's is not.
-_TEXTS: Final = (".txt", ".md", ".json", ".log")
-
 _NUMBER: Final = re.compile(r"(\d+)")
 _NAME: Final = re.compile(r"[^\W\d]\w*")
 
-#: Braces, double or single; behind what begins an argument of TeX they are TeX's.
-_BRACES: Final = re.compile(
-    r"(?P<tex>(?:\\[A-Za-z]+\*?|[_^])(?:\[[^][\n]*\]|\{[^{}\n]*\})*(?=\{))?"
-    r"(?:\{\{(?P<escaped>[^{}\n]+)\}\}|\{(?P<inside>[^{}\n]+)\})"
-)
+_BRACES: Final = re.compile(r"\{\{(?P<escaped>[^{}\n]+)\}\}|\{(?P<inside>[^{}\n]+)\}")
 
 #: How much like a name (of 1) something must be to be taken for it, mistyped; and to be proposed.
 _ALIKE, _SIMILAR = 0.8, 0.6
@@ -85,7 +79,7 @@ class PromptTemplate:
         return prompt
 
     def _file_notes(self) -> tuple[str, ...]:
-        """Refuse the names of images and tables that are there; point out those of text files."""
+        """Refuse the names of images and tables that are there; point out those of other files."""
         columns = [path for path in self._paths if path in self.items.columns]
         if self.items.labels and not columns:
             return ()
@@ -93,10 +87,12 @@ class PromptTemplate:
             item = self.items.take(position)
             for column in columns or [""]:
                 text = item.get(column) if column and isinstance(item, Mapping) else item
-                if not isinstance(text, str) or not (notes := file_notes(text)):
+                if not isinstance(text, str):
                     continue
-                if text.lower().endswith(_TEXTS):
-                    return notes
+                if not is_file_name(text):
+                    if notes := file_notes(text):
+                        return notes
+                    continue
                 how = f'[{{**row, "{column}": Path(row["{column}"])}} for row in rows]'
                 if self.items.is_table:
                     how = f"df.assign({column}=df[{column!r}].map(Path))"
@@ -124,8 +120,9 @@ class Placeholder:
 def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -> str:
     """Refuse names in braces that nothing here has; take the second braces from around the others.
 
-    Those around what can be read are left to `compose`.
+    Those around what can be read are left to `compose`. In code and in TeX unknown names are none.
     """
+    kept = [(start, stop) for start, stop, _ in as_typed(template)]
     names = {str(label): label for label in labels if isinstance(label, str | int)}
 
     def root(text: str) -> str:
@@ -155,7 +152,8 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
 
     def piece(match: re.Match[str]) -> str:
         inside, escaped = match["inside"], match["escaped"]
-        if inside and inside not in read and not match["tex"] and is_meant(inside):
+        is_kept = any(start <= match.start() < stop for start, stop in kept)
+        if inside and inside not in read and not is_kept and is_meant(inside):
             near = nearest(inside.strip(), cutoff=_SIMILAR)
             if near:
                 meant = f" Did you mean `{spelled(names[near])}`?"
@@ -169,9 +167,10 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
                 f"`{{{inside}}}` names nothing; the names are {known}.{meant} To send braces of "
                 f"your own, double them: `{{{{{inside}}}}}`."
             )
-        if escaped and is_meant(escaped):
+        is_known = escaped and (escaped in names or root(escaped) in names)
+        if escaped and (is_known or not is_kept) and is_meant(escaped):
             is_read = WHOLE_PATH.fullmatch(escaped) and root(escaped) in names
-            return match[0] if is_read else f"{match['tex'] or ''}{{{escaped}}}"
+            return match[0] if is_read else f"{{{escaped}}}"
         return match[0]
 
     return _BRACES.sub(piece, template)

@@ -323,8 +323,8 @@ class _Reader:
     def pieces(self, body: str) -> Iterator[str | Attachment]:
         """Return words and objects in the order in which they stand."""
         end = 0
-        as_typed = [] if self._is_template else sorted(_as_typed(body))
-        kept = iter([*as_typed, (len(body), len(body), "")])
+        untouched = [] if self._is_template else sorted(as_typed(body))
+        kept = iter([*untouched, (len(body), len(body), "")])
         start, stop, why = next(kept)
         for match in _BRACED.finditer(body):
             while match.start() >= stop < len(body):
@@ -392,7 +392,7 @@ class _Reader:
             raise ContentError(f"`{{{path}}}`: {why} Did you mean `{{{meant}}}`? {way_out}")
 
 
-def _as_typed(body: str) -> Iterator[tuple[int, int, str]]:
+def as_typed(body: str) -> Iterator[tuple[int, int, str]]:
     """Find the code and the TeX in a prompt, in which braces are none of ours, and say which.
 
     A fence or a span that holds a placeholder alone was put around it for the model to see.

@@ -363,6 +363,8 @@ class TestNames:
             PromptTemplate("Given {context}, is {item} ok?", ["a", "b"])
         with pytest.raises(ContentError, match=r"mean `\{item\}`"):
             PromptTemplate("{itm}", ["a"])
+        code = "```js\n${x} {{ user }} {y}\n``` \\frac{x}{y} `{z}` of {item}"
+        assert texts(PromptTemplate(code, ["a"])) == [code.replace("{item}", "a")]
         each = PromptTemplate("{{context}} {item}", ["a"])
         assert (texts(each), each.notes) == (["{context} a"], ())
 
