@@ -117,10 +117,16 @@ def test_a_cut_reply_says_so() -> None:
     """A reply that ended at its limit names the option that lifts it, on both sides."""
     for reason in ("max_tokens", "length"):
         cut = Reply(text="half of", stop_reason=reason, usage=Usage(5, 31))
-        assert "cut after 31 tokens" in reply_text(cut)
         assert "--max-tokens" in reply_text(cut)
         assert "--max-tokens" in page(reply_html(cut)).get_text()
     assert "--max-tokens" not in reply_html(FULL)
+
+
+def test_what_is_wrong_with_a_reply_is_said() -> None:
+    """Declined, empty: in the words of the reply itself, on both sides."""
+    for reply in (Reply(text="", stop_reason="refusal"), Reply(text=" "), Reply(text="")):
+        assert reply.notice in reply_text(reply)
+        assert reply.notice.split("`")[0] in page(reply_html(reply)).get_text()
 
 
 def test_a_thumbnail_shows_what_was_sent() -> None:
@@ -244,10 +250,11 @@ def test_a_thumbnail_has_words_for_who_does_not_see_it() -> None:
 
 def test_an_error_says_what_happened_first_and_its_name_last() -> None:
     """In HTML; as text its name comes first, as IPython has it."""
-    error = InsufficientCreditsError("Not enough credits. Add some, or wait.", status=406)
+    answered = "(POST /v1/x was answered 406: (none) left)"
+    error = InsufficientCreditsError(f"Not enough credits. Add some, or wait. {answered}")
     shown = page(failure_bundle(error)["text/html"])
     assert shown.strong.get_text() == "Not enough credits."
-    about = "InsufficientCreditsError · status 406"
+    about = "InsufficientCreditsError · POST /v1/x was answered 406: (none) left"
     assert shown.get_text() == f"Not enough credits. Add some, or wait.{about}"
     assert failure_bundle(error)["text/plain"].startswith("InsufficientCreditsError: Not enough")
     foreign = page(failure_bundle(ValueError("odd"))["text/html"])

@@ -41,6 +41,9 @@ _MAX_VALUE_CHARS = 300
 
 _SENTENCE_END = re.compile(r"[.!?…](?= )")
 
+#: What stands last in a message that a server's answer caused: its status, its words.
+_ANSWERED = re.compile(r" \(((?:POST|GET) .*)\)$")
+
 
 def reply_bundle(reply: Reply, **about: Any) -> dict[str, str]:
     """Return both sides of a reply, as IPython's `display(..., raw=True)` takes them."""
@@ -54,13 +57,13 @@ def reply_html(reply: Reply, **about: Any) -> str:
 
 def reply_inside(reply: Reply, **about: Any) -> str:
     """Return the same HTML without its box, to be put into another."""
-    cut = _div("cut", html.escape(_cut_words(reply)))
-    return body_html(_text(reply)) + cut + footer_html(reply, **about)
+    notice = _div("cut", one_line_html(_notice(reply)))
+    return body_html(_text(reply)) + notice + footer_html(reply, **about)
 
 
 def reply_text(reply: Reply, **about: Any) -> str:
     """Show a reply in a terminal: its Markdown, set apart, then the footer."""
-    pieces = (set_apart(_text(reply)), _cut_words(reply), footer_text(reply, **about))
+    pieces = (set_apart(_text(reply)), _notice(reply), footer_text(reply, **about))
     return "\n\n".join(filter(None, pieces))
 
 
@@ -69,12 +72,9 @@ def _text(reply: Reply) -> str:
     return str(reply.text or "")
 
 
-def _cut_words(reply: Reply) -> str:
-    if not reply.cut:
-        return ""
-    tokens = reply.usage.output_tokens
-    length = f" after {tokens:,} tokens" if tokens else ""
-    return f"The reply was cut{length}. Ask again with a larger --max-tokens to have all of it."
+def _notice(reply: Reply) -> str:
+    """Say what is wrong with the answer: cut, declined, empty."""
+    return (reply.notice or "") if isinstance(reply.text, str) else ""
 
 
 def provenance(reply: Reply) -> dict[str, Any]:
@@ -230,11 +230,13 @@ def failure_html(error: BaseException, where: str = "") -> str:
     name = type(error).__name__
     is_ours = isinstance(error, SegmindError)
     message = one_line(": ".join(filter(None, (where, "" if is_ours else name, str(error)))))
+    answered = _ANSWERED.search(message)
+    message = message.removesuffix(answered[0]) if answered else message
     end = _SENTENCE_END.search(message)
     cut = end.end() if end else len(message)
     words = f"<strong>{one_line_html(message[:cut])}</strong> {one_line_html(message[cut:])}"
-    status, request_id = getattr(error, "status", None), getattr(error, "request_id", None)
-    facts = (name if is_ours else "", status and f"status {status}", request_id)
+    request_id = getattr(error, "request_id", None)
+    facts = (name if is_ours else "", answered and answered[1], request_id)
     about = " · ".join(_escaped(str(f)) for f in facts if f and str(f) not in message)
     return f"<div>{words.strip()}</div>{_div('about', about)}"
 
