@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from PIL import Image
+from segmind_jupyter.notebook.chat.composer import attachables
 
 from segmind_jupyter.chat import Chat
-from segmind_jupyter.notebook.chat.composer import attachables
 
 
 class Meddler:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from IPython.utils.capture import capture_output
 from PIL import Image
+from segmind_jupyter.notebook.chat.composer import MAX_FILE_BYTES, uploaded
 
 from segmind_jupyter.chat import Chat
-from segmind_jupyter.notebook.chat.composer import MAX_FILE_BYTES, uploaded
 from segmind_jupyter.notebook.chat.panel import ChatDisplay
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 from segmind_jupyter.session import session

@@ -1,22 +1,16 @@
-"""The transcript that a notebook keeps of a chat: plain outputs, hidden while its widget lives.
+"""The transcript of a chat: one plain output below its view, for the file; HTML, text, Markdown.
 
-An output is sent whole or not at all, and none can be added to a cell that has ended. So a chat is
-shown with a row of outputs, most of them empty at first, and each takes up a portion of the
-transcript, which is not sent again once it is full.
+It holds the newest turns whole, older ones folded, and a line for what there was no room for. The
+view hides it (`chat.css`); it shows where no view lives.
 """
 
 from __future__ import annotations
 
 import html as escaping
 import itertools
-import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
-
-from ipywidgets import HTML, Layout, VBox
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.notebook.display.markdown import framed
@@ -31,10 +25,6 @@ if TYPE_CHECKING:
 
 #: What stands in the place of a transcript without turns.
 EMPTY: Final = "Nothing was said yet."
-
-#: The stages of a turn at which an earlier one has not ended, and the model itself is at work.
-_IN_LINE: Final = "waiting"
-_AT_WORK: Final = "processing"
 
 
 def html(chat: Chat) -> str:
@@ -68,18 +58,6 @@ def said_html(turn: Turn) -> str:
     words = escaping.escape(to_text(spoken(turn)))
     body = _box("words", words) + _box("objects", sent_html(turn.prompt.sent))
     return _box("mine", _box("said", body))
-
-
-def answer_html(turn: Turn) -> str:
-    """Show what came of it: the reply, why there is none, or how it stands just now."""
-    if turn.done():
-        return _ended_html(turn)
-    mark = FRAME["works" if turn.stage == _AT_WORK else "waits"]
-    stage = f"<strong>{escaping.escape(turn.stage.capitalize())}</strong>"
-    # Of those that wait nothing changes, so that a hundred of them cost no message a second.
-    passed = "" if turn.stage == _IN_LINE else format_duration(turn.elapsed_s)
-    time = f'&nbsp;<span style="{FRAME["quiet"]}">{passed}</span>' if passed else ""
-    return _box("theirs", f'<span style="{mark}">●</span> {stage} {time}')
 
 
 def kept_html(turn: Turn) -> str:
@@ -177,216 +155,86 @@ def _box(style: str, inside: str) -> str:
     return f'<div style="{FRAME[style]}">{inside}</div>' if inside else ""
 
 
-#: Most turns in one box. The page is sent the names of all of a box's children whenever one is
-#: added, so that many turns in one box would make each of them dearer than the one before.
-_MAX_TOGETHER: Final = 16
-
-_HINT: Final = f"{EMPTY} “Attach” adds variables, the last plot and files to your words."
-
-#: So high it is from the beginning, that the box for the words stays about where it is.
-_MIN_HEIGHT: Final = "240px"
-_MAX_HEIGHT: Final = "460px"
-
-
-class Bubbles:
-    """The scrolling part of a chat; the newest turn is in sight unless the user scrolled away."""
-
-    def __init__(self) -> None:
-        self._bubbles: dict[Turn, _Bubble] = {}
-        self._notice = HTML(layout=Layout(margin="0", width="auto"))
-        # The widgets share one layout and one style, which are two thirds of what one takes.
-        self._look = {"layout": self._notice.layout, "style": self._notice.style}
-        self._hint = HTML(framed(about_html(_HINT)), **self._look)
-        self._groups = VBox([self._hint], layout=_grown())
-        # Reversed, as browsers keep such a box at its end while it grows; Python cannot scroll.
-        self.box = VBox(
-            [self._notice, self._groups],
-            layout=Layout(
-                flex_flow="column-reverse nowrap",
-                min_height=_MIN_HEIGHT,
-                max_height=_MAX_HEIGHT,
-                overflow="auto",
-                padding="0",
-            ),
-        )
-
-    def show(self, turns: Sequence[Turn]) -> list[Page]:
-        """Show these turns, and give them as they are kept."""
-        before = self._bubbles
-        self._bubbles = {turn: before.get(turn) or _Bubble(turn, self._look) for turn in turns}
-        for bubble in self._bubbles.values():
-            bubble.draw()
-        self._arrange()
-        for turn in before.keys() - self._bubbles.keys():
-            before[turn].close()
-        return [bubble.page for bubble in self._bubbles.values()]
-
-    def tell(self, page: str) -> None:
-        """Say something below the last turn, as finished HTML; nothing, if it is empty."""
-        self._notice.value = framed(page) if page else ""
-
-    def close(self) -> None:
-        """Close what no widget on the page holds."""
-        self._hint.close()
-
-    def _arrange(self) -> None:
-        """Put the bubbles into their boxes; a box that stays as it is sends nothing."""
-        widgets = [bubble.widgets for bubble in self._bubbles.values()]
-        starts = range(0, len(widgets), _MAX_TOGETHER)
-        groups = [group for group in self._groups.children if group is not self._hint]
-        surplus = groups[len(starts) :]
-        groups[len(starts) :] = [VBox(layout=_grown()) for _ in starts[len(groups) :]]
-        for group, start in zip(groups, starts, strict=True):
-            _fill(group, chain.from_iterable(widgets[start : start + _MAX_TOGETHER]))
-        _fill(self._groups, groups or [self._hint])
-        for group in surplus:
-            group.layout.close()
-            group.close()
-
-
-def _grown() -> Any:
-    """Make the layout of a box that is as high as what it holds."""
-    return Layout(flex="0 0 auto", overflow="visible")
-
-
-def _fill(box: Any, widgets: Iterable[Any]) -> None:
-    children = tuple(widgets)
-    if children != box.children:
-        box.children = children
-
-
-class _Bubble:
-    """A turn: what was said, and below it what came of it."""
-
-    def __init__(self, turn: Turn, look: Mapping[str, Any]) -> None:
-        self.turn = turn
-        self._said = said_html(turn)
-        self._is_final = False
-        self.widgets = (HTML(framed(self._said), **look), HTML(**look))
-        self.draw()
-
-    def draw(self) -> None:
-        """Show how it stands; what has ended is left alone."""
-        if self._is_final:
-            return
-        self._is_final = self.turn.done()
-        answer = answer_html(self.turn)
-        self.widgets[1].value = framed(answer)
-        kept = answer if self._is_final else kept_html(self.turn)
-        self.page = Page(self._said + kept, kept_text(self.turn))
-
-    def close(self) -> None:
-        for widget in self.widgets:
-            widget.close()
-
-
-#: Outputs that a cell has for it. Each takes some lines of the saved file, also while it is empty.
-_PLACES: Final = 20
-
-#: Turns in a full portion, and in the last one at most. So an update holds at most 12 turns, and
-#: with each turn 6.5 are sent on average: 2 as it begins, 2 as it ends, and 2.5 as the portion
-#: before the last one grows by 3. What is longer than all places hold (228 turns) is laid out anew
-#: in portions of twice that size.
-_FULL: Final = 12
-_STEP: Final = 3
-
-#: What ipywidgets calls a widget on the page whose kernel is gone; Python cannot take it away.
-_DEAD: Final = ".jupyter-widgets-disconnected"
-
-#: What JupyterLab and nbconvert call the place of an output.
-_CHILD: Final = ".jp-OutputArea-child"
+#: Bytes that a transcript holds: of turns that are whole, and of older ones that are folded. It is
+#: sent whole with each turn that ends, so this bounds what a turn costs however long the talk is.
+_WHOLE_BYTES: Final = 96_000
+_FOLDED_BYTES: Final = 64_000
 
 #: Cells that are kept up to date. One that was run again does not say that its output is gone.
 _MAX_CELLS: Final = 8
 
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A turn as it is kept."""
-
-    html: str
-    text: str
+#: Hides what JupyterLab shows in the place of a view that a reopened notebook does not have.
+_HIDES_DEAD_VIEW: Final = (
+    "<style>.jp-OutputArea-child:not(:has(.segmind-chat)):has(+ .jp-OutputArea-child .segmind-kept)"
+    "{display:none}</style>"
+)
 
 
-class Kept:
+class Transcript:
     """The kept transcript of one chat, in every cell that shows the chat."""
 
     def __init__(self, live: LiveOutputs) -> None:
         self._live = live
-        name = uuid.uuid4().hex[:8]
-        self.marker, self.shown_by = f"segmind-kept-{name}", f"segmind-chat-{name}"
-        self._cells: deque[tuple[OutputHandle, ...]] = deque(maxlen=_MAX_CELLS)
-        self._portions = _portions([])
-        self.update([])
-
-    @property
-    def hiding(self) -> str:
-        """Return the HTML that hides the transcript on a page where the widget lives.
-
-        It belongs into the widget. That stays on the page when its kernel ends, and hides itself
-        then; in a notebook that was reopened or converted nothing hides the transcript.
-        """
-        living = f"body:has({self._living})"
-        return (
-            f"<style>{living} .{self.marker},{living} {_CHILD}:has(> * > .{self.marker}),"
-            f".{self.shown_by}{_DEAD}{{display:none}}</style>"
-        )
-
-    @property
-    def _living(self) -> str:
-        return f".{self.shown_by}:not({_DEAD})"
+        self._cells: deque[OutputHandle] = deque(maxlen=_MAX_CELLS)
+        #: What was drawn of each turn, and whether it had ended then.
+        self._pages: dict[Turn, tuple[bool, str, str]] = {}
+        self._bundle: Bundle = bundle([])
 
     def put(self) -> None:
-        """Show it below the running cell, right behind the widget."""
-        bundles = [self._bundle(number) for number in range(len(self._portions))]
-        self._cells.append(tuple(map(self._live.put, bundles)))
+        """Show it below the running cell, right behind the view."""
+        self._cells.append(self._live.put(self._bundle))
 
-    def update(self, pages: Sequence[Page]) -> None:
-        """Have every cell that shows it hold these pages."""
-        nothing = Page(about_html(EMPTY), EMPTY)
-        before, self._portions = self._portions, _portions(pages or [nothing])
-        for number, portion in enumerate(self._portions):
-            if portion != before[number]:
-                bundle = self._bundle(number)
-                for places in self._cells:
-                    self._live.replace(places[number], bundle)
-
-    def _bundle(self, number: int) -> Bundle:
-        from segmind_jupyter.notebook.display.markdown import framed
-
-        pages = self._portions[number]
-        page, text = "".join(p.html for p in pages), "\n\n".join(p.text for p in pages)
-        first = self._first_of_all() if number == 0 else ""
-        inside = framed(page) if page else ""
-        return {
-            "text/html": f'{first}<div class="{self.marker}">{inside}</div>',
-            "text/plain": text,
-        }
-
-    def _first_of_all(self) -> str:
-        """Hide outputs without content, and what JupyterLab shows in the place of a dead widget.
-
-        That is "Error displaying widget" where a notebook was reopened. It stands in the output
-        before this one. The element comes first: in a notebook that is converted to Markdown, HTML
-        that begins with a style would end with the line on which the style ends.
-        """
-        mark = f"{self.marker}-0"
-        return (
-            f'<div class="{mark}"></div>'
-            f"<style>{_CHILD}:not(:has({self._living})):has(+ {_CHILD} .{mark}),"
-            f"{_CHILD}:has(> * > .{self.marker}:empty)"
-            "{display:none}</style>"
-        )
+    def update(self, turns: Sequence[Turn]) -> None:
+        """Have every cell that shows it hold these turns; nothing is sent where none has ended."""
+        pages: dict[Turn, tuple[bool, str, str]] = {}
+        for turn in turns:
+            done, known = turn.done(), self._pages.get(turn)
+            if known is not None and known[0] == done:
+                pages[turn] = known
+            else:
+                pages[turn] = (done, said_html(turn) + kept_html(turn), kept_text(turn))
+        if list(pages.items()) == list(self._pages.items()):
+            return
+        self._pages = pages
+        self._bundle = bundle([page[1:] for page in pages.values()])
+        for handle in self._cells:
+            self._live.replace(handle, self._bundle)
 
 
-def _portions(pages: Sequence[Page]) -> tuple[tuple[Page, ...], ...]:
-    """Cut a transcript into as many portions as there are places; the last ones may be empty.
+def bundle(pages: Sequence[tuple[str, str]]) -> Bundle:
+    """Return the output of a talk, from the HTML and the text of each turn; oldest first."""
+    if not pages:
+        return _bundle(about_html(EMPTY), EMPTY)
+    whole = _newest(pages, _WHOLE_BYTES)
+    folded = _newest(pages[: len(pages) - whole], _FOLDED_BYTES) if whole < len(pages) else 0
+    left_out = len(pages) - whole - folded
+    rest = ""
+    if left_out:
+        rest = f"{_turns(left_out)} before this: `chat.to_markdown()` and Save have the whole talk."
+    older = pages[left_out : len(pages) - whole]
+    inside = about_html(rest) if rest else ""
+    if older:
+        summary = f'<summary style="{FRAME["summary"]}">{_turns(len(older))} before</summary>'
+        inside += f"<details>{summary}{''.join(page for page, _ in older)}</details>"
+    inside += "".join(page for page, _ in pages[len(pages) - whole :])
+    return _bundle(inside, "\n\n".join(filter(None, [rest, *(t for _, t in pages[left_out:])])))
 
-    The newest turn, which is sent more often than any other, is in the shortest portion.
-    """
-    newest, full = max(0, len(pages) - 1), _FULL
-    while newest // full > _PLACES - 2:
-        full *= 2
-    begins = sorted({*range(0, newest + 1, full), newest // _STEP * _STEP, len(pages)})
-    portions = [tuple(pages[begin:end]) for begin, end in itertools.pairwise(begins)]
-    return tuple(portions + [()] * (_PLACES - len(portions)))
+
+def _newest(pages: Sequence[tuple[str, str]], max_bytes: int) -> int:
+    """Return how many of the newest turns fit, at least one."""
+    count = room = 0
+    for page, text in reversed(pages):
+        room += len(page) + len(text)
+        if count and room > max_bytes:
+            break
+        count += 1
+    return count
+
+
+def _turns(count: int) -> str:
+    return f"{count:,} turn{'s' * (count != 1)}"
+
+
+def _bundle(inside: str, text: str) -> Bundle:
+    page = f'<div class="segmind-kept"></div>{_HIDES_DEAD_VIEW}{framed(inside)}'
+    return {"text/html": page, "text/plain": text}

@@ -1,0 +1,141 @@
+"""What is being written in a chat: words, and what goes with them; what of a notebook can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from segmind_jupyter.content.convert import to_parts
+from segmind_jupyter.content.parts import Limits, Part, Text, is_kind, type_name
+from segmind_jupyter.content.prompt import Attachment, Prompt, compose, counted
+from segmind_jupyter.errors import ContentError
+from segmind_jupyter.notebook.namespace import is_tool
+from segmind_jupyter.words import one_line
+
+if TYPE_CHECKING:
+    from segmind_jupyter.chat import Turn
+
+#: Largest file that a chat takes: a request holds 32 MB (Anthropic), of base64.
+MAX_FILE_BYTES: Final = 24_000_000
+
+#: Longest name of a file and of a type that is shown, in characters.
+_MAX_NAME_CHARS: Final = 60
+_MAX_TYPE_CHARS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class DraftAttachment:
+    """Something that goes with the words: a variable by its name, or what is ready to be sent."""
+
+    label: str
+    name: str = ""
+    item: Attachment | None = None
+
+    @classmethod
+    def of(cls, item: Attachment) -> DraftAttachment:
+        """Attach again what was sent before, as it was."""
+        return cls(item.label or item.summary, item=item)
+
+    @classmethod
+    def of_file(cls, name: str, content: bytes, *, limits: Limits) -> DraftAttachment:
+        """Attach a file."""
+        label = one_line(name)[:_MAX_NAME_CHARS] or "file"
+        try:
+            parts = tuple(_titled(part, label) for part in to_parts(content, limits=limits))
+        except ContentError as error:
+            raise ContentError(f"{label}: {error}") from error
+        if not any(part.tokens for part in parts):
+            raise ContentError(f"{label} is empty. There is nothing in it to send.")
+        return cls(label, item=Attachment(label, parts))
+
+
+def _titled(part: Part, title: str) -> Part:
+    """Tell the model which file a text is from; a picture stands for itself."""
+    if not isinstance(part, Text) or not part.text.strip():
+        return part
+    return Text(f"{title}:\n{part.text}", about=part.about, inline=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What will be sent, or was."""
+
+    text: str = ""
+    attachments: tuple[DraftAttachment, ...] = ()
+
+    @classmethod
+    def of(cls, turn: Turn) -> Draft:
+        """Take up what was said from code, where objects may have no name."""
+        return cls(turn.text, tuple(map(DraftAttachment.of, turn.prompt.sent)))
+
+    def prompt(self, names: Mapping[str, Any], *, limits: Limits) -> Prompt:
+        """Make what is sent of it."""
+        ready = tuple(a.item for a in self.attachments if a.item is not None)
+        wanted = [a.name for a in self.attachments if a.item is None]
+        if gone := [name for name in wanted if name not in names]:
+            raise ContentError(
+                f"There is no variable `{gone[0]}` any more. Remove it from the message, or "
+                "define it again."
+            )
+        if not (wanted or self.text.strip()):
+            return Prompt(ready)
+        rest = compose(self.text.strip(), names, include=wanted, limits=limits)
+        return Prompt((*ready, *rest.pieces), rest.notes)
+
+
+def attachables(names: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List the variables that can be attached, and what each is: pictures and tables first.
+
+    Within each group the newest come first.
+    """
+    offered = [(name, value) for name, value in reversed(list(names.items())) if _is(name, value)]
+    offered.sort(key=lambda pair: _size_of(pair[1]) is None)
+    return [(name, _about(value)) for name, value in offered]
+
+
+def is_table(value: object) -> bool:
+    """Return whether a value is a table that one would ask about."""
+    return is_kind(value, "pandas", "DataFrame") or is_kind(value, "polars", "DataFrame")
+
+
+def _is(name: str, value: object) -> bool:
+    """Return whether a prompt could name it, and somebody might want that."""
+    if not name.isidentifier() or name.startswith("_"):
+        return False
+    is_handle = str(type(value).__module__).startswith("segmind_jupyter.")
+    return not (is_tool(value) or is_handle)
+
+
+#: Values of these very types tell their length without running anybody's code.
+_SIZED: Final[Mapping[type, str]] = {
+    str: "character", bytes: "byte",
+    **dict.fromkeys((list, tuple, dict, set, frozenset), "item"),
+}  # fmt: skip
+
+
+def _about(value: Any) -> str:
+    words = [one_line(type_name(value))[:_MAX_TYPE_CHARS]]
+    size_of = _size_of(value)
+    with suppress(Exception):  # a class of the same name may hold anything
+        if size_of is not None:
+            words.append(size_of(value))
+        elif type(value) in _SIZED:
+            noun = _SIZED[type(value)]
+            words.append(f"of {counted(len(value), noun) or f'no {noun}s'}")
+    return " ".join(words)
+
+
+def _size_of(value: object) -> Callable[[Any], str] | None:
+    """Return what tells the size of a picture or a table; `None` for anything else."""
+    if is_kind(value, "matplotlib", "Figure"):
+        return lambda figure: "{:g}×{:g} in".format(*figure.get_size_inches())
+    if is_kind(value, "PIL", "Image"):
+        return lambda picture: "{}×{}".format(*map(int, picture.size))
+    frames = ("DataFrame", "Series")
+    if any(is_kind(value, package, *frames) for package in ("pandas", "polars")) or is_kind(
+        value, "numpy", "ndarray"
+    ):
+        return lambda table: "×".join(f"{int(side)}" for side in table.shape)
+    return None
