@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.errors import ContentError, SegmindError
 from segmind_jupyter.notebook.live.cards import LiveDisplay, view_of
-from segmind_jupyter.words import one_line
+from segmind_jupyter.words import one_line, to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat, Turn
@@ -189,7 +189,8 @@ class ChatPanel:
 
     def reloaded(self) -> None:
         """Say that a page which was reloaded shows turns that the saved notebook does not."""
-        name = next((n for n, v in self._shell.user_ns.items() if v is self._chat), "chat")
+        own = (n for n, v in self._user_names().items() if v is self._chat and n[0] != "_")
+        name = next(own, "chat")
         self._notice, self._alarm = (
             (
                 "This page was reloaded: new turns do not reach the saved notebook. Run "
@@ -237,7 +238,7 @@ class ChatPanel:
         described: dict[str, Any] = {
             "id": self._id(turn),
             "after": None if before is None else self._id(before),
-            "text": transcript.spoken(turn),
+            "text": to_text(transcript.spoken(turn)),
             "sent": [_sent(item) for item in turn.prompt.sent],
             "stage": str(turn.stage),
             "ended": turn.done(),
@@ -249,7 +250,7 @@ class ChatPanel:
             described["until"] = until
         if turn.reply is not None:
             described["html"] = framed(reply_inside(turn.reply, sent=(), notes=turn.notes))
-            described["reply"] = turn.reply.text
+            described["reply"] = to_text(turn.reply.text)
         elif turn.error is not None:
             described["html"] = framed(boxed(turn.error, failure_html(turn.error)))
             # What was asked again has its old answer still: sent once more, it would be said twice.

@@ -1,0 +1,65 @@
+// The page's half of a chat, as far as it needs no page: `node --test`.
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { duration, enterMeans, openBrace, parts, reduce } from "../../../segmind_jupyter/notebook/chat/chat.js";
+
+const EMPTY = { n: 3, turns: [], notice: "", alarm: false, names: [], model: "claude-4-sonnet" };
+const turn = (id, after, fields = {}) => ({
+  id, after, text: id, sent: [], stage: "sent", ended: false, elapsed_s: 2, ...fields,
+});
+const ids = (state) => state.turns.map((each) => each.id).join("");
+
+test("turns begin, move on in their places, and go", () => {
+  let state = EMPTY;
+  state = reduce(state, { kind: "turn", n: 4, turn: turn("a", null) }, 10_000);
+  state = reduce(state, { kind: "turn", n: 5, turn: turn("c", "a") });
+  state = reduce(state, { kind: "turn", n: 6, turn: turn("b", "a") });
+  assert.equal(ids(state), "abc");
+  assert.equal(state.turns[0].began_ms, 8_000);
+  state = reduce(state, { kind: "turn", n: 7, turn: turn("a", null, { ended: true, html: "<p>" }) });
+  assert.equal(ids(state), "abc");
+  assert.equal(state.turns[0].html, "<p>");
+  state = reduce(state, { kind: "gone", n: 8, ids: ["a", "c"] });
+  assert.equal(ids(state), "b");
+});
+
+test("what the first state holds already is passed over", () => {
+  assert.equal(reduce(EMPTY, { kind: "turn", n: 3, turn: turn("a", null) }), EMPTY);
+  assert.equal(reduce(EMPTY, { kind: "unheard of", n: 2 }), EMPTY);
+});
+
+test("a notice, a head and names change their own fields alone", () => {
+  let state = reduce(EMPTY, { kind: "notice", n: 4, notice: "Saved.", alarm: false });
+  state = reduce(state, { kind: "head", n: 5, model: "claude-3.5-sonnet", usage: "1 reply" });
+  state = reduce(state, { kind: "refused", n: 6, ref: "r", notice: "No.", alarm: true });
+  assert.deepEqual([state.notice, state.alarm, state.model, state.usage], ["No.", true, "claude-3.5-sonnet", "1 reply"]);
+  assert.equal(state.ref, undefined);
+  assert.equal(state.kind, undefined);
+});
+
+test("Enter sends, Shift+Enter breaks the line, a composition does neither", () => {
+  const key = (fields = {}) => ({ key: "Enter", shiftKey: false, ctrlKey: false, metaKey: false, altKey: false, isComposing: false, ...fields });
+  assert.equal(enterMeans(key(), false), "send");
+  assert.equal(enterMeans(key({ shiftKey: true }), false), "break");
+  assert.equal(enterMeans(key({ isComposing: true }), false), null);
+  assert.equal(enterMeans(key({ keyCode: 229 }), false), null);
+  assert.equal(enterMeans(key(), true), "break");
+  assert.equal(enterMeans(key({ ctrlKey: true }), true), "send");
+  assert.equal(enterMeans(key({ metaKey: true }), false), "send");
+  assert.equal(enterMeans({ ...key(), key: "a" }, false), null);
+});
+
+test("a name is completed behind one open brace", () => {
+  assert.deepEqual(openBrace("see {df", 7), { typed: "df", start: 5 });
+  assert.deepEqual(openBrace("{", 1), { typed: "", start: 1 });
+  assert.deepEqual(openBrace("{größe", 6), { typed: "größe", start: 1 });
+  assert.equal(openBrace("{{df", 4), null);
+  assert.equal(openBrace("{df} and", 8), null);
+});
+
+test("durations and parts", () => {
+  assert.deepEqual([0.4, 59, 61, 3700].map(duration), ["0 s", "59 s", "1 min 1 s", "1 h 1 min"]);
+  assert.deepEqual(parts(10, 4), [[0, 4], [4, 8], [8, 10]]);
+  assert.deepEqual(parts(0, 4), [[0, 0]]);
+});

@@ -1,0 +1,407 @@
+"""What a page and the kernel say to each other about a chat; the page here is a fake one."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.utils.capture import capture_output
+from PIL import Image
+
+from segmind_jupyter.chat import Chat
+from segmind_jupyter.notebook.chat.panel import ChatDisplay, ChatPanel
+from segmind_jupyter.notebook.live.outputs import LiveOutputs
+from segmind_jupyter.session import session
+
+# What ipywidgets 7 uses of a later ipykernel is not this package's affair.
+pytestmark = pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning")
+
+LONG_S = 60
+HERE = Path(__file__).parents[1]
+
+
+def png(size: tuple[int, int] = (40, 20), colour: str = "red") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+class Page:
+    """What `chat.js` does with the messages, less the drawing."""
+
+    def __init__(self, chat: Chat, shell: Any) -> None:
+        self.chat, self.live = chat, LiveOutputs(shell)
+        self.panel = ChatPanel(chat, shell=shell, live=self.live)
+        self.messages: list[dict[str, Any]] = []
+        self.panel.widget.send = self._hear
+        with capture_output() as self.captured:
+            self.panel.show()
+        self.state = self.panel.snapshot()
+        self._refs = 0
+
+    def _hear(self, message: dict[str, Any], buffers: Any = None) -> None:
+        json.dumps(message)  # nothing but JSON goes to a page
+        self.messages.append(message)
+
+    def say(self, kind: str, *buffers: bytes, **fields: Any) -> None:
+        self.panel._heard(None, {"kind": kind, **fields}, list(map(memoryview, buffers)))
+
+    def send(self, text: str, *attached: str, model: str = "") -> str:
+        self._refs += 1
+        ref = f"r{self._refs}"
+        self.say("send", ref=ref, text=text, attached=list(attached), model=model)
+        return ref
+
+    def attach_file(self, name: str, content: bytes, *, chunk: int = 1 << 20) -> dict[str, Any]:
+        key = f"file-{len(self.messages)}"
+        cuts = range(0, max(1, len(content)), chunk)
+        for part, begin in enumerate(cuts):
+            self.say(
+                "file",
+                content[begin : begin + chunk],
+                id=key,
+                name=name,
+                part=part,
+                parts=len(cuts),
+            )
+        return self.last("file")
+
+    def settle(self) -> None:
+        """Wait until no turn is under way and all is drawn."""
+        for turn in self.chat.turns:
+            ended = threading.Event()
+            turn.on_done(lambda _, ended=ended: ended.set())
+            assert ended.wait(LONG_S)
+        self.live.settle()
+
+    def ask(self, text: str, *attached: str) -> dict[str, Any]:
+        ref = self.send(text, *attached)
+        self.settle()
+        return next(turn for turn in self.turns if turn.get("ref") == ref)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.messages if message["kind"] == kind]
+
+    def last(self, kind: str) -> dict[str, Any]:
+        return self.of(kind)[-1]
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        """The turns as the page has them after all messages, by the rule of `reduce`."""
+        turns: list[dict[str, Any]] = list(self.state["turns"])
+        for message in self.messages:
+            if message.get("n", 0) <= self.state["n"]:
+                continue
+            if message["kind"] == "gone":
+                turns = [turn for turn in turns if turn["id"] not in message["ids"]]
+            if message["kind"] == "turn":
+                new = message["turn"]
+                turns = [turn for turn in turns if turn["id"] != new["id"]]
+                ids = [turn["id"] for turn in turns]
+                after = new["after"]
+                turns.insert(
+                    0 if after is None else ids.index(after) + 1 if after in ids else len(ids), new
+                )
+        return turns
+
+
+@pytest.fixture
+def open_page(shell: Any, online: Any) -> Iterator[Callable[..., Page]]:
+    """Open pages of chats by v1, over a loopback server."""
+    chats: list[Chat] = []
+
+    def open_it(chat: Chat | None = None) -> Page:
+        chats.append(chat or Chat(mode="v1"))
+        return Page(chats[-1], shell)
+
+    yield open_it
+    for chat in chats:
+        chat.close()
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    return open_page()
+
+
+@pytest.fixture
+def names(shell: Any) -> dict[str, Any]:
+    """The user's variables."""
+    space: dict[str, Any] = shell.user_ns
+    return space
+
+
+def words_of(turn: dict[str, Any]) -> str:
+    return re.sub("<[^>]*>", " ", turn["html"])
+
+
+def test_a_message_is_one_message_and_its_turn_begins_and_ends(page, online):
+    """The page's own name for it comes back, so that what waits there becomes this turn."""
+    online.will_say("A **rising** line.")
+    turn = page.ask("What is this?\nPlease.")
+    assert online.posts[0].blocks == [{"type": "text", "text": "What is this?\nPlease."}]
+    stages = [m["turn"]["stage"] for m in page.of("turn") if m["turn"]["id"] == turn["id"]]
+    assert stages[-1] == "answered"
+    assert (turn["ended"], turn["reply"], turn["text"]) == (
+        True, "A **rising** line.", "What is this?\nPlease.",
+    )  # fmt: skip
+    assert "<strong>rising</strong>" in turn["html"]
+    assert "56 tokens in, 31 out" in words_of(turn)
+    assert page.last("head")["usage"].startswith("1 reply · 56 tokens in, 31 out")
+
+
+def test_names_variables_files_and_the_last_plot_go_with_the_words(page, online, names, run):
+    """Each by its own name, in the order in which they were attached, before the words."""
+    names["n"], names["picture"] = 42, Image.new("RGB", (8, 4))
+    run("from PIL import Image; from IPython.display import display")
+    run("display(Image.new('L', (6, 6)))")
+    file = page.attach_file("photo.png", png(), chunk=50)
+    assert file["about"].startswith("40×20")
+    page.say("names")
+    assert ["picture", "Image 8×4"] in page.last("names")["names"]
+    turn = page.ask("Is {n} right?", "name:picture", file["id"])
+    kinds = [block["type"] for block in online.posts[0].blocks]
+    assert kinds.count("image") == 2
+    assert "42" in str(online.posts[0].blocks)
+    assert turn["text"] == "Is {n} right?"
+    assert all(item["thumb"].startswith("data:image/png;base64,") for item in turn["sent"][:2])
+
+
+def test_an_attached_variable_is_read_when_it_is_sent_and_must_be_there(page, online, names):
+    """What it holds by then; what is gone is refused, with the words for the box."""
+    names["x"] = "before"
+    names["x"] = "after"
+    page.ask("", "name:x")
+    assert "after" in str(online.posts[0].blocks)
+    del names["x"]
+    ref = page.send("And now?", "name:x")
+    refused = page.last("refused")
+    assert refused["ref"] == ref
+    assert "no variable `x`" in refused["notice"]
+    assert len(online.posts) == 1
+
+
+def test_nothing_at_all_is_not_sent(page, online):
+    """It is refused in words."""
+    page.send("  ")
+    assert "nothing to say" in page.last("refused")["notice"].lower()
+    assert online.posts == []
+
+
+def test_files_that_cannot_be_sent_are_told_and_others_are_not_lost(page, online):
+    """By name, as data: a hostile name stays text."""
+    hostile = "<img src=x onerror=alert(1)>.txt"
+    assert "is empty" in page.attach_file(hostile, b"")["error"]
+    good = page.attach_file("notes.txt", "Grüße".encode())
+    assert "error" not in good
+    broken = page.attach_file("x.png", png()[:40])
+    assert "x.png" in broken["error"]
+    page.ask("Read it.", good["id"])
+    assert "notes.txt:\nGrüße" in str(online.posts[0].blocks[0]["text"])
+
+
+def test_a_file_of_several_parts_is_put_together_in_their_order(page, online):
+    """Also if they come out of order."""
+    for part, content in ((1, b"world"), (0, b"hello ")):
+        page.say("file", content, id="f", name="a.txt", part=part, parts=2)
+    page.ask("Read.", "f")
+    assert "hello world" in str(online.posts[0].blocks)
+
+
+def test_an_error_ends_the_turn_and_says_that_the_words_go_back(page, online):
+    """As sanitized HTML in its place; nothing of it is sent with the next."""
+    online.will_answer(406, {"error": "Insufficient <b>credits</b>"})
+    turn = page.ask("Hi")
+    assert (turn["stage"], turn["failed"]) == ("failed", True)
+    assert "InsufficientCredits" in turn["html"] or "credits" in turn["html"].lower()
+    assert "<b>" not in turn["html"]
+    page.ask("Again")
+    assert len(online.posts[1].json["messages"]) == 1
+
+
+def test_stop_gives_the_turn_up(page, online):
+    """And what waits behind it."""
+    online.will_hang()
+    page.send("Hi")
+    assert online.asked.wait(LONG_S)
+    page.say("stop")
+    page.settle()
+    assert [turn["stage"] for turn in page.turns] == ["stopped"]
+
+
+def test_again_asks_once_more_and_a_second_click_nothing(page, online):
+    """The old answer stays until the new one is there; then it is gone."""
+    online.will_say("One.")
+    page.ask("Hi")
+    online.will_hang()
+    page.say("again", ref="a")
+    page.say("again", ref="b")
+    online.release.set()
+    page.settle()
+    assert len(online.posts) == 2
+    assert len(page.turns) == 1
+
+
+def test_edit_takes_the_last_message_back_with_what_went_with_it(page, online, names):
+    """To the view that asked, for its box; what was said from code comes back too."""
+    names["n"] = [1, 2, 3]
+    page.ask("Sum of it?", "name:n")
+    page.say("edit", ref="e1")
+    draft = page.last("draft")
+    assert (draft["to"], draft["text"]) == ("e1", "Sum of it?")
+    assert draft["attached"] == [{"id": "name:n", "label": "n", "about": ""}]
+    page.live.settle()
+    assert page.turns == []
+    page.chat.send("From code", Image.new("RGB", (8, 4))).wait()
+    page.live.settle()
+    page.say("edit", ref="e2")
+    draft = page.last("draft")
+    assert draft["text"] == "From code"
+    page.ask("Changed", *[chip["id"] for chip in draft["attached"]])
+    assert [block["type"] for block in online.posts[-1].blocks] == ["image", "text"]
+    page.say("clear")
+    page.say("edit", ref="e3")
+    assert "Nothing was said yet" in page.last("refused")["notice"]
+
+
+def test_the_model_and_the_system_prompt_are_set_from_the_page(page, online):
+    """What is no model's name is refused in words, and nothing is asked."""
+    page.say("model", model="claude-3.5-sonnet")
+    page.say("system", text="Be brief.")
+    page.ask("Hi")
+    assert online.posts[0].path.endswith("claude-3.5-sonnet")
+    assert online.posts[0].json["instruction"] == "Be brief."
+    page.send("Hi", model="no model!")
+    assert page.last("refused")["alarm"]
+    assert len(online.posts) == 1
+    page.chat.model = "claude-4-sonnet"
+    page.live.settle()
+    assert page.last("head")["model"] == "claude-4-sonnet"
+
+
+def test_save_and_clear(page, online, tmp_path, monkeypatch):
+    """A file that is never written over; then nothing is left but the usage."""
+    monkeypatch.chdir(tmp_path)
+    page.ask("Hi")
+    page.say("save")
+    page.say("save")
+    assert len(list(tmp_path.glob("chat-*.md"))) == 2
+    assert str(tmp_path) in page.last("notice")["notice"]
+    page.say("clear")
+    page.live.settle()
+    assert page.turns == []
+    assert page.last("head")["usage"].startswith("1 reply")
+
+
+def test_turns_from_code_and_from_cells_show_where_they_belong(page, online, run):
+    """In the order of the conversation, in every page of it, and as themselves."""
+    page.ask("One")
+    page.chat.send("Two").wait()
+    page.live.settle()
+    assert [turn["text"] for turn in page.turns] == ["One", "Two"]
+    assert [turn["id"] for turn in page.turns] == [
+        turn["id"] for turn in page.panel.snapshot()["turns"]
+    ]
+
+
+def test_a_snapshot_and_later_messages_fit_together(page, open_page, online):
+    """A page that begins in the middle passes over what its snapshot holds."""
+    page.ask("One")
+    late = Page.__new__(Page)
+    late.messages, late.state = page.messages, page.panel.snapshot()
+    page.ask("Two")
+    assert [turn["text"] for turn in late.turns] == ["One", "Two"]
+    numbers = [message["n"] for message in page.messages if "n" in message]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_turn_costs_the_same_late_as_early(page, online):
+    """Bytes of its messages, over sixty turns; an ended turn is never sent again."""
+    costs = []
+    for number in range(60):
+        before = len(page.messages)
+        page.ask(f"Message {number:02}")
+        costs.append(len(json.dumps(page.messages[before:])))
+    assert sum(costs[-20:]) < 1.2 * sum(costs[10:30])
+    ended = [m["turn"]["id"] for m in page.of("turn") if m["turn"]["ended"]]
+    assert len(ended) == len(set(ended)) == 60
+
+
+def test_what_is_suggested_comes_from_the_notebook(open_page, names, run):
+    """A table by its name and the last plot; or what the chat was given."""
+    import pandas as pd
+
+    names["df"] = pd.DataFrame({"a": [1]})
+    run("from PIL import Image; Image.new('L', (6, 6))")
+    prompts = open_page().panel.snapshot()["prompts"]
+    assert {"text": "What is in {df}?"} in prompts
+    assert 2 <= len(prompts) <= 5
+
+
+def test_an_error_of_the_user_s_objects_shows_in_words(page, online, names):
+    """A kernel's log is read by nobody."""
+
+    class Faulty:
+        def _repr_claude_(self) -> str:
+            raise RuntimeError("broken")
+
+    names["faulty"] = Faulty()
+    page.send("{faulty}")
+    assert "broken" in page.last("refused")["notice"]
+    assert online.posts == []
+    page.say("no such kind")
+    page.panel._heard(None, "not even a dict", [])
+
+
+def test_no_hostile_word_is_live_in_any_message(page, online):
+    """Only `html` may hold tags, and it is the sanitizer's; everything else is text by contract."""
+    corpus = json.loads((HERE / "hostile.json").read_text("utf-8"))
+    tags = r"<(script|img(?! src=\"data:image/png)|iframe|svg|object|style|form)"
+    live = re.compile(rf"{tags}|\son\w+=|javascript:", re.I)
+    for case in corpus[::7]:
+        text = case["text"][:2_000]
+        online.will_say(text)
+        turn = page.ask("Hi")
+        without_code = re.sub(r"&lt;.*?&gt;", "", turn["html"])
+        assert not live.search(re.sub(r">[^<]*<", "><", without_code)), text
+
+
+JS = (Path(__file__).parents[3] / "segmind_jupyter/notebook/chat/chat.js").read_text("utf-8")
+
+
+def test_the_javascript_has_one_door_for_html():
+    """`innerHTML` is set once, from `turn.html`; no other way into the page's HTML is there."""
+    assert re.findall(r"\.innerHTML\s*=\s*(.*);", JS) == ['turn.html ?? ""']
+    for door in (
+        "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "new Function",
+        "srcdoc", "createContextualFragment", "setHTMLUnsafe", "import(", "fetch(",
+        "XMLHttpRequest", "http://", "https://",
+    ):  # fmt: skip
+        assert door not in JS, door
+    # A picture is the kernel's own thumbnail, or a file of this page's.
+    assert re.findall(r"src: (\w+)", JS) == ["source"]
+
+
+def test_a_chat_has_one_widget_and_few_are_kept(shell, online):
+    """However often it is shown; of many alike the oldest let go."""
+    display = ChatDisplay(shell)
+    chats = [Chat(name="same", mode="v1") for _ in range(10)]
+    with capture_output():
+        for chat in [*chats, *chats[-1:]]:
+            display.show(chat)
+    assert len(display._panels) == 8
+    for chat in chats:
+        chat.close()
+    assert display._panels == {}
+
+
+def test_the_session_is_not_left_with_turns(page, online):
+    """What has ended is not tracked."""
+    page.ask("Hi")
+    assert session().pending == ()
