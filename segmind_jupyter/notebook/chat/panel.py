@@ -46,7 +46,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.errors import ContentError, SegmindError
-from segmind_jupyter.notebook.live.cards import LiveDisplay, view_of
+from segmind_jupyter.notebook.live.cards import LiveDisplay, close_all, view_of
 from segmind_jupyter.words import one_line, to_text
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class ChatPanel:
         """Take the view off every page. What is kept of the chat shows in its place."""
         self._end_calls()
         self._live.drawn(self)
-        self.widget.close()
+        close_all(self.widget)
 
     # What the page is told.
 
