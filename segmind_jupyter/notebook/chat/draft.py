@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from segmind_jupyter.content.convert import to_parts
+from segmind_jupyter.content.convert import has_size, size_of, to_parts
 from segmind_jupyter.content.parts import Limits, Part, Text, is_kind, type_name
-from segmind_jupyter.content.prompt import Attachment, Prompt, compose, counted
+from segmind_jupyter.content.prompt import Attachment, Prompt, compose
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.notebook.namespace import is_tool
 from segmind_jupyter.words import one_line
@@ -91,7 +90,7 @@ def attachables(names: Mapping[str, Any]) -> list[tuple[str, str]]:
     Within each group the newest come first.
     """
     offered = [(name, value) for name, value in reversed(list(names.items())) if _is(name, value)]
-    offered.sort(key=lambda pair: _size_of(pair[1]) is None)
+    offered.sort(key=lambda pair: not has_size(pair[1]))
     return [(name, _about(value)) for name, value in offered]
 
 
@@ -108,34 +107,6 @@ def _is(name: str, value: object) -> bool:
     return not (is_tool(value) or is_handle)
 
 
-#: Values of these very types tell their length without running anybody's code.
-_SIZED: Final[Mapping[type, str]] = {
-    str: "character", bytes: "byte",
-    **dict.fromkeys((list, tuple, dict, set, frozenset), "item"),
-}  # fmt: skip
-
-
 def _about(value: Any) -> str:
-    words = [one_line(type_name(value))[:_MAX_TYPE_CHARS]]
-    size_of = _size_of(value)
-    with suppress(Exception):  # a class of the same name may hold anything
-        if size_of is not None:
-            words.append(size_of(value))
-        elif type(value) in _SIZED:
-            noun = _SIZED[type(value)]
-            words.append(f"of {counted(len(value), noun) or f'no {noun}s'}")
-    return " ".join(words)
-
-
-def _size_of(value: object) -> Callable[[Any], str] | None:
-    """Return what tells the size of a picture or a table; `None` for anything else."""
-    if is_kind(value, "matplotlib", "Figure"):
-        return lambda figure: "{:g}×{:g} in".format(*figure.get_size_inches())
-    if is_kind(value, "PIL", "Image"):
-        return lambda picture: "{}×{}".format(*map(int, picture.size))
-    frames = ("DataFrame", "Series")
-    if any(is_kind(value, package, *frames) for package in ("pandas", "polars")) or is_kind(
-        value, "numpy", "ndarray"
-    ):
-        return lambda table: "×".join(f"{int(side)}" for side in table.shape)
-    return None
+    """Say what a value is; anybody may define a class with a long name."""
+    return f"{one_line(type_name(value))[:_MAX_TYPE_CHARS]} {size_of(value)}".rstrip()
