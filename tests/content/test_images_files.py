@@ -41,10 +41,10 @@ def is_about(found: tuple[int, ...], expected: tuple[int, int, int]) -> bool:
     return all(abs(a - b) <= 6 for a, b in zip(found, expected, strict=True))
 
 
-def png_header(width: int, height: int) -> bytes:
+def png_header(width: int, height: int, *, colours: int = 2) -> bytes:
     """A PNG that claims a size and holds next to nothing."""
     chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)),
         (b"IDAT", zlib.compress(b"\0" * 10)),
         (b"IEND", b""),
     ]
@@ -127,11 +127,15 @@ class TestBytes:
 
 class TestBombs:
     def test_bomb_is_refused_from_its_header(self):
-        """A file of a hundred bytes that claims 400 megapixels is never decoded."""
-        with pytest.raises(
-            ContentError, match=r"20000×20000 pixels \(400 megapixels\); at most 179"
-        ):
-            image_from_bytes(png_header(20_000, 20_000))
+        """A file of a hundred bytes that claims so many megapixels is never decoded."""
+        for side_px, colours, said in [
+            (20_000, 0, r"20000×20000 pixels \(400 megapixels\); at most 179"),
+            (13_300, 2, r"13300×13300 pixels \(177 megapixels\); at most 105"),
+            (13_300, 6, r"13300×13300 pixels \(177 megapixels\); at most 105"),
+            (13_300, 0, "could not be decoded"),  # allowed, but nothing is in it
+        ]:
+            with pytest.raises(ContentError, match=said):
+                image_from_bytes(png_header(side_px, side_px, colours=colours))
 
     @pytest.mark.parametrize("action", ["error", "ignore", "always"])
     @pytest.mark.parametrize("pillow_limit", [None, 10, 10**10])

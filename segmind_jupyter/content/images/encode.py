@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageFile import ImageFile
 
-#: Most pixels that are decoded: where Pillow itself refuses unless told otherwise. 12 KB of PNG
-#: can hold that many.
-_MAX_PIXELS: Final = 178_956_970
+#: Most pixels that are decoded: where Pillow itself refuses unless told otherwise, of grey and of a
+#: JPEG, which is made smaller as it is read; of colours so many as the largest cameras have: a
+#: second's work and a gigabyte. 12 KB of PNG can hold that many.
+_MAX_PIXELS, _MAX_COLOUR_PIXELS = 178_956_970, 105_000_000
 
 #: The formats that are decoded, in the order tried. None of them runs a program or reads a
 #: second file, as EPS and some others do.
@@ -428,11 +429,13 @@ def _opened(data: bytes, *, what: str) -> ImageFile:
                 continue
             picture = factory(io.BytesIO(data), "")
             pixels = picture.width * picture.height
-            if pixels > _MAX_PIXELS:
+            is_light = picture.mode in ("1", "L") or name == "JPEG"
+            most = _MAX_PIXELS if is_light else _MAX_COLOUR_PIXELS
+            if pixels > most:
                 raise ContentError(
                     f"{what} is {picture.width}×{picture.height} pixels ({pixels / 1e6:.0f} "
-                    f"megapixels); at most {_MAX_PIXELS / 1e6:.0f} are decoded. Crop it or scale "
-                    "it down first."
+                    f"megapixels); at most {most / 1e6:.0f} are decoded. Crop it or scale it down "
+                    "first."
                 )
             return picture
     raise ContentError(
