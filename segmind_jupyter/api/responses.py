@@ -318,7 +318,7 @@ def failed(request_id: str, detail: str | None) -> JobFailed:
 
 def _answered(what: str, answer: Response) -> str:
     """Return the last part of a message: path, status, and the server's words."""
-    words = f": {shortened(answer.detail)}" if answer.detail else ""
+    words = f": {shortened(answer.detail, scrub=answer.scrub)}" if answer.detail else ""
     return f"({what} was answered {answer.status}{words})"
 
 

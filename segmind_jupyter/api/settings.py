@@ -23,6 +23,15 @@ _MIN_SCRUBBED_CHARS = 8
 _BACKSLASHES = r"\\{1,15}"
 
 
+#: What shows nowhere, and would hide a key until it is dropped: control sequences and characters,
+#: those that reorder, and those without width.
+_INVISIBLE: Final = (
+    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+)
+_HIDING: Final = rf"(?:\x1b\[[0-?]{{0,20}}[@-~]|[{_INVISIBLE}]){{0,20}}"
+_HIDDEN: Final = re.compile(f"[{_INVISIBLE}]")
+
+
 class Secret:
     """A secret text that shows itself nowhere.
 
@@ -57,7 +66,7 @@ class Secret:
             del text
             raise SettingsError(why)
         self.__text = text
-        self.__escaped = re.compile("".join(map(_spelled, text)))
+        self.__escaped = re.compile(_HIDING.join(map(_spelled, text)))
 
     def reveal(self) -> str:
         """Return the secret itself."""
@@ -66,12 +75,15 @@ class Secret:
     def scrub(self, text: str) -> str:
         """Blank the secret out of `text`, for a server that quotes a refused key.
 
-        Also where JSON escapes hide it, as in an answer that is kept as it came.
+        Also where JSON escapes hide it, as in an answer that is kept as it came, or characters
+        that are dropped before a text is shown.
         """
         if len(self.__text) < _MIN_SCRUBBED_CHARS:
             return text
         text = text.replace(self.__text, _SHOWN)
-        return self.__escaped.sub(_SHOWN, text) if "\\" in text else text
+        if "\\" in text or _HIDDEN.search(text):
+            return self.__escaped.sub(_SHOWN, text)
+        return text
 
     def is_in(self, text: str) -> bool:
         """Return whether `text` holds the secret."""

@@ -121,13 +121,18 @@ class RateLimiter:
                 await self._sleep(self.pause_s)
             asked_s = self._clock()
             for spacing in self._spacings(method):
-                async with contextlib.AsyncExitStack() as queue:
-                    if not urgent:
-                        await queue.enter_async_context(spacing.queue)
-                        while not self.pause_s and (wait_s := spacing.next_s - self._clock()) > 0:
-                            await self._sleep(wait_s)
+                if not urgent:
+                    await spacing.queue.acquire()
+                try:
+                    while not urgent and (wait_s := spacing.next_s - self._clock()) > 0:
+                        if self.pause_s:
+                            break
+                        await self._sleep(wait_s)
                     trying = self._refusals > 0 and spacing is self._refused
                     spacing.take(self._clock(), one_by_one=trying)
+                finally:
+                    if not urgent:
+                        spacing.queue.release()
             queued_s += self._clock() - asked_s
             if not self.pause_s:
                 return queued_s
@@ -256,6 +261,7 @@ class Transport:
         if settings.auth != "auto":
             self._forms = (settings.auth,)
         self._sending = 0
+        self._filtered: set[logging.Logger] = set()
         self._log_filter = _KeyFilter(self.scrubbed)
 
     async def aclose(self) -> None:
@@ -443,17 +449,17 @@ class Transport:
     @contextlib.contextmanager
     def _quiet_logs(self) -> Iterator[None]:
         """Blank the key out of what the HTTP library logs while something is sent."""
-        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        for logger in map(logging.getLogger, _LOGGERS):
+            if logger.isEnabledFor(logging.INFO):
+                logger.addFilter(self._log_filter)
+                self._filtered.add(logger)
         self._sending += 1
-        for logger in loggers:
-            logger.addFilter(self._log_filter)
         try:
             yield
         finally:
             self._sending -= 1
-            if not self._sending:
-                for logger in loggers:
-                    logger.removeFilter(self._log_filter)
+            while self._filtered and not self._sending:
+                self._filtered.pop().removeFilter(self._log_filter)
 
     @property
     def _base_url(self) -> str:

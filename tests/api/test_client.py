@@ -6,8 +6,10 @@ import gzip
 import json
 import logging
 import pickle
+import socket
 import ssl
 import traceback
+import tracemalloc
 
 import httpx
 import pytest
@@ -24,11 +26,13 @@ from segmind_jupyter.errors import (
     BadRequestError,
     ContentError,
     InsufficientCreditsError,
+    JobFailed,
     MaybeBilledError,
     MissingKeyError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    ReplyError,
     SegmindError,
     ServerError,
     SettingsError,
@@ -595,50 +599,230 @@ def test_a_closed_client_may_be_used_again(bench):
     assert made.chat().text == made.chat().text == "A sunset."
 
 
-class TestSecret:
-    def test_it_shows_itself_nowhere(self):
-        """repr, str, format, % and f-strings are all redacted."""
-        secret = Secret(KEY)
-        assert KEY not in f"{secret} {secret!r} {secret:>30} {secret!s}"
-        assert secret.reveal() == KEY
-
-    def test_it_is_not_pickled(self):
-        """A saved or transferred object must not carry it along."""
-        with pytest.raises(TypeError, match="not pickled"):
-            pickle.dumps(Secret(KEY))
-
-    @pytest.mark.parametrize("depth", [0, 1, 2, 3])
-    @pytest.mark.parametrize("spelled", ["plain", "lower", "upper", "mixed"])
-    def test_it_is_blanked_out_of_json_within_json(self, depth, spelled):
-        """However its letters are escaped, and however often the text was quoted again."""
-        key = 'sk/live\\"0123456789+abcDEF'
-        forms = {
-            "plain": list(key),
-            "lower": [f"\\u{ord(letter):04x}" for letter in key],
-            "upper": [f"\\u{ord(letter):04X}" for letter in key],
-        }
-        forms["mixed"] = [forms[("plain", "lower")[n % 2]][n] for n in range(len(key))]
-        text = "".join(forms[spelled])
-        for _ in range(depth):
-            text = json.dumps(text).replace("/", "\\/")
-        assert (
-            Secret(key).scrub(f"before {text} after").replace('"', "").replace("\\", "")
-            == "before <hidden> after"
-        )
-
-    @pytest.mark.parametrize("text", ["\\" * 1_000_000, "\\u0073" * 200_000, "s\\" * 500_000])
-    def test_a_text_of_escapes_is_read_in_one_pass(self, text):
-        """A server may send millions of them."""
-        assert Secret(KEY).scrub(text) == text
-
-    def test_pasted_white_space_is_dropped(self):
-        """A key copied with its line end is the same key."""
-        assert Secret(f"  {KEY}\n") == Secret(KEY)
-        assert hash(Secret(f"{KEY}\n")) == hash(Secret(KEY))
-
-    @pytest.mark.parametrize("text", ["", "  ", "a b", "a\nb", "naïve-key", "key\x00", "k\u2028k"])
-    def test_what_cannot_stand_in_a_header_is_refused_without_being_quoted(self, text):
-        """The header library would quote it in its own error."""
+def test_no_frame_of_ours_holds_the_key_or_the_environment(monkeypatch):
+    """`%xmode Verbose` prints the local names of every frame, those of an earlier error too."""
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    monkeypatch.setenv("ANOTHER_SECRET", "hunter2-hunter2")
+    monkeypatch.setenv("SEGMIND_BASE_URL", "ftp://nowhere")
+    ways = [
+        lambda: SegmindClient(),
+        lambda: SegmindClient(f"{KEY} {KEY}"),
+        lambda: SegmindClient(KEY, base_url="http://far.example"),
+        lambda: SegmindClient(KEY.encode()),
+        lambda: SegmindClient(KEY, auth="basic"),
+        lambda: SegmindClient(KEY, timeout_s=-1),
+        lambda: Secret(f"{KEY}\n{KEY}"),
+    ]
+    for way in ways:
         with pytest.raises(SettingsError) as caught:
-            Secret(text)
-        assert not text.strip() or text.strip() not in str(caught.value)
+            way()
+        frames = traceback.StackSummary.extract(
+            traceback.walk_tb(caught.value.__traceback__), capture_locals=True
+        )
+        ours = [frame for frame in frames if "segmind_jupyter/" in frame.filename]
+        shown = "".join(str(frame.locals) for frame in ours if "tests" not in frame.filename)
+        assert shown
+        assert KEY not in shown
+        assert "hunter2" not in shown
+
+
+def test_a_key_in_a_header_is_not_in_the_debug_log_of_the_http_library(recorder, caplog):
+    """A gateway that echoes it, over a real connection; the filter goes when nothing is sent."""
+    import anyio
+
+    caplog.set_level(logging.DEBUG)
+    recorder.will_answer(302, {}, location=f"https://elsewhere.example/?key={KEY}")
+
+    async def chat() -> None:
+        async with SegmindClient(KEY, base_url=recorder.url) as client:
+            await client.chat("claude-4-sonnet", HELLO)
+
+    with pytest.raises(APIError, match="Redirects are not followed"):
+        anyio.run(chat)
+    assert "elsewhere.example" in caplog.text  # it was logged
+    assert KEY not in caplog.text
+    assert not logging.getLogger("httpcore.http11").filters
+
+
+def test_a_reason_is_scrubbed_before_it_is_shortened(bench):
+    """The cut would leave a half of a key, and characters that reorder would hide it."""
+    for words in ("x" * 380 + KEY, "x" * 390 + KEY, "\u202e".join(KEY), "\x1b[0m".join(KEY)):
+        with pytest.raises(MaybeBilledError) as caught:
+            bench(httpx.RemoteProtocolError(words)).chat()
+        assert KEY[:12] not in str(caught.value)
+        for field in ("error", "odd"):
+            with pytest.raises(BadRequestError) as caught:
+                bench(httpx.Response(400, json={field: words})).chat()
+            assert KEY[:12] not in str(caught.value)
+        state = httpx.Response(422, json={"status": "FAILED", "error": words})
+        made = bench(state)
+        with pytest.raises(JobFailed) as caught:
+            made.run(made.client.result, "r-1")
+        assert KEY[:12] not in str(caught.value)
+
+
+def bomb(coding: str, body: bytes) -> bytes:
+    for _ in coding.split(","):
+        body = gzip.compress(body)
+    return body
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_no_answer_takes_more_room_than_its_bound(recorder, status):
+    """Unpacked as it streams, one coding at most, whatever its status; both forms of the key."""
+    import anyio
+
+    async def chat() -> None:
+        async with SegmindClient(KEY, base_url=recorder.url) as client:
+            await client.chat("claude-4-sonnet", HELLO)
+
+    for coding in ("gzip", "gzip, gzip", "br", "zstd", "deflate, gzip"):
+        recorder.answers.clear()
+        data = bomb("gzip", bytes(64_000_000)) if coding == "gzip" else bomb(coding, b"{}")
+        recorder.will_answer(status, data, content_encoding=coding)
+        tracemalloc.start()
+        with pytest.raises(MaybeBilledError, match=r"32,000,000 bytes|packed as"):
+            anyio.run(chat)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 120_000_000
+    assert len(recorder.posts) == 5
+    assert {request.headers["accept-encoding"] for request in recorder.posts} == {"gzip"}
+
+
+def test_a_packed_reply_is_read(recorder):
+    """As gateways send it."""
+    import anyio
+
+    recorder.will_answer(200, gzip.compress(b'{"content": "Hi"}'), content_encoding="gzip")
+
+    async def chat() -> str:
+        async with SegmindClient(KEY, base_url=recorder.url) as client:
+            return (await client.chat("claude-4-sonnet", HELLO)).text
+
+    assert anyio.run(chat) == "Hi"
+
+
+def test_no_cookie_is_kept(bench):
+    """The gateway's would tie calls together, and lead to one of its servers."""
+    made = bench(httpx.Response(200, json={"content": "Hi"}, headers={"set-cookie": "a=b; Path=/"}))
+
+    async def twice() -> None:
+        await made.client.chat("claude-4-sonnet", HELLO)
+        await made.client.chat("claude-4-sonnet", HELLO)
+
+    made.run(twice)
+    assert len(made.server.requests) == 2
+    assert not [request for request in made.server.requests if "cookie" in request.headers]
+
+
+def test_a_half_made_client_has_a_repr():
+    """A debugger shows it where `__init__` was refused."""
+    assert repr(SegmindClient.__new__(SegmindClient)) == "SegmindClient(base_url=None)"
+
+
+def test_the_two_kinds_of_401_are_told_apart(bench):
+    """A key that never came is not mended by a new key."""
+    for words, advice in [
+        ("API key is invalid", "%segmind key"),
+        ("Missing Authorization or x-api-key in header", "a new key will not help"),
+    ]:
+        with pytest.raises(AuthenticationError) as caught:
+            bench(httpx.Response(401, json={"error": words})).chat()
+        assert advice in str(caught.value)
+        assert words in str(caught.value)
+
+
+def test_a_certificate_that_is_not_trusted_is_tried_once_and_names_the_setting(bench):
+    """As behind a company's proxy; other trouble at opening is tried again."""
+    cause = ssl.SSLCertVerificationError("certificate verify failed: self-signed certificate")
+    trouble = httpx.ConnectError(f"[SSL] {cause}")
+    trouble.__cause__ = OSError("connect")
+    trouble.__cause__.__context__ = cause
+    made = bench(trouble)
+    with pytest.raises(APIConnectionError, match="SSL_CERT_FILE") as caught:
+        made.chat()
+    assert "api.segmind.com" in str(caught.value)
+    assert made.server.posts == 1
+    assert made.server.waits_s == []
+
+
+def test_a_name_that_is_not_known_says_so(bench):
+    """Offline, without the VPN, or a typing error."""
+    trouble = httpx.ConnectError("All connection attempts failed")
+    trouble.__cause__ = socket.gaierror(-2, "Name or service not known")
+    with pytest.raises(APIConnectionError, match=r"The name api\.segmind\.com is not known"):
+        bench(trouble).chat()
+
+
+def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch):
+    """With the setting that goes without it; its address may hold a password."""
+    import anyio
+
+    for name in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@127.0.0.1:9")
+
+    async def no_wait(delay_s: float) -> None:
+        return None
+
+    async def chat() -> None:
+        async with SegmindClient(KEY, base_url="https://localhost:9", sleep=no_wait) as client:
+            await client.chat("claude-4-sonnet", HELLO)
+
+    with pytest.raises(APIConnectionError, match="NO_PROXY=localhost") as caught:
+        anyio.run(chat)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_network_in_no_proxy_hinders_nothing(monkeypatch):
+    """httpx took `[::1]` for a part of a host's name, and refused to start."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    for names in ("[::1]", "fe80::/10", "[::1]:443, 10.0.0.0/8", "[", "*"):
+        monkeypatch.setenv("NO_PROXY", names)
+        assert SegmindClient(KEY)._transport._open()
+
+
+#: What a server may answer that is no whole reply, and the words that must be said of it.
+NOT_WHOLE = [
+    ({"content": [], "stop_reason": "refusal"}, "declined"),
+    ({"content": None, "stop_reason": "refusal"}, "declined"),
+    ({"content": [{"type": "text", "text": "I would"}], "stop_reason": "refusal"}, "declined"),
+    ({"content": [], "stop_reason": "end_turn"}, "without a word"),
+    ({"content": [{"type": "text", "text": " \n"}], "stop_reason": "end_turn"}, "without a word"),
+    ({"content": [{"type": "thinking", "thinking": "Hm"}]}, "without a word"),
+    ({"content": [], "stop_reason": "model_context_window_exceeded"}, "window is full"),
+    (
+        {
+            "content": [{"type": "text", "text": "So far"}],
+            "stop_reason": "model_context_window_exceeded",
+        },
+        "window is full",
+    ),
+    ({"content": [], "stop_reason": "max_tokens"}, "max_tokens"),
+]
+
+
+def test_an_empty_or_cut_reply_never_looks_whole(bench):
+    """By both ways: its notice, its print and what reading it as JSON raises say what is wrong."""
+    for body, words in NOT_WHOLE:
+        reply = bench(httpx.Response(200, json=body)).chat()
+        queued = httpx.Response(200, json={"status": "COMPLETED", "output": json.dumps(body)})
+        made = bench(queued)
+        for told in (reply, made.run(made.client.result, "r-1")):
+            assert words in told.notice
+            assert words in str(told)
+            assert told.stop_reason == body.get("stop_reason")
+            assert told.refused is (body.get("stop_reason") == "refusal")
+            with pytest.raises(ReplyError, match=words):
+                told.json()
+
+
+def test_a_whole_reply_has_no_notice(bench):
+    """And one that only `max_tokens` cut prints as its text, for whoever works on with it."""
+    assert bench("reply").chat().notice is None
+    body = {"content": "So far", "stop_reason": "max_tokens"}
+    reply = bench(httpx.Response(200, json=body)).chat()
+    assert (str(reply), reply.cut, reply.refused) == ("So far", True, False)
+    assert "--max-tokens" in reply.notice

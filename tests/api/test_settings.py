@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+
 import pytest
 
-from segmind_jupyter.api.settings import DEFAULT_BASE_URL, SIMULATOR, origin, resolve
+from segmind_jupyter.api.settings import (
+    DEFAULT_BASE_URL,
+    KNOWN_MODELS,
+    SIMULATOR,
+    Secret,
+    model_info,
+    origin,
+    resolve,
+)
 from segmind_jupyter.errors import SettingsError
+
+KEY = "sk-live-0123456789abcdef"
 
 
 def test_the_defaults_hold_where_nothing_is_set():
@@ -92,3 +105,93 @@ def test_an_unknown_auth_form_lists_the_known_ones():
     """The next step is in the message."""
     with pytest.raises(SettingsError, match="x-api-key"):
         resolve(auth="basic", environ={})
+
+
+def test_a_models_address_is_no_base_url():
+    """It would be taken for a prefix, and answered 404; the message says what to give."""
+    for url in (
+        "https://api.segmind.com/v1/claude-4-sonnet",
+        "https://api.segmind.com/v2/claude-4-sonnet/",
+        "https://www.segmind.com/models/claude-4-sonnet",
+    ):
+        with pytest.raises(SettingsError, match="the address of a model") as caught:
+            origin(url)
+        assert "https://api.segmind.com" in str(caught.value)
+
+
+def test_a_key_in_quotation_marks_is_the_key():
+    """As a `.env` file or `docker --env-file` hands it on; half a pair is refused."""
+    for text in (f'"{KEY}"', f"'{KEY}'", f"“{KEY}”", f' "{KEY}"\n'):
+        assert Secret(text) == Secret(KEY)
+    for text, words in ((f'"{KEY}', "quotation"), (f"Bearer {KEY}", "`Bearer`"), ('""', "empty")):
+        with pytest.raises(SettingsError, match=words) as caught:
+            Secret(text)
+        assert KEY not in str(caught.value)
+
+
+def test_models_differ():
+    """The newest looks closer and takes no temperature; prices are the directory's."""
+    opus, sonnet = model_info("claude-opus-4.7"), model_info("claude-4-sonnet")
+    assert (opus.image_edge_px, opus.image_tokens) == (2576, 4784)
+    assert "temperature" in opus.refused_params
+    assert (sonnet.cost, sonnet.seconds) == (0.0214, 11)
+    assert (sonnet.image_edge_px, sonnet.image_tokens) == (1568, 1568)
+    retired = {slug for slug in KNOWN_MODELS if "retired" in model_info(slug).note}
+    assert retired == {"claude-3.7-sonnet", "claude-3-opus", "claude-3-haiku"}
+
+
+def test_an_unknown_model_is_as_most_are():
+    """Lists go stale: nothing is refused for being in none."""
+    info = model_info("claude-9-new")
+    assert (info.cost, info.seconds, info.note) == (None, None, "")
+    assert info.image_edge_px == 1568
+    assert not info.refused_params
+
+
+class TestSecret:
+    def test_it_shows_itself_nowhere(self):
+        """repr, str, format, % and f-strings are all redacted."""
+        secret = Secret(KEY)
+        assert KEY not in f"{secret} {secret!r} {secret:>30} {secret!s}"
+        assert secret.reveal() == KEY
+
+    def test_it_is_not_pickled(self):
+        """A saved or transferred object must not carry it along."""
+        with pytest.raises(TypeError, match="not pickled"):
+            pickle.dumps(Secret(KEY))
+
+    @pytest.mark.parametrize("depth", [0, 1, 2, 3])
+    @pytest.mark.parametrize("spelled", ["plain", "lower", "upper", "mixed"])
+    def test_it_is_blanked_out_of_json_within_json(self, depth, spelled):
+        """However its letters are escaped, and however often the text was quoted again."""
+        key = 'sk/live\\"0123456789+abcDEF'
+        forms = {
+            "plain": list(key),
+            "lower": [f"\\u{ord(letter):04x}" for letter in key],
+            "upper": [f"\\u{ord(letter):04X}" for letter in key],
+        }
+        forms["mixed"] = [forms[("plain", "lower")[n % 2]][n] for n in range(len(key))]
+        text = "".join(forms[spelled])
+        for _ in range(depth):
+            text = json.dumps(text).replace("/", "\\/")
+        assert (
+            Secret(key).scrub(f"before {text} after").replace('"', "").replace("\\", "")
+            == "before <hidden> after"
+        )
+
+    @pytest.mark.parametrize("text", ["\\" * 1_000_000, "\\u0073" * 200_000, "s\\" * 500_000])
+    def test_a_text_of_escapes_is_read_in_one_pass(self, text):
+        """A server may send millions of them."""
+        assert Secret(KEY).scrub(text) == text
+
+    def test_pasted_white_space_is_dropped(self):
+        """A key copied with its line end is the same key."""
+        assert Secret(f"  {KEY}\n") == Secret(KEY)
+        assert hash(Secret(f"{KEY}\n")) == hash(Secret(KEY))
+
+    @pytest.mark.parametrize("text", ["", "  ", "a b", "a\nb", "naïve-key", "key\x00", "k\u2028k"])
+    def test_what_cannot_stand_in_a_header_is_refused_without_being_quoted(self, text):
+        """The header library would quote it in its own error."""
+        with pytest.raises(SettingsError) as caught:
+            Secret(text)
+        assert not text.strip() or text.strip() not in str(caught.value)

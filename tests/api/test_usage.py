@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.messages import Reply, Usage
+from segmind_jupyter.api.messages import Reply, Usage, parse_reply
 from segmind_jupyter.api.usage import MAX_CALLS, Ledger, Totals, total
 
 COUNTS = st.none() | st.integers(0, 10**6)
@@ -73,3 +73,27 @@ def test_threads_share_a_ledger():
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: ledger.add(reply, model="a"), range(2000)))
     assert ledger.total() == Totals(2000, 2000, 2000)
+
+
+def test_cache_tokens_are_counted():
+    """Beside the others, as they cost differently."""
+    ledger = Ledger()
+    usage = Usage(5, 7, cache_read_input_tokens=100, cache_creation_input_tokens=20)
+    for _ in range(2):
+        ledger.add(Reply(text="", usage=usage), model="a")
+    assert usage.total_tokens == 132
+    assert ledger.calls[0].cache_read_input_tokens == 100
+    totals = ledger.total()
+    assert (totals.cache_read_input_tokens, totals.cache_creation_input_tokens) == (200, 40)
+
+
+def test_figures_that_no_call_has_are_unknown():
+    """A table of 64-bit numbers would break on them, and sums for the rest of the session."""
+    ledger = Ledger()
+    for n in (2**63, 10**50, -1, -(2**63), float("inf"), float("nan"), "x", None, True, 1e300):
+        usage = dict.fromkeys(("input_tokens", "output_tokens", "cache_read_input_tokens"), n)
+        reply = parse_reply({"content": "Hi", "usage": usage}, headers={"x-cost": str(n)})
+        assert reply.usage == Usage()
+        ledger.add(reply, model="a")
+    assert ledger.total().input_tokens == 0
+    assert abs(ledger.total().cost or 0) < 1e9
