@@ -214,6 +214,12 @@ class Connections:
         """Whether any was opened; it can be asked on any thread."""
         return bool(self._clients)
 
+    @property
+    def paused_until(self) -> float | None:
+        """Unix time until which a limit of requests holds them up; for any thread."""
+        moments = [client.limiter.paused_until for client in list(self._clients.values())]
+        return max(filter(None, moments), default=None)
+
     async def close(self) -> None:
         """Close them all; watches first, which let ids come in."""
         import asyncio
@@ -574,6 +580,11 @@ class Session:
             delivered=self._delivered,
             followed=self._followed,
         )
+
+    @property
+    def paused_until(self) -> float | None:
+        """Unix time until which Segmind takes no more requests, as it said; `None` if it does."""
+        return self._connections.paused_until
 
     def credits(self) -> Credits:
         """Ask what is left on the account."""

@@ -28,7 +28,7 @@ _BACKSLASHES = r"\\{1,15}"
 _INVISIBLE: Final = (
     r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 )
-_HIDING: Final = rf"(?:\x1b\[[0-?]{{0,20}}[@-~]|[{_INVISIBLE}]){{0,20}}"
+_HIDING: Final = rf"(?:\x1b\[[0-?]{{0,20}}[@-~]|[{_INVISIBLE}]){{0,8}}"
 _HIDDEN: Final = re.compile(f"[{_INVISIBLE}]")
 
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from segmind_jupyter.content.json_schema import Expected
 
 #: Refusals of a submission that every other one would meet as well (WIRE.md, "Errors"): the key,
-#: the model or the account is at fault.
-_FOR_EVERY_ITEM: Final = frozenset({401, 403, 404, 406, 410})
+#: the model or the account is at fault, or a limit lasts longer than the time-out.
+_FOR_EVERY_ITEM: Final = frozenset({401, 403, 404, 406, 410, 429})
 
 #: Of the calls in flight, one in so many may be under preparation or on its way; all others are
 #: worked on at Segmind, and only their ids are held here.

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import tracemalloc
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -47,6 +48,7 @@ from segmind_jupyter.errors import (
     NotCachedError,
     NotFoundError,
     PermissionDeniedError,
+    RateLimitError,
     SettingsError,
 )
 from segmind_jupyter.session import _only_session, session
@@ -327,6 +329,17 @@ class TestErrors:
             JobCancelled,
         }
         assert posts(gateway) < 20
+
+    def test_a_limit_that_lasts_for_an_hour_stops_the_sending_and_says_until_when(
+        self, gateway: Gateway
+    ):
+        """Each further submission would wait as long; who waits can be shown the moment."""
+        gateway.script("POST", status=429, times=1000, headers={"retry-after": "3600"})
+        batch = ask_each("{item}", list(range(300)), max_in_flight=4).wait()
+        assert {type(error) for error in batch.errors.values()} == {RateLimitError, JobCancelled}
+        assert "takes the next one at" in str(batch.errors[0])
+        assert posts(gateway) < 20
+        assert session().paused_until == pytest.approx(time.time() + 3600, abs=60)
 
     def test_a_missing_key_is_every_items_error(
         self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
