@@ -51,9 +51,6 @@ def words(cells: list[str]) -> list[str]:
     return [cell.split()[-1] for cell in cells]
 
 
-# Options
-
-
 def table() -> list[str]:
     actions = ClaudeMagics.claude.parser._actions
     return [name for action in actions for name in action.option_strings]
@@ -61,33 +58,22 @@ def table() -> list[str]:
 
 @pytest.mark.usefixtures("jedi")
 def test_every_option_of_the_table_is_offered(tab):
-    """Short and long, so that a new one cannot be forgotten here."""
+    """Short and long, so that a new one cannot be forgotten here; narrowed by what is typed."""
     for cell in ("%%claude |", "%claude |", "answer = %claude |", "%%claude -c |\nbody"):
         assert [offer.split("\n")[0].split()[-1] for offer in tab(cell)] == table()
-
-
-def test_what_is_typed_of_an_option_narrows_the_offer(tab):
-    """By its beginning; a hyphen alone narrows nothing."""
-    assert words(tab("%%claude -c --m|")) == ["--model", "--max-tokens"]
     assert words(tab("%%claude -|")) == table()
-    assert tab("%%claude --nonsense|") == []
+    assert words(tab("%%claude -c --m|")) == ["--model", "--max-tokens"]
     assert words(tab("%claude What is this? --mod|")) == ["--model"]
-    assert words(tab("%claude What is this? --model claude-3-o|")) == ["claude-3-opus"]
+    assert tab("%%claude --nonsense|") == []
 
 
 def test_the_kind_is_one_word_and_options_carry_their_help(shell, run):
     """Front ends have a narrow column for the kind."""
     run("import pandas as pd\ndf = pd.DataFrame({'year': [1]}); d = {'k': 1}")
     kinds = {}
-    for cell in (
-        "%%claude --mo",
-        "%%claude -m ",
-        "%%claude\n{df.",
-        "%%claude\n{d['",
-        "%%claude\n{d",
-    ):
+    for cell in ("--mo", "-m ", "\n{df.", "\n{d['", "\n{d"):
         with provisionalcompleter():
-            for each in shell.Completer.completions(cell, len(cell)):
+            for each in shell.Completer.completions(f"%%claude {cell}", len(cell) + 9):
                 kinds[each.text] = each.type
                 assert (each.signature != "") == (each.type == "option")
     assert all(kind.split() == [kind] for kind in kinds.values())
@@ -96,30 +82,30 @@ def test_the_kind_is_one_word_and_options_carry_their_help(shell, run):
     assert {name: kinds.get(name) for name in told} == told
 
 
-def test_slugs_are_offered_as_models(tab, run):
-    """Behind both names of the option, and with its equals sign; the user's own comes first."""
+def test_values_of_options_are_offered(tab, run):
+    """Models, with the user's own first; variables; nothing in the midst of a free value."""
     for cell in ("%%claude -m |", "%%claude --model |", "%%claude -q --model=|\nbody"):
         offered = [cell.split("\n")[0].split("model=")[-1].split()[-1] for cell in tab(cell)]
         assert set(offered) == set(KNOWN_MODELS)
-    assert words(tab("%%claude -m claude-3-o|")) == ["claude-3-opus"]
-    run("%config ClaudeMagics.model = 'claude-9-sonnet'")
+    for cell in ("%%claude -m claude-3-o|", "%claude What is this? --model claude-3-o|"):
+        assert words(tab(cell)) == ["claude-3-opus"]
+    run("%config ClaudeMagics.model = 'claude-9-sonnet'\nfig = [1]; df = {'a': 1}")
     assert words(tab("%%claude -m |"))[0] == "claude-9-sonnet"
-
-
-def test_variables_are_offered_to_be_included(tab, run):
-    """The newest first; with their attributes."""
-    run("fig = [1]; df = {'a': 1}")
     assert words(tab("%%claude -m claude-4-sonnet -i |")) == ["df", "fig"]
-    assert words(tab("%%claude --include f|\nand the body")) == ["body"]
-    assert tab("%%claude --include f|\nbody")[0].startswith("%%claude --include fig\n")
+    assert tab("%%claude --include f|\nbody") == ["%%claude --include fig\nbody"]
+    for typed in ("-s |", "-t 0|", "-o d|", "-s 'im|", "--plot 2|"):
+        assert tab(f"%%claude {typed}") == []
 
 
 def test_conversations_are_offered_by_name(tab):
-    """Quoted where the line needs it."""
+    """Quoted where the line needs it; unquoted, with `clear` behind a whole name, in `%segmind`."""
     for name in ("review", "my talk"):
         Chat(name=name)
     assert tab("%%claude --chat |") == ["%%claude --chat review", "%%claude --chat 'my talk'"]
     assert tab('%%claude --chat "my t|') == ["%%claude --chat 'my talk'"]
+    assert tab("%segmind chat my|") == ["%segmind chat my talk"]
+    assert tab("%segmind chat my t|") == ["%segmind chat my talk"]
+    assert tab("%segmind chat my talk cl|") == ["%segmind chat my talk clear"]
 
 
 def test_shapes_are_offered_for_json(tab, run):
@@ -135,16 +121,6 @@ def test_shapes_are_offered_for_json(tab, run):
     assert words(tab("%%claude --json |")) == ["schema", "Pair", "Row", "Planet", *table()]
     assert words(tab("%%claude --json P|")) == ["Pair", "Planet"]
     assert words(tab("%%claude --json Planet -m claude-3-h|")) == ["claude-3-haiku"]
-
-
-def test_a_free_value_completes_to_nothing(tab, run):
-    """No Python, no file names, no options in the middle of a value."""
-    run("answer = 1")
-    for typed in ("-s |", "-t 0|", "-o a|", "-s 'im|", "--plot 2|"):
-        assert tab(f"%%claude {typed}") == []
-
-
-# Braces
 
 
 @pytest.mark.usefixtures("jedi")
@@ -164,63 +140,52 @@ def test_an_open_brace_offers_variables(tab, run):
         assert tab(cell) == [before + name + after for name in ("other", "fig", "df")]
 
 
-def test_what_is_typed_of_a_name_narrows_the_offer(tab, run):
-    """By its beginning; hidden names and those of the shell are none."""
-    run("df = 1; dx = 2; _d = 3; fig = 4")
-    assert words(tab("%%claude\n{d|")) == ["{dx", "{df"]
-    assert tab("%%claude\n{__n|") == []
-    assert tab("%%claude\n{In|") == []
-
-
-def test_values_of_cells_are_offered_on_request_alone(tab, run):
-    """`_` and its like are read by a prompt, and would be in the way otherwise."""
-    run("df = 1")
+def test_names_are_narrowed_by_what_is_typed(tab, run):
+    """Values of cells, modules, functions and classes come on request alone; hidden ones never."""
+    run("import json\ndef loads(): pass\nclass Loader: pass\nlot = 1; dx = 2; _d = 3")
     run("[1, 2]")
+    for typed, names in (
+        ("", ["dx", "lot"]),
+        ("l", ["lot"]),
+        ("loa", ["loads"]),
+        ("Lo", ["Loader"]),
+        ("js", ["json"]),
+        ("__n", []),
+        ("In", []),
+        ("_d", []),
+    ):
+        assert tab(f"%%claude\n{{{typed}|") == [f"%%claude\n{{{name}" for name in names]
     assert "{_" in words(tab("%%claude\n{_|"))
-    assert words(tab("%%claude\n{|")) == ["{df"]
 
 
-def test_modules_functions_and_classes_are_offered_on_request_alone(tab, run):
-    """When a name was begun that nothing else has."""
-    run("import json\ndef loads(): pass\nclass Loader: pass\nlot = 1")
-    assert words(tab("%%claude\n{|")) == ["{lot"]
-    assert words(tab("%%claude\n{l|")) == ["{lot"]
-    assert words(tab("%%claude\n{loa|")) == ["{loads"]
-    assert words(tab("%%claude\n{js|")) == ["{json"]
-
-
-def test_columns_of_a_frame_are_offered_first(tab, run):
-    """As attributes those that are names, as keys all that are text."""
-    run("import pandas as pd\ndf = pd.DataFrame({'year': [1], 'co2': [2], 'a b': [3], 7: [4]})")
-    assert words(tab("%%claude\n{df.|"))[:2] == ["{df.year", "{df.co2"]
-    assert words(tab("%%claude\n{df.co|")) == ["{df.co2", "{df.columns"]
-    assert tab("%%claude\n{df['|']}") == [
-        "%%claude\n{df['year']}", "%%claude\n{df['co2']}", "%%claude\n{df['a b']}",
-    ]  # fmt: skip
-    assert not {"{df.head", "{df.to_csv"} & set(words(tab("%%claude\n{df.|")))
-
-
-def test_keys_of_a_dict_are_offered_with_what_closes_them(tab, run):
-    """The bracket and the quotation mark, unless the editor has put them there."""
-    run("d = {'key': {'inner': 1}, \"it's\": 2, 3: 4, 'two\\nlines': 5}")
-    assert tab("%%claude\n{d[|") == ["%%claude\n{d['key']"]
-    assert tab("%%claude\n{d['k|") == ["%%claude\n{d['key']"]
-    assert tab("%%claude\n{d['k|']}") == ["%%claude\n{d['key']}"]
-    assert tab("%%claude\n{d['k|]}") == ["%%claude\n{d['key']}"]
-    assert tab('%%claude\n{d["|') == ['%%claude\n{d["key"]', '%%claude\n{d["it\'s"]']
-    assert tab("%%claude\n{d['key']['|") == ["%%claude\n{d['key']['inner']"]
-
-
-def test_what_an_object_holds_is_followed(tab, run):
-    """Through attributes, keys and positions."""
+def test_columns_keys_and_what_an_object_holds_are_offered(tab, run):
+    """Columns first; keys with what closes them, unless the editor has put that there."""
     run(
+        "import pandas as pd\n"
+        "df = pd.DataFrame({'year': [1], 'co2': [2], 'a b': [3], 7: [4]})\n"
+        "d = {'key': {'inner': 1}, \"it's\": 2, 3: 4, 'two\\nlines': 5}\n"
         "class Shop: pass\nshop = Shop(); shop.items = [{'tea': shop}, 2]\n"
         "shop.name = 'x'; shop._till = 1"
     )
-    assert words(tab("%%claude\n{shop.|")) == ["{shop.items", "{shop.name"]
-    assert words(tab("%%claude\n{shop.items[0]['tea'].n|")) == ["{shop.items[0]['tea'].name"]
-    for nowhere in ("{shop.items[9].|", "{nobody.|", "{shop.nothing.|", "{shop.items['x'].|"):
-        assert tab(f"%%claude\n{nowhere}") == []
+    assert words(tab("%%claude\n{df.|"))[:2] == ["{df.year", "{df.co2"]
+    assert not {"{df.head", "{df.to_csv"} & set(words(tab("%%claude\n{df.|")))
+    for cell, ends in (
+        ("df.co|", ["df.co2", "df.columns"]),
+        ("df['|']}", ["df['year']}", "df['co2']}", "df['a b']}"]),
+        ("d[|", ["d['key']"]),
+        ("d['k|", ["d['key']"]),
+        ("d['k|']}", ["d['key']}"]),
+        ("d['k|]}", ["d['key']}"]),
+        ('d["|', ['d["key"]', 'd["it\'s"]']),
+        ("d['key']['|", ["d['key']['inner']"]),
+        ("shop.|", ["shop.items", "shop.name"]),
+        ("shop.items[0]['tea'].n|", ["shop.items[0]['tea'].name"]),
+        ("shop.items[9].|", []),
+        ("nobody.|", []),
+        ("shop.nothing.|", []),
+        ("shop.items['x'].|", []),
+    ):
+        assert tab(f"%%claude\n{{{cell}") == [f"%%claude\n{{{end}" for end in ends]
 
 
 MEDDLER = """
@@ -260,20 +225,8 @@ def test_nothing_of_the_users_is_run(tab, run):
     """Properties are offered by name, and never read."""
     run(MEDDLER)
     run("Meddler.asked.clear()")
-    for cell in (
-        "{|",
-        "{m|",
-        "{m.|",
-        "{m.lazy.|",
-        "{m['|",
-        "{m[|",
-        "{s.|",
-        "{s.lazy.|",
-        "{t.|",
-        "{h.|",
-        "{h.inside[0].|",
-        "{T|",
-    ):
+    cells = "{| {m| {m.| {m.lazy.| {m['| {m[| {s.| {s.lazy.| {t.| {h.| {h.inside[0].| {T|"
+    for cell in cells.split():
         tab(f"%%claude\n{cell}")
     tab("%%claude --json |")
     assert "{m.lazy" in words(tab("%%claude\n{m.|"))
@@ -290,11 +243,6 @@ def test_prose_completes_to_nothing(tab, run):
         assert tab(f"%%claude\n{words}") == []
         assert tab(f"%claude What {words}") == []
     assert tab("%%claude\n{df\nd|") == []
-
-
-def test_raw_braces_complete_to_nothing(tab, run):
-    """They stay braces."""
-    run("df = 1")
     assert tab("%%claude --raw\n{d|") == []
 
 
@@ -331,14 +279,6 @@ def test_a_journal_that_cannot_be_read_completes_to_nothing(tab, monkeypatch, tm
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert tab("%segmind resume |") == []
-
-
-def test_chats_are_offered_as_the_command_takes_them(tab):
-    """Unquoted, and `clear` behind a whole name."""
-    Chat(name="my talk")
-    assert tab("%segmind chat my|") == ["%segmind chat my talk"]
-    assert tab("%segmind chat my t|") == ["%segmind chat my talk"]
-    assert tab("%segmind chat my talk cl|") == ["%segmind chat my talk clear"]
 
 
 # Elsewhere
