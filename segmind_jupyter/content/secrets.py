@@ -190,7 +190,7 @@ _NAMED: Final = re.compile(
     r"|(?<!\S)(?P<option>--?[A-Za-z][\w-]*)[ \t]+(?=[^\s-])"  # --password x
     r"|\b(?i:identified[ \t]+by|(?P<sql>password))[ \t]+(?=')"
 )
-_VALUE: Final = re.compile(rf"{_QUOTED}|[^\s<]*[^\s<,;)\]}}\"']", re.DOTALL | re.MULTILINE)
+_VALUE: Final = re.compile(rf"{_QUOTED}|[^\s<]{{0,4000}}[^\s<,;)\]}}\"']", re.DOTALL | re.MULTILINE)
 
 #: Of code, literals alone: ``password: str = "x"``, ``token = given or "x"``, long numbers.
 _LITERAL: Final = re.compile(
@@ -300,6 +300,7 @@ def secrets_in(*scopes: Mapping[str, Any]) -> set[str]:
         if not ahead:
             break
         name, value, depth = ahead.popleft()
+        name = name if type(name) is str else _as_name(name)
         if hides(name, _EXAMPLE):
             found |= {text for text in spellings(value) if text and hides(name, text)}
         if depth < _MAX_DEPTH and id(value) not in seen and len(ahead) < _MAX_ENTRIES:
@@ -320,14 +321,17 @@ def spellings(value: Any) -> list[str]:
         return [data.decode("utf-8", "replace"), repr(data)[2:-1]]
     if kind is UUID:
         return [str(value), value.hex]
-    is_numpys = is_exactly(value, "numpy", class_name(value))
-    is_number = issubclass(kind, int | float | Decimal) or (
-        is_numpys and class_name(value).startswith(("int", "uint", "float"))
-    )
-    if not is_number or (kind is int and value.bit_length() > 8_192):
-        return []  # writing such an integer out takes its time
-    number = str(value).lstrip("-")
-    return [number] if sum(map(str.isdigit, number)) >= _MIN_CHARS else []
+    name = class_name(value)
+    if name.startswith(("int", "uint", "float")) and is_exactly(value, "numpy", name):
+        value = value.item()
+    number = ""
+    if issubclass(type(value), int) and int.bit_length(value) <= 8_192:  # others take their time
+        number = int.__repr__(value)
+    elif issubclass(type(value), float):
+        number = float.__repr__(value)
+    elif issubclass(kind, Decimal):
+        number = Decimal.__str__(value)
+    return [number.lstrip("-")] if sum(map(str.isdigit, number)) >= _MIN_CHARS else []
 
 
 def _inside(name: str, value: Any) -> Iterable[_Entry]:
@@ -376,8 +380,9 @@ def item_names(collection: object) -> Iterator[str]:
     if kind is tuple and len(collection) == 2:  # type: ignore[arg-type]
         fields = ("", collection[0])  # type: ignore[index]
     elif issubclass(kind, tuple):
-        fields = next((f for k in kinds_of(collection) if (f := members(k).get("_fields"))), ())
-    yield from map(_as_name, fields if type(fields) is tuple else ())
+        known = (members(kind).get("_fields") for kind in kinds_of(collection))
+        fields = next((names for names in known if type(names) is tuple), ())
+    yield from map(_as_name, fields)
     yield from repeat("")
 
 
@@ -410,17 +415,19 @@ class Blanker:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         chosen = {secret for secret in secrets if len(secret) >= _MIN_CHARS}
-        # The longest first: a shorter one may be a part of it.
         forms = {form for secret in chosen for form in _written(secret)}
+        # The longest first: a shorter one may be a part of it.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
-        self._joined = "\n".join(["", *sorted({form.lower() for form in forms}), ""])
+        # Of thousands, as many as can be searched for each word of a message.
+        self._joined = "\n".join(["", *self._forms[::-1], ""]).lower()[:_JOINED_CHARS]
 
     def __call__(self, text: str, *, parts: bool = False) -> str:
-        """Blank out secrets; with `parts`, slices of them too, in any case and from either end."""
+        """Blank out secrets, long ones in any case; with `parts`, slices of them too."""
         lower = text.lower()
         for form in self._forms:
-            if form in lower:
-                text = re.sub(_pattern(form), HIDDEN, text, flags=re.IGNORECASE)
+            is_long = len(form) >= _MIN_INSIDE_CHARS
+            if form.lower() in lower if is_long else form in text:
+                text = re.sub(_pattern(form), HIDDEN, text, flags=re.IGNORECASE * is_long)
                 lower = text.lower()
         return _PARTS.sub(self._part, text) if parts else text
 
@@ -431,19 +438,21 @@ class Blanker:
         return HIDDEN if is_part else word[0]
 
 
+_JOINED_CHARS: Final = 100_000
+
 #: What may be a slice of a secret.
 _PARTS: Final = re.compile(rf"[^\s'\"`=:,;()<>{{}}\[\]\\]{{{_MIN_PART_CHARS},}}")
 
 
 def _written(secret: str) -> set[str]:
-    """Return the ways in which a text may hold a secret, in lower case."""
+    """Return the ways in which a text may hold a secret."""
     data = secret.encode("utf-8", "surrogatepass")
     written = {secret, plain(secret), secret[::-1], repr(data)[2:-1]}
     quoted = {form for each in written for form in (repr(each)[1:-1], json.dumps(each)[1:-1])}
     forms = written | quoted | {quote(data), quote(data, safe=""), quote_plus(data)}
     if secret.isascii() and secret.isdigit():
         forms |= {f"{int(secret):,}"} if len(secret) < 1_000 else set()
-    return {form.lower() for form in forms}
+    return forms
 
 
 def _pattern(form: str) -> str:

@@ -23,6 +23,7 @@ from types import (
     WrapperDescriptorType,
 )
 from typing import Any, Final
+from unicodedata import normalize
 
 from IPython.core.completer import Completion as IPythonCompletion
 from IPython.core.completer import provisionalcompleter
@@ -283,10 +284,11 @@ def _of_names(typed: str, names: Mapping[str, Any]) -> Offers:
 
     Modules, functions and classes only on request, as the values of cells (``_``, ``_3``).
     """
+    begun = normalize("NFKC", typed)  # as Python reads names
     found = [
         (name, value)
         for name, value in reversed([*names.items()])
-        if name.startswith(typed) and name.isidentifier() and (typed or not name.startswith("_"))
+        if name.startswith(begun) and name.isidentifier() and (typed or not name.startswith("_"))
     ]
     data = [(name, value) for name, value in found if not is_tool(value)]
     chosen = data or (found if typed else [])
@@ -296,7 +298,7 @@ def _of_names(typed: str, names: Mapping[str, Any]) -> Offers:
 def _value_at(base: str, names: Mapping[str, Any]) -> Any:
     """Follow a path through what objects hold, or raise a `LookupError` where it takes a call."""
     root = re.match(r"\w+", base)
-    value = names[root[0] if root else ""]
+    value = names[normalize("NFKC", root[0]) if root else ""]
     for step in _STEP.finditer(base, root.end() if root else 0):
         if step["attribute"] is not None:
             value = attributes_of(value)[step["attribute"]]

@@ -14,6 +14,7 @@ from itertools import groupby, islice
 from string import ascii_uppercase
 from types import FrameType, ModuleType
 from typing import Any, Final
+from unicodedata import normalize
 
 from segmind_jupyter.content.parts import Limits, Text, safe_str, without_addresses
 from segmind_jupyter.content.prompt import counted
@@ -62,68 +63,86 @@ _FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
 
 def report(error: BaseException, shell: Any, *, limits: Limits) -> Text:
     """Describe an error of a shell's cells."""
-    cells = Cells(shell)
-    chain = list(_chain(error))[::-1]
-    leaves = [leaf for each in chain for leaf in _leaves(each)]
-    shown = [*leaves[:_MAX_LEAVES], *chain]
-    frames = {id(each): frames_of(each, cells) for each in shown}
-    users = [frame for each in shown for frame in frames[id(each)] if frame.is_users]
+    written = _Report(error, Cells(shell))
+    text = written.text(max_chars=limits.text_chars)
+    about = f"{class_name(error)} in {written.label}"
+    return as_text(text, limits=limits, about=about, lines=True)
 
-    # Cells are named in the order in which they come up, the last error first.
-    own = [*(f.filename for f in frames[id(error)] if f.is_users), *_unread(error)]
-    others = [f.filename for e in reversed(shown) for f in frames[id(e)] if f.is_users]
-    names = cells.names([*own, *others, *(name for each in shown for name in _unread(each))])
-    where = names[own[0]] if own else "the notebook"
 
-    blank = _blanker(shown, users)
+class _Report:
+    """The sections of the text about one error."""
 
-    def clean(text: str) -> str:
-        return blank(scrubbed(without_addresses(text)), parts=True)
+    def __init__(self, error: BaseException, cells: Cells) -> None:
+        self._error, self._cells = error, cells
+        chain = list(_chain(error))[::-1]
+        leaves = [leaf for each in chain for leaf in _leaves(each)]
+        self._left_out = max(0, len(leaves) - _MAX_LEAVES)
+        self._shown = [*leaves[:_MAX_LEAVES], *chain]
+        # What is inside a group tells more than the line that waited for it.
+        self._telling = leaves[:_MAX_LEAVES] or chain[::-1]
+        self._frames = {id(each): frames_of(each, cells) for each in self._shown}
+        users = {key: [f for f in frames if f.is_users] for key, frames in self._frames.items()}
+        # Cells are named in the order in which they come up, the last error first.
+        files = [frame.filename for frame in users[id(error)]] + _unread(error)
+        self._file = files[0] if files else None
+        for each in reversed(self._shown):
+            files += [*(frame.filename for frame in users[id(each)]), *_unread(each)]
+        self._names = cells.names(files)
+        self._blank = _blanker(self._shown, [f for frames in users.values() for f in frames])
 
-    def clean_source(source: str) -> str:
-        return blank(scrubbed_source(without_addresses(source)))
+    @property
+    def label(self) -> str:
+        """Where it was raised, for the person who sees the numbers of the cells."""
+        return self._cells.label(self._file) if self._file else "the notebook"
 
-    def message(each: BaseException) -> str:
-        text = _message(each, names, clean_source)
+    def text(self, *, max_chars: int) -> str:
+        """Put the sections together in at most about `max_chars` characters."""
+        where = self._names[self._file] if self._file else "the notebook"
+        head = _ends(self._message(self._error), max_chars=int(max_chars * _MESSAGE))
+        head += f"\n\nThis is the last error of the notebook, in {where}."
+        failing = next(filter(None, (_innermost(self._frames[id(e)]) for e in self._telling)), None)
+        values = "" if failing is None else _values(failing, self._names, self._clean)
+        below = [_head(values, max_chars=int(max_chars * _VALUES))]
+        if self._file and self._cells.is_cell(self._file):
+            source = self._clean_source(self._cells.typed(self._file))
+            shown = _ends(source, max_chars=int(max_chars * _SOURCE))
+            below.append(f"Source of {where}:\n\n{fenced(shown, language='python')}")
+        room = max_chars - len(head) - sum(map(len, below)) - _HEADINGS_CHARS
+        traceback = _tail(self._traceback(), max_chars=max(0, room))
+        return "\n\n".join(filter(None, [head, traceback, *below]))
+
+    def _traceback(self) -> str:
+        """List the frames, the oldest error first, as Python does."""
+        blocks = []
+        for each in self._shown:
+            if frames := self._frames[id(each)]:
+                first_line = self._message(each).partition("\n")[0]
+                listed = _listed(frames, self._names, self._clean_source)
+                blocks.append(f"{listed}\n{_head(first_line, max_chars=_WORDS_CHARS)}")
+            elif each is not self._error:
+                words = _head(self._message(each), max_chars=_ALONE_CHARS)
+                blocks.append(f"Without a traceback of its own:\n{words}")
+        if self._left_out:
+            blocks.insert(_MAX_LEAVES, f"… {counted(self._left_out, 'more error')} of the group …")
+        return "\n\n".join(["Traceback, innermost frame last:", *blocks]) if blocks else ""
+
+    def _message(self, error: BaseException) -> str:
+        text = _message(error, self._names, self._clean_source)
         words = plain(text[:_MESSAGE_CHARS])
-        frame = _innermost(frames[id(each)])
+        frame = _innermost(self._frames[id(error)])
         if frame and any(is_secret(path, value) for path, value in frame.named()):
             # What it quotes may be made of the secret: a slice, an encoding.
-            code = clean_source(frame.source)
+            code = self._clean_source(frame.source)
             words = _QUOTED.sub(lambda q: q[0] if q[1] in code else f"'{HIDDEN}'", words)
-        words = clean(words)
+        words = self._clean(words)
         # Half a secret, where the rest was not read, is not found.
         return words if len(text) <= _MESSAGE_CHARS else f"{words[:-_EDGE_CHARS]} …"
 
-    blocks = []
-    for each in shown:
-        if found := frames[id(each)]:
-            line = _head(message(each).partition("\n")[0], max_chars=_WORDS_CHARS)
-            blocks.append(f"{_listed(found, names, clean_source)}\n{line}")
-        elif each is not error:
-            words = _head(message(each), max_chars=_ALONE_CHARS)
-            blocks.append(f"Without a traceback of its own:\n{words}")
-    if len(leaves) > _MAX_LEAVES:
-        more = counted(len(leaves) - _MAX_LEAVES, "more error")
-        blocks.insert(_MAX_LEAVES, f"… {more} of the group …")
+    def _clean(self, text: str) -> str:
+        return self._blank(scrubbed(without_addresses(text)), parts=True)
 
-    max_chars = limits.text_chars
-    # What is inside a group tells more than the line that waited for it.
-    telling = leaves[:_MAX_LEAVES] or chain[::-1]
-    failing = next((f for each in telling if (f := _innermost(frames[id(each)]))), None)
-    values = "" if failing is None else _values(failing, names, clean)
-    source = ""
-    if own and cells.is_cell(own[0]):
-        typed = _ends(clean_source(cells.typed(own[0])), max_chars=int(max_chars * _SOURCE))
-        source = f"Source of {where}:\n\n{fenced(typed, language='python')}"
-    head = _ends(message(error), max_chars=int(max_chars * _MESSAGE))
-    head += f"\n\nThis is the last error of the notebook, in {where}."
-    below = [_head(values, max_chars=int(max_chars * _VALUES)), source]
-    room = max_chars - len(head) - sum(map(len, below)) - _HEADINGS_CHARS
-    listed = "\n\n".join(["Traceback, innermost frame last:", *blocks]) if blocks else ""
-    text = "\n\n".join(filter(None, [head, _tail(listed, max_chars=max(0, room)), *below]))
-    about = f"{class_name(error)} in {cells.label(own[0]) if own else 'the notebook'}"
-    return as_text(text, limits=limits, about=about, lines=True)
+    def _clean_source(self, source: str) -> str:
+        return self._blank(scrubbed_source(without_addresses(source)))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -215,7 +234,7 @@ class Frame:
         first, last = self.lines
         code = _TEXTS.sub(_names_in, "\n".join(self.source.split("\n")[first - 1 : last]))
         scope = {**self.frame.f_globals, **self.frame.f_locals}
-        for path in dict.fromkeys(_PATH.findall(code)):
+        for path in dict.fromkeys(_PATH.findall(normalize("NFKC", code))):  # as Python reads names
             held, steps = scope, path.split(".")
             for count, step in enumerate(steps, start=1):
                 if step not in held:
@@ -251,10 +270,8 @@ def frames_of(error: BaseException, cells: Cells) -> list[Frame]:
         filename, function, source = code.co_filename, code.co_name, ""
         # IPython 7 names a cell's own code after its first line.
         function = "<module>" if function.startswith("<cell line") else function
-        position = next(islice(code.co_positions(), trace.tb_lasti // 2, None), (None, None))
-        last_line = (
-            max(line_number, position[1] or 0) if position[0] == line_number else line_number
-        )
+        first, last = next(islice(code.co_positions(), trace.tb_lasti // 2, None), (0, 0))[:2]
+        last_line = max(line_number, last or 0) if first == line_number else line_number
         if cells.is_cell(filename):
             cell = filename
         elif (body := cells.timed_body(cell, frame)) is not None:
@@ -269,19 +286,11 @@ def frames_of(error: BaseException, cells: Cells) -> list[Frame]:
                 found.clear()
         is_users = filename == cell or not is_library(filename)
         if is_users or found:
-            if not source:
-                source = "".join(linecache.getlines(filename))
-            found.append(
-                Frame(
-                    frame,
-                    filename,
-                    function,
-                    (line_number, last_line),
-                    is_users,
-                    frame.f_lasti != trace.tb_lasti or frame.f_locals is frame.f_globals,
-                    source if len(source) <= _MAX_FILE_CHARS else "",
-                )
-            )
+            source = source or "".join(linecache.getlines(filename))
+            source = source if len(source) <= _MAX_FILE_CHARS else ""
+            has_gone_on = frame.f_lasti != trace.tb_lasti or frame.f_locals is frame.f_globals
+            lines = (line_number, last_line)
+            found.append(Frame(frame, filename, function, lines, is_users, has_gone_on, source))
         trace = trace.tb_next
     return found
 

@@ -184,6 +184,7 @@ def test_given_secrets_are_blanked():
     """Short ones as words, numbers not inside others, in any case, backwards, and quoted."""
     for secrets, text, shown in (
         (["with", "abc"], "a with b, without, abc", f"a {HIDDEN} b, without, abc"),
+        (["Test"], "a Test, testing a test", f"a {HIDDEN}, testing a test"),
         (["hunter22"], "userHUNTER22x, 22retnuh", f"user{HIDDEN}x, {HIDDEN}"),
         (["longer", "longer-secret-1"], "longer-secret-1", HIDDEN),
         (["two\nlines"], repr("two\nlines"), f"'{HIDDEN}'"),

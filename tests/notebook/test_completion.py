@@ -156,6 +156,9 @@ def test_names_are_narrowed_by_what_is_typed(tab, run):
     ):
         assert tab(f"%%claude\n{{{typed}|") == [f"%%claude\n{{{name}" for name in names]
     assert "{_" in words(tab("%%claude\n{_|"))
+    run("\u00b5_m = {'k': 1}")  # the micro sign, which Python reads as a mu
+    assert words(tab("%%claude\n{\u00b5|")) == ["{\u03bc_m"]
+    assert words(tab("%%claude\n{\u00b5_m['|")) == ["{\u00b5_m['k']"]
 
 
 def test_columns_keys_and_what_an_object_holds_are_offered(tab, run):

@@ -371,6 +371,7 @@ def test_values_that_may_have_changed_since_are_said_to_be_those_of_now(text_aft
         (f"{loop}raise ExceptionGroup('g', work())", "5 of the cell, as they are now", "i = 2"),
         ("i = 3\ni / 0", "2 of the cell, as they are now", "i = 3"),
         ("def f(i):\n    i / 0\nf(3)", "2 of the cell", "i = 3"),
+        ("def f(\u00b5):\n    \u00b5 / 0\nf(3)", "2 of the cell", "\u03bc = 3"),
     ):
         text = text_after(cell)
         assert f"\nValues on line {heading}:\n" in text
