@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import codecs
+import io
+import json
 import os
+import re
 import subprocess
 import sys
 
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +23,10 @@ from segmind_jupyter.content.prompt import compose, gather
 from segmind_jupyter.errors import ContentError
 
 pd = pytest.importorskip("pandas")
+
+_FILE = io.BytesIO()
+PIL.Image.new("RGB", (60, 40), "red").save(_FILE, "PNG")
+PNG = base64.b64encode(_FILE.getvalue()).decode()
 
 
 @pytest.fixture
@@ -376,3 +385,29 @@ class TestNames:
             assert compose("{p} x", {"p": text}).notes == ()
             assert gather(["x", text]).notes == ()
             assert PromptTemplate("x", [text]).notes == ()
+
+
+def test_what_is_said_of_an_object_is_true_of_what_leaves(tmp_path):
+    """The footer and the dry run count what the blocks hold."""
+    networkx = pytest.importorskip("networkx")
+    text = tmp_path / "article.txt"
+    text.write_text("words and " * 9_000)
+    cell = {"cell_type": "code", "source": "plot()", "outputs": [{"data": {"image/png": PNG}}] * 11}
+    notebook = tmp_path / "n.ipynb"
+    notebook.write_text(json.dumps({"cells": [cell], "metadata": {}}))
+    for thing, said, pattern in [
+        (pd.DataFrame({"n": range(3_000)}), "{} of 3,000 rows", r"^\d+ +\d+$"),
+        (pd.DataFrame([range(900)] * 9), "{} of 900 columns", r"^- \d+ \("),
+        (pd.Series(["x" * 300] * 900), "{} of 900 rows", r"^\d+ +x+…$"),
+        (pd.RangeIndex(10**6), "{} of 1,000,000 labels", r"\b(?<!,)\d+(?=,\s)"),
+        (pd.Series(range(5_000)).groupby(list(range(5_000))), "{} of 5,000 groups", r"\b\d+: 1\b"),
+        (networkx.path_graph(9_000), "{} of 8,999 edges", r"^\d+ -- \d+$"),
+        (text, "{} of 90,000 characters", r"(?s)."),
+        (notebook, "the last {} of 11 pictures", None),
+    ]:
+        prompt = compose("{thing}", {"thing": thing})
+        blocks = prompt.blocks()
+        words = "".join(block.get("text", "") for block in blocks)
+        pictures = [block for block in blocks if block["type"] == "image"]
+        count = len(re.findall(pattern, words, re.MULTILINE)) if pattern else len(pictures)
+        assert said.format(f"{count:,}") in prompt.sent[0].summary, (said, count)
