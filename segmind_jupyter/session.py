@@ -140,43 +140,6 @@ class Trackable(Protocol):
         """Have something called at its end."""
 
 
-class PendingWork:
-    """The jobs and batches that have not ended, or that failed unseen. Threads may share it."""
-
-    def __init__(self) -> None:
-        # By identity, in the order in which they began. Each step is one of a dict's own.
-        self._pending: dict[int, Trackable] = {}
-        self._unattended: dict[int, Trackable] = {}
-
-    def add(self, work: Trackable, *, unattended: bool = False) -> None:
-        """Remember it until it ends; what fails unattended, until its error was raised."""
-        self._pending[id(work)] = work
-        if unattended:
-            self._unattended[id(work)] = work
-        work.on_done(self._drop)
-
-    @property
-    def pending(self) -> tuple[Trackable, ...]:
-        """All of them, oldest first."""
-        return tuple(self._pending.copy().values())
-
-    @property
-    def failed(self) -> tuple[Trackable, ...]:
-        """What failed unattended, and raised its error nowhere; oldest first."""
-        works = self._unattended.copy().values()
-        return tuple(work for work in works if work.done() and _is_owed(work))
-
-    def _drop(self, work: Trackable) -> None:
-        self._pending.pop(id(work), None)
-        if not _is_owed(work):
-            self._unattended.pop(id(work), None)
-
-
-def _is_owed(work: Trackable) -> bool:
-    """Return whether it failed and told nobody; what was cancelled is as somebody wanted it."""
-    return not isinstance(work.unraised, JobCancelled | None)
-
-
 class Connections:
     """The open clients and their watches. The loop's thread alone touches it: no lock is needed."""
 
@@ -261,7 +224,10 @@ class Session:
         self.batch_shows: list[Callable[[Any], object]] = []
         self.unattended: Callable[[], bool] = lambda: False
         self.footer = "full"
-        self._tracked = PendingWork()
+        #: What has not ended, and what failed unattended, by identity, in the order of beginning.
+        #: No lock is needed, as each step is one of a dict's own.
+        self._works: dict[int, Trackable] = {}
+        self._unattended: dict[int, Trackable] = {}
         self._connections = Connections()
         self._api_key: Secret | None = None
         self._base_url: str | None = None
@@ -517,18 +483,27 @@ class Session:
         return self._followed.job(request_id)
 
     def track(self, work: Trackable) -> None:
-        """Remember a job or a batch until it ends, for `pending`."""
-        self._tracked.add(work, unattended=self.unattended())
+        """Remember a job or a batch until it ends; what fails unattended, until it was raised."""
+        self._works[id(work)] = work
+        if self.unattended():
+            self._unattended[id(work)] = work
+        work.on_done(self._untrack)
+
+    def _untrack(self, work: Trackable) -> None:
+        self._works.pop(id(work), None)
+        if not _is_owed(work):
+            self._unattended.pop(id(work), None)
 
     @property
     def pending(self) -> tuple[Trackable, ...]:
         """The jobs and batches of this process that have not ended, oldest first."""
-        return self._tracked.pending
+        return tuple(self._works.copy().values())
 
     @property
     def failed(self) -> tuple[Trackable, ...]:
         """What failed where nobody looked on, and raised its error nowhere yet, oldest first."""
-        return self._tracked.failed
+        works = self._unattended.copy().values()
+        return tuple(work for work in works if work.done() and _is_owed(work))
 
     @property
     def journal(self) -> Journal:
@@ -619,6 +594,11 @@ class Session:
         other._api_key, other._base_url, other._auth = self._api_key, self._base_url, self._auth
         other._keeps_file = self._keeps_file
         return other
+
+
+def _is_owed(work: Trackable) -> bool:
+    """Return whether it failed and told nobody; what was cancelled is as somebody wanted it."""
+    return not isinstance(work.unraised, JobCancelled | None)
 
 
 def session() -> Session:

@@ -6,13 +6,14 @@ Nothing is sent, and nothing that is looked at is changed.
 from __future__ import annotations
 
 import html
+import importlib.metadata
 import importlib.util
 import os
+import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from segmind_jupyter._version import __version__
 from segmind_jupyter.api.settings import (
@@ -27,10 +28,11 @@ from segmind_jupyter.api.settings import (
 from segmind_jupyter.content.prompt import readable_bytes
 from segmind_jupyter.errors import MissingKeyError, SettingsError
 from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME
-from segmind_jupyter.notebook.display.text import aligned, one_line, one_line_html
+from segmind_jupyter.notebook.display.text import aligned, one_line_html
 from segmind_jupyter.notebook.live.cards import can_show
 from segmind_jupyter.notebook.live.headless import is_headless
 from segmind_jupyter.session import session
+from segmind_jupyter.words import one_line
 
 #: What makes pixels of the charts of a library: the renderer's module, and how it is installed.
 _RENDERERS: Final = {
@@ -38,18 +40,146 @@ _RENDERERS: Final = {
     "altair": ("vl_convert", "vl-convert-python"),
 }
 
-#: The parts of Jupyter whose versions must fit together for widgets to show.
-_WIDGET_PARTS: Final = ("ipykernel", "ipywidgets", "jupyterlab", "jupyterlab_widgets")
+#: How long another kernel's lock on the journal may hold up the status.
+_BUSY_S: Final = 0.2
+
+#: What holds, by its name; or what is wrong, with the command that mends it in backquotes.
+Findings: TypeAlias = Iterator[tuple[str, str]]
+_WRONG: Final = "problem"
 
 
-def front_end(shell: Any) -> str:
-    """Say who looks on, and how live things show there."""
+def status(shell: Any) -> dict[str, str]:
+    """Return the status as HTML and as text: problems first, so that they stand out."""
+    found = [each for check in _CHECKS for each in check(shell)]
+    problems = [what for name, what in found if name == _WRONG]
+    facts = [(name, what) for name, what in found if name != _WRONG]
+    lines = [f"problem: {one_line(what)}" for what in problems]
+    text = [*lines, *([""] if lines else []), aligned([(n, one_line(what)) for n, what in facts])]
+    boxes = "".join(
+        f'<div style="{FRAME["failed"]}"><b>problem:</b> {one_line_html(what)}</div>'
+        for what in problems
+    )
+    rows = "".join(
+        f'<tr style="{ELEMENTS["tr"]}"><th style="{FRAME["fact"]}">{html.escape(name)}</th>'
+        f'<td style="{FRAME["value"]}">{one_line_html(what)}</td></tr>'
+        for name, what in facts
+    )
+    page = f'{boxes}<table style="{ELEMENTS["table"]}">{rows}</table>'
+    return {
+        "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
+        "text/plain": "\n".join(text),
+    }
+
+
+def _connection(shell: Any) -> Findings:
+    try:
+        settings = session().settings()
+    except SettingsError as error:
+        # It names one of them, and two variables may be wrong.
+        wrong = list(_wrong_variables())
+        yield from ((_WRONG, what) for what in wrong or [str(error)])
+        return
+    if settings.simulated:
+        yield "service", f"simulator (offline: no key, no bill; {way_out(settings)})"
+        return
+    yield "service", f"{settings.base_url} ({settings.sources['base_url']})"
+    source = settings.sources["api_key"]
+    if settings.api_key is None:
+        yield "key", "missing"
+        if session().options.cache != "only":  # which sends nothing
+            yield _WRONG, str(MissingKeyError())
+    else:
+        told = "set with `%segmind key`" if source == "set here" else f"set, from {source}"
+        yield "key", told
+        # Never in a local name, which `%xmode Verbose` would print.
+        if os.environ.get(source, "").strip()[:1] in {"'", '"'}:
+            yield (
+                _WRONG,
+                f"{source} begins with a quotation mark, which would be sent as a part of the key. "
+                "Run `%segmind key` and paste the key without it.",
+            )
+    yield "auth", settings.auth
+
+
+def _wrong_variables() -> Iterator[str]:
+    url = "SEGMIND_BASE_URL"
+    for name, mend in (
+        ("SEGMIND_API_KEY", ""),
+        (url, f" `%env {url}={DEFAULT_BASE_URL}` sets it for this kernel."),
+    ):
+        try:
+            resolve(environ={name: os.environ.get(name, "")})
+        except SettingsError as wrong:
+            yield f"{wrong}{mend}"
+
+
+def way_out(settings: Settings) -> str:
+    """Say what ends the simulator: the command, or the environment that chose it."""
+    chosen_by = settings.sources["base_url"]
+    if chosen_by == "set here":
+        return "`%segmind simulator off` ends it"
+    return f"{chosen_by} says so: `%env {chosen_by}={DEFAULT_BASE_URL}` ends it"
+
+
+def _model(shell: Any) -> Findings:
+    slug = session().options.model
+    try:
+        checked_slug(slug)
+    except SettingsError as error:
+        yield _WRONG, f"{error} `%config ClaudeMagics.model = {DEFAULT_MODEL!r}` mends it."
+        return
+    near = None if slug in KNOWN_MODELS else nearest_model(slug)
+    yield "model", slug + (f" (not a known one; did you mean `{near}`?)" if near else "")
+
+
+def _journal(shell: Any) -> Findings:
+    path = session().journal.path
+    if path is None:
+        yield "journal", "in memory alone (`%config ClaudeMagics.journal = True` keeps it)"
+        return
+    size = readable_bytes(path.stat().st_size) if path.is_file() else "no file yet"
+    yield "journal", f"{path} ({size})"
+    trouble = _trouble(path)
+    if trouble:
+        without = "`%config ClaudeMagics.journal = False` does without a file at once."
+        yield _WRONG, f"{trouble} {without}"
+
+
+def _trouble(path: Path) -> str | None:
+    """Say why the journal cannot be written; one that is not there yet is not made for it."""
+    from segmind_jupyter.api.journal import why_unusable
+
+    if path.exists():
+        return why_unusable(path, busy_s=_BUSY_S)
+    folder = next((each for each in path.parents if each.exists()), path.parent)
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return None
+    return (
+        f"The journal of jobs {path} cannot be used: nothing can be made in {folder}. Make it a "
+        "folder that can be used, or set SEGMIND_JUPYTER_STATE to another one."
+    )
+
+
+def _work(shell: Any) -> Findings:
+    count = len(session().pending)
+    yield "jobs", f"{count} under way (`%segmind jobs`)" if count else "none under way"
+    yield "cache", f"{session().options.cache} (`%segmind cache` has more)"
+    magics = shell.magics_manager.registry.get("ClaudeMagics")
+    alive = getattr(magics, "keep_loop_alive", False)
+    lets = "`%config ClaudeMagics.keep_loop_alive = True` lets them run"
+    told = "your asyncio tasks run on" if alive else f"your asyncio tasks stand still ({lets})"
+    yield "while waiting", told
+
+
+def _front_end(shell: Any) -> Findings:
     if getattr(shell, "kernel", None) is None:
-        return "a terminal: jobs and chats show as text"
-    if not can_show(shell):
-        return "a kernel without ipywidgets: jobs and chats show as text"
-    widgets = f"widgets (ipywidgets {_version('ipywidgets')})"
-    return f"headless, {widgets}" if is_headless(shell) else widgets
+        yield "front end", "a terminal: jobs and chats show as text"
+    elif not can_show(shell):
+        yield "front end", "a kernel without ipywidgets: jobs and chats show as text"
+    else:
+        widgets = f"widgets (ipywidgets {_version('ipywidgets')})"
+        yield "front end", f"headless, {widgets}" if is_headless(shell) else widgets
+    yield from ((_WRONG, what) for what in widget_problems(shell))
 
 
 def widget_problems(shell: Any) -> Iterator[str]:
@@ -62,11 +192,12 @@ def widget_problems(shell: Any) -> Iterator[str]:
             "then restart the kernel and reload the page."
         )
         return
-    yield from misfits({part: _version(part) for part in _WIDGET_PARTS})
+    parts = ("ipykernel", "ipywidgets", "jupyterlab", "jupyterlab_widgets")
+    yield from misfits({part: _version(part) for part in parts})
 
 
 def misfits(versions: Mapping[str, str | None]) -> Iterator[str]:
-    """Find versions that do not show widgets together."""
+    """Find versions of the parts of Jupyter that do not show widgets together."""
     lab, manager = versions["jupyterlab"], versions["jupyterlab_widgets"]
     if lab is not None and manager is None:
         yield (
@@ -88,24 +219,25 @@ def misfits(versions: Mapping[str, str | None]) -> Iterator[str]:
         )
 
 
-def missing_renderers() -> Iterator[str]:
-    """Say which charts of the libraries in use could not be sent."""
+def _major(version: str | None) -> int:
+    first = (version or "").partition(".")[0]
+    return int(first) if first.isdigit() else 0
+
+
+def _libraries(shell: Any) -> Findings:
     for library, (module, package) in _RENDERERS.items():
         if library in sys.modules and not _is_there(module):
             yield (
+                _WRONG,
                 f"{library} is loaded, and {package}, which makes pictures of its charts, is not "
-                f"there. `%pip install -U {package}`"
+                f"there. `%pip install -U {package}`",
             )
-
-
-def versions() -> str:
-    """List the versions that a report of a bug needs."""
-    import platform
-
     parts = [f"segmind_jupyter {__version__}", f"Python {platform.python_version()}"]
-    libraries = {"ipython": "IPython", "ipykernel": "ipykernel"}
-    found = [(name, _version(package)) for package, name in libraries.items()]
-    return ", ".join([*parts, *(f"{name} {version}" for name, version in found if version)])
+    found = [(name, _version(name.lower())) for name in ("IPython", "ipykernel")]
+    yield (
+        "versions",
+        ", ".join([*parts, *(f"{name} {version}" for name, version in found if version)]),
+    )
 
 
 def _is_there(module: str) -> bool:
@@ -116,204 +248,13 @@ def _is_there(module: str) -> bool:
 
 
 def _version(package: str) -> str | None:
-    import importlib.metadata
-
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _major(version: str | None) -> int:
-    first = (version or "").partition(".")[0]
-    return int(first) if first.isdigit() else 0
-
-
-_KEY: Final = "SEGMIND_API_KEY"
-_URL: Final = "SEGMIND_BASE_URL"
-
-#: What mends a variable of the environment, beyond what its own error says.
-_MENDS: Final = {_KEY: "", _URL: f" `%env {_URL}={DEFAULT_BASE_URL}` sets it for this kernel."}
-
-_ALIVE: Final = "your asyncio tasks run on"
-_STILL: Final = (
-    "your asyncio tasks stand still (`%config ClaudeMagics.keep_loop_alive = True` lets them run)"
-)
-
-#: How long another kernel's lock on the journal may hold up the status.
-_BUSY_S: Final = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Something that holds."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is wrong, in a sentence, with the command that mends it in backquotes."""
-
-    what: str
-
-
-Findings = Iterator[Fact | Problem]
-
-
-def status(shell: Any) -> dict[str, str]:
-    """Return the status as HTML and as text: problems first, so that they stand out."""
-    found = [each for check in _CHECKS for each in check(shell)]
-    facts = [each for each in found if isinstance(each, Fact)]
-    problems = [each for each in found if isinstance(each, Problem)]
-    return {"text/html": _html(facts, problems), "text/plain": _text(facts, problems)}
-
-
-def _text(facts: list[Fact], problems: list[Problem]) -> str:
-    lines = [f"problem: {one_line(problem.what)}" for problem in problems]
-    gap = [""] * bool(lines)
-    rows = [(fact.name, one_line(fact.value)) for fact in facts]
-    return "\n".join([*lines, *gap, aligned(rows)])
-
-
-def _html(facts: list[Fact], problems: list[Problem]) -> str:
-    boxes = "".join(
-        f'<div style="{FRAME["failed"]}"><b>problem:</b> {one_line_html(problem.what)}</div>'
-        for problem in problems
-    )
-    rows = "".join(
-        f'<tr style="{ELEMENTS["tr"]}"><th style="{FRAME["fact"]}">{html.escape(fact.name)}</th>'
-        f'<td style="{FRAME["value"]}">{one_line_html(fact.value)}</td></tr>'
-        for fact in facts
-    )
-    table = f'<table style="{ELEMENTS["table"]}">{rows}</table>'
-    return f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{boxes}{table}</div>'
-
-
-def way_out(settings: Settings) -> str:
-    """Say what ends the simulator: the command, or the environment that chose it."""
-    chosen_by = settings.sources["base_url"]
-    if chosen_by == "set here":
-        return "`%segmind simulator off` ends it"
-    return f"{chosen_by} says so: `%env {chosen_by}={DEFAULT_BASE_URL}` ends it"
-
-
-def _connection(shell: Any) -> Findings:
-    try:
-        settings = session().settings()
-    except SettingsError as error:
-        yield from _unusable(error)
-        return
-    if settings.simulated:
-        yield Fact("service", f"simulator (offline: no key, no bill; {way_out(settings)})")
-        return
-    yield Fact("service", f"{settings.base_url} ({settings.sources['base_url']})")
-    yield from _key(settings)
-    yield Fact("auth", settings.auth)
-
-
-def _unusable(error: SettingsError) -> Findings:
-    """Find all that is wrong in the environment: the error names one, and there may be two."""
-    found = 0
-    for name, mend in _MENDS.items():
-        try:
-            resolve(environ={name: os.environ.get(name, "")})
-        except SettingsError as wrong:
-            found += 1
-            yield Problem(f"{wrong}{mend}")
-    if not found:
-        yield Problem(str(error))
-
-
-def _key(settings: Settings) -> Findings:
-    source = settings.sources["api_key"]
-    if settings.api_key is None:
-        yield Fact("key", "missing")
-        if session().options.cache != "only":  # which sends nothing
-            yield Problem(str(MissingKeyError()))
-        return
-    yield Fact("key", "set with `%segmind key`" if source == "set here" else f"set, from {source}")
-    # Never in a local name, which `%xmode Verbose` would print.
-    if source == _KEY and os.environ.get(_KEY, "").strip()[:1] in {"'", '"'}:
-        yield Problem(
-            f"{_KEY} begins with a quotation mark, which would be sent as a part of the key. Run "
-            "`%segmind key` and paste the key without it."
-        )
-
-
-def _model(shell: Any) -> Findings:
-    slug = session().options.model
-    try:
-        checked_slug(slug)
-    except SettingsError as error:
-        yield Problem(f"{error} `%config ClaudeMagics.model = {DEFAULT_MODEL!r}` mends it.")
-        return
-    near = "" if slug in KNOWN_MODELS else nearest_model(slug)
-    yield Fact("model", slug + (f" (not a known one; did you mean `{near}`?)" if near else ""))
-
-
-def _journal(shell: Any) -> Findings:
-    path = session().journal.path
-    if path is None:
-        yield Fact("journal", "in memory alone (`%config ClaudeMagics.journal = True` keeps it)")
-        return
-    yield Fact("journal", f"{path} ({_size(path)})")
-    trouble = _trouble(path)
-    if trouble:
-        yield Problem(
-            f"{trouble} `%config ClaudeMagics.journal = False` does without a file at once."
-        )
-
-
-def _size(path: Path) -> str:
-    try:
-        return readable_bytes(path.stat().st_size)
-    except OSError:
-        return "no file yet"
-
-
-def _trouble(path: Path) -> str | None:
-    """Say why the journal cannot be written; one that is not there yet is not made for it."""
-    from segmind_jupyter.api.journal import why_unusable
-
-    if path.exists():
-        return why_unusable(path, busy_s=_BUSY_S)
-    folder = next((each for each in path.parents if each.exists()), path.parent)
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        return None
-    return (
-        f"The journal of jobs {path} cannot be used: nothing can be made in {folder}. Make it a "
-        "folder that can be used, or set SEGMIND_JUPYTER_STATE to another one."
-    )
-
-
-def _jobs(shell: Any) -> Findings:
-    count = len(session().pending)
-    yield Fact("jobs", f"{count} under way (`%segmind jobs`)" if count else "none under way")
-
-
-def _cache(shell: Any) -> Findings:
-    yield Fact("cache", f"{session().options.cache} (`%segmind cache` has more)")
-
-
-def _loop(shell: Any) -> Findings:
-    magics = shell.magics_manager.registry.get("ClaudeMagics")
-    alive = getattr(magics, "keep_loop_alive", False)
-    yield Fact("while waiting", _ALIVE if alive else _STILL)
-
-
-def _front_end(shell: Any) -> Findings:
-    yield Fact("front end", front_end(shell))
-    yield from map(Problem, widget_problems(shell))
-
-
-def _libraries(shell: Any) -> Findings:
-    yield from map(Problem, missing_renderers())
-    yield Fact("versions", versions())
-
-
 #: In the order in which the facts are shown.
 _CHECKS: Final[tuple[Callable[[Any], Findings], ...]] = (
-    _connection, _model, _journal, _jobs, _cache, _loop, _front_end, _libraries,
+    _connection, _model, _journal, _work, _front_end, _libraries,
 )  # fmt: skip
