@@ -172,29 +172,70 @@ class Kernel:
         self.client.shell_channel.send(message)
 
 
-@pytest.fixture
-def start(
-    recorder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Callable[..., Kernel]]:
-    """Start kernels whose environment leads to the loopback server."""
+def started(*arguments: str) -> Kernel:
+    """Start a kernel, in the environment that there is now."""
     from jupyter_client.manager import start_new_kernel
 
-    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
-    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
-    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+    manager, client = start_new_kernel(kernel_name="python3", extra_arguments=[*arguments])
+    return Kernel(manager, client)
+
+
+def ended(kernel: Kernel) -> None:
+    kernel.client.stop_channels()
+    kernel.manager.shutdown_kernel(now=True)
+    kernel.manager.cleanup_resources()
+
+
+@pytest.fixture
+def environment(recorder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """Let kernels speak to the loopback server, with a journal of the test's own."""
+    environment = {
+        "SEGMIND_API_KEY": KEY,
+        "SEGMIND_BASE_URL": recorder.url,
+        "SEGMIND_JUPYTER_STATE": str(tmp_path / "state"),
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    return environment
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Callable[..., Kernel]]:
+    """Start kernels of the test's own."""
     kernels: list[Kernel] = []
 
     def start_kernel(*arguments: str) -> Kernel:
-        manager, client = start_new_kernel(kernel_name="python3", extra_arguments=[*arguments])
-        kernels.append(Kernel(manager, client))
+        kernels.append(started(*arguments))
         return kernels[-1]
 
     yield start_kernel
     for kernel in kernels:
-        kernel.client.stop_channels()
-        kernel.manager.shutdown_kernel(now=True)
-        kernel.manager.cleanup_resources()
+        ended(kernel)
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Iterator[list[Kernel]]:
+    """The kernel that the tests of a module share, once one of them has started it."""
+    shared: list[Kernel] = []
+    yield shared
+    for kernel in shared:
+        ended(kernel)
+
+
+#: Makes of a kernel that tests have used one that has just loaded the extension.
+AS_NEW = """
+%unload_ext segmind_jupyter
+%xmode Context
+import os, logging
+logging.getLogger().setLevel("WARNING")
+from segmind_jupyter.session import _only_session, session
+session().close(); _only_session.cache_clear()
+get_ipython().config.pop("ClaudeMagics", None)
+os.environ.update({environment})
+%reset -f
+%load_ext segmind_jupyter
+"""
 
 
 @pytest.fixture
@@ -202,4 +243,16 @@ def kernel(start: Callable[[], Kernel]) -> Kernel:
     """Start a kernel with the extension loaded."""
     kernel = start()
     assert kernel.run("%load_ext segmind_jupyter").status == "ok"
+    return kernel
+
+
+@pytest.fixture
+def shared_kernel(kernels: list[Kernel], environment: dict[str, str]) -> Kernel:
+    """The module's kernel with the extension loaded, and nothing of the tests before."""
+    if not kernels:
+        kernels.append(started())
+    (kernel,) = kernels
+    kernel.settle()
+    cell = kernel.run(AS_NEW.replace("{environment}", repr(environment)))
+    assert cell.status == "ok", cell.text
     return kernel

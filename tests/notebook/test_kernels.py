@@ -8,6 +8,13 @@ import pytest
 
 pytestmark = pytest.mark.kernel
 
+
+@pytest.fixture
+def kernel(shared_kernel):
+    """One for all of these tests: none of them is about its death."""
+    return shared_kernel
+
+
 KEY = "sk-live-0123456789abcdef"
 
 
@@ -52,8 +59,10 @@ def test_interrupting_a_waiting_cell_answers_in_under_a_second(kernel, recorder)
 
 
 @pytest.mark.parametrize("patch", ["nest_asyncio", "nest_asyncio2"])
-def test_a_loop_that_the_user_patched_changes_nothing(kernel, recorder, patch):
+def test_a_loop_that_the_user_patched_changes_nothing(start, recorder, patch):
     """Blocking cells work before and after, also with a second cell queued (Run All)."""
+    kernel = start()
+    kernel.run("%load_ext segmind_jupyter")
     assert kernel.run(f"import {patch}; {patch}.apply()").status == "ok"
     recorder.will_say("first")
     recorder.will_say("second")
