@@ -13,13 +13,13 @@ import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
 from segmind_jupyter.api.jobs import WAIT_S, Pending, ended
 from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Message, Reply
 from segmind_jupyter.api.settings import checked_slug
-from segmind_jupyter.api.states import Processing
 from segmind_jupyter.api.usage import Totals
 from segmind_jupyter.asking import ShortTracebacks, expected_of
 from segmind_jupyter.conversation import Conversation, ImagePolicy, drafted
@@ -35,6 +35,7 @@ from segmind_jupyter.errors import (
 )
 from segmind_jupyter.options import Options, call_of, checked_params
 from segmind_jupyter.session import Request, session
+from segmind_jupyter.words import one_line
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
@@ -348,7 +349,8 @@ class Chat:
         shape = {} if turn.expected is None else {"response_format": turn.expected.response_format}
         call = call_of(draft.messages, options, {**self._params, **shape})
         turn.notes = (*turn.prompt.notes, *draft.notes)
-        if not turn.move(Stage.SENT):
+        turn._move(Stage.SENT)
+        if turn._claimed:  # stopped
             return
         queued = self.mode != "v1"
         reply = await self._fetch(turn, call, options, queued=queued)
@@ -405,20 +407,13 @@ class Chat:
 class Stage(StrEnum):
     """How far a turn has come."""
 
-    #: An earlier turn of the same chat has not ended.
-    WAITING = "waiting"
-    #: It is on its way, or with the model (v1 does not tell).
-    SENT = "sent"
-    #: Segmind has it in its queue (v2).
-    QUEUED = "queued"
-    #: The model is at work (v2).
-    PROCESSING = "processing"
-    #: The reply is there, and part of the conversation.
-    ANSWERED = "answered"
-    #: There is no reply; `Turn.error` says why.
-    FAILED = "failed"
-    #: The user stopped it.
-    STOPPED = "stopped"
+    WAITING = "waiting"  # an earlier turn of the same chat has not ended
+    SENT = "sent"  # on its way, or with the model (v1 does not tell)
+    QUEUED = "queued"  # Segmind has it in its queue (v2)
+    PROCESSING = "processing"  # the model is at work (v2)
+    ANSWERED = "answered"  # the reply is there, and part of the conversation
+    FAILED = "failed"  # there is no reply; `Turn.error` says why
+    STOPPED = "stopped"  # by the user
 
 
 class Turn(Pending[Reply, Stage]):
@@ -482,10 +477,7 @@ class Turn(Pending[Reply, Stage]):
         return turn
 
     def __repr__(self) -> str:
-        def brief(words: str) -> str:
-            line = shortened(words)
-            return line if len(line) <= _MAX_REPR_CHARS else line[: _MAX_REPR_CHARS - 1] + "…"
-
+        brief = partial(one_line, max_chars=_MAX_REPR_CHARS)
         said = [repr(brief(self.text))] if self.text or not self.prompt.sent else []
         objects = []
         for item in self.prompt.sent:  # `None` and ``[]`` have no label but what they read as
@@ -580,18 +572,16 @@ class Turn(Pending[Reply, Stage]):
         if self.done():  # stopped before this was known
             answering.cancel()
 
-    def move(self, stage: Stage) -> bool:
-        """Note a stage before the end; `False` if somebody has stopped it."""
-        self._move(stage)
-        return not self._claimed
-
     def queued_as(self, job: Job) -> None:
         """Note the job that it became, and move on with it."""
         self.job = job
-        self.move(Stage.QUEUED)
-        job.on_change(
-            lambda job: isinstance(job.status, Processing) and self.move(Stage.PROCESSING)
-        )
+        self._move(Stage.QUEUED)
+
+        def follow(job: Job) -> None:
+            if job.status == "PROCESSING":
+                self._move(Stage.PROCESSING)
+
+        job.on_change(follow)
 
     def claim(self) -> bool:
         """Let nobody else end it with a reply or a stop; `False` if somebody was faster."""

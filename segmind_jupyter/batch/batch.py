@@ -343,8 +343,9 @@ class Batch:
         Parameters
         ----------
         explode
-            Whether a nested object becomes a column a field (``address.city``), and a list of
-            objects a row each, instead of standing in one cell.
+            Whether nested objects become a column a field (``address.city``), and what the only
+            column of lists holds a row each, the first of which has the figures; they stand in
+            one cell otherwise.
 
         Returns
         -------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import enum
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,6 @@ _IGNORED: Final = "mathjax_ignore tex2jax_ignore"
 _PANDAS: Final = {"string": "string", "boolean": "boolean", "integer": "Int64", "number": "float64"}
 _POLARS: Final = {
     "string": "String", "boolean": "Boolean", "integer": "Int64", "number": "Float64",
-    "moment": "Datetime",
 }  # fmt: skip
 
 
@@ -40,8 +39,8 @@ class Column:
     kind: str
     values: list[Any]
     categories: tuple[Any, ...] = ()
-    #: The schema of what its lists hold, where they are lists.
-    inside: Any = None
+    #: Makes columns of what its lists hold, where they are lists.
+    inside: Callable[[list[Any]], list[Column]] | None = None
 
 
 def check_library(items: Rows) -> None:
@@ -80,27 +79,26 @@ def reply_frame(
     positions = list(range(len(replies)))
     if explode:
         found, positions = _exploded(found)
-    rows = [replies[n] for n in positions]
-    own = [
+    # What an item took stands in the first of its rows, so that sums are right.
+    is_first = [n == 0 or positions[n - 1] != at for n, at in enumerate(positions)]
+    took = [replies[at] if first else None for at, first in zip(positions, is_first, strict=True)]
+    items_of = [_short(items.take(n)) for n in positions] if items.is_plain else None
+    columns = [
+        *([] if items_of is None else [Column("item", "any", items_of)]),
+        *found,
         Column("error", "string", [words[n] for n in positions]),
-        Column("tokens", "integer", [reply and reply.usage.total_tokens for reply in rows]),
-        Column("cost", "number", [reply and reply.cost for reply in rows]),
-        Column("seconds", "number", [reply and reply.elapsed_s for reply in rows]),
+        Column("tokens", "integer", [reply and reply.usage.total_tokens for reply in took]),
+        Column("cost", "number", [reply and reply.cost for reply in took]),
+        Column("seconds", "number", [reply and reply.elapsed_s for reply in took]),
     ]
-    if items.is_plain:
-        names = Column("item", "any", [_short(items.take(n)) for n in positions])
-        found, own = _distinct(found, {"item"}), [*own]
-        found = [names, *found]
-    taken = {column.name for column in found}
-    columns = [*found, *_distinct(own, taken)]
-    if joins and items.table is not None:
-        columns = _distinct(columns, set(map(str, items.labels)))
+    joins = joins and items.table is not None
+    columns = _distinct(columns, set(map(str, items.labels)) if joins else set())
     make = _polars_frame if is_kind(items.table, "polars", "DataFrame") else _pandas_frame
-    return make(columns, positions, items, joins=joins and items.table is not None)
+    return make(columns, positions, items, joins=joins)
 
 
 def _distinct(columns: Sequence[Column], taken: set[str]) -> list[Column]:
-    """Rename what has the name of another column."""
+    """Rename what has the name of an earlier column."""
     renamed = []
     for column in columns:
         name = column.name
@@ -170,6 +168,8 @@ def _fields(expected: Expected, parsed: list[Any], *, nested: bool) -> list[Colu
             bool(there) and all(isinstance(value, datetime.date) for value in there)
         )
         kind = "moment" if is_moment else str(node.get("type"))
+        if kind == "string" and not all(isinstance(value, str) for value in there):
+            kind = "object"  # times, paths, ...
         column = Column(name or "value", kind, values)
         if kind == "array":
             inside = node.get("items", {})
@@ -195,6 +195,7 @@ def _exploded(columns: list[Column]) -> tuple[list[Column], list[int]]:
     if len(lists) != 1:
         return columns, list(range(len(columns[0].values)))
     of = lists[0]
+    assert of.inside is not None, "it holds lists"  # noqa: S101
     rows = [(n, each) for n, value in enumerate(of.values) for each in value or [None]]
     spread: list[Column] = []
     for column in columns:

@@ -450,13 +450,14 @@ def extract_json(text: str) -> Iterator[Any]:
     inside one of those is not given on its own, nor what was read of one that breaks off or is
     malformed: a part would pass for the whole.
     """
+    with contextlib.suppress(ValueError, RecursionError):
+        yield _DECODER.decode(text.strip())  # first, as Markdown takes a hundred times as long
     from markdown_it import MarkdownIt
 
     tokens = MarkdownIt("commonmark").disable("inline").parse(text)
-    fenced = [token.content for token in tokens if token.type == "fence"]
-    for whole in (text, *reversed(fenced)):
+    for block in reversed([token.content for token in tokens if token.type == "fence"]):
         with contextlib.suppress(ValueError, RecursionError):
-            yield _DECODER.decode(whole.strip())
+            yield _DECODER.decode(block.strip())
     position, false_starts = 0, 0
     while false_starts < _MAX_FALSE_STARTS and (match := _OPENING.search(text, position)):
         try:

@@ -155,6 +155,7 @@ class TestColumns:
         assert list(frame["lines.count"].fillna(0)) == [2, 3, 0, 0]
         assert str(frame["lines.count"].dtype) == "Int64"
         assert list(frame["error"].fillna("")) == ["", "", "", "no"]
+        assert list(frame["cost"].fillna(0)) == [0.5, 0, 0.5, 0]  # its sum is the bill
         assert list(made(["a"], [lines], list[Line], explode=True)["name"]) == ["y", "z"]
 
     def test_names_that_meet_are_told_apart(self):

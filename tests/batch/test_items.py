@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import operator
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -258,11 +259,11 @@ class TestTables:
 
 
 class TestTablesOfOtherLibraries:
-    @pytest.fixture(params=["polars.DataFrame", "pyarrow.table", "pyarrow.record_batch"])
+    @pytest.fixture(params=["polars.DataFrame", "pyarrow.table", "pyarrow.RecordBatch.from_pydict"])
     def table(self, request: pytest.FixtureRequest) -> Any:
         library, _, make = request.param.partition(".")
         columns = {"n": [1, 2], "x": [0.5, float("nan")], "word": ["a", None]}
-        return getattr(pytest.importorskip(library), make)(columns)
+        return operator.attrgetter(make)(pytest.importorskip(library))(columns)
 
     def test_their_rows_are_the_items(self, table: Any):
         """As those of pandas: read by columns, nobody would have asked for what is paid."""
