@@ -13,6 +13,7 @@ from typing import Any, Final
 import anyio
 import httpx
 
+from segmind_jupyter.api.limits import RateLimiter
 from segmind_jupyter.api.messages import Message, Reply, parse_reply, request_body
 from segmind_jupyter.api.responses import Response, error_for, expired, maybe_billed, senseless
 from segmind_jupyter.api.retry import Policy
@@ -27,7 +28,7 @@ from segmind_jupyter.api.states import (
     read_state,
     read_submit,
 )
-from segmind_jupyter.api.transport import RateLimiter, Transport
+from segmind_jupyter.api.transport import Transport
 from segmind_jupyter.errors import APIError, NotFoundError, ReplyError, SettingsError
 
 #: Time that a free look-up may take in all.

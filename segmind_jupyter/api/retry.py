@@ -117,11 +117,11 @@ MIN_DELAY_S: Final = 0.1
 MAX_DELAY_S: Final = 60.0
 
 #: Seconds of waiting that one poll is worth, in a job one second old ...
-_PRICE_S: Final = 0.0225
+_PRICE_S: Final = 0.022
 
 #: ... falling as the job grows old, by this power of its age: the measure of what is polite is
 #: the vendor's own loop, one poll a second, which leaves long jobs more polls than short ones.
-_CHEAPER: Final = 0.1
+_CHEAPER: Final = 0.05
 
 #: No model answers sooner than this, so the first polls are saved for later.
 _SOONEST_S: Final = 0.5

@@ -177,7 +177,7 @@ def bimodal(count: int) -> Iterator[float]:
         pytest.param(
             uniform(11, 24, 400, seed=1),
             {"history": uniform(11, 24, 50, seed=9)},
-            0.5,
+            0.55,
             1.0,
             id="Claude, known",
         ),
@@ -194,7 +194,7 @@ def bimodal(count: int) -> Iterator[float]:
         pytest.param(
             uniform(29, 31, 60, seed=1),
             {"history": uniform(2.5, 3.5, 60, seed=2)},
-            0.6,
+            0.7,
             1.0,
             id="slower now",
         ),
