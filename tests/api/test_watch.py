@@ -29,7 +29,6 @@ from segmind_jupyter.errors import (
     PermissionDeniedError,
     ReplyError,
     SegmindError,
-    SettingsError,
 )
 from segmind_jupyter.simulator.gateway import Gateway
 
@@ -69,21 +68,6 @@ def test_the_id_is_in_the_journal_before_the_first_poll(world):
     world.follow(world.submit())
     assert known
     assert all(known)
-
-
-def test_the_raw_reply_is_in_the_journal_before_the_job_is_done(world):
-    """Whoever is told of the end finds the reply kept already."""
-    job = world.submit()
-    kept = []
-    job.on_done(lambda job: kept.append(world.journal.find(job.request_id)))
-    world.follow(job)
-    assert [entry.answered for entry in kept] == [True]
-
-
-def test_the_reply_carries_what_was_asked(world):
-    """The request comes back with the reply, as it does from a blocking call."""
-    question = object()
-    assert world.follow(world.submit(request=question)).reply.request is question
 
 
 def test_how_long_a_job_took_is_learned(world):
@@ -139,43 +123,26 @@ def test_a_time_is_not_learned_where_nobody_could_look(world):
     assert not world.watch.history.of(MODEL)
 
 
-def test_urls_that_name_another_host_are_not_followed(world):
-    """The answer to a submit may name any host: the key goes to none but the configured one."""
-    world.set(poll_host="elsewhere.example")
-    assert world.follow(world.submit()).reply.text == "hello"
-    assert {request.url.host for request in world.requests} == {"api.example"}
-
-
-@pytest.mark.parametrize("request_id", ["../../v1/x", "..", "", "a b", "a/b", "x" * 300])
-def test_what_is_no_id_is_not_resumed(world, request_id):
-    """An id becomes part of a path, so it may hold nothing that changes the path."""
-    with pytest.raises(SettingsError):
-        world.resume(request_id)
-    assert not world.requests
-
-
 class TestResuming:
     """Another kernel takes a job up, with nothing but the journal."""
 
-    def test_a_kept_reply_comes_with_no_request_at_all(self, world):
-        """Also after the server has forgotten it."""
-        request_id = world.follow(world.submit()).request_id
+    def test_a_pending_job_is_followed_and_a_kept_end_comes_with_no_request_at_all(self, world):
+        """No POST either way, also after the server has forgotten it; a failure as a reply."""
+        names = [world.submit(prompt).request_id for prompt in ("echo: hello", "fail: blocked")]
+        world.start_kernel()
+        for name in names:
+            world.follow(world.resume(name))
+        assert world.delivered == [(names[0], "hello")]
         world.loop.run(anyio.sleep(7200))
         sent = len(world.requests)
         world.start_kernel()
-        job = world.resume(request_id)
-        assert (job.status, job.reply.text) == ("COMPLETED", "hello")
+        replied, failed = map(world.resume, names)
+        assert (replied.status, replied.reply.text) == ("COMPLETED", "hello")
+        with pytest.raises(JobFailed, match="blocked"):
+            failed.wait()
         assert len(world.requests) == sent
+        assert len(world.sent("POST")) == 2
         assert len(world.delivered) == 1
-
-    def test_a_pending_job_is_taken_up_with_no_post(self, world):
-        """The kernel died between submit and result."""
-        request_id = world.submit().request_id
-        world.start_kernel()
-        job = world.follow(world.resume(request_id))
-        assert job.reply.text == "hello"
-        assert len(world.sent("POST")) == 1
-        assert world.delivered == [(request_id, "hello")]
 
     def test_an_id_from_elsewhere_is_taken_up(self, world):
         """The vendor's SDK sent it: the journal does not know it, and notes it now."""
@@ -211,15 +178,6 @@ class TestResuming:
         world.start_kernel(origin="https://other.example")
         with pytest.raises(JobError, match=r"https://api\.example"):
             world.resume(request_id)
-        assert len(world.requests) == sent
-
-    def test_a_kept_failure_comes_with_no_request_at_all(self, world):
-        """The server's words are kept as a reply is."""
-        request_id = world.follow(world.submit("fail: it was blocked")).request_id
-        sent = len(world.requests)
-        world.start_kernel()
-        with pytest.raises(JobFailed, match="it was blocked"):
-            world.resume(request_id).wait()
         assert len(world.requests) == sent
 
     def test_it_asks_at_once_as_the_job_may_have_ended_long_ago(self, world):
@@ -311,6 +269,16 @@ class TestNotFound:
             world.loop.call_later(at_s, lambda: world.gateway.script("GET", status=404, times=2))
         assert world.follow(world.submit()).reply.text == "hello"
 
+    def test_a_job_older_than_the_servers_memory_has_expired_at_once_though_it_was_seen(
+        self, world
+    ):
+        """One look is enough where 404 is no surprise; the journal notes it."""
+        world.set(work_s=3500.0, result_life_s=0.0)
+        job = world.submit()
+        world.follow(job)
+        assert isinstance(job.error, JobExpired)
+        assert world.journal.find(job.request_id).state == "EXPIRED"
+
     def test_a_result_that_is_not_there_yet_is_fetched_again(self, world):
         """The state says COMPLETED before every server has the result."""
         job = world.submit()
@@ -318,21 +286,6 @@ class TestNotFound:
         world.follow(job)
         assert job.reply.text == "hello"
         assert world.sent("GET").count(f"/v2/requests/{job.request_id}") == 3
-
-    def test_a_job_older_than_the_servers_memory_has_expired_at_once(self, world):
-        """One look is enough where 404 is no surprise; the journal notes it."""
-        old = JobRecord(
-            request_id="old",
-            origin=world.ORIGIN,
-            model=MODEL,
-            submitted_at=time.time() - 7200,
-            state="QUEUED",
-        )
-        world.journal.submitted(old)
-        job = world.follow(world.resume("old"))
-        assert isinstance(job.error, JobExpired)
-        assert len(world.requests) == 1
-        assert world.journal.find("old").state == "EXPIRED"
 
     def test_a_job_that_stays_unknown_has_expired(self, world):
         """It was of another account, or the server lost it; it does not take minutes to say so."""
@@ -367,11 +320,6 @@ class TestFailure:
             job.wait()
         assert world.journal.find(job.request_id).state == "FAILED"
         assert not world.delivered
-
-    def test_a_failure_under_200_is_one_too(self, world):
-        """Some gateways send it so."""
-        world.gateway.script("GET", body={"status": "FAILED", "error": "no"}, status=200)
-        assert isinstance(world.follow(world.submit()).error, JobFailed)
 
     def test_a_failure_that_only_the_result_tells_of_is_one(self, world):
         """The poll said COMPLETED; the result knows better."""
@@ -502,6 +450,17 @@ class TestTrouble:
         world.follow(job)
         assert job.reply.text == "hello"
 
+    @pytest.mark.parametrize(
+        "body", [PAGE, {"status": "COMPLETED"}, {"status": "COMPLETED", "output": None}, '"moved"']
+    )
+    def test_what_comes_in_place_of_the_result_is_not_kept_for_the_reply(self, world, body):
+        """The gateway still has it, so it is fetched again."""
+        job = world.submit()
+        for_results(world.gateway, times=2, status=200, body=body)
+        world.follow(job)
+        assert job.reply.text == "hello"
+        assert "hello" in world.journal.find(job.request_id).raw
+
     def test_a_look_that_hangs_is_given_up_and_made_again(self, world):
         """Within seconds, be it for the state or for the result."""
         world.set(work_s=1.0)
@@ -535,33 +494,6 @@ class TestTrouble:
         world.watch.give_up_s = 60.0
         again = world.follow(world.resume(job.request_id), at_most_s=130.0)
         assert isinstance(again.error, JobTimeout)
-
-    def test_a_page_in_place_of_the_result_is_not_kept_for_the_reply(self, world):
-        """The gateway still has the reply, so it is fetched again."""
-        job = world.submit()
-        for_results(world.gateway, times=3, status=200, body=PAGE)
-        world.follow(job)
-        assert job.reply.text == "hello"
-        assert "hotel" not in world.journal.find(job.request_id).raw
-
-    @pytest.mark.parametrize(
-        "body", [{"status": "COMPLETED"}, {"status": "COMPLETED", "output": None}, '"moved"']
-    )
-    def test_a_result_that_is_not_whole_is_fetched_again(self, world, body):
-        """To keep what holds no output would be to lose the reply."""
-        for_results(world.gateway, times=2, status=200, body=body)
-        assert world.follow(world.submit()).reply.text == "hello"
-
-    def test_trouble_that_has_passed_slows_nothing_down(self, world):
-        """The pace of a job whose first polls failed is that of any other."""
-        world.set(work_s=90.0)
-        world.follow(world.submit())
-        undisturbed = len(world.requests)
-        world.path = world.path.with_name("another.sqlite3")
-        world.start_kernel()
-        world.gateway.script("GET", status=503, times=6)
-        world.follow(world.submit())
-        assert len(world.requests) > 1.5 * undisturbed
 
     def test_nonsense_now_and_then_does_not_end_the_watch(self, world):
         """Only where nothing else comes any more does somebody have to look."""
@@ -613,13 +545,6 @@ class TestTrouble:
         assert world.journal.find(job.request_id).pending
         assert world.follow(world.resume(job.request_id)).reply.text == "hello"
 
-    def test_a_submission_of_unknown_outcome_is_not_sent_again(self, world):
-        """The job was queued, but its id was lost on the way."""
-        world.gateway.script("POST", status=502, after_work=True)
-        with pytest.raises(MaybeBilledError):
-            world.submit()
-        assert len(world.sent("POST")) == world.gateway.billed == 1
-
 
 class TestStopping:
     """The user, or the end of the loop, stops the watch."""
@@ -659,16 +584,6 @@ class TestStopping:
         with pytest.raises(JobCancelled):
             job.wait(timeout=0)
         assert world.journal.find(job.request_id).pending
-
-    def test_the_end_of_the_background_loop_leaves_nobody_waiting(self, world):
-        """As at the end of a process, on the real loop."""
-        world.set(work_s=3600.0)
-        portal = BackgroundLoop()
-        job = portal.call(world.watch.submit, world.call())
-        portal.start(world.watch.follow, job)
-        portal.stop()
-        with pytest.raises(JobCancelled):
-            job.wait(timeout=0)
 
     def test_an_interrupt_between_answer_and_journal_does_not_lose_the_id(self, world):
         """From the moment at which the answer is there, the id will be in the journal."""
@@ -726,33 +641,6 @@ class TestStopping:
                 return kept
 
         assert len(world.run(story())) == len(world.sent("POST")) == 1
-
-    def test_closing_does_not_wait_for_long(self, world):
-        """A POST may take minutes."""
-        world.gateway.script("POST", delay_s=100.0)
-
-        async def story():
-            with anyio.move_on_after(0.5):
-                await world.watch.submit(world.call())
-            await world.watch.close()
-
-        world.run(story())
-        assert world.loop.time() < 1000.0 + 10.0
-
-    def test_a_job_that_is_to_be_followed_when_the_loop_ends_leaves_nobody_waiting(self, world):
-        """Even where following has not begun."""
-        world.set(work_s=3600.0)
-        portal = BackgroundLoop()
-
-        async def begin():
-            job = await world.watch.submit(world.call())
-            world.watch.start(job)
-            return job
-
-        job = portal.call(begin)
-        portal.stop()
-        with pytest.raises(JobCancelled):
-            job.wait(timeout=0)
 
     def test_an_interrupt_while_the_reply_is_kept_does_not_lose_it(self, world):
         """What is fetched is kept, whatever is cancelled meanwhile."""
@@ -814,6 +702,27 @@ class BrokenJournal(Journal):
             raise RuntimeError("broken")
 
 
+def test_the_end_of_the_background_loop_leaves_nobody_waiting(world):
+    """As at the end of a process, on the real loop, also where following has not begun."""
+    world.set(work_s=3600.0)
+    for is_followed in (True, False):
+        portal = BackgroundLoop()
+
+        async def begin():
+            job = await world.watch.submit(world.call())
+            world.watch.start(job)
+            return job
+
+        if is_followed:
+            job = portal.call(world.watch.submit, world.call())
+            portal.start(world.watch.follow, job)
+        else:
+            job = portal.call(begin)
+        portal.stop()
+        with pytest.raises(JobCancelled):
+            job.wait(timeout=0)
+
+
 class TestBroken:
     """What others own fails where it had promised not to."""
 
@@ -853,40 +762,22 @@ class TestBroken:
 class TestFinding:
     """An equal call that was sent before is found in the journal."""
 
-    def test_an_answered_call_is_found_with_its_reply(self, world):
-        """With no request, in the next kernel."""
-        world.follow(world.submit(nth=0))
-        world.start_kernel()
-        sent = len(world.requests)
-        job = world.run(world.watch.found(world.call(), 0))
-        assert job.reply.text == "hello"
-        assert len(world.requests) == sent
+    def test_an_equal_call_is_found_pending_or_with_its_reply_and_no_other(self, world):
+        """Nothing is sent a second time; equal items are told apart by their number."""
 
-    def test_a_pending_call_is_found_and_followed(self, world):
-        """Nothing is sent a second time."""
+        def found(prompt="echo: hello", nth=0):
+            return world.run(world.watch.found(world.call(prompt), nth))
+
         world.submit(nth=0)
-        world.start_kernel()
-        job = world.run(world.watch.found(world.call(), 0))
-        assert not job.done()
-        assert world.follow(job).reply.text == "hello"
-        assert len(world.sent("POST")) == 1
-
-    @pytest.mark.parametrize(("prompt", "nth"), [("echo: hello", 1), ("echo: other", 0)])
-    def test_another_call_is_not_found(self, world, prompt, nth):
-        """Equal items are told apart by their number, others by what they ask."""
-        world.follow(world.submit(nth=0))
-        assert world.run(world.watch.found(world.call(prompt), nth)) is None
-
-    def test_a_call_that_failed_is_not_found(self, world):
-        """It gave no reply, so asking anew is no second payment."""
         world.follow(world.submit("fail: no", nth=0))
-        assert world.run(world.watch.found(world.call("fail: no"), 0)) is None
-
-    def test_a_call_to_another_origin_is_not_found(self, world):
-        """There it was never asked."""
-        world.follow(world.submit(nth=0))
+        world.start_kernel()
+        assert world.follow(found()).reply.text == "hello"
+        sent = len(world.requests)
+        assert found().reply.text == "hello"
+        assert [found(nth=1), found("echo: other"), found("fail: no")] == [None] * 3
         world.start_kernel(origin="https://other.example")
-        assert world.run(world.watch.found(world.call(), 0)) is None
+        assert found() is None
+        assert len(world.requests) == sent
 
 
 class TestClaiming:
