@@ -54,9 +54,9 @@ def figures_of(gateway: Any) -> dict[str, object]:
 
 
 def test_300_jobs_come_through_a_narrow_and_failing_gateway(varied, loop, make_round, tell):
-    """All replies come in order and each is billed once; few requests are refused.
+    """All replies come in order and each is billed once; next to no request is refused.
 
-    It takes less than twice the time that three requests a job need at that limit.
+    It takes at most two and a half times as long as three requests a job need at that limit.
     """
     jobs, limit_per_s = 300, 40
     gateway = varied([0.5, 1.1, 0.8], narrow(limit_per_s), clock=loop.time)
@@ -67,8 +67,8 @@ def test_300_jobs_come_through_a_narrow_and_failing_gateway(varied, loop, make_r
     tell(**figures_of(gateway), time=f"{took_s:.1f} s, {took_s / floor_s:.2f} of the floor")
     assert texts == [str(n) for n in range(jobs)]
     assert gateway.billed == jobs
-    assert refused(gateway) < 1 / 4
-    assert took_s < 2 * floor_s
+    assert refused(gateway) < 1 / 50
+    assert took_s < 2.5 * floor_s
 
 
 def test_a_batch_comes_through_the_same_gateway_on_loopback(varied, monkeypatch, tmp_path, tell):
@@ -111,7 +111,8 @@ def test_2000_jobs_leave_nothing_behind_in_memory(varied, loop, make_round, tell
     """With as many in flight, there are as many objects after 1,900 jobs as after 500."""
     forgetful = Behaviour(credits=1e9, result_life_s=5.0)
     gateway = varied([0.3], forgetful, clock=loop.time)
-    gateway.log = deque(maxlen=100)  # what the gateway remembers is not ours
+    # What the gateway remembers is not ours.
+    gateway.log, gateway._history = deque(maxlen=100), deque(maxlen=100)
     round_ = make_round(gateway)
     blocks: list[int] = []
 
