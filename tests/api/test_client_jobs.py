@@ -602,7 +602,7 @@ def test_errors_of_jobs_are_of_one_class_survive_a_copy_and_show_as_one_message(
             assert fields == (type(error), str(error), error.request_id, error.detail)
         (line,) = error._render_traceback_()
         assert line.startswith("\x1b[31m" + type(error).__name__)
-        assert line.endswith(str(error))
+        assert " ".join(line.split()).endswith(str(error))
 
 
 def test_what_the_server_says_of_a_job_is_shown_as_data():
