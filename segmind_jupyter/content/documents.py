@@ -94,12 +94,14 @@ def _opened(source: Any, name: str) -> Any:
             "`pip install pypdfium2` and try again."
         ) from None
     try:
-        return pypdfium2.PdfDocument(source)
+        document = pypdfium2.PdfDocument(source)
+        document.init_forms()  # else what was filled in is not drawn
     except (pypdfium2.PdfiumError, OSError, TypeError, ValueError) as error:
         raise ContentError(
             f"{name} cannot be opened as a PDF ({format_error(error)}). If it has a password, name "
             "`pypdfium2.PdfDocument(path, password=...)`."
         ) from error
+    return document
 
 
 def _drawn(page: Any, number: int, limits: Limits) -> Image:

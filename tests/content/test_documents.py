@@ -100,6 +100,27 @@ class TestPdf:
             with pytest.raises(ContentError, match=f"^p has 12 pages{said}"):
                 pdf_parts(file, name="p", pages=numbers)
 
+    def test_what_was_filled_in_is_drawn(self, picture_in):
+        """The fields of a form are no part of its page."""
+        pytest.importorskip("pypdfium2")
+        text = b"/Tx BMC BT /F 24 Tf 0 g 4 10 Td (XXXXXXXX) Tj ET EMC"
+        fonts = b"/Resources << /Font << /F 5 0 R >> >>"
+        objects = [
+            b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [4 0 R] >> >>",
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Annots [4 0 R] >>",
+            b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (n) /V (XXXXXXXX) /F 4 /P 3 0 R "
+            b"/Rect [20 80 180 120] /DA (/F 24 Tf 0 g) /AP << /N 6 0 R >> >>",
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+            b"<< /Type /XObject /Subtype /Form /BBox [0 0 160 40] %b /Length %d >>\nstream\n%b\n"
+            b"endstream" % (fonts, len(text), text),
+        ]
+        data = b"%PDF-1.7\n"
+        for number, body in enumerate(objects, 1):
+            data += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+        _, page = to_parts(data + b"trailer << /Size 7 /Root 1 0 R >>\n%%EOF")
+        assert picture_in(page).convert("L").getextrema()[0] < 50
+
     def test_a_broken_one_is_refused(self, pdf, tmp_path):
         """With PDFium's reason, and the way to give a password."""
         pdf(1)
