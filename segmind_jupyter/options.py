@@ -24,6 +24,7 @@ from segmind_jupyter.api.settings import (
     AuthForm,
     checked_seconds,
     checked_slug,
+    model_info,
 )
 from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
 from segmind_jupyter.errors import SettingsError, shortened
@@ -368,8 +369,11 @@ class Options:
     max_tokens: int | None = None
     temperature: float | None = None
     timeout_s: float | None = None
-    limits: Limits = STANDARD
+    #: How large pictures and texts may be, before the model's own bounds are looked at.
+    bounds: Limits = STANDARD
     cache: Caching = "off"
+    #: What was asked for in so many words, and is no setting.
+    given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name, option in _CALLS.items():
@@ -389,7 +393,25 @@ class Options:
                     'they cannot be off for one call. `%config ClaudeMagics.cache = "on"` sends '
                     "again."
                 )
-        return dataclasses.replace(self, **chosen)
+        return dataclasses.replace(self, **chosen, given=self.given | chosen.keys())
+
+    @property
+    def limits(self) -> Limits:
+        """How large pictures and texts may be: those of a model that sees more may be larger."""
+        info = model_info(self.model)
+        if self.bounds.image_edge_px != STANDARD.image_edge_px:
+            return self.bounds
+        return dataclasses.replace(
+            self.bounds, image_edge_px=info.image_edge_px, image_tokens=info.image_tokens
+        )
+
+    def left_out(self) -> list[str]:
+        """Say which settings the model does not take."""
+        refused = model_info(self.model).refused_params & (self.params().keys() - self.given)
+        return [
+            f"`{name}` of `%config ClaudeMagics` was left out: {self.model} takes none."
+            for name in sorted(refused)
+        ]
 
     def params(self) -> dict[str, Any]:
         """Return the model parameters that are set."""
@@ -405,11 +427,19 @@ def call_of(
     own: Sequence[str] = (),
 ) -> Call:
     """Put together what one call sends; `own` are further keywords of what was called."""
+    model = checked_slug(options.model)
+    refused = model_info(model).refused_params
+    settings = {name: value for name, value in options.params().items() if name not in refused}
+    for name in sorted(refused & (params.keys() | (options.params().keys() & options.given))):
+        raise SettingsError(
+            f"{model} takes no `{name}`, and would refuse the request. Leave it out, or ask "
+            f"another model (`-m {DEFAULT_MODEL}`)."
+        )
     return Call(
-        model=checked_slug(options.model),
+        model=model,
         messages=messages,
         instruction=options.system,
-        params={**options.params(), **checked_params(params, own=own)},
+        params={**settings, **checked_params(params, own=own)},
     )
 
 
@@ -421,6 +451,8 @@ def checked_params(params: Mapping[str, Any], *, own: Sequence[str] = ()) -> Map
             raise SettingsError(
                 f"`{name}` cannot be a model parameter: it is set by {_SET_ELSEWHERE[name]}."
             )
+        if name in ("tools", "tool_choice"):
+            raise SettingsError(f"Segmind does not forward `{name}` to the model. Leave it out.")
         near = difflib.get_close_matches(name, (*keywords, *own), n=1, cutoff=_MISTYPED)
         if near and near != [name]:
             raise SettingsError(f"`{name}` is no parameter of a model. Did you mean `{near[0]}`?")

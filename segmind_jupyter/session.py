@@ -119,6 +119,8 @@ class Request(Call):
 
     def noting(self, *notes: str) -> Request:
         """Return a copy that points out more."""
+        if not notes:
+            return self
         prompt = dataclasses.replace(self.prompt, notes=(*self.notes, *notes))
         return dataclasses.replace(self, prompt=prompt)
 
@@ -391,7 +393,7 @@ class Session:
             prompt, conversation, model=options.model, system=options.system
         )
         call = call_of(message.messages, options, params)
-        return message, Request.of(message.prompt, call, **how)
+        return message, Request.of(message.prompt, call, **how).noting(*options.left_out())
 
     def slot(self, call: Call, options: Options) -> ReplyCache:
         """Find where the reply to a call may be kept; it takes neither a key nor a client."""

@@ -85,6 +85,36 @@ def test_ask_works(recorder: Any, code: str):
     assert (done.stdout, done.stderr, done.returncode) == ("A sunset.\n", "", 0)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_begins_with_a_session_of_its_own(recorder: Any):
+    """What was set holds there too; threads, connections, jobs and what was counted stay behind."""
+    code = """
+    import multiprocessing, os, warnings
+    from segmind_jupyter import ask
+    from segmind_jupyter.session import session
+    warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking beside threads
+    parent = session()
+    parent.use_key(os.environ.pop("SEGMIND_API_KEY"))
+    parent.use_journal(False)
+    parent.options = parent.options.replace(model="claude-3-haiku")
+    ask('Hi')
+    def child():
+        assert session() is session() is not parent
+        assert session().journal.path is None
+        assert (session().pending, session().ledger.calls) == ((), ())
+        assert ask('Hi').request.model == "claude-3-haiku"
+        grandchild = multiprocessing.get_context("fork").Process(target=ask, args=('Hi',))
+        grandchild.start(); grandchild.join()
+        assert grandchild.exitcode == 0
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start(); process.join()
+    print(process.exitcode, session() is parent, len(parent.ledger.calls), ask('Hi'))
+    """
+    done = script(code, recorder.url)
+    assert (done.stdout, done.stderr) == ("0 True 1 A sunset.\n", "")
+    assert len(recorder.posts) == 4
+
+
 def test_many_threads_share_one_client(recorder: Any):
     """The first calls of two threads at the same time do not make two clients."""
     code = """

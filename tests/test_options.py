@@ -95,6 +95,7 @@ BAD = [
     ({"top_p": math.nan}, "top_p=nan"),
     ({"stop": object()}, "stop=<object"),
     ({"stream": True}, "does not stream"),
+    ({"tools": []}, "does not forward `tools`"),
 ]
 
 

@@ -62,7 +62,7 @@ class Defaults(Magics):
         }
         high = held["image_edge"] > STANDARD.image_edge_px
         return Options(
-            limits=Limits(
+            bounds=Limits(
                 image_edge_px=held["image_edge"],
                 image_tokens=_HIGH_TOKENS if high else STANDARD.image_tokens,
                 table_tokens=held["table_tokens"],

@@ -16,7 +16,7 @@ from IPython.core.getipython import get_ipython
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
-from segmind_jupyter.api.settings import KNOWN_MODELS
+from segmind_jupyter.api.settings import KNOWN_MODELS, model_info
 from segmind_jupyter.errors import Interrupted, SettingsError
 from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME
 from segmind_jupyter.notebook.display.text import aligned, one_line_html
@@ -151,13 +151,25 @@ def _credits(rest: Sequence[str]) -> str:
     )
 
 
-def _models(rest: Sequence[str]) -> str:
+def _models(rest: Sequence[str]) -> Shown:
+    """List what is known of the models; the numbers are the directory's means of a call."""
     _no_more(rest, "models")
     default = session().options.model
-    marked = [
-        f"{slug}{' (used when -m is not given)' * (slug == default)}" for slug in KNOWN_MODELS
-    ]
-    return "\n".join([*marked, "Any other slug of a Claude model works too: -m SLUG"])
+    rows = [("model", "$ a call", "seconds", "image edge", "")]
+    for info in map(model_info, dict.fromkeys((*KNOWN_MODELS, default))):
+        cost = "" if info.cost is None else f"{info.cost:.4f}"
+        seconds = "" if info.seconds is None else f"{info.seconds:g}"
+        used = "(used when -m is not given)" if info.slug == default else ""
+        about = "; ".join(filter(None, (used, info.note)))
+        rows.append((info.slug, cost, seconds, f"{info.image_edge_px} px", about))
+    more = "Any other slug of a Claude model works too: -m SLUG"
+    page = f'{_table_html(rows)}<div style="{FRAME["about"]}">{more}</div>'
+    return Shown(
+        {
+            "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
+            "text/plain": f"{aligned(rows)}\n{more}",
+        }
+    )
 
 
 def _simulator(rest: Sequence[str]) -> str:

@@ -478,6 +478,42 @@ def test_a_default_that_cannot_work_is_refused(run, online, setting, caplog):
     assert not {"temperature", "max_tokens"} & set(online.posts[0].json)
 
 
+def test_a_model_that_takes_no_temperature_gets_none(run, online):
+    """Asked for, it is refused before anything is sent; a setting is left out, and told."""
+    for cell in (
+        "%claude -m claude-opus-4.7 -t 0.5 Hi",
+        "%claude -m claude-opus-4.7 --param top_p=1 x",
+    ):
+        assert "takes no `t" in str(run(cell).error)
+    assert online.requests == []
+    run("%config ClaudeMagics.temperature = 0.5")
+    notes = run("%%claude -m claude-opus-4.7\nHi").result.request.notes
+    assert notes == (
+        "`temperature` of `%config ClaudeMagics` was left out: claude-opus-4.7 takes none.",
+    )
+    assert "temperature" not in online.posts[0].json
+    run("%%claude\nHi")
+    assert online.posts[1].json["temperature"] == 0.5
+
+
+def test_a_model_that_sees_more_gets_larger_pictures(run, online):
+    """Unless the setting bounds them."""
+    from PIL import Image
+
+    def sent():
+        data = base64.b64decode(online.posts[-1].blocks[0]["source"]["data"])
+        return Image.open(io.BytesIO(data)).size
+
+    run("from PIL import Image; photo = Image.new('RGB', (4000, 1000), 'red')")
+    run("%%claude -m claude-opus-4.7\n{photo}")
+    assert sent()[0] == 2576
+    run("%%claude\n{photo}")
+    assert sent()[0] == 1568
+    run("%config ClaudeMagics.image_edge = 280")
+    run("%%claude -m claude-opus-4.7\n{photo}")
+    assert sent() == (280, 70)
+
+
 def test_unloading_takes_everything_back(run, shell):
     """Magics, configuration, displays and the transformer are gone; loading twice is harmless."""
     from segmind_jupyter.notebook.line import QuestionMarkTransformer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from html.parser import HTMLParser
 from types import ModuleType, SimpleNamespace
@@ -263,8 +264,12 @@ def test_models_are_listed_with_the_default_marked(run):
     """Known slugs, and that others work."""
     run("%config ClaudeMagics.model = 'claude-3-haiku'")
     shown = run("%segmind models").shown
-    assert "claude-3-haiku (used when -m is not given)" in shown
+    assert re.search(r"claude-3-haiku +1568 px +\(used when -m is not given\)", shown)
+    assert re.search(r"claude-opus-4.7 +0.0691 +18 +2576 px +high resolution", shown)
+    assert "may be retired" in shown
     assert "Any other slug" in shown
+    run("%config ClaudeMagics.model = 'claude-9'")
+    assert "claude-9" in run("%segmind models").shown
 
 
 def test_the_simulator_needs_neither_key_nor_network(run, monkeypatch):
