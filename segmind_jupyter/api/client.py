@@ -319,20 +319,7 @@ class SegmindClient:
         model: str | None = None,
         elapsed_s: float | None = None,
     ) -> Reply | State:
-        """Read a result as `states.read_result` does, with the key blanked out.
-
-        Parameters
-        ----------
-        raw
-            The body, as it was fetched or as the journal kept it.
-
-        Raises
-        ------
-        ReplyError
-            It is no JSON, or holds no text.
-        JobError
-            The state is none that is known.
-        """
+        """Read a result, as it was fetched or as the journal kept it, with the key blanked out."""
         try:
             body = Response(200, {}, raw, self._transport.scrubbed).json()
         except ValueError:
@@ -346,14 +333,7 @@ class SegmindClient:
     async def fetch(
         self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, repeat: bool = True
     ) -> Response:
-        """Fetch the result of a job as it is, for `read`.
-
-        Raises
-        ------
-        JobExpired, SettingsError, APIError, APIConnectionError
-            As for `status`; what comes in place of a result (the page of a hotel's network, say)
-            is an `APIError`, so that nobody keeps it for the reply.
-        """
+        """Fetch the result of a job as it is, for `read`; what came in its place is an error."""
         path = f"/v2/requests/{checked_id(request_id)}"
         answer = await self._look(path, request_id, timeout_s, repeat=repeat)
         try:
@@ -379,16 +359,6 @@ class SegmindClient:
 
     async def credits(self, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> Credits:
         """Ask what is left on the account (free of charge).
-
-        Parameters
-        ----------
-        timeout_s
-            Seconds to wait in all.
-
-        Returns
-        -------
-        Credits
-            What was bought and what was given.
 
         Raises
         ------

@@ -248,7 +248,9 @@ class Transport:
             raise SettingsError(
                 "The base URL is no address. Set SEGMIND_BASE_URL to the service's, or unset it."
             ) from None
-        secret = self.settings.api_key or Secret("simulator")
+        secret = self.settings.api_key
+        if secret is None or self.settings.simulated:
+            secret = Secret("simulator")
         if form == "bearer":
             request.headers["authorization"] = f"Bearer {secret.reveal()}"
         else:
@@ -264,7 +266,7 @@ class Transport:
         limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=_MAX_IDLE)
         # Plain http stays on this machine (`settings.origin`): a proxy would see the key, and
         # there is no certificate to check, while loading what checks one takes its time.
-        encrypted = self._base_url.startswith("https:")
+        encrypted, proxy = self._base_url.startswith("https:"), proxy_for(self._base_url)
         try:
             carrier = self._transport
             if self.settings.simulated and carrier is None:
@@ -273,7 +275,7 @@ class Transport:
                 verify=encrypted,
                 trust_env=encrypted,
                 limits=limits,
-                proxy=proxy_for(self._base_url) if encrypted else None,
+                proxy=httpx.Proxy(proxy) if encrypted and proxy else None,
             )
         except (ImportError, ValueError, OSError, httpx.InvalidURL):
             # Unquoted: the address of a proxy may hold a password.
