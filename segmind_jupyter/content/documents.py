@@ -118,7 +118,7 @@ _OUTPUT_CHARS: Final = (4_000, 1_000, 300, 80)
 
 #: The colours of a terminal, and pictures that are written into a text.
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_DATA_URI: Final = re.compile(r"data:[\w/+.;=-]*;base64,[A-Za-z0-9+/=%\s]*+")
+_DATA_URI: Final = re.compile(r"data:[\w/+.;=-]*;base64,[A-Za-z0-9+/=%]*(?:\s[A-Za-z0-9+/=]{40,})*")
 
 #: The forms of an output that are read, the best first; what they were called in version 3.
 _FORMS: Final = {
@@ -130,8 +130,9 @@ _FORMS: Final = {
 _ADDRESS: Final = re.compile(r"<[\w.]+ object(?: at 0x\w+)?>")
 _TAG: Final = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*>")
 
-#: A piece of a cell: what it is (``source``, ``output`` or ``picture``), and its text or base64.
-_Piece = tuple[str, str]
+#: A piece of a cell: its number, what it is (``source``, ``output`` or ``picture``), and its text
+#: or base64.
+_Piece = tuple[int, str, str]
 
 
 def notebook_parts(
@@ -154,43 +155,27 @@ def notebook_parts(
         sheets = document.get("worksheets") or [document]  # of version 3
         cells = [cell for sheet in sheets for cell in sheet["cells"]]
         language = str(document.get("metadata", {}).get("language_info", {}).get("name", "python"))
-        read = [list(_pieces(number, cell, language)) for number, cell in enumerate(cells, 1)]
+        read = [piece for n, cell in enumerate(cells, 1) for piece in _pieces(n, cell, language)]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
     size = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
     called = f"{name}: " if name else ""
     head = f"{called}notebook, {size}"
-    room = limits.text_chars - len(head) - _OUTPUT_CHARS[-1]
-    for most in _OUTPUT_CHARS:
-        written = [[_within(piece, most) for piece in pieces] for pieces in read]
-        texts = [text for pieces in written for kind, text in pieces if kind != "picture"]
-        if sum(map(len, texts)) + len(texts) <= room:
-            break
-    said = [f"outputs up to {most:,} characters"] * (written != read)
-    shown: list[tuple[int, str, str]] = []
-    for number, pieces in enumerate(written, 1):
-        for kind, text in pieces:
-            if kind == "picture" or room > 0:
-                fitting = text if kind == "picture" else cut(text, max_chars=room)
-                shown.append((number, kind, fitting))
-                room -= len(text) + 1 if kind != "picture" else 0
-        if room <= 0 and number < len(cells):
-            said.append(f"{number} of {size}")
-            note = f"[cells {number + 1}-{len(cells)} of {len(cells)} not shown]"
-            shown.append((number, "output", note))
-            break
-    kept = [n for n, (_, kind, _) in enumerate(shown) if kind == "picture"][-_MAX_PICTURES:]
+    shown, said = _fitting(read, len(cells), limits.text_chars - len(head))
+    kept = [piece for piece in shown if piece[1] == "picture"][-_MAX_PICTURES:]
     parts: list[Part] = []
-    for n, (number, kind, text) in enumerate(shown):
+    for piece in shown:
+        number, kind, text = piece
         if kind != "picture":
             parts.append(Text(encodable(text), inline=False))
-        else:
-            picture = _picture(text, f"cell {number}", limits) if n in kept else None
-            parts.append(picture or Text("[picture, not sent]", inline=False))
-    n_pictures = sum(kind == "picture" for pieces in read for kind, _ in pieces)
+            continue
+        is_kept = any(piece is other for other in kept)
+        picture = _picture(text, f"cell {number}", limits) if is_kept else None
+        parts.append(picture or Text("[picture, not sent]", inline=False))
+    n_pictures = sum(kind == "picture" for _, kind, _ in read)
     n_sent = sum(isinstance(part, Image) for part in parts)
     if n_sent < n_pictures:
-        which = "the last " if n_sent == len(kept) and number == len(cells) else ""
+        which = "the last " if n_sent == len(kept) and len(shown) == len(read) else ""
         said.append(f"{which}{n_sent} of {n_pictures} pictures")
     left_out = ", ".join(said)
     notes = (f"{called}{left_out} went.",) if said else ()
@@ -198,39 +183,62 @@ def notebook_parts(
     return [Text(head, about=about, inline=False, notes=notes, left_out=left_out), *parts]
 
 
+def _fitting(read: list[_Piece], n_cells: int, room: int) -> tuple[list[_Piece], list[str]]:
+    """Cut outputs until all fit, and if they never do, the last cells; say what was cut."""
+    room -= _OUTPUT_CHARS[-1]  # for a note
+    for most in _OUTPUT_CHARS:
+        written = [
+            (number, kind, cut(text, max_chars=most) if kind == "output" else text)
+            for number, kind, text in read
+        ]
+        if sum(len(text) + 1 for _, kind, text in written if kind != "picture") <= room:
+            break
+    said = [f"outputs up to {most:,} characters"] * (written != read)
+    shown: list[_Piece] = []
+    for number, kind, text in written:
+        if kind != "picture":
+            if len(text) > room:
+                shown.append((number, kind, cut(text, max_chars=max(0, room))))
+                shown.append((number, kind, f"[cells {number}-{n_cells} of {n_cells} are cut]"))
+                said.append(f"{number - 1} of {n_cells} cells whole")
+                break
+            room -= len(text) + 1
+        shown.append((number, kind, text))
+    return shown, said
+
+
 def _pieces(number: int, cell: Mapping[str, Any], language: str) -> Iterator[_Piece]:
     """Read a cell of version 3 or 4; what has another form raises."""
     kind = str(cell["cell_type"])
     source = _DATA_URI.sub("[data]", _joined(cell.get("source", cell.get("input", ""))))
     code = fenced(source, language=language) if kind == "code" else source
-    yield "source", f"[cell {number}, {kind}]\n{code}"
+    yield number, "source", f"[cell {number}, {kind}]\n{code}"
     for attached in cell.get("attachments", {}).values():
-        yield from _bundle(attached)
+        yield from _bundle(number, attached)
     for output in cell.get("outputs", []):
         if "ename" in output:
-            yield "output", _clean(f"{output['ename']}: {_joined(output['evalue'])}")
+            yield number, "output", _clean(f"{output['ename']}: {_joined(output['evalue'])}")
         elif output.get("output_type") == "stream":
-            yield "output", _clean(_joined(output["text"]))
+            yield number, "output", _clean(_joined(output["text"]))
         else:
-            yield from _bundle(output.get("data", output))
+            yield from _bundle(number, output.get("data", output))
 
 
-def _bundle(data: Mapping[str, Any]) -> Iterator[_Piece]:
+def _bundle(number: int, data: Mapping[str, Any]) -> Iterator[_Piece]:
     """Choose from the forms of an output: a picture, else the best of the texts."""
     forms = {mime: data.get(mime, data.get(short)) for mime, short in _FORMS.items()}
     found = [(mime, _joined(form)) for mime, form in forms.items() if form]
     if found and found[0][0] == "text/plain" and _ADDRESS.fullmatch(found[0][1]):
         found = found[1:] or found
     if found and found[0][0].startswith("image/"):
-        yield "picture", found[0][1]
+        yield number, "picture", found[0][1]
     elif found:
         mime, text = found[0]
-        yield (
-            "output",
-            _clean(unescape(_TAG.sub("", text)).strip() if mime[-4:] == "html" else text),
-        )
+        if mime == "text/html":
+            text = unescape(_TAG.sub("", text)).strip()
+        yield number, "output", _clean(text)
     elif data:
-        yield "output", f"[{next(iter(data))}, not sent]"
+        yield number, "output", f"[{next(iter(data))}, not sent]"
 
 
 def _joined(lines: str | list[str]) -> str:
@@ -239,10 +247,6 @@ def _joined(lines: str | list[str]) -> str:
 
 def _clean(text: str) -> str:
     return "Output:\n" + _DATA_URI.sub("[data]", _ANSI.sub("", text)).rstrip()
-
-
-def _within(piece: _Piece, most: int) -> _Piece:
-    return (piece[0], cut(piece[1], max_chars=most)) if piece[0] == "output" else piece
 
 
 def _picture(text: str, about: str, limits: Limits) -> Image | None:

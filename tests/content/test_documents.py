@@ -180,7 +180,7 @@ class TestNotebook:
         parts = sent(
             {
                 "cell_type": "markdown",
-                "source": ["# Title\n", f"![x](data:image/png;base64,{png('red')})"],
+                "source": ["# Title\n", f"data:image/png;base64,{png('red')} and so on"],
                 "attachments": {"a.png": {"image/png": png("lime")}},
             },
             self.code(
@@ -194,7 +194,7 @@ class TestNotebook:
         said = [part.text if isinstance(part, Text) else "PICTURE" for part in parts]
         assert said == [
             "n.ipynb: notebook, 2 cells",
-            "[cell 1, markdown]\n# Title\n![x]([data])",
+            "[cell 1, markdown]\n# Title\n[data] and so on",
             "PICTURE",
             "[cell 2, code]\n```python\nplot()\n```",
             "Output:\nhello red",
@@ -229,13 +229,13 @@ class TestNotebook:
         assert parts[0].left_out == "outputs up to 300 characters"
         parts = sent(*cells, text_chars=2_000)
         assert sum(len(part.text) for part in parts) <= 2_100
-        assert parts[-1].text.endswith(" of 20 not shown]")
-        assert parts[0].left_out.endswith(" of 20 cells")
+        assert parts[-1].text.endswith("-20 of 20 are cut]")
+        assert parts[0].left_out.endswith(" of 20 cells whole")
         cells = [self.code("x" * 500, *[self.picture()] * 9) for _ in range(9)]
         parts = sent(*cells, text_chars=2_000)
-        n_cells = sum("[cell " in part.text for part in parts if isinstance(part, Text))
+        n_cells = sum("x" * 500 in part.text for part in parts if isinstance(part, Text))
         assert sum(isinstance(part, Image) for part in parts) == 8
-        assert parts[0].left_out == f"{n_cells} of 9 cells, 8 of 81 pictures"
+        assert parts[0].left_out == f"{n_cells} of 9 cells whole, 8 of 81 pictures"
 
     def test_an_old_one_and_a_broken_one(self, sent, tmp_path):
         """Version 3 has sheets; what is no notebook is a text; a broken picture is said to be."""
