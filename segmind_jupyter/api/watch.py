@@ -433,6 +433,12 @@ class JobPoller:
 
     async def _fetch(self) -> None:
         manager, job, asked_s = self._manager, self._job, self._elapsed_s
+        known = await _threaded(manager.journal.find, job.request_id)
+        if known is not None and known.answered:  # another kernel was here, and has counted it
+            read = manager.read(job, known.raw or "", known.seconds)
+            if isinstance(read, Reply):
+                hand_over(job, read)
+                return
         answer = await manager.client.fetch(
             job.request_id, timeout_s=_RESULT_TIMEOUT_S, repeat=False
         )

@@ -817,6 +817,22 @@ class TestClaiming:
         assert again.reply.text == "hello"
         assert len(world.sent("POST")) == 1
 
+    def test_two_kernels_that_follow_one_job_fetch_and_count_it_once(self, world):
+        """The other reads what the first has put into the journal."""
+        first, second = self.two_kernels(world)
+        one, other = self.submitted_by(world, first, second)
+
+        async def story():
+            async with anyio.create_task_group() as group:
+                group.start_soon(first.follow, one)
+                group.start_soon(second.follow, other)
+
+        world.run(story())
+        assert one is not other
+        assert (one.reply.text, other.reply.text) == ("hello", "hello")
+        assert world.sent("GET").count(f"/v2/requests/{one.request_id}") == 1
+        assert len(world.delivered) == len(world.journal.calls()) == 1
+
     @pytest.mark.parametrize("fault", [{"status": 400}, {"status": 502, "after_work": True}])
     def test_the_second_sends_what_the_first_was_told_of(self, world, fault):
         """It was refused, or may be billed: who asked knows, and may ask again."""
