@@ -199,9 +199,9 @@ class JobManager:
             if taken.claim.state == "lost":
                 at = time.strftime("%Y-%m-%d %H:%M", time.localtime(taken.claim.at))
                 raise MaybeBilledError(
-                    f"The kernel that was sending this ended at it ({at}). It may have been "
-                    "billed, so it was not sent again. `%segmind history` shows whether it was; "
-                    "`resume=False` asks again."
+                    f"A kernel was sending this at {at}, and died before the answer came. It may "
+                    "have been billed, so it was not sent again. `%segmind history` shows whether "
+                    "it was; `resume=False` asks again."
                 ) from None
             return taken.claim
         except SegmindError:  # also where it may be billed: whoever asked is told
