@@ -233,7 +233,7 @@ def error_for(
         happened = _REDIRECTED
     elif status >= 500:
         kind = ServerError
-        happened = "Segmind has trouble at the moment. Try again in a minute."
+        happened = "Segmind has trouble at the moment. Try again in a minute; it was not billed."
     if look and status != 401 and not 300 <= status < 400:
         # A look-up is free, and nothing of it can be corrected.
         happened = (
@@ -246,7 +246,8 @@ def error_for(
         hint = f" Did you mean `-m {near}`?" if near else ""
         note = model_info(model).note
         happened = f"{retired}{f' ({note})' if note else ''}.{hint} See `%segmind models`."
-    happened = happened or "The answer makes no sense. Check the request and SEGMIND_BASE_URL."
+    refused = "Segmind refused the request" if status >= 400 else "The answer makes no sense"
+    happened = happened or f"{refused}. Check the request and SEGMIND_BASE_URL."
     return kind(f"{happened} {_answered(what, answer)}", **_fields(answer))
 
 
@@ -254,9 +255,11 @@ def limit_reached(
     what: str, *, until: float | None, answer: Response | None = None
 ) -> RateLimitError:
     """Say until when Segmind takes no more requests, as far as it is known."""
-    moment = time.strftime("%H:%M:%S", time.localtime(until)) if until else "in a minute"
+    moment = "later"
+    if until is not None:
+        moment = f"at {time.strftime('%H:%M:%S', time.localtime(until))}"
     happened = (
-        f"The limit of requests is reached: Segmind takes the next one at {moment}. Run it again "
+        f"The limit of requests is reached: Segmind takes the next one {moment}. Run it again "
         "then, or let it wait with a longer `--timeout`; nothing was billed."
     )
     if answer is None:

@@ -396,22 +396,6 @@ def test_a_number_of_thousands_of_digits_is_no_reason_to_lose_a_reply(bench):
     assert (reply.text, reply.usage.input_tokens) == ("Hi", None)
 
 
-def test_a_small_answer_that_unpacks_to_gigabytes_is_not_unpacked(recorder):
-    """The outcome of such a POST is unknown; memory stays bounded."""
-    import anyio
-
-    bomb = gzip.compress(bytes(64_000_000))
-    recorder.will_answer(200, bomb, content_encoding="gzip")
-
-    async def chat():
-        async with SegmindClient(KEY, base_url=recorder.url) as client:
-            await client.chat("claude-4-sonnet", HELLO)
-
-    with pytest.raises(MaybeBilledError, match="32,000,000 bytes"):
-        anyio.run(chat)
-    assert len(recorder.posts) == 1
-
-
 @pytest.mark.parametrize("page", ["<title>" * 60_000, "<" * 400_000, "<title" * 60_000 + ">"])
 def test_a_hostile_error_page_is_read_in_one_pass(bench, page):
     """No pattern looks ahead for an end that never comes."""
@@ -498,14 +482,6 @@ def test_what_the_http_library_quotes_is_blanked_out_too(bench):
         bench(trouble).chat()
     assert KEY not in str(caught.value)
     assert len(str(caught.value)) < 1_000
-
-
-@pytest.mark.parametrize("key", [b"sk-live-0123456789", 7, ["sk-live-0123456789"]])
-def test_a_key_that_is_no_string_is_refused_without_being_quoted(key):
-    """It would not be wrapped, and shown by every repr."""
-    with pytest.raises(SettingsError) as caught:
-        SegmindClient(key)
-    assert "sk-live" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from segmind_jupyter.api.settings import (
     origin,
     resolve,
 )
-from segmind_jupyter.errors import SettingsError
+from segmind_jupyter.errors import MissingKeyError, SettingsError
 
 KEY = "sk-live-0123456789abcdef"
 
@@ -127,6 +127,13 @@ def test_a_key_in_quotation_marks_is_the_key():
         with pytest.raises(SettingsError, match=words) as caught:
             Secret(text)
         assert KEY not in str(caught.value)
+
+
+def test_a_missing_key_says_how_to_give_one():
+    """Also where it lies in a `.env` file, as nothing here reads that."""
+    told = str(MissingKeyError())
+    for way in ("%segmind key", "SEGMIND_API_KEY", "%dotenv", "%segmind simulator"):
+        assert way in told
 
 
 def test_models_differ():
