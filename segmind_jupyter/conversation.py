@@ -451,11 +451,13 @@ class ConversationRegistry:
             works[work] = take_in
 
         def end(_: object) -> None:
-            take_in()
-            with self._lock:
-                del works[work]
-                if not works and self._under_way.get(conversation) is works:
-                    del self._under_way[conversation]
+            try:
+                take_in()
+            finally:
+                with self._lock:
+                    del works[work]
+                    if not works and self._under_way.get(conversation) is works:
+                        del self._under_way[conversation]
 
         work.on_done(end)
         return before

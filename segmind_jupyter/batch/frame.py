@@ -82,7 +82,7 @@ def reply_frame(
     # What an item took stands in the first of its rows, so that sums are right.
     is_first = [n == 0 or positions[n - 1] != at for n, at in enumerate(positions)]
     took = [replies[at] if first else None for at, first in zip(positions, is_first, strict=True)]
-    items_of = [_short(items.take(n)) for n in positions] if items.is_plain else None
+    items_of = [short_name(items.take(n)) for n in positions] if items.is_plain else None
     columns = [
         *([] if items_of is None else [Column("item", "any", items_of)]),
         *found,
@@ -109,7 +109,7 @@ def _distinct(columns: Sequence[Column], taken: set[str]) -> list[Column]:
     return renamed
 
 
-def _short(item: Any) -> Any:
+def short_name(item: Any) -> Any:
     """Return an item as a cell: words and numbers as they are, anything else by its name."""
     if isinstance(item, str | int | float | datetime.date | Mapping):
         return item
@@ -145,6 +145,15 @@ def _fields(expected: Expected, parsed: list[Any], *, nested: bool) -> list[Colu
                 return node
         return {}
 
+    def part(value: Any, name: str) -> Any:
+        """Read a field of whatever was made of the JSON, by the name that it has there."""
+        if isinstance(value, Mapping):
+            return value.get(name)
+        for own, field in getattr(type(value), "model_fields", {}).items():  # pydantic's aliases
+            if field.alias == name:
+                return getattr(value, own)
+        return getattr(value, name, None)
+
     def columns(name: str, node: Any, values: list[Any]) -> list[Column]:
         node = resolved(node)
         parts = node.get("properties")
@@ -155,7 +164,7 @@ def _fields(expected: Expected, parsed: list[Any], *, nested: bool) -> list[Colu
                 column
                 for key, inner in parts.items()
                 for column in columns(
-                    f"{name}.{key}" if name else key, inner, [_part(v, key) for v in values]
+                    f"{name}.{key}" if name else key, inner, [part(v, key) for v in values]
                 )
             ]
         values = [value.value if isinstance(value, enum.Enum) else value for value in values]
@@ -177,16 +186,6 @@ def _fields(expected: Expected, parsed: list[Any], *, nested: bool) -> list[Colu
         return [column]
 
     return columns("", schema, parsed)
-
-
-def _part(value: Any, name: str) -> Any:
-    """Read a field of whatever was made of the JSON, by the name that it has there."""
-    if isinstance(value, Mapping):
-        return value.get(name)
-    for own, field in getattr(type(value), "model_fields", {}).items():  # pydantic's aliases
-        if field.alias == name:
-            return getattr(value, own)
-    return getattr(value, name, None)
 
 
 def _exploded(columns: list[Column]) -> tuple[list[Column], list[int]]:
