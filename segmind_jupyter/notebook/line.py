@@ -242,7 +242,7 @@ class QuestionMarkTransformer(TokenTransformBase):
 def as_claude_cell(lines: list[str]) -> list[str]:
     """Let comments stand above `%%claude`, and a cell without a body be the line that it is."""
     first = next((n for n, line in enumerate(lines) if not re.match(r"\s*(#|$)", line)), None)
-    if first is None or not re.match(r"%%claude([ \t]|\n|$)", lines[first]):
+    if first is None or not re.match(r"[ \t]*%%claude([ \t]|\n|$)", lines[first]):
         return lines
-    cell = lines[first:]
+    cell = [lines[first].lstrip(), *lines[first + 1 :]]
     return cell if "".join(cell[1:]) else [cell[0].removeprefix("%")]

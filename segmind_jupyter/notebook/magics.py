@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -18,7 +20,13 @@ from segmind_jupyter.api.settings import KNOWN_MODELS
 from segmind_jupyter.errors import ReplyError, SettingsError
 from segmind_jupyter.notebook.config import Defaults
 from segmind_jupyter.notebook.line import IsValue, parse
-from segmind_jupyter.notebook.namespace import Use, calling_frame, names_at, use_of_value
+from segmind_jupyter.notebook.namespace import (
+    Use,
+    calling_frame,
+    names_at,
+    out_of_sight,
+    use_of_value,
+)
 from segmind_jupyter.options import OPTIONS, Option, Options
 from segmind_jupyter.session import session
 
@@ -142,28 +150,40 @@ class ClaudeMagics(Defaults):
             return shell.run_line_magic("pinfo", "%claude")
         frame = calling_frame()
         names = names_at(shell, frame)
+        _check_in_sight(f"{line}\n{cell}", names, out_of_sight(shell, frame))
         args, words = parse(self.claude.parser, line, values=values(names), cell=cell is not None)
         if args.code and not (words or cell or args.include or args.plot or args.error):
-            value: Any = self._code_of_the_last(args)
+            value, reply = self._code_of_the_last(args, frame), None
         else:
-            value = self._answer(args, words, cell, names)
+            value, reply = self._answer(args, words, cell, names)
         if args.out:
             shell.push({args.out: value})
         use = use_of_value(frame)
         if use is Use.TAKEN or value is None:
             return value
+        hook = shell.displayhook
         if args.quiet or (cell is None and words.endswith(";")):
-            shell.displayhook.update_user_ns(value)  # `_` holds it, as it was paid for
+            hook.update_user_ns(value)  # `_` holds it, as it was paid for
             if cell is None:
-                shell.displayhook.fill_exec_result(value)
+                hook.fill_exec_result(value)
             return None
         if use is Use.DROPPED:
             display(value)
-            shell.displayhook.update_user_ns(value)
-        return value
+            hook.update_user_ns(value)
+        if reply is None or reply is value:
+            return value
+        # An object that `--json` gave: what it took stands below it.
+        from segmind_jupyter.notebook.display.reply import footer_bundle, provenance
 
-    def _answer(self, args: Namespace, words: str, cell: str | None, names: Any) -> Any:
-        """Send it as the options say, and give the value of the cell."""
+        if use is Use.SHOWN:
+            hook(value)
+        display(footer_bundle(reply), raw=True, metadata=provenance(reply))
+        return None
+
+    def _answer(
+        self, args: Namespace, words: str, cell: str | None, names: Any
+    ) -> tuple[Any, Reply | None]:
+        """Send it as the options say, and give the value of the cell, with the reply behind it."""
         _check(args)
         conversation, notes = _conversation(args)
         try:
@@ -181,17 +201,24 @@ class ClaudeMagics(Defaults):
         prompt = dataclasses.replace(prompt, notes=(*notes, *of_system, *prompt.notes))
         asked = prompt, options, _params(args, expected), conversation
         if args.dry_run:
-            return session().preview(*asked, expected=expected, queued=bool(args.job))
+            return session().preview(*asked, expected=expected, queued=bool(args.job)), None
         if args.job:
-            return session().submit(*asked, expected=expected)
+            return session().submit(*asked, expected=expected), None
         reply = session().ask(*asked, expected=expected)
         if args.code:
             from segmind_jupyter.notebook.next_cell import put_code
 
             note = put_code(self.shell, reply, args.code)
-            noted = reply.request.noting(note) if note else reply.request
-            return dataclasses.replace(reply, request=noted)
-        return reply if expected is None else self._parsed(reply, quiet=bool(args.quiet))
+            if note:
+                reply = dataclasses.replace(reply, request=reply.request.noting(note))
+        if expected is None:
+            return reply, reply
+        try:
+            return reply.parsed, reply
+        except ReplyError:
+            if not args.quiet:
+                display(reply)  # it was paid for, and is something else
+            raise
 
     def _prompt(
         self, args: Namespace, words: str, cell: str | None, names: Any, options: Options
@@ -219,7 +246,7 @@ class ClaudeMagics(Defaults):
             limits=options.limits,
         )
 
-    def _code_of_the_last(self, args: Namespace) -> Reply | None:
+    def _code_of_the_last(self, args: Namespace, frame: FrameType | None) -> Reply | None:
         """Put the code of a reply that is there into the next cell; nothing is asked."""
         from segmind_jupyter.notebook.next_cell import put_code
 
@@ -228,29 +255,25 @@ class ClaudeMagics(Defaults):
             raise UsageError("There is no reply yet whose code could be taken")
         reply = conversation.turns[-1].reply
         note = put_code(self.shell, reply, args.code)
-        if use_of_value(calling_frame()) is Use.TAKEN:
+        if use_of_value(frame) is Use.TAKEN:
             return reply
         if note:
             print(note)  # noqa: T201
         return None
 
-    def _parsed(self, reply: Reply, *, quiet: bool) -> Any:
-        """Read the reply as the JSON that was asked for; it is shown where it is something else."""
-        try:
-            value = reply.parsed
-        except ReplyError:
-            if not quiet:
-                display(reply)
-            raise
-        if not quiet:
-            from segmind_jupyter.notebook.display.reply import footer_bundle, provenance
-
-            display(footer_bundle(reply), raw=True, metadata=provenance(reply))
-        return value
-
 
 def _goes_as_it_is(row: Option) -> bool:
     return row.in_calls and row.name != "system"
+
+
+def _check_in_sight(text: str, names: Mapping[str, Any], hidden: frozenset[str]) -> None:
+    """Refuse a name that the reader sees and the magic does not: braces would be sent for it."""
+    for name in re.findall(r"\{([^\W\d]\w*)", text) if hidden else ():
+        if name in hidden and name not in names:
+            raise UsageError(
+                f"`{{{name}}}` is a name of the function around this one, which has ended, so it "
+                f"cannot be seen here. Assign it inside this function: `own = {name}`, `{{own}}`"
+            )
 
 
 def _check(args: Namespace) -> None:

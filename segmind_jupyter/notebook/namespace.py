@@ -68,6 +68,9 @@ def names_at(shell: Any, frame: FrameType | None) -> Mapping[str, Any]:
     """
     names = {name: shell.user_ns[name] for name in ("In", "Out") if name in shell.user_ns}
     names.update(sendable_names(shell))
+    if frame is not None and frame.f_globals is not shell.user_ns:  # as `exec` may have it
+        others = frame.f_globals.items()
+        names.update({name: value for name, value in others if not name.startswith("_")})
     inside = ""  # qualified name of the function that the magic stands in
     functions: list[FrameType] = []
     while frame is not None:
@@ -84,6 +87,22 @@ def names_at(shell: Any, frame: FrameType | None) -> Mapping[str, Any]:
         own = function.f_locals.items()
         names.update({name: value for name, value in own if not name.startswith("_")})
     return names
+
+
+def out_of_sight(shell: Any, frame: FrameType | None) -> frozenset[str]:
+    """Return the names of functions around the magic's that have ended, or may have."""
+    if frame is None or "<locals>" not in frame.f_code.co_qualname:
+        return frozenset()
+    around = frame.f_code.co_qualname.split(".<locals>.")[:-1]
+    code = getattr(shell.user_ns.get(around[0]), "__code__", None)
+    hidden: set[str] = set()
+    for name in (*around[1:], None):
+        if code is None:
+            break
+        hidden.update(code.co_varnames, code.co_cellvars)
+        inner = (each for each in code.co_consts if getattr(each, "co_name", None) == name)
+        code = next(inner, None)
+    return frozenset(hidden)
 
 
 def sendable_names(shell: Any) -> Mapping[str, Any]:

@@ -90,6 +90,55 @@ def test_a_magic_in_a_function_sees_its_names(run, online):
     assert words(online) == "notebook"
 
 
+def test_a_name_that_cannot_be_seen_is_refused(run, online):
+    """A function that has ended has taken its names with it; those that are used stay."""
+    code = "def outer():\n    a, b = 'used', 2\n    def inner():\n        {}\n    return inner\n"
+    done = run(code.format("%claude {a} {b}") + "outer()()")
+    assert "`{a}` is a name of the function around this one" in str(done.error)
+    assert online.requests == []
+    run(code.format("a\n        %claude {a}") + "outer()()")
+    assert words(online) == "used"
+
+
+def test_what_runs_elsewhere_sees_the_names_there(run, online):
+    """In code that `exec` runs with globals of its own."""
+    run(
+        'exec(\'get_ipython().run_line_magic("claude", "{q}")\', '
+        "{'get_ipython': get_ipython, 'q': 7})"
+    )
+    assert words(online) == "7"
+
+
+def test_under_time_and_in_a_script_that_is_run_it_shows_too(run, tmp_path, online):
+    """Once, and never what is assigned."""
+    (tmp_path / "s.ipy").write_text("%claude one\nr = %claude two\n")
+    for cell in (
+        "%time %claude one",
+        "%%time\n%claude one",
+        "%%time\n%claude one\nx = 1",
+        f"%run {tmp_path / 's.ipy'}",
+        "async def f():\n    %claude one\nawait f()",
+    ):
+        assert run(cell).shown.count("── claude") == 1, cell
+
+
+def test_the_object_of_json_stands_above_what_it_took(run, shell, online):
+    """Everywhere; assigned, it shows nothing."""
+    for cell in (
+        "%claude --json how?",
+        "if True:\n    %claude --json how?",
+        "%%claude --json\nhow?",
+    ):
+        online.will_say('{"n": 1}')
+        done = run(cell)
+        shown = "".join([done.stdout, *(o.data["text/plain"] for o in done.displayed)])
+        assert "{'n': 1}" in shown, cell
+        assert shown.count("── claude") == 1
+    online.will_say('{"n": 1}')
+    assert run("r = %claude --json how?").shown == ""
+    assert shell.user_ns["r"] == {"n": 1}
+
+
 def test_cells_and_their_values_are_read(run, shell, online):
     """By their numbers, as `Out` and `In` hold them."""
     run("'first value'")
