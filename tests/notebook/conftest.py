@@ -238,6 +238,59 @@ os.environ.update({environment})
 """
 
 
+#: Leaves a kernel as if it had just started, as far as this package and the tests of it notice.
+RESET = """\
+import os, sys
+for callback in list(get_ipython().events.callbacks["post_run_cell"]):
+    live = getattr(callback, "__self__", None)
+    if type(live).__name__ == "LiveOutputs":
+        with live.paused:
+            live._shown.clear()
+            live._ticking.clear()
+%unload_ext segmind_jupyter
+if "segmind_jupyter.session" in sys.modules:
+    from segmind_jupyter.session import _only_session, session
+    session().close()
+    _only_session.cache_clear()
+if "matplotlib" in sys.modules:
+    import matplotlib.pyplot as plt
+    plt.close("all")
+    %config InlineBackend.figure_formats = ['png']
+get_ipython().config.pop("ClaudeMagics", None)
+%reset -f
+import os
+os.environ.update({environ!r})
+del os
+%load_ext segmind_jupyter
+"""
+
+
+@pytest.fixture(scope="module")
+def _one_kernel() -> Iterator[Kernel]:
+    from jupyter_client.manager import start_new_kernel
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONWARNINGS", raising=False)
+        manager, client = start_new_kernel(kernel_name="python3")
+    yield Kernel(manager, client)
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    manager.cleanup_resources()
+
+
+@pytest.fixture
+def shared(_one_kernel: Kernel, recorder: Any, tmp_path: Path) -> Kernel:
+    """A module's one kernel, with the extension loaded anew and nothing left of the test before."""
+    environ = {
+        "SEGMIND_API_KEY": KEY,
+        "SEGMIND_BASE_URL": recorder.url,
+        "SEGMIND_JUPYTER_STATE": str(tmp_path / "state"),
+    }
+    output = _one_kernel.run(RESET.format(environ=environ))
+    assert output.status == "ok", output.text
+    return _one_kernel
+
+
 @pytest.fixture
 def kernel(start: Callable[[], Kernel]) -> Kernel:
     """Start a kernel with the extension loaded."""

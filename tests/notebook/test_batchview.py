@@ -63,6 +63,12 @@ def until_static():
 
 
 @pytest.fixture
+def kernel(shared: Any) -> Any:
+    """One kernel serves all tests of this module."""
+    return shared
+
+
+@pytest.fixture
 def page(kernel: Any) -> Callable[[str], Any]:
     """Run a cell in a kernel with the names above, and give what its page was sent."""
     kernel.run(BEGIN)

@@ -41,6 +41,12 @@ def until_static():
 
 
 @pytest.fixture
+def kernel(shared: Any) -> Any:
+    """One kernel serves all tests of this module."""
+    return shared
+
+
+@pytest.fixture
 def page(kernel: Any) -> Callable[[str], Any]:
     """Run a cell in a kernel with the names above, and give what its page was sent."""
     kernel.run(BEGIN)
@@ -237,10 +243,14 @@ def test_a_silenced_job_shows_nothing(page):
 
 
 @pytest.mark.kernel
-def test_a_cell_that_captures_its_output_does_not_swallow_the_reply_of_another(page):
+def test_a_cell_that_captures_its_output_does_not_swallow_the_reply_of_another(start):
     """The end of a job goes to the page that its card is on."""
-    page("job = new()\njob")
-    assert len(page("%%capture\nanswer(job); until_static()").of("update_display_data")) == 1
+    kernel = start()
+    assert kernel.run("%load_ext segmind_jupyter").status == "ok"
+    kernel.run(BEGIN)
+    kernel.page("job = new()\njob")
+    captured = kernel.page("%%capture\nanswer(job); until_static()")
+    assert len(captured.of("update_display_data")) == 1
 
 
 @pytest.mark.kernel
