@@ -206,6 +206,8 @@ def _generator() -> Any:
     from pydantic.json_schema import GenerateJsonSchema
 
     class Generator(GenerateJsonSchema):
+        ignored_warning_kinds: Any = frozenset({"skipped-choice", "non-serializable-default"})
+
         def field_is_required(self, field: Any, total: bool) -> bool:
             is_typed_dict = field["type"] == "typed-dict-field"  # says it of each key
             return super().field_is_required(field, total) if is_typed_dict else True
