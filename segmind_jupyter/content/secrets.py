@@ -169,8 +169,11 @@ _HEADS: Final = re.compile(
     r"(?!<hidden>)[^\s'\",<>]+"
 )
 
-#: ``https://user:password@host``; a name is not always there, and a password may hold an ``@``.
-_USER_INFO: Final = re.compile(r"(?<=://)[^\s/@:'\"]{0,400}:[^\s/'\"]{1,400}(?=@)")
+#: ``https://user:password@host``; a name is not always there, and a password may hold an ``@``. Or
+#: ``https://token@host``.
+_USER_INFO: Final = re.compile(
+    r"(?<=://)(?:[^\s/@:'\"]{0,400}:[^\s/'\"]{1,400}|(?=[\w.~-]{0,400}\d)[\w.~-]{12,400})(?=@)"
+)
 
 _QUOTED: Final = (
     r"[rbfuRBFU]{0,2}(?:\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)"
@@ -189,6 +192,9 @@ _NAMED: Final = re.compile(
     r"|<(?P<element>[\w.-]+)>(?=[^\s<])"
     r"|(?<!\S)(?P<option>--?[A-Za-z][\w-]*)[ \t]+(?=[^\s-])"  # --password x
     r"|\b(?i:identified[ \t]+by|(?P<sql>password))[ \t]+(?=')"
+    # "the password is x", "ENV TOKEN x": where it looks like one
+    r"|(?<![\w-])(?P<word>[A-Za-z_][\w-]{0,60})[ \t]+(?:(?:is|was)[ \t]+)?"
+    r"(?=[\w.~+/=-]{8})(?=[\w.~+/=-]{0,40}\d)(?=[\w.~+/=-]{0,40}[A-Za-z])"
 )
 _VALUE: Final = re.compile(rf"{_QUOTED}|[^\s<]{{0,4000}}[^\s<,;)\]}}\"']", re.DOTALL | re.MULTILINE)
 
@@ -482,7 +488,8 @@ def glimpse(
     """Describe a value on one line."""
     if is_secret(name, value):
         return f"{HIDDEN} ({class_name(value)})"
-    return one_line(_described(value, clean, _DEPTH), max_chars=max_chars)
+    # Once more as a whole: an item may say what the next one is, as in ["--password", "x"].
+    return one_line(clean(_described(value, clean, _DEPTH)), max_chars=max_chars)
 
 
 def _described(value: Any, clean: Callable[[str], str], depth: int) -> str:

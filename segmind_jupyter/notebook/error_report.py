@@ -193,6 +193,7 @@ _QUOTED: Final = re.compile(r"'([^'\n]+)'")
 def _blanker(errors: list[BaseException], users: list[Frame]) -> Callable[..., str]:
     """Return what blanks out the key in use, the environment's secrets and those of the code."""
     scopes = [scope for f in users[::-1] for scope in (f.frame.f_locals, f.frame.f_globals)]
+    scopes += [{"secret": value} for frame in users for value in frame.made_of_secrets()]
     scopes += [{"": BaseException.args.__get__(error)} for error in errors]  # type: ignore[attr-defined]
     found = secrets_in(*{id(scope): scope for scope in scopes}.values())
     found = found.union(*(secrets_of_source(source) for source in {f.source for f in users}))
@@ -242,6 +243,18 @@ class Frame:
                 yield ".".join(steps[:count]), held[step]
                 held = attributes_of(held[step])
 
+    def made_of_secrets(self) -> Iterator[Any]:
+        """Yield what is made of a secret by a slice or by a method of texts: `head = token[:4]`."""
+        scope = {**self.frame.f_globals, **self.frame.f_locals}
+        for name, made in _ASSIGNED.findall(self.source):
+            if name in scope and any(map(hides, _MADE.findall(made))):
+                yield scope[name]
+
+
+_ASSIGNED: Final = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*=(?!=)(.*)$", re.MULTILINE)
+_MADE: Final = re.compile(
+    r"([^\W\d][\w.]*?)(?:\[[^\]\n]*:|\.(?:upper|lower|title|swapcase|strip|replace|encode)\()"
+)
 
 #: Texts and comments of a line, and names with what is reached from them.
 _TEXTS: Final = re.compile(

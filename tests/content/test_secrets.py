@@ -132,6 +132,13 @@ def test_a_well_known_form_is_hidden_wherever_it_stands():
         ('{"password": "a b", "x": 1}', f'{{"password": {HIDDEN}, "x": 1}}'),
         ("failed for postgres://bob:pw@host/db", f"failed for postgres://{HIDDEN}@host/db"),
         ("https://host/a:b/c?x=1", "https://host/a:b/c?x=1"),
+        ("git clone https://0123abcd4567@host/x", f"git clone https://{HIDDEN}@host/x"),
+        ("https://somebody@host/x", "https://somebody@host/x"),
+        (
+            "the password is 0123abcd, ENV TOKEN x1y2z3a4",
+            f"the password is {HIDDEN}, ENV TOKEN {HIDDEN}",
+        ),
+        ("the password is wrong", "the password is wrong"),
         ("redis://:p@ss@host/0 is down", f"redis://{HIDDEN}@host/0 is down"),
         ("run --token=abc --verbose=1", f"run --token={HIDDEN} --verbose=1"),
         ("['x', '--token=abc']", f"['x', '--token={HIDDEN}']"),
@@ -335,6 +342,8 @@ class Level(enum.IntEnum):
         ([pd.DataFrame({"a": [1]})], "list of 1: DataFrame 1×1: 'a'"),
         (pd.Series([1.0, 2.0]), "Series 2 float64"),
         (PEM, "list of 3: <hidden>"),
+        (["sshpass", "-p", "hunter2"], "list of 3: 'sshpass', '-p', '<hidden>'"),
+        (["x", "--password", "hunter2"], "list of 3: 'x', '--password', <hidden>"),
     ],
 )
 def test_a_value_is_described_by_its_type(value, line):

@@ -172,6 +172,7 @@ SHAPES = [
     'password = "S3cr"\nint(password[3:11])',
     'password = "S3cr"\nint(password[::-1])',
     'password = "S3cr"\nhalf = password[4:]\nint(half.title())',
+    'token = "S3cr"\nhead = token[1:12].swapcase()\nd = {}\nd[head]',
     'password = "S3cr"\nraise OSError(f"Bearer x-{password}-y")',
     'from urllib.parse import quote\npassword = "S3cr &"\nraise OSError(quote(password))',
     'password = "S3cr"\nraise OSError("-".join(["x", password.lower(), "y"]))',
