@@ -214,7 +214,8 @@ class Chat:
 
         with ShortTracebacks():
             expected = expected_of(json, dict(self._params))
-            return self.say(gather(contents, limits=session().options.limits), expected)
+            limits = session().options.replace(model=self.model).limits
+            return self.say(gather(contents, limits=limits), expected)
 
     def say(self, prompt: Prompt, expected: Expected | None = None) -> Turn:
         """Say a prompt that is ready (`content.prompt`); otherwise as `send`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmind_jupyter.content.documents import is_pdf, notebook_parts, pdf_parts
+from segmind_jupyter.content.images.charts import svg_part
 from segmind_jupyter.content.images.encode import image_from_bytes, image_from_path
 from segmind_jupyter.content.parts import Limits, Part, Text, safe_str
 from segmind_jupyter.content.tables.files import (
@@ -114,6 +115,8 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
             f"{said} Open it with a library that reads it, and name what you want to ask about; if "
             "it is text in an old encoding, name what path.read_text(encoding=...) gives."
         )
+    if suffix == ".svg" and content.is_whole:
+        return svg_part(content.text, limits=limits, about=f"SVG file {file.name}")
     notes: tuple[str, ...] = ()
     if suffix in DELIMITED:
         try:

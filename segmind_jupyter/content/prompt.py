@@ -74,13 +74,8 @@ class Attachment:
         return ", ".join([*filter(None, counts), *self.left_out[:_MAX_NOTES], _tokens(tokens)])
 
 
-#: The settings that say how much goes, by what is counted.
-_SETTINGS: Final = {
-    "characters": "text_chars",
-    "items": "text_chars",
-    "rows": "table_tokens",
-    "columns": "table_tokens",
-}
+#: The settings that say how much goes, by what is counted; a table is summed up in any case.
+_SETTINGS: Final = {"characters": "text_chars", "items": "text_chars"}
 
 
 def described(part: Part) -> str:

@@ -10,6 +10,7 @@ from functools import singledispatch
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from segmind_jupyter.content.images.charts import svg_part
 from segmind_jupyter.content.images.encode import image_from_bytes
 from segmind_jupyter.content.parts import (
     Convert,
@@ -149,8 +150,7 @@ _DISPLAYS: Final = {
     "_repr_svg_": "image/svg+xml",
 }
 
-#: The forms that are taken from a bundle, the best first. An SVG is sent as its source, which a
-#: model reads as text.
+#: The forms that are taken from a bundle, the best first.
 _BUNDLED: Final = ("image/png", "image/jpeg", "text/markdown", "image/svg+xml", "text/plain")
 
 
@@ -180,6 +180,8 @@ def best_form(bundle: Mapping[str, Any], *, limits: Limits, of: Any = None) -> P
     if mime in ("image/png", "image/jpeg"):
         return image_from_bytes(as_bytes(data), limits=limits, about=about)
     text = "".join(data) if isinstance(data, list) else str(data)
+    if mime == "image/svg+xml":
+        return svg_part(text, limits=limits, about=about or "SVG")
     return as_text(text, limits=limits, noun=about or "text", lines="\n" in text)
 
 

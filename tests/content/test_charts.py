@@ -195,13 +195,40 @@ class TestPlotlyWithoutARenderer:
             (BaseFigure({"type": "bar"}, {"type": "scattermapbox"}), "scattermapbox"),
             (BaseFigure(images=[{"source": "https://example.com/x.png"}]), r"example\.com"),
             (BaseFigure({"type": "image", "source": "http://x/y.png"}), "http://x/y.png"),
+            (BaseFigure(template={"layout": {"images": [{"source": "//h/x"}]}}), "//h/x"),
+            (BaseFigure(template={"data": {"image": [{"source": "h/x.png"}]}}), "h/x.png"),
+            (BaseFigure(template={"layout": {"imagedefaults": {"source": "/x"}}}), "/x"),
+            (BaseFigure(images={"source": "ftp://h/x"}), "ftp://h/x"),
+            (BaseFigure(updatemenus=[{"buttons": [{"args": [{"source": "h"}]}]}]), "h"),
         ],
-        ids=["outlines", "tiles", "picture", "trace"],
+        ids=[
+            "outlines",
+            "tiles",
+            "picture",
+            "trace",
+            "template",
+            "traces of the template",
+            "defaults",
+            "one image",
+            "anywhere",
+        ],
     )
     def test_what_would_be_fetched_is_refused(self, figure, named):
         """Nothing is fetched: the error names what, and how to draw it knowingly."""
         with pytest.raises(ContentError, match=f"{named}.*nothing is fetched.*write_image"):
             to_parts(figure)
+
+    def test_words_and_data_are_no_links(self, monkeypatch):
+        """A picture that is all there, links of a Sankey diagram, and words of the author's."""
+        monkeypatch.setitem(sys.modules, "kaleido", None)
+        traces = (
+            {"type": "image", "source": "data:image/png;base64,AA"},
+            {"type": "sankey", "link": {"source": [0, 1], "target": [2, 3]}},
+            {"type": "bar", "customdata": [{"source": "http://h"}], "text": ["http://h"]},
+        )
+        template = {"data": {"choropleth": [{"type": "choropleth"}]}}
+        with pytest.raises(ContentError, match="install -U kaleido"):
+            to_parts(BaseFigure(*traces, template=template, meta={"source": "http://h"}))
 
     def test_a_registered_function_wins(self):
         """Users may say how the figures of a library are shown, and need no renderer."""

@@ -137,6 +137,66 @@ class TestPixels:
         assert encode_figure(figure).data == encode_figure(line()).data
 
 
+class TestBeyondTheFigure:
+    def test_what_reaches_beyond_is_in_the_picture(self):
+        """A legend at the side and a title above, as on the page; and all of the figure."""
+        figure = line()
+        whole = decoded(encode_figure(figure))
+        figure.axes[0].legend(
+            ["blue"], bbox_to_anchor=(1.05, 1), facecolor="red", framealpha=1, loc="upper left"
+        )
+        figure.suptitle("T", y=1.1, backgroundcolor="lime")
+        image = encode_figure(figure)
+        pixels = decoded(image)
+        assert image.width > 800
+        assert image.height > 400
+        assert image.about == "Figure 8×4 in"
+        red, lime = (pixels == (255, 0, 0)).all(axis=-1), (pixels == (0, 255, 0)).all(axis=-1)
+        assert red[:, 800:].sum() > 300
+        assert lime[: image.height - 400].sum() > 100
+        assert np.array_equal(pixels[-400:, :790][200:], whole[200:, :790])
+
+    @pytest.mark.parametrize("layout", [None, "constrained"])
+    def test_a_figure_within_itself_keeps_its_size(self, layout):
+        """Also where a text lies near the edge, or outside by a hair."""
+        figure = Figure(figsize=(8, 4), layout=layout)
+        axes = figure.add_subplot(xlabel="x", ylabel="y", title="title")
+        axes.plot([1, 3, 2], label="line")
+        axes.legend(loc="upper right")
+        assert size(encode_figure(figure)) == (800, 400)
+
+    def test_it_stays_within_the_limits_and_within_reason(self):
+        """The picture grows, not beyond what the server keeps; a text far away is not chased."""
+        figure = line(figsize=(15, 15))
+        figure.suptitle("T", y=1.3)
+        image = encode_figure(figure)
+        assert image.tokens <= Limits().image_tokens
+        assert image.height > image.width
+        figure.text(50, 50, "lost")
+        assert max(size(encode_figure(figure))) <= 1568
+
+    def test_an_empty_figure_is_refused_and_the_way_is_named(self):
+        """`plt.gcf()` after a cell has shown its figure makes a new one, all white."""
+        for figure in (plt.figure(), Figure()):
+            with pytest.raises(ContentError, match=r"is empty.*`--plot` sends the plot"):
+                encode_figure(figure)
+        figure.text(0.5, 0.5, "words")
+        assert encode_figure(figure)
+
+
+@pytest.mark.parametrize("kind", ["line", "image", "dark"])
+def test_no_file_is_larger_than_what_matplotlib_saves(kind):
+    """A low level of compression is made up for by three channels in place of four."""
+    figure = line(facecolor="#203040" if kind == "dark" else "white")
+    if kind == "image":
+        values = np.random.default_rng(0).normal(size=(200, 200)).cumsum(axis=0)
+        figure = Figure(figsize=(8, 6))
+        figure.subplots().imshow(values)
+    file = io.BytesIO()
+    figure.savefig(file, dpi=100)
+    assert len(encode_figure(figure).data) <= len(file.getvalue())
+
+
 class TestOrigin:
     @pytest.mark.parametrize("canvas", [FigureCanvasPdf, FigureCanvasSVG])
     def test_canvas_of_another_backend(self, canvas):

@@ -30,7 +30,7 @@ from segmind_jupyter.content.parts import (
     type_name,
 )
 from segmind_jupyter.content.tables.summary import bounded, cell
-from segmind_jupyter.content.text import as_text, listing, literal
+from segmind_jupyter.content.text import as_text, listed, listing, literal, of_all
 from segmind_jupyter.errors import ContentError, shortened
 
 #: Names of the element types that a picture can have.
@@ -322,10 +322,11 @@ def summarize_array(
     max_chars = limits.table_tokens * CHARS_PER_TOKEN
     heading = f"{f'{name}: ' if name else ''}{title or array_title(array)}"
     head = "\n".join(filter(None, (heading, "; ".join(statistics(array)))))
-    values = _written(array, max_chars - len(head) - 1)
+    values, left_out = _written(array, max_chars - len(head) - 1)
     narrower = replace(limits, text_chars=max_chars)
     about = about or about_array(array)
-    return as_text(f"{head}\n{values}", limits=narrower, about=about, lines=True)
+    part = as_text(f"{head}\n{values}", limits=narrower, about=about, lines=True)
+    return replace(part, left_out=part.left_out or left_out)
 
 
 def array_title(array: Any) -> str:
@@ -362,8 +363,11 @@ def statistics(array: Any) -> Iterator[str]:
         yield f"{missing:,} of {values.size:,} NaN"
 
 
-def _written(array: Any, max_chars: int) -> str:
-    """Write all values if they fit, else those at the corners, as many as fit, as NumPy does."""
+def _written(array: Any, max_chars: int) -> tuple[str, str]:
+    """Write all values if they fit, else those at the corners, as many as fit, as NumPy does.
+
+    And say how many, where that is not all.
+    """
     numpy = sys.modules["numpy"]
     for per_end in _ENDS if array.dtype.kind != "O" else ():  # a repr that raises stops NumPy
         written = math.prod(min(length, 2 * per_end) for length in array.shape)
@@ -376,11 +380,12 @@ def _written(array: Any, max_chars: int) -> str:
         if left_out := array.size - written:
             text += f"\n[{left_out:,} of {array.size:,} values not shown]"
         if len(text) <= max_chars:
-            return text
+            return text, of_all(written, array.size, "value") if left_out else ""
     if array.size <= _MAX_FIRST:
-        return listing(array.tolist(), max_chars=max_chars)
+        return listed(array.tolist(), max_chars=max_chars)
     values = listing(array.flat[:_MAX_FIRST].tolist(), max_chars=max_chars)  # corners are too many
-    return f"The first {_MAX_FIRST} of {array.size:,} values, in order:\n{values}"
+    heading = f"The first {_MAX_FIRST} of {array.size:,} values, in order:"
+    return f"{heading}\n{values}", of_all(_MAX_FIRST, array.size, "value")
 
 
 #: How many elements the corner of a tensor has that is not read whole, about.

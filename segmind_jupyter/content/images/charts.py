@@ -14,13 +14,23 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from segmind_jupyter.content.images.encode import encode_image, fitted_size, image_from_bytes
 from segmind_jupyter.content.images.figures import encode_figure
-from segmind_jupyter.content.parts import STANDARD, Image, Limits, format_error, is_kind, type_name
+from segmind_jupyter.content.parts import (
+    STANDARD,
+    Image,
+    Limits,
+    Text,
+    format_error,
+    is_kind,
+    type_name,
+)
+from segmind_jupyter.content.text import as_text
 from segmind_jupyter.errors import ContentError, shortened
 
 #: A chart is drawn at twice its size where that costs no more than so many tokens: labels of 10
@@ -273,6 +283,52 @@ def _refuse_links(links: Iterator[str], about: str) -> None:
             f"{about}: to draw it would fetch {shortened(link)}, and nothing is fetched here. Load "
             "that first and make the chart of it, or save the chart as a PNG and name the file."
         )
+
+
+#: What draws an SVG, the best first: vl-convert and resvg-py hold resvg, which needs no other
+#: program. Each is given the source and a scale.
+_SVG_RENDERERS: Final[dict[str, Callable[[Any, str, float], Any]]] = {
+    "resvg_py": lambda module, svg, scale: module.svg_to_bytes(svg_string=svg, zoom=scale),
+    "vl_convert": lambda module, svg, scale: module.svg_to_png(svg, scale=scale),
+    "cairosvg": lambda module, svg, scale: module.svg2png(bytestring=svg.encode(), scale=scale),
+}
+
+#: What an SVG has a renderer fetch: images and styles behind links, but none within itself.
+_FETCHED: Final = re.compile(
+    r"""href\s*=\s*["'](?!\#|data:)(?=[^"'>]*["'][^>]*>)|@import|url\(\s*["']?(?!\#|data:)""",
+    re.IGNORECASE,
+)
+_ANCHOR: Final = re.compile(r"<a\b[^>]*>", re.IGNORECASE)
+
+
+def svg_part(svg: str, *, limits: Limits = STANDARD, about: str = "SVG") -> Image | Text:
+    """Draw an SVG with what is installed for it, or send its source, and say so."""
+    why = "nothing that draws it is installed; `%pip install resvg-py` (or cairosvg) draws it"
+    tag = re.search(r"<svg\b[^>]*>", svg)
+    sides = (
+        [re.search(rf"""\b{side}\s*=\s*["']([\d.]+)""", tag[0]) for side in _DEFAULT_PX]
+        if tag
+        else []
+    )
+    if _FETCHED.search(_ANCHOR.sub("", svg)):
+        why = "to draw it something would be fetched, and nothing is"
+    else:
+        for name, draw in _SVG_RENDERERS.items():
+            try:
+                module = importlib.import_module(name)
+            except ImportError:
+                continue
+            try:
+                size = [float(side[1]) for side in sides if side]
+                scale = drawing_scale(*size, limits=limits) if len(size) == 2 else 1.0
+                data = bytes(draw(module, svg, scale))
+                return image_from_bytes(data, limits=limits, about=about)
+            except Exception as error:  # noqa: BLE001 - a mistake in the SVG, of many kinds
+                reason = shortened(format_error(error).partition(" Stack backtrace")[0])
+                why = f"{name} does not draw it ({reason})"
+                break
+    part = as_text(svg, limits=limits, noun=about, lines=True)
+    return replace(part, notes=(f"{about} went as its source: {why}.",))
 
 
 #: The models for which the page fetches pictures, by the name of one of their classes.
