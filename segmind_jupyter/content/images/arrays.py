@@ -77,17 +77,20 @@ def array_part(
     name: str | None = None,
     title: str | None = None,
     about: str | None = None,
-    is_whole: bool = True,
+    total: int | None = None,
     channels_first: bool = True,
 ) -> Part:
-    """Make the picture or the summary of a NumPy array, with a note on how to have the other."""
+    """Make the picture or the summary of a NumPy array, with a note on how to have the other.
+
+    Of an array that is a corner of another one, `total` is the size of that.
+    """
     if not array.ndim:
         return as_text(literal(array[()]), limits=limits)
     one = array[0] if array.ndim == 4 and array.shape[0] == 1 else array
     is_first = channels_first and one.ndim == 3 and one.shape[0] in _CHANNELS
     picture = one.transpose(1, 2, 0) if is_first and one.shape[2] not in _CHANNELS else one
     called = name or "x"
-    if is_whole and is_image_array(picture):
+    if total is None and is_image_array(picture):
         image = image_from_array(picture, limits=limits, about=about or about_array(array))
         if picture.dtype == "uint8":
             return image
@@ -99,7 +102,9 @@ def array_part(
     advice = f"; a batch of pictures? name one: {called}[0]" if is_batch else ""
     title = (title or array_title(array)) + advice
     text = summarize_array(array, limits=limits, name=name, title=title, about=about)
-    if not is_whole or _channels(picture) is None or min(picture.shape[:2]) < _LEAST_SIDE_LIKELY_PX:
+    if total is not None:
+        return replace(text, left_out=of_all(array.size, total, "value"))
+    if _channels(picture) is None or min(picture.shape[:2]) < _LEAST_SIDE_LIKELY_PX:
         return text
     made = f'{called}.astype("float32")'
     if picture.ndim == 3:
@@ -456,7 +461,12 @@ def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = Non
         text = f"{f'{name}: ' if name else ''}{title}\n[its values are not read: {reason}]"
         return bounded(text, about=about, limits=limits)
     return array_part(
-        array, limits=limits, name=name, title=title + note, about=about, is_whole=not note
+        array,
+        limits=limits,
+        name=name,
+        title=title + note,
+        about=about,
+        total=tensor.numel() if note else None,
     )
 
 
@@ -478,7 +488,7 @@ def jax_part(array: Any, *, limits: Limits = STANDARD, name: str | None = None) 
         place = f", over {len(devices)} devices"
     title = f"jax.Array, shape {tuple(array.shape)}, {array.dtype}{place}"
     about = about_array(array, kind="jax.Array")
-    note = ""
+    note, total = "", array.size
     if not array.is_fully_addressable:
         array, _ = _corner(array.addressable_data(0))
         note = " (parts of it lie in other processes: only a corner of one here is read)"
@@ -492,7 +502,7 @@ def jax_part(array: Any, *, limits: Limits = STANDARD, name: str | None = None) 
         name=name,
         title=title + note,
         about=about,
-        is_whole=not note,
+        total=total if note else None,
         channels_first=False,
     )
 
