@@ -36,9 +36,6 @@ class Limits:
 #: Limits that hold for every Claude model.
 STANDARD: Final = Limits()
 
-#: What the newest models look at (Anthropic's vision page): more pixels reach them whole.
-HIGH_RESOLUTION: Final = Limits(image_edge_px=2576, image_tokens=4784)
-
 
 @dataclass(frozen=True, slots=True)
 class Text:
