@@ -54,13 +54,14 @@ from segmind_jupyter.errors import (
 #: Bound late and by name, so that this room imports no room above it.
 _SIMULATOR_TRANSPORT: Final = "segmind_jupyter.simulator:transport"
 
-#: httpx's errors that say that not one byte of the request was sent.
+#: Errors that say that not one byte of the request was sent.
 _NEVER_OPENED = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
+    ssl.SSLCertVerificationError,  # as it is in older releases
 )
 
 #: As httpx has it: how many connections stay open for the next request.
@@ -222,7 +223,7 @@ class Transport:
             )
         except _NEVER_OPENED as error:
             return self._unreached(error, connect_s)
-        except (httpx.HTTPError, TimeoutError, UnusableAnswer) as error:
+        except (httpx.HTTPError, OSError, UnusableAnswer) as error:
             return _Failed(Trouble.NO_ANSWER, self._reason(error, limit_s))
         if 200 <= answer.status < 300:
             return answer
