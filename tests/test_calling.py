@@ -303,19 +303,6 @@ class TestCallbacks:
         refused = "; SegmindError True" * 3
         assert (done.stdout, done.stderr) == (f"done{refused}\n", "")
 
-    def test_an_exit_in_one_ends_nothing(self, script):
-        """Neither the program nor the jobs after it; it is logged."""
-        done = script("""
-            import sys
-            from segmind_jupyter import submit
-            job = submit('echo: one')
-            job.on_done(lambda job: sys.exit(3))
-            print(job.wait(timeout=30), submit('echo: two').wait(timeout=30))
-        """)
-        assert (done.stdout, done.returncode) == ("one two\n", 0)
-        assert "a callback of <Job" in done.stderr
-        assert "SystemExit: 3" in done.stderr
-
 
 class TestService:
     def test_a_job_that_is_followed_is_taken_up_as_itself(self, service, gateway):
@@ -421,15 +408,6 @@ class TestService:
         """)
         assert (done.stdout, done.stderr) == ("True False\n", "")
 
-    def test_a_cancelled_job_can_be_taken_up_again(self, service, gateway):
-        """Without a POST; the handle is a new one, as the old one has ended."""
-        job = submit(service)
-        job.cancel()
-        again = service.resume(job.request_id)
-        assert again is not job
-        assert again.wait(timeout=30).text == "done"
-        assert len(posts(gateway)) == 1
-
     def test_a_reply_is_counted_once(self, service, gateway):
         """Taken up as often as one likes."""
         job = submit(service)
@@ -444,14 +422,6 @@ class TestService:
         prompt = gather(["echo: done"], limits=service.options.limits)
         assert service.submit(prompt).wait(timeout=30).request.prompt is prompt
 
-    def test_a_host_that_an_answer_names_gets_no_request(self, service, gateway, serving):
-        """Over real connections: the URLs of the answer lead to another server."""
-        other = Gateway()
-        host = serving(other).removeprefix("http://")
-        gateway.behaviour = Behaviour(queue_s=0.05, poll_host=host)
-        assert submit(service).wait(timeout=30).text == "done"
-        assert list(other.log) == []
-
     @pytest.mark.parametrize(
         "trouble", [{"drop": "after_work"}, {"status": 504, "after_work": True}]
     )
@@ -462,13 +432,6 @@ class TestService:
             submit(service)
         assert len(posts(gateway)) == gateway.billed == 1
         assert service.ledger.unknown == 1
-
-    def test_a_busy_gateway_is_waited_for(self, service, gateway):
-        """429 and 503 come before any work."""
-        gateway.script("POST /v2/", status=429)
-        gateway.script("POST /v2/", status=503)
-        assert submit(service).wait(timeout=30).text == "done"
-        assert (len(posts(gateway)), gateway.billed) == (3, 1)
 
     def test_a_job_that_was_sent_elsewhere_is_not_asked_for_here(
         self, service, gateway, serving, monkeypatch

@@ -121,14 +121,6 @@ def test_what_was_changed_is_asked(run, online, changed):
     assert len(online.posts) == 2
 
 
-def test_without_the_option_every_cell_asks_and_nothing_is_kept(run, online, state):
-    """As before there was a cache."""
-    for _ in range(2):
-        run("%%claude\nHi")
-    run("%%claude --cache\nHi")
-    assert len(online.posts) == 3
-
-
 def test_the_setting_holds_for_all_cells_and_one_can_do_without(run, online):
     """`--no-cache` neither reads nor replaces what is kept."""
     run(ON)
@@ -138,13 +130,6 @@ def test_the_setting_holds_for_all_cells_and_one_can_do_without(run, online):
     assert asked == ["first", "second"]
     assert run("%%claude\nHi").result.text == "first"
     assert len(online.posts) == 2
-
-
-def test_a_line_and_a_cell_that_ask_the_same_share_a_reply(run, online):
-    """The request counts, not how it was typed."""
-    run("%claude --cache What is a violin plot?")
-    run("%%claude --cache\nWhat is a violin plot?")
-    assert len(online.posts) == 1
 
 
 def test_a_figure_that_is_drawn_again_is_the_same(run, online):
@@ -241,14 +226,6 @@ def test_a_conversation_is_kept_turn_by_turn(run, online, offline):
     assert len(session().conversations.last().turns) == 2
 
 
-def test_an_earlier_turn_that_changed_changes_what_follows(run, online):
-    """The model would see it."""
-    for first in ("One", "Another"):
-        run(f"%%claude --cache\n{first}")
-        run("%%claude --cache -c\nSecond")
-    assert len(online.posts) == 4
-
-
 # Jobs -----------------------------------------------------------------------------------------
 
 
@@ -297,15 +274,6 @@ def test_a_kept_job_in_a_conversation_becomes_a_turn(run, gateway):
     run("%%claude -j --cache --chat review\nHi")
     assert len(session().conversations.named("review", lambda: None).turns) == 1
     assert len(posted(gateway)) == 1
-
-
-def test_jobs_that_are_not_to_be_kept_are_not(run, gateway):
-    """The journal has their replies; an equal cell asks again."""
-    for _ in range(2):
-        run("%%claude -j -o job\nHi")
-        run("job.wait()")
-    run("%%claude --cache\nHi")
-    assert len(posted(gateway)) == 3
 
 
 def test_the_chat_widget_asks_always(run, gateway):

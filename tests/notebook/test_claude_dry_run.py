@@ -109,11 +109,6 @@ class TestDryRun:
         contents = [message["content"] for message in online.posts[-1].json["messages"]]
         assert [content[0]["text"] for content in contents] == ["One", "A sunset.", "Two"]
 
-    def test_out_takes_the_request(self, run, no_key):
-        """As it takes a reply."""
-        run("%%claude --dry-run -o look\nHi")
-        assert run("look.path").result == "/v1/claude-4-sonnet"
-
     @pytest.mark.parametrize(
         ("cell", "error"),
         [
@@ -164,12 +159,6 @@ class TestAfterwards:
         looked = run("%%claude -c --dry-run\nTwo").result
         run("%%claude -c\nTwo")
         assert looked.body == online.posts[-1].json
-
-    def test_it_says_that_it_was_sent(self, run, online, shown):
-        """And shows the same blocks."""
-        text, page = shown(run("%%claude\nHi").result.request)
-        assert text.startswith("This was sent: POST /v1/claude-4-sonnet\n1 block ")
-        assert "This was sent" in page
 
     def test_inside_another_object_it_is_one_line(self, run, online):
         """As IPython shows what stands in a list."""

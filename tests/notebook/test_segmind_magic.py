@@ -295,21 +295,6 @@ def test_the_environment_chooses_the_simulator_too(run, monkeypatch):
         assert "SEGMIND_BASE_URL says so" in run(command).shown
 
 
-@pytest.mark.parametrize(
-    ("line", "hint"),
-    [
-        ("%segmind nonsense", "status, key, credits, usage, models, simulator"),
-        ("%segmind credits now", "takes nothing more"),
-        ("%segmind simulator maybe", "simulator off"),
-    ],
-)
-def test_an_unknown_command_lists_the_known_ones(run, line, hint):
-    """One line, and the cell fails."""
-    done = run(line)
-    assert type(done.error).__name__ == "UsageError"
-    assert hint in done.shown
-
-
 def test_the_manual_shows_every_command(run):
     """`%segmind?` has a line for each."""
     shown = run("%segmind?").shown
@@ -318,7 +303,22 @@ def test_the_manual_shows_every_command(run):
 
 
 def test_a_mistyped_command_is_asked_about(run):
-    """With all that there are, as one that is near may not be the one."""
-    told = str(run("%segmind usge").error)
-    assert "did you mean `usage`?" in told
-    assert "simulator" in told
+    """With all that there are, as one that is near may not be the one; one line, no traceback."""
+    for line, hint in (
+        ("%segmind nonsense", "status, key, credits, usage, models, simulator"),
+        ("%segmind usge", "did you mean `usage`?"),
+        ("%segmind credits now", "takes nothing more"),
+        ("%segmind simulator maybe", "simulator off"),
+        ("%segmind resume abc", "is no job id"),
+    ):
+        done = run(line)
+        assert type(done.error).__name__ == "UsageError"
+        assert hint in done.shown
+
+
+def test_a_job_is_taken_up_by_the_beginning_of_its_id(run):
+    """Where one id alone begins so."""
+    run("%segmind simulator")
+    job = run("%claude -j Hi").result
+    assert run(f"%segmind resume {job.request_id[:5]}").result.request_id == job.request_id
+    assert run("%segmind wait").error is None
