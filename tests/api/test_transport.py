@@ -339,7 +339,9 @@ def test_the_matrix_of_faults_bills_nothing_twice_and_hangs_nowhere(world):
                     case _:
                         job = await world.watch.submit(world.call())
                         await world.watch.follow(job)
-                        return str(job.error and type(job.error).__name__) or str(job.reply)
+                        return (
+                            type(job.error).__name__ if job.error else f"reply {job.reply.text!r}"
+                        )
         except SegmindError as error:
             return type(error).__name__
 
