@@ -476,3 +476,14 @@ def test_a_glimpse_is_one_line_of_bounded_length(value, max_chars):
     shown = glimpse(value, max_chars=max_chars)
     assert "\n" not in shown
     assert len(shown) <= max(max_chars, 5)
+
+
+def test_hostile_texts_are_read_in_time():
+    """Rows of beginnings that lead nowhere; quadratic, each would take minutes."""
+    units = (
+        "xoxb- key=a& curl mysql <a ('a', ''' \"\"\" ://a: password=' \\ -----BEGIN eyJa. --a _- 1:"
+    )
+    for unit in units.split():
+        for text in (unit * (50_000 // len(unit)), f"{unit} " * (50_000 // len(unit))):
+            assert len(scrubbed(text)) <= 10 * len(text)
+            assert scrubbed_source(text).count("\n") == 0
