@@ -39,8 +39,8 @@ from typing import Any
 #: Colours a notebook and a terminal both understand (SGR 31 is red, 0 resets).
 _RED, _RESET = "\x1b[31m", "\x1b[0m"
 
-#: JupyterLab breaks longer lines of a traceback within words (measured).
-_MAX_COLUMNS = 88
+#: JupyterLab breaks longer lines of a traceback within words (84 columns at a width of 1100 px).
+_MAX_COLUMNS = 80
 _WORDS_STAY_WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 #: The longest piece of a server's words that goes into a message.

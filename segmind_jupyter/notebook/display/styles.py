@@ -57,7 +57,8 @@ ELEMENTS = MappingProxyType(
         f"border-left:3px solid {_LINE}",
         "hr": f"border:0;border-top:1px solid {_LINE};margin:1em 0",
         "a": "color:var(--jp-content-link-color,#1f7ae0);text-decoration:underline",
-        "code": f"{_MONO};font-size:1em;padding:.1em .35em;border-radius:3px;color:inherit;"
+        "code": f"{_MONO};font-size:1em;padding:.1em .35em;border-radius:3px;"
+        "color:var(--jp-content-font-color1,inherit);"
         "background:var(--jp-layout-color2,rgba(128,128,128,.18))",
         "pre": f"margin:0 0 .7em;{_BLOCK};overflow-x:auto;white-space:pre",
         "pre:wrapped": f"margin:0 0 .7em;{_WRAPPED};{_MONO};{_READ}",
@@ -100,14 +101,16 @@ MATH = MappingProxyType(
 )
 
 
-def _ink(variable: str, fallback: str, *, extra: str = "") -> str:
-    return f"color:var(--jp-mirror-editor-{variable}-color,{fallback}){extra}"
+def _ink(variable: str, fallback: str, *, percent: int = 85, extra: str = "") -> str:
+    """Return the theme's colour, with some of the text's: alone it is faint on a tinted ground."""
+    theme = f"var(--jp-mirror-editor-{variable}-color,{fallback})"
+    return f"color:color-mix(in srgb,{theme} {percent}%,currentColor){extra}"
 
 
 #: Of code, by the name of a Pygments token type; a type without an entry takes its parent's.
 CODE = MappingProxyType(
     {
-        "Comment": _ink("comment", "#5d8080", extra=";font-style:italic"),
+        "Comment": _ink("comment", "#5d8080", percent=75, extra=";font-style:italic"),
         "Keyword": _ink("keyword", "#338a36", extra=";font-weight:600"),
         "Operator.Word": _ink("keyword", "#338a36", extra=";font-weight:600"),
         "Literal.String": _ink("string", "#d04a4a"),
@@ -151,7 +154,7 @@ FRAME = MappingProxyType(
         "summary": "cursor:pointer;margin-top:.4em",
         "note": "margin:.5em 0 0;padding-left:.7em;border-left:2px solid #c98a1b",
         "failed": "margin:.2em 0 .4em;padding:.3em .8em;border-left:3px solid #d64545;"
-        "background:rgba(214,69,69,.1)",
+        "background:rgba(214,69,69,.06)",
         "stopped": f"margin:.2em 0 .4em;padding:.3em .8em;border-left:3px solid {_LINE};"
         f"background:{_TINT}",
         "head": f"{_READ};line-height:1.5;overflow-wrap:anywhere",
@@ -172,7 +175,7 @@ FRAME = MappingProxyType(
         "id": f"{_MONO};user-select:all;cursor:copy",
         "waits": f"color:{_QUIET}",
         "works": "color:var(--jp-brand-color1,#1f7ae0)",
-        "ended": "color:var(--jp-success-color0,#2b8a57)",
+        "ended": "color:var(--jp-success-color1,#2b8a57)",
         # Of a chat: the user's words to the right in a bubble, the model's over the whole width.
         "mine": "display:flex;justify-content:flex-end;margin:.9em 0 .5em",
         "said": "max-width:85%;padding:.45em .9em;border-radius:1em 1em .2em 1em;"

@@ -38,7 +38,7 @@ _LAYOUT = {
     "align_items": "center",
     "border": "1px solid rgba(128,128,128,.35)",
     "justify_content": "space-between",
-    "margin": "2px 0",
+    "margin": "2px 20px 2px 0",  # what JupyterLab leaves beside HTML
     "max_width": MAX_WIDTH,
     "padding": "6px 8px 6px 12px",
 }
