@@ -24,7 +24,7 @@ def test_the_quickstart_runs_top_to_bottom_without_a_key(tmp_path, monkeypatch):
     notebook = nbformat.read(QUICKSTART, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
     replies = [
-        output.data["text/plain"]
+        output.data["text/plain"].strip()
         for cell in notebook.cells
         if cell.source.startswith("%%claude")
         for output in cell.outputs

@@ -33,7 +33,7 @@ _JSON: Final = re.compile(r"[^\s=]+=(?=[\[{])")
 
 #: What a word processor makes of quotation marks and of hyphens.
 _CURLY: Final = "“”„«»‘’‚"
-_DASHED: Final = re.compile(r"(?:^|\s)(?P<typed>[—–−]{1,2}(?P<name>[A-Za-z][\w-]*))")
+_DASHED: Final = re.compile(r"(?:^|\s)(?P<typed>[‐‑‒–—―−]{1,2}(?P<name>[A-Za-z][\w-]*))")
 
 #: What can be an option behind the words.
 _BEHIND: Final = re.compile(r"(?<=\s)--?[A-Za-z][\w-]*(?=[=\s]|$)")
@@ -94,8 +94,10 @@ class _Reader:
             argv.append(flag)
             at = behind
             if line.startswith("=", at):
-                value, at = self._value(action, line, at + 1)
+                begins = at + 1
+                value, at = self._value(action, line, begins)
                 argv[-1] += f"={value}"
+                self._check_whole(action, flag, line[begins:at], line[at:].strip())
             elif action is not None and self._takes_value(action, line[at:].strip()):
                 begins = at + len(line[at:]) - len(line[at:].lstrip())
                 value, at = self._value(action, line, begins)
@@ -119,27 +121,32 @@ class _Reader:
                 argv, rest, _ = self.options(words[match.start() :])
             except UsageError:
                 continue
+            if rest and match[0].startswith("--"):
+                raise UsageError(self._in_doubt(match[0]))
             if rest:
                 continue
             before = words[: match.start()].rstrip()
             # A short one may be what the question is about: "What does it do with -c?"
             sure = match[0].startswith("--") or before[-1] in ".?!:;)]}\"'`"
             if not (sure or re.match(r"claude|\d", argv[1] if len(argv) > 1 else "")):
-                raise UsageError(
-                    f"Is `{words[match.start() :]}` an option, or a part of the question? Write "
-                    "options before the words; `--` before the words sends all of them."
-                )
+                raise UsageError(self._in_doubt(words[match.start() :]))
             return before, argv
         return words, []
+
+    def _in_doubt(self, typed: str) -> str:
+        return (
+            f"Is `{typed}` an option, or a part of the question? Write options before the words; "
+            "`--` before the words sends all of them."
+        )
 
     def near(self, argv: list[str]) -> str:
         """Ask about the options that mistyped ones are near to."""
         from segmind_jupyter.words import did_you_mean
 
-        flags = (word.partition("=")[0] for word in argv if word.startswith("--"))
-        return "".join(
-            did_you_mean(flag, self._actions) for flag in flags if flag not in self._actions
-        )
+        flags = [word.partition("=")[0] for word in argv if word.startswith("-")]
+        unknown = [flag for flag in flags if flag not in self._actions and len(flag) > 2]
+        # With one hyphen too few it is near to what has two.
+        return "".join(did_you_mean(f"--{flag.lstrip('-')}", self._actions) for flag in unknown)
 
     def _ends_it(self, rest: str) -> bool:
         return not rest.strip() or len(rest.split()) == 1
@@ -184,7 +191,7 @@ class _Reader:
 
     def _check_whole(self, action: Any, flag: str, typed: str, rest: str) -> None:
         """Ask about a system prompt of one word without quotes, behind which more words stand."""
-        if action.dest != "system" or not rest or rest.startswith("-"):
+        if getattr(action, "dest", "") != "system" or not rest or rest.startswith("-"):
             return
         if typed[:1] in ("'", '"') or re.fullmatch(r"\{.+\}", typed):
             return

@@ -327,6 +327,9 @@ def _system(args: Namespace, names: Mapping[str, Any]) -> tuple[str | None, list
     text = args.system
     path = text[1:-1] if text and not args.raw and text[0] + text[-1] == "{}" else ""
     if path not in names:
+        near = difflib.get_close_matches(path, names, n=1) if path.isidentifier() else []
+        if near:
+            raise UsageError(f"`-s {text}`: no variable has that name. Did you mean `{near[0]}`?")
         return text, []
     value = names[path]
     if isinstance(value, str) and value.strip():

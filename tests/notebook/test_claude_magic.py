@@ -278,6 +278,7 @@ def test_a_system_prompt_may_be_a_variable(run, online):
     noted = run("%%claude -s {n}\nHi").result
     assert online.posts[1].json["instruction"] == "{n}"
     assert "`n` (int) is no text" in noted.request.notes[0]
+    assert "Did you mean `rules`" in str(run("%%claude -s {rulez}\nHi").error)
     run("%%claude -s {rules} --raw\nHi")
     assert online.posts[2].json["instruction"] == "{rules}"
 
