@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.displaypub import CapturingDisplayPublisher
 
 from segmind_jupyter.errors import ContentError
-from segmind_jupyter.notebook.plots.formats import Picture, Pixels, VectorPlot, picture_in
 
 if TYPE_CHECKING:
     from segmind_jupyter.content.parts import Image, Limits
     from segmind_jupyter.content.prompt import Attachment
+    from segmind_jupyter.notebook.plots.formats import Picture
 
 #: So many pictures are kept, and so many bytes of them; one alone may be larger.
 MAX_PLOTS: Final = 8
@@ -135,6 +135,8 @@ class LastPlots:
         update: bool = False,
         **__: Any,
     ) -> None:
+        from segmind_jupyter.notebook.plots.formats import picture_in
+
         picture = picture_in(data)
         if picture is None and self.is_empty:
             return  # as for nearly all outputs
@@ -161,6 +163,7 @@ def _figure_waits() -> bool:
 def _image(shown: Shown, limits: Limits) -> Image:
     from segmind_jupyter.content.images.encode import shown_image
     from segmind_jupyter.content.register import as_bytes
+    from segmind_jupyter.notebook.plots.formats import VectorPlot
 
     name, picture = shown.origin.name, shown.picture
     if isinstance(picture, VectorPlot):
@@ -194,6 +197,8 @@ class Shown:
     @property
     def n_bytes(self) -> int:
         """What it takes to keep it."""
+        from segmind_jupyter.notebook.plots.formats import Pixels
+
         return len(self.picture.data) if isinstance(self.picture, Pixels) else 0
 
 
