@@ -79,7 +79,6 @@ from segmind_jupyter.content.text import (
     MAX_DEPTH,
     as_text,
     cut,
-    encodable,
     entries,
     fenced,
     is_container,
@@ -93,6 +92,7 @@ from segmind_jupyter.content.text import (
     values,
 )
 from segmind_jupyter.errors import ContentError, SegmindError
+from segmind_jupyter.words import encodable
 
 
 def to_blocks(

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
 from segmind_jupyter.content.parts import STANDARD, Image, Limits, Part, Text, format_error, is_kind
-from segmind_jupyter.content.text import cut, encodable, fenced
+from segmind_jupyter.content.text import cut, fenced
 from segmind_jupyter.errors import ContentError
+from segmind_jupyter.words import encodable
 
 #: Of a longer PDF, the first so many pages go.
 _MAX_PAGES: Final = 10

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from segmind_jupyter.content.parts import Limits, Text, is_kind, safe_repr, safe_str
+from segmind_jupyter.words import encodable
 
 #: Types whose values read as a word or a number of the sentence that names them.
 _PLAIN: Final = (
@@ -76,11 +77,6 @@ def as_text(
 def of_all(shown: int, total: int, noun: str) -> str:
     """Say how much of something went: ``"20,000 of 60,189 characters"``."""
     return f"{shown:,} of {total:,} {noun}s"
-
-
-def encodable(text: str) -> str:
-    """Put U+FFFD for lone surrogates, which UTF-8 (and so a request's body) cannot hold."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def cut(text: str, *, max_chars: int) -> str:
