@@ -217,7 +217,8 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
         return _entry_parts(container, scope.inside(obj), convert, are_files=are_files)
     if container is not obj:
         return None
-    _refuse_file_names(leaves, scope.label)
+    if isinstance(obj, list | tuple | set | frozenset):  # a mapping's are settings
+        _refuse_file_names(leaves, scope.label)
     text, left_out = listed(obj, max_chars=scope.limits.text_chars)
     noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
     whole = as_text(text, limits=scope.limits, noun=noun, lines="\n" in text)

@@ -165,6 +165,16 @@ class TestBeyondTheFigure:
         axes.legend(loc="upper right")
         assert size(encode_figure(figure)) == (800, 400)
 
+    @pytest.mark.parametrize("words", ["one line", "two\nlines"])
+    def test_long_labels_below_the_axes_are_not_cut(self, words):
+        """Turned ones need more room than a figure leaves them."""
+        figure = Figure(figsize=(8, 4))
+        figure.add_subplot().bar([words * 3, "b"], [1, 2])
+        figure.axes[0].tick_params(axis="x", rotation=90)
+        image = encode_figure(figure)
+        assert image.height > 400
+        assert (decoded(image)[-4:] == 255).all()
+
     def test_it_stays_within_the_limits_and_within_reason(self):
         """The picture grows, not beyond what the server keeps; a text far away is not chased."""
         figure = line(figsize=(15, 15))

@@ -219,7 +219,8 @@ def test_names_of_files_are_refused_where_the_files_were_meant(tmp_path, monkeyp
         compose("Caption {path}", {"path": "a.png"})
     with pytest.raises(ContentError, match=r"`names`: .*names of 2 files.*`list\(map\(Path, names"):
         compose("Caption {names}", {"names": ["a.png", "b.csv"]})
-    for spared in ("notes.txt", "gone.png", ["a.png", "notes.txt"], "a.png\nb.csv"):
+    settings = {"train": "b.csv"}
+    for spared in ("notes.txt", "gone.png", ["a.png", "notes.txt"], "a.png\nb.csv", settings):
         assert compose("Caption {x}", {"x": spared}).blocks()
     assert gather(["Is a.png a good name?"]).blocks()
 

@@ -205,6 +205,8 @@ def _box_with_outside(figure: Any, renderer: Any, texts: list[Any]) -> Any:
 
     own = figure.bbox.extents.copy()
     boxes = [text.get_window_extent(renderer).extents for text in texts if text is not None]
+    if None in texts:  # of many lines, which come one by one
+        boxes.append(figure.get_tightbbox(renderer).extents * figure.dpi)
     if min(figure.bbox.size) < _LEAST_SIDE_PX:  # no text fits into it
         return None
     slack = renderer.points_to_pixels(_SLACK_PT)
