@@ -218,7 +218,7 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
     if container is not obj:
         return None
     if isinstance(obj, list | tuple | set | frozenset):  # a mapping's are settings
-        _refuse_file_names(leaves, scope.label)
+        _refuse_file_names(leaves, scope.label, are_listed=True)
     text, left_out = listed(obj, max_chars=scope.limits.text_chars)
     noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
     whole = as_text(text, limits=scope.limits, noun=noun, lines="\n" in text)
@@ -415,17 +415,17 @@ def is_file_name(text: object) -> bool:
         return False
 
 
-def _refuse_file_names(leaves: list[Any], name: str) -> None:
+def _refuse_file_names(leaves: list[Any], name: str, *, are_listed: bool = False) -> None:
     """Refuse names where the files were meant: nobody pays for a caption of ``'a.png'``."""
     if not leaves or not all(map(is_file_name, leaves)):
         return
-    if len(leaves) == 1:
+    if not are_listed:
         raise ContentError(
             f"It is the name of a file ({leaves[0]!r}), not its content. "
             f"`Path({name or repr(leaves[0])})` sends the file of that name."
         )
     raise ContentError(
-        f"It holds the names of {len(leaves):,} files, not their content. "
+        f"It holds the names of files ({leaves[0]!r}, …), not their content. "
         f"`list(map(Path, {name or 'names'}))` sends the files; to send the names as words, join "
         "them to one text."
     )

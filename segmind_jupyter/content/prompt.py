@@ -50,6 +50,8 @@ class Attachment:
         """What the user should know about how it was read, and which setting sends more of it."""
         notes = [note for part in self.parts for note in part.notes]
         called = f"`{self.name}`: " if self.name else ""
+        if self.name and not any(part.tokens for part in self.parts):
+            notes.append(f"{called}it is empty, so nothing of it went.")
         for words in self.left_out[:_MAX_NOTES]:
             if setting := _SETTINGS.get(words.rpartition(" ")[2]):
                 notes.append(
@@ -249,7 +251,15 @@ def _item(name: str, value: Any, limits: Limits) -> Attachment:
     # Here, as many a prompt names no object: what converts them is a fifth of a first cell's time.
     from segmind_jupyter.content.convert import to_parts
 
-    return Attachment(name=name, parts=tuple(to_parts(value, name=name or None, limits=limits)))
+    parts = tuple(to_parts(value, name=name or None, limits=limits))
+    if len(parts) == 1 and isinstance(parts[0], Text) and _BARE.fullmatch(parts[0].text):
+        called = f"`{name}`: all" if name else "All"
+        raise ContentError(
+            f"{called} that it says of itself is {shortened(parts[0].text)}. Name what it holds, "
+            f"such as `list({name or 'x'})` of what is gone through, or `register` a form for its "
+            "type."
+        )
+    return Attachment(name=name, parts=parts)
 
 
 _STEP: Final = r"""\.[^\W\d]\w* | \[-?\d{1,9}\] | \['[^'\n]*'\] | \["[^"\n]*"\]"""
@@ -261,6 +271,9 @@ WHOLE_PATH: Final = re.compile(_PATH, re.VERBOSE)
 _BRACED: Final = re.compile(
     rf"\{{\{{(?P<escaped>{_PATH})\}}\}}|\{{(?P<path>{_PATH})\}}", re.VERBOSE
 )
+
+#: What an object without a repr of its own says, a generator or an iterator, say.
+_BARE: Final = re.compile(r"<[\w.<>]+ (?:object|generator)\b[^\n]*>")
 
 #: IPython's names for the values that cells gave: ``_``, ``__``, ``___`` and ``_3``.
 _OUTPUT: Final = re.compile(r"_{1,3}|_\d+")

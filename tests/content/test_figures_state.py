@@ -128,8 +128,9 @@ def drawn(figure: Figure) -> bytes:
     return bytes(figure.canvas.buffer_rgba())
 
 
-@pytest.mark.parametrize("was_drawn", [False, True], ids=["new", "drawn"])
-@pytest.mark.parametrize("limits", [Limits(), Limits(image_edge_px=112)], ids=["own", "scaled"])
+@pytest.mark.parametrize(
+    ("limits", "was_drawn"), [(Limits(), False), (Limits(image_edge_px=112), True)]
+)
 @pytest.mark.parametrize("make", FIGURES)
 def test_figure_is_left_as_it_was(make: Callable[[], Figure], limits: Limits, was_drawn: bool):
     """Size, dpi, canvas, flags, callbacks, layout and limits are the same afterwards."""

@@ -337,6 +337,8 @@ def test_a_note_says_how_an_array_went_and_how_to_have_the_other():
         (picture,) = to_parts(eval(way, {"PIL": PIL, "np": np, "x": x}))
         assert note.startswith("`x` went as numbers")
         assert (picture.width, picture.height) == x.shape[1::-1]
+    (picture,) = to_parts(PICTURES["colours in fractions"], name="x")
+    assert "`pd.DataFrame(x.reshape(len(x), -1))`" in picture.notes[0]
     assert to_parts(PICTURES["colours in bytes"], name="x")[0].notes == ()
     assert to_parts(np.eye(3), name="x")[0].notes == ()
 

@@ -208,6 +208,15 @@ def test_none_is_refused():
         gather(["Describe", None])
 
 
+def test_what_says_nothing_of_itself_is_refused_or_pointed_out():
+    """A generator's repr would be billed; an empty text leaves a gap."""
+    for says_nothing in ((n for n in "ab"), iter([1]), map(int, "1"), object()):
+        with pytest.raises(ContentError, match=r"`x`: all that it says of itself is <.*list\(x\)"):
+            compose("Sum up {x}", {"x": says_nothing})
+    prompt = compose("Sum up {x}", {"x": ""})
+    assert prompt.notes == ("`x`: it is empty, so nothing of it went.",)
+
+
 def test_names_of_files_are_refused_where_the_files_were_meant(tmp_path, monkeypatch):
     """A caption of the words 'a.png' is worth nothing; the error says how to send the file."""
     monkeypatch.chdir(tmp_path)
@@ -217,7 +226,7 @@ def test_names_of_files_are_refused_where_the_files_were_meant(tmp_path, monkeyp
         gather(["Caption this", "a.png"])
     with pytest.raises(ContentError, match=r"`path`: .*`Path\(path\)` sends the file"):
         compose("Caption {path}", {"path": "a.png"})
-    with pytest.raises(ContentError, match=r"`names`: .*names of 2 files.*`list\(map\(Path, names"):
+    with pytest.raises(ContentError, match=r"`names`: .*names of files.*`list\(map\(Path, names"):
         compose("Caption {names}", {"names": ["a.png", "b.csv"]})
     settings = {"train": "b.csv"}
     for spared in ("notes.txt", "gone.png", ["a.png", "notes.txt"], "a.png\nb.csv", settings):

@@ -19,7 +19,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from segmind_jupyter.content.parts import Image, Limits, Text
-from segmind_jupyter.content.prompt import Prompt, compose, gather
+from segmind_jupyter.content.prompt import Attachment, Prompt, compose, described, gather
 from segmind_jupyter.notebook.display.reply import sent_html
 
 
@@ -192,3 +192,22 @@ def test_of_many_frames_the_one_that_went_is_said(kind, noun, tmp_path, picture_
         copies = [frame.copy() for frame in ImageSequence.Iterator(opened)]
     (item,) = compose("{x}", {"x": copies}).sent
     assert (len(item.images), item.left_out) == (3, ())
+
+
+def image(n_bytes: int = 23_000) -> Image:
+    return Image(b"x" * n_bytes, "image/jpeg", 800, 400, about="PIL RGB 800×400")
+
+
+def test_one_part_is_described_by_what_it_is():
+    """Pixels, bytes in a decimal unit and tokens; of a text its tokens; many are summed."""
+    sizes = {800: "800 B", 23_456: "23 kB", 999_499: "999 kB", 999_999: "1.0 MB"}
+    for n_bytes, size in sizes.items():
+        assert described(image(n_bytes)) == f"800×400 JPEG, {size}, ≈435 tokens"
+    assert described(Text("x" * 4_800)) == "text, ≈1,200 tokens"
+    assert described(Text("x")) == "text, ≈1 token"
+    many = Attachment("figs", (image(), image(), Text("x" * 40)))
+    assert (many.label, many.summary) == ("figs", "2 images, 1 text, ≈880 tokens")
+    assert Attachment("fig", (image(),)).label == "fig · PIL RGB 800×400"
+    assert Attachment("", (image(),)).label == "PIL RGB 800×400"
+    assert Attachment("n", (Text("3"),)).label == "n"
+    assert Attachment("empty", ()).summary == "≈0 tokens"

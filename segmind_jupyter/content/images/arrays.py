@@ -94,10 +94,9 @@ def array_part(
         image = image_from_array(picture, limits=limits, about=about or about_array(array))
         if picture.dtype == "uint8":
             return image
-        note = f"`{called}` went as a picture; `pd.DataFrame({called})` would send its numbers."
-        return replace(
-            image, notes=(note if array.ndim == 2 else f"`{called}` went as a picture.",)
-        )
+        flat = called if array.ndim == 2 else f"{called}.reshape(len({called}), -1)"
+        note = f"`{called}` went as a picture; `pd.DataFrame({flat})` would send its numbers."
+        return replace(image, notes=(note,))
     is_batch = array.ndim == 4 and (array.shape[1] in _CHANNELS or array.shape[3] in _CHANNELS)
     advice = f"; a batch of pictures? name one: {called}[0]" if is_batch else ""
     title = (title or array_title(array)) + advice
