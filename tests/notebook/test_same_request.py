@@ -82,7 +82,7 @@ class Holding:
     def __init__(self): self.inner = Plain()
     def __repr__(self): return f"Holding({self.inner!r})"
     def method(self): return 1
-plain, holding = Plain(), Holding()
+plain, holding = [Plain()], Holding()
 inside = [Plain(), {"a": Plain()}, object()]
 def function(x, y={"b", "a"}):
     '''Add.'''
@@ -92,7 +92,7 @@ lock, pattern = threading.Lock(), re.compile("a+")
 class Said:
     def __str__(self): return f"Said({Plain()})"
 said = Said()
-generator, reference = (x for x in "a"), weakref.ref(plain)
+generator, reference = [(x for x in "a")], weakref.ref(plain[0])
 names = ["plain", "holding", "inside", "function", "bound", "small", "part", "lock", "pattern",
          "generator", "Plain", "reference", "said"]
 """,
