@@ -9,7 +9,6 @@ import pathlib
 import pytest
 
 from segmind_jupyter.content.convert import to_parts
-from segmind_jupyter.content.parts import Limits
 from segmind_jupyter.errors import ContentError
 
 
@@ -67,27 +66,6 @@ def test_a_text_file_is_sent_as_its_text(tmp_path):
     assert not part.inline
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_byte_order_mark_is_understood(tmp_path, encoding):
-    """Spreadsheets write one; it is not part of the text."""
-    file = tmp_path / "export.txt"
-    file.write_text("naïve", encoding=encoding)
-    assert to_parts(file)[0].text == "naïve"
-
-
-@pytest.mark.parametrize("letter", ["x", "é", "語", "😀"])
-def test_a_long_file_is_cut_to_its_ends(tmp_path, letter):
-    """The note tells the size of the file; a cut through a character does no harm."""
-    file = tmp_path / "long.txt"
-    file.write_text("." + letter * 10_000, encoding="utf-8")
-    (part,) = to_parts(file, limits=Limits(text_chars=1_001))
-    assert len(part.text) <= 1_001
-    assert part.text.startswith("." + letter * 500)
-    assert f"{file.stat().st_size:,} bytes" in part.about
-    assert " of 10,001 not shown]\n" in part.text
-    assert part.text.endswith(letter * 200)
-
-
 def test_any_path_like_object_will_do(tmp_path):
     """`os.DirEntry` and users' own path types are paths too."""
     (tmp_path / "notes.txt").write_text("words")
@@ -121,14 +99,6 @@ def test_a_folder_is_refused(tmp_path):
     """A folder has no content to send."""
     with pytest.raises(ContentError, match="is a folder"):
         to_parts(tmp_path)
-
-
-def test_a_binary_file_is_refused(tmp_path):
-    """The message says how such a file can be sent after all."""
-    file = tmp_path / "model.bin"
-    file.write_bytes(b"\x80\x81\x82")
-    with pytest.raises(ContentError, match=r"model\.bin is neither an image .* Open it with"):
-        to_parts(file)
 
 
 @pytest.mark.skipif(not pathlib.Path("/dev/zero").exists(), reason="a POSIX device")
