@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from segmind_jupyter.api.messages import Reply, Usage
+from segmind_jupyter.api.messages import Reply, Usage, user_message
 from segmind_jupyter.content.parts import Text
 from segmind_jupyter.content.prompt import Attachment, Prompt
 from segmind_jupyter.errors import JobFailed
@@ -269,7 +269,9 @@ def is_one_block(page: str) -> bool:
 
 def pages(text: str) -> list[str]:
     """What is shown of a reply, of a prompt and of a server's words that are this text."""
-    request = Request(prompt=Prompt((text,)), model="claude-4-sonnet", system=text)
+    prompt = Prompt((text,))
+    messages = [user_message(prompt.blocks())]
+    request = Request(prompt=prompt, model="claude-4-sonnet", messages=messages, instruction=text)
     return [
         reply_html(Reply(text=text)),
         request_html(request),
