@@ -22,7 +22,7 @@ from segmind_jupyter.api.messages import Message, Reply
 from segmind_jupyter.api.settings import checked_slug
 from segmind_jupyter.api.usage import Totals
 from segmind_jupyter.asking import ShortTracebacks, expected_of
-from segmind_jupyter.conversation import Conversation, ImagePolicy, drafted
+from segmind_jupyter.conversation import Conversation, ImagePolicy
 from segmind_jupyter.errors import (
     ContentError,
     Interrupted,
@@ -48,11 +48,8 @@ if TYPE_CHECKING:
 #: is ``v2``, so that a long answer survives.
 Mode = Literal["auto", "v1", "v2"]
 
-#: Bound late and by name, so that nothing here imports the room that shows things.
-_TRANSCRIPT: Final = "segmind_jupyter.notebook.chat.transcript"
-
-#: Longest name of a conversation, and longest piece of what was said in a repr, in characters.
-_MAX_NAME_CHARS, _MAX_REPR_CHARS = 80, 60
+#: Longest name of a conversation, in characters.
+_MAX_NAME_CHARS: Final = 80
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +113,10 @@ class Chat:
         with ShortTracebacks():
             Options(system=system, **self._asked_for)  # refuses what cannot work
         self._params = dict(checked_params(params))
-        self._talk = _talk_of(name)
+        self._talk = Talk.of(name)
+        #: What was said and answered: what the next turn continues.
+        self.conversation: Conversation = self._talk
+        self.name = self._talk.name
         if policy is not None:
             self._talk.images = policy
         if system is not None:
@@ -130,16 +130,6 @@ class Chat:
         name = f" {self.name!r}" if self.name else ""
         count = len(self.conversation.turns)
         return f"<Chat{name} with {self.model}, {count} turn{'s' * (count != 1)}>"
-
-    @property
-    def conversation(self) -> Conversation:
-        """What was said and answered: what the next turn continues."""
-        return self._talk
-
-    @property
-    def name(self) -> str:
-        """What it is called; empty if it has no name."""
-        return self._talk.name
 
     @property
     def mode(self) -> Mode:
@@ -227,13 +217,7 @@ class Chat:
         return self._begin(turn, self._talk.begin(turn))
 
     def regenerate(self) -> Turn:
-        """Ask the last turn again; its answer stays until the new one is there.
-
-        Raises
-        ------
-        ContentError
-            There is none, or it has not ended.
-        """
+        """Ask the last turn again; its answer stays until the new one is there."""
         with ShortTracebacks():
             return self._begin(*self._talk.begin_again())
 
@@ -241,11 +225,6 @@ class Chat:
         """Take the last turn out, answered or not, and return it: to say it in other words.
 
         Where `regenerate` failed or was stopped, the answer that had stayed goes with it.
-
-        Raises
-        ------
-        ContentError
-            There is none, or it has not ended.
         """
         with ShortTracebacks():
             last = self._talk.take_back()
@@ -276,12 +255,7 @@ class Chat:
         """Call `callback(chat)` whenever a turn begins, moves or ends, or is taken out.
 
         Also if another chat of this name, or a cell, is where it happens. It is called on
-        whichever thread brings the change, and must be quick.
-
-        Returns
-        -------
-        callable
-            Ends the calls.
+        whichever thread brings the change, and must be quick. What it returns ends the calls.
         """
         end = self._talk.listen(lambda: callback(self))
         self._ends_watching.append(end)
@@ -293,13 +267,12 @@ class Chat:
 
     def to_markdown(self) -> str:
         """Return the whole transcript as Markdown that runs and fetches nothing."""
-        text: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:markdown")(self)
-        return text
+        # By name: nothing here imports the room that shows things.
+        return str(pkgutil.resolve_name("segmind_jupyter.notebook.chat.transcript:markdown")(self))
 
     def to_html(self) -> str:
         """Return the whole transcript as HTML that runs and fetches nothing."""
-        page: str = pkgutil.resolve_name(f"{_TRANSCRIPT}:html")(self)
-        return page
+        return str(pkgutil.resolve_name("segmind_jupyter.notebook.chat.transcript:html")(self))
 
     def _begin(self, turn: Turn, before: Sequence[Work]) -> Turn:
         """Set a turn on its way that the talk knows; `before` is to end first."""
@@ -329,23 +302,22 @@ class Chat:
         except Exception as error:  # noqa: BLE001 - a turn must end, whatever happens
             _log.exception("a turn of %r cannot be answered", self)
             why = f"{type(error).__name__}: {shortened(str(error))}"
-            turn.fail(
-                SegmindError(
-                    f"The turn cannot be answered ({why}). Say it again, or set mode='v1'."
-                )
-            )
+            words = f"The turn cannot be answered ({why}). Say it again, or set mode='v1'."
+            turn.fail(SegmindError(words))
         finally:
             turn.stop()  # where the loop ends with it; nothing happens if it has ended
 
     async def _ask(self, turn: Turn) -> None:
-        options = self._options()
-        draft = drafted(
-            self._talk,
+        # Read when it is sent: `%config ClaudeMagics` may have changed since.
+        options = session().options.replace(
+            model=self._talk.model, system=self._talk.system, **self._asked_for
+        )
+        draft = self._talk.draft_prompt(
             turn.prompt,
-            model=options.model,
-            system=options.system,
             blocks=turn.blocks,
             replacing=turn.replacing,
+            model=options.model,
+            system=options.system,
         )
         shape = {} if turn.expected is None else {"response_format": turn.expected.response_format}
         call = call_of(draft.messages, options, {**self._params, **shape})
@@ -375,17 +347,17 @@ class Chat:
             kept = await run_sync(slot.find)
             if kept is not None:
                 return kept
-        watch = desk.watch() if queued else None
         try:
-            if watch is None:
+            if queued:
+                watch = desk.watch()
+                job = await watch.submit(call, request=turn.prompt, timeout_s=options.timeout_s)
+            else:
                 reply = await desk.chat(call, options.timeout_s)
                 desk.ledger.add(reply, model=call.model)
-            else:
-                job = await watch.submit(call, request=turn.prompt, timeout_s=options.timeout_s)
         except asyncio.CancelledError:
             self._count_unknown()
             raise
-        if watch is not None:
+        if queued:
             turn.queued_as(job)
             await watch.follow(job)
             reply = job.wait(0)  # it has ended: gives the reply, or raises why there is none
@@ -393,12 +365,6 @@ class Chat:
             with CancelScope(shield=True):  # paid for, whoever stops the turn meanwhile
                 await run_sync(slot.keep, reply)
         return reply
-
-    def _options(self) -> Options:
-        """Read when the turn is sent: `%config ClaudeMagics` may have changed since."""
-        return session().options.replace(
-            model=self._talk.model, system=self._talk.system, **self._asked_for
-        )
 
     def _count_unknown(self) -> None:
         self._talk.ledger.add_unknown()
@@ -420,21 +386,6 @@ class Stage(StrEnum):
 class Turn(Pending[Reply, Stage]):
     """What was said in a chat, and what comes of it. Made by `Chat.send`.
 
-    Attributes
-    ----------
-    prompt, blocks
-        What was said, with the objects that go with it, and the same as content blocks.
-    replacing
-        The exchange that it takes the place of once it is answered (`Chat.regenerate`).
-    expected
-        What the reply must be (`json=`).
-    job
-        The job that it became, where it goes by v2; `None` before that, and for v1.
-    notes
-        What to know about what was sent: images that are no longer sent, names not found.
-    exchange
-        What the conversation holds of it; `None` where there is no reply (yet).
-
     Examples
     --------
     >>> turn = chat.send("What does it show?", fig)  # doctest: +SKIP
@@ -454,10 +405,13 @@ class Turn(Pending[Reply, Stage]):
         super().__init__(Stage.WAITING, wait=wait)
         self.prompt = prompt
         self.blocks = prompt.blocks() if blocks is None else blocks
+        #: The exchange that it takes the place of once it is answered (`Chat.regenerate`).
         self.replacing = replacing
         self.expected = expected
+        #: The job that it became, where it goes by v2.
         self.job: Job | None = None
         self.notes: tuple[str, ...] = prompt.notes
+        #: What the conversation holds of it, once there is a reply.
         self.exchange: Exchange | None = None
         self._began = time.time()
         #: Whether it is settled how it ends: with a reply, or by a stop.
@@ -478,14 +432,14 @@ class Turn(Pending[Reply, Stage]):
         return turn
 
     def __repr__(self) -> str:
-        brief = partial(one_line, max_chars=_MAX_REPR_CHARS)
-        said = [repr(brief(self.text))] if self.text or not self.prompt.sent else []
+        brief = partial(one_line, max_chars=60)
         objects = []
         for item in self.prompt.sent:  # `None` and ``[]`` have no label but what they read as
             text = "" if item.images else "".join(part.wire()["text"] for part in item.parts)
             objects.append(item.label or brief(text) or item.summary)
+        said = [repr(brief(self.text))] if self.text or not objects else []
         why = f" ({type(self.error).__name__})" if self.stage is Stage.FAILED else ""
-        what = " with ".join([*said, *([", ".join(objects)] if objects else [])])
+        what = " with ".join(filter(None, [*said, ", ".join(objects)]))
         return f"<Turn {self.stage}{why}: {what}>"
 
     @property
@@ -511,24 +465,7 @@ class Turn(Pending[Reply, Stage]):
         return max(0.0, (self._ended_at or time.time()) - self._began)
 
     def wait(self, timeout: float | None = WAIT_S) -> Reply:
-        """Wait for the reply.
-
-        Parameters
-        ----------
-        timeout
-            Seconds to wait; `None` waits for ever. The turn goes on either way.
-
-        Raises
-        ------
-        JobTimeout
-            The time is up.
-        SegmindError
-            Why there is no reply.
-        SettingsError
-            `timeout` is no time that can be waited.
-        Interrupted
-            The user interrupted the wait; the turn goes on.
-        """
+        """Wait for the reply as `Job.wait` does; the turn goes on either way."""
         timeout = checked_patience(timeout)
         try:
             ended = self._wait_for_end(timeout)
@@ -537,10 +474,9 @@ class Turn(Pending[Reply, Stage]):
                 "Stopped waiting; the turn goes on. `turn.stop()` gives it up."
             ) from None
         if not ended:
-            request_id = self.job.request_id if self.job else None
             raise JobTimeout(
                 f"The turn was still {self.stage} after {timeout:g} s. It goes on: wait again.",
-                request_id=request_id,
+                request_id=self.job.request_id if self.job else None,
             )
         return self._result()
 
@@ -567,8 +503,10 @@ class Turn(Pending[Reply, Stage]):
         """Do the same, by the name that jobs and batches have for it."""
         return self.stop()
 
+    # What follows is for `Chat` alone.
+
     def answered_by(self, answering: concurrent.futures.Future[None]) -> None:
-        """Know what to cancel. For `Chat` alone, as what follows."""
+        """Know what to cancel."""
         self._answering = answering
         if self.done():  # stopped before this was known
             answering.cancel()
@@ -614,6 +552,20 @@ class Talk(Conversation):
         self._listeners: list[Callable[[], object]] = []
         #: Held while turns and exchanges change together, and never while anybody is called.
         self._in_step = threading.RLock()
+
+    @classmethod
+    def of(cls, name: str) -> Talk:
+        """Return the one talk of that name, in this process; a new one where the name is empty."""
+        if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+            raise SettingsError(
+                f"A conversation cannot have the name {name!r:.100}: give up to {_MAX_NAME_CHARS} "
+                "letters or other visible characters."
+            )
+        name = spelled_alike(name)
+        if not name:
+            return cls()
+        # Nothing else names conversations.
+        return cast("Talk", session().conversations.named(name, lambda: cls(name=name)))
 
     @property
     def said(self) -> tuple[Turn, ...]:
@@ -724,20 +676,6 @@ class Talk(Conversation):
                 listener()
             except Exception:  # noqa: BLE001 - whatever the caller's function raises
                 _log.exception("a callback of a chat failed")
-
-
-def _talk_of(name: str) -> Talk:
-    """Return the one talk of that name, in this process; one of its own where the name is empty."""
-    if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS or not name.isprintable():
-        raise SettingsError(
-            f"A conversation cannot have the name {name!r:.100}: give up to {_MAX_NAME_CHARS} "
-            "letters or other visible characters."
-        )
-    name = spelled_alike(name)
-    if not name:
-        return Talk()
-    # Nothing else names conversations.
-    return cast("Talk", session().conversations.named(name, lambda: Talk(name=name)))
 
 
 def spelled_alike(name: str) -> str:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
+import math
 import re
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 #: A cell, a job or a turn of a chat, until it ends.
 Work: TypeAlias = "Pending[Any, Any]"
 
-_LAST: Final = re.compile(r"(?:last )?(\d{1,9})", re.ASCII)
-
 #: Stands in for a reply without a visible character: Anthropic models refuse such a text block.
 _NO_TEXT: Final = "(no text)"
 
@@ -43,16 +40,12 @@ _MAX_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class ImagePolicy:
-    """A bound on what one request holds, kept by leaving the oldest images out.
-
-    `KEEP_ALL`, `FIT` and `keep_last` make the usual ones; ``str(policy)`` is the word by which
-    `ImagePolicy.of` finds it again.
-    """
+    """A bound on what one request holds, kept by leaving the oldest images out."""
 
     word: str
     reason: str = ""
-    max_images: int | None = None
-    max_bytes: int | None = None
+    max_images: float = math.inf
+    max_bytes: float = math.inf
 
     @classmethod
     def of(cls, value: ImagePolicy | str | int) -> ImagePolicy:
@@ -60,11 +53,10 @@ class ImagePolicy:
         if isinstance(value, cls):
             return value
         word = " ".join(str(value).lower().split())
-        if match := _LAST.fullmatch(word):
+        if match := re.fullmatch(r"(?:last )?(\d{1,9})", word, re.ASCII):
             return keep_last(int(match[1]))
-        for policy in (KEEP_ALL, FIT):
-            if word == policy.word:
-                return policy
+        if word in (KEEP_ALL.word, FIT.word):
+            return KEEP_ALL if word == KEEP_ALL.word else FIT
         raise SettingsError(
             f"{shortened(repr(value))} does not say which images are sent again. Write 'fit', "
             "'all', or how many of the newest, such as 3."
@@ -78,8 +70,7 @@ class ImagePolicy:
         n_bytes = other_bytes + sum(old)
         for count, image_bytes in enumerate(old):
             n_images = own_images + len(old) - count
-            few = self.max_images is None or n_images <= self.max_images
-            if few and (self.max_bytes is None or n_bytes <= self.max_bytes):
+            if n_images <= self.max_images and n_bytes <= self.max_bytes:
                 return count
             n_bytes -= image_bytes
         return len(old)
@@ -87,19 +78,15 @@ class ImagePolicy:
 
 def keep_last(count: int) -> ImagePolicy:
     """Send the newest `count` images alone, those of the new message included; 0 for no old one."""
-    if count < 0:
-        raise SettingsError(f"{count} images cannot be kept. Give 0 or more.")
     kept = "one is" if count == 1 else f"{count} are"
     reason = f"only the last {kept} kept" if count else "each image is sent once"
     return ImagePolicy(f"last {count}", reason, max_images=count)
 
 
-#: Send every image every time. Segmind's gateway takes 32 MB, the models take 100 images.
 KEEP_ALL: Final = ImagePolicy("all")
 
-#: Stay within 20 images, above which Anthropic bounds their sides to 2000 px (Anthropic's vision
-#: page), and within 20 MB: far enough from the 32 MB that a request takes to hold the system
-#: prompt and the parameters too.
+#: Within 20 images, above which Anthropic bounds their sides to 2000 px (Anthropic's vision page),
+#: and 20 MB: of the 32 MB that a request may hold, the rest is for the prompt and the parameters.
 FIT: Final = ImagePolicy(
     "fit", "a request is kept within 20 images and 20 MB", max_images=20, max_bytes=20_000_000
 )
@@ -119,7 +106,7 @@ class Exchange:
     _n_bytes: int = field(repr=False)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class Draft:
     """A request that is to continue a conversation; equal to itself alone."""
 
@@ -132,6 +119,8 @@ class Draft:
     _asked: _Question = field(repr=False)
     _era: object = field(repr=False)
     _replacing: Exchange | None = field(default=None, repr=False)
+    #: What it became.
+    _exchange: Exchange | None = field(default=None, repr=False)
 
 
 class Conversation:
@@ -150,35 +139,22 @@ class Conversation:
         self.ledger = Ledger()
         self._images = ImagePolicy.of(images)
         self._clock = clock
-        # Immutable, and replaced under the lock: whoever reads it once has read one moment.
-        self._turns: tuple[Exchange, ...] = ()
+        #: What was asked and answered, oldest first; replaced under the lock, never changed.
+        self.turns: tuple[Exchange, ...] = ()
         #: Another one after each `clear`.
         self._era = object()
-        self._committed: weakref.WeakKeyDictionary[Draft, Exchange] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
     @property
-    def turns(self) -> tuple[Exchange, ...]:
-        """What was asked and answered, oldest first."""
-        return self._turns
-
-    @property
     def messages(self) -> list[Message]:
-        """What was asked and answered as it would be sent now, without the images left out.
-
-        The messages are made anew at every look; their blocks are those of the conversation.
-        """
-        turns = self._turns
+        """What was asked and answered as it would be sent now, without the images left out."""
+        turns = self.turns
         sent = _messages(turns, without=_surplus(self._images, turns))
         return [{**message, "content": [*message["content"]]} for message in sent]
 
     @property
     def usage(self) -> Totals:
-        """Tokens and cost of all that was paid for.
-
-        It never goes down: an exchange counts also after `drop`, `clear`, or a commit that came too
-        late, and so does what was added to `ledger`.
-        """
+        """Tokens and cost of all that was paid for, whatever became of it since."""
         return total(self.ledger.calls)
 
     @property
@@ -197,25 +173,26 @@ class Conversation:
         request: object = None,
         labels: Sequence[str] = (),
         replacing: Exchange | None = None,
+        model: str | None = None,
+        system: str | None = None,
     ) -> Draft:
         """Make a request that continues the conversation, which it leaves as it is.
 
-        Drafts that are never committed cost nothing: drop them. The blocks are sent as the
-        objects that they are, in this request and in all later ones, so an image is encoded
-        once. Where the policy leaves old images out, a line of text says so in their place, and a
-        note names those that this request is the first to leave out.
+        The blocks are sent as the objects that they are, in this request and in all later ones, so
+        an image is encoded once. Where the policy leaves old images out, a line of text says so in
+        their place, and a note names those that this request is the first to leave out.
         """
-        asked = _Question.of(blocks, labels)
+        asked = _Question(blocks, labels)
         with self._lock:
-            era, turns, policy = self._era, _without(self._turns, replacing), self._images
+            era, turns, policy = self._era, _without(self.turns, replacing), self._images
         surplus = _surplus(policy, turns, asked)
         before = _surplus(policy, turns[:-1], turns[-1]._asked) if turns else 0
         old_labels = [label for turn in turns for label in turn._asked.labels]
         return Draft(
             messages=(*_messages(turns, without=surplus), asked.message()),
-            notes=tuple(_notes(policy, old_labels[before:surplus])),
-            model=self.model,
-            system=self.system,
+            notes=_note(policy, old_labels[before:surplus]),
+            model=self.model if model is None else model,
+            system=self.system if system is None else system,
             blocks=asked.blocks,
             request=request,
             _asked=asked,
@@ -223,23 +200,28 @@ class Conversation:
             _replacing=replacing,
         )
 
+    def draft_prompt(
+        self, prompt: Prompt, *, blocks: Sequence[Block] | None = None, **how: Any
+    ) -> Draft:
+        """Draft what continues the conversation with a prompt, under the labels of its objects."""
+        labels = [item.label for item in prompt.sent for _ in item.images]
+        blocks = prompt.blocks() if blocks is None else blocks
+        return self.draft(blocks, request=prompt, labels=labels, **how)
+
     def commit(self, draft: Draft, reply: Reply) -> Exchange:
         """Take a draft and its reply into the conversation, behind all that is there by now.
 
-        A draft that was made before `clear` was called is cleared too: its reply is paid for and
-        counts in `usage`, but does not become part of the conversation (``exchange in
-        conversation.turns`` tells). A second commit of one draft changes nothing and gives the
-        exchange of the first.
+        One from before `clear` is cleared too: paid for, and in `usage` alone. A second commit of
+        one draft changes nothing and gives the exchange of the first.
         """
         # A reply goes back as text alone, whatever it holds. Half a surrogate pair becomes a
         # question mark: a server may refuse it, and with it the whole conversation from then on.
         text = reply.text.encode("utf-8", "replace").decode("utf-8")
         answer = {"type": "text", "text": text if text.strip() else _NO_TEXT}
         with self._lock:
-            known = self._committed.get(draft)
-            if known is not None:
-                return known
-            exchange = self._committed[draft] = Exchange(
+            if draft._exchange is not None:
+                return draft._exchange
+            exchange = draft._exchange = Exchange(
                 blocks=draft.blocks,
                 reply=reply,
                 replied_at=self._clock(),
@@ -251,51 +233,46 @@ class Conversation:
             if reply.cached_at is None:
                 self.ledger.add(reply, model=draft.model or reply.model or "unknown")
             if draft._era is self._era:
-                self._turns = (*_without(self._turns, draft._replacing), exchange)
+                self.turns = (*_without(self.turns, draft._replacing), exchange)
         return exchange
 
     def drop(self, exchange: Exchange) -> bool:
         """Take an exchange out, wherever it stands; `False` where it is no longer there."""
         with self._lock:
-            was_there = exchange in self._turns
-            self._turns = _without(self._turns, exchange)
+            was_there = exchange in self.turns
+            self.turns = _without(self.turns, exchange)
         return was_there
 
     def clear(self) -> None:
         """Forget all exchanges, also those of drafts that wait for their reply; usage stays."""
         with self._lock:
-            self._turns, self._era = (), object()
+            self.turns, self._era = (), object()
 
 
-@dataclass(frozen=True, slots=True)
 class _Question:
     """What the user said once, ready to be sent again and again; with its images' labels."""
 
-    blocks: tuple[Block, ...]
-    labels: tuple[str, ...]
-    image_bytes: tuple[int, ...]
-    #: Of all but the images.
-    n_bytes: int
-    #: By the number of images left out: every request of a conversation holds all its messages, so
-    #: those are made once, or long conversations would take memory by the square.
-    _made: dict[int, Message]
-
-    @classmethod
-    def of(cls, blocks: Iterable[Block], labels: Sequence[str]) -> _Question:
-        """Leave blank texts out, as Anthropic models refuse them."""
-        kept = tuple(
+    def __init__(self, blocks: Iterable[Block], labels: Sequence[str]) -> None:
+        #: Without blank texts, as Anthropic models refuse them.
+        self.blocks = tuple(
             block for block in blocks if block.get("type") != "text" or str(block["text"]).strip()
         )
-        if not kept:
+        if not self.blocks:
             raise ContentError(
                 "The message is empty. Write what you want to know, or attach something."
             )
-        images = [block for block in kept if block.get("type") == "image"]
-        said = itertools.chain(map(shortened, labels), itertools.repeat(""))
-        named = tuple(label for label, _ in zip(said, images, strict=False))
-        others = [block for block in kept if block.get("type") != "image"]
-        n_bytes = sum(map(_json_bytes, [*others, *map(_stand_in, named)]), _AROUND_A_MESSAGE)
-        return cls(kept, named, tuple(map(_json_bytes, images)), n_bytes, {})
+        images = [block for block in self.blocks if block.get("type") == "image"]
+        others = [block for block in self.blocks if block.get("type") != "image"]
+        said = [*map(shortened, labels), *[""] * len(images)]
+        self.labels = tuple(said[: len(images)])
+        self.image_bytes = tuple(map(_json_bytes, images))
+        #: Of all but the images.
+        self.n_bytes = sum(
+            map(_json_bytes, [*others, *map(_stand_in, self.labels)]), _AROUND_A_MESSAGE
+        )
+        #: By the number of images left out: every request of a conversation holds all its messages,
+        #: so those are made once, or long conversations would take memory by the square.
+        self._made: dict[int, Message] = {}
 
     def message(self, *, without: int = 0) -> Message:
         """Return the message with a text in place of its first images; not to be changed."""
@@ -343,37 +320,20 @@ def _messages(turns: Sequence[Exchange], *, without: int) -> Iterator[Message]:
         without = max(0, without - len(turn._asked.labels))
 
 
-def _notes(policy: ImagePolicy, labels: Sequence[str]) -> Iterator[str]:
+def _note(policy: ImagePolicy, labels: Sequence[str]) -> tuple[str, ...]:
     """Say which images are left out from now on, and what to do about it."""
     if not labels:
-        return
+        return ()
     count = len(labels)
     what = "1 older image is" if count == 1 else f"{count} older images are"
     named = [label for label in labels if label][:_MAX_NAMED]
-    unnamed = [f"{count - len(named)} more"] if named and count > len(named) else []
-    listed = ": " + "; ".join([*named, *unnamed]) if named else ""
-    yield (
-        f"{what} no longer sent ({policy.reason}){listed}. Attach again what you want to ask about."
+    if named and count > len(named):
+        named.append(f"{count - len(named)} more")
+    listed = f": {'; '.join(named)}" if named else ""
+    return (
+        f"{what} no longer sent ({policy.reason}){listed}. Attach again what you want to ask "
+        "about.",
     )
-
-
-def drafted(
-    conversation: Conversation,
-    prompt: Prompt,
-    *,
-    model: str,
-    system: str | None,
-    blocks: Sequence[Block] | None = None,
-    replacing: Exchange | None = None,
-) -> Draft:
-    """Draft what continues a conversation with a prompt, under the labels of its objects."""
-    draft = conversation.draft(
-        prompt.blocks() if blocks is None else blocks,
-        request=prompt,
-        labels=[item.label for item in prompt.sent for _ in item.images],
-        replacing=replacing,
-    )
-    return dataclasses.replace(draft, model=model, system=system)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -415,8 +375,8 @@ class ConversationRegistry:
         with self._lock:
             newest_first = self._of_cells[::-1]
         for conversation in newest_first:
-            going_on = self.under_way(conversation)  # first, as it takes in what has ended
-            if going_on or conversation.turns:
+            # First what is under way, as that takes in what has ended.
+            if self.under_way(conversation) or conversation.turns:
                 return conversation
         raise ContentError(
             "There is nothing to continue: no `%%claude` of this kernel has a reply yet. Leave "
@@ -429,20 +389,14 @@ class ConversationRegistry:
         Whoever waited for an end may be here before the thread that brought it has done so.
         """
         with self._lock:
-            works = list(self._under_way.get(conversation, {}).items())
-        going_on = []
-        for work, take_in in works:
+            works = dict(self._under_way.get(conversation, {}))
+        for work, take_in in works.items():
             if work.done():
                 take_in()
-            else:
-                going_on.append(work)
-        return going_on
+        return [work for work in works if not work.done()]
 
     def begin(
-        self,
-        conversation: Conversation,
-        work: Work,
-        take_in: Callable[[], object] = lambda: None,
+        self, conversation: Conversation, work: Work, take_in: Callable[[], object] = lambda: None
     ) -> list[Work]:
         """Note what goes on in a conversation from now on; return what went on before."""
         with self._lock:
@@ -476,15 +430,14 @@ class ConversationRegistry:
         if conversation is None:
             return PendingMessage(prompt=prompt, messages=[user_message(prompt.blocks())])
         if going_on := self.under_way(conversation):
-            request_id = getattr(going_on[0], "request_id", None)
-            is_cell = isinstance(going_on[0], _Asking)
-            other = "another cell" if is_cell else "a turn of its chat"
+            other = "another cell" if isinstance(going_on[0], _Asking) else "a turn of its chat"
+            if request_id := getattr(going_on[0], "request_id", None):
+                other = f"job {request_id}"
             raise ContentError(
-                f"This conversation still waits for {f'job {request_id}' if request_id else other}."
-                " Wait until the reply is there (`%segmind wait`), or press Stop, and run this "
-                "cell again."
+                f"This conversation still waits for {other}. Wait until the reply is there "
+                "(`%segmind wait`), or press Stop, and run this cell again."
             )
-        draft = drafted(conversation, prompt, model=model, system=system)
+        draft = conversation.draft_prompt(prompt, model=model, system=system)
         noted = dataclasses.replace(prompt, notes=(*prompt.notes, *draft.notes))
         return PendingMessage(
             prompt=noted, messages=draft.messages, conversation=conversation, draft=draft
@@ -493,12 +446,10 @@ class ConversationRegistry:
     @contextlib.contextmanager
     def asking(self, message: PendingMessage) -> Iterator[None]:
         """Let what begins in the conversation meanwhile wait for the reply to a cell."""
-        if message.conversation is None:
-            yield
-            return
         work = _Asking("asking")
         try:
-            self.begin(message.conversation, work)
+            if message.conversation is not None:
+                self.begin(message.conversation, work)
             yield
         finally:
             work.cancel()

@@ -6,6 +6,8 @@ import asyncio
 import concurrent.futures
 import copy
 import logging
+import math
+import shutil
 import sys
 import time
 import warnings
@@ -17,7 +19,7 @@ from segmind_jupyter.api.jobs import tell
 from segmind_jupyter.api.loop import Waiter, checked_patience
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.asking import ShortTracebacks, expected_of
-from segmind_jupyter.batch.results import Progress, Results, TextLine, never_sent
+from segmind_jupyter.batch.results import Progress, Results, never_sent
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -33,20 +35,10 @@ if TYPE_CHECKING:
     from segmind_jupyter.batch.items import PromptTemplate
     from segmind_jupyter.batch.runner import Plan
 
-#: How long the line on a terminal stays as it is.
-_LINE_LASTS_S: Final = 1.0
-
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
 _OWN: Final = (
-    "items",
-    "json",
-    "max_in_flight",
-    "on_error",
-    "progress",
-    "prompt",
-    "resume",
-    "retry_misfits",
-)
+    "items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume", "retry_misfits",
+)  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
@@ -144,8 +136,7 @@ def ask_each(
     from segmind_jupyter.batch.items import PromptTemplate
     from segmind_jupyter.batch.runner import Plan
 
-    is_whole = isinstance(max_in_flight, int) and not isinstance(max_in_flight, bool)
-    if not is_whole or max_in_flight < 1:
+    if type(max_in_flight) is not int or max_in_flight < 1:
         raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
     if retry_misfits not in range(10):
         raise SettingsError(f"retry_misfits={retry_misfits!r}: give a whole number from 0 to 9.")
@@ -190,16 +181,11 @@ def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> B
 
     def ended(run: concurrent.futures.Future[None]) -> None:
         """End what the run left over: its loop was closed, or it failed in a way of its own."""
-        if results.end.done():
-            return
-        if not run.cancelled() and (error := run.exception()) is not None:
-            _log.error("a batch failed", exc_info=error)
-        results.abandon(
-            JobCancelled(
-                "The batch was closed before this item had its reply. Run it again to go on where "
-                "it stopped."
-            )
-        )
+        if not results.end.done():
+            if not run.cancelled() and (error := run.exception()) is not None:
+                _log.error("a batch failed", exc_info=error)
+            words = "The batch was closed before this item had its reply."
+            results.abandon(JobCancelled(f"{words} Run it again to go on where it stopped."))
 
     try:
         desk.start(Run(each, results, plan, desk)).add_done_callback(ended)
@@ -412,24 +398,29 @@ class Batch:
         writes: bool = False,
     ) -> None:
         """Wait, and write the progress over and over on one line where that is to be done."""
-        line = None
-        if writes and sys.stderr is not None and sys.stderr.isatty():
-            line = TextLine(sys.stderr)
-        ends_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        terminal = sys.stderr if writes and sys.stderr and sys.stderr.isatty() else None
+
+        def show(end: str = "") -> None:
+            if terminal is not None:
+                # ECMA-48's EL clears the line, once the cursor is at its start.
+                line = str(self)[: shutil.get_terminal_size().columns - 1]
+                terminal.write(f"\r\x1b[K{line}{end}")
+                terminal.flush()
+
+        ends_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         try:
-            if line is None and not future.done():  # a callback may ask where it must not wait
+            if terminal is None and not future.done():  # a callback may ask where it must not wait
                 self._wait(future, timeout_s)
-            while line and not future.done() and (left_s := ends_s - time.monotonic()) > 0:
-                line.show(str(self))
-                self._wait(future, min(left_s, _LINE_LASTS_S))
+            while terminal and not future.done() and (left_s := ends_s - time.monotonic()) > 0:
+                show()
+                self._wait(future, min(left_s, 1.0))
         except KeyboardInterrupt:
             self.cancel()
             raise Interrupted(
                 f"Stopped: {self._so_far()} What is in flight is still fetched."
             ) from None
         finally:
-            if line is not None:
-                line.show(str(self), end="\n")
+            show(end="\n")
 
     def _checked(self) -> Batch:
         """Return the batch, unless one of its errors is to be raised."""

@@ -31,7 +31,7 @@ _POLARS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Column:
     """A column before any library has made it; `None` is what is missing."""
 
@@ -82,9 +82,9 @@ def reply_frame(
     # What an item took stands in the first of its rows, so that sums are right.
     is_first = [n == 0 or positions[n - 1] != at for n, at in enumerate(positions)]
     took = [replies[at] if first else None for at, first in zip(positions, is_first, strict=True)]
-    items_of = [short_name(items.take(n)) for n in positions] if items.is_plain else None
+    if items.is_plain:
+        found.insert(0, Column("item", "any", [short_name(items.take(n)) for n in positions]))
     columns = [
-        *([] if items_of is None else [Column("item", "any", items_of)]),
         *found,
         Column("error", "string", [words[n] for n in positions]),
         Column("tokens", "integer", [reply and reply.usage.total_tokens for reply in took]),
@@ -92,21 +92,13 @@ def reply_frame(
         Column("seconds", "number", [reply and reply.elapsed_s for reply in took]),
     ]
     joins = joins and items.table is not None
-    columns = _distinct(columns, set(map(str, items.labels)) if joins else set())
+    taken = set(map(str, items.labels)) if joins else set()
+    for column in columns:
+        while column.name in taken:
+            column.name = f"reply_{column.name}"
+        taken.add(column.name)
     make = _polars_frame if is_kind(items.table, "polars", "DataFrame") else _pandas_frame
     return make(columns, positions, items, joins=joins)
-
-
-def _distinct(columns: Sequence[Column], taken: set[str]) -> list[Column]:
-    """Rename what has the name of an earlier column."""
-    renamed = []
-    for column in columns:
-        name = column.name
-        while name in taken:
-            name = f"reply_{name}"
-        taken = {*taken, name}
-        renamed.append(replace(column, name=name))
-    return renamed
 
 
 def short_name(item: Any) -> Any:
@@ -168,21 +160,20 @@ def _fields(expected: Expected, parsed: list[Any], *, nested: bool) -> list[Colu
                 )
             ]
         values = [value.value if isinstance(value, enum.Enum) else value for value in values]
+        there = [value for value in values if value is not None]
+        column = Column(name or "value", str(node.get("type")), values)
         allowed = [node["const"]] if "const" in node else node.get("enum")
         if allowed:
-            categories = tuple(value for value in allowed if value is not None)
-            return [Column(name or "value", "category", values, categories)]
-        there = [value for value in values if value is not None]
-        is_moment = node.get("format") in ("date-time", "date") or (
-            bool(there) and all(isinstance(value, datetime.date) for value in there)
-        )
-        kind = "moment" if is_moment else str(node.get("type"))
-        if kind == "string" and not all(isinstance(value, str) for value in there):
-            kind = "object"  # times, paths, ...
-        column = Column(name or "value", kind, values)
-        if kind == "array":
-            inside = node.get("items", {})
-            return [replace(column, inside=lambda each: columns(name, inside, each))]
+            column.kind = "category"
+            column.categories = tuple(value for value in allowed if value is not None)
+        elif node.get("format") in ("date-time", "date") or (
+            there and all(isinstance(value, datetime.date) for value in there)
+        ):
+            column.kind = "moment"
+        elif column.kind == "string" and not all(isinstance(value, str) for value in there):
+            column.kind = "object"  # times, paths, ...
+        elif column.kind == "array":
+            column.inside = lambda each: columns(name, node.get("items", {}), each)
         return [column]
 
     return columns("", schema, parsed)
@@ -263,13 +254,10 @@ def _polars_frame(
 
 def __getattr__(name: str) -> Any:
     """Make the classes of frames at their first use, under names by which they can be pickled."""
-    make = {"ReplyFrame": _pandas_classes, "ReplySeries": _pandas_classes}.get(name)
-    if name == "ReplyPolarsFrame":
-        make = _polars_classes
-    if make is None:
+    if name not in ("ReplyFrame", "ReplySeries", "ReplyPolarsFrame"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for made in make():
-        made.__module__, made.__qualname__ = __name__, made.__name__
+    for made in _polars_classes() if name == "ReplyPolarsFrame" else _pandas_classes():
+        made.__qualname__ = made.__name__
         globals()[made.__name__] = made
     return globals()[name]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,11 +29,15 @@ _LOOKED_AT: Final = 100
 
 _NUMBER: Final = re.compile(r"(\d+)")
 _NAME: Final = re.compile(r"[^\W\d]\w*")
-
 _BRACES: Final = re.compile(r"\{\{(?P<escaped>[^{}\n]+)\}\}|\{(?P<inside>[^{}\n]+)\}")
 
 #: How much like a name (of 1) something must be to be taken for it, mistyped; and to be proposed.
 _ALIKE, _SIMILAR = 0.8, 0.6
+
+#: What tables of other libraries have beside columns; iterated, they give their columns' names.
+_OF_OTHER_TABLES: Final = (
+    "to_pandas", "toPandas", "collect", "compute", "df", "__dataframe__", "__arrow_c_stream__",
+)  # fmt: skip
 
 
 class PromptTemplate:
@@ -87,20 +92,18 @@ class PromptTemplate:
             item = self.items.take(position)
             for column in columns or [""]:
                 text = item.get(column) if column and isinstance(item, Mapping) else item
-                if not isinstance(text, str):
-                    continue
-                if not is_file_name(text):
+                if isinstance(text, str) and not is_file_name(text):
                     if notes := file_notes(text):
                         return notes
-                    continue
-                how = f'[{{**row, "{column}": Path(row["{column}"])}} for row in rows]'
-                if self.items.is_table:
-                    how = f"df.assign({column}=df[{column!r}].map(Path))"
-                raise ContentError(
-                    f"{shortened(repr(text))} is the name of a file that is there, and its name "
-                    f"alone would be sent. Give {how if column else 'map(Path, names)'}, with "
-                    "`from pathlib import Path`."
-                )
+                elif isinstance(text, str):
+                    how = f'[{{**row, "{column}": Path(row["{column}"])}} for row in rows]'
+                    if self.items.table is not None:
+                        how = f"df.assign({column}=df[{column!r}].map(Path))"
+                    raise ContentError(
+                        f"{shortened(repr(text))} is the name of a file that is there, and its "
+                        f"name alone would be sent. Give {how if column else 'map(Path, names)'}, "
+                        "with `from pathlib import Path`."
+                    )
         return ()
 
 
@@ -136,13 +139,10 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
                 return near[0]
         return next((word for word in _NAME.findall(text) if word in names), None)
 
-    def is_meant(inside: str) -> bool:
+    def is_meant(text: str) -> bool:
         """Return whether a name was meant: one stands there, or what is like a known one."""
-        text = inside.strip()
-        if text in names:  # a column may be called 0, or "# of rooms"
-            return True
-        if not root(text):  # JSON, numbers, ...
-            return False
+        if text in names or not root(text):  # "# of rooms" may be a column; JSON, numbers are none
+            return text in names
         return bool(WHOLE_PATH.fullmatch(text) or nearest(text, cutoff=_ALIKE))
 
     def spelled(label: str | int) -> str:
@@ -153,22 +153,19 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
     def piece(match: re.Match[str]) -> str:
         inside, escaped = match["inside"], match["escaped"]
         is_kept = any(start <= match.start() < stop for start, stop in kept)
-        if inside and inside not in read and not is_kept and is_meant(inside):
-            near = nearest(inside.strip(), cutoff=_SIMILAR)
-            if near:
-                meant = f" Did you mean `{spelled(names[near])}`?"
+        if inside and inside not in read and not is_kept and is_meant(inside.strip()):
+            if near := nearest(inside.strip(), cutoff=_SIMILAR):
+                meant = f"Did you mean `{spelled(names[near])}`?"
             else:
-                meant = (
-                    f" If it is a variable of yours, let Python put it in: "
-                    f'ask_each(f"... {{{inside}}} ... {{{{item}}}}", ...).'
-                )
+                example = f'ask_each(f"... {{{inside}}} ... {{{{item}}}}", ...)'
+                meant = f"If it is a variable of yours, let Python put it in: {example}."
             known = shortened(", ".join(f"`{spelled(label)}`" for label in names.values()))
             raise ContentError(
-                f"`{{{inside}}}` names nothing; the names are {known}.{meant} To send braces of "
+                f"`{{{inside}}}` names nothing; the names are {known}. {meant} To send braces of "
                 f"your own, double them: `{{{{{inside}}}}}`."
             )
         is_known = escaped and (escaped in names or root(escaped) in names)
-        if escaped and (is_known or not is_kept) and is_meant(escaped):
+        if escaped and (is_known or not is_kept) and is_meant(escaped.strip()):
             is_read = WHOLE_PATH.fullmatch(escaped) and root(escaped) in names
             return match[0] if is_read else f"{{{escaped}}}"
         return match[0]
@@ -192,11 +189,6 @@ class Rows:
         return len(self.keys)
 
     @property
-    def is_table(self) -> bool:
-        """Whether the items are the rows of a table."""
-        return self.table is not None
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """The labels that can stand in a prompt as names do."""
         return tuple(label for label in self.labels if isinstance(label, str))
@@ -215,19 +207,15 @@ def listed(items: Any) -> Rows:
     if is_kind(items, "pandas", "DataFrame"):
         frame = items.copy()
         columns = [frame.iloc[:, n] for n in range(frame.shape[1])]
-        labels = list(frame.columns)
-        return _table(frame, frame.index, labels, lambda n: [c.iat[n] for c in columns])
+        return _table(
+            frame, frame.index, list(frame.columns), lambda n: [c.iat[n] for c in columns]
+        )
     if is_kind(items, "polars", "DataFrame"):
         frame = items.clone()  # it copies no cell
         return _table(frame, range(frame.height), frame.columns, frame.row)
     if is_kind(items, "pyarrow", "Table", "RecordBatch"):
-        columns = items.columns
-        return _table(
-            items,
-            range(items.num_rows),
-            items.column_names,
-            lambda n: [c[n].as_py() for c in columns],
-        )
+        rows, arrays = range(items.num_rows), items.columns
+        return _table(items, rows, items.column_names, lambda n: [a[n].as_py() for a in arrays])
     has_columns = hasattr(type(items), "columns")
     if has_columns and any(hasattr(type(items), name) for name in _OF_OTHER_TABLES):
         package = type(items).__module__.partition(".")[0]
@@ -239,19 +227,13 @@ def listed(items: Any) -> Rows:
         series = items.copy()
         return _valued(series.index, series.iat, is_plain=True)
     if isinstance(items, str) or special_method(items, "__fspath__"):
-        items = {file.name: file for file in _images(items)}
+        items = _images(items)
     if isinstance(items, Mapping):
         return _valued(list(items), list(items.values()), is_plain=False)
     # The scalars of pyarrow would be sent as `<pyarrow.StringScalar: 'a'>`.
     is_arrow = is_kind(items, "pyarrow", "Array", "ChunkedArray")
     values = items.to_pylist() if is_arrow else _values(items)
     return _valued(range(len(values)), values, is_plain=True)
-
-
-#: What tables of other libraries have beside columns; iterated, they give their columns' names.
-_OF_OTHER_TABLES: Final = (
-    "to_pandas", "toPandas", "collect", "compute", "df", "__dataframe__", "__arrow_c_stream__",
-)  # fmt: skip
 
 
 def _table(
@@ -288,20 +270,19 @@ def _values(items: Any) -> list[Any]:
     """Return the values of an iterable, unless it is one thing that merely can be iterated."""
     if items is None:
         raise ContentError("There is nothing to ask about: the items are None.")
-    is_one = isinstance(items, bytes | bytearray | memoryview) or is_image_array(items)
-    try:
-        values: Iterator[Any] | None = None if is_one else iter(items)
-    except TypeError:
-        values = None
-    if values is None:
-        raise ContentError(
-            f"This {type_name(items)} is one item, not many. Put it in a list: [item]; list(item) "
-            "gives its parts, if it has any."
-        )
-    return list(values)
+    iterator = None
+    if not isinstance(items, bytes | bytearray | memoryview) and not is_image_array(items):
+        with contextlib.suppress(TypeError):
+            iterator = iter(items)
+    if iterator is not None:
+        return list(iterator)
+    raise ContentError(
+        f"This {type_name(items)} is one item, not many. Put it in a list: [item]; list(item) "
+        "gives its parts, if it has any."
+    )
 
 
-def _images(path: str | os.PathLike[Any]) -> list[Path]:
+def _images(path: str | os.PathLike[Any]) -> dict[str, Path]:
     """Find the image files of a folder by how they begin or end; hidden ones are left out.
 
     One that is an image by its name alone is broken, and so an error of its own, not left out.
@@ -333,4 +314,4 @@ def _images(path: str | os.PathLike[Any]) -> list[Path]:
             f"The folder {folder} holds no image files. For files of another kind, or in folders "
             f'below it, give a list: list(Path({folder!r}).glob("**/*.txt")).'
         )
-    return sorted(images, key=natural)
+    return {file.name: file for file in sorted(images, key=natural)}

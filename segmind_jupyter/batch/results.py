@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TextIO
+from typing import Any
 
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.errors import JobCancelled, JobExpired, SegmindError
 from segmind_jupyter.words import format_credits, format_duration
-
-#: Moves to the start of the line and clears it (ECMA-48's EL).
-_REWIND: Final = "\r\x1b[K"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,47 +42,29 @@ class Progress:
     def left_s(self) -> float | None:
         """Estimate of the seconds to the end, from the pace so far; `None` before there is one."""
         to_do = self.in_flight + (0 if self.stopped else self.unsent)
-        if not to_do:
-            return 0.0
         ended = self.done - self.kept + self.failed
-        if not ended or not self.elapsed_s:
+        if to_do and not (ended and self.elapsed_s):
             return None
         # What is in flight is half done on average; else the first reply of many would make the
         # whole batch look as slow as if its calls had gone one by one.
         half_done = self.in_flight / 2
-        return (to_do - half_done) * self.elapsed_s / (ended + half_done)
+        return (to_do - half_done) * self.elapsed_s / (ended + half_done) if to_do else 0.0
 
     def __str__(self) -> str:
         kept = f" ({self.kept:,} from the journal)" if self.kept else ""
-        counts = [f"{self.done:,} of {self.total:,} done{kept}"]
         unsent = self.unsent if self.stopped else 0
         others = {"failed": self.failed, "in flight": self.in_flight, "not sent": unsent}
-        counts += [f"{count:,} {what}" for what, count in others.items() if count]
-        facts = [", ".join(counts)]
+        counts = [f"{count:,} {what}" for what, count in others.items() if count]
+        facts = [", ".join([f"{self.done:,} of {self.total:,} done{kept}", *counts])]
         if self.input_tokens or self.output_tokens:
             facts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
         if self.cost is not None:
             facts.append(format_credits(self.cost))
-        if (left_s := self.left_s) is not None:
-            facts.append(
-                f"about {format_duration(left_s)} left"
-                if left_s
-                else format_duration(self.elapsed_s)
-            )
+        if self.left_s:
+            facts.append(f"about {format_duration(self.left_s)} left")
+        elif self.left_s is not None:
+            facts.append(format_duration(self.elapsed_s))
         return " · ".join(facts)
-
-
-class TextLine:
-    """A line on a terminal that is written over again and again, and left there at the end."""
-
-    def __init__(self, terminal: TextIO) -> None:
-        self._terminal = terminal
-
-    def show(self, text: str, *, end: str = "") -> None:
-        """Put `text` in the place of what is there, cut to the width of the terminal."""
-        width = shutil.get_terminal_size().columns
-        self._terminal.write(_REWIND + text[: width - 1] + end)
-        self._terminal.flush()
 
 
 class Results:
@@ -167,10 +145,9 @@ class Results:
 
     def add_reply(self, position: int, reply: Reply, *, kept: bool = False) -> None:
         """Note the reply of an item that was taken up; `kept` if the journal had it."""
-        usage = reply.usage
         spent = {} if kept else {
-            "input_tokens": usage.input_tokens or 0,
-            "output_tokens": usage.output_tokens or 0,
+            "input_tokens": reply.usage.input_tokens or 0,
+            "output_tokens": reply.usage.output_tokens or 0,
             **({} if reply.cost is None else {"cost": reply.cost}),
         }  # fmt: skip
         with self._lock:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 import anyio.to_thread
 
 from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.messages import Call, Message, Reply, Usage, user_message
+from segmind_jupyter.api.messages import Call, Reply, Usage, user_message
 from segmind_jupyter.api.settings import MAX_CONNECTIONS
 from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
@@ -42,15 +42,14 @@ if TYPE_CHECKING:
 #: the model or the account is at fault, or a limit lasts longer than the time-out.
 _FOR_EVERY_ITEM: Final = frozenset({401, 403, 404, 406, 410, 429})
 
-#: Of the calls in flight, one in so many may be under preparation or on its way; all others are
-#: worked on at Segmind, and only their ids are held here.
+#: Of the calls in flight, one in so many may be under preparation or on its way (all others are
+#: worked on at Segmind); at least enough to keep a connection busy, and no more than leave
+#: connections for the looks at the jobs in flight.
 _IN_FLIGHT_PER_SENDER: Final = 8
+_FEWEST_SENDERS, _MOST_SENDERS = 4, MAX_CONNECTIONS // 2
 
-#: Enough to keep a connection busy, however few may be in flight.
-_FEWEST_SENDERS: Final = 4
-
-#: The looks at the jobs in flight need connections too.
-_MOST_SENDERS: Final = MAX_CONNECTIONS // 2
+#: A reply that does not fit what it must be, and why.
+Misfit: TypeAlias = tuple[Reply, str]
 
 _log = logging.getLogger(__name__)
 
@@ -74,27 +73,6 @@ class Asked:
     """What is kept of an item's request: what its reply must be. The rest would hold its images."""
 
     expected: Expected
-
-
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """A reply that does not fit what it must be, and why."""
-
-    reply: Reply
-    why: str
-
-    def messages(self) -> Iterator[Message]:
-        """Return how it goes on: what was answered, and what is wrong with it."""
-        yield {"role": "assistant", "content": [{"type": "text", "text": self.reply.text or "…"}]}
-        why = self.why.partition(". ")[0]
-        yield user_message(
-            [
-                {
-                    "type": "text",
-                    "text": f"{why}. Answer again with JSON that fits, and nothing else.",
-                }
-            ]
-        )
 
 
 class Run:
@@ -133,13 +111,11 @@ class Run:
                 while job is not None:
                     if not (kept := job.done()):
                         await watch.follow(job)
-                    if (misfit := self._misfit(job)) is None:
+                    misfit = self._misfit(job)
+                    if misfit is None or len(misfits) == self._plan.retry_misfits:
                         self._note(position, job, misfits, kept=kept)
                         break
                     misfits.append(misfit)
-                    if len(misfits) > self._plan.retry_misfits:
-                        self._note(position, job, misfits[:-1], kept=kept)
-                        break
                     async with sending:
                         job = await self._queued(position, watch, converting, misfits)
 
@@ -163,7 +139,11 @@ class Run:
             """Make the call beside the loop, as encoding an image takes a while."""
             self._results.check_goes_on()
             messages = [user_message(self._each.prompt(position).blocks())]
-            messages += [message for misfit in misfits for message in misfit.messages()]
+            for reply, why in misfits:
+                answer = {"type": "text", "text": reply.text or "…"}
+                again = f"{why}. Answer again with JSON that fits, and nothing else."
+                messages.append({"role": "assistant", "content": [answer]})
+                messages.append(user_message([{"type": "text", "text": again}]))
             call = dataclasses.replace(self._plan.call, messages=messages)
             _ = call.digest  # worked out here, for the same reason
             return call
@@ -200,36 +180,38 @@ class Run:
         return job
 
     def _misfit(self, job: Job) -> Misfit | None:
-        """Return a reply that does not fit what it must be, with the words why."""
-        if not self._plan.retry_misfits or self._plan.expected is None or job.error is not None:
-            return None
-        assert job.reply is not None, "it has ended"  # noqa: S101
-        try:
-            self._plan.expected.parse(job.reply.text)
-        except ReplyError as error:
-            return Misfit(job.reply, str(error))
+        """Return the reply of a job that has ended, and why it does not fit, if it does not."""
+        if self._plan.retry_misfits and self._plan.expected and not job.error and job.reply:
+            try:
+                self._plan.expected.parse(job.reply.text)
+            except ReplyError as error:
+                return job.reply, str(error).partition(". ")[0]
         return None
 
     def _note(self, position: int, job: Job, misfits: Sequence[Misfit], *, kept: bool) -> None:
-        if isinstance(job.error, JobExpired):
+        """Note how the job of an item ended."""
+        if job.error is None and job.reply is not None:
+            self._keep(position, [*(reply for reply, _ in misfits), job.reply], kept=kept)
+        elif isinstance(job.error, JobExpired):
             self._fail(position, lost(job.request_id), misfits)
         elif job.error is not None:
             # Other refusals of a look are its job's own.
             for_all = isinstance(job.error, AuthenticationError)
             self._fail(position, job.error, misfits, for_all=for_all)
-        elif job.reply is not None:
-            self._keep(position, [*(misfit.reply for misfit in misfits), job.reply], kept=kept)
 
     def _keep(self, position: int, replies: Sequence[Reply], *, kept: bool) -> None:
         """Note the last of an item's replies, with what all of them took."""
+
+        def total(amounts: Iterable[Any]) -> Any:
+            known = [amount for amount in amounts if amount is not None]
+            return sum(known) if known else None
+
         reply = replies[-1]
         if len(replies) > 1:
-            counts = {
-                count.name: _sum(getattr(reply.usage, count.name) for reply in replies)
-                for count in dataclasses.fields(reply.usage)
-            }
+            names = [count.name for count in dataclasses.fields(Usage)]
+            usage = Usage(**{n: total(getattr(each.usage, n) for each in replies) for n in names})
             reply = dataclasses.replace(
-                reply, usage=Usage(**counts), cost=_sum(reply.cost for reply in replies)
+                reply, usage=usage, cost=total(each.cost for each in replies)
             )
         if self._plan.expected is not None:
             reply = dataclasses.replace(reply, request=Asked(self._plan.expected))
@@ -249,7 +231,7 @@ class Run:
         error.__cause__ = error.__context__ = None
         error = error.with_traceback(None)
         if misfits:  # what was paid for stays, though it was to be asked for once more
-            self._keep(position, [misfit.reply for misfit in misfits], kept=False)
+            self._keep(position, [reply for reply, _ in misfits], kept=False)
         else:
             self._results.add_error(position, error)
         if for_all and isinstance(error, APIError):
@@ -259,9 +241,3 @@ class Run:
             error = never_sent("another item failed")
         if for_all or self._plan.stops_at_error:
             self._results.stop(error)
-
-
-def _sum(amounts: Iterable[Any]) -> Any:
-    """Add up what is known; `None` if nothing is."""
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known) if known else None

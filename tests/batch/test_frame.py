@@ -7,11 +7,6 @@ import datetime
 import enum
 import json
 import pickle
-import subprocess
-import sys
-import textwrap
-import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +18,6 @@ import pytest
 from PIL import Image as PILImage
 
 from segmind_jupyter.api.messages import Reply, Usage
-from segmind_jupyter.batch import frame as frames
 from segmind_jupyter.batch.batch import ask_each
 from segmind_jupyter.batch.frame import reply_frame
 from segmind_jupyter.batch.items import listed
@@ -31,8 +25,6 @@ from segmind_jupyter.batch.runner import Asked
 from segmind_jupyter.content.json_schema import expected
 from segmind_jupyter.errors import JobFailed, SegmindError
 from segmind_jupyter.session import _only_session, session
-from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import serve
 
 #: What Lab's MathJax would fetch, with no click.
 FETCHES = r"$\unicode[x;background:url(//e.test/S)]{65}$"
@@ -324,77 +316,15 @@ class TestBatches:
             batch.to_frame()
         assert batch.replies[0].text == "a"
 
-    def test_the_classes_of_frames_have_names(self):
-        """By which they are pickled; nothing else has."""
-        assert frames.ReplyFrame.__module__ == "segmind_jupyter.batch.frame"
-        with pytest.raises(AttributeError, match="no attribute 'Other'"):
-            _ = frames.Other
-
 
 def test_a_look_at_outcomes_reads_no_item(simulated: None):
     """Each is read when it is looked at, however wide the table."""
     batch = ask_each("echo: {x}", pd.DataFrame({"x": range(20), "y": 0})).wait()
     reads: list[int] = []
     take = batch._each.items.take
-
-    def counted(position: int) -> Any:
-        reads.append(position)
-        return take(position)
-
-    batch._each.items = dataclasses.replace(batch._each.items, take=counted)
+    counted = dataclasses.replace(batch._each.items, take=lambda n: reads.append(n) or take(n))
+    batch._each.items = counted
     outcomes = [*batch.outcomes, *batch]
     assert (len(outcomes), reads) == (40, [])
     assert outcomes[3].item == {"x": 3, "y": 0}
     assert reads == [3]
-
-
-@pytest.mark.heavy
-def test_rows_are_right_or_named_and_none_is_paid_for_twice(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recording: type
-):
-    """1,000 rows, of which 5 % do not fit and 2 % meet a 502, and a kernel killed in the middle."""
-    gateway = recording(Behaviour(credits=1e6))
-    n_rows = 1000
-    fits = [n % 20 != 0 for n in range(n_rows)]
-    answers = [
-        json.dumps({"name": f"n{n}", "count": n}) if fits[n] else f"no {n}" for n in range(n_rows)
-    ]
-    table = pd.DataFrame({"answer": answers}, index=[f"row {n}" for n in range(n_rows)])
-    table.to_json(tmp_path / "table.json")
-    code = """
-    import sys, pandas as pd
-    from typing import TypedDict
-    from segmind_jupyter import ask_each
-    Line = TypedDict("Line", {"name": str, "count": int})
-    ask_each("echo: {answer}", pd.read_json(sys.argv[1]), json=Line).wait()
-    """
-    with serve(gateway) as url:
-        monkeypatch.setenv("SEGMIND_API_KEY", "k")
-        monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
-        _only_session.cache_clear()
-        kernel = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "table.json")]
-        )
-        while len(gateway.bodies) < n_rows // 3:
-            assert kernel.poll() is None
-            time.sleep(0.01)
-        kernel.kill()
-        kernel.wait()
-        for _ in range(n_rows // 50):
-            gateway.script("POST", status=502, body="")
-        joined = ask_each("echo: {answer}", table, json=Line).join()
-        session().close()
-        _only_session.cache_clear()
-    sent = Counter(body["messages"][0]["content"][0]["text"] for body in gateway.bodies)
-    assert set(sent.values()) == {1}
-    assert list(joined.index) == list(table.index)
-    assert [str(dtype) for dtype in joined.dtypes[1:3]] == ["string", "Int64"]
-    unknown = joined["error"].str.contains("billed", na=False)
-    assert n_rows // 50 <= unknown.sum() <= n_rows // 50 + 8  # and what was on its way at the kill
-    for n, (named, row) in enumerate(zip(unknown, joined.itertuples(), strict=True)):
-        if not named and fits[n]:
-            assert (row.name, row.count) == (f"n{n}", n)
-            assert row.error is pd.NA
-        elif not named:
-            assert "no complete JSON" in row.error

@@ -50,22 +50,16 @@ def words(line: str) -> str:
 
 class TestContinue:
     def test_it_continues_the_last_exchange(self, run, online):
-        """The model sees what was asked and answered; what Python asks stands alone."""
+        """The model sees what was asked and answered; what stands alone sends itself only."""
+        run("%%claude\nZero")
         run("%%claude\nOne")
+        assert last(online) == ["One"]
         assert run("%%claude -c\nTwo").result.text == "A sunset."
         run("from segmind_jupyter import ask; ask('Elsewhere');")
         run("%claude --continue And three?")
         messages = online.posts[-1].json["messages"]
         assert last(online) == ["One", "A sunset.", "Two", "A sunset.", "And three?"]
         assert [message["role"] for message in messages] == ["user", "assistant"] * 2 + ["user"]
-
-    def test_a_cell_without_it_stands_alone(self, run, online):
-        """It sends itself only, and is what the next one continues."""
-        run("%%claude\nOne")
-        run("%%claude\nTwo")
-        assert last(online) == ["Two"]
-        run("%%claude -c\nThree")
-        assert last(online) == ["Two", "A sunset.", "Three"]
 
     def test_with_nothing_before_it_says_so(self, run, online):
         """One line, and nothing is sent; a cell that failed is nothing either."""
@@ -105,17 +99,6 @@ class TestContinue:
             ("claude-4-sonnet", None),
         ]
 
-    def test_every_other_option_goes_with_it(self, run, online):
-        """Objects before the prompt, parameters, the reply in a variable, silence."""
-        run("%%claude\nOne")
-        run("note = 'Seen at noon. '")
-        done = run("%%claude -c -i note --max-tokens 7 --param top_p=0.9 -q -o answer\nTwo")
-        assert (done.error, done.shown) == (None, "")
-        assert run("answer.text").result == "A sunset."
-        assert last(online) == ["One", "A sunset.", "Seen at noon. Two"]
-        body = online.posts[-1].json
-        assert (body["max_tokens"], body["top_p"]) == (7, 0.9)
-
     def test_a_picture_is_sent_again_as_it_was(self, run, online):
         """The same bytes, though the variable has another value by now."""
         run(PICTURE)
@@ -125,18 +108,6 @@ class TestContinue:
         first, second = (request.json["messages"][0] for request in online.posts)
         assert first == second
         assert first["content"][1]["type"] == "image"
-
-    def test_images_that_are_left_out_are_told_under_the_reply(self, run, online):
-        """Of twenty and one, some old ones stay behind."""
-        run(PICTURE)
-        run("%%claude\n" + "{photo} " * 20)
-        done = run("%%claude -c\nAnd {photo}?")
-        sent = [
-            block for message in online.posts[-1].json["messages"] for block in message["content"]
-        ]
-        assert sum(block["type"] == "image" for block in sent) <= 20
-        assert "no longer sent" in done.shown
-        assert "photo · PIL RGB 40×30" in done.shown
 
 
 class TestJobs:
@@ -151,15 +122,6 @@ class TestJobs:
         assert said(gateway.bodies[2])[:3] == ["echo: red", "red", "Why?"]
         assert len(gateway.bodies[2]["messages"]) == 5
 
-    def test_a_job_that_gives_no_reply_leaves_no_trace(self, run, gateway):
-        """What was answered before it is the last exchange again."""
-        run("%%claude\necho: red")
-        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
-        run("%%claude -j -o job\nOne")
-        run("job.cancel()")
-        run("%%claude -c\nTwo")
-        assert said(gateway.bodies[-1]) == ["echo: red", "red", "Two"]
-
     def test_a_pending_job_cannot_be_continued_yet(self, run, gateway):
         """The error names it and says what to do; nothing is sent."""
         gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
@@ -173,34 +135,31 @@ class TestJobs:
             assert "%segmind wait" in done.shown
             assert len(gateway.bodies) == sent
 
-    def test_an_older_job_that_ends_late_is_not_the_last_exchange(self, run, gateway):
-        """The last cell is, whenever the replies come."""
+    def test_the_last_cell_is_the_last_exchange_if_it_has_a_reply(self, run, gateway):
+        """Whenever the replies come; a job that gives none leaves no trace."""
         gateway.behaviour = Behaviour(queue_s=0.3)
         run("%%claude -j -o job\necho: late")
         run("%%claude\necho: red")
         assert run("job.wait().text").result == "late"
+        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
+        run("%%claude -j -o job\nOne")
+        run("job.cancel()")
         run("%%claude -c\nTwo")
         assert said(gateway.bodies[-1]) == ["echo: red", "red", "Two"]
 
 
 class TestByName:
     def test_a_name_is_a_conversation(self, run, online):
-        """Begun at its first use, continued from then on, whatever is asked in between."""
+        """Begun at its first use, continued by it or by `-c`, whatever is asked in between."""
         run("%%claude --chat a\nOne")
         run("%%claude --chat b\nTwo")
-        run("%%claude\nThree")
-        run("%claude --chat a Four")
-        assert [said(request.json) for request in online.posts] == [
-            ["One"], ["Two"], ["Three"], ["One", "A sunset.", "Four"],
+        run("%%claude -c\nThree")
+        run("%%claude\nFour")
+        run("%claude --chat a Five")
+        run("%claude --chat b Six")
+        assert [said(request.json)[::2] for request in online.posts] == [
+            ["One"], ["Two"], ["Two", "Three"], ["Four"], ["One", "Five"], ["Two", "Three", "Six"],
         ]  # fmt: skip
-
-    def test_continue_goes_on_with_a_named_one(self, run, online):
-        """Where that was the last; what it adds belongs to it."""
-        run("%%claude --chat a\nOne")
-        run("%%claude -c\nTwo")
-        run("%%claude\nThree")
-        run("%%claude --chat a\nFour")
-        assert last(online) == ["One", "A sunset.", "Two", "A sunset.", "Four"]
 
     def test_it_is_the_chat_of_that_name(self, run, online):
         """Cells and `Chat` add to one conversation, and see what the other said."""
@@ -243,16 +202,16 @@ class TestSegmindChat:
         assert re.fullmatch(r"b claude-4-sonnet 2 112 62 not told \d+ s ago", rows[1])
         assert len(rows) == 2
 
-    @pytest.mark.parametrize("name", ["my revié", "'my revié'", '"my revié"', "my  revie\u0301"])
-    def test_it_shows_one_as_it_is_read(self, run, online, name):
+    def test_it_shows_one_as_it_is_read(self, run, online):
         """As text and as HTML, in which a reply is data; the name is read as `--chat` reads it."""
         online.will_say("**Red** <script>alert(1)</script>")
         run('%%claude --chat "my revié"\nWhich colour?')
-        (output,) = run(f"%segmind chat {name}").displayed
-        assert "Which colour?" in output.data["text/plain"]
-        assert "**Red**" in output.data["text/plain"]
-        assert "<strong>Red</strong>" in output.data["text/html"]
-        assert "<script" not in output.data["text/html"]
+        for name in ("my revié", "'my revié'", '"my revié"', "my  revie\u0301"):
+            (output,) = run(f"%segmind chat {name}").displayed
+            assert "Which colour?" in output.data["text/plain"]
+            assert "**Red**" in output.data["text/plain"]
+            assert "<strong>Red</strong>" in output.data["text/html"]
+            assert "<script" not in output.data["text/html"]
 
     def test_it_forgets_one(self, run, online):
         """What was said, and with which model; an open chat is empty, the bill is not."""
