@@ -100,7 +100,7 @@ def test_a_turn_on_its_way_tells_how_it_stands():
     """Its stage on a terminal; how to go on in what is kept."""
     turn = asked("Hi")
     turn.job = Job("2c7f-1", model="claude-4-sonnet")
-    turn.move(Stage.PROCESSING)
+    turn._move(Stage.PROCESSING)
     assert transcript.text(Told(turn)).endswith("processing, 0 s")
     for kept in (transcript.kept_html(turn), transcript.kept_text(turn)):
         assert "%segmind resume 2c7f-1" in kept
