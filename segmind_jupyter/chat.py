@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
 from segmind_jupyter.api.jobs import WAIT_S, Pending, ended
 from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
-from segmind_jupyter.api.messages import Message, Reply
+from segmind_jupyter.api.messages import Message, Reply, Totals
 from segmind_jupyter.api.settings import checked_slug
-from segmind_jupyter.api.usage import Totals
 from segmind_jupyter.asking import ShortTracebacks, expected_of
 from segmind_jupyter.conversation import Conversation, ImagePolicy
 from segmind_jupyter.errors import (

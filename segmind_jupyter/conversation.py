@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from segmind_jupyter.api.jobs import Pending
-from segmind_jupyter.api.messages import Block, Message, Reply, user_message
-from segmind_jupyter.api.usage import Ledger, Totals, total
+from segmind_jupyter.api.messages import Block, Ledger, Message, Reply, Totals, user_message
 from segmind_jupyter.errors import ContentError, SettingsError, shortened
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ class Conversation:
     @property
     def usage(self) -> Totals:
         """Tokens and cost of all that was paid for, whatever became of it since."""
-        return total(self.ledger.calls)
+        return self.ledger.total()
 
     @property
     def images(self) -> ImagePolicy:

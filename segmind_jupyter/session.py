@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import dataclasses
 import functools
+import json
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
-from segmind_jupyter.api.messages import Block, Call, Message, encoded, n_bytes
+from segmind_jupyter.api.messages import Block, Call, Ledger, Message, encoded
 from segmind_jupyter.api.settings import SIMULATOR, Secret, Settings, resolve
 from segmind_jupyter.errors import (
     Interrupted,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.loop import BackgroundLoop, Waiter
     from segmind_jupyter.api.messages import Reply
     from segmind_jupyter.api.records import JobRecord
-    from segmind_jupyter.api.usage import Ledger
     from segmind_jupyter.api.watch import JobManager
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
@@ -106,7 +106,7 @@ class Request(Call):
     @property
     def n_bytes(self) -> int:
         """Size of the body, in bytes."""
-        return n_bytes(self.body)
+        return len(json.dumps(self.body, separators=(",", ":")))
 
     @property
     def tokens(self) -> int:
@@ -244,8 +244,6 @@ class Session:
     @_lazily
     def ledger(self) -> Ledger:
         """What the calls took."""
-        from segmind_jupyter.api.usage import Ledger
-
         return Ledger()
 
     @_lazily
@@ -426,7 +424,7 @@ class Session:
     def _ended(self, reply: Reply) -> Job:
         """Make the job of a reply that is there: nothing was queued."""
         from segmind_jupyter.api.jobs import Job
-        from segmind_jupyter.api.states import Completed
+        from segmind_jupyter.api.responses import Completed
 
         job = Job(
             reply.request_id or _NEVER_QUEUED,
@@ -440,7 +438,7 @@ class Session:
 
     def resume(self, request_id: str) -> Job:
         """Take up a job by its id, without sending it again."""
-        from segmind_jupyter.api.states import checked_id
+        from segmind_jupyter.api.responses import checked_id
 
         known = self.followed(checked_id(request_id))
         if known is not None:

@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from segmind_jupyter.api.messages import Reply, Usage
-from segmind_jupyter.api.usage import Totals
+from segmind_jupyter.api.messages import Reply, Totals, Usage
 from segmind_jupyter.conversation import (
     FIT,
     KEEP_ALL,

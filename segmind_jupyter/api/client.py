@@ -7,27 +7,29 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final
 
 import anyio
 import httpx
 
-from segmind_jupyter.api.limits import RateLimiter
-from segmind_jupyter.api.messages import Message, Reply, parse_reply, request_body
-from segmind_jupyter.api.responses import Response, error_for, expired, maybe_billed, senseless
-from segmind_jupyter.api.retry import Policy
-from segmind_jupyter.api.settings import Secret, Settings, checked_slug, resolve
-from segmind_jupyter.api.states import (
+from segmind_jupyter.api.messages import Message, Reply, encoded, parse_reply, request_body
+from segmind_jupyter.api.responses import (
+    Response,
     State,
     checked_id,
+    error_for,
+    expired,
     is_result,
     is_terminal,
+    maybe_billed,
     no_reply,
     read_result,
     read_state,
     read_submit,
+    senseless,
 )
+from segmind_jupyter.api.retry import Policy, RateLimiter
+from segmind_jupyter.api.settings import Secret, Settings, checked_slug, resolve
 from segmind_jupyter.api.transport import Transport
 from segmind_jupyter.errors import APIError, NotFoundError, ReplyError, SettingsError
 
@@ -175,19 +177,18 @@ class SegmindClient:
         APIError
             The server refused; the subclass says how.
         """
-        path = f"/v1/{checked_slug(model)}"
-        body = self._transport.encoded(request_body(messages, instruction=instruction, **params))
         started = self._clock()
-        answer = await self._transport.send(
-            "POST", path, body=body, timeout_s=timeout_s, model=model, urgent=True
-        )
+        what, answer = await self._post(
+            f"/v1/{checked_slug(model)}", messages, instruction, params,
+            timeout_s=timeout_s, model=model, urgent=True,
+        )  # fmt: skip
         elapsed_s = self._clock() - started
         try:
             reply = parse_reply(
                 answer.json(), headers=answer.headers, model=model, elapsed_s=elapsed_s
             )
         except (ReplyError, ValueError) as error:
-            raise _unreadable(f"POST {path}", answer, error) from None
+            raise _unreadable(what, answer, error) from None
         # Once more, as the parts of a text may hold the key together.
         return dataclasses.replace(reply, text=self._transport.scrubbed(reply.text))
 
@@ -206,60 +207,42 @@ class SegmindClient:
         Parameters
         ----------
         model, messages, instruction, **params
-            As for `chat`.
+            As for `chat`; the same errors are raised.
         timeout_s
             Seconds that the submission may take in all, the model's work not included. While the
             gateway says that it has too many requests, it is tried again until then.
-
         before_sending
             Awaited when the request is about to go out, its turn having come; may raise.
-
-        Returns
-        -------
-        Ticket
-            The id, for `status` and `result`.
-
-        Raises
-        ------
-        MaybeBilledError
-            The outcome is unknown, or the answer holds no id; it was not sent again.
-        SegmindError
-            As for `chat`.
         """
-        path = f"/v2/{checked_slug(model)}"
-        body = self._transport.encoded(request_body(messages, instruction=instruction, **params))
-        answer = await self._transport.send(
-            "POST",
-            path,
-            body=body,
-            timeout_s=timeout_s,
-            model=model,
-            before_sending=before_sending,
-        )
+        what, answer = await self._post(
+            f"/v2/{checked_slug(model)}", messages, instruction, params,
+            timeout_s=timeout_s, model=model, before_sending=before_sending,
+        )  # fmt: skip
         try:
             return Ticket(read_submit(answer.json()), model)
         except (ReplyError, ValueError) as error:
-            raise _unreadable(f"POST {path}", answer, error) from None
+            raise _unreadable(what, answer, error) from None
+
+    async def _post(
+        self,
+        path: str,
+        messages: Sequence[Message],
+        instruction: str | None,
+        params: dict[str, Any],
+        **how: Any,
+    ) -> tuple[str, Response]:
+        """Send what has been checked; returns what was sent where, and the answer."""
+        body = request_body(messages, instruction=instruction, **params)
+        data = encoded(body, api_key=self.settings.api_key)
+        return f"POST {path}", await self._transport.send("POST", path, body=data, **how)
 
     async def status(
         self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, repeat: bool = True
     ) -> State:
         """Ask where a job stands (free of charge).
 
-        Parameters
-        ----------
-        request_id
-            The job's id. URLs are made of it, on the configured origin; those in an answer are
-            not followed.
-        timeout_s
-            Seconds to wait in all.
-        repeat
-            Whether trouble on the way is met by asking again until then.
-
-        Returns
-        -------
-        State
-            `Queued`, `Processing`, `Completed` or `Failed`.
+        URLs are made of the id, on the configured origin; those in an answer are not followed.
+        With `repeat`, trouble on the way is met by asking again until the time is up.
 
         Raises
         ------
@@ -270,7 +253,7 @@ class SegmindClient:
         SettingsError
             The id is none.
         APIError, APIConnectionError
-            As for `credits`; also where the answer makes no sense.
+            As for `chat`; also where the answer makes no sense.
         """
         path = f"/v2/requests/{checked_id(request_id)}/status"
         answer = await self._look(path, request_id, timeout_s, repeat=repeat)
@@ -284,14 +267,7 @@ class SegmindClient:
     ) -> Reply:
         """Fetch the reply of a job that has completed (free of charge).
 
-        Parameters
-        ----------
-        request_id
-            The job's id.
-        timeout_s
-            Seconds to wait in all.
-        model
-            The slug that was asked for, where the answer names none.
+        `model` is the slug that was asked for, where the answer names none.
 
         Raises
         ------
@@ -358,13 +334,7 @@ class SegmindClient:
             return Response(error.status or 0, {}, error.body or "", self._transport.scrubbed)
 
     async def credits(self, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> Credits:
-        """Ask what is left on the account (free of charge).
-
-        Raises
-        ------
-        APIError, APIConnectionError
-            As for `chat`; nothing is ever billed.
-        """
+        """Ask what is left on the account (free of charge)."""
         path = "/v1/get-user-credits"
         answer = await self._transport.send("GET", path, timeout_s=timeout_s, urgent=True)
         try:
@@ -380,12 +350,7 @@ class SegmindClient:
     async def __aenter__(self) -> SegmindClient:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
 

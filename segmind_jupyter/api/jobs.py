@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.states import Cancelled, Queued, State
+from segmind_jupyter.api.responses import Cancelled, Queued, State
 from segmind_jupyter.errors import Interrupted, JobCancelled, JobError, JobTimeout, SegmindError
 
 R = TypeVar("R")

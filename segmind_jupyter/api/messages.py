@@ -1,13 +1,15 @@
-"""Request bodies and replies: pure building and parsing, nothing is sent here."""
+"""Request bodies, replies, and what they took: pure building and parsing, nothing is sent here."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,11 +42,6 @@ def encoded(body: dict[str, Any], *, api_key: Secret | None) -> bytes:
             "name in the prompt."
         )
     return text.encode("ascii")
-
-
-def n_bytes(body: dict[str, Any]) -> int:
-    """Return the size of a request body, in bytes."""
-    return len(json.dumps(body, ensure_ascii=True, separators=(",", ":")))
 
 
 def request_body(
@@ -116,8 +113,7 @@ class Usage:
     @property
     def total_tokens(self) -> int | None:
         """All together, or `None` if nothing is known."""
-        counts = (getattr(self, count.name) for count in fields(self))
-        known = [n for n in counts if n is not None]
+        known = [n for n in asdict(self).values() if n is not None]
         return sum(known) if known else None
 
 
@@ -132,7 +128,7 @@ class CodeBlock:
 #: A longer text is read for its fences alone: some hostile ones take Markdown's parser minutes.
 _MAX_MARKDOWN_CHARS: Final = 200_000
 
-_FENCE: Final = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)", re.DOTALL)
+_FENCE: Final = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})(.*)", re.DOTALL)
 
 #: Stop reasons that mean "cut at the limit": Anthropic's, OpenAI's and Gemini's word for it.
 _CUT: Final = frozenset({"max_tokens", "length", "MAX_TOKENS"})
@@ -304,16 +300,16 @@ class Reply:
 
 def _top_level_fences(text: str) -> Iterator[CodeBlock]:
     """Find fenced blocks line by line, in linear time; those in lists and quotes are left out."""
-    fence, info, code = "", "", list[str]()
+    fence, info, indent, code = "", "", 0, list[str]()
     for line in text.splitlines(keepends=True):
         match = _FENCE.match(line)
         if not fence and match:
-            fence, info, code = match[1], match[2], []
-        elif fence and match and match[1].startswith(fence) and not match[2].strip():
+            indent, fence, info, code = len(match[1]), match[2], match[3], []
+        elif fence and match and match[2].startswith(fence) and not match[3].strip():
             yield CodeBlock(_language(info), "".join(code))
             fence = ""
         elif fence:
-            code.append(line)
+            code.append(line[min(indent, len(line) - len(line.lstrip(" "))) :])
     if fence:
         yield CodeBlock(_language(info), "".join(code))
 
@@ -335,8 +331,15 @@ def parse_reply(
     body, metrics = _unwrapped(body)
     text = find_text(body)
     if text is None:
-        raise ReplyError(f"The answer holds no reply text ({_shape(body)}).")
+        raise ReplyError(f"The answer holds no reply text ({shape_of(body)}).")
     answer = body if isinstance(body, dict) else {}
+    told = answer.get("usage") or answer.get("usageMetadata")
+    counts = told if isinstance(told, dict) else {}
+
+    def count(*names: str) -> int | None:
+        numbers = (_number(counts[name]) for name in names if name in counts)
+        return next((int(n) for n in numbers if n is not None and 0 <= n <= _MAX_TOKENS), None)
+
     reasons = (
         answer.get("stop_reason"),
         _at(answer, "choices", 0, "finish_reason"),
@@ -344,7 +347,12 @@ def parse_reply(
     )
     return Reply(
         text=text,
-        usage=_usage(answer),
+        usage=Usage(
+            count("input_tokens", "prompt_tokens", "promptTokenCount"),
+            count("output_tokens", "completion_tokens", "candidatesTokenCount"),
+            count("cache_read_input_tokens"),
+            count("cache_creation_input_tokens"),
+        ),
         stop_reason=next(filter(None, map(_string, reasons)), None),
         model=_string(answer.get("model")) or model,
         id=_string(answer.get("id")),
@@ -411,28 +419,8 @@ def _at(value: Any, *path: str | int) -> Any:
     return value
 
 
-def _usage(body: dict[str, Any]) -> Usage:
-    counts = body.get("usage") or body.get("usageMetadata")
-    if not isinstance(counts, dict):
-        return Usage()
-
-    def count(*names: str) -> int | None:
-        numbers = (_number(counts[name]) for name in names if name in counts)
-        return next((int(n) for n in numbers if n is not None and 0 <= n <= _MAX_TOKENS), None)
-
-    return Usage(
-        count("input_tokens", "prompt_tokens", "promptTokenCount"),
-        count("output_tokens", "completion_tokens", "candidatesTokenCount"),
-        count("cache_read_input_tokens"),
-        count("cache_creation_input_tokens"),
-    )
-
-
-#: More than any window holds; a figure beyond it is none (and breaks tables of 64-bit numbers).
-_MAX_TOKENS: Final = 1_000_000_000
-
-#: As for tokens, in credits.
-_MAX_CREDITS: Final = 1e9
+#: More than any window holds, or account; beyond it is none (and breaks tables of 64-bit numbers).
+_MAX_TOKENS, _MAX_CREDITS = 1_000_000_000, 1e9
 
 
 def _string(value: Any) -> str | None:
@@ -455,7 +443,90 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _shape(body: Any) -> str:
+def shape_of(body: Any) -> str:
+    """Say what a body holds in place of what was looked for; its values may be long."""
     if isinstance(body, dict):
         return "keys: " + (shortened(", ".join(sorted(map(str, body))[:12])) or "none")
     return f"a JSON {type(body).__name__}"
+
+
+# What calls took ----------------------------------------------------------------------------
+
+#: Calls that a ledger can tell one by one: some megabytes, and more than anybody looks at.
+MAX_CALLS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredCall:
+    """One answered call. Tokens and cost are `None` where the server did not say."""
+
+    model: str
+    usage: Usage
+    cost: float | None
+    answered_at: float
+    seconds: float | None
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over some calls; what the server did not say counts as nothing.
+
+    `cost` is in Segmind credits, and `None` where no call came with one.
+    """
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+
+    def plus(self, call: AnsweredCall) -> Totals:
+        """Return the sums with one more call."""
+        costs = [cost for cost in (self.cost, call.cost) if cost is not None]
+        tokens = {name: getattr(self, name) + (n or 0) for name, n in asdict(call.usage).items()}
+        return Totals(calls=self.calls + 1, cost=sum(costs) if costs else None, **tokens)
+
+
+class Ledger:
+    """The calls of this process that were answered, oldest first. Threads may share it."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._calls: deque[AnsweredCall] = deque(maxlen=MAX_CALLS)
+        # Kept beside the calls, as they count those that are no longer told one by one.
+        self._all = Totals()
+        self._models: dict[str, Totals] = {}
+        self._lock = threading.Lock()
+        #: How many calls have an unknown outcome: they may have been billed.
+        self.unknown = 0
+
+    def add(self, reply: Reply, *, model: str) -> None:
+        """Note an answered call to `model`."""
+        now, seconds = self._clock(), reply.elapsed_s
+        call = AnsweredCall(model, reply.usage, reply.cost, now, seconds, reply.simulated)
+        with self._lock:
+            self._calls.append(call)
+            self._all = self._all.plus(call)
+            self._models[model] = self._models.get(model, Totals()).plus(call)
+
+    def add_unknown(self) -> None:
+        """Note a call whose outcome is unknown."""
+        with self._lock:
+            self.unknown += 1
+
+    @property
+    def calls(self) -> tuple[AnsweredCall, ...]:
+        """The newest calls, `MAX_CALLS` at most."""
+        with self._lock:
+            return tuple(self._calls)
+
+    def by_model(self) -> dict[str, Totals]:
+        """Sum all calls of each model, in the order in which the models were first used."""
+        with self._lock:
+            return dict(self._models)
+
+    def total(self) -> Totals:
+        """Sum all calls."""
+        return self._all

@@ -1,12 +1,13 @@
-"""What the server sent, read within bounds and with the key blanked out, and the errors it means.
+"""What the server sent, read within bounds and with the key blanked out: states, replies, errors.
 
-A message begins with what happened and what to do next; status, path and the server's words, which
-are data, come last.
+An error begins with what happened and what to do next; status, path and the server's words, which
+are data, come last. Nothing is sent here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import re
@@ -16,8 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+from segmind_jupyter.api.messages import Reply, find_text, parse_reply, shape_of
 from segmind_jupyter.api.retry import parse_wait
 from segmind_jupyter.api.settings import model_info, nearest_model
 from segmind_jupyter.errors import (
@@ -25,13 +27,17 @@ from segmind_jupyter.errors import (
     AuthenticationError,
     BadRequestError,
     InsufficientCreditsError,
+    JobError,
     JobExpired,
     JobFailed,
+    JobTimeout,
     MaybeBilledError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    ReplyError,
     ServerError,
+    SettingsError,
     plain,
     shortened,
 )
@@ -89,16 +95,17 @@ class Response:
             body = json.loads(self.text, parse_int=lambda n: int(n) if len(n) < 100 else math.inf)
         except RecursionError:
             raise ValueError("nested too deeply") from None
-        return self._scrubbed(body)
 
-    def _scrubbed(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.scrub(value)
-        if isinstance(value, list):
-            return [self._scrubbed(item) for item in value]
-        if isinstance(value, dict):
-            return {self.scrub(name): self._scrubbed(item) for name, item in value.items()}
-        return value
+        def scrubbed(value: Any) -> Any:
+            if isinstance(value, str):
+                return self.scrub(value)
+            if isinstance(value, list):
+                return [scrubbed(item) for item in value]
+            if isinstance(value, dict):
+                return {self.scrub(name): scrubbed(item) for name, item in value.items()}
+            return value
+
+        return scrubbed(body)
 
 
 async def read(response: httpx.Response, *, scrub: Scrub) -> Response:
@@ -172,13 +179,18 @@ def _words(value: Any, *, depth: int = 4) -> str | None:
     return json.dumps(value, ensure_ascii=False, default=str) if value else None
 
 
-def is_envelope(body: str | None) -> bool:
-    """Return whether an error's body is of the gateway's form, and no page of somebody between."""
+def _fields_of(body: str | None) -> dict[str, Any]:
+    """Return what an error's body holds, nothing if it is no JSON object."""
     try:
         fields = json.loads(body or "", parse_int=float)  # of any number of digits
     except (ValueError, RecursionError):
-        return False
-    return isinstance(fields, dict) and any(key in fields for key in _DETAIL_KEYS)
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def is_envelope(body: str | None) -> bool:
+    """Return whether an error's body is of the gateway's form, and no page of somebody between."""
+    return not _fields_of(body).keys().isdisjoint(_DETAIL_KEYS)
 
 
 #: What a status means for a call (WIRE.md, "Errors"), and what to do then.
@@ -248,7 +260,7 @@ def error_for(
         happened = f"{retired}{f' ({note})' if note else ''}.{hint} See `%segmind models`."
     refused = "Segmind refused the request" if status >= 400 else "The answer makes no sense"
     happened = happened or f"{refused}. Check the request and SEGMIND_BASE_URL."
-    return kind(f"{happened} {_answered(what, answer)}", **_fields(answer))
+    return kind(f"{happened} {_answered(what, answer)}", **_as_fields(answer))
 
 
 def limit_reached(
@@ -264,7 +276,7 @@ def limit_reached(
     )
     if answer is None:
         return RateLimitError(f"{happened} ({what} was not sent.)", status=429)
-    return RateLimitError(f"{happened} {_answered(what, answer)}", **_fields(answer))
+    return RateLimitError(f"{happened} {_answered(what, answer)}", **_as_fields(answer))
 
 
 def maybe_billed(what: str, why: str, answer: Response | None = None) -> MaybeBilledError:
@@ -280,7 +292,7 @@ def maybe_billed(what: str, why: str, answer: Response | None = None) -> MaybeBi
         f"Nobody knows whether the request was carried out. It may have been billed, so it was "
         f"not sent again.{told} `%segmind credits` shows whether your credits went down; run the "
         f"cell again to retry. ({what} {why}{words})",
-        **(_fields(answer) if answer else {}),
+        **(_as_fields(answer) if answer else {}),
     )
 
 
@@ -289,7 +301,7 @@ def senseless(what: str, answer: Response, why: str) -> APIError:
     return APIError(
         f"The answer makes no sense: {why}. Nothing is lost: look again later. "
         f"{_answered(what, answer)}",
-        **_fields(answer),
+        **_as_fields(answer),
     )
 
 
@@ -325,10 +337,188 @@ def _answered(what: str, answer: Response) -> str:
     return f"({what} was answered {answer.status}{words})"
 
 
-def _fields(answer: Response) -> dict[str, Any]:
+def _as_fields(answer: Response) -> dict[str, Any]:
     return {
         "status": answer.status,
         "detail": answer.detail,
         "request_id": answer.request_id,
         "body": answer.text,
     }
+
+
+# Jobs ---------------------------------------------------------------------------------------
+
+#: What an id may be made of: it becomes part of a URL's path (RFC 3986's unreserved characters).
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,199}")
+
+#: Longer than any call takes (ten days); a figure beyond it is none.
+_MAX_INFERENCE_S: Final = 864_000.0
+
+
+class State(str):
+    """Where a job stands: equal to the gateway's word for it, and a type for `match`."""
+
+    __slots__ = ()
+    word: ClassVar[str] = ""
+
+    def __new__(cls) -> Self:
+        """Make the one value that the type has."""
+        return super().__new__(cls, cls.word)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as what makes it: a string's own way would hand the word to `__new__`."""
+        return (type(self), ())
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes after it."""
+        return not isinstance(self, Queued | Processing)
+
+
+class Queued(State):
+    """Waits for a worker."""
+
+    __slots__ = ()
+    word = "QUEUED"
+
+
+class Processing(State):
+    """The model is at work."""
+
+    __slots__ = ()
+    word = "PROCESSING"
+
+
+class Completed(State):
+    """The reply is there, and billed."""
+
+    __slots__ = ()
+    word = "COMPLETED"
+
+
+class Failed(State):
+    """The gateway or the model gave it up."""
+
+    __slots__ = ("detail",)
+    word = "FAILED"
+    detail: str | None
+
+    def __new__(cls, detail: str | None = None) -> Self:
+        """Keep the words; two failures are equal whatever they say."""
+        state = super().__new__(cls)
+        state.detail = detail
+        return state
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.detail,))
+
+
+class Expired(State):
+    """The server does not know the job, or no longer. Never the gateway's own word."""
+
+    __slots__ = ()
+    word = "EXPIRED"
+
+
+class Cancelled(State):
+    """Nobody watches it any more. Never the gateway's own word: it cannot stop a job."""
+
+    __slots__ = ()
+    word = "CANCELLED"
+
+
+#: The states that the gateway knows (the vendor's model pages).
+_KNOWN: Final[dict[str, type[State]]] = {
+    kind.word: kind for kind in (Queued, Processing, Completed, Failed)
+}
+
+
+def checked_id(request_id: str) -> str:
+    """Return `request_id` if it can be part of a URL's path and of nothing else."""
+    if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
+        raise SettingsError(
+            f"{shortened(repr(request_id))} is no job id. `%segmind jobs` lists the ids that are "
+            "known here."
+        )
+    return request_id
+
+
+def read_submit(body: Any) -> str:
+    """Find the id in the answer to a submit."""
+    request_id = body.get("request_id") if isinstance(body, dict) else None
+    if type(request_id) is int:
+        request_id = str(request_id)
+    try:
+        return checked_id(request_id or "")
+    except SettingsError:
+        raise ReplyError(f"it holds no usable request_id ({shape_of(body)})") from None
+
+
+def read_state(body: Any, *, request_id: str) -> State:
+    """Read where a job stands from the body of a poll or of a result."""
+    if not is_of(request_id, body):
+        raise ReplyError("it is another job's")
+    if not isinstance(body, dict) or not isinstance(word := body.get("status"), str):
+        raise ReplyError("the answer names no state")
+    kind = _KNOWN.get(word.upper())
+    if kind is None:
+        raise JobError(
+            f"Job {request_id} has a state that is not known here: {shortened(repr(word))}. "
+            f"Look again later with `%segmind resume {request_id}`.",
+            request_id=request_id,
+        )
+    if kind is not Failed:
+        return kind()
+    error = body.get("error")  # of another form than text it is shown as its JSON
+    return Failed(detail_of(json.dumps({"error": error})) if error else None)
+
+
+def is_terminal(body: str | None) -> bool:
+    """Return whether an error's body is an ended job's: FAILED comes with a 422, on both URLs.
+
+    Only the gateway's own word counts here: "failed" may be any proxy's.
+    """
+    word = _fields_of(body).get("status")
+    return isinstance(word, str) and word in {Completed.word, Failed.word}
+
+
+def is_of(request_id: str, body: Any) -> bool:
+    """Return whether a body is this job's, or does not say whose it is."""
+    named = body.get("request_id") if isinstance(body, dict) else None
+    return named is None or str(named) == request_id
+
+
+def is_result(body: Any, request_id: str) -> bool:
+    """Return whether a body can be a job's result, and not something that came in its place."""
+    if not is_of(request_id, body):
+        return False
+    if isinstance(body, dict) and ("status" in body or "output" in body):
+        return True
+    return find_text(body) is not None
+
+
+def read_result(
+    body: Any, *, request_id: str, model: str | None = None, elapsed_s: float | None = None
+) -> Reply | State:
+    """Read the body of a result."""
+    if not is_of(request_id, body):
+        raise ReplyError("it is another job's")
+    if isinstance(body, dict) and isinstance(body.get("status"), str):
+        state = read_state(body, request_id=request_id)
+        if not isinstance(state, Completed):
+            return state
+    if elapsed_s is None and isinstance(body, dict) and isinstance(body.get("metrics"), dict):
+        told = body["metrics"].get("inference_time")
+        is_number = isinstance(told, int | float) and not isinstance(told, bool)
+        elapsed_s = float(told) if is_number and 0 <= told <= _MAX_INFERENCE_S else None
+    reply = parse_reply(body, model=model, elapsed_s=elapsed_s)
+    return dataclasses.replace(reply, request_id=request_id)
+
+
+def no_reply(state: State, request_id: str) -> JobError:
+    """Say why a job in this state has no reply to give."""
+    if isinstance(state, Failed):
+        return failed(request_id, state.detail)
+    return JobTimeout(
+        f"Job {request_id} is still {state}. Look again later.", request_id=request_id
+    )

@@ -17,15 +17,13 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
 from segmind_jupyter._version import __version__
-from segmind_jupyter.api.limits import LimitReached, RateLimiter
-from segmind_jupyter.api.messages import encoded
 from segmind_jupyter.api.responses import (
     Response,
     UnusableAnswer,
@@ -34,7 +32,15 @@ from segmind_jupyter.api.responses import (
     maybe_billed,
     read,
 )
-from segmind_jupyter.api.retry import Failure, Policy, Trouble, may_be_billed, may_repeat
+from segmind_jupyter.api.retry import (
+    Failure,
+    LimitReached,
+    Policy,
+    RateLimiter,
+    Trouble,
+    may_be_billed,
+    may_repeat,
+)
 from segmind_jupyter.api.settings import (
     CONNECT_TIMEOUT_S,
     MAX_CONNECTIONS,
@@ -111,7 +117,6 @@ class Transport:
             self._forms = (settings.auth,)
         self._sending = 0
         self._filtered: set[logging.Logger] = set()
-        self._log_filter = _KeyFilter(self.scrubbed)
 
     async def aclose(self) -> None:
         """Close the connections; this may be used again afterwards."""
@@ -122,10 +127,6 @@ class Transport:
     def scrubbed(self, text: str) -> str:
         """Blank the key out of a text."""
         return self.settings.api_key.scrub(text) if self.settings.api_key else text
-
-    def encoded(self, body: dict[str, Any]) -> bytes:
-        """Encode a request body, and refuse what must not or cannot be sent."""
-        return encoded(body, api_key=self.settings.api_key)
 
     async def send(
         self,
@@ -141,12 +142,10 @@ class Transport:
     ) -> Response:
         """Send a request as often as the retry table allows, until it is answered 2xx.
 
-        Whoever wants to know when it goes out, its waiting over, says so with `before_sending`.
-
         A pause of the server's is waited for within the time-out. Queueing for a place after it
         is not on the request's time, unless the caller set that time: on a small plan a hundred
-        jobs take long, and nothing is wrong. Without `repeat` there is one attempt that was not
-        refused as one too many, in its turn.
+        jobs take long, and nothing is wrong. Its waiting over, `before_sending` is awaited. Without
+        `repeat` there is one attempt that was not refused as one too many.
         """
         what = f"{method} {path}"
         limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)
@@ -204,13 +203,34 @@ class Transport:
     ) -> Response | _Failed:
         """Send a request once; in its other form too where the key is refused, which is free."""
         connect_s = min(CONNECT_TIMEOUT_S, limit_s)
-        # A free connection is waited for as long as the call may take: others may be slow.
-        timeout = httpx.Timeout(limit_s, connect=connect_s)
+        try:
+            request = http.build_request(
+                method,
+                f"{self._base_url}{path}",
+                content=body,
+                headers={} if body is None else {"content-type": "application/json"},
+                # A free connection is waited for as long as the call may take: others may be slow.
+                timeout=httpx.Timeout(limit_s, connect=connect_s),
+            )
+        except (httpx.InvalidURL, ValueError):
+            # Unquoted: a key may have been pasted in its place.
+            raise SettingsError(
+                "The base URL is no address. Set SEGMIND_BASE_URL to the service's, or unset it."
+            ) from None
+        secret = self.settings.api_key
+        if secret is None or self.settings.simulated:
+            secret = Secret("simulator")
         try:
             # httpx bounds each read; the scope bounds an answer that drips in for ever.
             with anyio.fail_after(limit_s + 0.25), self._quiet_logs():
                 for form in self._forms:
-                    request = self._request(http, method, path, body, timeout, form)
+                    for name in ("x-api-key", "authorization"):
+                        request.headers.pop(name, None)
+                    # The one place where the key is unwrapped.
+                    if form == "bearer":
+                        request.headers["authorization"] = f"Bearer {secret.reveal()}"
+                    else:
+                        request.headers["x-api-key"] = secret.reveal()
                     answer = await read(await http.send(request, stream=True), scrub=self.scrubbed)
                     if answer.status != 401:
                         self._forms = (form, *(f for f in self._forms if f != form))
@@ -225,38 +245,7 @@ class Transport:
             return self._unreached(error, connect_s)
         except (httpx.HTTPError, OSError, UnusableAnswer) as error:
             return _Failed(Trouble.NO_ANSWER, self._reason(error, limit_s))
-        if 200 <= answer.status < 300:
-            return answer
-        return _Failed(answer.status, answer=answer)
-
-    def _request(
-        self,
-        http: httpx.AsyncClient,
-        method: str,
-        path: str,
-        body: bytes | None,
-        timeout: httpx.Timeout,
-        form: AuthForm,
-    ) -> httpx.Request:
-        """Build a request and sign it: the one place where the key is unwrapped."""
-        headers = {} if body is None else {"content-type": "application/json"}
-        try:
-            request = http.build_request(
-                method, f"{self._base_url}{path}", content=body, headers=headers, timeout=timeout
-            )
-        except (httpx.InvalidURL, ValueError):
-            # Unquoted: a key may have been pasted in its place.
-            raise SettingsError(
-                "The base URL is no address. Set SEGMIND_BASE_URL to the service's, or unset it."
-            ) from None
-        secret = self.settings.api_key
-        if secret is None or self.settings.simulated:
-            secret = Secret("simulator")
-        if form == "bearer":
-            request.headers["authorization"] = f"Bearer {secret.reveal()}"
-        else:
-            request.headers["x-api-key"] = secret.reveal()
-        return request
+        return answer if 200 <= answer.status < 300 else _Failed(answer.status, answer=answer)
 
     def _open(self) -> httpx.AsyncClient:
         """Return the open connections; they keep no cookies and follow no redirect."""
@@ -302,7 +291,7 @@ class Transport:
         """Blank the key out of what the HTTP library logs while something is sent."""
         for logger in map(logging.getLogger, _LOGGERS):
             if logger.isEnabledFor(logging.INFO):
-                logger.addFilter(self._log_filter)
+                logger.addFilter(self._blank_key)
                 self._filtered.add(logger)
         self._sending += 1
         try:
@@ -310,7 +299,14 @@ class Transport:
         finally:
             self._sending -= 1
             while self._filtered and not self._sending:
-                self._filtered.pop().removeFilter(self._log_filter)
+                self._filtered.pop().removeFilter(self._blank_key)
+
+    def _blank_key(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        clean = self.scrubbed(text)
+        if clean != text:
+            record.msg, record.args = clean, None
+        return True
 
     @property
     def _base_url(self) -> str:
@@ -364,46 +360,27 @@ class Transport:
         return shortened(str(error), scrub=self.scrubbed) or type(error).__name__
 
 
-class _KeyFilter(logging.Filter):
-    """Blanks the key out of a log record."""
-
-    def __init__(self, scrub: Callable[[str], str]) -> None:
-        super().__init__()
-        self._scrub = scrub
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        clean = self._scrub(text)
-        if clean != text:
-            record.msg, record.args = clean, None
-        return True
-
-
 def proxy_for(base_url: str) -> str | None:
     """Return the address of the proxy that the environment names for https, if it is to be used.
 
-    httpx's own reading of NO_PROXY fails at `[::1]` and takes a network such as `fe80::/10` for a
-    name.
+    NO_PROXY names a host as a name or its end, an address, or a network. httpx's own reading fails
+    at `[::1]` and takes a network such as `fe80::/10` for a name.
     """
     proxies = urllib.request.getproxies()
-    proxy = proxies.get("https") or proxies.get("all")
-    if not proxy or _goes_direct(urlsplit(base_url).hostname or "", proxies.get("no", "")):
+    proxy, host = proxies.get("https") or proxies.get("all"), urlsplit(base_url).hostname or ""
+    if not proxy:
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def _goes_direct(host: str, no_proxy: str) -> bool:
-    """Return whether NO_PROXY names a host: as a name or its end, an address, or a network."""
+    address = None
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
-        for entry in no_proxy.split(","):
+    for entry in map(str.strip, proxies.get("no", "").lower().split(",")):
+        if address is not None:
             with contextlib.suppress(ValueError):
-                network = ipaddress.ip_network(entry.strip().strip("[]"), strict=False)
+                network = ipaddress.ip_network(entry.strip("[]"), strict=False)
                 if network.version == address.version and address in network:
-                    return True
-    for entry in no_proxy.lower().split(","):
-        name = entry.strip().rpartition("://")[2].lstrip("*.")
+                    return None
+        name = entry.rpartition("://")[2].lstrip("*.")
         name = name if name.startswith("[") else name.partition(":")[0]
-        if entry.strip() == "*" or (name and (host == name or host.endswith(f".{name}"))):
-            return True
-    return False
+        if entry == "*" or (name and (host == name or host.endswith(f".{name}"))):
+            return None
+    return proxy if "://" in proxy else f"http://{proxy}"

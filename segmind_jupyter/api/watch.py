@@ -23,9 +23,7 @@ from segmind_jupyter.api.journal import BEAT_S, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply
 from segmind_jupyter.api.records import CallRecord, Claim, JobRecord
-from segmind_jupyter.api.responses import failed, is_envelope, senseless
-from segmind_jupyter.api.retry import History, Policy, may_repeat, next_poll
-from segmind_jupyter.api.states import (
+from segmind_jupyter.api.responses import (
     Cancelled,
     Completed,
     Expired,
@@ -33,7 +31,11 @@ from segmind_jupyter.api.states import (
     Queued,
     State,
     checked_id,
+    failed,
+    is_envelope,
+    senseless,
 )
+from segmind_jupyter.api.retry import History, Policy, may_repeat, next_poll
 from segmind_jupyter.errors import (
     APIConnectionError,
     APIError,

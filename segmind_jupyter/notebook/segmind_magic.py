@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas
 
     from segmind_jupyter.api.jobs import Job
-    from segmind_jupyter.api.usage import Call, Ledger
+    from segmind_jupyter.api.messages import AnsweredCall, Ledger
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.session import Trackable
 
@@ -378,7 +378,7 @@ def _usage(rest: Sequence[str]) -> Shown:
     return Shown(usage(session().ledger), table(session().ledger.calls))
 
 
-def table(calls: Sequence[Call]) -> pandas.DataFrame | list[dict[str, Any]]:
+def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, Any]]:
     """Return the calls as a table, oldest first; as a list where pandas is not there."""
     rows = [
         dict(
@@ -386,8 +386,8 @@ def table(calls: Sequence[Call]) -> pandas.DataFrame | list[dict[str, Any]]:
                 _COLUMNS,
                 (
                     datetime.datetime.fromtimestamp(round(call.answered_at)),
-                    call.model, call.input_tokens, call.output_tokens, call.cost, call.seconds,
-                    call.simulated,
+                    call.model, call.usage.input_tokens, call.usage.output_tokens, call.cost,
+                    call.seconds, call.simulated,
                 ),
                 strict=True,
             )
@@ -415,8 +415,8 @@ def usage(ledger: Ledger) -> dict[str, str]:
     # Two calls are the least that can be compared.
     drawn = ledger.calls[-_DRAWN:] if len(ledger.calls) > 1 else ()
     numbers = {
-        "tokens in": [call.input_tokens for call in drawn],
-        "tokens out": [call.output_tokens for call in drawn],
+        "tokens in": [call.usage.input_tokens for call in drawn],
+        "tokens out": [call.usage.output_tokens for call in drawn],
     }
     chart = {name: counts for name, counts in numbers.items() if any(counts)}
     notes = []

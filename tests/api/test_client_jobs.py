@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 
 import segmind_jupyter
 from segmind_jupyter.api.client import SegmindClient, Ticket
-from segmind_jupyter.api.limits import RateLimiter
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.responses import expired, failed
-from segmind_jupyter.api.states import Completed, Failed, Processing, Queued, State
+from segmind_jupyter.api.responses import (
+    Completed,
+    Failed,
+    Processing,
+    Queued,
+    State,
+    expired,
+    failed,
+)
+from segmind_jupyter.api.retry import RateLimiter
 from segmind_jupyter.errors import (
     APIConnectionError,
     APIError,

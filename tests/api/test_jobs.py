@@ -18,7 +18,7 @@ import pytest
 from segmind_jupyter.api.jobs import Job, JobRegistry, ended
 from segmind_jupyter.api.loop import wait_interruptibly
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.states import Cancelled, Completed, Expired, Failed, Processing, Queued
+from segmind_jupyter.api.responses import Cancelled, Completed, Expired, Failed, Processing, Queued
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,

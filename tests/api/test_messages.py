@@ -1,14 +1,23 @@
-"""Replies of every shape that was seen or reported."""
+"""Replies of every shape that was seen or reported, and the sums over calls."""
 
 from __future__ import annotations
 
-import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.messages import CodeBlock, Reply, Usage, parse_reply, request_body
+from segmind_jupyter.api.messages import (
+    MAX_CALLS,
+    CodeBlock,
+    Ledger,
+    Reply,
+    Totals,
+    Usage,
+    parse_reply,
+    request_body,
+)
 from segmind_jupyter.errors import ReplyError
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -27,89 +36,43 @@ OPENAI = {
     "choices": [{"message": {"content": "Hello there"}, "finish_reason": "length"}],
     "usage": {"prompt_tokens": 5, "completion_tokens": 3},
 }
+PARTS = [{"text": "Hello "}, {"text": "there"}]
 GEMINI = {
-    "candidates": [
-        {
-            "content": {"parts": [{"text": "Hello "}, {"text": "there"}]},
-            "finishReason": "MAX_TOKENS",
-        }
-    ],
+    "candidates": [{"content": {"parts": PARTS}, "finishReason": "MAX_TOKENS"}],
     "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 3},
 }
 
 
-@pytest.mark.parametrize("body", [ANTHROPIC, OPENAI, GEMINI], ids=["anthropic", "openai", "gemini"])
-def test_every_providers_shape_is_the_same_reply(body):
-    """Text, tokens and the cut flag, from wherever the provider puts them."""
-    reply = parse_reply(body)
-    assert reply.text == "Hello there"
-    assert reply.usage == Usage(5, 3)
-    assert reply.usage.total_tokens == 8
-    assert reply.cut
-    assert reply.raw is body
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        ("just words", "just words"),
-        ({"content": "a string"}, "a string"),
-        ({"content": []}, ""),
-        ({"content": [{"type": "text", "text": ""}]}, ""),
-        ({"choices": [{"message": {"content": [{"type": "text", "text": "a"}]}}]}, "a"),
-        ({"content": [{"type": "text", "text": None}, {"type": "text"}, 7, "x"]}, ""),
-    ],
-)
-def test_unusual_places_for_the_text(body, text):
-    """An empty answer is an answer: the model may have nothing to say."""
-    assert parse_reply(body).text == text
-
-
-@pytest.mark.parametrize(
-    ("output", "text"),
-    [
-        (json.dumps(ANTHROPIC), "Hello there"),
-        (ANTHROPIC, "Hello there"),
-        (json.dumps(OPENAI), "Hello there"),
-        ("just words", "just words"),
-        ("7", "7"),
-        ("[1, 2]", "[1, 2]"),
-        ("{broken", "{broken"),
-        ('"quoted"', '"quoted"'),
-    ],
-)
-def test_the_result_of_a_v2_job_is_the_same_reply(output, text):
-    """`output` is the model's JSON in a string, the JSON itself, or the text."""
-    metrics = {"inference_time": 13.06, "cost": 0.02, "remaining_credits": 4.2}
-    reply = parse_reply({"status": "COMPLETED", "output": output, "metrics": metrics})
-    assert (reply.text, reply.cost, reply.remaining_credits) == (text, 0.02, 4.2)
-
-
-def test_the_result_of_a_v2_job_without_output_is_the_answer():
-    """The vendor's SDK takes the body itself then."""
-    assert parse_reply({"status": "COMPLETED", **ANTHROPIC}).text == "Hello there"
-
-
-def test_replies_can_be_hashed_and_compared():
-    """They go into sets and dictionaries, as frozen things do."""
+def test_every_providers_shape_is_the_same_reply():
+    """Text, tokens and the cut flag, from wherever the provider puts them; it reads as its text."""
+    for body in (ANTHROPIC, OPENAI, GEMINI):
+        reply = parse_reply(body)
+        assert f"{reply}" == reply.text == "Hello there"
+        assert (reply.usage, reply.usage.total_tokens) == (Usage(5, 3), 8)
+        assert reply.cut
+        assert reply.raw is body
+        assert "thinking" not in repr(reply)
     assert len({parse_reply(ANTHROPIC), parse_reply(ANTHROPIC), parse_reply(OPENAI)}) == 2
 
 
-@pytest.mark.parametrize(
-    "body", [None, [], 7, True, {}, {"error": "x"}, {"choices": []}, {"content": {}}]
-)
-def test_a_body_without_text_is_an_error_that_names_what_is_there(body):
+def test_unusual_places_for_the_text():
+    """An empty answer is an answer: the model may have nothing to say."""
+    for body, text in [
+        ("just words", "just words"),
+        ({"content": "a string"}, "a string"),
+        ({"content": []}, ""),
+        ({"choices": [{"message": {"content": [{"type": "text", "text": "a"}]}}]}, "a"),
+        ({"content": [{"type": "text", "text": None}, {"type": "text"}, 7, "x"]}, ""),
+        ({"status": "COMPLETED", **ANTHROPIC}, "Hello there"),
+    ]:
+        assert parse_reply(body).text == text
+
+
+def test_a_body_without_text_is_an_error_that_names_what_is_there():
     """Never a reply that is empty for want of understanding."""
-    with pytest.raises(ReplyError, match=r"keys|JSON"):
-        parse_reply(body)
-
-
-@pytest.mark.parametrize(
-    "usage", [None, [], "5", {"input_tokens": "x"}, {"input_tokens": -1}, {"input_tokens": True}]
-)
-def test_odd_usage_is_unknown_usage(usage):
-    """A figure that makes no sense is not shown."""
-    assert parse_reply({"content": "x", "usage": usage}).usage.input_tokens is None
+    for body in (None, [], 7, True, {}, {"error": "x"}, {"choices": []}, {"content": {}}):
+        with pytest.raises(ReplyError, match=r"keys|JSON"):
+            parse_reply(body)
 
 
 JSON = st.recursive(
@@ -117,9 +80,7 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["content", "text", "type", "choices", "message", "usage", "candidates"]
-            ),
+            st.sampled_from(["content", "text", "type", "choices", "message", "candidates"]),
             inner,
             max_size=4,
         )
@@ -149,9 +110,11 @@ def test_code_blocks_follow_commonmark():
     ]
 
 
-@given(
-    st.lists(st.sampled_from(["```", "````", "~~~", "```py", "``` `", " ~~~~", "    ```", "a", ""]))
-)
+LINES = ["```", "````", "~~~", "```py", "``` `", " ~~~~", "    ```", "a", ""]
+
+
+@given(st.lists(st.sampled_from(LINES)))
+@example([" ~~~~", "```", "    ```"])
 def test_a_long_text_is_read_for_its_fences_alone(lines: list[str]):
     """Those are the same as where Markdown is read whole, as long as they stand by themselves."""
     text = "\n".join(lines)
@@ -166,38 +129,83 @@ def test_no_text_takes_the_code_blocks_for_ever():
         "[" * 1_000_000,
         "<a\n" * 300_000,
         "-\n" * 300_000,
-        "```a\n" * 100_000,
+        "```a\n" * 99_999,
     ):
         assert len(Reply(text=text + "\n\n~~~\nx\n").code_blocks) == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    ['{"a": [1]}', 'Here:\n```json\n{"a": [1]}\n```\nDone.', '```\nno\n```\n```\n{"a": [1]}\n```'],
-)
-def test_json_alone_or_in_a_fence(text):
-    """Prose around a fenced block does not hinder."""
-    assert Reply(text=text).json() == {"a": [1]}
-
-
-def test_a_reply_that_is_no_json_keeps_its_text():
-    """The error quotes it and says where the text is."""
+def test_json_alone_or_in_a_fence():
+    """Prose around a fenced block does not hinder; where there is none, the text is at hand."""
+    fenced = 'Here:\n```json\n{"a": [1]}\n```\nDone.'
+    for text in ('{"a": [1]}', fenced, '```\nno\n```\n```\n{"a": [1]}\n```'):
+        assert Reply(text=text).json() == {"a": [1]}
     with pytest.raises(ReplyError, match=r"reply\.text"):
         Reply(text="Sorry, no.").json()
-
-
-def test_a_reply_reads_as_its_text():
-    """`print(reply)` and f-strings show the answer; the repr hides the raw body."""
-    reply = parse_reply(ANTHROPIC)
-    assert f"{reply}" == "Hello there"
-    assert "thinking" not in repr(reply)
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3))
 def test_parameters_are_forwarded_as_they_are(params):
     """Whatever the model takes, none of it is renamed or dropped."""
-    params.pop("messages", None)
-    params.pop("instruction", None)
-    params.pop("stream", None)
-    body = json.loads(json.dumps(request_body(HELLO, **params)))
-    assert body == {**params, "messages": HELLO}
+    assert request_body(HELLO, **params) == {**params, "messages": HELLO}
+
+
+COUNTS = st.none() | st.integers(0, 10**6)
+#: Sixteenths, whose sums are exact.
+COSTS = st.none() | st.integers(0, 1000).map(lambda n: n / 16)
+REPLIES = st.builds(
+    lambda come, go, cached, cost: Reply(text="", usage=Usage(come, go, cached), cost=cost),
+    COUNTS, COUNTS, COUNTS, COSTS,
+)  # fmt: skip
+
+
+class TestLedger:
+    """Sums over the calls of a kernel, and the calls themselves."""
+
+    @given(st.lists(st.tuples(st.sampled_from("abc"), REPLIES)))
+    def test_sums_are_those_of_the_calls_by_model_in_order_of_first_use(self, calls):
+        """What the server did not say counts as nothing, and an untold cost stays untold."""
+        ledger = Ledger()
+        for model, reply in calls:
+            ledger.add(reply, model=model)
+        assert list(ledger.by_model()) == list(dict.fromkeys(model for model, _ in calls))
+        for sums, replies in [
+            (ledger.total(), [reply for _, reply in calls]),
+            *(
+                (sums, [r for m, r in calls if m == name])
+                for name, sums in ledger.by_model().items()
+            ),
+        ]:
+            costs = [reply.cost for reply in replies if reply.cost is not None]
+            assert (sums.calls, sums.cost) == (len(replies), sum(costs) if costs else None)
+            for name in ("input_tokens", "output_tokens", "cache_read_input_tokens"):
+                told = sum(getattr(reply.usage, name) or 0 for reply in replies)
+                assert getattr(sums, name) == told
+
+    def test_a_long_session_keeps_its_sums_and_its_newest_calls(self):
+        """The memory of a ledger is bounded, what was spent is not."""
+        ledger = Ledger(clock=lambda: 1234.5)
+        for n in range(MAX_CALLS + 5):
+            reply = Reply(text="", usage=Usage(n, 1), elapsed_s=2.5, raw={"simulated": True})
+            ledger.add(reply, model="a")
+        assert len(ledger.calls) == MAX_CALLS
+        first = ledger.calls[0]
+        assert (first.usage.input_tokens, first.answered_at, first.seconds) == (5, 1234.5, 2.5)
+        assert first.simulated
+        assert ledger.total().calls == ledger.by_model()["a"].output_tokens == MAX_CALLS + 5
+
+    def test_threads_share_a_ledger(self):
+        """No call is lost between them."""
+        ledger, reply = Ledger(), Reply(text="", usage=Usage(1, 1))
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: ledger.add(reply, model="a"), range(2000)))
+        assert ledger.total() == Totals(2000, 2000, 2000)
+
+    def test_figures_that_no_call_has_are_unknown(self):
+        """A table of 64-bit numbers would break on them, and sums for the rest of the session."""
+        for n in (2**63, 10**50, -1, -(2**63), float("inf"), float("nan"), "x", None, True, 1e300):
+            usage = dict.fromkeys(("input_tokens", "output_tokens", "cache_read_input_tokens"), n)
+            reply = parse_reply({"content": "Hi", "usage": usage}, headers={"x-cost": str(n)})
+            assert reply.usage == Usage()
+            assert abs(reply.cost or 0) < 1e9
+        for odd in (None, [], "5"):
+            assert parse_reply({"content": "x", "usage": odd}).usage == Usage()

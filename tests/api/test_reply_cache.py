@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from segmind_jupyter.api.cache import ReplyCache, from_bytes, slot_of, to_bytes
 from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Reply, parse_reply
-from segmind_jupyter.api.states import read_result
+from segmind_jupyter.api.responses import read_result
 from segmind_jupyter.api.watch import Call
 from segmind_jupyter.errors import NotCachedError, ReplyError
 

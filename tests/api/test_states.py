@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.states import (
+from segmind_jupyter.api.responses import (
     Cancelled,
     Completed,
     Expired,

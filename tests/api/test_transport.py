@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from segmind_jupyter.api.limits import MAX_PAUSE_S, LimitReached, RateLimiter
+from segmind_jupyter.api.retry import MAX_PAUSE_S, LimitReached, RateLimiter
 from segmind_jupyter.api.transport import proxy_for
 from segmind_jupyter.errors import (
     MaybeBilledError,

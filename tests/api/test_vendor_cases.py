@@ -19,7 +19,7 @@ from PIL import Image
 import segmind_jupyter
 from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import parse_reply
-from segmind_jupyter.api.states import Failed
+from segmind_jupyter.api.responses import Failed
 from segmind_jupyter.api.watch import Call, JobManager
 from segmind_jupyter.errors import (
     APIError,

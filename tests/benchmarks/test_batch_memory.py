@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from segmind_jupyter.api.messages import Call
-from segmind_jupyter.api.usage import Ledger
+from segmind_jupyter.api.messages import Call, Ledger
 from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.batch.results import Results

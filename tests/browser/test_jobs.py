@@ -15,7 +15,7 @@ import os, threading, time
 from segmind_jupyter import Reply, Usage
 from segmind_jupyter.api.responses import failed
 from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.states import Completed, Failed, Processing
+from segmind_jupyter.api.responses import Completed, Failed, Processing
 from segmind_jupyter.batch import Batch
 from segmind_jupyter.batch.results import Results
 

@@ -25,7 +25,7 @@ import threading, time
 from segmind_jupyter import Reply, Usage
 from segmind_jupyter.api.responses import expired, failed
 from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.api.states import Completed, Expired, Failed, Processing
+from segmind_jupyter.api.responses import Completed, Expired, Failed, Processing
 
 def new(name="2c7f-1", **fields):
     return Job(name, model="claude-4-sonnet", submitted_at=time.time(), **fields)

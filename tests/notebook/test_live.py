@@ -11,7 +11,7 @@ from IPython.utils.capture import capture_output
 
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.states import Completed
+from segmind_jupyter.api.responses import Completed
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
 LONG_S = 60

@@ -6,8 +6,7 @@ import re
 import subprocess
 import sys
 
-from segmind_jupyter.api.messages import Reply, Usage
-from segmind_jupyter.api.usage import Ledger
+from segmind_jupyter.api.messages import Ledger, Reply, Usage
 from segmind_jupyter.notebook.segmind_magic import table, usage
 
 MIDNIGHT = 1_767_225_600.0
