@@ -31,10 +31,9 @@ __all__ = [
 
 
 def transport(gateway: Gateway | None = None) -> SimulatorTransport:
-    """Return an httpx transport for `gateway`; that of this process if left out.
+    """Return an httpx transport for `gateway`; for that of this process if left out.
 
-    This is what a client uses whose base URL is ``simulator``. All such clients of a process
-    share one gateway at a demonstration's pace, so that a job outlives the client that sent it.
+    This is what a client uses whose base URL is ``simulator``.
     """
     # Here, because it brings httpx, which the server does without.
     from segmind_jupyter.simulator.inprocess import SimulatorTransport
@@ -44,5 +43,5 @@ def transport(gateway: Gateway | None = None) -> SimulatorTransport:
 
 @functools.cache
 def shared() -> Gateway:
-    """Return the embedded gateway of this process, at a demonstration's pace."""
+    """Return the embedded gateway, one for all clients, so that a job outlives its client."""
     return Gateway(demo_behaviour())

@@ -8,18 +8,11 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import DEMO, AuthForm, Behaviour
 from segmind_jupyter.simulator.server import serve
-
-_DEFAULT_PORT = 8765
-
-_EPILOG = (
-    "A prompt that begins with 'echo:' is answered with the rest of it; one that begins with"
-    " 'fail:' fails with the rest as the reason."
-)
 
 _USAGE = """\
 Segmind simulator on {url} (Ctrl-C stops it)
@@ -33,12 +26,53 @@ _LOOK_S = 0.5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal to stop comes; give the exit status."""
-    options = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m segmind_jupyter.simulator",
+        description="Segmind's Claude API, simulated on this machine.",
+        epilog="A prompt that begins with 'echo:' is answered with the rest of it; one that begins"
+        " with 'fail:' fails with the rest as the reason.",
+    )
+    add, amount = parser.add_argument, _number(float, 0)
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    add(
+        "--port",
+        type=_number(int, 0, 65_535),
+        default=8765,
+        help="0 takes a free one (default: %(default)s)",
+    )
+    add("--latency", type=amount, default=DEMO.latency_s, help="seconds of a v1 call")
+    add("--queue", type=amount, default=DEMO.queue_s, help="seconds a v2 job is queued")
+    add("--work", type=amount, default=DEMO.work_s, help="seconds a v2 job is processed")
+    add(
+        "--rate-limit",
+        type=_number(int, 1),
+        metavar="N",
+        help="model calls a minute (default: no limit)",
+    )
+    add("--limit-reads", action="store_true", help="polls and results count as calls there")
+    add("--key", action="append", help="a key to accept, repeatable (default: any)")
+    add("--auth", choices=["x-api-key", "bearer", "both"], default="both", help="accepted headers")
+    add("--credits", type=amount, default=DEMO.credits, help="credits on the account")
+    add("--verbose", action="store_true", help="show each request")
+    options = parser.parse_args(argv)
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-    stopped = _stop_signal()
+    forms: tuple[AuthForm, ...] = ("x-api-key", "bearer")
+    behaviour = Behaviour(
+        latency_s=options.latency,
+        queue_s=options.queue,
+        work_s=options.work,
+        rate_limit=options.rate_limit,
+        rate_limits_reads=options.limit_reads,
+        auth=frozenset(form for form in forms if options.auth in (form, "both")),
+        keys=frozenset(options.key) if options.key else None,
+        credits=options.credits,
+    )
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
     try:
-        with serve(Gateway(behaviour_of(options)), host=options.host, port=options.port) as url:
+        with serve(Gateway(behaviour), host=options.host, port=options.port) as url:
             sys.stdout.write(_USAGE.format(url=url))
             sys.stdout.flush()
             while not stopped.wait(_LOOK_S):
@@ -49,75 +83,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def behaviour_of(options: argparse.Namespace) -> Behaviour:
-    """Make the gateway's settings from the parsed command line."""
-    forms: tuple[AuthForm, ...] = ("x-api-key", "bearer")
-    return Behaviour(
-        latency_s=options.latency,
-        queue_s=options.queue,
-        work_s=options.work,
-        rate_limit=options.rate_limit,
-        rate_limits_reads=options.limit_reads,
-        auth=frozenset(form for form in forms if options.auth in (form, "both")),
-        keys=frozenset(options.key) if options.key else None,
-        credits=options.credits,
-    )
+def _number(kind: type[float], least: int, most: float = math.inf) -> Callable[[str], float]:
+    """Return a reader of numbers within these bounds."""
 
+    def number(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most or math.isinf(value):
+            upto = "" if math.isinf(most) else f" and at most {most}"
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a {'whole ' * (kind is int)}number of at least {least}{upto}"
+            )
+        return value
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m segmind_jupyter.simulator",
-        description="Segmind's Claude API, simulated on this machine.",
-        epilog=_EPILOG,
-    )
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add(
-        "--port",
-        type=_port,
-        default=_DEFAULT_PORT,
-        help="0 takes a free one (default: %(default)s)",
-    )
-    add("--latency", type=_amount, default=DEMO.latency_s, help="seconds of a v1 call")
-    add("--queue", type=_amount, default=DEMO.queue_s, help="seconds a v2 job is queued")
-    add("--work", type=_amount, default=DEMO.work_s, help="seconds a v2 job is processed")
-    add("--rate-limit", type=_count, metavar="N", help="model calls a minute (default: no limit)")
-    add("--limit-reads", action="store_true", help="polls and results count as calls there")
-    add("--key", action="append", help="a key to accept, repeatable (default: any)")
-    add("--auth", choices=["x-api-key", "bearer", "both"], default="both", help="accepted headers")
-    add("--credits", type=_amount, default=DEMO.credits, help="credits on the account")
-    add("--verbose", action="store_true", help="show each request")
-    return parser
-
-
-def _amount(text: str) -> float:
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = math.nan
-    if not 0 <= amount < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
-    return amount
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 65_536):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _stop_signal() -> threading.Event:
-    """Return an event that Ctrl-C or a polite kill sets."""
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    return stopped
+    return number
 
 
 if __name__ == "__main__":

@@ -21,13 +21,10 @@ from segmind_jupyter.simulator.requests import ChatRequest
 #: How a simulated reply begins, so that nobody takes it for a model's.
 MARK = "(simulated)"
 
-#: A rule of thumb for English: characters a token.
+#: Characters a token (a rule of thumb for English); the square of an image that is one token
+#: (Anthropic's vision page); tokens of the frame around a request, and around each message.
 _CHARS_PER_TOKEN = 4
-
-#: One token for each square of this side that an image begins (Anthropic's vision page).
 _PATCH_PX = 28
-
-#: Tokens of the frame around a request, and around each message.
 _FRAME_TOKENS = 3
 
 #: Dollars a million tokens, in and out: Anthropic's list prices, Sonnet's where a slug is unknown.
@@ -42,22 +39,27 @@ def failure(chat: ChatRequest) -> str | None:
     return chat.prompt.removeprefix("fail:").strip() or "the request was blocked"
 
 
-def compose(chat: ChatRequest, *, slug: str, talks: bool = False) -> dict[str, Any]:
+def compose(
+    chat: ChatRequest, *, slug: str, talks: bool = False, declines: bool = False
+) -> dict[str, Any]:
     """Make the v1 answer's body, in the shape of the model pages."""
     text, stop_reason = _text(chat, talks=talks), "end_turn"
-    if chat.prompt.startswith("refuse:"):
+    if declines or chat.prompt.startswith("refuse:"):
         text, stop_reason = "", "refusal"
     elif _tokens(text) > chat.max_tokens:
         text, stop_reason = text[: chat.max_tokens * _CHARS_PER_TOKEN], "max_tokens"
-    declined = stop_reason == "refusal"
+    sent = [_FRAME_TOKENS + _tokens(chat.instruction)]
+    for turn in chat.turns:
+        patches = (-(-p.width // _PATCH_PX) * -(-p.height // _PATCH_PX) for p in turn.pictures)
+        sent.append(_FRAME_TOKENS + sum(map(_tokens, turn.texts)) + sum(patches))
     return {
         "id": f"msg_{uuid.uuid4().hex}",
         "type": "message",
         "role": "assistant",
-        "content": [] if declined else [{"type": "text", "text": text}],
+        "content": [] if stop_reason == "refusal" else [{"type": "text", "text": text}],
         "model": slug,
         "stop_reason": stop_reason,
-        "usage": {"input_tokens": _input_tokens(chat), "output_tokens": max(1, _tokens(text))},
+        "usage": {"input_tokens": sum(sent), "output_tokens": max(1, _tokens(text))},
         "simulated": True,
     }
 
@@ -74,15 +76,8 @@ def _tokens(text: str) -> int:
     return -(-len(text) // _CHARS_PER_TOKEN)
 
 
-def _input_tokens(chat: ChatRequest) -> int:
-    texts = [chat.instruction, *(text for turn in chat.turns for text in turn.texts)]
-    pictures = [picture for turn in chat.turns for picture in turn.pictures]
-    patches = sum(-(-p.width // _PATCH_PX) * -(-p.height // _PATCH_PX) for p in pictures)
-    frames = _FRAME_TOKENS * (1 + len(chat.turns))
-    return sum(_tokens(text) for text in texts) + patches + frames
-
-
 def _text(chat: ChatRequest, *, talks: bool) -> str:
+    """Say what arrived: "1 image: 800x400 PNG, all red; text of 12 words; 3 turns", and more."""
     if chat.prompt.startswith("echo:"):
         rest = chat.prompt.removeprefix("echo:")
         # The one space or line break that sets the words off is none of them.
@@ -92,21 +87,17 @@ def _text(chat: ChatRequest, *, talks: bool) -> str:
             return json.dumps(fill(chat.schema, about=_alt_text(chat)))
         except RecursionError as error:
             raise Refusal(400, "response_format: the schema is nested too deeply") from error
-    return "\n\n".join([f"{MARK} {_arrived(chat)}", *(_talk(chat) if talks else ())])
-
-
-def _arrived(chat: ChatRequest) -> str:
-    """Say what arrived: "1 image: 800x400 PNG, all red; text of 12 words; 3 turns"."""
-    words = sum(len(text.split()) for text in chat.asked.texts)
-    instruction = len(chat.instruction.split())
-    pictures = "; ".join(str(picture) for picture in chat.asked.pictures)
-    said = [
-        pictures and f"{_counted(len(chat.asked.pictures), 'image')}: {pictures}",
-        words and f"text of {_counted(words, 'word')}",
-        instruction and f"instruction of {_counted(instruction, 'word')}",
-        len(chat.turns) > 1 and f"{len(chat.turns)} turns",
-    ]
-    return "; ".join(str(part) for part in said if part)
+    pictures = chat.asked.pictures
+    said = []
+    if pictures:
+        said.append(f"{_counted(len(pictures), 'image')}: {'; '.join(map(str, pictures))}")
+    if words := sum(len(text.split()) for text in chat.asked.texts):
+        said.append(f"text of {_counted(words, 'word')}")
+    if instruction := len(chat.instruction.split()):
+        said.append(f"instruction of {_counted(instruction, 'word')}")
+    if len(chat.turns) > 1:
+        said.append(f"{len(chat.turns)} turns")
+    return "\n\n".join([f"{MARK} {'; '.join(said)}", *(_talk(chat) if talks else ())])
 
 
 def _counted(count: int, noun: str) -> str:
@@ -118,7 +109,14 @@ def _talk(chat: ChatRequest) -> list[str]:
     words = chat.prompt.lower()
     said: list[str] = []
     if chat.asked.pictures:
-        said.append(_of_pictures(chat))
+        courses: list[str] = []
+        rows = ["| image | size | colours | lines |", "| --- | --- | --- | --- |"]
+        for number, p in enumerate(chat.asked.pictures, 1):
+            courses += [f"the {name} line **{course}**" for name, course in p.lines]
+            lines = "; ".join(f"{name} {course}" for name, course in p.lines) or "none followed"
+            rows.append(f"| {number} | {p.width} × {p.height} | {p.colours} | {lines} |")
+        followed = f"From left to right, {', and '.join(courses[:3])}."
+        said += [followed if courses else "What can be seen:", "\n".join(rows)]
     if re.search(r"\balt(ernative)?[ -]texts?\b|colou?r-?blind|screen reader", words):
         said.append(f"**Alternative text:** {_alt_text(chat)}")
     if failed := re.findall(r"^-+> ?\d+ (.+)$", chat.prompt, re.MULTILINE):
@@ -142,18 +140,6 @@ def _talk(chat: ChatRequest) -> list[str]:
             "{\\sum_i (x_i - \\bar{x})^2}$$"
         )
     return said
-
-
-def _of_pictures(chat: ChatRequest) -> str:
-    rows = ["| image | size | colours | lines |", "| --- | --- | --- | --- |"]
-    for number, picture in enumerate(chat.asked.pictures, 1):
-        lines = "; ".join(f"{name} {course}" for name, course in picture.lines) or "none followed"
-        rows.append(
-            f"| {number} | {picture.width} × {picture.height} | {picture.colours} | {lines} |"
-        )
-    courses = [f"the {n} line **{c}**" for p in chat.asked.pictures for n, c in p.lines]
-    lead = f"From left to right, {', and '.join(courses[:3])}." if courses else "What can be seen:"
-    return f"{lead}\n\n" + "\n".join(rows)
 
 
 def _alt_text(chat: ChatRequest) -> str:
@@ -184,6 +170,9 @@ _STRINGS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 
+#: The words that join schemas, and how many of those that they name are taken.
+_COMBINATIONS = {"anyOf": 1, "oneOf": 1, "allOf": None}
+
 
 def fill(schema: object, *, about: str = MARK) -> object:
     """Return a value that conforms to `schema`: the same one each time; strings say `about`."""
@@ -198,10 +187,7 @@ class _Filling:
         self._left = _MAX_VALUES
 
     def value(self, schema: object, *, depth: int) -> object:
-        self._left -= 1
-        if self._left < 0 or depth > _MAX_DEPTH:
-            raise _refusal("asks for too many values, or for endless ones")
-        rules = self._flat(_rules(schema), depth)
+        rules = self._plain(schema, depth)
         if "const" in rules:
             return rules["const"]
         if options := _list(rules, "enum"):
@@ -230,26 +216,37 @@ class _Filling:
             case "null":
                 return None
             case "string":
-                return self._string(rules)
+                shortest = int(_bound(rules, "minLength", 0))
+                longest = int(_bound(rules, "maxLength", _MAX_CHARS))
+                if not shortest <= longest or shortest > _MAX_CHARS:
+                    raise _refusal(f"asks for a string of {shortest} to {longest} characters")
+                text = _STRINGS.get(str(rules.get("format")), self._about)
+                return text.ljust(shortest, ".")[: max(longest, 0)]
         raise _refusal("names an unknown type")
 
-    def _flat(self, rules: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _plain(self, schema: object, depth: int) -> dict[str, Any]:
         """Follow references, and join combinations, until plain rules are left."""
-        for _ in range(_MAX_DEPTH - depth + 1):
-            if "$ref" in rules:
-                rules = _rules(self._referred(rules["$ref"]))
-                continue
-            key = next((key for key in ("anyOf", "oneOf", "allOf") if _list(rules, key)), None)
-            if key is None:
-                return rules
-            options = _list(rules, key)
-            rules = {name: rule for name, rule in rules.items() if name != key}
-            for option in options if key == "allOf" else options[:1]:
-                more = _rules(option)
-                rules = _merged(
-                    rules, _rules(self._referred(more["$ref"])) if "$ref" in more else more
-                )
-        raise _refusal("asks for too many values, or for endless ones")
+        self._left -= 1
+        if self._left < 0 or depth > _MAX_DEPTH:
+            raise _refusal("asks for too many values, or for endless ones")
+        if schema is True:
+            return {}
+        if not isinstance(schema, dict):
+            raise _refusal("holds a part that is no schema, or that nothing can satisfy")
+        if "$ref" in schema:
+            return self._plain(self._referred(schema["$ref"]), depth + 1)
+        rules = {name: rule for name, rule in schema.items() if name not in _COMBINATIONS}
+        for key, most in _COMBINATIONS.items():
+            for option in _list(schema, key)[:most]:
+                more = self._plain(option, depth + 1)
+                for name in ("properties", "required"):  # of both; the rest is the last one's
+                    ours, theirs = rules.get(name), more.get(name)
+                    if isinstance(ours, dict) and isinstance(theirs, dict):
+                        more[name] = {**ours, **theirs}
+                    elif isinstance(ours, list) and isinstance(theirs, list):
+                        more[name] = [*ours, *(item for item in theirs if item not in ours)]
+                rules |= more
+        return rules
 
     def _referred(self, reference: object) -> object:
         """Follow a reference into the schema itself: ``#/$defs/Point``."""
@@ -263,37 +260,9 @@ class _Filling:
             place = place[name]
         return place
 
-    def _string(self, rules: dict[str, Any]) -> str:
-        fewest = int(_bound(rules, "minLength", 0))
-        most = int(_bound(rules, "maxLength", _MAX_CHARS))
-        if not fewest <= most or fewest > _MAX_CHARS:
-            raise _refusal(f"asks for a string of {fewest} to {most} characters")
-        text = _STRINGS.get(str(rules.get("format")), self._about)
-        return text.ljust(fewest, ".")[: max(most, 0)]
-
 
 def _refusal(trouble: str) -> Refusal:
     return Refusal(400, f"response_format: the schema {trouble}")
-
-
-def _rules(schema: object) -> dict[str, Any]:
-    if schema is True:
-        return {}
-    if not isinstance(schema, dict):
-        raise _refusal("holds a part that is no schema, or that nothing can satisfy")
-    return schema
-
-
-def _merged(rules: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Join two sets of rules: properties and required names of both, the rest from `more`."""
-    merged = {**rules, **more}
-    for key in ("properties", "required"):
-        ours, theirs = rules.get(key), more.get(key)
-        if isinstance(ours, dict) and isinstance(theirs, dict):
-            merged[key] = {**ours, **theirs}
-        elif isinstance(ours, list) and isinstance(theirs, list):
-            merged[key] = [*ours, *(item for item in theirs if item not in ours)]
-    return merged
 
 
 def _list(rules: dict[str, Any], key: str) -> list[Any]:

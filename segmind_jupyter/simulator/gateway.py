@@ -13,19 +13,18 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.client import responses
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from segmind_jupyter.simulator.answers import compose, cost, failure
 from segmind_jupyter.simulator.protocol import (
     AuthForm,
     Behaviour,
     Fault,
-    FaultScript,
     Refusal,
     SimAnswer,
     SimRequest,
@@ -38,6 +37,7 @@ MAX_REQUEST_BYTES = 32_000_000
 
 #: How many requests the log and the history remember.
 _LOG_LENGTH = 10_000
+_HISTORY_LENGTH = 1_000
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
@@ -62,13 +62,12 @@ class LogEntry:
 class SimJob:
     """One queued request. Its outcome is known when it is queued, and shown when it is due."""
 
-    request_id: str
     queued_until_s: float
     done_at_s: float
     expires_at_s: float
-    output: str = field(default="", repr=False)
-    error: str | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+    output: str
+    error: str | None
+    metrics: dict[str, float]
 
     def state(self, now_s: float) -> str:
         """Return the state at `now_s`, as the model page names it."""
@@ -87,37 +86,38 @@ class Gateway:
     ) -> None:
         self.behaviour = behaviour or Behaviour()
         self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
-        self._history: deque[dict[str, Any]] = deque(maxlen=_LOG_LENGTH)
+        #: Dollars left on the account, never below zero.
+        self.credits = self.behaviour.credits
+        #: How many calls were charged. A job is charged when it is queued, unless it fails.
+        self.billed = 0
+        #: How many of the next calls the model declines to answer.
+        self.declining = 0
+        self._history: deque[dict[str, Any]] = deque(maxlen=_HISTORY_LENGTH)
         self._clock = clock
         self._lock = threading.Lock()
-        self._credits = self.behaviour.credits
-        self._billed = 0
         self._admitted_at_s: deque[float] = deque()
         self._jobs: dict[str, SimJob] = {}
-        self._faults = FaultScript()
-
-    @property
-    def billed(self) -> int:
-        """How many calls were charged. A job is charged when it is queued, unless it fails."""
-        return self._billed
-
-    @property
-    def credits(self) -> float:
-        """Dollars left on the account, never below zero."""
-        return self._credits
+        self._faults: list[Fault] = []
 
     def script(self, match: str = "", **outcome: Any) -> None:
         """Force the outcome of the next requests that match; see `Fault` for each parameter."""
-        self._faults.add(Fault(match=match, **outcome))
+        fault = Fault(match=match, **outcome)
+        with self._lock:
+            self._faults += [fault] * fault.times
 
     def clear_script(self) -> None:
         """Forget the forced outcomes that nothing has matched yet."""
-        self._faults.clear()
+        with self._lock:
+            self._faults.clear()
 
     def handle(self, request: SimRequest) -> SimAnswer:
         """Answer one request. Never raises for anything that a client can send."""
-        serve = partial(self._served, request)
-        fault = self._faults.take(request.target)
+        path, _, query = request.path.partition("?")
+        serve = partial(self._served, request, path.strip("/").split("/"), query)
+        with self._lock:
+            target, faults = f"{request.method} {path}", self._faults
+            due = next((n for n, f in enumerate(faults) if target.startswith(f.match)), None)
+            fault = None if due is None else faults.pop(due)
         answer = serve() if fault is None else fault.applied(serve)
         marks = {"x-simulated": "1", "x-request-id": uuid.uuid4().hex}
         answer = replace(answer, headers={**marks, **answer.headers})
@@ -126,9 +126,9 @@ class Gateway:
         self.log.append(LogEntry(request.method, request.path, status, auth, self._clock()))
         return replace(answer, body=b"") if request.method == "HEAD" else answer
 
-    def _served(self, request: SimRequest) -> SimAnswer:
+    def _served(self, request: SimRequest, segments: list[str], query: str) -> SimAnswer:
         try:
-            method, serve = self._endpoint(request)
+            method, serve = self._endpoint(request, segments, query)
             if request.method == "OPTIONS":
                 return SimAnswer(200, {"allow": f"{method}, OPTIONS"})
             if request.method != method and (request.method, method) != ("HEAD", "GET"):
@@ -140,23 +140,23 @@ class Gateway:
                 self._check_rate()
             return serve()
         except Refusal as refusal:
-            return refusal.answer()
+            return refusal.answer
 
-    def _endpoint(self, request: SimRequest) -> tuple[str, Callable[[], SimAnswer]]:
+    def _endpoint(
+        self, request: SimRequest, segments: list[str], query: str
+    ) -> tuple[str, Callable[[], SimAnswer]]:
         """Find the one method that a path takes, and what serves it."""
-        match request.segments:
+        match segments:
             case ["v1", "get-user-credits"]:
-                return "GET", lambda: json_answer({"credits": self._credits, "free-credits": 0.0})
+                return "GET", lambda: json_answer({"credits": self.credits, "free-credits": 0.0})
             case ["v2", "requests", request_id, "status"]:
                 return "GET", partial(self._show, request_id, result=False)
             case ["v2", "requests", request_id]:
                 return "GET", partial(self._show, request_id, result=True)
-            case ["v1", slug] if slug:
-                return "POST", partial(self._chat, request, slug)
-            case ["v2", slug] if slug:
-                return "POST", partial(self._queue, request, slug)
+            case ["v1" | "v2" as version, slug] if slug:
+                return "POST", partial(self._call, request, slug, queued=version == "v2")
             case ["inference-request", "request-history", *rest]:
-                return "GET", partial(self._show_history, request, rest)
+                return "GET", partial(self._show_history, rest, query)
             case ["inference-model-information", "list"]:
                 return "GET", _catalogue
         raise Refusal(404, "Endpoint not found")
@@ -171,128 +171,65 @@ class Gateway:
             raise Refusal(401, "Missing Authorization or x-api-key in header")
         raise Refusal(401, "Unauthorized: API key is invalid")
 
-    def _charge(self, price: float) -> float:
-        """Spend `price` dollars, or the rest where less is left, and return what remains."""
-        with self._lock:
-            self._credits = max(0.0, self._credits - price)
-            self._billed += 1
-            return self._credits
-
-    def _chat(self, request: SimRequest, slug: str) -> SimAnswer:
-        """Serve a v1 call: the whole answer, after the model's time."""
-        chat = self._admit(request, slug)
-        latency_s = self.behaviour.latency_s
-        if (reason := failure(chat)) is not None:
-            self._note(uuid.uuid4().hex, slug, request, latency_s, error=reason)
-            raise Refusal(400, reason)
-        request_id = uuid.uuid4().hex
-        answer = compose(chat, slug=slug, talks=self.behaviour.talks)
-        price = cost(answer)
-        self._note(request_id, slug, request, latency_s, price=price)
-        headers = {
-            "x-request-id": request_id,
-            "x-cost": f"{price:.6f}",
-            "x-remaining-credits": f"{self._charge(price):.6f}",
-            "x-generation-time": f"{latency_s:.2f}",
-        }
-        return json_answer(answer, headers=headers, delay_s=latency_s)
-
-    def _queue(self, request: SimRequest, slug: str) -> SimAnswer:
-        """Serve a v2 call: the job's id now, the rest when it is asked for."""
+    def _call(self, request: SimRequest, slug: str, *, queued: bool) -> SimAnswer:
+        """Serve a model call: v1's whole answer after the model's time, or v2's id of a job."""
         chat = self._admit(request, slug)
         request_id, now_s, behaviour = uuid.uuid4().hex, self._clock(), self.behaviour
-        done_at_s = now_s + behaviour.queue_s + behaviour.work_s
-        metrics = {"inference_time": behaviour.work_s, "queue_time": behaviour.queue_s}
-        output, reason = "", failure(chat)
+        seconds = behaviour.work_s if queued else behaviour.latency_s
+        answer: dict[str, Any] = {}
+        price, reason = 0.0, failure(chat)
         if reason is None:
-            answer = compose(chat, slug=slug, talks=behaviour.talks)
+            with self._lock:
+                declines = self.declining > 0
+                self.declining -= declines
+            answer = compose(chat, slug=slug, talks=behaviour.talks, declines=declines)
             price = cost(answer)
-            metrics |= {"cost": price, "remaining_credits": self._charge(price)}
-            output = json.dumps(answer)
-        self._note(
-            request_id, slug, request, behaviour.work_s, price=metrics.get("cost"), error=reason
-        )
+        with self._lock:
+            left = self.credits = max(0.0, self.credits - price)
+            self.billed += reason is None
+            self._history.append(
+                {  # the fields that the vendor's SDK reads
+                    "request_id": request_id,
+                    "model_name": slug,
+                    "model_status": "COMPLETED" if reason is None else "FAILED",
+                    "credits_deduction": price,
+                    "request_body": chat.outline,
+                    "latency_ms": round(seconds * 1000),
+                    "error": reason,
+                    "model_created": datetime.now(UTC).isoformat(timespec="seconds"),
+                }
+            )
+        if not queued:
+            if reason is not None:
+                raise Refusal(400, reason)
+            headers = {
+                "x-request-id": request_id,
+                "x-cost": f"{price:.6f}",
+                "x-remaining-credits": f"{left:.6f}",
+                "x-generation-time": f"{seconds:.2f}",
+            }
+            return replace(json_answer(answer, headers=headers), delay_s=seconds)
+        metrics = {"inference_time": behaviour.work_s, "queue_time": behaviour.queue_s}
+        if reason is None:
+            metrics |= {"cost": price, "remaining_credits": left}
+        done_at_s = now_s + behaviour.queue_s + behaviour.work_s
         job = SimJob(
-            request_id=request_id,
             queued_until_s=now_s + behaviour.queue_s,
             done_at_s=done_at_s,
             expires_at_s=done_at_s + behaviour.result_life_s,
-            output=output,
+            output=json.dumps(answer),
             error=reason,
             metrics=metrics,
         )
         with self._lock:
-            kept = {key: job for key, job in self._jobs.items() if job.expires_at_s > now_s}
-            self._jobs = {**kept, request_id: job}
+            while self._jobs and next(iter(self._jobs.values())).expires_at_s <= now_s:
+                del self._jobs[next(iter(self._jobs))]
+            self._jobs[request_id] = job
         host = behaviour.poll_host or request.header("host") or "localhost"
         read = f"{request.scheme}://{host}/v2/requests/{request_id}"
         urls = {"poll_url": read, "status_url": f"{read}/status", "response_url": read}
         content = {"request_id": request_id, "status": "QUEUED", **urls}
         return json_answer(content, headers={"x-request-id": request_id})
-
-    def _show(self, request_id: str, *, result: bool) -> SimAnswer:
-        """Serve a status or a result; before the end and after a failure these are the same."""
-        now_s = self._clock()
-        job = self._jobs.get(request_id)
-        if job is None or job.expires_at_s <= now_s:
-            raise Refusal(404, "Request not found or expired")
-        state = job.state(now_s)
-        ended = state in ("COMPLETED", "FAILED")
-        content: dict[str, object] = {
-            "status": state,
-            "request_id": request_id,
-            "metrics": dict(job.metrics) if ended else {},
-        }
-        if state == "FAILED":
-            return json_answer({**content, "error": job.error}, status=422)
-        if result and ended:
-            del content["request_id"]  # as on the vendor's page
-            content |= {"error": None, "output": job.output}
-        return json_answer(content)
-
-    def _note(
-        self,
-        request_id: str,
-        slug: str,
-        request: SimRequest,
-        seconds: float,
-        *,
-        price: float | None = None,
-        error: str | None = None,
-    ) -> None:
-        """Keep a call for the request history, with the fields that the vendor's SDK reads."""
-        entry = {
-            "request_id": request_id,
-            "model_name": slug,
-            "model_status": "COMPLETED" if error is None else "FAILED",
-            "credits_deduction": price or 0.0,
-            "request_body": json.loads(request.body),
-            "latency_ms": round(seconds * 1000),
-            "error": error,
-            "model_created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        self._history.append(entry)
-
-    def _show_history(self, request: SimRequest, rest: list[str]) -> SimAnswer:
-        if rest:
-            found = [entry for entry in self._history if entry["request_id"] == rest[0]]
-            if not found or len(rest) > 1:
-                raise Refusal(404, "Request not found")
-            return json_answer(found[0])
-        wanted = {
-            name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()
-        }
-        rows = [
-            entry
-            for entry in reversed(self._history)
-            if wanted.get("model_name", "") in entry["model_name"]
-            and wanted.get("status") in (None, entry["model_status"])
-            and wanted.get("from_date", "") <= entry["model_created"]
-            and entry["model_created"][:10] <= wanted.get("to_date", "9999")
-        ]
-        per_page, page = _whole(wanted.get("per_page"), 20), _whole(wanted.get("page"), 1)
-        shown = rows[(page - 1) * per_page : page * per_page]
-        return json_answer({"data": shown, "total": len(rows), "page": page, "per_page": per_page})
 
     def _admit(self, request: SimRequest, slug: str) -> ChatRequest:
         """Read a model call, or refuse it: first for what costs nothing to check."""
@@ -306,7 +243,7 @@ class Gateway:
             raise Refusal(406, "Not acceptable: the content type must be application/json")
         if len(request.body) > MAX_REQUEST_BYTES:
             raise Refusal(413, f"Request too large: at most {MAX_REQUEST_BYTES} bytes")
-        if self._credits <= 0:
+        if self.credits <= 0:
             raise Refusal(406, "Insufficient credits")
         return read_chat(request.body)
 
@@ -331,13 +268,48 @@ class Gateway:
             headers["x-rate-limit-reset-at-utc"] = reset.isoformat(timespec="milliseconds")
         raise Refusal(429, "Rate limit exceeded: too many requests", headers=headers)
 
+    def _show(self, request_id: str, *, result: bool) -> SimAnswer:
+        """Serve a status or a result; before the end and after a failure these are the same."""
+        now_s, job = self._clock(), self._jobs.get(request_id)
+        if job is None or job.expires_at_s <= now_s:
+            raise Refusal(404, "Request not found or expired")
+        state = job.state(now_s)
+        ended = state in ("COMPLETED", "FAILED")
+        content = {"status": state, "metrics": dict(job.metrics) if ended else {}}
+        if state == "FAILED":
+            failed = {**content, "request_id": request_id, "error": job.error}
+            return json_answer(failed, status=422)
+        if result and ended:  # without its id, as on the vendor's page
+            return json_answer({**content, "error": None, "output": job.output})
+        return json_answer({**content, "request_id": request_id})
+
+    def _show_history(self, rest: list[str], query: str) -> SimAnswer:
+        with self._lock:
+            entries = list(self._history)
+        if rest:
+            found = [entry for entry in entries if [entry["request_id"]] == rest]
+            if not found:
+                raise Refusal(404, "Request not found")
+            return json_answer(found[0])
+        wanted = {name: values[0] for name, values in parse_qs(query).items()}
+        rows = [
+            entry
+            for entry in reversed(entries)
+            if wanted.get("model_name", "") in entry["model_name"]
+            and wanted.get("status") in (None, entry["model_status"])
+            and wanted.get("from_date", "") <= entry["model_created"]
+            and entry["model_created"][:10] <= wanted.get("to_date", "9999")
+        ]
+        per_page, page = (
+            min(max(1, int(wanted[name][:9])), 100) if wanted.get(name, "").isdecimal() else default
+            for name, default in (("per_page", 20), ("page", 1))
+        )
+        shown = rows[(page - 1) * per_page : page * per_page]
+        return json_answer({"data": shown, "total": len(rows), "page": page, "per_page": per_page})
+
 
 def _catalogue() -> SimAnswer:
     return json_answer([{"slug": slug, "is_depreciated": False} for slug in _CATALOGUE])
-
-
-def _whole(text: str | None, default: int) -> int:
-    return min(max(1, int(text)), 100) if text and text.isdecimal() else default
 
 
 def _presented(request: SimRequest) -> dict[AuthForm, str]:

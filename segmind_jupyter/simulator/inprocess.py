@@ -9,7 +9,7 @@ import anyio.to_thread
 import httpx
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import SimAnswer, SimRequest
+from segmind_jupyter.simulator.protocol import SimRequest
 
 #: Waits for some seconds. A test with a clock of its own passes one that moves that clock.
 Sleep = Callable[[float], Awaitable[None]]
@@ -38,12 +38,6 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         )
         # Decoding images takes long enough to hold up the loop that every job shares.
         answer = await anyio.to_thread.run_sync(self.gateway.handle, asked)
-        await self._travel(answer, request)
-        return httpx.Response(
-            answer.status, headers=dict(answer.headers), content=answer.body, request=request
-        )
-
-    async def _travel(self, answer: SimAnswer, request: httpx.Request) -> None:
         if answer.drop == "before_work":
             raise httpx.ConnectError("(simulated) the connection was refused", request=request)
         read_s = request.extensions.get("timeout", {}).get("read")
@@ -54,3 +48,6 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
             await self._sleep(answer.delay_s)
         if answer.drop == "after_work":
             raise httpx.ReadError("(simulated) the connection was lost", request=request)
+        return httpx.Response(
+            answer.status, headers=dict(answer.headers), content=answer.body, request=request
+        )

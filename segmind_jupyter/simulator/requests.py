@@ -1,20 +1,13 @@
-"""A model call's body, read and refused as the service does it, and what its pictures show.
-
-Knows the rules of the two model pages and of Anthropic's messages; decides nothing about the
-answer.
-"""
+"""A model call's body, read and refused as the service does it, and what its pictures show."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import colorsys
 import io
 import json
 import math
-import struct
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,12 +16,10 @@ from segmind_jupyter.simulator.protocol import Refusal
 if TYPE_CHECKING:
     from PIL import Image
 
-#: Anthropic's vision page: images in one request, and the longest side of each in pixels,
-#: which shrinks when there are many.
+#: Anthropic's vision page: images in one request, the longest side of each in pixels, which
+#: shrinks when there are many, and the most bytes of one in base64 ("5 MB", read on the safe side).
 MAX_IMAGES, MANY_IMAGES = 100, 20
 MAX_SIDE_PX, MAX_SIDE_OF_MANY_PX = 8000, 2000
-
-#: Most bytes of one image in base64 (Anthropic's vision page says 5 MB; this is its safe reading).
 MAX_BASE64_BYTES = 5_000_000
 
 #: Tokens of a reply where the request does not say.
@@ -37,21 +28,8 @@ DEFAULT_MAX_TOKENS = 4096
 #: Media types that Claude models take, and what Pillow calls them.
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF", "image/webp": "WEBP"}
 
-#: What Pillow's four decoders raise for bytes that are not, or not wholly, what they claim.
-#: Warnings are here because a program may turn them into errors.
-_UNREADABLE = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-    zlib.error,
-)
+#: How much of a body an outline keeps: characters of a text, and levels.
+_OUTLINED_CHARS, _OUTLINED_DEPTH = 500, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +58,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A body that the service would accept."""
+    """A body that the service would accept, and what the history keeps of it."""
 
     turns: tuple[Turn, ...]
-    instruction: str = ""
-    max_tokens: int = DEFAULT_MAX_TOKENS
-    schema: object = None
+    instruction: str
+    max_tokens: int
+    schema: dict[str, Any] | None
+    outline: dict[str, Any] = field(repr=False)
 
     @property
     def asked(self) -> Turn:
@@ -107,11 +86,10 @@ def read_chat(body: bytes) -> ChatRequest:
     if not isinstance(fields, dict):
         _refuse("the body must be a JSON object")
     temperature = fields.get("temperature")
-    if temperature is not None:
-        if isinstance(temperature, bool) or not isinstance(temperature, int | float):
-            _refuse("temperature: must be a number")
-        if not 0 <= temperature <= 1:
-            _refuse("temperature: must be between 0 and 1")
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float | None):
+        _refuse("temperature: must be a number")
+    if not 0 <= (temperature or 0) <= 1:
+        _refuse("temperature: must be between 0 and 1")
     instruction = fields.get("instruction")
     if not isinstance(instruction, str | None):
         _refuse("instruction: must be a string")
@@ -120,12 +98,16 @@ def read_chat(body: bytes) -> ChatRequest:
         max_tokens = DEFAULT_MAX_TOKENS
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
         _refuse("max_tokens: must be a whole number of at least 1")
-    return ChatRequest(
-        turns=_turns(fields.get("messages")),
-        instruction=instruction or "",
-        max_tokens=max_tokens,
-        schema=_schema(fields.get("response_format")),
-    )
+    turns, schema = _turns(fields.get("messages")), None
+    if (form := fields.get("response_format")) is not None:
+        if not isinstance(form, dict) or form.get("type") != "json_schema":
+            _refuse("response_format: Claude models accept the type json_schema only")
+        # Both forms are in use: the schema under ``json_schema.schema``, or right there.
+        inner = form.get("json_schema")
+        schema = (inner if isinstance(inner, dict) else form).get("schema")
+        if not isinstance(schema, dict):
+            _refuse("response_format: holds no schema")
+    return ChatRequest(turns, instruction or "", max_tokens, schema, _outline(fields))
 
 
 def _refuse(message: str) -> NoReturn:
@@ -140,18 +122,24 @@ def _finite(literal: str) -> float:
     return number
 
 
-def _schema(value: object) -> object:
-    """Find the schema in both forms in use: under ``json_schema.schema``, or right there."""
-    if value is None:
-        return None
-    if not isinstance(value, dict) or value.get("type") != "json_schema":
-        _refuse("response_format: Claude models accept the type json_schema only")
-    holder = value["json_schema"] if isinstance(value.get("json_schema"), dict) else value
-    schema = holder.get("schema")
-    return schema if isinstance(schema, dict) else _refuse("response_format: holds no schema")
+def _outline(value: Any, depth: int = 0) -> Any:
+    """Return a part of a request with the size in place of image data and of a text's rest."""
+    if isinstance(value, str) and len(value) > _OUTLINED_CHARS:
+        return f"{value[:_OUTLINED_CHARS]}… ({len(value)} characters)"
+    if not isinstance(value, list | dict):
+        return value
+    if depth > _OUTLINED_DEPTH:
+        return "…"
+    if isinstance(value, list):
+        return [_outline(item, depth + 1) for item in value]
+    parts = {name: _outline(part, depth + 1) for name, part in value.items()}
+    if isinstance(data := value.get("data"), str):
+        parts["data"] = f"({len(data)} characters)"
+    return parts
 
 
 def _turns(messages: object) -> tuple[Turn, ...]:
+    """Read and decode the messages, refusing what is wrong with the first that is."""
     if not isinstance(messages, list) or not messages:
         _refuse("messages: must be a list of at least one message")
     spoken: list[tuple[str, list[Any]]] = []
@@ -174,80 +162,66 @@ def _turns(messages: object) -> tuple[Turn, ...]:
     if images > MAX_IMAGES:
         _refuse(f"messages: {images} images, at most {MAX_IMAGES} in one request")
     side_px = MAX_SIDE_OF_MANY_PX if images > MANY_IMAGES else MAX_SIDE_PX
-    return tuple(
-        _turn(role, content, where=f"messages.{index}", max_side_px=side_px)
-        for index, (role, content) in enumerate(spoken)
-    )
+    turns = []
+    for index, (role, content) in enumerate(spoken):
+        texts, pictures = [], []
+        for number, block in enumerate(content):
+            place = f"messages.{index}.content.{number}"
+            match block:
+                case {"type": "text", **rest}:
+                    text = rest.get("text")
+                    if not isinstance(text, str):
+                        _refuse(f"{place}.text: must be a string")
+                    if not text.strip():
+                        _refuse(f"{place}: text content blocks must contain non-whitespace text")
+                    texts.append(text)
+                case {"type": "image", **rest}:
+                    pictures.append(_picture(rest.get("source"), side_px, f"{place}.image"))
+                case _:
+                    _refuse(f"{place}: must be a text or an image block")
+        turns.append(Turn(role, tuple(texts), tuple(pictures)))
+    return tuple(turns)
 
 
-def _turn(role: str, blocks: list[Any], *, where: str, max_side_px: int) -> Turn:
-    texts, pictures = [], []
-    for index, block in enumerate(blocks):
-        place = f"{where}.content.{index}"
-        match block.get("type") if isinstance(block, dict) else None:
-            case "text":
-                text = block.get("text")
-                if not isinstance(text, str):
-                    _refuse(f"{place}.text: must be a string")
-                if not text.strip():
-                    _refuse(f"{place}: text content blocks must contain non-whitespace text")
-                texts.append(text)
-            case "image":
-                source = block.get("source")
-                pictures.append(_picture(source, max_side_px=max_side_px, where=place))
-            case _:
-                _refuse(f"{place}: must be a text or an image block")
-    return Turn(role, tuple(texts), tuple(pictures))
-
-
-def _picture(source: object, *, max_side_px: int, where: str) -> Picture:
-    """Decode the ``source`` of an image block."""
+def _picture(source: object, max_side_px: int, where: str) -> Picture:
+    """Decode the ``source`` of an image block, and look at it."""
     from PIL import Image
 
     if not isinstance(source, dict) or source.get("type") != "base64":
-        _refuse(f"{where}.image.source: must be an object of type base64")
+        _refuse(f"{where}.source: must be an object of type base64")
     media_type, data = source.get("media_type"), source.get("data")
     if not isinstance(media_type, str) or media_type not in _FORMATS:
-        _refuse(f"{where}.image.source.media_type: must be one of {', '.join(_FORMATS)}")
+        _refuse(f"{where}.source.media_type: must be one of {', '.join(_FORMATS)}")
     if not isinstance(data, str) or not data:
-        _refuse(f"{where}.image.source.data: must be a non-empty string")
+        _refuse(f"{where}.source.data: must be a non-empty string")
     if len(data) > MAX_BASE64_BYTES:
-        _refuse(f"{where}.image: {len(data)} bytes of base64, at most {MAX_BASE64_BYTES}")
+        _refuse(f"{where}: {len(data)} bytes of base64, at most {MAX_BASE64_BYTES}")
     try:
         content = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Refusal(400, f"{where}.image.source.data: not valid base64") from error
+    except ValueError as error:
+        raise Refusal(400, f"{where}.source.data: not valid base64") from error
     try:  # the header alone: a small file can hold more pixels than there is memory for
         image = Image.open(io.BytesIO(content), formats=list(_FORMATS.values()))
-    except (*_UNREADABLE, Image.DecompressionBombError) as error:
-        raise Refusal(400, f"{where}.image: could not be read as an image") from error
+    except Exception as error:  # decoders raise many kinds for what is no image
+        raise Refusal(400, f"{where}: could not be read as an image") from error
     # Phones write JPEGs with a second picture inside, which Pillow names MPO.
     name = "JPEG" if image.format == "MPO" else str(image.format)
     if name != _FORMATS[media_type]:
-        _refuse(f"{where}.image: said to be {media_type}, but is {name}")
+        _refuse(f"{where}: said to be {media_type}, but is {name}")
     if max(image.size) > max_side_px:
         size = f"{image.width}x{image.height}"
-        _refuse(f"{where}.image: {size} pixels, at most {max_side_px} a side")
+        _refuse(f"{where}: {size} pixels, at most {max_side_px} a side")
+    seen: Image.Image = image
     try:
-        seen = _on_white(image)
-        return Picture(image.width, image.height, name, describe_colours(seen), _courses(seen))
-    except _UNREADABLE as error:
-        raise Refusal(400, f"{where}.image: is damaged or incomplete") from error
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Return the first frame as RGB, what is transparent showing white."""
-    from PIL import Image
-
-    def scaled(value: Any) -> Any:
-        return value * (1 / 257) + 0.0
-
-    if image.mode.startswith("I"):  # 16-bit grey: convert() would clip where it should scale
-        image = image.convert("I").point(scaled).convert("L")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    seen = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+        if seen.mode.startswith("I"):  # 16-bit grey: convert() would clip where it should scale
+            seen = seen.convert("I").point(lambda value: value * (1 / 257) + 0.0).convert("L")
+        if seen.has_transparency_data:
+            seen = seen.convert("RGBA")
+            seen = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+        seen = seen.convert("RGB")
+    except Exception as error:
+        raise Refusal(400, f"{where}: is damaged or incomplete") from error
+    return Picture(image.width, image.height, name, describe_colours(seen), _courses(seen))
 
 
 #: Colours are counted in 32 steps a channel: fine enough to name them, few enough to loop over.
@@ -261,17 +235,8 @@ _SAMPLE_EDGE_PX = 1024
 _ACHROMATIC = frozenset({"black", "grey", "white"})
 
 #: Upper end of each hue in degrees, and its name.
-_HUES = (
-    (15, "red"),
-    (45, "orange"),
-    (70, "yellow"),
-    (165, "green"),
-    (195, "cyan"),
-    (255, "blue"),
-    (290, "purple"),
-    (330, "pink"),
-    (360, "red"),
-)
+_HUES = {15: "red", 45: "orange", 70: "yellow", 165: "green", 195: "cyan", 255: "blue"}
+_HUES |= {290: "purple", 330: "pink", 360: "red"}
 
 _ALL = 0.999  # the share of a picture that is one colour, but for a stray pixel
 _MOSTLY = 0.5
@@ -300,13 +265,14 @@ def describe_colours(image: Image.Image) -> str:
     if names := _hues(shares):
         if sum(shares[name] for name in shares if name not in {*_ACHROMATIC, main}) >= _AREA:
             return f"mostly {main} with {_joined(names)} areas"
-        article = "an" if names[0][0] in "aeiou" else "a"
-        strokes = f"{_joined(names)} lines" if len(names) > 1 else f"{article} {names[0]} line"
-        return f"mostly {main} with {strokes}"
-    others = [(name, part) for name, part in shares.items() if name != main and part >= _TRACE]
-    if others:  # in the order of their shares
-        return f"mostly {main} with {others[0][0]} {'areas' if others[0][1] >= _AREA else 'lines'}"
-    return f"mostly {main}"
+        if len(names) > 1:
+            return f"mostly {main} with {_joined(names)} lines"
+        return f"mostly {main} with {'an' if names[0][0] in 'aeiou' else 'a'} {names[0]} line"
+    # Without a hue, the strongest of the rest: axes and words.
+    other, part = next(((n, p) for n, p in shares.items() if n != main), ("", 0.0))
+    if part < _TRACE:
+        return f"mostly {main}"
+    return f"mostly {main} with {other} {'areas' if part >= _AREA else 'lines'}"
 
 
 def _coarse(image: Image.Image, edge_px: int) -> Image.Image:
@@ -361,7 +327,7 @@ def colour_name(rgb: tuple[int, int, int]) -> str:
         return "magenta"
     if 330 <= hue < 357 and saturation < 0.6 and value > 0.8:
         return "pink"
-    return next(name for end, name in _HUES if hue <= end)
+    return next(name for end, name in _HUES.items() if hue <= end)
 
 
 def _joined(names: list[str]) -> str:
@@ -382,32 +348,22 @@ def _courses(image: Image.Image) -> tuple[tuple[str, str], ...]:
     small = _coarse(image, 480)
     width, height = small.size
     pixels: Any = small.load()
-    heights: dict[str, list[tuple[int, float]]] = {name: [] for name in names}
+    heights: dict[str, list[float]] = {name: [] for name in names}
     for x in range(width):
-        rows: dict[str, list[int]] = {}
-        for y in range(height):
-            name = colour_name(pixels[x, y])
-            if name in heights:
-                rows.setdefault(name, []).append(y)
-        for name, found in rows.items():
-            heights[name].append((x, 1 - sum(found) / len(found) / height))
-    return tuple(
-        (name, course)
-        for name, points in heights.items()
-        if len(points) >= width / 8 and (course := _course([y for _, y in points]))
-    )
+        column = [colour_name(pixels[x, y]) for y in range(height)]
+        for name in names:
+            if found := [y for y, seen in enumerate(column) if seen == name]:
+                heights[name].append(1 - sum(found) / len(found) / height)
+    return tuple((name, _course(row)) for name, row in heights.items() if len(row) >= width / 8)
 
 
 def _course(heights: list[float]) -> str:
     """Describe a row of heights (0 at the bottom of the picture, 1 at its top)."""
     third = max(1, len(heights) // 3)
-    parts = [
+    first, middle, last = (
         sum(part) / len(part)
-        for part in (heights[:third], heights[third:-third], heights[-third:])
-        if part
-    ]
-    first, last = parts[0], parts[-1]
-    middle = parts[1] if len(parts) == 3 else (first + last) / 2
+        for part in (heights[:third], heights[third:-third] or heights, heights[-third:])
+    )
     if middle > max(first, last) + 0.05:
         return "rises, then falls"
     if middle < min(first, last) - 0.05:

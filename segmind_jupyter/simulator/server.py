@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -22,14 +22,6 @@ from segmind_jupyter.simulator.protocol import Refusal, SimAnswer, SimRequest
 #: Bodies up to this size are kept, so that the gateway itself can refuse what is over its 32 MB.
 MAX_KEPT_BYTES = 40_000_000
 
-_CHUNK_BYTES = 1 << 16
-
-#: Seconds without a byte after which an idle connection is closed.
-_IDLE_S = 60
-
-#: Seconds between the server's looks at whether it should stop.
-_STOP_POLL_S = 0.05
-
 _log = logging.getLogger(__name__)
 
 
@@ -37,37 +29,20 @@ _log = logging.getLogger(__name__)
 def serve(
     gateway: Gateway | None = None, *, host: str = "127.0.0.1", port: int = 0
 ) -> Iterator[str]:
-    """Serve `gateway` for the length of a ``with`` block.
+    """Serve `gateway` for the length of a ``with`` block, and yield the base URL.
 
-    On leaving, open connections are closed, answers that still wait are dropped, and every
-    thread has ended.
-
-    Parameters
-    ----------
-    gateway
-        What answers; a new one with default behaviour if left out.
-    host
-        Address to listen on. Only this machine can reach the default.
-    port
-        Port to listen on; 0 takes a free one.
-
-    Yields
-    ------
-    str
-        The base URL, ``"http://127.0.0.1:54321"``.
-
-    Raises
-    ------
-    OSError
-        If the address cannot be listened on.
+    Only this machine can reach the default host; port 0 takes a free one. On leaving, open
+    connections are closed, answers that still wait are dropped, and every thread has ended.
     """
     server = _Server((host, port), gateway or Gateway())
+    often_s = 0.05  # seconds between the server's looks at whether it should stop
     thread = threading.Thread(
-        target=server.serve_forever, args=(_STOP_POLL_S,), name="segmind-simulator", daemon=True
+        target=server.serve_forever, args=(often_s,), name="segmind-simulator", daemon=True
     )
     thread.start()
     try:
-        yield server.base_url
+        bound_host, bound_port = server.server_address[:2]
+        yield f"http://{bound_host!s}:{bound_port}"
     finally:
         server.close()
         thread.join()
@@ -86,11 +61,6 @@ class _Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         super().__init__(address, _Handler)
 
-    @property
-    def base_url(self) -> str:
-        host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
-
     def server_bind(self) -> None:
         """Bind without looking up the host's full name, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
@@ -100,7 +70,8 @@ class _Server(ThreadingHTTPServer):
         self.closing.set()
         self.shutdown()
         for connection in list(self._open):
-            _hang_up(connection)
+            with suppress(OSError):  # its own thread was quicker
+                connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -126,19 +97,12 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _hang_up(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # its own thread was quicker
-        return
-
-
 class _Handler(BaseHTTPRequestHandler):
     """Turns bytes into a `SimRequest`, and a `SimAnswer` into bytes."""
 
     protocol_version = "HTTP/1.1"
     server_version = "segmind-simulator"
-    timeout = _IDLE_S
+    timeout = 60  # seconds without a byte, after which an idle connection is closed
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body leave in one packet
     server: _Server
@@ -148,13 +112,25 @@ class _Handler(BaseHTTPRequestHandler):
             body = self._body()
         except Refusal as refusal:
             self.close_connection = True
-            self._send(refusal.answer())
+            self._send(refusal.answer)
             return
         if body is None:
             self.close_connection = True
             return
+        server = self.server
         request = SimRequest(self.command, self.path, dict(self.headers.items()), body)
-        self._deliver(self.server.gateway.handle(request))
+        answer = server.gateway.handle(request)
+        server.closing.wait(answer.delay_s)
+        if server.closing.is_set() or answer.drop == "before_work":
+            self.close_connection = True
+        elif answer.drop == "after_work":
+            self.close_connection = True
+            server.resetting.add(self.connection)
+            # Lingering for no time at all makes closing send a reset (RST).
+            no_time = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
+        else:
+            self._send(answer)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = (  # noqa: N815
         _exchange  # the base class looks methods up by these names
@@ -162,46 +138,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         """Read the body; `None` if the client left before its end."""
-        length = self._length()
-        if length > MAX_KEPT_BYTES:
-            self._discard(length)  # a client that is still sending does not read an answer
-            raise Refusal(413, f"Request too large: at most {MAX_KEPT_BYTES} bytes")
-        body = self.rfile.read(length)
-        return body if len(body) == length else None
-
-    def _length(self) -> int:
         if self.headers.get("transfer-encoding"):
             raise Refusal(411, "Length required: chunked bodies are not accepted")
         lengths = set(self.headers.get_all("content-length", []))
         if not lengths and self.command in ("POST", "PUT", "PATCH"):
             raise Refusal(411, "Length required: send a Content-Length header")
-        length = lengths.pop() if lengths else "0"
-        if lengths or not (length.isascii() and length.isdigit()):
+        told = lengths.pop() if lengths else "0"
+        if lengths or not (told.isascii() and told.isdigit()):
             raise Refusal(400, "Content-Length: must be one whole number")
-        return int(length)
-
-    def _discard(self, length: int) -> None:
-        while length > 0:
-            chunk = self.rfile.read(min(length, _CHUNK_BYTES))
-            if not chunk:
-                return
-            length -= len(chunk)
-
-    def _deliver(self, answer: SimAnswer) -> None:
-        """Wait as told, then send the answer or lose it."""
-        self.server.closing.wait(answer.delay_s)
-        if self.server.closing.is_set() or answer.drop == "before_work":
-            self.close_connection = True
-        elif answer.drop == "after_work":
-            self._reset()
-        else:
-            self._send(answer)
-
-    def _reset(self) -> None:
-        """Make closing send a reset (RST), which is what lingering for no time at all does."""
-        self.close_connection = True
-        self.server.resetting.add(self.connection)
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        length = int(told)
+        if length > MAX_KEPT_BYTES:
+            # A client that is still sending does not read an answer.
+            while length > 0 and (chunk := self.rfile.read(min(length, 65_536))):
+                length -= len(chunk)
+            raise Refusal(413, f"Request too large: at most {MAX_KEPT_BYTES} bytes")
+        body = self.rfile.read(length)
+        return body if len(body) == length else None
 
     def _send(self, answer: SimAnswer) -> None:
         self.send_response(answer.status)

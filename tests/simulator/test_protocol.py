@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour, SimRequest, demo_behaviour
@@ -338,6 +339,18 @@ def test_the_history_tells_what_was_charged(caller):
     ):  # fmt: skip
         assert len(content(caller.get(history + query))["data"]) == count, query
     assert caller.get(history, key="").status == 401
+
+
+def test_the_history_keeps_sizes_and_no_images(caller, image_block):
+    """A thousand entries at most, each of a few thousand characters, whatever was sent."""
+    noise = image_block(Image.effect_noise((300, 300), 90))
+    data = noise["source"]["data"]
+    caller.post([noise, {"type": "text", "text": "x" * 9_000}], extra=[[[]]])
+    (entry,) = content(caller.get("/inference-request/request-history"))["data"]
+    image, text = entry["request_body"]["messages"][0]["content"]
+    assert image["source"] == {**noise["source"], "data": f"({len(data)} characters)"}
+    assert text["text"] == "x" * 500 + "… (9000 characters)"
+    assert caller.gateway._history.maxlen == 1_000
 
 
 def test_the_catalogue_needs_no_key(caller):
