@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
 import selectors
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,6 +24,7 @@ import anyio.to_thread
 import pytest
 from hypothesis import HealthCheck, settings
 
+from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 
@@ -215,6 +221,36 @@ def state_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         # A model's pace is for those who look on.
         patch.setenv("SEGMIND_SIMULATOR_SPEED", "6")
         yield
+
+
+@pytest.fixture
+def restart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """A key, a journal of its own, and a process that has sent nothing yet; again when called."""
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+
+    def restart() -> None:
+        session().close()
+        _only_session.cache_clear()
+
+    restart()
+    yield restart
+    restart()
+
+
+@pytest.fixture
+def program() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start programs of their own, with warnings as errors."""
+    with contextlib.ExitStack() as programs:
+
+        def start(code: str, **pipes: Any) -> subprocess.Popen[str]:
+            pipes = {**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), **pipes}
+            command = [sys.executable, "-u", "-W", "error", "-c", textwrap.dedent(code)]
+            program = programs.enter_context(subprocess.Popen(command, text=True, **pipes))
+            programs.callback(program.kill)
+            return program
+
+        yield start
 
 
 @pytest.fixture

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from queue import Queue
 from typing import Any
 
@@ -31,12 +27,11 @@ from segmind_jupyter.errors import (
     SettingsError,
 )
 from segmind_jupyter.options import Options
-from segmind_jupyter.session import _only_session, session
+from segmind_jupyter.session import session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 
-KEY = "sk-live-0123456789abcdef"
 SLUG = "claude-4-sonnet"
 
 #: Long enough that no test sees its end.
@@ -47,14 +42,8 @@ SLOW = Behaviour(queue_s=FOR_EVER_S)
 
 
 @pytest.fixture(autouse=True)
-def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def account(restart: Callable[[], None]) -> None:
     """A key, a journal of its own, and nothing of another test's."""
-    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
-    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
-    _only_session.cache_clear()
-    yield
-    session().close()
-    _only_session.cache_clear()
 
 
 @pytest.fixture
@@ -615,77 +604,46 @@ class TestReading:
             assert shown in repr(Turn(gather(said)))
 
 
-Script = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Script:
-    """Run a program of its own, with warnings as errors."""
-
-    def run(code: str, base_url: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **os.environ,
-            "SEGMIND_API_KEY": KEY,
-            "SEGMIND_BASE_URL": base_url,
-            "SEGMIND_JUPYTER_STATE": str(tmp_path),
-        }
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    return run
-
-
 class TestScripts:
-    def test_a_script_chats_without_any_front_end(self, script, gateway):
+    def test_a_script_chats_without_any_front_end(self, program, gateway):
         """Blocking and on a loop of its own; IPython and widgets are not even imported."""
-        with serve(gateway) as url:
-            done = script(
-                """
-                import asyncio, sys
-                from segmind_jupyter import Chat
-                chat = Chat()
-                print(chat.send('echo: one').wait())
-                async def main(): print(await chat.send('echo: two'))
-                asyncio.run(main())
-                print(chat, {'IPython', 'ipywidgets'} & set(sys.modules))
-                """,
-                url,
-            )
-        assert done.stderr == ""
-        assert done.stdout == f"one\ntwo\n<Chat with {SLUG}, 2 turns> set()\n"
+        code = """
+        import asyncio, sys
+        from segmind_jupyter import Chat
+        chat = Chat()
+        print(chat.send('echo: one').wait())
+        async def main(): print(await chat.send('echo: two'))
+        asyncio.run(main())
+        print(chat, {'IPython', 'ipywidgets'} & set(sys.modules))
+        """
+        told = f"one\ntwo\n<Chat with {SLUG}, 2 turns> set()\n"
+        assert program(code).communicate(timeout=60) == (told, "")
 
-    def test_a_script_that_does_not_wait_ends(self, script, gateway):
+    def test_a_script_that_does_not_wait_ends(self, program, gateway):
         """A turn under way keeps nobody, and is not complained about."""
         gateway.behaviour = SLOW
-        with serve(gateway) as url:
-            done = script(
-                """
-                import threading
-                from segmind_jupyter import Chat
-                queued = threading.Event()
-                chat = Chat()
-                chat.on_change(lambda chat: chat.turns[0].job and queued.set())
-                turn = chat.send('Hi')
-                chat.send('Ho')
-                queued.wait(50)
-                print(turn.stage)
-                """,
-                url,
-            )
-        assert (done.stdout, done.stderr, done.returncode) == ("queued\n", "", 0)
+        running = program(
+            """
+            import threading
+            from segmind_jupyter import Chat
+            queued = threading.Event()
+            chat = Chat()
+            chat.on_change(lambda chat: chat.turns[0].job and queued.set())
+            turn = chat.send('Hi')
+            chat.send('Ho')
+            queued.wait(50)
+            print(turn.stage)
+            """
+        )
+        assert running.communicate(timeout=60) == ("queued\n", "")
+        assert running.returncode == 0
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-    def test_a_forked_child_goes_on_by_itself(self, script, online):
+    def test_a_forked_child_goes_on_by_itself(self, program, online):
         """It waits for nothing that only its parent hears of, and can stop it without harm."""
         online.will_say("First.")
         online.will_hang()
-        done = script(
+        running = program(
             """
             import os, threading, warnings
             warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking beside threads
@@ -700,8 +658,7 @@ class TestScripts:
                 print(chat.send("Two").wait(50), pending.stop(), flush=True)
                 os._exit(0)
             print(os.waitpid(child, 0)[1], pending.stage)
-            """,
-            online.url,
+            """
         )
-        assert (done.stdout, done.stderr) == ("A sunset. True\n0 sent\n", "")
+        assert running.communicate(timeout=60) == ("A sunset. True\n0 sent\n", "")
         assert [user("Hi"), model("First."), user("Two")] in map(sent, online.posts)

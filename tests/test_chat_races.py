@@ -12,7 +12,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from segmind_jupyter.chat import Turn
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import SegmindError
 from segmind_jupyter.options import Options
-from segmind_jupyter.session import _only_session, session
+from segmind_jupyter.session import session
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 
@@ -31,37 +30,25 @@ HANDS, ACTS = 6, 30
 
 
 @pytest.fixture
-def gateway(recording: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The simulated gateway, and a service with a journal of its own."""
-    monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
-    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
-    _only_session.cache_clear()
+def gateway(recording: type, restart: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The simulated gateway, and a session with a journal of its own."""
     gateway = recording(Behaviour(credits=1e6))
     with serve(gateway) as url:
         monkeypatch.setenv("SEGMIND_BASE_URL", url)
         yield gateway
-        session().close()
-    _only_session.cache_clear()
+        restart()
 
 
 class Table:
-    """Where all hands meet: two chats of one name, and cells that continue it.
-
-    Attributes
-    ----------
-    turns
-        Every turn that was begun from a chat.
-    asked
-        How often words were said, by a chat or by a cell.
-    of_cells
-        The words of cells: no turn here tells whether those were answered.
-    """
+    """Where all hands meet: two chats of one name, and cells that continue it."""
 
     def __init__(self, gateway: Any, mode: Any) -> None:
         self.gateway = gateway
         self.chats = [Chat(name="shared", mode=mode) for _ in range(2)]
+        #: Every turn that was begun from a chat, and how often words were said, by whomever.
         self.turns: list[Turn] = []
         self.asked: Counter[str] = Counter()
+        #: The words of cells: no turn here tells whether those were answered.
         self.of_cells: set[str] = set()
         self._numbers = itertools.count(1)
         self._coming: list[threading.Event] = []
@@ -72,10 +59,6 @@ class Table:
         words = f"echo: word{next(self._numbers)}"
         with self._lock:
             self.asked[words] += 1
-        return words
-
-    def cells_words(self) -> str:
-        self.of_cells.add(words := self.words())
         return words
 
     def send(self, chat: Chat) -> Turn:
@@ -89,11 +72,9 @@ class Table:
             self.asked[turn.text] += 1
         self.turns.append(turn)
 
-    def cell(self, chat: Chat) -> None:
-        session().ask(gather([self.cells_words()]), Options(), {}, chat.conversation)
-
-    def job_cell(self, chat: Chat) -> None:
-        session().submit(gather([self.cells_words()]), Options(), {}, chat.conversation)
+    def cell(self, chat: Chat, way: str = "ask") -> None:
+        self.of_cells.add(words := self.words())
+        getattr(session(), way)(gather([words]), Options(), {}, chat.conversation)
 
     def follow_up(self, chat: Chat) -> None:
         """Speak on the background loop."""
@@ -115,7 +96,8 @@ class Table:
             return dice.random() < 0.3
 
         return [
-            *[self.send, self.follow_up, self.again, self.again, self.cell, self.job_cell],
+            *[self.send, self.follow_up, self.again, self.again, self.cell],
+            lambda chat: self.cell(chat, "submit"),
             *[lambda chat: self.send(chat).wait(60), lambda chat: chat.turns[-1].wait(60)] * 2,
             lambda chat: self.send(chat).stop(),
             lambda chat: chat.turns[-1].stop(),
@@ -147,11 +129,6 @@ class Table:
                 work.wait(60)
 
 
-def said(body: Any) -> list[tuple[str, str]]:
-    """Who said what, in a request."""
-    return [(message["role"], message["content"][0]["text"]) for message in body["messages"]]
-
-
 @pytest.mark.heavy
 @pytest.mark.parametrize("mode", ["v1", "v2"])
 @pytest.mark.parametrize("seed", range(3))
@@ -161,20 +138,24 @@ def test_one_conversation_in_many_hands(gateway: Any, mode: str, seed: int):
     with ThreadPoolExecutor(HANDS) as pool:
         list(pool.map(table.meddle, range(seed * HANDS, (seed + 1) * HANDS)))
     table.settle()
-    check_ends(table)
-    check_requests(table)
-    check_usage(table)
-    check_what_is_held(table)
-
-
-def check_ends(table: Table) -> None:
-    """Every turn has ended, in one way, and none is left under way."""
+    chat, other = table.chats
     for turn in table.turns:
         assert turn.done()
         assert (turn.reply is None) == (turn.error is not None)
         assert (turn.exchange is not None) == (turn.stage == "answered")
-    (talk,) = {chat.conversation for chat in table.chats}
-    assert session().conversations.under_way(talk) == []
+    assert session().conversations.under_way(chat.conversation) == []
+    check_requests(table)
+    # What was answered is counted, once, whatever became of it.
+    assert chat.usage == session().ledger.total()
+    answered = sum(turn.stage == "answered" for turn in table.turns)
+    assert answered <= chat.usage.calls <= gateway.billed
+    # What is shown is what is held, and what is sent next.
+    held = [turn.exchange for turn in chat.turns if turn.exchange is not None]
+    assert held == list(chat.conversation.turns)
+    assert other.turns == chat.turns
+    messages = chat.messages
+    chat.send("echo: the end").wait(60)
+    assert gateway.bodies[-1]["messages"][:-1] == messages
 
 
 def check_requests(table: Table) -> None:
@@ -183,7 +164,8 @@ def check_requests(table: Table) -> None:
     answered = {turn.text for turn in table.turns if turn.exchange is not None}
     failed = {turn.text for turn in table.turns} - answered - table.of_cells
     for body in table.gateway.bodies:
-        *earlier, (role, words) = said(body)
+        said = [(message["role"], message["content"][0]["text"]) for message in body["messages"]]
+        *earlier, (role, words) = said
         assert role == "user"
         asked[words] += 1
         questions = earlier[::2]
@@ -193,22 +175,3 @@ def check_requests(table: Table) -> None:
         assert words not in {words for _, words in questions}
         assert failed.isdisjoint(words for _, words in questions), "a trace of what failed"
     assert asked <= table.asked, "sent twice"
-
-
-def check_usage(table: Table) -> None:
-    """What was answered is counted, once, whatever became of it."""
-    usage = table.chats[0].usage
-    assert usage == session().ledger.total()
-    answered = sum(turn.stage == "answered" for turn in table.turns)
-    assert answered <= usage.calls <= table.gateway.billed
-
-
-def check_what_is_held(table: Table) -> None:
-    """What is shown is what is held, and what is sent next."""
-    chat = table.chats[0]
-    held = [turn.exchange for turn in chat.turns if turn.exchange is not None]
-    assert held == list(chat.conversation.turns)
-    assert table.chats[1].turns == chat.turns
-    messages = chat.messages
-    chat.send("echo: the end").wait(60)
-    assert table.gateway.bodies[-1]["messages"][:-1] == messages

@@ -65,42 +65,36 @@ def ask_each(
     Parameters
     ----------
     prompt
-        Read as a `%%claude` cell is. ``{item}`` stands for the item, whatever that is, and
-        ``{item.attr}`` or ``{item['key']}`` for a part of it; with a DataFrame, ``{column}``
-        stands for a cell of the row (``{item[0]}``, where the column is called by a number), with
-        dicts ``{key}`` for a value, and ``{{word}}`` for a word in braces. If it names none of
-        them, the item goes behind it.
+        Read as a `%%claude` cell is. ``{item}`` stands for the item, ``{item.attr}`` or
+        ``{item['key']}`` for a part of it; with a DataFrame, ``{column}`` for a cell of the row
+        (``{item[0]}``, where the column is called by a number), with dicts ``{key}`` for a value,
+        and ``{{word}}`` for a word in braces. If it names none of them, the item goes behind it.
     items
-        A list of texts, images, figures, paths, ... or any other iterable; a Series or a
-        mapping, whose keys are kept; a DataFrame of pandas or polars or a pyarrow Table, for its
-        rows; a folder (a `Path`, or the name of one that exists), for the image files in it, in
-        the order of their names. A string in a list is text; for the file of that name, give a
-        `Path` (``map(Path, names)``). Of thousands of images, give the paths: each is then read
-        when its turn comes, and dropped. Which items there are is settled at the call, cells of a
-        table included; what an item holds (a file, a figure, a dict) is read when its turn comes,
-        so change none of them before the batch has ended.
+        Any iterable of texts, images, figures, paths, ...; a Series or a mapping, whose keys are
+        kept; a DataFrame of pandas or polars or a pyarrow Table, for its rows; a folder (a `Path`,
+        or the name of one that exists), for the image files in it, in the order of their names. A
+        string in a list is text; for the file of that name, give a `Path`. Of thousands of images,
+        give the paths: each is read when its turn comes, and dropped. Which items there are is
+        settled at the call, cells of a table included; what an item holds (a file, a figure, a
+        dict) is read when its turn comes.
     model, system, max_tokens, temperature, **params
         As for `ask`.
     timeout
-        Seconds that one submission may take, as for `submit`; the model has all the time it
-        needs.
+        Seconds that one submission may take, as for `submit`.
     max_in_flight
         Most jobs at a time.
     progress
-        Whether to show how far it has come: in a notebook where it is called, on a terminal
-        while it is waited for.
+        Whether to show how far it has come.
     on_error
         ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
         it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
-        after the first error, and whoever waits or iterates gets it; `batch.outcomes` has what
-        is done.
+        after the first error, and whoever waits or iterates gets it.
     resume
         Whether an item that was answered before, in this kernel or an earlier one, takes its
         reply from the journal, and one that is still worked on its job: nothing is sent twice.
     json
-        What each reply must be: a dataclass, a TypedDict, a pydantic model, ``list[T]``, a
-        ``Literal``, ``T | None`` or a JSON schema. `batch.to_frame()` then has a column a field,
-        and ``reply.parsed`` the object. A reply that does not fit is kept.
+        What each reply must be, as for `ask`. `batch.to_frame()` then has a column a field, and
+        ``reply.parsed`` the object. A reply that does not fit is kept.
     retry_misfits
         How often an item whose reply does not fit is asked again, with what was wrong; its figures
         are then those of all its replies.
@@ -114,18 +108,12 @@ def ask_each(
     Raises
     ------
     ContentError
-        The prompt is none, it has a word in braces that nothing here has, the items are not many
-        things, or they are names of image or table files. An item that cannot be sent is an error
-        of that item.
+        The prompt is none or has a word in braces that nothing here has; the items are not many
+        things, or names of image or table files. (The name of a text file is a warning.)
     SettingsError
         An argument cannot work, or is mistyped.
     Interrupted
         The user interrupted it: nothing more is sent.
-
-    Warns
-    -----
-    UserWarning
-        A text is the name of a text file; it is sent as it is.
 
     Examples
     --------
@@ -206,8 +194,8 @@ def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> B
 class Batch:
     """Many jobs with one question, and their replies. Made by `ask_each`.
 
-    It goes on in the background, whether anybody waits or not; each reply is in the journal as
-    soon as it was fetched. Interrupting whoever waits stops the sending, and keeps what is done.
+    It goes on in the background; each reply is in the journal as soon as it was fetched.
+    Interrupting whoever waits stops the sending, and keeps what is done.
 
     Examples
     --------
@@ -230,10 +218,7 @@ class Batch:
         return str(self.progress)
 
     def __iter__(self) -> Iterator[Outcome]:
-        """Return each item once, in the order in which they end; waits for the next one.
-
-        With ``on_error="raise"`` the first error is raised in its turn.
-        """
+        """Return each item once, in the order in which they end; waits for the next one."""
         for nth in range(len(self)):
             self._wait_for(self._results.after(nth))
             position, reply, error = self._results.ended(nth)
@@ -258,10 +243,7 @@ class Batch:
 
     @property
     def replies(self) -> list[Reply | None]:
-        """The replies in the order of the items, `None` where there is an error.
-
-        Waits and raises as `wait` does; `outcomes` does neither.
-        """
+        """The replies in the order of the items, `None` where there is an error; waits."""
         self.wait()
         return self._results.replies
 
@@ -294,17 +276,12 @@ class Batch:
         return self._results.end.done()
 
     def wait(self, timeout: float | None = None) -> Batch:
-        """Wait for the end.
+        """Wait for the end, and return itself.
 
         Parameters
         ----------
         timeout
             Seconds to wait; 0 is a look alone, `None` waits for ever. The batch goes on either way.
-
-        Returns
-        -------
-        Batch
-            Itself.
 
         Raises
         ------
@@ -312,8 +289,6 @@ class Batch:
             The time is up; it also is a `TimeoutError`.
         Interrupted
             The user interrupted it: nothing more is sent, and what is done is kept.
-        SettingsError
-            The time-out is no time.
         SegmindError
             The first item's that failed, with ``on_error="raise"``.
         """
@@ -324,14 +299,13 @@ class Batch:
         return self._checked()
 
     def to_frame(self, *, explode: bool = False) -> Any:
-        """Return the replies as a table, in the order of the items; waits.
+        """Return the replies as a table, in the order of the items; waits as `wait` does.
 
         Parameters
         ----------
         explode
             Whether nested objects become a column a field (``address.city``), and what the only
-            column of lists holds a row each, the first of which has the figures; they stand in
-            one cell otherwise.
+            column of lists holds a row each, the first of which has the figures.
 
         Returns
         -------
@@ -342,11 +316,6 @@ class Batch:
             ``seconds``; missing where there is none. The index is that of the table or the series,
             the keys of the mapping, the names of the files, or counts from 0. Displayed, its words
             are text alone: nothing in a reply is typeset.
-
-        Raises
-        ------
-        SegmindError
-            pandas is not there, or as `wait` does; `outcomes` has what is done nevertheless.
         """
         return self._frame(explode=explode, joins=False)
 
@@ -384,10 +353,7 @@ class Batch:
         self._results.on_change(lambda: tell(callback, self))
 
     def on_done(self, callback: Callable[[Batch], object]) -> None:
-        """Call `callback(batch)` once every item has ended, as `on_change` does.
-
-        By then `replies` and `to_frame` give what they have without a wait.
-        """
+        """Call `callback(batch)` once every item has ended, as `on_change` does."""
         self._results.end.add_done_callback(lambda end: tell(callback, self))
 
     def _wait_for(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.errors import JobCancelled, JobExpired, SegmindError
+from segmind_jupyter.errors import JobCancelled, SegmindError
 from segmind_jupyter.words import format_credits, format_duration
 
 
@@ -214,13 +214,4 @@ def never_sent(why: str) -> JobCancelled:
     """Describe the items of a batch that were not sent any more."""
     return JobCancelled(
         f"Not sent, as {why}; nothing was billed for it. Run the batch again to send it."
-    )
-
-
-def lost(request_id: str) -> JobExpired:
-    """Describe an item whose job was taken up again when Segmind had forgotten it."""
-    return JobExpired(
-        f"The reply of job {request_id} is lost: it was sent before, and Segmind keeps a result "
-        "for one hour. It may have been billed. Run the batch again to send the item anew.",
-        request_id=request_id,
     )

@@ -20,7 +20,7 @@ from segmind_jupyter.api.messages import Call, Reply, Usage, user_message
 from segmind_jupyter.api.settings import MAX_CONNECTIONS
 from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
-from segmind_jupyter.batch.results import Results, lost, never_sent
+from segmind_jupyter.batch.results import Results, never_sent
 from segmind_jupyter.content.parts import format_error
 from segmind_jupyter.errors import (
     APIError,
@@ -76,11 +76,7 @@ class Asked:
 
 
 class Run:
-    """One batch on its way.
-
-    A fixed number of workers take up one item after the other, so that ten thousand items need
-    no more room than as many as are in flight.
-    """
+    """One batch on its way: a fixed number of workers take up one item after the other."""
 
     def __init__(self, each: PromptTemplate, results: Results, plan: Plan, desk: Session) -> None:
         self._each, self._results, self._plan, self._desk = each, results, plan, desk
@@ -171,13 +167,13 @@ class Run:
                 isinstance(error, APIError) and error.status in _FOR_EVERY_ITEM
             )
             self._fail(position, error, misfits, for_all=is_everyones)
-            return None
         except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
             _log.exception("item %d of a batch cannot be sent", position)
             words = f"The item cannot be sent ({format_error(error)})."
             self._fail(position, SegmindError(words), misfits)
-            return None
-        return job
+        else:
+            return job
+        return None
 
     def _misfit(self, job: Job) -> Misfit | None:
         """Return the reply of a job that has ended, and why it does not fit, if it does not."""
@@ -193,7 +189,13 @@ class Run:
         if job.error is None and job.reply is not None:
             self._keep(position, [*(reply for reply, _ in misfits), job.reply], kept=kept)
         elif isinstance(job.error, JobExpired):
-            self._fail(position, lost(job.request_id), misfits)
+            lost = JobExpired(
+                f"The reply of job {job.request_id} is lost: it was sent before, and Segmind keeps "
+                "a result for one hour. It may have been billed. Run the batch again to send the "
+                "item anew.",
+                request_id=job.request_id,
+            )
+            self._fail(position, lost, misfits)
         elif job.error is not None:
             # Other refusals of a look are its job's own.
             for_all = isinstance(job.error, AuthenticationError)

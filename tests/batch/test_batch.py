@@ -8,13 +8,10 @@ import os
 import pty
 import signal
 import sqlite3
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +44,7 @@ from segmind_jupyter.errors import (
     RateLimitError,
     SettingsError,
 )
-from segmind_jupyter.session import _only_session, session
+from segmind_jupyter.session import session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -81,12 +78,12 @@ def jobs() -> Jobs:
 
 
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: Jobs) -> Iterator[Gateway]:
-    """A gateway whose jobs end at once, and a process that has sent nothing yet."""
+def gateway(
+    restart: Callable[[], None], monkeypatch: pytest.MonkeyPatch, jobs: Jobs
+) -> Iterator[Gateway]:
+    """A gateway whose jobs end at once."""
     with serve(jobs.gateway) as url:
-        monkeypatch.setenv("SEGMIND_API_KEY", KEY)
         monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
         # Jobs end at once or are held: nothing is learned from waiting half a second for a look.
         monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.05)
         yield jobs.gateway
@@ -100,12 +97,6 @@ def slow(gateway: Gateway, jobs: Jobs) -> Gateway:
     return gateway
 
 
-def restart() -> None:
-    """Forget everything that the process knows; the journal stays."""
-    session().close()
-    _only_session.cache_clear()
-
-
 def posts(gateway: Gateway) -> int:
     return sum(entry.method == "POST" for entry in gateway.log)
 
@@ -115,9 +106,9 @@ def polled_ids(gateway: Gateway) -> set[str]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for what only another process or the gateway's log can tell."""
+    """Wait for what only another process or a server's log can tell."""
     pause = threading.Event()
-    for _ in range(3000):
+    for _ in range(6000):
         if condition():
             return
         pause.wait(0.01)
@@ -334,7 +325,7 @@ class TestErrors:
         assert len(batch.errors) == 30
         assert not gateway.log
 
-    def test_a_job_that_segmind_has_forgotten_says_what_to_do(self, slow: Gateway, jobs: Jobs):
+    def test_a_job_that_segmind_has_forgotten_says_what_to_do(self, slow, jobs, restart):
         """Its reply is lost; running the batch again sends the item anew."""
         ask_each("echo: {item}", ["a"])
         until(lambda: len(polled_ids(slow)) == 1)
@@ -401,7 +392,7 @@ class TestResuming:
         assert gateway.billed == 9
 
     def test_where_nothing_may_be_sent_the_journal_alone_answers(
-        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, restart: Any
     ):
         """Under `cache="only"`, without a key: what it does not have is an error of the item's."""
         ask_each("echo: {item}", list("abc")).wait()
@@ -414,7 +405,7 @@ class TestResuming:
         assert {nth: type(error) for nth, error in batch.errors.items()} == {3: NotCachedError}
         assert not gateway.log
 
-    def test_what_is_still_worked_on_is_followed(self, slow: Gateway, jobs: Jobs):
+    def test_what_is_still_worked_on_is_followed(self, slow, jobs, restart):
         """A restart between the submission and the reply costs nothing."""
         ask_each("echo: {item}", list("abc"))
         until(lambda: len(polled_ids(slow)) == 3)
@@ -444,9 +435,9 @@ class TestProgressOfABatch:
             assert 0 <= now.in_flight <= 3
         done = [now.done for now in seen]
         assert done == sorted(done)
-        calls = session().ledger.calls
-        assert batch.progress.input_tokens == sum(call.input_tokens for call in calls) > 0
-        assert batch.progress.cost == pytest.approx(sum(call.cost for call in calls))
+        total = session().ledger.total()
+        assert batch.progress.input_tokens == total.input_tokens > 0
+        assert batch.progress.cost == pytest.approx(total.cost)
         assert repr(batch) == str(batch) == str(batch.progress)
 
     def test_a_callback_at_the_end_has_the_replies(self, slow: Gateway, jobs: Jobs, caplog: Any):
@@ -552,27 +543,9 @@ class TestMemory:
         batch.wait()
 
 
-@pytest.fixture
-def script() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start programs of their own, with warnings as errors."""
-    with contextlib.ExitStack() as programs:
-
-        def start(code: str, **pipes: Any) -> subprocess.Popen[str]:
-            program = subprocess.Popen(
-                [sys.executable, "-u", "-W", "error", "-c", textwrap.dedent(code)],
-                text=True,
-                **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes},
-            )
-            programs.enter_context(program)
-            programs.callback(program.kill)
-            return program
-
-        yield start
-
-
 class TestPrograms:
     def test_an_interrupt_stops_the_sending_and_keeps_what_is_done(
-        self, slow: Gateway, jobs: Jobs, script: Any
+        self, slow: Gateway, jobs: Jobs, program: Any
     ):
         """Running it again goes on, and sends nothing twice."""
         code = """
@@ -583,29 +556,29 @@ class TestPrograms:
         except KeyboardInterrupt as interrupt:
             print(interrupt)
         """
-        program = script(code)
+        running = program(code)
         until(lambda: len(polled_ids(slow)) == 4)
-        program.send_signal(signal.SIGINT)
-        said, complaints = program.communicate(timeout=60)
+        running.send_signal(signal.SIGINT)
+        said, complaints = running.communicate(timeout=60)
         assert said.startswith("Stopped: 0 of 12 done")
         assert "run it again to go on where it stopped" in said
-        assert (program.returncode, complaints) == (0, "")
+        assert (running.returncode, complaints) == (0, "")
         assert slow.billed == 4
         jobs.release()
         batch = ask_each("echo: {item}", [str(n) for n in range(12)])
         assert [reply.text for reply in batch.replies] == [str(n) for n in range(12)]
         assert slow.billed == posts(slow) == 12
 
-    def test_a_terminal_shows_one_line_that_is_written_over(self, gateway: Gateway, script: Any):
+    def test_a_terminal_shows_one_line_that_is_written_over(self, gateway: Gateway, program: Any):
         """Only while somebody waits; at the end it stays. A pipe gets nothing."""
         code = """
         from segmind_jupyter.batch import ask_each
         ask_each("{item}", list(range(5))).wait()
         """
         terminal, end = pty.openpty()
-        program = script(code, stderr=end)
+        running = program(code, stderr=end)
         os.close(end)
-        assert program.wait(60) == 0
+        assert running.wait(60) == 0
         data = b""
         with contextlib.suppress(OSError):  # Linux: the other end is closed
             while piece := os.read(terminal, 4096):
@@ -615,7 +588,7 @@ class TestPrograms:
         assert shown.startswith("\r\x1b[K0 of 5 done")
         assert "5 of 5 done · " in shown
         assert shown.count("\n") == 1
-        assert script(code).communicate(timeout=60) == ("", "")
+        assert program(code).communicate(timeout=60) == ("", "")
 
 
 class TestProgress:

@@ -7,7 +7,6 @@ import datetime
 import enum
 import json
 import pickle
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -24,7 +23,7 @@ from segmind_jupyter.batch.items import listed
 from segmind_jupyter.batch.runner import Asked
 from segmind_jupyter.content.json_schema import expected
 from segmind_jupyter.errors import JobFailed, SegmindError
-from segmind_jupyter.session import _only_session, session
+from segmind_jupyter.session import session
 
 #: What Lab's MathJax would fetch, with no click.
 FETCHES = r"$\unicode[x;background:url(//e.test/S)]{65}$"
@@ -264,15 +263,10 @@ class TestShield:
 
 
 @pytest.fixture
-def simulated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def simulated(restart: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that asks the embedded simulator, with a journal of its own."""
     monkeypatch.setenv("SEGMIND_BASE_URL", "simulator")
-    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
     monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.05)
-    _only_session.cache_clear()
-    yield
-    session().close()
-    _only_session.cache_clear()
 
 
 class TestBatches:

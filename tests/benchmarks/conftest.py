@@ -86,63 +86,38 @@ def loop(leaping_loop: type) -> Iterator[Any]:
     loop.close()
 
 
-def call_of(prompt: str) -> Call:
-    return Call(model=MODEL, messages=[{"role": "user", "content": prompt}])
-
-
 class Round:
-    """Sends many calls through one watch, so many at a time, and keeps the order.
-
-    Parameters
-    ----------
-    gateway
-        What answers.
-    loop
-        Whose clock holds.
-    path
-        Where the journal is.
-    """
+    """Sends many calls through one watch, so many at a time, and keeps the order."""
 
     def __init__(self, gateway: Varied, loop: Any, path: Path) -> None:
-        self.gateway, self.loop = gateway, loop
-        self.journal = Journal(path)
+        self.loop, self.journal = loop, Journal(path)
+        transport = SimulatorTransport(gateway)
         client = SegmindClient(
-            "k",
-            base_url="https://api.example",
-            transport=SimulatorTransport(gateway),
-            clock=loop.time,
+            "k", base_url="https://api.example", transport=transport, clock=loop.time
         )
         self.watch = JobManager(client, journal=self.journal, clock=loop.time)
         self.replied_s: dict[str, float] = {}
 
     def run(self, prompts: Sequence[str], *, in_flight: int) -> list[str]:
         """Give the texts of the replies, in the order of the prompts."""
-        texts = [""] * len(prompts)
-        self.each(prompts, lambda place, text: texts.__setitem__(place, text), in_flight=in_flight)
-        return texts
+        texts, places = [""] * len(prompts), iter(enumerate(prompts))
 
-    def each(
-        self, prompts: Sequence[str], take: Callable[[int, str], object], *, in_flight: int
-    ) -> None:
-        """Hand the place and the text of each reply over as it comes."""
-        self.loop.run(self._all(iter(enumerate(prompts)), take, in_flight))
+        async def work() -> None:
+            for place, prompt in places:
+                message = {"role": "user", "content": prompt}
+                job = await self.watch.submit(Call(model=MODEL, messages=[message]))
+                await self.watch.follow(job)
+                self.replied_s[job.request_id] = self.loop.time()
+                texts[place] = job.wait(timeout=0).text
+
+        async def all_of_them() -> None:
+            async with anyio.create_task_group() as group:
+                for _ in range(in_flight):
+                    group.start_soon(work)
+
+        self.loop.run(all_of_them())
         self.journal.close()
-
-    async def _all(
-        self, places: Iterator[tuple[int, str]], take: Callable[[int, str], object], workers: int
-    ) -> None:
-        async with anyio.create_task_group() as group:
-            for _ in range(workers):
-                group.start_soon(self._work, places, take)
-
-    async def _work(
-        self, places: Iterator[tuple[int, str]], take: Callable[[int, str], object]
-    ) -> None:
-        for place, prompt in places:
-            job = await self.watch.submit(call_of(prompt))
-            await self.watch.follow(job)
-            self.replied_s[job.request_id] = self.loop.time()
-            take(place, job.wait(timeout=0).text)
+        return texts
 
 
 @pytest.fixture(scope="session")
@@ -153,12 +128,6 @@ def varied() -> type[Varied]:
 @pytest.fixture(scope="session")
 def figures() -> type[Figures]:
     return Figures
-
-
-@pytest.fixture
-def make_call() -> Callable[[str], Call]:
-    """Make the call of a prompt."""
-    return call_of
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -15,11 +14,6 @@ import segmind
 import segmind.v2
 
 from segmind_jupyter import submit
-from segmind_jupyter.api.client import SegmindClient
-from segmind_jupyter.api.journal import Journal
-from segmind_jupyter.api.loop import BackgroundLoop
-from segmind_jupyter.api.records import JobRecord
-from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
 from segmind_jupyter.simulator.server import serve
@@ -63,55 +57,15 @@ def live_sdk(varied, figures) -> Any:
         return figures.of(gateway, dict(threads.map(reply, [url] * LIVE_JOBS)))
 
 
-@pytest.mark.parametrize("known_s", [[], spread(0.5, 3.5, 40)], ids=["cold", "learned"])
-def test_on_loopback_the_delay_is_two_fifths_of_the_sdks_in_twice_its_polls(
-    live_sdk, live_round, tell, known_s
-):
-    """Jobs of 0.5 to 3.5 s over real connections, with and without a history.
-
-    Each has a watch and a client of its own, as in the SDK's round: what a limiter makes of many
-    jobs of one client is measured elsewhere.
-    """
-    for _ in range(LIVE_ROUNDS):
-        ours = live_round(known_s)
-        tell(SDK=live_sdk, ours=ours, delay=f"{ours.delay_s / live_sdk.delay_s:.2f} of the SDK's")
-        if ours.delay_s <= 0.4 * live_sdk.delay_s and ours.polls <= live_sdk.polls * 2:
-            return
-    pytest.fail(f"{ours}, where the SDK has {live_sdk}")
-
-
-@pytest.fixture
-def live_round(varied, figures, make_call, tmp_path_factory) -> Callable[[list[float]], Any]:
-    """Give what sends all the jobs, in a journal with these times, and counts."""
-
-    def run(known_s: list[float]) -> Any:
-        gateway, replied_s = varied(LIVE_TIMES_S), {}
-        journal = Journal(tmp_path_factory.mktemp("journal") / "jobs.sqlite3")
-        with serve(gateway) as url, live_watches(url, journal, LIVE_JOBS) as (portal, watches):
-            for place, seconds in enumerate(known_s):
-                note_known(journal, url, f"known-{place}", seconds)
-            jobs = []
-            for watch in watches:
-                job = portal.call(watch.submit, make_call("echo: done"))
-                job.on_done(lambda job: replied_s.update({job.request_id: time.monotonic()}))
-                portal.start(watch.follow, job)
-                jobs.append(job)
-            assert {job.wait(timeout=60).text for job in jobs} == {"done"}
-        return figures.of(gateway, replied_s)
-
-    return run
-
-
-@pytest.mark.parametrize("at_once", [8, LIVE_JOBS])
 def test_through_one_service_the_delay_is_two_fifths_of_the_sdks_in_twice_its_polls(
-    live_sdk, service_round, tell, at_once
+    live_sdk, service_round, tell
 ):
     """Jobs of 0.5 to 3.5 s from `submit`: one client, one limiter, and nothing known.
 
     What the first jobs took tells the others when to look, from the first of them on.
     """
     for _ in range(LIVE_ROUNDS):
-        ours = service_round(at_once)
+        ours = service_round()
         tell(SDK=live_sdk, ours=ours, delay=f"{ours.delay_s / live_sdk.delay_s:.2f} of the SDK's")
         if ours.delay_s <= 0.4 * live_sdk.delay_s and ours.polls <= live_sdk.polls * 2:
             return
@@ -119,10 +73,10 @@ def test_through_one_service_the_delay_is_two_fifths_of_the_sdks_in_twice_its_po
 
 
 @pytest.fixture
-def service_round(varied, figures, monkeypatch, tmp_path_factory) -> Callable[[int], Any]:
-    """Give what sends all the jobs through a new service, so many at a time, and counts."""
+def service_round(varied, figures, monkeypatch, tmp_path_factory) -> Callable[[], Any]:
+    """Give what sends all the jobs through a new service, and counts."""
 
-    def run(at_once: int) -> Any:
+    def run() -> Any:
         gateway, replied_s = varied(LIVE_TIMES_S), {}
 
         def reply(_: int) -> None:
@@ -132,7 +86,7 @@ def service_round(varied, figures, monkeypatch, tmp_path_factory) -> Callable[[i
 
         monkeypatch.setenv("SEGMIND_API_KEY", "k")
         monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path_factory.mktemp("state")))
-        with serve(gateway) as url, ThreadPoolExecutor(at_once) as threads:
+        with serve(gateway) as url, ThreadPoolExecutor(LIVE_JOBS) as threads:
             monkeypatch.setenv("SEGMIND_BASE_URL", url)
             try:
                 list(threads.map(reply, range(LIVE_JOBS)))
@@ -142,36 +96,6 @@ def service_round(varied, figures, monkeypatch, tmp_path_factory) -> Callable[[i
         return figures.of(gateway, replied_s)
 
     return run
-
-
-@contextmanager
-def live_watches(
-    url: str, journal: Journal, count: int
-) -> Iterator[tuple[BackgroundLoop, list[JobManager]]]:
-    """Give a background loop, and watches that live on it."""
-    portal = BackgroundLoop()
-    clients = [SegmindClient("k", base_url=url) for _ in range(count)]
-    try:
-        yield portal, [JobManager(client, journal=journal) for client in clients]
-    finally:
-        for client in clients:
-            portal.call(client.aclose)
-        portal.stop()
-        journal.close()
-
-
-def note_known(journal: Journal, origin: str, request_id: str, seconds: float) -> None:
-    """Put a job of an earlier kernel into the journal."""
-    submitted_at = time.time() - 3600
-    entry = JobRecord(
-        request_id=request_id,
-        origin=origin,
-        model=MODEL,
-        submitted_at=submitted_at,
-        state="QUEUED",
-    )
-    journal.submitted(entry)
-    journal.ended(request_id, state="COMPLETED", seconds=seconds)
 
 
 def test_at_a_models_pace_the_delay_is_about_half_of_the_sdks_in_no_more_polls(
