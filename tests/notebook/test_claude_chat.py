@@ -44,7 +44,7 @@ def last(online: Any) -> list[str]:
 
 
 def words(line: str) -> str:
-    """A line of a table without the gaps."""
+    """What is shown, without gaps and ends of lines."""
     return " ".join(line.split())
 
 
@@ -131,8 +131,8 @@ class TestJobs:
             job = run(f"%%claude {first}\nOne").result
             done = run(f"%%claude {then}\nTwo")
             assert type(done.error) is ContentError
-            assert f"still waits for job {job.request_id}" in done.shown
-            assert "%segmind wait" in done.shown
+            assert f"still waits for job {job.request_id}. Wait until" in words(done.shown)
+            assert "`%segmind wait`" in words(done.shown)
             assert len(gateway.bodies) == sent
 
     def test_the_last_cell_is_the_last_exchange_if_it_has_a_reply(self, run, gateway):
