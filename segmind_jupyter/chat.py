@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
-from segmind_jupyter.api.jobs import WAIT_S, Pending, ended
+from segmind_jupyter.api.jobs import WAIT_S, Pending, ended, tell
 from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Message, Reply, Totals
 from segmind_jupyter.api.settings import checked_slug
@@ -76,11 +76,6 @@ class Chat:
     max_tokens, temperature, timeout, **params
         As for `ask`.
 
-    Raises
-    ------
-    SettingsError
-        An argument cannot work.
-
     Examples
     --------
     >>> chat = Chat(system="Answer in one sentence.")  # doctest: +SKIP
@@ -112,14 +107,13 @@ class Chat:
         with ShortTracebacks():
             Options(system=system, **self._asked_for)  # refuses what cannot work
         self._params = dict(checked_params(params))
-        self._talk = Talk.of(name)
         #: What was said and answered: what the next turn continues.
-        self.conversation: Conversation = self._talk
-        self.name = self._talk.name
+        self.conversation: Talk = Talk.of(name)
+        self.name = self.conversation.name
         if policy is not None:
-            self._talk.images = policy
+            self.conversation.images = policy
         if system is not None:
-            self._talk.system = system
+            self.conversation.system = system
         if model is not None:
             self.model = model
         self._ends_watching: list[Callable[[], None]] = []
@@ -144,33 +138,33 @@ class Chat:
     @property
     def model(self) -> str:
         """Slug of the model of the next turn."""
-        return self._talk.model or session().options.model
+        return self.conversation.model or session().options.model
 
     @model.setter
     def model(self, model: str) -> None:
-        self._talk.model = checked_slug(model)
-        self._talk.changed()  # of what is set, the model alone shows
+        self.conversation.model = checked_slug(model)
+        self.conversation.changed()  # of what is set, the model alone shows
 
     @property
     def system(self) -> str | None:
         """System prompt of the next turn; an empty one keeps out that of `%config ClaudeMagics`."""
-        own = self._talk.system
+        own = self.conversation.system
         return session().options.system if own is None else own
 
     @system.setter
     def system(self, system: str | None) -> None:
         with ShortTracebacks():
-            self._talk.system = Options(system=system).system
+            self.conversation.system = Options(system=system).system
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Everything that was said and not cleared, oldest first, also what failed."""
-        return self._talk.said
+        return self.conversation.said
 
     @property
     def messages(self) -> list[Message]:
         """What the next turn will continue, as it is sent."""
-        return self._talk.messages
+        return self.conversation.messages
 
     @property
     def usage(self) -> Totals:
@@ -213,12 +207,12 @@ class Chat:
             raise ContentError(
                 "There is nothing to say. Write what you want to know, or attach something."
             )
-        return self._begin(turn, self._talk.begin(turn))
+        return self._begin(turn, self.conversation.begin(turn))
 
     def regenerate(self) -> Turn:
         """Ask the last turn again; its answer stays until the new one is there."""
         with ShortTracebacks():
-            return self._begin(*self._talk.begin_again())
+            return self._begin(*self.conversation.begin_again())
 
     def take_back(self) -> Turn:
         """Take the last turn out, answered or not, and return it: to say it in other words.
@@ -226,8 +220,8 @@ class Chat:
         Where `regenerate` failed or was stopped, the answer that had stayed goes with it.
         """
         with ShortTracebacks():
-            last = self._talk.take_back()
-        self._talk.changed()
+            last = self.conversation.take_back()
+        self.conversation.changed()
         return last
 
     def stop(self) -> bool:
@@ -239,7 +233,7 @@ class Chat:
     def clear(self) -> None:
         """Begin anew: stop what goes on, and forget what was said. Usage stays."""
         # Forgotten first: what is stopped, and still there, is given back to be said again.
-        for turn in reversed(self._talk.forget()):
+        for turn in reversed(self.conversation.forget()):
             turn.stop()
 
     def close(self) -> None:
@@ -256,7 +250,7 @@ class Chat:
         Also if another chat of this name, or a cell, is where it happens. It is called on
         whichever thread brings the change, and must be quick. What it returns ends the calls.
         """
-        end = self._talk.listen(lambda: callback(self))
+        end = self.conversation.listen(lambda _: callback(self))
         self._ends_watching.append(end)
         return end
 
@@ -278,9 +272,9 @@ class Chat:
         desk = session()
         try:
             desk.track(turn)
-            turn.on_change(lambda _: self._talk.changed())
-            turn.on_done(lambda _: self._talk.changed())
-            self._talk.changed()
+            turn.on_change(lambda _: self.conversation.changed())
+            turn.on_done(lambda _: self.conversation.changed())
+            self.conversation.changed()
             turn.answered_by(desk.start(self._answer, turn, before))
         except BaseException:  # an interrupt too: later turns would wait for this one for ever
             turn.stop()
@@ -292,7 +286,7 @@ class Chat:
         try:
             for work in before:
                 await ended(work)
-            session().conversations.under_way(self._talk)  # takes in what they were answered
+            session().conversations.under_way(self.conversation)  # takes in what they were answered
             await self._ask(turn)
         except SegmindError as error:
             if isinstance(error, MaybeBilledError):
@@ -309,9 +303,9 @@ class Chat:
     async def _ask(self, turn: Turn) -> None:
         # Read when it is sent: `%config ClaudeMagics` may have changed since.
         options = session().options.replace(
-            model=self._talk.model, system=self._talk.system, **self._asked_for
+            model=self.conversation.model, system=self.conversation.system, **self._asked_for
         )
-        draft = self._talk.draft_prompt(
+        draft = self.conversation.draft_prompt(
             turn.prompt,
             blocks=turn.blocks,
             replacing=turn.replacing,
@@ -330,9 +324,9 @@ class Chat:
         request = Request.of(noted, call, queued=queued, expected=turn.expected)
         reply = dataclasses.replace(reply, request=request)
         if turn.claim():
-            self._talk.answer(turn, draft, reply)
+            self.conversation.answer(turn, draft, reply)
         elif reply.cached_at is None:  # stopped at the last moment: paid for, and never sent again
-            self._talk.ledger.add(reply, model=draft.model or "unknown")
+            self.conversation.ledger.add(reply, model=draft.model or "unknown")
 
     async def _fetch(self, turn: Turn, call: Call, options: Options, *, queued: bool) -> Reply:
         """Get the reply to a turn; nothing is sent where `options` let a kept one do."""
@@ -366,7 +360,7 @@ class Chat:
         return reply
 
     def _count_unknown(self) -> None:
-        self._talk.ledger.add_unknown()
+        self.conversation.ledger.add_unknown()
         session().ledger.add_unknown()
 
 
@@ -469,9 +463,8 @@ class Turn(Pending[Reply, Stage]):
         try:
             ended = self._wait_for_end(timeout)
         except KeyboardInterrupt:
-            raise Interrupted(
-                "Stopped waiting; the turn goes on. `turn.stop()` gives it up."
-            ) from None
+            words = "Stopped waiting; the turn goes on. `turn.stop()` gives it up."
+            raise Interrupted(words) from None
         if not ended:
             raise JobTimeout(
                 f"The turn was still {self.stage} after {timeout:g} s. It goes on: wait again.",
@@ -480,27 +473,21 @@ class Turn(Pending[Reply, Stage]):
         return self._result()
 
     def stop(self) -> bool:
-        """Give it up; `False` if it had ended. What was said is no part of the conversation.
-
-        Segmind cannot stop a model that has begun: it may still be billed.
-        """
+        """Give it up; `False` if it had ended. A model that has begun may still be billed."""
         if not self.claim():
             return False
         request_id = self.job.request_id if self.job else None
         again = f"; `%segmind resume {request_id}` fetches its reply" if request_id else ""
-        why = (
-            "The turn was stopped before it was sent."
-            if self._state is Stage.WAITING
-            else f"The turn was stopped. If the model had begun, it may still be billed{again}."
-        )
+        why = f"The turn was stopped. If the model had begun, it may still be billed{again}."
+        if self._state is Stage.WAITING:
+            why = "The turn was stopped before it was sent."
         stopped = self._finish(Stage.STOPPED, None, JobCancelled(why, request_id=request_id))
         if stopped and self._answering is not None:
             self._answering.cancel()
         return stopped
 
-    def cancel(self) -> bool:
-        """Do the same, by the name that jobs and batches have for it."""
-        return self.stop()
+    #: The name that jobs and batches have for it.
+    cancel = stop
 
     # What follows is for `Chat` alone.
 
@@ -548,7 +535,7 @@ class Talk(Conversation):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._known: list[Turn] = []
-        self._listeners: list[Callable[[], object]] = []
+        self._listeners: list[Callable[[Any], object]] = []
         #: Held while turns and exchanges change together, and never while anybody is called.
         self._in_step = threading.RLock()
 
@@ -655,8 +642,8 @@ class Talk(Conversation):
         """Forget everything that was said; usage stays."""
         self.forget()
 
-    def listen(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call `callback()` at every change, on the thread that brings it."""
+    def listen(self, callback: Callable[[Any], object]) -> Callable[[], None]:
+        """Call `callback(talk)` at every change, on the thread that brings it."""
         with self._in_step:
             self._listeners.append(callback)
 
@@ -671,10 +658,7 @@ class Talk(Conversation):
         with self._in_step:
             listeners = tuple(self._listeners)
         for listener in listeners:
-            try:
-                listener()
-            except Exception:  # noqa: BLE001 - whatever the caller's function raises
-                _log.exception("a callback of a chat failed")
+            tell(listener, self)
 
 
 def spelled_alike(name: str) -> str:

@@ -109,6 +109,7 @@ class Exchange:
 class Draft:
     """A request that is to continue a conversation; equal to itself alone."""
 
+    conversation: Conversation = field(repr=False)
     messages: tuple[Message, ...] = field(repr=False)
     notes: tuple[str, ...]
     model: str | None
@@ -188,6 +189,7 @@ class Conversation:
         before = _surplus(policy, turns[:-1], turns[-1]._asked) if turns else 0
         old_labels = [label for turn in turns for label in turn._asked.labels]
         return Draft(
+            conversation=self,
             messages=(*_messages(turns, without=surplus), asked.message()),
             notes=_note(policy, old_labels[before:surplus]),
             model=self.model if model is None else model,
@@ -335,16 +337,6 @@ def _note(policy: ImagePolicy, labels: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PendingMessage:
-    """A prompt on its way: alone, or as the next message of a conversation."""
-
-    prompt: Prompt
-    messages: Sequence[Message] = field(repr=False)
-    conversation: Conversation | None = None
-    draft: Draft | None = None
-
-
 class ConversationRegistry:
     """Those that cells and chats have, by name or as the last one, and what goes on in each."""
 
@@ -424,10 +416,10 @@ class ConversationRegistry:
 
     def say(
         self, prompt: Prompt, conversation: Conversation | None, *, model: str, system: str | None
-    ) -> PendingMessage:
-        """Put together what a cell sends."""
+    ) -> tuple[Prompt, Sequence[Message], Draft | None]:
+        """Put together what a cell sends, and what of it continues a conversation."""
         if conversation is None:
-            return PendingMessage(prompt=prompt, messages=[user_message(prompt.blocks())])
+            return prompt, [user_message(prompt.blocks())], None
         if going_on := self.under_way(conversation):
             other = "another cell" if isinstance(going_on[0], _Asking) else "a turn of its chat"
             if request_id := getattr(going_on[0], "request_id", None):
@@ -438,52 +430,50 @@ class ConversationRegistry:
             )
         draft = conversation.draft_prompt(prompt, model=model, system=system)
         noted = dataclasses.replace(prompt, notes=(*prompt.notes, *draft.notes))
-        return PendingMessage(
-            prompt=noted, messages=draft.messages, conversation=conversation, draft=draft
-        )
+        return noted, draft.messages, draft
 
     @contextlib.contextmanager
-    def asking(self, message: PendingMessage) -> Iterator[None]:
+    def asking(self, draft: Draft | None) -> Iterator[None]:
         """Let what begins in the conversation meanwhile wait for the reply to a cell."""
         work = _Asking("asking")
         try:
-            if message.conversation is not None:
-                self.begin(message.conversation, work)
+            if draft is not None:
+                self.begin(draft.conversation, work)
             yield
         finally:
             work.cancel()
 
-    def answered(self, message: PendingMessage, reply: Reply) -> None:
+    def answered(self, draft: Draft | None, reply: Reply) -> None:
         """Take what a cell said, and its reply, into the conversation."""
-        if message.conversation is not None and message.draft is not None:
-            self._accept(message.conversation, message.draft)
-            self._take_in(message.conversation, message.draft, reply)
+        if draft is not None:
+            self._accept(draft)
+            self._take_in(draft, reply)
 
-    def queued(self, message: PendingMessage, job: Job) -> None:
+    def queued(self, draft: Draft | None, job: Job) -> None:
         """Do the same with a cell's job, once its reply has come; a failed one leaves no trace."""
-        conversation, draft = message.conversation, message.draft
-        if conversation is None or draft is None:
+        if draft is None:
             return
 
         def take_in() -> None:
             if job.error is None and job.reply is not None:
-                self._take_in(conversation, draft, job.reply)
+                self._take_in(draft, job.reply)
 
-        self.begin(conversation, job, take_in)
-        self._accept(conversation, draft)
+        self.begin(draft.conversation, job, take_in)
+        self._accept(draft)
 
-    def _accept(self, conversation: Conversation, draft: Draft) -> None:
+    def _accept(self, draft: Draft) -> None:
         """Let `-c` continue it, with what it was sent with, unless it comes to nothing."""
+        conversation = draft.conversation
         conversation.model, conversation.system = draft.model, draft.system
         with self._lock:
             others = [known for known in self._of_cells if known is not conversation]
             self._of_cells = [*others, conversation]
 
-    def _take_in(self, conversation: Conversation, draft: Draft, reply: Reply) -> None:
-        conversation.commit(draft, reply)
+    def _take_in(self, draft: Draft, reply: Reply) -> None:
+        draft.conversation.commit(draft, reply)
         with self._lock:  # nothing from before it can be the last one again
-            if conversation in self._of_cells:
-                self._of_cells = self._of_cells[self._of_cells.index(conversation) :]
+            if draft.conversation in self._of_cells:
+                self._of_cells = self._of_cells[self._of_cells.index(draft.conversation) :]
 
 
 class _Asking(Pending[bool, str]):

@@ -45,11 +45,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.watch import JobManager
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
-    from segmind_jupyter.conversation import (
-        Conversation,
-        ConversationRegistry,
-        PendingMessage,
-    )
+    from segmind_jupyter.conversation import Conversation, ConversationRegistry, Draft
 
 T = TypeVar("T")
 
@@ -324,13 +320,13 @@ class Session:
         Nothing is sent where `options` let a kept reply do.
         """
         options = options or self.options
-        message, request = self._request(prompt, options, params, conversation, expected=expected)
-        with self.conversations.asking(message):
+        draft, request = self._request(prompt, options, params, conversation, expected=expected)
+        with self.conversations.asking(draft):
             cache = self.slot(request, options)
             reply = cache.find() or self._answer(request, options.timeout_s)
             reply = dataclasses.replace(reply, request=request)
             cache.keep(reply)
-            self.conversations.answered(message, reply)
+            self.conversations.answered(draft, reply)
         return reply
 
     def submit(
@@ -344,7 +340,7 @@ class Session:
     ) -> Job:
         """Queue a prompt as a job, which is followed in the background from then on."""
         options = options or self.options
-        message, request = self._request(
+        draft, request = self._request(
             prompt, options, params, conversation, expected=expected, queued=True
         )
         cache = self.slot(request, options)
@@ -353,7 +349,7 @@ class Session:
             job = self._queue(request, options.timeout_s, cache)
         else:
             job = self._ended(dataclasses.replace(kept, request=request))
-        self.conversations.queued(message, job)
+        self.conversations.queued(draft, job)
         return job
 
     def preview(
@@ -385,13 +381,13 @@ class Session:
         params: Mapping[str, Any],
         conversation: Conversation | None,
         **how: Any,
-    ) -> tuple[PendingMessage, Request]:
+    ) -> tuple[Draft | None, Request]:
         """Put together what is sent, and what becomes a part of the conversation with its reply."""
-        message = self.conversations.say(
+        prompt, messages, draft = self.conversations.say(
             prompt, conversation, model=options.model, system=options.system
         )
-        call = call_of(message.messages, options, params)
-        return message, Request.of(message.prompt, call, **how).noting(*options.left_out())
+        call = call_of(messages, options, params)
+        return draft, Request.of(prompt, call, **how).noting(*options.left_out())
 
     def slot(self, call: Call, options: Options) -> ReplyCache:
         """Find where the reply to a call may be kept; it takes neither a key nor a client."""

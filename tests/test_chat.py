@@ -105,36 +105,21 @@ def reaches(turn: Turn, stage: Stage) -> threading.Event:
 
 
 class TestTalking:
-    def test_the_next_turn_continues_what_was_said(self, online, chat):
-        """All that was asked and answered goes first, with the settings of the chat."""
-        online.will_say("Red.")
-        chat.system = "Be brief."
-        assert chat.send("Which colour?").wait().text == "Red."
-        assert chat.send("Why?").wait().text == "A sunset."
-        first, second = online.posts
-        assert sent(first) == [user("Which colour?")]
-        assert sent(second) == [user("Which colour?"), model("Red."), user("Why?")]
-        assert {request.json["instruction"] for request in online.posts} == {"Be brief."}
-
-    def test_send_returns_before_there_is_an_answer(self, online, chat):
-        """The turn is there at once, and its wait can be bounded."""
-        online.will_hang()
-        turn = chat.send("Hi")
-        with pytest.raises(JobTimeout, match=r"still .* It goes on"):
-            turn.wait(timeout=0.01)
-        assert (turn.done(), turn.reply, turn.error) == (False, None, None)
-        online.release.set()
-        assert turn.wait() is turn.reply
-
     def test_turns_are_answered_one_after_the_other(self, online, chat):
         """What is sent before an answer is there waits for it, so that it can continue it."""
+        chat.system = "Be brief."
         online.will_hang()
         first, second, third = chat.send("One"), chat.send("Two"), chat.send("Three")
         assert online.asked.wait(60)
+        with pytest.raises(JobTimeout, match=r"still .* It goes on"):
+            first.wait(timeout=0.01)
+        assert (first.done(), first.reply, first.error) == (False, None, None)
         assert (second.stage, third.stage) == (Stage.WAITING, Stage.WAITING)
         online.release.set()
-        third.wait()
+        assert third.wait() is third.reply
         assert [len(sent(request)) for request in online.posts] == [1, 3, 5]
+        assert sent(online.posts[1]) == [user("One"), model(), user("Two")]
+        assert {request.json["instruction"] for request in online.posts} == {"Be brief."}
         assert chat.turns == (first, second, third)
         assert [exchange.request for exchange in chat.conversation.turns] == [
             turn.prompt for turn in chat.turns
@@ -271,19 +256,6 @@ class TestCallbacks:
 
 
 class TestStopping:
-    def test_a_stopped_call_leaves_no_trace(self, online, chat):
-        """Its request is cancelled and counted as unknown, and what was said is not sent again."""
-        online.will_hang()
-        turn = chat.send("Never mind")
-        assert online.asked.wait(60)
-        assert chat.stop()
-        assert turn.stage is Stage.STOPPED
-        with pytest.raises(JobCancelled, match="may still be billed"):
-            turn.wait()
-        chat.send("Hi").wait()
-        assert sent(online.posts[-1]) == [user("Hi")]
-        assert chat.conversation.ledger.unknown == session().ledger.unknown == 1
-
     def test_a_stopped_job_can_be_resumed_by_its_id(self, gateway):
         """The error names the command; nobody watches the job any more."""
         gateway.behaviour = SLOW
@@ -312,8 +284,8 @@ class TestStopping:
             turn.wait()
         assert turn.stage is Stage.STOPPED
 
-    def test_turns_that_still_wait_are_never_sent(self, online, chat):
-        """Not even between the end of one and the next; there is no bill to fear."""
+    def test_a_stopped_turn_leaves_no_trace_and_those_that_wait_are_never_sent(self, online, chat):
+        """Its request is cancelled and counted as unknown; of the others there is no bill."""
         online.will_hang()
         first, *others, last = (chat.send(f"Turn {n}") for n in range(20))
         assert online.asked.wait(60)
@@ -321,9 +293,11 @@ class TestStopping:
         assert str(last.error) == "The turn was stopped before it was sent."
         assert chat.stop()
         assert {turn.stage for turn in (first, *others)} == {Stage.STOPPED}
+        with pytest.raises(JobCancelled, match="may still be billed"):
+            first.wait()
         chat.send("Hi").wait()
-        assert [sent(request)[-1] for request in online.posts] == [user("Turn 0"), user("Hi")]
-        assert chat.conversation.ledger.unknown == 1
+        assert [sent(request) for request in online.posts] == [[user("Turn 0")], [user("Hi")]]
+        assert chat.conversation.ledger.unknown == session().ledger.unknown == 1
 
     # anyio 4.0 forgets the socket of a connection that is cancelled while it opens.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -570,15 +544,6 @@ class TestNames:
         count = len(heard)
         chat.send("Hi").wait()
         assert len(heard) == count
-
-    def test_a_cell_that_fails_keeps_no_turn_waiting(self, online):
-        """The next one is asked, and the next cell too."""
-        chat = Chat(name="review", mode="v1")
-        for _ in range(2):
-            online.will_answer(400, {"error": "malformed"})
-            with pytest.raises(BadRequestError):
-                session().ask(gather(["One"]), Options(), {}, chat.conversation)
-            assert chat.send("Two").wait()
 
 
 class TestReading:

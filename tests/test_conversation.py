@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import threading
 import time
 import weakref
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -217,30 +216,6 @@ class TestImages:
         for wrong in ("", "none", -1, True, None, 2.5, "last", "last -1", "٣"):
             with pytest.raises(SettingsError, match="'fit', 'all', or how many"):
                 Conversation(images=wrong)
-
-    @given(
-        policy=st.builds(
-            ImagePolicy,
-            st.just("any"),
-            max_images=st.just(math.inf) | st.integers(0, 8),
-            max_bytes=st.just(math.inf) | st.integers(0, 80),
-        ),
-        old=st.lists(st.integers(1, 30), max_size=12),
-        own_images=st.integers(0, 4),
-        other_bytes=st.integers(0, 60),
-    )
-    def test_no_more_is_left_out_than_the_bounds_ask_for(
-        self, policy, old, own_images, other_bytes
-    ):
-        """What stays is within them, with nothing to spare."""
-
-        def within(left_out: int) -> bool:
-            n_images, n_bytes = own_images + len(old) - left_out, other_bytes + sum(old[left_out:])
-            return n_images <= policy.max_images and n_bytes <= policy.max_bytes
-
-        count = policy.surplus(old, own_images=own_images, other_bytes=other_bytes)
-        assert count == len(old) or within(count)
-        assert count == 0 or not within(count - 1)
 
 
 #: Bounds that a few blocks reach.

@@ -116,15 +116,14 @@ def _fields(expected: Expected, parsed: list[Any], *, nested: bool) -> list[Colu
     schema = expected.response_format["json_schema"]["schema"]
     definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
     # What is no object travels under one key, and is read from there.
-    is_wrapped = schema.get("properties", {}).keys() == {"value"} and not expected.fields
-    if is_wrapped:
+    if schema.get("properties", {}).keys() == {"value"} and not expected.fields:
         schema = schema["properties"]["value"]
 
     def resolved(node: Any) -> dict[str, Any]:
         """Follow references, and leave out that a value may be null."""
         for _ in range(100):  # a reference may lead to itself
             if not isinstance(node, dict):
-                return {}
+                break
             options = [n for n in node.get("anyOf", ()) if n != {"type": "null"}]
             if "$ref" in node:
                 node = definitions.get(str(node["$ref"]).rpartition("/")[2])
@@ -182,15 +181,13 @@ def _fields(expected: Expected, parsed: list[Any], *, nested: bool) -> list[Colu
 def _exploded(columns: list[Column]) -> tuple[list[Column], list[int]]:
     """Give each element of the only column of lists a row of its own."""
     lists = [column for column in columns if column.inside is not None]
-    if len(lists) != 1:
+    if len(lists) != 1 or lists[0].inside is None:
         return columns, list(range(len(columns[0].values)))
-    of = lists[0]
-    assert of.inside is not None, "it holds lists"  # noqa: S101
-    rows = [(n, each) for n, value in enumerate(of.values) for each in value or [None]]
+    rows = [(n, each) for n, value in enumerate(lists[0].values) for each in value or [None]]
     spread: list[Column] = []
     for column in columns:
-        if column is of:
-            spread += of.inside([each for _, each in rows])
+        if column is lists[0]:
+            spread += lists[0].inside([each for _, each in rows])
         else:
             spread.append(replace(column, values=[column.values[n] for n, _ in rows]))
     return spread, [n for n, _ in rows]
@@ -201,29 +198,27 @@ def _pandas_frame(
 ) -> Any:
     import pandas
 
-    keys: Any = items.keys
-    if not isinstance(keys, pandas.Index):
-        index = pandas.Index(keys, tupleize_cols=False)
-        if list(index) != list(keys):  # None and 3 would be floats
-            index = pandas.Index(keys, dtype=object, tupleize_cols=False)
-        keys = index
+    index: Any = items.keys
+    if not isinstance(index, pandas.Index):
+        index = pandas.Index(items.keys, tupleize_cols=False)
+        if list(index) != list(items.keys):  # None and 3 would be floats
+            index = pandas.Index(items.keys, dtype=object, tupleize_cols=False)
 
     def cells(column: Column) -> Any:
         if column.kind == "category":
             return pandas.Categorical(column.values, categories=list(column.categories))
+        values: Any = column.values
         try:
             if column.kind == "moment":
-                aware = any(getattr(value, "tzinfo", None) for value in column.values)
-                return pandas.Series(pandas.to_datetime(column.values, utc=aware)).array
-            if column.kind == "any":
-                return pandas.Series(column.values).array
-            if column.kind in _PANDAS:
-                return pandas.Series(column.values, dtype=_PANDAS[column.kind]).array
+                aware = any(getattr(value, "tzinfo", None) for value in values)
+                values = pandas.to_datetime(values, utc=aware)
+            if column.kind in ("moment", "any", *_PANDAS):
+                return pandas.Series(values, dtype=_PANDAS.get(column.kind)).array
         except (TypeError, ValueError, OverflowError):  # such as an integer that is too large
             pass
         return pandas.Series(column.values, dtype=object).array
 
-    frame = pandas.DataFrame({c.name: cells(c) for c in columns}, index=keys.take(positions))
+    frame = pandas.DataFrame({c.name: cells(c) for c in columns}, index=index.take(positions))
     if joins:
         own = items.table if hasattr(items.table, "iloc") else items.table.to_pandas()
         frame = pandas.concat([own.iloc[positions], frame], axis=1)
@@ -268,13 +263,8 @@ def _pandas_classes() -> tuple[type, ...]:
     class ReplySeries(pandas.Series):
         """A column of a `ReplyFrame`."""
 
-        @property
-        def _constructor(self) -> Any:
-            return ReplySeries
-
-        @property
-        def _constructor_expanddim(self) -> Any:
-            return ReplyFrame
+        _constructor = property(lambda self: ReplySeries)
+        _constructor_expanddim = property(lambda self: ReplyFrame)
 
         def __repr__(self) -> str:
             return to_text(super().__repr__())
@@ -282,13 +272,8 @@ def _pandas_classes() -> tuple[type, ...]:
     class ReplyFrame(pandas.DataFrame):
         """A frame whose words nothing on a page typesets; so are its slices and joins."""
 
-        @property
-        def _constructor(self) -> Any:
-            return ReplyFrame
-
-        @property
-        def _constructor_sliced(self) -> Any:
-            return ReplySeries
+        _constructor = property(lambda self: ReplyFrame)
+        _constructor_sliced = property(lambda self: ReplySeries)
 
         @property
         def style(self) -> Any:

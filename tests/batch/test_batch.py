@@ -138,27 +138,25 @@ class TestReplies:
         """Giving up the wait leaves the batch alone."""
         batch = ask_each("echo: {item}", ["a"])
 
-        async def impatient() -> None:
-            async with asyncio.timeout(0.01):
-                await batch
-
-        async def patient() -> Batch:
-            return await batch
+        async def wait(timeout_s: float | None) -> Batch:
+            async with asyncio.timeout(timeout_s):
+                return await batch
 
         with pytest.raises(TimeoutError):
-            asyncio.run(impatient())
+            asyncio.run(wait(0.01))
         jobs.release()
-        assert asyncio.run(patient()).replies[0].text == "a"
+        assert asyncio.run(wait(None)).replies[0].text == "a"
 
     def test_iteration_gives_each_outcome_once_and_again(self, gateway: Gateway):
-        """With its position, key, item and reply."""
+        """With its position, key, item and reply; of nothing, nothing."""
         batch = ask_each("echo: {item}", {"x": "a", "y": "b", "z": "c"})
         for _ in range(2):
             outcomes = sorted(batch, key=lambda outcome: outcome.index)
-            assert [outcome.index for outcome in outcomes] == [0, 1, 2]
-            assert [outcome.key for outcome in outcomes] == ["x", "y", "z"]
-            assert [outcome.item for outcome in outcomes] == ["a", "b", "c"]
-            assert [outcome.text for outcome in outcomes] == ["a", "b", "c"]
+            assert [(each.index, each.key, each.item, each.text) for each in outcomes] == [
+                (0, "x", "a", "a"), (1, "y", "b", "b"), (2, "z", "c", "c"),
+            ]  # fmt: skip
+        nothing = ask_each("{item}", [])
+        assert (nothing.done(), nothing.replies, list(nothing)) == (True, [], [])
 
     def test_what_is_done_is_given_while_others_go_on(self, slow: Gateway, jobs: Jobs):
         """By iteration and by `outcomes`; each item is read anew, in the order of the items."""
@@ -173,22 +171,6 @@ class TestReplies:
         jobs.release()
         assert next(each).text == "pending"
         assert [outcome.text for outcome in batch.outcomes] == ["pending", "done"]
-
-    def test_options_go_with_every_call(self, gateway: Gateway):
-        """System prompt, longest answer and further parameters."""
-        batch = ask_each("Say {item}", ["a", "b"], system="Be brief.", stop_sequences=["."])
-        assert [reply.text for reply in batch.replies] == [
-            "(simulated) text of 2 words; instruction of 2 words"
-        ] * 2
-        assert all(reply.cut for reply in ask_each("{item}", ["a"], max_tokens=1).replies)
-
-    def test_no_items_are_a_batch_that_has_ended(self, gateway: Gateway):
-        """Nothing is sent."""
-        batch = ask_each("{item}", [])
-        assert batch.done()
-        assert batch.replies == list(batch) == []
-        assert str(batch) == "0 of 0 done · 0 s"
-        assert not gateway.log
 
 
 class TestErrors:

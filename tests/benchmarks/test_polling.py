@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,21 +10,12 @@ import pytest
 import segmind
 import segmind.v2
 
-from segmind_jupyter import submit
-from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
-from segmind_jupyter.simulator.server import serve
 
 pytestmark = pytest.mark.benchmark
 
 MODEL = "claude-4-sonnet"
 MESSAGES = [{"role": "user", "content": "echo: done"}]
-
-#: All at once; more of them would measure this machine.
-LIVE_JOBS = 24
-
-#: The best of so many rounds counts: what else the machine does can make any one of them slow.
-LIVE_ROUNDS = 5
 
 
 def spread(low_s: float, high_s: float, count: int) -> list[float]:
@@ -36,66 +24,6 @@ def spread(low_s: float, high_s: float, count: int) -> list[float]:
     times_s = [low_s + step_s * (place + 0.5) for place in range(count)]
     random.Random(1).shuffle(times_s)
     return times_s
-
-
-LIVE_TIMES_S = spread(0.5, 3.5, LIVE_JOBS)
-
-
-@pytest.fixture(scope="module")
-def live_sdk(varied, figures) -> Any:
-    """The SDK's figures: a thread and a client for each job."""
-    gateway = varied(LIVE_TIMES_S)
-
-    def reply(url: str) -> tuple[str, float]:
-        client = segmind.SegmindClient(api_key="k", base_url=f"{url}/v1")
-        with client._client:
-            job = client.submit_chat(MODEL, messages=MESSAGES)
-            assert job.wait().text == "done"
-            return job.request_id, time.monotonic()
-
-    with serve(gateway) as url, ThreadPoolExecutor(LIVE_JOBS) as threads:
-        return figures.of(gateway, dict(threads.map(reply, [url] * LIVE_JOBS)))
-
-
-def test_through_one_service_the_delay_is_two_fifths_of_the_sdks_in_twice_its_polls(
-    live_sdk, service_round, tell
-):
-    """Jobs of 0.5 to 3.5 s from `submit`: one client, one limiter, and nothing known.
-
-    What the first jobs took tells the others when to look, from the first of them on.
-    """
-    for _ in range(LIVE_ROUNDS):
-        ours = service_round()
-        tell(SDK=live_sdk, ours=ours, delay=f"{ours.delay_s / live_sdk.delay_s:.2f} of the SDK's")
-        if ours.delay_s <= 0.4 * live_sdk.delay_s and ours.polls <= live_sdk.polls * 2:
-            return
-    pytest.fail(f"{ours}, where the SDK has {live_sdk}")
-
-
-@pytest.fixture
-def service_round(varied, figures, monkeypatch, tmp_path_factory) -> Callable[[], Any]:
-    """Give what sends all the jobs through a new service, and counts."""
-
-    def run() -> Any:
-        gateway, replied_s = varied(LIVE_TIMES_S), {}
-
-        def reply(_: int) -> None:
-            job = submit("echo: done")
-            job.on_done(lambda job: replied_s.update({job.request_id: time.monotonic()}))
-            assert job.wait(timeout=60).text == "done"
-
-        monkeypatch.setenv("SEGMIND_API_KEY", "k")
-        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path_factory.mktemp("state")))
-        with serve(gateway) as url, ThreadPoolExecutor(LIVE_JOBS) as threads:
-            monkeypatch.setenv("SEGMIND_BASE_URL", url)
-            try:
-                list(threads.map(reply, range(LIVE_JOBS)))
-            finally:
-                session().close()
-                _only_session.cache_clear()
-        return figures.of(gateway, replied_s)
-
-    return run
 
 
 def test_at_a_models_pace_the_delay_is_about_half_of_the_sdks_in_no_more_polls(
