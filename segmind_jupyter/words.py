@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from segmind_jupyter.errors import plain
 
@@ -56,6 +56,23 @@ def one_line(words: str, *, max_chars: int = _MAX_CHARS) -> str:
     """Make one harmless line of words that somebody else chose."""
     line = " ".join(to_text(words).split())
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
+
+
+def set_apart(words: str) -> str:
+    """Indent a model's words, so that no line of them passes for one of this package."""
+    return "\n".join(f"  {line}".rstrip() for line in to_text(words).rstrip().split("\n"))
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
+    """Set rows in columns; with `right`, all but the first column end at the same place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right and n else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
 
 
 def format_duration(seconds: float) -> str:

@@ -18,11 +18,10 @@ from IPython.display import display
 
 from segmind_jupyter.api.settings import KNOWN_MODELS, model_info
 from segmind_jupyter.errors import Interrupted, SettingsError
-from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME
-from segmind_jupyter.notebook.display.text import aligned, one_line_html
+from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME, one_line_html
 from segmind_jupyter.notebook.namespace import Use, calling_frame, use_of_value
 from segmind_jupyter.session import session
-from segmind_jupyter.words import did_you_mean, format_duration, format_time, one_line
+from segmind_jupyter.words import aligned, did_you_mean, format_duration, format_time, one_line
 
 if TYPE_CHECKING:
     import pandas

@@ -27,12 +27,11 @@ from segmind_jupyter.api.settings import (
 )
 from segmind_jupyter.content.prompt import readable_bytes
 from segmind_jupyter.errors import MissingKeyError, SettingsError
-from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME
-from segmind_jupyter.notebook.display.text import aligned, one_line_html
+from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME, one_line_html
 from segmind_jupyter.notebook.live.cards import can_show
 from segmind_jupyter.notebook.live.headless import is_headless
 from segmind_jupyter.session import session
-from segmind_jupyter.words import one_line
+from segmind_jupyter.words import aligned, one_line
 
 #: What makes pixels of the charts of a library: the renderer's module, and how it is installed.
 _RENDERERS: Final = {

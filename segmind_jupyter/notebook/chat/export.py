@@ -49,9 +49,6 @@ _LIVE_ANYWHERE = re.compile(_LIVE, re.DOTALL)
 #: A bare address, of which GFM makes a link: it swallows marks that begin or end code, or escape.
 _GREEDY_ADDRESS = re.compile(r"(?:://|www\.)[^\s<]*[`\\]", re.IGNORECASE)
 
-#: Rounds in which what is live is changed where it stands; after them, everywhere.
-_ROUNDS: Final = 3
-
 _FENCES = re.compile("`{3,}")
 
 
@@ -62,7 +59,9 @@ def inert(text: str, *, quoted: bool = False) -> str:
     lines = [f"{prefix}{line}" if line else prefix.rstrip() for line in written]
     with contextlib.suppress(Exception):  # the reply is paid for: written as typed, whatever broke
         if len(text) <= MAX_MARKDOWN_CHARS and _brackets(lines) < _MAX_NESTING:
-            return _closed(_tamed(_without_tags(lines)))
+            for attempt in _attempts(lines):
+                if _is_settled(attempt):
+                    return attempt
     fence = "`" + max(_FENCES.findall("\n".join(lines)), key=len, default="``")
     return "\n".join([prefix + fence, *lines, prefix + fence])
 
@@ -87,94 +86,80 @@ def _brackets(lines: list[str]) -> int:
     return deepest
 
 
-class _RestlessError(Exception):
-    """Markdown that is better written as typed."""
-
-
-def _without_tags(lines: list[str]) -> list[str]:
-    """Write entities for what may be a tag, an image or a footnote outside of code."""
-    if not re.search(r"<|!\\?\[|\[\^", "\n".join(lines)):
-        return lines
+def _attempts(lines: list[str]) -> Iterator[str]:
+    """Write entities for what may be live outside of code, then for more; each with an end, too."""
     code = set(range(len(lines)))
-    for tokens, _ in _parsed(lines):
-        blocks = (token.map for token in tokens if token.type in {"fence", "code_block"})
+    for parser in _parsers():
+        blocks = [
+            t.map for t in parser.parse("\n".join(lines)) if t.type in {"fence", "code_block"}
+        ]
         code &= {line for begin, end in filter(None, blocks) for line in range(begin, end)}
-    changed = list(lines)
-    chunk: list[int] = []
-    for number in range(len(lines) + 1):
-        # No code span goes on behind a blank line.
-        if number < len(lines) and number not in code and lines[number].strip("> \t"):
-            chunk.append(number)
-        elif chunk:
-            text = "\n".join(lines[line] for line in chunk)
-            # Where a bar or an address cuts it, what looks like a span of code may be none.
-            spans = [match["code"] or "" for match in _LIVE_OR_CODE.finditer(text)]
-            is_doubtful = any("|" in span for span in spans) or _GREEDY_ADDRESS.search(text)
-            pattern = _LIVE_ANYWHERE if is_doubtful else _LIVE_OR_CODE
-            text = pattern.sub(partial(_escape, last=text.rfind(">")), text)
-            for line, new in zip(chunk, text.split("\n"), strict=True):
-                changed[line] = new
-            chunk = []
-    return changed
+
+    def is_words(number: int) -> bool:  # no code span goes on behind a blank line
+        return number not in code and bool(lines[number].strip("> \t"))
+
+    for change in (_without_tags, partial(_without_tags, also_code=True), _entities):
+        changed: list[str] = []
+        for words, numbers in itertools.groupby(range(len(lines)), key=is_words):
+            chunk = "\n".join(lines[number] for number in numbers)
+            changed += (change(chunk) if words else chunk).split("\n")
+        text = "\n".join(_deepened(changed))
+        yield text
+        yield f"{text}\n{_parsers()[0].parse(text)[-1].markup}"  # of a fence that was left open
 
 
-def _escape(match: re.Match[str], last: int) -> str:
-    """Write entities for one of them; `last` is where the last tag can end."""
-    if match["tag"]:
-        # `a<b` begins no block of HTML, and no tag either if nothing ends it.
-        is_less = re.match(r"[\w)}$]", match.string[match.start() - 1 : match.start()])
-        return match[0] if is_less and match.start() > last else "&lt;"
-    return "!&#91;" if match["image"] else "&#91;^" if match["note"] else match[0]
+def _without_tags(text: str, *, also_code: bool = False) -> str:
+    """Write entities for what may be a tag, an image or a footnote, outside of spans of code."""
+    # Where a bar or an address cuts it, what looks like a span of code may be none.
+    spans = [match["code"] or "" for match in _LIVE_OR_CODE.finditer(text)]
+    is_doubtful = also_code or any("|" in span for span in spans) or _GREEDY_ADDRESS.search(text)
+    last_end = text.rfind(">")
+
+    def escape(match: re.Match[str]) -> str:
+        if match["tag"]:
+            # `a<b` begins no block of HTML, and no tag either if nothing ends it.
+            is_less = re.match(r"[\w)}$]", text[match.start() - 1 : match.start()])
+            return match[0] if is_less and match.start() > last_end else "&lt;"
+        return "!&#91;" if match["image"] else "&#91;^" if match["note"] else match[0]
+
+    return (_LIVE_ANYWHERE if is_doubtful else _LIVE_OR_CODE).sub(escape, text)
 
 
-def _tamed(lines: list[str]) -> list[str]:
-    """Change lines until nothing in them is live, and no heading is one of the file's own."""
+def _deepened(lines: list[str]) -> list[str]:
+    """Return the lines with no heading that could be one of the file's own."""
     lines = list(lines)
-    for round_ in range(2 * _ROUNDS):
-        before = list(lines)
-        if round_ == _ROUNDS:
-            lines = [_entities(line) for line in lines]
-        for tokens, references in _parsed(lines):
-            for token in tokens:
-                begin, end = token.map or (0, 0)
-                if token.type == "heading_open" and not token.level:
-                    _deepen(lines, begin, end, token)
-                elif any(map(_is_live, _every([token]))):
-                    lines[begin:end] = map(_entities, lines[begin:end])
-            for reference in references:
-                if not _is_harmless(reference["href"]):
-                    begin, end = reference["map"]
-                    lines[begin:end] = map(_entities, lines[begin:end])
-        if lines == before:
-            return lines
-    raise _RestlessError
+    for parser in _parsers():
+        for token in parser.parse("\n".join(lines)):
+            if token.type != "heading_open" or token.level or not token.map:
+                continue
+            begin, end = token.map
+            marks = "#" * min(int(token.tag[1:]) + _DEEPER, _DEEPEST)
+            if token.markup in "=-":  # underlined
+                words = " ".join(line.strip() for line in lines[begin : end - 1])
+                lines[begin:end] = [f"{marks} {words}", *[""] * (end - begin - 1)]
+            elif int(token.tag[1:]) <= _DEEPER:
+                lines[begin] = re.sub("#+", marks, lines[begin], count=1)
+    return lines
 
 
-def _deepen(lines: list[str], begin: int, end: int, heading: Token) -> None:
-    level = int(heading.tag[1:])
-    marks = "#" * min(level + _DEEPER, _DEEPEST)
-    if heading.markup in "=-":  # underlined
-        words = " ".join(line.strip() for line in lines[begin : end - 1])
-        lines[begin:end] = [f"{marks} {words}", *[""] * (end - begin - 1)]
-    elif level <= _DEEPER:
-        lines[begin] = re.sub("#+", marks, lines[begin], count=1)
-
-
-def _closed(lines: list[str]) -> str:
-    """Return the text, with an end for the fence that it may have left open."""
-    text = "\n".join(lines)
-    for end in ("", f"\n{_parsers()[0].parse(text)[-1].markup}" if text else ""):
-        # What follows is no part of it.
-        *_, opened, _, _ = _parsers()[0].parse(f"{text}{end}\n\n## next")
-        if opened.type == "heading_open" and not opened.level:
-            return text + end
-    raise _RestlessError
-
-
-def _is_live(token: Token) -> bool:
-    if token.type == "link_open":
-        return not _is_harmless(str(token.attrs["href"]))
-    return token.type in {"html_block", "html_inline", "image"}
+def _is_settled(text: str) -> bool:
+    """Return whether no renderer of this world finds anything live, or an end that is open."""
+    for parser in _parsers():
+        env: dict[str, Any] = {}
+        tokens = parser.parse(f"{text}\n\n## next", env)
+        *own, heading, _, _ = tokens  # of what follows, which is no part of it
+        references = [*env.get("references", {}).values(), *env.get("duplicate_refs", ())]
+        links = [str(reference["href"]) for reference in references]
+        for token in _every(own):
+            if token.type in {"html_block", "html_inline", "image"} or token.level >= _MAX_NESTING:
+                return False
+            if token.type == "heading_open" and not token.level and token.tag in {"h1", "h2"}:
+                return False
+            if token.type == "link_open":
+                links.append(str(token.attrs["href"]))
+        if heading.type != "heading_open" or heading.level or not all(map(_is_harmless, links)):
+            return False
+    return True
 
 
 def _is_harmless(href: str) -> bool:
@@ -188,23 +173,14 @@ def _every(tokens: Sequence[Token]) -> Iterator[Token]:
         yield from _every(token.children or ())
 
 
-def _parsed(lines: list[str]) -> Iterator[tuple[list[Token], list[dict[str, Any]]]]:
-    """Parse lines, as they are by then, as the renderers of this world do; with definitions."""
-    for parser in _parsers():
-        env: dict[str, Any] = {}
-        tokens = parser.parse("\n".join(lines), env)
-        if any(token.level >= _MAX_NESTING for token in _every(tokens)):
-            raise _RestlessError
-        yield tokens, [*env.get("references", {}).values(), *env.get("duplicate_refs", ())]
-
-
 @cache
 def _parsers() -> tuple[MarkdownIt, ...]:
     """Return parsers with and without tables, which admit any address as a careless one does."""
     from markdown_it import MarkdownIt
 
-    plain = MarkdownIt("commonmark", {"html": True, "maxNesting": 2 * _MAX_NESTING})
-    tables = MarkdownIt("commonmark", {"html": True, "maxNesting": 2 * _MAX_NESTING})
+    plain, tables = (
+        MarkdownIt("commonmark", {"html": True, "maxNesting": 2 * _MAX_NESTING}) for _ in range(2)
+    )
     tables.enable(["table", "strikethrough"])
     for parser in (plain, tables):
         parser.validateLink = lambda url: True  # type: ignore[method-assign]

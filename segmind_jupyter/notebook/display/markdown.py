@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -81,25 +81,17 @@ def framed(inside: str) -> str:
 
 def body_html(text: str) -> str:
     """Turn untrusted Markdown into safe HTML, without the box."""
-    readable = to_text(text)
-    try:
-        return _rendered(readable)
-    except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever broke
-        return _verbatim(readable)
-
-
-class _UnfitError(Exception):
-    """A reply that is better shown as typed."""
-
-
-def _rendered(text: str) -> str:
+    text = to_text(text)
     cut = len(text)
     if cut > MAX_MARKDOWN_CHARS:  # at a line's end, if there is one near the limit
         cut = text.rfind("\n", MAX_MARKDOWN_CHARS - 2_000, MAX_MARKDOWN_CHARS) + 1
         cut = cut or MAX_MARKDOWN_CHARS
-    page = clean(_parser().render(text[:cut], dict(_BUDGET)))
-    if len(page) > MAX_HTML_CHARS:
-        raise _UnfitError("the page would bloat the notebook")
+    try:
+        page = clean(_parser().render(text[:cut], dict(_BUDGET)))
+    except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever broke
+        return _verbatim(text)
+    if len(page) > MAX_HTML_CHARS:  # it would bloat the notebook
+        return _verbatim(text)
     return page + (_verbatim(text[cut:]) if cut < len(text) else "")
 
 
@@ -167,7 +159,7 @@ def _dress(state: StateCore) -> None:
     around: list[Token] = []
     for token in state.tokens:
         if token.type in {"blockquote_open", "list_item_open"} and token.level >= _MAX_NESTING - 1:
-            raise _UnfitError("what is inside was dropped")
+            raise ValueError("what is inside was dropped")
         if token.nesting < 0:
             around.pop()
         if token.type in {"heading_open", "heading_close"}:
@@ -190,16 +182,17 @@ def _dress(state: StateCore) -> None:
             in_item = [each.tag for each in around[-2:]] == ["li", "p"]
             if in_item and words and (task := _TASK.match(words[0].content)):
                 words[0].content = words[0].content[4:]
-                words[:0] = _box("☐" if task[1] == " " else "☑")
+                box = "☐" if task[1] == " " else "☑"
+                words[:0] = _element("span", box, {"style": ELEMENTS["task"]})
                 around[-2].attrs["style"] = ELEMENTS["li task"]
 
 
-def _box(mark: str) -> Iterator[Token]:
+def _element(tag: str, words: str, attrs: dict[str, str | int | float]) -> list[Token]:
     from markdown_it.token import Token
 
-    yield Token("span_open", "span", 1, attrs={"style": ELEMENTS["task"]})
-    yield Token("text", "", 0, content=mark)
-    yield Token("span_close", "span", -1)
+    name = {"a": "link"}.get(tag, tag)
+    begin, end = Token(f"{name}_open", tag, 1, attrs=attrs), Token(f"{name}_close", tag, -1)
+    return [begin, Token("text", "", 0, content=words), end]
 
 
 def _dressed(tokens: Iterable[Token]) -> Iterator[Token]:
@@ -214,22 +207,14 @@ def _dressed(tokens: Iterable[Token]) -> Iterator[Token]:
             token.attrs["style"] = ELEMENTS[token.tag]
         in_link = token.nesting > 0 if token.tag == "a" else in_link
         if token.type == "text" and not in_link and "://" in token.content:
-            yield from _with_links(token)
+            end = 0
+            for match in _BARE_ADDRESS.finditer(token.content):
+                yield token.copy(content=token.content[end : match.start()])
+                yield from _element("a", match[0], _link_attributes(match[0]))
+                end = match.end()
+            yield token.copy(content=token.content[end:])
         else:
             yield token
-
-
-def _with_links(words: Token) -> Iterator[Token]:
-    from markdown_it.token import Token
-
-    end = 0
-    for match in _BARE_ADDRESS.finditer(words.content):
-        yield Token("text", "", 0, content=words.content[end : match.start()])
-        yield Token("link_open", "a", 1, attrs=_link_attributes(match[0]))
-        yield Token("text", "", 0, content=match[0])
-        yield Token("link_close", "a", -1)
-        end = match.end()
-    yield Token("text", "", 0, content=words.content[end:])
 
 
 def _link_attributes(href: str) -> dict[str, str | int | float]:
@@ -238,12 +223,6 @@ def _link_attributes(href: str) -> dict[str, str | int | float]:
     if not is_address(href):
         return {}
     return {"href": href, "title": href, "target": "_blank", "style": ELEMENTS["a"]}
-
-
-def _every(tokens: Sequence[Token]) -> Iterator[Token]:
-    for token in tokens:
-        yield token
-        yield from _every(token.children or ())
 
 
 def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -284,7 +263,7 @@ def _render_rule(write: Callable[[Token, _Env], str]) -> Callable[..., str]:
 
 def _image(token: Token, env: _Env) -> str:
     """Show an image as words: fetching it would tell its server that, and what, was read."""
-    alt = "".join(child.content for child in _every(token.children or ())).strip()
+    alt = "".join(child.content for child in token.children or ()).strip()
     return _escaped(f"[image: {alt} ({token.attrs['src']})]")
 
 

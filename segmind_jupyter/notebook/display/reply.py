@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from segmind_jupyter.errors import JobCancelled, SegmindError
 from segmind_jupyter.notebook.display.markdown import body_html, framed
-from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import one_line_html, set_apart
+from segmind_jupyter.notebook.display.styles import FRAME, one_line_html
 from segmind_jupyter.session import session
-from segmind_jupyter.words import format_credits, format_time, one_line
+from segmind_jupyter.words import format_credits, format_time, one_line, set_apart
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
@@ -191,15 +190,20 @@ def thumbnail_html(
     image: Image, name: str, *, max_px: int = _THUMBNAIL_PX, style: str = "thumbnail"
 ) -> str:
     """Show a picture in small, with words for who does not see it; nothing where that fails."""
+    alt = _escaped(f"{name or 'image'}, {image.width}×{image.height}")
+    source = thumbnail_uri(image, max_px=max_px)
+    return source and f'<img src="{source}" alt="{alt}" style="{FRAME[style]}">'
+
+
+def thumbnail_uri(image: Image, *, max_px: int) -> str:
+    """Return a picture in small as an address that holds it; empty where it cannot be drawn."""
     from segmind_jupyter.content.images.encode import thumbnail_png
 
     try:
         png = thumbnail_png(image, max_px=max_px)
     except Exception:  # noqa: BLE001 - a picture that cannot be made is no reason to lose a paid reply
         return ""
-    source = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    alt = _escaped(f"{name or 'image'}, {image.width}×{image.height}")
-    return f'<img src="{source}" alt="{alt}" style="{FRAME[style]}">'
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _div(style: str, inside: str) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from segmind_jupyter.content.parts import Image, Part, Text, part_of
 from segmind_jupyter.content.prompt import counted, described, estimated_tokens, readable_bytes
 from segmind_jupyter.notebook.display.markdown import framed
 from segmind_jupyter.notebook.display.reply import thumbnail_html
-from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import one_line_html
+from segmind_jupyter.notebook.display.styles import div, folded, one_line_html
 from segmind_jupyter.session import Request
 from segmind_jupyter.words import format_time, one_line, to_text
 
@@ -29,18 +28,17 @@ _MAX_CHARS: Final = 800
 def request_html(request: Request) -> str:
     """Show a request as HTML: where it goes, its settings, its blocks in order, with pictures."""
     headline, *about = _head(request)
-    pieces = [_div("head", f"<strong>{_escaped(headline)}</strong>")]
-    pieces += [_div("about", _escaped(line)) for line in about]
+    pieces = [div("head", f"<strong>{_escaped(headline)}</strong>")]
+    pieces += [div("about", _escaped(line)) for line in about]
     if request.earlier:
-        messages = (
-            _div("block", f"<strong>{_escaped(message['role'])}</strong>")
-            + "".join(_block_html(_described(part), part) for part in _parts_of(message))
-            for message in request.earlier
-        )
-        title = f'<summary style="{FRAME["summary"]}">{_escaped(_earlier(request))}</summary>'
-        pieces.append(f"<details>{title}{''.join(messages)}</details>")
+        earlier = ""
+        for message in request.earlier:
+            earlier += div("block", f"<strong>{_escaped(message['role'])}</strong>")
+            for part in map(part_of, message["content"]):
+                earlier += _block_html(_described(part), part)
+        pieces.append(folded(_escaped(_earlier(request)), earlier))
     pieces += [_block_html(title, part) for title, part in _titled(request)]
-    pieces += [_div("note", one_line_html(note)) for note in request.notes]
+    pieces += [div("note", one_line_html(note)) for note in request.notes]
     return framed("".join(pieces))
 
 
@@ -95,27 +93,19 @@ def _described(part: Part) -> str:
 
 def _earlier(request: Request) -> str:
     """Sum up the conversation so far: ``"before it: 4 messages, 2 images, ≈800 tokens"``."""
-    parts = [part for message in request.earlier for part in _parts_of(message)]
+    parts = [part_of(block) for message in request.earlier for block in message["content"]]
     images = sum(isinstance(part, Image) for part in parts)
     tokens = estimated_tokens(sum(part.tokens for part in parts))
     facts = (counted(len(request.earlier), "message"), counted(images, "image"), tokens)
     return f"before it: {', '.join(filter(None, facts))}"
 
 
-def _parts_of(message: dict[str, Any]) -> list[Part]:
-    return [part_of(block) for block in message["content"]]
-
-
 def _block_html(title: str, part: Part) -> str:
     if isinstance(part, Text):
-        inside = _div("verbatim", html.escape(to_text(part.text)))
+        inside = div("verbatim", html.escape(to_text(part.text)))
     else:
         inside = thumbnail_html(part, title, max_px=_PICTURE_PX, style="picture")
-    return _div("block", _div("about", _escaped(title)) + inside)
-
-
-def _div(style: str, inside: str) -> str:
-    return f'<div style="{FRAME[style]}">{inside}</div>'
+    return div("block", div("about", _escaped(title)) + inside)
 
 
 def _escaped(text: str) -> str:

@@ -76,14 +76,10 @@ def _cleaner() -> Callable[[str], str]:
         tags=set(HTML_TAGS | MATH_TAGS | _SOURCE),
         clean_content_tags={"script", "style"},
         attributes=attributes,
-        attribute_filter=_kept_value,
+        attribute_filter=lambda *attribute: attribute[2] if _may_stay(*attribute) else None,
         url_schemes=set(_SCHEMES),
         link_rel="noopener noreferrer nofollow",
     )
-
-
-def _kept_value(tag: str, name: str, value: str) -> str | None:
-    return value if _may_stay(tag, name, value) else None
 
 
 def _may_stay(tag: str, name: str, value: str) -> bool:

@@ -8,7 +8,11 @@ that read on white and on black (VS Code, Colab, nbconvert).
 
 from __future__ import annotations
 
+import html
+import re
 from types import MappingProxyType
+
+from segmind_jupyter.words import one_line
 
 #: Widest that a reply, a card, a batch or an error is: one right edge for all of them.
 MAX_WIDTH = "880px"
@@ -191,3 +195,21 @@ FRAME = MappingProxyType(
 
 #: The styles that the sanitizer admits in a reply's own part.
 ADMITTED = frozenset({*ELEMENTS.values(), *MATH.values(), *CODE.values()})
+
+#: What a message sets in backquotes, as commands are.
+_QUOTED = re.compile("`([^`\n]{1,300})`")
+
+
+def div(style: str, inside: str) -> str:
+    """Return an element of the frame around finished HTML; nothing around nothing."""
+    return f'<div style="{FRAME[style]}">{inside}</div>' if inside else ""
+
+
+def folded(title: str, inside: str) -> str:
+    """Return finished HTML folded away behind its title."""
+    return f'<details><summary style="{FRAME["summary"]}">{title}</summary>{inside}</details>'
+
+
+def one_line_html(words: str) -> str:
+    """Return the words as one line of HTML; what stands in backquotes becomes code."""
+    return _QUOTED.sub(rf'<code style="{ELEMENTS["code"]}">\1</code>', html.escape(one_line(words)))

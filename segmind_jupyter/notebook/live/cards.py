@@ -19,8 +19,7 @@ from segmind_jupyter.notebook.display.reply import (
     provenance,
     reply_bundle,
 )
-from segmind_jupyter.notebook.display.styles import FRAME, MAX_WIDTH
-from segmind_jupyter.notebook.display.text import one_line_html
+from segmind_jupyter.notebook.display.styles import FRAME, MAX_WIDTH, one_line_html
 from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Mark, StatusLine, Work
 from segmind_jupyter.words import one_line
 

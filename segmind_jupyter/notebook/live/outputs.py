@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal, Protocol
 
-from segmind_jupyter.notebook.display.styles import FRAME
-from segmind_jupyter.notebook.display.text import one_line_html
+from segmind_jupyter.notebook.display.styles import FRAME, one_line_html
 from segmind_jupyter.words import format_duration, one_line
 
 #: What an output holds, by MIME type.
