@@ -80,9 +80,9 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
 # What counts.
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
+def test_what_is_shown_as_an_image_counts(notebook):
+    """As a value or by `display`, also from threads; not what is silenced, captured or a link."""
+    for code in (
         "picture('red')",
         "display(picture('red'))",
         "def show():\n    display(picture('red'))\nshow()",
@@ -100,17 +100,10 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
         "select_figure_formats(get_ipython(), {'png'})\n"
         "figure = Figure(facecolor='red'); figure.add_axes((0.4, 0.4, 0.2, 0.2)); figure",
         "await __import__('asyncio').sleep(0)\npicture('red')",
-    ],
-)
-def test_whatever_a_cell_shows_counts(notebook, code):
-    """As a value or by `display`, also from functions and threads."""
-    notebook.run(code)
-    assert notebook.sent() == [RED]
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
+    ):
+        notebook.run("display(picture('blue'))", code)
+        assert notebook.sent() == [RED], code
+    for code in (
         "picture('red');",
         "_ = picture('red')",
         "IPython.display.Markdown('![](https://example.com/a.png)')",
@@ -120,12 +113,9 @@ def test_whatever_a_cell_shows_counts(notebook, code):
         "%%capture\ndisplay(picture('red'))\npicture('red')",
         "from IPython.utils.capture import capture_output\n"
         "with capture_output():\n    display(picture('red'))",
-    ],
-)
-def test_what_was_not_shown_as_an_image_does_not_count(notebook, code):
-    """Silenced, captured, a mere link, a table, nothing."""
-    notebook.run(code)
-    assert notebook.plots.is_empty
+    ):
+        notebook.run("display(picture('blue'))", code)
+        assert notebook.sent() == [BLUE], code
 
 
 def test_plots_come_newest_last_and_bear_the_numbers_of_their_cells(notebook):
@@ -137,19 +127,8 @@ def test_plots_come_newest_last_and_bear_the_numbers_of_their_cells(notebook):
     assert (red.name, blue.name) == (f"plot of [{number}]", f"plot of [{number + 2}]")
     assert [colour_of(item.images[0].data) for item in (red, blue)] == [RED, BLUE]
     assert red.label == f"plot of [{number}] · as shown"
-
-
-def test_the_bytes_that_were_shown_are_sent(notebook):
-    """And the same each time."""
     notebook.run("shown = png('red'); IPython.display.Image(shown)")
-    assert notebook.items() == notebook.items()
     assert notebook.items()[0].images[0].data == notebook.shell.user_ns["shown"]
-
-
-def test_a_large_picture_is_scaled(notebook):
-    """As any image is."""
-    notebook.run("Image.new('RGB', (4000, 3000))")
-    assert notebook.items()[0].images[0].width < 1600
 
 
 def test_a_plot_of_a_cell_that_fails_later_counts(notebook):
@@ -224,16 +203,15 @@ def test_the_last_eight_are_kept(notebook):
     assert notebook.sent(8) == [(n, 0, 0) for n in range(12, 20)]
 
 
-@pytest.mark.parametrize("count", [0, -1, 9])
-def test_no_other_count_can_be_asked_for(notebook, count):
-    """The error says which can."""
-    with pytest.raises(ContentError, match="give 1 to 8"):
-        notebook.items(count)
-
-
-def test_without_a_plot_the_error_says_what_to_do(notebook):
-    """Run the cell, or name the figure."""
+def test_what_cannot_be_asked_for_says_what_to_do(notebook):
+    """Another count; a plot where there is none; one that cannot be decoded, by its cell."""
+    for count in (0, -1, 9):
+        with pytest.raises(ContentError, match="give 1 to 8"):
+            notebook.items(count)
     with pytest.raises(ContentError, match=r"Run the plotting cell again.*\{fig\}"):
+        notebook.items()
+    notebook.run("display({'image/png': b'nonsense'}, raw=True)")
+    with pytest.raises(ContentError, match=r"plot of \[\d+\] cannot be sent"):
         notebook.items()
 
 
@@ -246,11 +224,11 @@ def test_the_shelf_is_bounded_in_bytes_and_keeps_the_newest_whatever_its_size():
     shelf = RecentPlots(max_bytes=100)
     for size in (40, 50, 30):
         shelf.show(pixels(size), CellOrigin("p", "a"))
-    assert [shown.n_bytes for shown in shelf.last()] == [50, 30]
+    assert [len(shown.picture.data) for shown in shelf.last()] == [50, 30]
     shelf.show(pixels(500), CellOrigin("p", "a"))
-    assert [shown.n_bytes for shown in shelf.last()] == [500]
+    assert [len(shown.picture.data) for shown in shelf.last()] == [500]
     shelf.show(pixels(10), CellOrigin("p", "a"))
-    assert [shown.n_bytes for shown in shelf.last()] == [10]
+    assert [len(shown.picture.data) for shown in shelf.last()] == [10]
 
 
 EVENTS = st.one_of(
@@ -295,7 +273,7 @@ def test_the_shelf_holds_what_a_page_shows(events):
             shelf.begin(*args)
             page = [entry for entry in page if entry[1] != args[0]]
         waiting &= {entry[1] for entry in page}
-    held = [(s.n_bytes, s.origin.area, s.display_id) for s in shelf.last(1_000)]
+    held = [(len(s.picture.data), s.origin.area, s.display_id) for s in shelf.last(1_000)]
     assert held == page
 
 
@@ -306,35 +284,39 @@ MATPLOTLIB_SVG = "<svg><metadata><dc:title>Matplotlib v3, https://matplotlib.org
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-@pytest.mark.parametrize(
-    ("bundle", "step"),
-    [
-        ({"application/vnd.plotly.v1+json": {}}, 'fig.show("png")'),
-        ({"text/html": PLOTLY_HTML}, "pip install -U kaleido"),
-        ({"text/html": '<iframe\n src="iframe_figures/figure_3.html">'}, "kaleido"),
-        ({WIDGET: {}, "text/plain": "FigureWidget({'data': []})"}, "kaleido"),
-        ({"application/vnd.vegalite.v6.json": {}}, 'alt.renderers.enable("png")'),
-        ({"application/vnd.vegalite.v5+json": {}}, "pip install vl-convert-python"),
-        ({"application/vnd.vega.v5+json": {}}, "vl-convert"),
-        ({"text/html": "<script>vegaEmbed(x)</script>"}, "vl-convert"),
-        ({"application/vnd.bokehjs_exec.v0+json": ""}, "get_screenshot_as_png"),
-        ({"application/pdf": "JVBERi0="}, 'figure_formats = ["png"]'),
-        ({"text/html": '<iframe srcdoc="&lt;div class=&quot;folium-map&quot;'}, "_to_png()"),
-        ({"image/svg+xml": MATPLOTLIB_SVG}, 'InlineBackend.figure_formats = ["png"]'),
-        ({"image/svg+xml": "<!-- Generated by graphviz -->"}, "set_jupyter_format"),
-        ({"image/svg+xml": '<svg class="main-svg">'}, "kaleido"),
-        ({"image/svg+xml": '<svg class="marks">'}, "vl-convert"),
-        ({"image/svg+xml": "<svg>"}, "pip install cairosvg"),
-        ({"text/html": '<img src="https://example.com/newer.png"/>'}, "Image(url, embed=True)"),
-        ({"text/html": "<div>\n<svg width='9'><text>a word</text></svg></div>"}, "cairosvg"),
-        ({"text/html": '<video controls><source src="data:video/mp4;base64,AA"></video>'}, "frame"),
-        ({"text/html": '<iframe src="https://example.com/map"></iframe>'}, "save the plot"),
-        ({"text/html": "<canvas id='c'></canvas><script>draw('many words')</script>"}, "PNG"),
-        ({"text/html": '<div class="animation"><img id="a"><label>Once</label>'}, "display(fig)"),
-    ],
-)
-def test_a_picture_without_pixels_is_an_error_with_the_step_to_take(notebook, bundle, step):
+#: What a page shows without pixels, and the step after which it has some.
+WITHOUT_PIXELS = [
+    ({"application/vnd.plotly.v1+json": {}}, 'fig.show("png")'),
+    ({"text/html": PLOTLY_HTML}, "pip install -U kaleido"),
+    ({"text/html": '<iframe\n src="iframe_figures/figure_3.html">'}, "kaleido"),
+    ({WIDGET: {}, "text/plain": "FigureWidget({'data': []})"}, "kaleido"),
+    ({"application/vnd.vegalite.v6.json": {}}, 'alt.renderers.enable("png")'),
+    ({"application/vnd.vegalite.v5+json": {}}, "pip install vl-convert-python"),
+    ({"application/vnd.vega.v5+json": {}}, "vl-convert"),
+    ({"text/html": "<script>vegaEmbed(x)</script>"}, "vl-convert"),
+    ({"application/vnd.bokehjs_exec.v0+json": ""}, "get_screenshot_as_png"),
+    ({"application/pdf": "JVBERi0="}, 'figure_formats = ["png"]'),
+    ({"text/html": '<iframe srcdoc="&lt;div class=&quot;folium-map&quot;'}, "_to_png()"),
+    ({"image/svg+xml": MATPLOTLIB_SVG}, 'InlineBackend.figure_formats = ["png"]'),
+    ({"image/svg+xml": "<!-- Generated by graphviz -->"}, "set_jupyter_format"),
+    ({"image/svg+xml": '<svg class="main-svg">'}, "kaleido"),
+    ({"image/svg+xml": '<svg class="marks">'}, "vl-convert"),
+    ({"image/svg+xml": "<svg>"}, "pip install cairosvg"),
+    ({"text/html": '<img src="https://example.com/newer.png"/>'}, "Image(url, embed=True)"),
+    ({"text/html": "<div>\n<svg width='9'><text>a word</text></svg></div>"}, "cairosvg"),
+    ({"text/html": '<video controls><source src="data:video/mp4;base64,AA"></video>'}, "frame"),
+    ({"text/html": '<iframe src="https://example.com/map"></iframe>'}, "save the plot"),
+    ({"text/html": "<canvas id='c'></canvas><script>draw('many words')</script>"}, "PNG"),
+    ({"text/html": '<div class="animation"><img id="a"><label>Once</label>'}, "display(fig)"),
+]
+
+
+def test_a_picture_without_pixels_is_an_error_with_the_step_to_take(notebook):
     """Not an older picture: the user sees this one."""
+    for bundle, step in WITHOUT_PIXELS:
+        found = picture_in(bundle)
+        assert isinstance(found, VectorPlot), bundle
+        assert step in found.step, bundle
     notebook.run("picture('red')")
     notebook.shell.user_ns["bundle"] = bundle
     notebook.run("display(bundle, raw=True); number = get_ipython().displayhook.prompt_count")
@@ -348,9 +330,13 @@ def test_a_picture_without_pixels_is_an_error_with_the_step_to_take(notebook, bu
         notebook.items(2)
 
 
-@pytest.mark.parametrize(
-    "bundle",
-    [
+def test_other_outputs_are_no_pictures():
+    """Tables, progress bars, what a library loads, icons among words, a reply's thumbnails."""
+    part = part_of(to_blocks(Image.new("RGB", (30, 20)))[0])
+    page = reply_html(Reply(text="No."), sent=[Attachment("photo", (part,))])
+    assert "<img" in page
+    for bundle in (
+        {"text/html": page},
         {"text/plain": "FigureWidget({})"},
         {"text/html": "<table><tr><td>plotly folium vegaEmbed</td></tr></table>"},
         {WIDGET: {}, "text/plain": "IntProgress(value=1)"},
@@ -358,39 +344,22 @@ def test_a_picture_without_pixels_is_an_error_with_the_step_to_take(notebook, bu
         {"text/html": 7, "image/svg+xml": None, "text/plain": "odd"},
         {"text/html": f"<img src='icon.png'><p>{'Many words. ' * 20}</p>"},
         {"text/html": "<style>" + "a{} " * 99 + f"</style><svg></svg><pre>{'1 2 3 ' * 30}</pre>"},
-    ],
-)
-def test_other_outputs_are_no_pictures(bundle):
-    """Tables, progress bars, what a library loads, icons among words, a reply's thumbnails."""
-    assert picture_in(bundle) is None
+    ):
+        assert picture_in(bundle) is None, bundle
 
 
-@pytest.mark.parametrize("quote", ["'", '"', ""])
-def test_an_image_that_html_holds_itself_counts_as_it_is(notebook, quote):
+def test_an_image_that_html_holds_itself_counts_as_it_is():
     """Many show a figure of their own in a report."""
-    notebook.run("picture('red')", "blue = png('blue')")
-    encoded = base64.b64encode(notebook.shell.user_ns["blue"]).decode()
-    source = f"{quote}data:image/png;base64,{encoded}{quote}"
-    notebook.shell.user_ns["page"] = f"<center><img alt='a' src={source} /></center>"
-    notebook.run("HTML(page)")
-    assert notebook.sent(2) == [RED, BLUE]
+    for quote in ("'", '"', ""):
+        source = f"{quote}data:image/png;base64,AAAA{quote}"
+        page = f"<center><img alt='a' src={source}></center>"
+        assert picture_in({"text/html": page}) == Pixels("AAAA")
 
 
-@pytest.mark.parametrize(
-    "opening", ["<svg", "<!--", "<script>", "<img src='data:image/png;base64,"]
-)
-def test_elements_without_an_end_are_looked_at_once(opening):
+def test_elements_without_an_end_are_looked_at_once():
     """Every output is looked at, and a quadratic look at these would take hours."""
-    assert not isinstance(picture_in({"text/html": opening * 100_000}), Pixels)
-
-
-def test_the_thumbnails_of_a_reply_are_no_plot():
-    """Short as it may be: a `%%claude` cell stands between a plot and the next question."""
-    image = to_blocks(Image.new("RGB", (30, 20)))[0]
-    part = part_of(image)
-    page = reply_html(Reply(text="No."), sent=[Attachment("photo", (part,))])
-    assert "<img" in page
-    assert picture_in({"text/html": page}) is None
+    for opening in ("<svg", "<!--", "<script>", "<img src='data:image/png;base64,"):
+        assert not isinstance(picture_in({"text/html": opening * 100_000}), Pixels)
 
 
 def test_pixels_count_where_there_are_both():
@@ -399,13 +368,6 @@ def test_pixels_count_where_there_are_both():
     assert isinstance(picture_in(bundle), Pixels)
     del bundle["image/png"]
     assert isinstance(picture_in(bundle), VectorPlot)
-
-
-def test_a_picture_that_cannot_be_decoded_is_told_by_its_cell(notebook):
-    """With the error of the decoder."""
-    notebook.run("display({'image/png': b'nonsense'}, raw=True)")
-    with pytest.raises(ContentError, match=r"plot of \[\d+\] cannot be sent"):
-        notebook.items()
 
 
 # How it listens.
@@ -469,12 +431,7 @@ def test_a_failure_in_it_costs_no_output(notebook):
 
     notebook.shell.user_ns["Odd"] = Odd
     notebook.run("display(Odd({'image/png': b'x', 'text/plain': 'fine'}), raw=True)")
-    assert notebook.plots.is_empty
-
-
-def test_a_display_that_fails_is_not_heard_and_fails_as_before(notebook):
-    """What raises in the publisher reaches the user."""
-    with pytest.raises(TypeError, match="NoneType"):
+    with pytest.raises(TypeError, match="NoneType"):  # and what fails, fails as before
         notebook.shell.display_pub.publish(data=None, metadata={})
     assert notebook.plots.is_empty
 

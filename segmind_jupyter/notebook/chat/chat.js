@@ -17,7 +17,7 @@
  * }} Turn
  * @typedef {{
  *   n: number, name: string, variable: string, model: string, models: string[][], system: string,
- *   usage: string, turns: Turn[], prompts: {text: string, plot?: boolean}[], names: string[][],
+ *   usage: string, turns: Turn[], prompts: {text: string, plot?: boolean, error?: boolean}[], names: string[][],
  *   plot: boolean, notice: string, alarm: boolean, max_file_bytes: number, chunk_bytes: number,
  * }} State
  */
@@ -476,9 +476,10 @@ class View {
     return Boolean(this.box.value.trim() || this.chips.length);
   }
 
-  /** @param {{text: string, plot?: boolean}} prompt */
+  /** @param {{text: string, plot?: boolean, error?: boolean}} prompt */
   begin(prompt) {
     if (prompt.plot) this.addChip({ id: "plot", label: "last plot" });
+    if (prompt.error) this.addChip({ id: "error", label: "last error" });
     this.box.value = prompt.text;
     this.typed();
     this.submit();

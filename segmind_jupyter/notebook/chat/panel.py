@@ -21,7 +21,8 @@ To the page::
 
 From the page::
 
-    {"kind": "send", "ref", "text", "attached": [id], "model"}   ids: "plot", "name:df", a file's
+    {"kind": "send", "ref", "text", "attached": [id], "model"}
+        an id is "plot", "error", "name:df", or a file's
     {"kind": "again" | "edit", "ref"}                  the last turn once more, or back into the box
     {"kind": "stop" | "clear" | "save" | "names"}
     {"kind": "model", "model"}, {"kind": "system", "text"}
@@ -33,7 +34,6 @@ thread of `LiveOutputs`, so a reply appears while a cell keeps the kernel busy.
 
 from __future__ import annotations
 
-import base64
 import functools
 import itertools
 import logging
@@ -41,19 +41,38 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from segmind_jupyter.api.settings import KNOWN_MODELS, model_info
 from segmind_jupyter.errors import ContentError, SegmindError
+from segmind_jupyter.notebook.chat import transcript
+from segmind_jupyter.notebook.chat.draft import (
+    MAX_FILE_BYTES,
+    Draft,
+    DraftAttachment,
+    attachables,
+    is_table,
+)
+from segmind_jupyter.notebook.chat.export import save
+from segmind_jupyter.notebook.display.markdown import framed
+from segmind_jupyter.notebook.display.reply import (
+    boxed,
+    failure_html,
+    reply_inside,
+    thumbnail_uri,
+)
+from segmind_jupyter.notebook.last_error import LastError, last_error
 from segmind_jupyter.notebook.live.cards import LiveDisplay, close_all, view_of
+from segmind_jupyter.notebook.namespace import sendable_names
+from segmind_jupyter.notebook.plots.last_plot import LastPlots
+from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line, to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat, Turn
     from segmind_jupyter.content.parts import Limits
-    from segmind_jupyter.content.prompt import Attachment
-    from segmind_jupyter.notebook.chat.draft import Draft, DraftAttachment
     from segmind_jupyter.notebook.display.reply import SuppressedValues
     from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
@@ -98,8 +117,6 @@ class ChatDisplay(LiveDisplay["Chat"]):
 
     def text(self, value: Chat) -> str:
         """Return the transcript."""
-        from segmind_jupyter.notebook.chat import transcript
-
         return transcript.text(value)
 
     def _close(self, chat: Chat, panel: ChatPanel) -> None:
@@ -112,10 +129,8 @@ class ChatPanel:
     """One chat as its pages see it, and what they ask of it."""
 
     def __init__(self, chat: Chat, *, shell: Any, live: LiveOutputs) -> None:
-        from segmind_jupyter.notebook.chat.transcript import Transcript
-
         self._chat, self._shell, self._live = chat, shell, live
-        self._transcript = Transcript(live)
+        self._transcript = transcript.Transcript(live)
         # Held while the page's state and what was sent of it change together.
         self._lock = threading.RLock()
         self._n = 0
@@ -168,13 +183,13 @@ class ChatPanel:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole state, for a page that knows nothing."""
-        from segmind_jupyter.notebook.chat.draft import MAX_FILE_BYTES
-
+        said = self._chat.turns
         with self._lock:
-            turns = [
-                self._described(turn, before) if self._is_stale(turn) else self._known[turn][1]
-                for turn, before in zip(self._chat.turns, [None, *self._chat.turns], strict=False)
-            ]
+            turns = []
+            for turn, before in zip(said, [None, *said], strict=False):
+                standing, message = self._known.get(turn, (None, {}))
+                is_fresh = turn.done() and standing == self._standing(turn)
+                turns.append(message if is_fresh else self._described(turn, before))
             return {
                 "n": self._n,
                 **self._heading(),
@@ -189,14 +204,12 @@ class ChatPanel:
 
     def reloaded(self) -> None:
         """Say that a page which was reloaded shows turns that the saved notebook does not."""
-        own = (n for n, v in self._user_names().items() if v is self._chat and n[0] != "_")
-        name = next(own, "chat")
-        self._notice, self._alarm = (
-            (
-                "This page was reloaded: new turns do not reach the saved notebook. Run "
-                f"`{name}` in a cell again before you save, or choose Save as Markdown."
-            ),
-            False,
+        names = sendable_names(self._shell).items()
+        name = next((n for n, v in names if v is self._chat and n[0] != "_"), "chat")
+        self._alarm = False
+        self._notice = (
+            "This page was reloaded: new turns do not reach the saved notebook. Run "
+            f"`{name}` in a cell again before you save, or choose Save as Markdown."
         )
 
     def close(self) -> None:
@@ -209,8 +222,9 @@ class ChatPanel:
 
     def _say(self, kind: str, **fields: Any) -> None:
         """Send a numbered message."""
-        self._n += 1
-        self.widget.send({"kind": kind, "n": self._n, **fields})
+        with self._lock:
+            self._n += 1
+            self.widget.send({"kind": kind, "n": self._n, **fields})
 
     def _tell(self, notice: str, *, alarm: bool) -> None:
         with self._lock:
@@ -223,23 +237,25 @@ class ChatPanel:
             self._ids[turn] = f"t{next(self._numbers)}"
         return self._ids[turn]
 
-    def _is_stale(self, turn: Turn) -> bool:
-        return not turn.done() or self._known.get(turn, ("",))[0] != self._standing(turn)
-
     def _standing(self, turn: Turn) -> tuple[str, str, int]:
         """Return what of a turn changes until its end."""
         return str(turn.stage), _until(turn), len(turn.notes) if turn.done() else 0
 
     def _described(self, turn: Turn, before: Turn | None) -> dict[str, Any]:
-        from segmind_jupyter.notebook.chat import transcript
-        from segmind_jupyter.notebook.display.markdown import framed
-        from segmind_jupyter.notebook.display.reply import boxed, failure_html, reply_inside
-
         described: dict[str, Any] = {
             "id": self._id(turn),
             "after": None if before is None else self._id(before),
             "text": to_text(transcript.spoken(turn)),
-            "sent": [_sent(item) for item in turn.prompt.sent],
+            "sent": [
+                {
+                    "label": one_line(item.label),
+                    "about": one_line(item.summary),
+                    "thumb": "".join(
+                        thumbnail_uri(image, max_px=_THUMBNAIL_PX) for image in item.images[:1]
+                    ),
+                }
+                for item in turn.prompt.sent
+            ],
             "stage": str(turn.stage),
             "ended": turn.done(),
             "elapsed_s": round(turn.elapsed_s, 1),
@@ -258,38 +274,39 @@ class ChatPanel:
         return described
 
     def _heading(self) -> dict[str, Any]:
-        chat = self._chat
+        chat, usage = self._chat, self._chat.usage
+        took: list[str] = []
+        if usage.calls:
+            took = [f"{usage.calls:,} {'reply' if usage.calls == 1 else 'replies'}"]
+            took.append(f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out")
+            took += [f"{usage.cost:,.4f} credits"] if usage.cost is not None else []
         return {
             "name": one_line(chat.name),
             "model": chat.model,
-            "models": _models(),
+            "models": [[slug, _about_model(slug)] for slug in KNOWN_MODELS],
             "system": chat.system or "",
-            "usage": _usage(chat),
+            "usage": " · ".join(took),
         }
 
     def _names(self) -> dict[str, Any]:
-        from segmind_jupyter.notebook.chat.draft import attachables
-        from segmind_jupyter.notebook.plots.last_plot import LastPlots
+        names = attachables(sendable_names(self._shell))[:_MAX_NAMES]
+        return {"names": [list(pair) for pair in names], "plot": self._plots() is not None}
 
+    def _plots(self) -> LastPlots | None:
+        """Return the plots that cells have shown, if there are any."""
         plots = LastPlots.of(self._shell)
-        return {
-            "names": [list(pair) for pair in attachables(self._user_names())[:_MAX_NAMES]],
-            "plot": plots is not None and not plots.is_empty,
-        }
+        return None if plots is None or plots.is_empty else plots
 
     def _prompts(self) -> list[dict[str, Any]]:
         """Suggest how to begin: what the chat was given, or what the notebook holds."""
-        from segmind_jupyter.notebook.chat.draft import is_table
-        from segmind_jupyter.notebook.plots.last_plot import LastPlots
-
-        given = getattr(self._chat, "prompts", ())
-        if given:
+        if given := getattr(self._chat, "prompts", ()):
             return [{"text": str(prompt)} for prompt in given]
         prompts: list[dict[str, Any]] = []
-        plots = LastPlots.of(self._shell)
-        if plots is not None and not plots.is_empty:
+        if LastError.of(self._shell) is not None:
+            prompts.append({"text": "Explain the last error.", "error": True})
+        if self._plots() is not None:
             prompts.append({"text": "Describe the last plot.", "plot": True})
-        tables = [name for name, value in self._user_names().items() if is_table(value)]
+        tables = [name for name, value in sendable_names(self._shell).items() if is_table(value)]
         prompts += [{"text": f"What is in {{{name}}}?"} for name in reversed(tables[-2:])]
         prompts += [
             {"text": "Suggest three questions that this notebook could answer."},
@@ -302,17 +319,18 @@ class ChatPanel:
     def _heard(self, _: Any, content: Any, buffers: Sequence[Any]) -> None:
         """Do what a page asks, and show what goes wrong: a kernel's log is read by nobody."""
         kind = content.get("kind") if isinstance(content, dict) else None
-        act = {
-            "send": self._send, "again": self._again, "edit": self._edit, "stop": self._stop,
-            "clear": self._clear, "save": self._save, "names": self._tell_names,
+        acts: dict[str, Callable[..., object]] = {
+            "send": self._send, "again": self._again, "edit": self._edit,
+            "stop": lambda *_: self._chat.stop(), "clear": lambda *_: self._chat.clear(),
+            "save": self._save, "names": lambda *_: self._say("names", **self._names()),
             "model": self._take_model, "system": self._take_system, "file": self._take_part,
-        }.get(str(kind))  # fmt: skip
-        if act is None:
+        }  # fmt: skip
+        if kind not in acts:
             return
         if kind not in ("names", "file"):
             self._tell("", alarm=False)
         try:
-            act(content, buffers)
+            acts[kind](content, buffers)
         except SegmindError as error:
             self._refuse(content, str(error))
         except Exception as error:  # noqa: BLE001 - what the user's objects raise is shown too
@@ -322,18 +340,17 @@ class ChatPanel:
     def _refuse(self, content: dict[str, Any], reason: str) -> None:
         with self._lock:
             self._notice, self._alarm = one_line(reason), True
-            kind, more = (
-                ("refused", {"ref": str(content["ref"])}) if "ref" in content else ("notice", {})
-            )
-            self._say(kind, notice=self._notice, alarm=True, **more)
+            told = {"notice": self._notice, "alarm": True}
+            if "ref" in content:
+                self._say("refused", ref=str(content["ref"]), **told)
+            else:
+                self._say("notice", **told)
 
     def _send(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        from segmind_jupyter.notebook.chat.draft import Draft
-
         ids = [str(each) for each in content.get("attached", ())]
         draft = Draft(str(content.get("text", "")), tuple(map(self._attachment, ids)))
         self._take_model(content, ())
-        prompt = draft.prompt(self._user_names(), limits=_limits())
+        prompt = draft.prompt(sendable_names(self._shell), limits=_limits())
         with self._lock:  # so that no page hears of the turn before its name is known
             turn = self._chat.say(prompt)
             self._refs[turn], self._drafts[turn] = str(content.get("ref", "")), draft
@@ -348,8 +365,6 @@ class ChatPanel:
                 self._drafts[again] = self._drafts[last]
 
     def _edit(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        from segmind_jupyter.notebook.chat.draft import Draft
-
         last = self._chat.take_back()
         draft = self._drafts.get(last) or Draft.of(last)
         chips = []
@@ -361,20 +376,8 @@ class ChatPanel:
             {"kind": "draft", "to": content.get("ref"), "text": draft.text, "attached": chips}
         )
 
-    def _stop(self, *_: Any) -> None:
-        self._chat.stop()
-
-    def _clear(self, *_: Any) -> None:
-        self._chat.clear()
-
     def _save(self, *_: Any) -> None:
-        from segmind_jupyter.notebook.chat.export import save
-
         self._tell(f"The transcript was saved as {save(self._chat, Path.cwd())}", alarm=False)
-
-    def _tell_names(self, *_: Any) -> None:
-        with self._lock:
-            self._say("names", **self._names())
 
     def _take_model(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         model = str(content.get("model", "")).strip()
@@ -387,27 +390,24 @@ class ChatPanel:
 
     def _take_part(self, content: dict[str, Any], buffers: Sequence[Any]) -> None:
         """Take a part of a file; with the last one it is ready to be sent, or refused."""
-        from segmind_jupyter.notebook.chat.draft import MAX_FILE_BYTES, DraftAttachment
-
-        key, name, count = str(content["id"]), str(content["name"]), int(content["parts"])
+        key, name = str(content["id"]), str(content["name"])
         parts = self._parts.setdefault(key, {})
         parts[int(content["part"])] = bytes(buffers[0])
-        if sum(map(len, parts.values())) > MAX_FILE_BYTES:
-            del self._parts[key]
-            self.widget.send(
-                {"kind": "file", "id": key, "error": f"{one_line(name)} is too large."}
-            )
-        elif len(parts) == count:
-            del self._parts[key]
+        is_too_large = sum(map(len, parts.values())) > MAX_FILE_BYTES
+        if not is_too_large and len(parts) < int(content["parts"]):
+            return
+        del self._parts[key]
+        try:
+            if is_too_large:
+                raise ContentError(f"{name} is too large.")
             data = b"".join(parts[number] for number in sorted(parts))
-            try:
-                attachment = DraftAttachment.of_file(name, data, limits=_limits())
-            except SegmindError as error:
-                self.widget.send({"kind": "file", "id": key, "error": one_line(str(error))})
-                return
-            self._hold(key, attachment)
-            about = attachment.item.summary if attachment.item else ""
-            self.widget.send({"kind": "file", "id": key, "about": one_line(about)})
+            attachment = DraftAttachment.of_file(name, data, limits=_limits())
+        except SegmindError as error:
+            self.widget.send({"kind": "file", "id": key, "error": one_line(str(error))})
+            return
+        self._hold(key, attachment)
+        about = attachment.item.summary if attachment.item else ""
+        self.widget.send({"kind": "file", "id": key, "about": one_line(about)})
 
     def _hold(self, key: str, attachment: DraftAttachment) -> None:
         """Keep what a message may name, the newest ones."""
@@ -416,26 +416,20 @@ class ChatPanel:
             del self._attached[next(iter(self._attached))]
 
     def _attachment(self, key: str) -> DraftAttachment:
-        from segmind_jupyter.notebook.chat.draft import DraftAttachment
-        from segmind_jupyter.notebook.plots.last_plot import LastPlots
-
         if key == "plot":
-            plots = LastPlots.of(self._shell)
-            if plots is None or plots.is_empty:
+            plots = self._plots()
+            if plots is None:
                 raise ContentError("No cell has shown a plot yet. Run the plotting cell again.")
             (plot,) = plots.sent(limits=_limits())
             return DraftAttachment(plot.name, item=plot)
+        if key == "error":
+            return DraftAttachment.of(last_error(self._shell, limits=_limits()))
         if key.startswith("name:"):
             name = key.removeprefix("name:")
             return DraftAttachment(name, name=name)
         if key not in self._attached:
             raise ContentError("What was attached is not there any more. Attach it again.")
         return self._attached[key]
-
-    def _user_names(self) -> Any:
-        from segmind_jupyter.notebook.namespace import sendable_names
-
-        return sendable_names(self._shell)
 
 
 @functools.cache
@@ -459,7 +453,12 @@ def _widget_class() -> Any:
             """Return the state; all of it at once goes to a page that knows nothing."""
             state = super().get_state(key=key, drop_defaults=drop_defaults)
             if key is None:
-                if self.comm is not None and _asked_by_page(self._panel._shell):
+                parent = getattr(self._panel._shell, "parent_header", None) or {}
+                by_page = parent.get("header", {}).get("msg_type") == "comm_msg"
+                # Voila asks for all state at once, and saves no notebook; so does a cell that
+                # embeds widgets.
+                is_voila = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+                if self.comm is not None and by_page and not is_voila:
                     self._panel.reloaded()
                 state["snapshot"] = self._panel.snapshot()
             return state
@@ -467,60 +466,23 @@ def _widget_class() -> Any:
     return ChatWidget
 
 
-def _asked_by_page(shell: Any) -> bool:
-    """Return whether a page asks that was reloaded, and no cell, such as one that embeds widgets.
-
-    Voila asks for all state at once, and saves no notebook.
-    """
-    parent = getattr(shell, "parent_header", None) or {}
-    is_voila = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
-    return bool(parent.get("header", {}).get("msg_type") == "comm_msg") and not is_voila
-
-
-def _sent(item: Attachment) -> dict[str, str]:
-    """Describe what goes with a message: its name, what it is, and a thumbnail."""
-    from segmind_jupyter.content.images.encode import thumbnail_png
-
-    thumb = ""
-    for image in item.images[:1]:
-        try:
-            png = thumbnail_png(image, max_px=_THUMBNAIL_PX)
-        except Exception:  # noqa: BLE001 - the message is as good without
-            break
-        thumb = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    return {"label": one_line(item.label), "about": one_line(item.summary), "thumb": thumb}
-
-
 def _until(turn: Turn) -> str:
     """Return when a turn that waits for the plan's limit goes on; empty where none does."""
     if turn.done():
         return ""
-    from segmind_jupyter.session import session
-
     paused = getattr(session(), "paused_until", None)
     return time.strftime("%H:%M:%S", time.localtime(paused)) if paused else ""
 
 
-def _models() -> list[list[str]]:
-    from segmind_jupyter.api import settings
-
-    known = getattr(settings, "KNOWN_MODELS", ())
-    return [[str(slug), ""] for slug in known]
-
-
-def _usage(chat: Chat) -> str:
-    """Say what a chat has cost so far: ``3 replies · 1,234 tokens in, 56 out · 0.0123 credits``."""
-    usage = chat.usage
-    if not usage.calls:
-        return ""
-    replies = f"{usage.calls:,} {'reply' if usage.calls == 1 else 'replies'}"
-    tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
-    cost = "" if usage.cost is None else f"{usage.cost:,.4f} credits"
-    return " · ".join(filter(None, (replies, tokens, cost)))
+def _about_model(slug: str) -> str:
+    """Say what is known of a model beside its name: ``about $0.0214 and 11 s a call``."""
+    info = model_info(slug)
+    cost = "" if info.cost is None else f"${info.cost:.4f}"
+    seconds = "" if info.seconds is None else f"{info.seconds:.0f} s"
+    took = " and ".join(filter(None, (cost, seconds)))
+    return "; ".join(filter(None, (took and f"about {took} a call", info.note)))
 
 
 def _limits() -> Limits:
     """Return the limits that hold now: `%config ClaudeMagics` may have changed since."""
-    from segmind_jupyter.session import session
-
     return session().options.limits

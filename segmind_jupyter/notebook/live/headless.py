@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.errors import JobTimeout
+from segmind_jupyter.session import session
 
 if TYPE_CHECKING:
     from segmind_jupyter.session import Trackable
@@ -28,8 +29,6 @@ class WaitAtCellEnd:
 
     def install(self) -> None:
         """Be called at the end of each cell from now on."""
-        from segmind_jupyter.session import session
-
         session().unattended = lambda: is_headless(self._shell)
         self._shell.events.register("post_run_cell", self.wait)
 
@@ -38,8 +37,6 @@ class WaitAtCellEnd:
         """Have nothing of this kind called at the end of a cell any more."""
         for callback in list(shell.events.callbacks["post_run_cell"]):
             if isinstance(getattr(callback, "__self__", None), WaitAtCellEnd):
-                from segmind_jupyter.session import session
-
                 shell.events.unregister("post_run_cell", callback)
                 session().unattended = lambda: False
 
@@ -51,8 +48,6 @@ class WaitAtCellEnd:
         policy = self._policy()
         if policy == "never" or (policy == "headless" and not is_headless(self._shell)):
             return
-        from segmind_jupyter.session import session
-
         try:
             for work in session().pending:
                 if work in self._given_up:
@@ -74,8 +69,6 @@ def wait_until_done(work: Trackable) -> None:
     What brings nothing for as long as a result lives raises `JobTimeout`.
     """
     import concurrent.futures
-
-    from segmind_jupyter.session import session
 
     end: concurrent.futures.Future[None] = concurrent.futures.Future()
     work.on_done(lambda _: end.set_result(None))

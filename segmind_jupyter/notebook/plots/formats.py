@@ -134,7 +134,8 @@ def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
         for begin, known in _BY_MIME.items():
             if mime.startswith(begin):
                 return known
-    html, svg, words = (_text(bundle, t) for t in ("text/html", "image/svg+xml", "text/plain"))
+    texts = {mime: value for mime, value in bundle.items() if isinstance(value, str)}
+    html, svg, words = (texts.get(t, "") for t in ("text/html", "image/svg+xml", "text/plain"))
     if svg:
         return next(known for mark, known in _BY_SVG.items() if mark in svg[:_SVG_HEAD_CHARS])
     for mark, known in _BY_HTML.items():
@@ -143,11 +144,6 @@ def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
     if "application/vnd.jupyter.widget-view+json" in bundle:
         return next((known for mark, known in _BY_TEXT.items() if words.startswith(mark)), None)
     return _in_html(html)
-
-
-def _text(bundle: Mapping[str, Any], mime: str) -> str:
-    value = bundle.get(mime)
-    return value if isinstance(value, str) else ""
 
 
 def _in_html(html: str) -> Picture | None:

@@ -53,7 +53,8 @@ class LastPlots:
     def install(self) -> None:
         """Follow what is displayed from now on."""
         self._shell.events.register("pre_run_cell", self._begin_cell)
-        self._tap(self._shell.displayhook, write_format_data=self._published)
+        hook = self._shell.displayhook
+        self._taps.append(MethodObserver(hook, "write_format_data", self._published))
         self._tap_publisher()
 
     @classmethod
@@ -68,10 +69,8 @@ class LastPlots:
     @classmethod
     def of(cls, shell: Any) -> LastPlots | None:
         """Return the one that is installed in a shell, or `None`."""
-        owners = (
-            getattr(callback, "__self__", None)
-            for callback in shell.events.callbacks["pre_run_cell"]
-        )
+        callbacks = shell.events.callbacks["pre_run_cell"]
+        owners = (getattr(callback, "__self__", None) for callback in callbacks)
         return next((owner for owner in owners if isinstance(owner, cls)), None)
 
     @property
@@ -83,6 +82,7 @@ class LastPlots:
         """Make what is sent of the pictures that cells displayed last."""
         from segmind_jupyter.content.prompt import Attachment
 
+        shown = self._recent.last(count)
         if not 1 <= count <= MAX_PLOTS:
             raise ContentError(
                 f"--plot {count}: the last {MAX_PLOTS} plots are kept, so give 1 to {MAX_PLOTS}. "
@@ -93,7 +93,6 @@ class LastPlots:
                 "This cell has drawn a figure that shows only when the cell has ended. Call "
                 "plt.show() before you ask, ask in the next cell, or name the figure in braces."
             )
-        shown = self._recent.last(count)
         if not shown:
             raise ContentError(
                 "No plot is there to send: no cell has displayed one since segmind_jupyter was "
@@ -108,15 +107,13 @@ class LastPlots:
             )
         return [Attachment(each.origin.name, (_image(each, limits),)) for each in shown]
 
-    def _tap(self, owner: Any, **hearers: Any) -> None:
-        self._taps += [MethodObserver(owner, name, hear) for name, hear in hearers.items()]
-
     def _tap_publisher(self) -> None:
         """Follow the shell's publisher: not one that captures, and none twice."""
         publisher = self._shell.display_pub
         is_known = any(tap.owner is publisher for tap in self._taps)
         if not (is_known or isinstance(publisher, CapturingDisplayPublisher)):
-            self._tap(publisher, publish=self._published, clear_output=self._cleared)
+            self._taps.append(MethodObserver(publisher, "publish", self._published))
+            self._taps.append(MethodObserver(publisher, "clear_output", self._cleared))
 
     def _begin_cell(self, info: Any = None) -> None:
         self._cells_thread = threading.get_ident()
@@ -194,13 +191,6 @@ class Shown:
     origin: CellOrigin
     display_id: str | None = None
 
-    @property
-    def n_bytes(self) -> int:
-        """What it takes to keep it."""
-        from segmind_jupyter.notebook.plots.formats import Pixels
-
-        return len(self.picture.data) if isinstance(self.picture, Pixels) else 0
-
 
 class RecentPlots:
     """The newest pictures; threads may share it."""
@@ -253,18 +243,19 @@ class RecentPlots:
             self._drop(lambda shown: shown.origin.cell_id == cell_id)
 
     def _add(self, shown: Shown) -> None:
+        from segmind_jupyter.notebook.plots.formats import Pixels
+
         held = [*self._held, shown][-self._max_plots :]
-        while len(held) > 1 and sum(each.n_bytes for each in held) > self._max_bytes:
-            del held[0]
-        self._hold(held)
+        sizes = [len(s.picture.data) if isinstance(s.picture, Pixels) else 0 for s in held]
+        while len(sizes) > 1 and sum(sizes) > self._max_bytes:
+            del sizes[0]
+        self._held = held[-len(sizes) :]
+        self._drop(lambda _: False)
 
     def _drop(self, gone: Callable[[Shown], bool]) -> None:
-        self._hold([shown for shown in self._held if not gone(shown)])
-
-    def _hold(self, held: list[Shown]) -> None:
-        """Hold these, and forget the areas to be cleared that hold nothing any more."""
-        self._held = held
-        self._to_clear &= {shown.origin.area for shown in held}
+        """Drop some, and forget the areas to be cleared that hold nothing any more."""
+        self._held = [shown for shown in self._held if not gone(shown)]
+        self._to_clear &= {shown.origin.area for shown in self._held}
 
 
 @dataclass(frozen=True, slots=True)

@@ -333,15 +333,29 @@ def test_a_turn_costs_the_same_late_as_early(page, online):
     assert len(ended) == len(set(ended)) == 60
 
 
-def test_what_is_suggested_comes_from_the_notebook(open_page, names, run):
-    """A table by its name and the last plot; or what the chat was given."""
+def test_what_is_suggested_comes_from_the_notebook(open_page, names, run, online):
+    """A table by its name, the last plot, and the last error as `--error` sends it."""
     import pandas as pd
 
     names["df"] = pd.DataFrame({"a": [1]})
     run("from PIL import Image; Image.new('L', (6, 6))")
-    prompts = open_page().panel.snapshot()["prompts"]
-    assert {"text": "What is in {df}?"} in prompts
-    assert 2 <= len(prompts) <= 5
+    run("1 / 0")
+    page = open_page()
+    error, plot, table, *others = page.panel.snapshot()["prompts"]
+    assert error == {"text": "Explain the last error.", "error": True}
+    assert plot == {"text": "Describe the last plot.", "plot": True}
+    assert table["text"] == "What is in {df}?"
+    assert len(others) == 1
+    page.ask(error["text"], "error")
+    assert "ZeroDivisionError" in str(online.posts[0].json)
+
+
+def test_models_are_offered_with_what_is_known_of_them(page):
+    """The cost and time of a call, and what is special."""
+    models = dict(page.panel.snapshot()["models"])
+    assert models["claude-4-sonnet"] == "about $0.0214 and 11 s a call"
+    assert models["claude-opus-4.7"].endswith("takes no temperature")
+    assert models["claude-3.5-sonnet"] == ""
 
 
 def test_an_error_of_the_user_s_objects_shows_in_words(page, online, names):
