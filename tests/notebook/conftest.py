@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import gc
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
+from segmind_jupyter.notebook.display.styles import ADMITTED, FRAME
 from segmind_jupyter.session import _only_session, session
 
 KEY = "sk-live-0123456789abcdef"
@@ -309,3 +313,121 @@ def shared_kernel(kernels: list[Kernel], environment: dict[str, str]) -> Kernel:
     cell = kernel.run(AS_NEW.replace("{environment}", repr(environment)))
     assert cell.status == "ok", cell.text
     return kernel
+
+
+BLOCKS = {"div", "p", "ul", "ol", "li", "blockquote", "hr", "pre", "details", "summary"}
+TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
+INLINE = {"a", "br", "code", "em", "img", "s", "span", "strong", "sub", "sup"}
+ELEMENTS = BLOCKS | TABLES | INLINE
+SYMBOLS = {"mi", "mo", "mn", "ms", "mtext", "mspace"}
+SCRIPTS = {"msup", "msub", "msubsup", "mover", "munder", "munderover"}
+LAYOUT = {"math", "mrow", "mfrac", "msqrt", "mroot", "mstyle", "mpadded", "mphantom"}
+SOURCE = {"semantics", "annotation"}
+MATHML = SYMBOLS | SCRIPTS | LAYOUT | SOURCE | {"mtable", "mtr", "mtd"}
+LENGTHS = {"depth", "height", "linethickness", "lspace", "maxsize", "minsize", "rspace", "width"}
+KINDS = {"accent", "accentunder", "display", "displaystyle", "fence", "form", "largeop"}
+OTHERS = {"mathvariant", "movablelimits", "scriptlevel", "stretchy", "voffset", "style"}
+MATHML_ATTRIBUTES = LENGTHS | KINDS | OTHERS
+VOID = {"br", "hr", "img"}
+ATTRIBUTES = {"a": {"href", "title", "target", "rel", "style"}, "img": {"src", "alt", "style"}}
+STYLES = ADMITTED | set(FRAME.values())
+LIVE_CSS = re.compile(r"url|expression|import|position|javascript|@|\\", re.IGNORECASE)
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ufeff\U000e0000-\U000e007f"
+    "\ud800-\udfff]"
+)
+
+
+class Walker(HTMLParser):
+    """Visits every node of what is shown, and objects to what it does not know.
+
+    Its lists are written down a second time, so that a slip in the package's own ones shows.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in ELEMENTS | MATHML, tag
+        assert "annotation" not in self.open, "a source is text"
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), names
+        for name, value in attrs:
+            self.check_attribute(tag, name, value or "")
+        if "href" in names:
+            assert "rel" in names
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def check_attribute(self, tag: str, name: str, value: str) -> None:
+        if tag == "div" and name == "class":
+            assert len(self.open) == 0
+            assert value == "mathjax_ignore tex2jax_ignore segmind-reply"
+            return
+        if tag == "annotation":
+            assert (name, value) == ("encoding", "application/x-tex")
+            return
+        own = {"ol": {"start"}, "div": {"role", "aria-level"}}.get(tag, set())
+        allowed = ATTRIBUTES.get(tag, {"style"} | own)
+        assert name in (MATHML_ATTRIBUTES if tag in MATHML else allowed), (tag, name)
+        getattr(self, f"check_{name}", self.check_plain)(value)
+
+    def check_style(self, value: str) -> None:
+        assert value in STYLES
+        assert not LIVE_CSS.search(value)
+
+    def check_href(self, value: str) -> None:
+        assert re.match(r"(https?://|mailto:)[!-~]", value, re.IGNORECASE), value
+
+    def check_src(self, value: str) -> None:
+        kind, _, data = value.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data, validate=True).startswith(b"\x89PNG\r\n")
+
+    def check_alt(self, value: str) -> None:
+        assert not UNSEEN.search(value)
+
+    def check_role(self, value: str) -> None:
+        assert value == "heading"
+
+    def check_rel(self, value: str) -> None:
+        assert set(value.split()) == {"noopener", "noreferrer", "nofollow"}
+
+    def check_target(self, value: str) -> None:
+        assert value == "_blank"
+
+    def check_title(self, value: str) -> None:
+        self.check_href(value)
+
+    def check_plain(self, value: str) -> None:
+        assert re.fullmatch(r"[a-z-]{0,24}|[+-]?[0-9]{0,9}(\.[0-9]{1,3})?[a-z]{0,2}", value), value
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        assert self.open, "text outside of the box"
+        assert not UNSEEN.search(data), ascii(data)
+        self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(data)
+
+    handle_decl = handle_pi = unknown_decl = handle_comment
+
+
+@pytest.fixture(scope="session")
+def walk() -> Callable[[str], str]:
+    """Check HTML that holds words of a reply, and give its text."""
+
+    def walk_page(page: str) -> str:
+        walker = Walker()
+        walker.feed(page)
+        walker.close()
+        assert walker.open == []
+        page.encode("utf-8")
+        return walker.text
+
+    return walk_page
