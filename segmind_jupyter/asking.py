@@ -9,9 +9,9 @@ from segmind_jupyter.errors import SegmindError, SettingsError
 from segmind_jupyter.session import session
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.cache import Caching
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.api.settings import Caching
     from segmind_jupyter.content.json_schema import Expected
 
 

@@ -315,7 +315,7 @@ class Chat:
         shape = {} if turn.expected is None else {"response_format": turn.expected.response_format}
         call = call_of(draft.messages, options, {**self._params, **shape})
         turn.notes = (*turn.prompt.notes, *draft.notes)
-        turn._move(Stage.SENT)
+        turn.move(Stage.SENT)
         if turn._claimed:  # stopped
             return
         queued = self.mode != "v1"
@@ -500,11 +500,11 @@ class Turn(Pending[Reply, Stage]):
     def queued_as(self, job: Job) -> None:
         """Note the job that it became, and move on with it."""
         self.job = job
-        self._move(Stage.QUEUED)
+        self.move(Stage.QUEUED)
 
         def follow(job: Job) -> None:
             if job.status == "PROCESSING":
-                self._move(Stage.PROCESSING)
+                self.move(Stage.PROCESSING)
 
         job.on_change(follow)
 

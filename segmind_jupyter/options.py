@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from segmind_jupyter.api.cache import Caching
 from segmind_jupyter.api.messages import Call, Message, checked_json
 from segmind_jupyter.api.settings import (
     DEFAULT_MODEL,
     READ_TIMEOUT_S,
     AuthForm,
+    Caching,
     checked_seconds,
     checked_slug,
     model_info,

@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     import concurrent.futures
     import weakref
 
-    from segmind_jupyter.api.cache import ReplyCache
     from segmind_jupyter.api.client import Credits, SegmindClient
+    from segmind_jupyter.api.database import JobRecord
     from segmind_jupyter.api.jobs import Job, JobRegistry
-    from segmind_jupyter.api.journal import Journal
+    from segmind_jupyter.api.journal import Journal, ReplyCache
     from segmind_jupyter.api.loop import BackgroundLoop, Waiter
     from segmind_jupyter.api.messages import Reply
-    from segmind_jupyter.api.records import JobRecord
     from segmind_jupyter.api.watch import JobManager
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
@@ -391,12 +390,12 @@ class Session:
 
     def slot(self, call: Call, options: Options) -> ReplyCache:
         """Find where the reply to a call may be kept; it takes neither a key nor a client."""
-        from segmind_jupyter.api.cache import ReplyCache, slot_of
+        from segmind_jupyter.api.journal import ReplyCache
 
         if options.cache == "off":
             return ReplyCache()
         origin = self.settings().base_url
-        return slot_of(call, cache=options.cache, journal=self.journal, origin=origin)
+        return ReplyCache.of(call, cache=options.cache, journal=self.journal, origin=origin)
 
     def _answer(self, request: Request, timeout_s: float | None) -> Reply:
         """Send a request, wait for its reply, and count it."""

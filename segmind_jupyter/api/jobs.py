@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
-from typing import Any, Final, Generic, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Reply
@@ -29,19 +29,6 @@ S = TypeVar("S", bound=str)
 WAIT_S: Final = 600.0
 
 _log = logging.getLogger(__name__)
-
-
-class Settling(Protocol):
-    """What `ended` waits for."""
-
-    async def settled(self) -> None:
-        """Wait for its end, whatever that is."""
-
-
-async def ended(work: Settling) -> None:
-    """Wait on the loop for the end of something, however it ends; nobody is told of its error."""
-    with contextlib.suppress(SegmindError):  # it goes on in another process
-        await work.settled()
 
 
 class Pending(Generic[R, S]):
@@ -99,13 +86,9 @@ class Pending(Generic[R, S]):
         with self._lock:
             self._watchers.append(callback)
 
-    @property
-    def _is_of_parent(self) -> bool:
-        """Whether it goes on in the process that this one was forked from, and never ends here."""
-        return not self.done() and os.getpid() != self._pid
-
     def _check_can_end(self) -> None:
-        if self._is_of_parent:
+        """Raise where it goes on in the process that this one was forked from, and never here."""
+        if not self.done() and os.getpid() != self._pid:
             request_id = getattr(self, "request_id", None)
             again = f'; `resume("{request_id}")` takes it up in this one' if request_id else ""
             raise JobError(
@@ -120,8 +103,8 @@ class Pending(Generic[R, S]):
             self._wait(self._end, timeout_s)
         return self.done()
 
-    def _move(self, state: S) -> None:
-        """Note a state before the end."""
+    def move(self, state: S) -> None:
+        """Note a state before the end; for whoever brings it there."""
         with self._lock:
             if self._ended_at is not None or state == self._state:
                 return
@@ -148,6 +131,12 @@ class Pending(Generic[R, S]):
             raise self._error.with_traceback(None) from None
         assert self._outcome is not None, "read before its end"  # noqa: S101
         return self._outcome
+
+
+async def ended(work: Pending[Any, Any]) -> None:
+    """Wait on the loop for the end of something, however it ends; nobody is told of its error."""
+    with contextlib.suppress(SegmindError):  # it goes on in another process
+        await work.settled()
 
 
 def tell(callback: Callable[[Any], object], what: object) -> None:
@@ -259,10 +248,6 @@ class Job(Pending[Reply, State]):
             The job ended without a reply.
         SegmindError
             The service could not be asked: a refused key, an answer that makes no sense.
-        JobError
-            This process was forked from the one that submitted it.
-        SettingsError
-            `timeout` is no time that can be waited.
         Interrupted
             The user interrupted the wait; the job goes on.
         """
@@ -297,14 +282,10 @@ class Job(Pending[Reply, State]):
             ),
         )
 
-    def move(self, state: State) -> None:
-        """Note a state before the end. For `watch` alone."""
-        self._move(state)
-
     def finish(
         self, state: State, *, reply: Reply | None = None, error: SegmindError | None = None
     ) -> bool:
-        """Note the end, with a reply or an error; only the first one counts. For `watch` alone."""
+        """Note the end, with a reply or an error; for whoever brings it there."""
         return self._finish(state, reply, error)
 
 
@@ -328,7 +309,7 @@ class JobRegistry:
     def job(self, request_id: str) -> Job | None:
         """Find the handle of a job that is followed at present."""
         job = self._jobs.get(request_id)
-        return None if job is None or job.done() or job._is_of_parent else job
+        return None if job is None or job.done() or job._pid != os.getpid() else job
 
     def enter(self, job: Job) -> Job:
         """Enter a handle, unless the job has one; returns that one."""

@@ -1,8 +1,7 @@
 """The journal: one SQLite file with the ids of jobs, fetched and cached replies, claims and calls.
 
-An id is in it before the first poll, a reply as soon as it was fetched, and a claim before its POST
-goes out. Neither a key of the API nor a prompt is ever written: of what was asked there is a keyed
-hash alone.
+An id is in it before the first poll, a reply as soon as it was fetched, a claim before its POST
+goes out. Neither a key of the API nor a prompt is ever written, only keyed hashes of prompts.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import logging
 import os
 import platform
@@ -22,31 +22,34 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from segmind_jupyter.api.database import (
-    Migration,
-    NotOurs,
-    connect,
-    is_lock,
-    is_read_only,
-    migrate,
-    open_database,
-    transaction,
-)
-from segmind_jupyter.api.records import (
     CachedReply,
     CacheSize,
     CallRecord,
     Claim,
     JobRecord,
+    Migration,
+    NotOurs,
     age_of,
     best_of,
+    connect,
     is_amount,
+    is_lock,
+    is_read_only,
     is_time,
     joined,
+    migrate,
+    open_database,
     read_job,
+    transaction,
 )
+from segmind_jupyter.api.messages import Call, Reply, parse_reply
+from segmind_jupyter.errors import NotCachedError, ReplyError
+
+if TYPE_CHECKING:
+    from segmind_jupyter.api.settings import Caching
 
 T = TypeVar("T")
 
@@ -93,7 +96,7 @@ def why_unusable(path: Path, *, busy_s: float = BUSY_S) -> str | None:
     """Return why a file cannot be written as a journal, in one sentence; `None` where it can."""
     found: list[str] = []
     journal = Journal(path, warn=found.append, busy_s=busy_s)
-    journal.write_nothing()
+    journal._write(lambda db: None)
     journal.close()
     return found[0] if found else None
 
@@ -165,7 +168,13 @@ class Journal:
 
     def submitted(self, record: JobRecord) -> None:
         """Note a job, which ends the claim of its work. A known one gains what it lacks."""
-        self._note(record)
+        record = replace(record, noted_at=self._clock())
+
+        def change(db: sqlite3.Connection) -> None:
+            _save(db, [record])
+            db.execute("DELETE FROM sends WHERE work = ?", (record.work,))
+
+        self._write(change)
 
     def ended(
         self,
@@ -177,19 +186,12 @@ class Journal:
         seconds: float | None = None,
     ) -> None:
         """Note how a job ended, also one that was never noted before."""
-        end: dict[str, Any] = {"state": state, "raw": raw, "error": error, "seconds": seconds}
-        unknown: dict[str, Any] = {"origin": "", "model": None, "submitted_at": None}
         now = self._clock()
-        self._note(JobRecord(request_id=request_id, ended_at=now, **unknown, **end))
-
-    def _note(self, news: JobRecord) -> None:
-        news = replace(news, noted_at=self._clock())
-
-        def change(db: sqlite3.Connection) -> None:
-            _save(db, [news])
-            db.execute("DELETE FROM sends WHERE work = ?", (news.work,))
-
-        self._write(change)
+        record = JobRecord(
+            request_id=request_id, origin="", model=None, submitted_at=None, noted_at=now,
+            state=state, raw=raw, error=error, seconds=seconds, ended_at=now,
+        )  # fmt: skip
+        self._write(lambda db: _save(db, [record]))
 
     def find(self, request_id: str) -> JobRecord | None:
         """Find a job, with its reply."""
@@ -232,11 +234,6 @@ class Journal:
                         "damage", f"A row of the journal {self.path} is damaged; it is skipped."
                     )
         return sorted(found.values(), key=age_of, reverse=True)
-
-    def prune(self, *, max_age_s: float = MAX_AGE_S) -> int:
-        """Forget the jobs to which nothing happened for `max_age_s` seconds; returns how many."""
-        before = self._clock() - max_age_s
-        return self._write(lambda db: _prune(db, before))
 
     # What is being sent ------------------------------------------------------------------------
 
@@ -350,17 +347,15 @@ class Journal:
         )
         found = self._read(lambda db: db.execute(query, (key,)).fetchall())
         rows = [
-            r for r in found if all(isinstance(r[n], int | float) for n in ("kept_at", "used_at"))
+            row
+            for row in found
+            if all(isinstance(row[n], int | float) for n in ("kept_at", "used_at"))
         ]
         if not rows:
             return None
-        reply = CachedReply(**dict(rows[-1]))
-        now = self._clock()
-        if (
-            not read_only
-            and now - reply.used_at >= _USE_S
-            and not (self.path and is_read_only(self.path))
-        ):
+        reply, now = CachedReply(**dict(rows[-1])), self._clock()
+        is_due = now - reply.used_at >= _USE_S and not read_only
+        if is_due and not (self.path and is_read_only(self.path)):
             use = "UPDATE replies SET used_at = ? WHERE key = ?"
             self._write(lambda db: db.execute(use, (now, key)))
         return reply
@@ -388,10 +383,6 @@ class Journal:
 
     # The file, and the memory in its place -----------------------------------------------------
 
-    def write_nothing(self) -> None:
-        """See whether the file can be written."""
-        self._write(lambda db: None)
-
     def close(self) -> None:
         """Offer the file once more what it has not taken, and close it; the next use opens it."""
         with _at_work:
@@ -399,7 +390,7 @@ class Journal:
                 self._memory = None
             elif self._memory is not None:
                 self._is_locked = False  # the last chance, so with all patience
-                self.write_nothing()
+                self._write(lambda db: None)
             self._close_file()
 
     def open_anew(self) -> None:
@@ -443,8 +434,10 @@ class Journal:
     def _settle(self, db: sqlite3.Connection) -> None:
         """Bring into the file what waits in memory, and forget what is old, once."""
         if not self._is_pruned:
-            self._is_pruned = True
-            _prune(db, self._clock() - MAX_AGE_S)
+            self._is_pruned, before = True, (self._clock() - MAX_AGE_S,)
+            db.execute("DELETE FROM sends WHERE at < ?", before)
+            last = "max(coalesce(submitted_at, 0), coalesce(ended_at, 0), noted_at)"
+            db.execute(f"DELETE FROM jobs WHERE {last} < ?", before)  # noqa: S608
         if self._memory is None:
             return
         waiting = self._memory.execute
@@ -585,13 +578,6 @@ def _save(db: sqlite3.Connection, news: Iterable[JobRecord]) -> None:
         db.execute(put, (*values, None if raw is None else raw.encode("utf-8", "surrogatepass")))
 
 
-def _prune(db: sqlite3.Connection, before: float) -> int:
-    """Forget what is older, in a transaction of the caller's; returns how many jobs."""
-    db.execute("DELETE FROM sends WHERE at < ?", (before,))
-    last = "max(coalesce(submitted_at, 0), coalesce(ended_at, 0), noted_at)"
-    return db.execute(f"DELETE FROM jobs WHERE {last} < ?", (before,)).rowcount  # noqa: S608
-
-
 def _cache(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], max_bytes: int) -> None:
     """Cache replies, and drop the least recently used beyond `max_bytes`; in a transaction."""
     columns = "key, kept_at, used_at, n_bytes, body"
@@ -641,3 +627,83 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _text(text: str) -> str:
     """Replace lone surrogates: JSON can hold them, and SQLite's text cannot."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+# Replies that are kept for a request that is made again -------------------------------------
+
+#: What a reply has besides the model's own JSON: from the headers, the clock, or the request.
+_BESIDES: Final = ("model", "cost", "remaining_credits", "elapsed_s", "request_id")
+
+
+class ReplyCache:
+    """The place of the reply to one request; without a journal nothing is ever kept.
+
+    A kept reply needs neither a key of the API nor a network.
+    """
+
+    def __init__(
+        self, journal: Journal | None = None, key: str = "", *, may_send: bool = True
+    ) -> None:
+        self._journal, self._key, self._may_send = journal, key, may_send
+
+    @classmethod
+    def of(cls, call: Call, *, cache: Caching, journal: Journal, origin: str) -> ReplyCache:
+        """Find the place of the reply to a call."""
+        if cache == "off":
+            return cls()
+        # So nothing of a request is written but what an equal one alone finds again.
+        key = journal.fingerprint(b"reply to %s at %s" % (call.digest, origin.encode()))
+        return cls(journal, key, may_send=cache == "on")
+
+    def find(self) -> Reply | None:
+        """Return the reply that is kept, since its `cached_at`; what damage left of one is none."""
+        if self._journal is None:
+            return None
+        kept = self._journal.kept_reply(self._key, read_only=not self._may_send)
+        if kept is not None:
+            with contextlib.suppress(ReplyError):
+                return replace(from_bytes(kept.body), cached_at=kept.kept_at)
+        if self._may_send:
+            return None
+        where = self._journal.path or "this kernel's memory"
+        raise NotCachedError(
+            f"No reply to this request is kept in {where}, and "
+            '`ClaudeMagics.cache = "only"` sends nothing. Run the cell once online with '
+            '`%config ClaudeMagics.cache = "on"`; if it ran, the request differs from then: the '
+            "model, an option, or something named in the prompt."
+        )
+
+    def keep(self, reply: Reply) -> None:
+        """Keep a reply, if it came just now, says what was asked for, and reads again as it is."""
+        if self._journal is None or reply.cached_at is not None:
+            return
+        if getattr(reply.request, "expected", None) is not None:
+            try:
+                _ = reply.parsed
+            except Exception:  # noqa: BLE001 - the shape is the user's class; ask again for it
+                return
+        with contextlib.suppress(ReplyError):
+            body = to_bytes(reply)
+            if from_bytes(body) == reply:
+                self._journal.keep_reply(self._key, body)
+
+
+def to_bytes(reply: Reply) -> bytes:
+    """Write a reply as JSON: the model's own, and what came besides it."""
+    besides = {name: getattr(reply, name) for name in _BESIDES}
+    try:
+        return json.dumps({"raw": reply.raw, **besides}, separators=(",", ":")).encode("ascii")
+    except (TypeError, ValueError, RecursionError):
+        raise ReplyError("The reply is no JSON.") from None
+
+
+def from_bytes(body: bytes) -> Reply:
+    """Read a reply again, as if it had just come."""
+    try:
+        fields = json.loads(body)
+        besides, raw = {name: fields[name] for name in _BESIDES}, fields["raw"]
+        # What was an `output` is not to be taken apart a second time.
+        reply = parse_reply(raw if isinstance(raw, str) else {"output": raw})
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ReplyError("This is no kept reply.") from None
+    return replace(reply, **besides)

@@ -160,29 +160,29 @@ class BackgroundLoop:
 
         with self._lock:
             if self._running is None or not self._running.thread.is_alive():
-                self._running = _new_loop()
+                self._running = self._opened()
             running = self._running
             running.loop.call_soon_threadsafe(begin)
 
+    @staticmethod
+    def _opened() -> _Running:
+        """Start a thread that keeps a loop open until it is stopped."""
+        import anyio
 
-def _new_loop() -> _Running:
-    """Start a thread that keeps a loop open until it is stopped."""
-    import anyio
+        ready: concurrent.futures.Future[_Running] = concurrent.futures.Future()
 
-    ready: concurrent.futures.Future[_Running] = concurrent.futures.Future()
+        async def keep_open() -> None:
+            loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+            ready.set_result(_Running(loop, stopping, threading.current_thread()))
+            await stopping.wait()
 
-    async def keep_open() -> None:
-        running = _Running(asyncio.get_running_loop(), asyncio.Event(), threading.current_thread())
-        ready.set_result(running)
-        await running.stopping.wait()
+        def run() -> None:
+            try:
+                anyio.run(keep_open)
+            except Exception as error:
+                if ready.done():
+                    raise
+                ready.set_exception(error)
 
-    def run() -> None:
-        try:
-            anyio.run(keep_open)
-        except Exception as error:
-            if ready.done():
-                raise
-            ready.set_exception(error)
-
-    threading.Thread(target=run, name="segmind-jupyter", daemon=True).start()
-    return ready.result()
+        threading.Thread(target=run, name="segmind-jupyter", daemon=True).start()
+        return ready.result()

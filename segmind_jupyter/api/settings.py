@@ -212,6 +212,10 @@ MAX_CONNECTIONS: Final = 100
 #: How the key travels; `auto` sends `x-api-key` and tries `Authorization: Bearer` after a 401.
 AuthForm = Literal["auto", "x-api-key", "bearer"]
 
+#: What becomes of kept replies: never looked for; used, and kept where there is none; used, or
+#: else an error, so that nothing is ever sent.
+Caching = Literal["off", "on", "only"]
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

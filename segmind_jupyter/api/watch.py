@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import anyio.to_thread
 
+from segmind_jupyter.api.database import CallRecord, Claim, JobRecord
 from segmind_jupyter.api.jobs import Job, JobRegistry, ended
 from segmind_jupyter.api.journal import BEAT_S, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply
-from segmind_jupyter.api.records import CallRecord, Claim, JobRecord
 from segmind_jupyter.api.responses import (
     Cancelled,
     Completed,
@@ -52,11 +52,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long a 404 may mean "not there yet": a job's id can be known before its record is.
-_YOUNG_S: Final = 10.0
-
-#: How long 404 must be the only answer to be believed of a job that was seen: a server may lag.
-_GONE_S: Final = 3.0
+#: How long a 404 may mean "not there yet", as an id can be known before its record is; and how long
+#: it must be the only answer to be believed of a job that was seen, as a server may lag.
+_YOUNG_S, _GONE_S = 10.0, 3.0
 
 #: How long a result is kept (the vendor's page on v2): a 404 is no surprise then, and a job that
 #: was watched for that long has no end that anybody could fetch.
@@ -67,11 +65,9 @@ LIFE_S: Final = 3600.0
 _POLL_TIMEOUT_S: Final = 8.0
 _RESULT_TIMEOUT_S: Final = 20.0
 
-#: Answers in a row that make no sense (the page of a hotel's network, say) before it is given up.
-_MAX_SENSELESS: Final = 12
-
-#: Results in a row that are whole and hold no reply, before that is believed.
-_MAX_EMPTY: Final = 3
+#: Answers in a row that make no sense (the page of a hotel's network, say), and results that are
+#: whole and hold no reply, before that is believed.
+_MAX_SENSELESS, _MAX_EMPTY = 12, 3
 
 #: Waits after trouble: shorter than a request's, as most trouble with a read passes at once, and
 #: longer in the end, as a network may be away for minutes.
@@ -94,7 +90,6 @@ class _Taken(Exception):
     """What was to be sent is not ours to send."""
 
     def __init__(self, claim: Claim) -> None:
-        super().__init__(claim.state)
         self.claim = claim
 
 
@@ -178,6 +173,11 @@ class JobManager:
         """Claim a work when its turn has come, and send it; or return whose it is."""
         beating: asyncio.Task[None] | None = None
 
+        async def beat(work: str) -> None:
+            while True:
+                await self.sleep(BEAT_S)
+                await _noted(self.journal.beat, work)
+
         async def claim() -> None:
             nonlocal beating
             if work is None or beating is not None:
@@ -186,7 +186,7 @@ class JobManager:
                 claim = await _threaded(self.journal.claim, work, anew=anew)
             if claim.state != "ours":
                 raise _Taken(claim)
-            beating = _spawn(self._beat(work), self._others)
+            beating = _spawn(beat(work), self._others)
 
         try:
             ticket = await self.client.submit_chat(
@@ -215,14 +215,8 @@ class JobManager:
                 beating.cancel()
         job = self._job(ticket.request_id, call.model, submitted_at=time.time(), request=request)
         # It may be billed by now: nothing may come between the id and the journal.
-        await _noted(self.journal.submitted, self._record(job, work=work))
+        await self._note(job, work=work)
         return self.followed.enter(job)
-
-    async def _beat(self, work: str) -> None:
-        """Say that it is still being sent."""
-        while True:
-            await self.sleep(BEAT_S)
-            await _noted(self.journal.beat, work)
 
     async def close(self) -> None:
         """Submit nothing more, and wait a moment for the ids of what is on its way."""
@@ -240,7 +234,7 @@ class JobManager:
         record = await _threaded(self.journal.find, checked_id(request_id))
         if record is None:
             job = self._job(request_id, None)
-            await _noted(self.journal.submitted, self._record(job))
+            await self._note(job)
         else:
             job = self._kept(record)
             if not job.done() and record.origin != self.origin:
@@ -254,7 +248,7 @@ class JobManager:
 
     def start(self, job: Job) -> None:
         """Have a job followed from now on, as `follow` does, whether anybody waits or not."""
-        following = _spawn(self._follow(job, self.followed.lead(job)), self._others)
+        following = _spawn(self._following(job), self._others)
         # The loop may end before it has begun.
         following.add_done_callback(lambda _: job.cancel())
 
@@ -264,12 +258,13 @@ class JobManager:
         Raises nothing: what goes wrong is the job's error. Ends early if somebody cancels the
         job. A job is polled for once, however many follow it.
         """
-        await self._follow(job, self.followed.lead(job))
+        await self._following(job)
 
-    async def _follow(self, job: Job, is_lead: bool) -> None:
-        if not is_lead:
-            await ended(job)
-            return
+    def _following(self, job: Job) -> Coroutine[Any, Any, None]:
+        return self._lead(job) if self.followed.lead(job) else ended(job)
+
+    async def _lead(self, job: Job) -> None:
+        again = f"`%segmind resume {job.request_id}` takes it up again."
         try:
             await JobPoller(self, job).run()
         except JobExpired as error:
@@ -277,19 +272,12 @@ class JobManager:
             job.finish(Expired(), error=error)
         except SegmindError as error:
             if isinstance(error, APIError):
-                again = f"`%segmind resume {job.request_id}` takes it up again."
                 error.args = (f"{error} The job itself goes on: {again}",)
             job.finish(Cancelled(), error=error)
         except Exception as error:  # noqa: BLE001 - a job must end, whatever happens
             _log.exception("job %s cannot be followed", job.request_id)
-            job.finish(
-                Cancelled(),
-                error=JobError(
-                    f"Job {job.request_id} cannot be watched ({type(error).__name__}). "
-                    f"`%segmind resume {job.request_id}` takes it up again.",
-                    request_id=job.request_id,
-                ),
-            )
+            why = f"Job {job.request_id} cannot be watched ({type(error).__name__}). {again}"
+            job.finish(Cancelled(), error=JobError(why, request_id=job.request_id))
         finally:
             job.cancel()  # nobody watches it from here on; nothing happens if it has ended
 
@@ -301,25 +289,31 @@ class JobManager:
         end = {"state": str(state), "raw": raw, "seconds": seconds, "error": error}
         await _noted(self.journal.ended, job.request_id, **end)
 
-    async def _work(self, call: Call, nth: int) -> str:
-        def fingerprint() -> str:
-            return self.journal.fingerprint(b"%s %d %s" % (call.digest, nth, self.origin.encode()))
+    async def deliver(self, job: Job, reply: Reply) -> None:
+        """Have a reply counted, here and in the journal, whatever else is cancelled meanwhile."""
+        call = CallRecord(
+            at=time.time(), origin=self.origin, model=job.model or reply.model or "", kind="v2",
+            input_tokens=reply.usage.input_tokens, output_tokens=reply.usage.output_tokens,
+            cost=reply.cost, seconds=reply.elapsed_s,
+        )  # fmt: skip
+        await _noted(self.journal.record_call, call)
+        await _noted(self.delivered, job, reply)
 
-        return await _threaded(fingerprint)  # images take a while to hash
+    async def _work(self, call: Call, nth: int) -> str:
+        """Name what is asked, in the words of the journal; images take a while to hash."""
+        return await _threaded(
+            lambda: self.journal.fingerprint(b"%s %d %s" % (call.digest, nth, self.origin.encode()))
+        )
 
     def _job(self, request_id: str, model: str | None, **known: Any) -> Job:
         return Job(request_id, model=model, origin=self.origin, wait=self._wait, **known)
 
-    def _record(self, job: Job, *, work: str | None = None) -> JobRecord:
-        return JobRecord(
-            request_id=job.request_id,
-            origin=self.origin,
-            model=job.model,
-            submitted_at=job.submitted_at,
-            state=str(Queued()),
-            work=work,
-            place=self._place,
-        )
+    async def _note(self, job: Job, *, work: str | None = None) -> None:
+        record = JobRecord(
+            request_id=job.request_id, origin=self.origin, model=job.model,
+            submitted_at=job.submitted_at, state=str(Queued()), work=work, place=self._place,
+        )  # fmt: skip
+        await _noted(self.journal.submitted, record)
 
     def _known(self, record: JobRecord) -> Job | None:
         """Make the handle of what was sent before, unless that came to nothing."""
@@ -382,11 +376,12 @@ class JobPoller:
 
     async def run(self) -> None:
         """Look again and again, at the right moments, until the job has ended."""
+        manager, job = self._manager, self._job
         # Once a model this reads the journal; from then on it is at hand.
-        await anyio.to_thread.run_sync(self._manager.history.of, self._job.model or "")
-        while not self._job.done():
-            await self._manager.sleep(self._delay_s())
-            if self._job.done():  # cancelled meanwhile
+        await _threaded(manager.history.of, job.model or "")
+        while not job.done():
+            await manager.sleep(self._delay_s())
+            if job.done():  # cancelled meanwhile
                 return
             try:
                 await self._look()
@@ -394,7 +389,13 @@ class JobPoller:
                 self._missing_s = None
             except (APIError, APIConnectionError, JobExpired) as error:
                 self._bear(error)
-            self._check_patience()
+            if not job.done() and manager.clock() - self._begun >= manager.give_up_s:
+                raise JobTimeout(
+                    f"Job {job.request_id} was still {job.status} when it had been watched for "
+                    f"{manager.give_up_s / 60:.0f} min, and is watched no longer. "
+                    f"`%segmind resume {job.request_id}` takes it up again.",
+                    request_id=job.request_id,
+                )
 
     @property
     def _elapsed_s(self) -> float:
@@ -451,14 +452,14 @@ class JobPoller:
             await manager.keep(job, read)
             hand_over(job, read)
         elif isinstance(read, Reply) and isinstance(body, dict):
-            seconds = self._seconds(read)
+            seconds = self._seconds(read.elapsed_s) if self._throughout else None
             await manager.keep(job, Completed(), raw=answer.text, seconds=seconds)
             if seconds is not None:
                 manager.history.add(job.model or "", seconds)
             if self._throughout:
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
             if not job.done():  # if it was cancelled, whoever resumes it finds the reply kept
-                await self._deliver(read)
+                await manager.deliver(job, read)
             hand_over(job, read)
         else:
             # A lagging server, or a proxy; nothing of it is kept, as the reply may come yet.
@@ -472,30 +473,8 @@ class JobPoller:
             what = f"The result of job {job.request_id}"
             raise senseless(what, answer, "it has no output")
 
-    async def _deliver(self, reply: Reply) -> None:
-        manager, job = self._manager, self._job
-        call = CallRecord(
-            at=time.time(),
-            origin=manager.origin,
-            model=job.model or reply.model or "",
-            kind="v2",
-            input_tokens=reply.usage.input_tokens,
-            output_tokens=reply.usage.output_tokens,
-            cost=reply.cost,
-            seconds=reply.elapsed_s,
-        )
-        await _noted(manager.journal.record_call, call)
-        try:
-            with anyio.CancelScope(shield=True):
-                await _threaded(manager.delivered, job, reply)
-        except Exception:  # noqa: BLE001 - the reply is paid for, whatever became of it there
-            _log.exception("job %s was not counted", job.request_id)
-
-    def _seconds(self, reply: Reply) -> float | None:
+    def _seconds(self, told_s: float | None) -> float | None:
         """Estimate when it ended: between the last two polls, or when the gateway says."""
-        if not self._throughout:
-            return None
-        told_s = reply.elapsed_s
         if told_s is not None and self._pending_s <= told_s <= self._completed_s:
             return told_s
         return None if self._blind else (self._pending_s + self._completed_s) / 2
@@ -506,43 +485,20 @@ class JobPoller:
         # Trouble after COMPLETED does not make its moment less certain.
         self._blind |= not self._is_completed
         if isinstance(error, JobExpired):
-            if self._is_gone():
+            # A 404 may come too early, or from a server that lags.
+            age_s = self._elapsed_s
+            self._missing_s = age_s if self._missing_s is None else self._missing_s
+            is_young = self._job.submitted_at is not None and age_s <= _YOUNG_S
+            may_lag = self._was_seen or self._throughout
+            if age_s > LIFE_S or not (is_young or (may_lag and age_s - self._missing_s <= _GONE_S)):
                 raise error
         elif isinstance(error, APIError) and not may_repeat("GET", error.status or 0):
-            self._senseless += 1
-            if not _is_from_between(error) or self._senseless > _MAX_SENSELESS:
+            # It may be of somebody on the way (a hotel's network, a proxy): it comes as if it were
+            # the answer, by a redirect, or as a refusal in a form of its own.
+            status, self._senseless = error.status or 0, self._senseless + 1
+            is_from_between = 200 <= status < 400 or (status and not is_envelope(error.body))
+            if not is_from_between or self._senseless > _MAX_SENSELESS:
                 raise error
-
-    def _is_gone(self) -> bool:
-        """Whether a 404 is to be believed: it may come too early, or from a lagging server."""
-        age_s = self._elapsed_s
-        if self._missing_s is None:
-            self._missing_s = age_s
-        is_young = self._job.submitted_at is not None and age_s <= _YOUNG_S
-        may_lag = self._was_seen or self._throughout
-        lags = may_lag and age_s - self._missing_s <= _GONE_S
-        return age_s > LIFE_S or not (is_young or lags)
-
-    def _check_patience(self) -> None:
-        """Give up a job whose end nobody has seen in all the time in which results live."""
-        job, give_up_s = self._job, self._manager.give_up_s
-        if not job.done() and self._manager.clock() - self._begun >= give_up_s:
-            raise JobTimeout(
-                f"Job {job.request_id} was still {job.status} when it had been watched for "
-                f"{give_up_s / 60:.0f} min, and is watched no longer. "
-                f"`%segmind resume {job.request_id}` takes it up again.",
-                request_id=job.request_id,
-            )
-
-
-def _is_from_between(error: APIError) -> bool:
-    """Tell an answer of somebody on the way (a hotel's network, a proxy) from the gateway's own.
-
-    It comes as if it were the answer, by a redirect, or as a refusal in a form of its own.
-    """
-    if error.status is None:
-        return False
-    return 200 <= error.status < 400 or not is_envelope(error.body)
 
 
 def _spawn(work: Coroutine[Any, Any, T], tasks: set[asyncio.Task[Any]]) -> asyncio.Task[T]:
@@ -565,12 +521,12 @@ async def _threaded(function: Callable[..., T], *args: Any, **fields: Any) -> T:
 
 
 async def _noted(write: Callable[..., object], *args: Any, **fields: Any) -> None:
-    """Write to the journal, whatever else is cancelled meanwhile.
+    """Write something down, whatever else is cancelled meanwhile.
 
-    A journal does not raise. Should one do so all the same, a paid job must not be lost with it.
+    Nothing of that raises. Should it do so all the same, a paid job must not be lost with it.
     """
     with anyio.CancelScope(shield=True):
         try:
             await _threaded(write, *args, **fields)
         except Exception:  # noqa: BLE001 - see above
-            _log.exception("the journal failed")
+            _log.exception("a job was not noted")

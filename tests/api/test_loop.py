@@ -40,7 +40,10 @@ def test_a_call_runs_on_another_thread_and_comes_back(portal):
     async def where() -> int:
         return threading.get_ident()
 
-    assert portal.call(double, 21) == 42
+    async def cell() -> int:  # a notebook cell runs inside the kernel's loop
+        return portal.call(double, 21)
+
+    assert asyncio.run(cell()) == 42
     assert portal.call(where) != threading.get_ident()
 
 
@@ -49,15 +52,6 @@ def test_making_a_portal_starts_nothing():
     before = threading.active_count()
     BackgroundLoop().stop()
     assert threading.active_count() == before
-
-
-def test_it_works_inside_a_running_loop(portal):
-    """A notebook cell runs inside the kernel's loop."""
-
-    async def cell() -> int:
-        return portal.call(double, 1)
-
-    assert asyncio.run(cell()) == 2
 
 
 def test_an_error_comes_without_the_frames_of_the_loop(portal):
@@ -129,13 +123,6 @@ def test_an_interrupt_while_the_call_is_handed_over_cancels_too(portal, monkeypa
     with pytest.raises(KeyboardInterrupt):
         portal.call(slow)
     assert finished.wait(10)
-
-
-def test_a_stopped_portal_starts_anew(portal):
-    """`close()` is no end for good."""
-    portal.call(double, 1)
-    portal.stop()
-    assert portal.call(double, 2) == 4
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -264,31 +251,17 @@ def test_a_forked_child_starts_its_own_loop(portal):
     assert portal.call(double, 4) == 8
 
 
-def test_it_returns_once_the_future_is_done_by_another_thread():
-    """With no bound it returns for no other reason."""
+def test_it_returns_once_the_future_is_done_or_the_time_is_up():
+    """Nothing is raised: result and error stay there for whoever asks."""
     future: Future[int] = Future()
-    thread = threading.Thread(target=future.set_result, args=(1,))
+    for timeout_s in (0, -1, 0.01, 1.5 * SLICE_S):
+        wait_interruptibly(future, timeout_s)
+        assert not future.done()
+    thread = threading.Thread(target=future.set_exception, args=(ValueError("mine"),))
     thread.start()
     wait_interruptibly(future)
-    assert future.result(timeout=0) == 1
-    thread.join()
-
-
-def test_the_error_of_the_future_stays_there():
-    """Whoever asks for the result gets it, not whoever waits."""
-    future: Future[int] = Future()
-    future.set_exception(ValueError("mine"))
-    wait_interruptibly(future)
     assert isinstance(future.exception(timeout=0), ValueError)
-
-
-@pytest.mark.parametrize("timeout_s", [0, -1, 0.01, 1.5 * SLICE_S])
-def test_it_returns_when_the_time_is_up(timeout_s):
-    """Nothing is raised, and the future may still be done later."""
-    future: Future[int] = Future()
-    wait_interruptibly(future, timeout_s)
-    assert not future.done()
-    assert future.set_running_or_notify_cancel()
+    thread.join()
 
 
 def test_an_interrupt_ends_the_wait():

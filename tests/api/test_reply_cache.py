@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.cache import ReplyCache, from_bytes, slot_of, to_bytes
-from segmind_jupyter.api.journal import Journal
+from segmind_jupyter.api.journal import Journal, ReplyCache, from_bytes, to_bytes
 from segmind_jupyter.api.messages import Reply, parse_reply
 from segmind_jupyter.api.responses import read_result
 from segmind_jupyter.api.watch import Call
@@ -55,12 +54,10 @@ def place(journal: Journal) -> Callable[..., ReplyCache]:
     """The place of a call's reply, online unless said otherwise."""
 
     def find(asked: Call | None = None, *, cache: Any = "on", origin: str = ORIGIN) -> ReplyCache:
-        return slot_of(asked or call(), cache=cache, journal=journal, origin=origin)
+        return ReplyCache.of(asked or call(), cache=cache, journal=journal, origin=origin)
 
     return find
 
-
-# What comes back ------------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(codec=None), max_size=20)  # lone surrogates and NUL too
 JSON = st.recursive(
@@ -85,20 +82,13 @@ RESULTS = st.fixed_dictionaries(
 )
 
 
-@given(body=BODIES, headers=st.just(HEADERS) | st.just({}))
-def test_any_reply_reads_back_equal(body, headers):
-    """Text, usage, cost, ids, the server's JSON: all that `ask` would give again."""
-    fresh = parse_reply(
-        json.loads(json.dumps(body)), headers=headers, model="claude-4-sonnet", elapsed_s=1.5
-    )
-    assert from_bytes(to_bytes(fresh)) == fresh
-
-
-@given(result=RESULTS)
-def test_any_reply_of_a_job_reads_back_equal(result):
-    """Its JSON came as a string within JSON, and is not unpacked twice."""
-    fresh = read_result(json.loads(json.dumps(result)), request_id="2c7f")
-    assert from_bytes(to_bytes(fresh)) == fresh
+@given(body=BODIES, headers=st.just(HEADERS) | st.just({}), result=RESULTS)
+def test_any_reply_reads_back_equal(body, headers, result):
+    """Text, usage, cost, ids, JSON; a job's came as a string within JSON, and is unpacked once."""
+    body, result = json.loads(json.dumps([body, result]))
+    chat = parse_reply(body, headers=headers, model="claude-4-sonnet", elapsed_s=1.5)
+    for fresh in (chat, read_result(result, request_id="2c7f")):
+        assert from_bytes(to_bytes(fresh)) == fresh
 
 
 @given(garbage=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
@@ -117,37 +107,20 @@ def test_a_kept_reply_tells_when_it_was_kept(place):
     assert (found.cached_at, found.cost, found.request_id) == (NOW, 0.0021, "req-1")
 
 
-# Which request finds it -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        call("Hello!"),
-        call(model="claude-3.5-sonnet"),
-        call(instruction="Be brief."),
-        call(params={"temperature": 0.0}),
-        call(messages=[*call().messages, *call().messages]),
-    ],
-    ids=["words", "model", "system prompt", "parameter", "earlier turns"],
-)
-def test_another_request_finds_nothing(place, other):
-    """Whatever the model would see is part of the key."""
-    place().keep(reply())
-    assert place(other).find() is None
-
-
-def test_the_order_of_parameters_makes_no_difference(place):
-    """They are a set of names to the model."""
-    place(call(params={"top_p": 0.5, "top_k": 4})).keep(reply())
+def test_an_equal_request_finds_it_and_no_other(place):
+    """Whatever the model would see is part of the key; the order of parameters is not."""
+    asked = call(params={"top_p": 0.5, "top_k": 4})
+    place(asked).keep(reply())
+    for other in [
+        call("Hello!", params=asked.params),
+        call(model="claude-3.5-sonnet", params=asked.params),
+        call(instruction="Be brief.", params=asked.params),
+        call(),
+        call(messages=[*asked.messages, *asked.messages], params=asked.params),
+    ]:
+        assert place(other).find() is None
+    assert place(asked, origin="simulator").find() is None
     assert place(call(params={"top_k": 4, "top_p": 0.5})).find() is not None
-
-
-def test_what_a_simulator_said_is_no_models_reply(place):
-    """Nor the other way round."""
-    place(origin="simulator").keep(reply())
-    assert place().find() is None
-    assert place(origin="simulator").find() is not None
 
 
 def test_nothing_of_the_prompt_is_in_the_file(place, journal):
@@ -161,9 +134,6 @@ def test_nothing_of_the_prompt_is_in_the_file(place, journal):
     assert asked.digest.hex().encode() not in data
 
 
-# What is used, and what is kept ---------------------------------------------------------------
-
-
 def test_off_neither_reads_nor_keeps(place, journal):
     """The file is not even made."""
     place(cache="off").keep(reply())
@@ -171,39 +141,25 @@ def test_off_neither_reads_nor_keeps(place, journal):
     assert not journal.path.exists()
 
 
-def test_only_gives_what_is_kept(place):
-    """As "on" does."""
-    place().keep(reply())
-    assert place(cache="only").find() == reply()
-
-
-def test_only_refuses_what_is_not_kept(place, journal):
+def test_only_gives_what_is_kept_and_refuses_what_is_not(place, journal):
     """The error names the file and says how to fill it."""
     with pytest.raises(NotCachedError, match="Run the cell once online") as caught:
         place(cache="only").find()
     assert str(journal.path) in str(caught.value)
+    place().keep(reply())
+    assert place(cache="only").find() == reply()
 
 
-def test_a_kept_reply_is_not_kept_again(place):
-    """It stays as old as it is."""
-    old = dataclasses.replace(reply(), cached_at=NOW - 60)
-    place().keep(old)
-    assert place().find() is None
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
+def test_what_is_old_or_would_read_back_otherwise_is_not_kept(place):
+    """A later run must not get another reply than this one."""
+    for odd in [
+        dataclasses.replace(reply(), cached_at=NOW - 60),
         dataclasses.replace(reply(), text="not what its JSON says"),
         dataclasses.replace(reply(), raw=object()),
         Reply(text="made by hand"),
-    ],
-    ids=["scrubbed", "no JSON", "no JSON at all"],
-)
-def test_a_reply_that_would_read_back_otherwise_is_not_kept(place, odd):
-    """A later run must not get another reply than this one."""
-    place().keep(odd)
-    assert place().find() is None
+    ]:
+        place().keep(odd)
+        assert place().find() is None
 
 
 class Expecting:
@@ -221,23 +177,22 @@ class Expecting:
             raise ReplyError("no number") from None
 
 
-@pytest.mark.parametrize(("text", "kept"), [("7", True), ("seven", False)])
-def test_a_reply_of_another_shape_than_was_asked_for_is_not_kept(place, text, kept):
+def test_a_reply_of_another_shape_than_was_asked_for_is_not_kept(place):
     """Whoever runs the cell again wants another try."""
-    answer = parse_reply({"content": text})
-    place().keep(dataclasses.replace(answer, request=Expecting()))
-    assert (place().find() is not None) is kept
+    for text, kept in (("seven", False), ("7", True)):
+        answer = parse_reply({"content": text})
+        place().keep(dataclasses.replace(answer, request=Expecting()))
+        assert (place().find() is not None) is kept
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"raw": {}}', b'{"raw": null}'])
-def test_a_damaged_reply_is_none(place, journal, body):
+def test_a_damaged_reply_is_none(place, journal):
     """It is asked for again, and replaced; where nothing may be sent, it is not there."""
-    place().keep(reply())
-    key = place()._key
-    journal.keep_reply(key, body)
-    assert place().find() is None
-    with pytest.raises(NotCachedError):
-        place(cache="only").find()
+    for body in (b"", b"{", b"[]", b'{"raw": {}}', b'{"raw": null}'):
+        place().keep(reply())
+        journal.keep_reply(place()._key, body)
+        assert place().find() is None
+        with pytest.raises(NotCachedError):
+            place(cache="only").find()
     place().keep(reply())
     assert place().find() == reply()
 
@@ -247,12 +202,11 @@ def test_a_kept_reply_needs_no_http(tmp_path):
     code = """
 import sys; from pathlib import Path
 from segmind_jupyter.api.messages import Reply, parse_reply
-from segmind_jupyter.api.cache import slot_of
-from segmind_jupyter.api.journal import Journal
-from segmind_jupyter.api.watch import Call
+from segmind_jupyter.api.journal import Journal, ReplyCache
+from segmind_jupyter.api.messages import Call
 call = Call(model="m", messages=[{"role": "user", "content": []}])
 journal = Journal(Path(sys.argv[1]))
-slot = slot_of(call, cache="on", journal=journal, origin="o")
+slot = ReplyCache.of(call, cache="on", journal=journal, origin="o")
 slot.keep(parse_reply("Hello"))
 print(slot.find().text, "httpx" in sys.modules)
 journal.close()
