@@ -21,7 +21,7 @@ NEEDED_LATER = (
     "segmind_jupyter.content.secrets", "segmind_jupyter.notebook.completion",
     "segmind_jupyter.notebook.error_report", "segmind_jupyter.notebook.display.reply",
     "segmind_jupyter.notebook.plots.formats", "segmind_jupyter.notebook.live.cards",
-    "segmind_jupyter.notebook.last_error", "segmind_jupyter.api.client",
+    "segmind_jupyter.api.client",
     "segmind_jupyter.api.journal", "importlib.metadata", "sqlite3", "zipfile", "decimal", "csv",
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import (
@@ -48,49 +48,21 @@ _MAX_OFFERS, _MAX_JOBS = 500, 30
 _log = logging.getLogger(__name__)
 
 
-class Completion:
-    """What a shell offers on Tab where the magics of this package are typed."""
-
-    def __init__(self, shell: Any) -> None:
-        self._shell = shell
-        self._overridden: Any = None
-
-    def install(self) -> None:
-        """Answer from now on, in these places alone."""
-        completer = getattr(self._shell, "Completer", None)
-        if completer is not None:
-            self._overridden = vars(completer).get("completions")
-            completer.completions = self.completions
-
-    @staticmethod
-    def remove(shell: Any) -> None:
-        """Give the completer back; nothing happens where nothing was installed."""
-        completer: Any = getattr(shell, "Completer", None)
-        ours = getattr(getattr(completer, "completions", None), "__self__", None)
-        if isinstance(ours, Completion):
-            del completer.completions
-            if ours._overridden is not None:
-                completer.completions = ours._overridden
-
-    def completions(self, text: str, offset: int) -> Iterator[IPythonCompletion]:
-        """Stand in for `IPCompleter.completions`, which kernels and terminals ask."""
-        try:
-            ours = offers(text, offset, partial(sendable_names, self._shell))
-        except Exception:  # noqa: BLE001 - a key that completes nothing must not show a traceback
-            _log.debug("no completions", exc_info=True)
-            return
-        if ours is None:
-            completer = self._shell.Completer
-            yield from (self._overridden or partial(type(completer).completions, completer))(
-                text, offset
-            )
-            return
-        start = offset - len(ours.typed)
-        with provisionalcompleter():  # or each of them would warn
-            yield from [
-                IPythonCompletion(start, offset, offer.text, type=offer.kind, signature=offer.about)
-                for offer in ours.all[:_MAX_OFFERS]
-            ]
+def completions(shell: Any, text: str, offset: int) -> list[IPythonCompletion] | None:
+    """Stand in for `IPCompleter.completions` in our magics; elsewhere, `None` leaves it to that."""
+    try:
+        ours = offers(text, offset, partial(sendable_names, shell))
+    except Exception:  # noqa: BLE001 - a key that completes nothing must not show a traceback
+        _log.debug("no completions", exc_info=True)
+        return []
+    if ours is None:
+        return None
+    start = offset - len(ours.typed)
+    with provisionalcompleter():  # or each of them would warn
+        return [
+            IPythonCompletion(start, offset, offer.text, type=offer.kind, signature=offer.about)
+            for offer in ours.all[:_MAX_OFFERS]
+        ]
 
 
 @dataclass(frozen=True, slots=True)

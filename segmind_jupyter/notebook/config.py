@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextlib
+import signal
+import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, observe, validate
 
+from segmind_jupyter.api.loop import Waiter, slices, wait_interruptibly
 from segmind_jupyter.content.parts import STANDARD, Limits
 from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.options import OPTIONS, Options, Setting
 from segmind_jupyter.session import session
 
-if TYPE_CHECKING:
-    from segmind_jupyter.api.loop import Waiter
-
 #: Tokens of an image that high-resolution models look at (Anthropic's vision page).
 _HIGH_TOKENS = 4784
 
-_SETTINGS = {option.name: option for option in OPTIONS if option.setting is not None}
+_SETTINGS = {option.name: option for option in OPTIONS if option.setting}
 
 
-def _trait(setting: Setting | None) -> Any:
+def _trait(setting: Setting) -> Any:
     """Make the trait of a setting."""
-    assert setting is not None  # noqa: S101 - only such rows are asked for
-    trait: Any
+    kind: Any = {bool: Bool, str: Unicode, int: Int, float: Float}[setting.type]
+    how: dict[str, Any] = {"help": setting.words}
     if setting.choices:
-        trait = Enum(setting.choices, setting.default, help=setting.words)
-    elif setting.type is bool:
-        trait = Bool(setting.default, help=setting.words)
-    elif setting.type is str:
-        trait = Unicode(setting.default, help=setting.words)
-    else:
-        kind: Any = Int if setting.type is int else Float
-        trait = kind(
-            setting.default,
-            allow_none=setting.default is None,
-            min=setting.least,
-            max=setting.most,
-            help=setting.words,
-        )
-    return trait.tag(config=True)
+        return Enum(setting.choices, setting.default, **how).tag(config=True)
+    if setting.type in (int, float):
+        how.update(allow_none=setting.default is None, min=setting.least, max=setting.most)
+    return kind(setting.default, **how).tag(config=True)
 
 
 class Defaults(Magics):
     """The defaults of `%%claude`, `%claude`, `ask`, `submit` and `ask_each`."""
 
-    vars().update({name: _trait(option.setting) for name, option in _SETTINGS.items()})
+    vars().update({o.name: _trait(o.setting) for o in OPTIONS if o.setting})
 
     def __init__(self, shell: Any, **kwargs: Any) -> None:
         self._pump: Waiter | None = None
@@ -96,11 +89,10 @@ class Defaults(Magics):
     def _patch_the_loop(self, proposal: Any) -> bool:
         """Patch before the value holds: after a `TraitError` the old one does, and shows why."""
         shell: Any = self.shell
-        if proposal.value and _is_before_its_loop(shell):
+        # A configuration is read before the loop of a kernel that starts is running.
+        if proposal.value and getattr(shell, "kernel", None) and _running_loop() is None:
             shell.events.register("pre_run_cell", self._patch_at_first_cell)
         elif proposal.value:
-            from segmind_jupyter.notebook.keep_alive import keep_alive
-
             try:
                 self._pump = keep_alive(shell)
             except SettingsError as error:
@@ -108,13 +100,11 @@ class Defaults(Magics):
         return bool(proposal.value)
 
     def _patch_at_first_cell(self, *_: object) -> None:
-        """Patch what a configuration asked for before the kernel's loop was running."""
+        """Patch what a configuration asked for, now that the kernel's loop is running."""
         shell: Any = self.shell
         shell.events.unregister("pre_run_cell", self._patch_at_first_cell)
         if not self.trait_values()["keep_loop_alive"] or self not in shell.configurables:
             return  # set to False, or unloaded, meanwhile
-        from segmind_jupyter.notebook.keep_alive import keep_alive
-
         try:
             self._pump = keep_alive(shell)
         except SettingsError as error:
@@ -123,14 +113,123 @@ class Defaults(Magics):
         self._apply()
 
 
-def _is_before_its_loop(shell: Any) -> bool:
-    """Return whether a kernel is still starting: a configuration is read before its loop runs."""
-    if getattr(shell, "kernel", None) is None:
-        return False
-    import asyncio
+# The user's tasks go on
 
+
+def keep_alive(shell: Any) -> Waiter:
+    """Patch the running loop now, and give a waiter that runs it while it waits.
+
+    The patch cannot be undone before the kernel restarts. The waiter runs the loop only from the
+    cell after this one on; wherever it cannot, it is `wait_interruptibly`.
+    """
+    loop = _running_loop()
+    if loop is None:
+        raise SettingsError(
+            "No event loop runs here, as in a terminal, so there is none to keep alive: leave "
+            "keep_loop_alive at False."
+        )
+    if threading.current_thread() is not threading.main_thread():
+        raise SettingsError(
+            "keep_loop_alive is for the kernel's main thread, and this cell runs on another one "
+            "(a subshell): set it in a cell of the notebook."
+        )
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        kind = f"{type(loop).__module__}.{type(loop).__qualname__}"
+        raise SettingsError(
+            f"The kernel's event loop is a {kind}, which cannot be run from within a cell: start "
+            "the kernel with asyncio's own loop, or use `%%claude --job`, which does not block."
+        )
+    for patched in (loop, asyncio):
+        # nest_asyncio2 leaves its own mark beside that of nest_asyncio.
+        if hasattr(patched, "_nest_patched") and not hasattr(patched, "_nest_asyncio2"):
+            raise SettingsError(
+                "nest_asyncio has patched the event loop, and with it a waiting cell can hang: "
+                "restart the kernel and set keep_loop_alive without it. It brings nest_asyncio2, "
+                "which allows asyncio.run() in a cell too."
+            )
+    import nest_asyncio2
+
+    nest_asyncio2.apply(loop)
+    return _Pump(loop, shell)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return True
-    return False
+        return None
+
+
+class _Pump:
+    """The waiter of `keep_alive`: runs the patched loop until a future is done."""
+
+    def __init__(self, loop: asyncio.BaseEventLoop, shell: Any) -> None:
+        self._loop, self._shell = loop, shell
+        self._running = False
+        # The turn of the loop that runs this cell began before the patch: it has counted its
+        # callbacks, and fails if a turn inside it takes them (ipykernel 6 dies of that).
+        self._patched_turn = asyncio.Event()
+        loop.call_soon(self._patched_turn.set)
+
+    def __call__(
+        self, future: concurrent.futures.Future[Any], timeout_s: float | None = None
+    ) -> None:
+        # Not inside itself: a task that asks while a cell waits is a blocking call in a coroutine,
+        # and many of them would nest without a bound. Not under `%gui`: its loop would run inside
+        # this one, and end with the next cell only.
+        under_gui = getattr(getattr(self._shell, "kernel", None), "eventloop", None) is not None
+        can_run = self._patched_turn.is_set() and not self._running and not under_gui
+        if not can_run or _running_loop() is not self._loop:
+            wait_interruptibly(future, timeout_s)
+            return
+        over = asyncio.Event()
+
+        def end(_: object = None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(over.set)
+
+        future.add_done_callback(end)
+        self._running = True
+        try:
+            with _interrupt_calls(end):
+                self._loop.run_until_complete(_wait(over, timeout_s))
+        finally:
+            self._running = False
+            over.set()  # after an error, the coroutine is still there
+
+
+async def _wait(over: asyncio.Event, timeout_s: float | None) -> None:
+    for slice_s in slices(timeout_s):
+        if over.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), slice_s)
+
+
+@contextlib.contextmanager
+def _interrupt_calls(end: Callable[[], None]) -> Iterator[None]:
+    """Let the first Interrupt end the wait, and raise it only then.
+
+    Raised at once, it would hit whichever task is running, or the kernel's own callbacks. A second
+    one is raised at once, as a task may hold the loop. Where Interrupt is not Python's own (an
+    idle kernel ignores it) it is left as it is.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    interrupted = False
+
+    def interrupt(signum: int, frame: Any) -> None:
+        nonlocal interrupted
+        if interrupted:
+            signal.default_int_handler(signum, frame)
+        interrupted = True
+        end()
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -17,6 +16,7 @@ from traitlets import TraitError
 from traitlets.config.loader import DeferredConfig
 
 from segmind_jupyter.notebook.display.frames import FrameShields
+from segmind_jupyter.notebook.last_error import LastError
 from segmind_jupyter.notebook.line import QuestionMarkTransformer, as_claude_cell
 from segmind_jupyter.notebook.live.headless import WaitAtCellEnd
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
@@ -47,7 +47,7 @@ def load(shell: Any) -> None:
     shell.input_transformer_manager.token_transformers.insert(0, QuestionMarkTransformer)
     shell.input_transformer_manager.cleanup_transforms.append(as_claude_cell)
     live = LiveOutputs(shell)
-    magics.hooks = [Displays(shell, live), FrameShields(shell), ErrorMemory(shell), Tab(shell)]
+    magics.hooks = [Displays(shell, live), FrameShields(shell), LastError(shell), Tab(shell)]
     # In this order: the wait comes first, and what it brought is drawn before the cell ends.
     WaitAtCellEnd(shell, lambda: magics.trait_values()["wait_for_jobs"]).install()
     live.install()
@@ -170,67 +170,39 @@ class Displays:
         self._make(_DISPLAYS["segmind_jupyter.batch.batch.Batch"]).show(batch)
 
 
-class ErrorMemory:
-    """Has errors remembered from the first one on."""
-
-    def __init__(self, shell: Any) -> None:
-        self._shell = shell
-        self._made = False
-
-    def install(self) -> None:
-        """Look for one at the end of each cell."""
-        self._look()
-        self._shell.events.register("post_run_cell", self._look)
-
-    def remove(self) -> None:
-        """Have none remembered any more."""
-        self._shell.events.unregister("post_run_cell", self._look)
-        if self._made:
-            _home("last_error.LastError").remove(self._shell)
-
-    def _look(self, result: Any = None) -> None:
-        if not self._made and (sys.exc_info()[1] or getattr(sys, "last_value", None)):
-            self._made = True
-            _home("last_error.LastError")(self._shell).install()
-
-
 class Tab:
-    """Completes our magics from the first Tab in one on, and leaves all others to IPython."""
+    """Completes our magics, by what the first Tab in one imports; all others IPython completes."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._overridden: Any = None
-        self._made = False
 
     def install(self) -> None:
-        """Stand before the completer."""
+        """Stand before the completer, where the shell has one."""
         completer = getattr(self._shell, "Completer", None)
         if completer is not None:
             self._overridden = vars(completer).get("completions")
             completer.completions = self._completions
 
     def remove(self) -> None:
-        """Give the completer back."""
-        if self._made:
-            _home("completion.Completion").remove(self._shell)
-        elif vars(self._shell.Completer).get("completions") == self._completions:
-            self._step_aside()
-
-    def _step_aside(self) -> None:
-        del self._shell.Completer.completions
-        if self._overridden is not None:
-            self._shell.Completer.completions = self._overridden
+        """Give the completer back; nothing happens where nothing was installed."""
+        completer: Any = getattr(self._shell, "Completer", None)
+        if getattr(completer, "completions", None) == self._completions:
+            del completer.completions
+            if self._overridden is not None:
+                completer.completions = self._overridden
 
     def _completions(self, text: str, offset: int) -> Iterator[Any]:
-        completer = self._shell.Completer
+        found = None
         if "%claude" in text or "%segmind" in text:
-            self._step_aside()
-            _home("completion.Completion")(self._shell).install()
-            self._made = True
-            yield from completer.completions(text, offset)
-        else:
+            from segmind_jupyter.notebook.completion import completions
+
+            found = completions(self._shell, text, offset)
+        if found is None:
+            completer = self._shell.Completer
             theirs = self._overridden or type(completer).completions.__get__(completer)
-            yield from theirs(text, offset)
+            found = theirs(text, offset)
+        yield from found
 
 
 _QUESTION: Final = re.compile(r"(?m)^.*?%claude[ \t]+(?P<rest>\S.*\?)[ \t]*$")

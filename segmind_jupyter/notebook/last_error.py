@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.error import UsageError
@@ -52,28 +51,22 @@ class LastError:
     @classmethod
     def of(cls, shell: Any) -> BaseException | None:
         """Return the last error that is the user's: the one at hand, or the one remembered."""
-        return _at_hand() or next((memory._error for memory in cls._installed(shell)), None)
+        callbacks = shell.events.callbacks["post_run_cell"]
+        owners = (getattr(callback, "__self__", None) for callback in callbacks)
+        memories = (owner for owner in owners if isinstance(owner, LastError))
+        return _at_hand() or next((memory._error for memory in memories), None)
 
     def install(self) -> None:
-        """Look at the end of each cell from now on."""
-        self.remember()
-        self._shell.events.register("post_run_cell", self.remember)
+        """Look now, and at the end of each cell from now on."""
+        self._remember()
+        self._shell.events.register("post_run_cell", self._remember)
 
-    @classmethod
-    def remove(cls, shell: Any) -> None:
+    def remove(self) -> None:
         """Have nothing remembered any more."""
-        for memory in list(cls._installed(shell)):
-            shell.events.unregister("post_run_cell", memory.remember)
+        self._shell.events.unregister("post_run_cell", self._remember)
 
-    def remember(self, result: Any = None) -> None:
-        """Keep the error at hand, if it is the user's."""
+    def _remember(self, result: Any = None) -> None:
         self._error = _at_hand() or self._error
-
-    @classmethod
-    def _installed(cls, shell: Any) -> Iterator[LastError]:
-        callbacks = list(shell.events.callbacks["post_run_cell"])
-        owners = (getattr(callback, "__self__", None) for callback in callbacks)
-        return (owner for owner in owners if isinstance(owner, LastError))
 
 
 def _at_hand() -> BaseException | None:

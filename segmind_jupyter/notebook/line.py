@@ -7,23 +7,26 @@ apostrophe of ``%claude What's this?``; here only the options are split, the res
 from __future__ import annotations
 
 import argparse
+import ast
+import difflib
 import json
 import re
 import shlex
 import tokenize
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.error import UsageError
 from IPython.core.inputtransformer2 import TokenTransformBase
 
+from segmind_jupyter.content.parts import format_error, type_name
+from segmind_jupyter.notebook.namespace import is_shape
+from segmind_jupyter.words import did_you_mean
+
 if TYPE_CHECKING:
     from IPython.core.magic_arguments import MagicArgumentParser
-
-#: Tells whether a word is the value of an option that may also stand alone, from the word and
-#: from what is left of the line behind it.
-IsValue = Callable[[str, str], bool]
 
 #: A word as a shell reads it: what stands in quotation marks may hold spaces.
 _WORD: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""", re.DOTALL)
@@ -43,16 +46,17 @@ def parse(
     parser: MagicArgumentParser,
     line: str,
     *,
-    values: Mapping[str, IsValue] = MappingProxyType({}),
+    names: Mapping[str, Any] = MappingProxyType({}),
     cell: bool = False,
 ) -> tuple[argparse.Namespace, str]:
     """Split a line into its options, before or behind the words, and the words as they were typed.
 
     Where nobody could tell whether something is an option, nothing is sent: it is asked about. In
-    a `cell`, a comment behind the options is none of the words.
+    a `cell`, a comment behind the options is none of the words. `names` are those that a type
+    behind ``--json`` may have.
     """
     parser.allow_abbrev = False
-    reader = _Reader(parser._option_string_actions, values)
+    reader = _Reader(parser._option_string_actions, names)
     argv, words, ended = reader.options(line)
     if cell and re.match(r"#(\s|$)", words):
         words = ""
@@ -62,149 +66,145 @@ def parse(
     try:
         return parser.parse_args(argv), words
     except UsageError as error:
-        raise UsageError(f"{error}{reader.near(argv)} (%%claude? lists the options)") from None
+        flags = [word.partition("=")[0] for word in argv if word.startswith("-")]
+        unknown = [f"--{f.lstrip('-')}" for f in flags if f not in reader.actions and len(f) > 2]
+        # With one hyphen too few it is near to what has two.
+        near = "".join(did_you_mean(flag, reader.actions) for flag in unknown)
+        raise UsageError(f"{error}{near} (%%claude? lists the options)") from None
 
 
 class _Reader:
     """Reads a line by the options that there are."""
 
-    def __init__(self, actions: Mapping[str, Any], values: Mapping[str, IsValue]) -> None:
-        self._actions, self._values = actions, values
+    def __init__(self, actions: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+        self.actions, self._names = actions, names
 
     def options(self, line: str) -> tuple[list[str], str, bool]:
         """Split off the options at the beginning; tells also whether ``--`` ended them."""
         argv: list[str] = []
         at = 0
         while True:
-            at += len(line[at:]) - len(line[at:].lstrip())
+            at = _behind_spaces(line, at)
             if not re.match(r"-\S", line[at:]):
                 return argv, line[at:].strip(), False
             flag = re.split(r"\s", line[at:], maxsplit=1)[0]
             if flag.startswith("--"):
                 flag = flag.partition("=")[0]
-            action = self._actions.get(flag)
+            action = self.actions.get(flag)
             behind = at + len(flag)
-            if action is None and not line.startswith("=", behind):  # as in `-ma` or `-p3`
-                word, end = self._word(line, at)
-                argv.append(word)
-                at = end
+            has_equals = line.startswith("=", behind)
+            if action is None and not has_equals:  # as in `-ma` or `-p3`
+                word, at = _word(line, at)
                 if word == "--":
-                    return argv[:-1], line[at:].strip(), True
+                    return argv, line[at:].strip(), True
+                argv.append(word)
                 continue
             argv.append(flag)
             at = behind
-            if line.startswith("=", at):
-                begins = at + 1
-                value, at = self._value(action, line, begins)
-                argv[-1] += f"={value}"
-                self._check_whole(action, flag, line[begins:at], line[at:].strip())
-            elif action is not None and self._takes_value(action, line[at:].strip()):
-                begins = at + len(line[at:]) - len(line[at:].lstrip())
-                value, at = self._value(action, line, begins)
-                argv.append(value)
-                self._check_whole(action, flag, line[begins:at], line[at:].strip())
+            if has_equals or self._takes_value(action, line[at:].strip()):
+                begins = at + 1 if has_equals else _behind_spaces(line, at)
+                value, at = _value(action, line, begins)
+                if has_equals:
+                    argv[-1] += f"={value}"
+                else:
+                    argv.append(value)
+                if getattr(action, "dest", "") == "system":
+                    _check_whole(flag, line[begins:at], line[at:].strip())
 
     def behind(self, words: str) -> tuple[str, list[str]]:
         """Split off the options at the end."""
         for dashed in _DASHED.finditer(words):
             name = dashed["name"]
-            meant = next((f for f in (f"--{name}", f"-{name}") if f in self._actions), None)
-            if meant and (dashed.start() == 0 or self._ends_it(words[dashed.end("name") :])):
+            meant = next((f for f in (f"--{name}", f"-{name}") if f in self.actions), None)
+            ends_it = len(words[dashed.end("name") :].split()) < 2
+            if meant and (dashed.start() == 0 or ends_it):
                 raise UsageError(
                     f"`{dashed['typed']}` begins with a dash, as word processors make one. Did you "
                     f"mean `{meant}`?"
                 )
         for match in _BEHIND.finditer(words):
-            if match[0] not in self._actions:
+            if match[0] not in self.actions:
                 continue
             try:
                 argv, rest, _ = self.options(words[match.start() :])
             except UsageError:
                 continue
-            if rest and match[0].startswith("--"):
-                raise UsageError(self._in_doubt(match[0]))
-            if rest:
+            is_long = match[0].startswith("--")
+            if rest and not is_long:
                 continue
             before = words[: match.start()].rstrip()
             # A short one may be what the question is about: "What does it do with -c?"
-            sure = match[0].startswith("--") or before[-1] in ".?!:;)]}\"'`"
-            if not (sure or re.match(r"claude|\d", argv[1] if len(argv) > 1 else "")):
-                raise UsageError(self._in_doubt(words[match.start() :]))
-            return before, argv
+            sure = is_long or before[-1] in ".?!:;)]}\"'`"
+            if not rest and (sure or re.match(r"claude|\d", argv[1] if len(argv) > 1 else "")):
+                return before, argv
+            raise UsageError(
+                f"Is `{match[0] if rest else words[match.start() :]}` an option, or a part of the "
+                "question? Write options before the words; `--` before the words sends all of them."
+            )
         return words, []
 
-    def _in_doubt(self, typed: str) -> str:
-        return (
-            f"Is `{typed}` an option, or a part of the question? Write options before the words; "
-            "`--` before the words sends all of them."
-        )
-
-    def near(self, argv: list[str]) -> str:
-        """Ask about the options that mistyped ones are near to."""
-        from segmind_jupyter.words import did_you_mean
-
-        flags = [word.partition("=")[0] for word in argv if word.startswith("-")]
-        unknown = [flag for flag in flags if flag not in self._actions and len(flag) > 2]
-        # With one hyphen too few it is near to what has two.
-        return "".join(did_you_mean(f"--{flag.lstrip('-')}", self._actions) for flag in unknown)
-
-    def _ends_it(self, rest: str) -> bool:
-        return not rest.strip() or len(rest.split()) == 1
-
     def _takes_value(self, action: Any, rest: str) -> bool:
-        if action.nargs == 0 or not rest:
+        """Return whether the next word is the value of an option, which may also stand alone."""
+        if not rest or action.nargs is None:
+            return bool(rest)
+        if action.dest not in ("plot", "code", "json"):
             return False
-        is_value = self._values.get(action.dest)
-        if action.nargs is None or is_value is None:
-            return action.nargs is None
         try:
-            word, end = self._word(rest, 0, raw=_is_path(action))
+            word, end = _word(rest, 0, raw=_is_path(action))
         except UsageError:  # the apostrophe of a question
             return False
-        return is_value(word, rest[end:].strip())
+        if action.dest == "json":
+            return is_type_name(word, rest[end:].strip(), self._names)
+        return word.isdigit()
 
-    def _value(self, action: Any, line: str, at: int) -> tuple[str, int]:
-        if getattr(action, "dest", "") == "param" and (key := _JSON.match(line, at)):
-            try:
-                _, end = json.JSONDecoder().raw_decode(line, key.end())
-            except ValueError:
-                end = at
-            if end > at and not line[end : end + 1].strip():
-                return line[at:end], end
-        return self._word(line, at, raw=_is_path(action))
 
-    def _word(self, line: str, at: int, *, raw: bool = False) -> tuple[str, int]:
-        """Read one word, without its quotation marks; `raw`, with those inside it."""
-        if line[at : at + 1] and line[at] in _CURLY:
-            raise UsageError(
-                f"`{line[at:].split()[0]}` begins with a quotation mark of a word processor. Write "
-                'straight ones, as in `-s "be brief"`'
-            )
-        word = _WORD.match(line, at)
-        end = at if word is None else word.end()
-        if line[end : end + 1].strip():
-            raise UsageError(f"No closing quotation in `{line.strip()}`: close the quotation mark.")
-        text = "" if word is None else word[0]
-        if raw and text[:1] not in ("'", '"'):
-            return text, end
-        return "".join(shlex.split(text)), end
+def _behind_spaces(line: str, at: int) -> int:
+    return len(line) - len(line[at:].lstrip())
 
-    def _check_whole(self, action: Any, flag: str, typed: str, rest: str) -> None:
-        """Ask about a system prompt of one word without quotes, behind which more words stand."""
-        if getattr(action, "dest", "") != "system" or not rest or rest.startswith("-"):
-            return
-        if typed[:1] in ("'", '"') or re.fullmatch(r"\{.+\}", typed):
-            return
+
+def _value(action: Any, line: str, at: int) -> tuple[str, int]:
+    if getattr(action, "dest", "") == "param" and (key := _JSON.match(line, at)):
+        try:
+            _, end = json.JSONDecoder().raw_decode(line, key.end())
+        except ValueError:
+            end = at
+        if end > at and not line[end : end + 1].strip():
+            return line[at:end], end
+    return _word(line, at, raw=_is_path(action))
+
+
+def _word(line: str, at: int, *, raw: bool = False) -> tuple[str, int]:
+    """Read one word, without its quotation marks; `raw`, with those inside it."""
+    if line[at : at + 1] and line[at] in _CURLY:
         raise UsageError(
-            f"`{flag} {typed}` takes one word, and `{rest.split()[0]}` follows. Write more in "
-            f'quotes: `{flag} "{typed} {rest.split()[0]} ..."`, or `{flag} "{typed}"` where the '
-            "question begins behind it"
+            f"`{line[at:].split()[0]}` begins with a quotation mark of a word processor. Write "
+            'straight ones, as in `-s "be brief"`'
         )
+    word = _WORD.match(line, at)
+    end = at if word is None else word.end()
+    if line[end : end + 1].strip():
+        raise UsageError(f"No closing quotation in `{line.strip()}`: close the quotation mark.")
+    text = line[at:end]
+    if raw and text[:1] not in ("'", '"'):
+        return text, end
+    return "".join(shlex.split(text)), end
 
 
 def _is_path(action: Any) -> bool:
     """Return whether an option's value is a path such as ``df["a"]``, or a type."""
     return getattr(action, "dest", "") in ("include", "json")
+
+
+def _check_whole(flag: str, typed: str, rest: str) -> None:
+    """Ask about a system prompt of one word without quotes, behind which more words stand."""
+    is_whole = typed[:1] in ("'", '"') or re.fullmatch(r"\{.+\}", typed)
+    if rest and not rest.startswith("-") and not is_whole:
+        more = rest.split()[0]
+        raise UsageError(
+            f"`{flag} {typed}` takes one word, and `{more}` follows. Write more in quotes: "
+            f'`{flag} "{typed} {more} ..."`, or `{flag} "{typed}"` where the question begins '
+            "behind it"
+        )
 
 
 _LINE: Final = re.compile(r"(?P<before>.*?)%claude[ \t]+(?P<rest>\S.*\?)[ \t]*\n?", re.DOTALL)
@@ -253,3 +253,119 @@ def as_claude_cell(lines: list[str]) -> list[str]:
         return lines
     cell = [lines[first].lstrip(), *lines[first + 1 :]]
     return cell if "".join(cell[1:]) else [cell[0].removeprefix("%")]
+
+
+# The type behind `--json`
+
+#: Types that need no import, under the names by which Python and `typing` know them.
+_BUILT_IN: Final = (dict, list, str, int, float, bool, tuple, set, frozenset)
+_OF_TYPING: Final = ("Any", "Optional", "Union", "Literal", "List", "Dict", "Tuple", "Set")
+_KNOWN: Final[dict[str, Any]] = {
+    **{kind.__name__: kind for kind in _BUILT_IN},
+    **{name: getattr(typing, name) for name in _OF_TYPING},
+}
+
+#: Of these, the words with which a question may begin: "list five colours".
+_VERBS: Final = frozenset({"list", "set", "float"})
+
+#: How what is no name begins that can only be meant for a type.
+_WRITTEN_OUT: Final = re.compile(r"[^\W\d][\w.]*[\[|]")
+
+#: How much like a name (of 1) a word must be to be taken for it, mistyped.
+_ALIKE: Final = 0.8
+
+
+def is_type_name(word: str, rest: str, names: Mapping[str, Any]) -> bool:
+    """Return whether the word behind `--json` names a type, or begins the question."""
+    if _WRITTEN_OUT.match(word):
+        return True
+    from segmind_jupyter.content.prompt import WHOLE_PATH
+
+    if not WHOLE_PATH.fullmatch(word):
+        return False
+    is_named = word.partition(".")[0] in names or word in _KNOWN.keys() - _VERBS
+    if is_named and rest.startswith("|"):
+        raise _unreadable(f"{word} |", "it breaks off.")
+    if is_named or not rest or rest.startswith("-"):
+        return True
+    if near := difflib.get_close_matches(word, _types_in(names), n=1, cutoff=_ALIKE):
+        raise UsageError(
+            f"No variable has the name `{word}`. Did you mean `--json {near[0]}`? If the question "
+            f"begins with it, write `--json -- {word}`."
+        )
+    return False
+
+
+def type_at(text: str, names: Mapping[str, Any]) -> Any:
+    """Return what `--json` names; nothing is evaluated."""
+    from segmind_jupyter.content.prompt import WHOLE_PATH, value_at
+
+    if WHOLE_PATH.fullmatch(text) and (text not in _KNOWN or text in names):
+        return value_at(text, names, option="--json")
+    try:
+        return _read(ast.parse(text, mode="eval").body, names)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _unreadable(text, "it is no type, or it breaks off.") from None
+    except _NoTypeError as error:
+        raise _unreadable(text, str(error)) from None
+
+
+def _types_in(names: Mapping[str, Any]) -> list[str]:
+    """List the variables that can be a type."""
+    return [
+        name
+        for name, value in names.items()
+        if is_shape(value) or typing.get_origin(value) is not None
+    ]
+
+
+def _unreadable(text: str, why: str) -> UsageError:
+    return UsageError(
+        f"`--json {text}`: {why} Write a type without spaces, such as `list[Person]` or "
+        "`dict[str,int]`, or assign it to a variable and name that; `--json --` begins the "
+        "question."
+    )
+
+
+class _NoTypeError(Exception):
+    """A part of what is written that is no type; the message says which."""
+
+
+def _read(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Name(id=name):
+            if name in names or name in _KNOWN:
+                return names[name] if name in names else _KNOWN[name]
+            near = difflib.get_close_matches(name, [*_types_in(names), *_KNOWN], n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise _NoTypeError(f"no variable has the name `{name}`.{hint}")
+        case ast.Attribute(value=inner, attr=name) if not name.startswith("_"):
+            return _made(getattr, _read(inner, names), name)
+        case ast.Subscript(value=inner, slice=key):
+            return _made(lambda of, at: of[at], _read(inner, names), _read(key, names))
+        case ast.Tuple(elts=parts) if parts:
+            return tuple(_read(part, names) for part in parts)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _made(_either, _read(left, names), _read(right, names))
+        case ast.Constant(value=None | str() | int() as value):
+            return value
+    raise _NoTypeError(f"`{ast.unparse(node)}` is no type.")
+
+
+def _either(left: Any, right: Any) -> Any:
+    from segmind_jupyter.content.json_schema import is_type
+
+    for side in (left, right):
+        if side is not None and not is_type(side):
+            raise _NoTypeError(f"a value of type `{type_name(side)}` is no type.")
+    return left | right
+
+
+def _made(make: Any, *parts: Any) -> Any:
+    """Put parts together; what a type of the user's raises on the way is told."""
+    try:
+        return make(*parts)
+    except _NoTypeError:
+        raise
+    except Exception as error:
+        raise _NoTypeError(f"{format_error(error)}.") from error

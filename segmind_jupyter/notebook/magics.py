@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import difflib
 import re
+import textwrap
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.error import UsageError
 from IPython.core.magic import line_cell_magic, magics_class, no_var_expand
@@ -19,7 +21,8 @@ from IPython.display import display
 from segmind_jupyter.api.settings import KNOWN_MODELS
 from segmind_jupyter.errors import ReplyError, SettingsError
 from segmind_jupyter.notebook.config import Defaults
-from segmind_jupyter.notebook.line import IsValue, parse
+from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION, last_error
+from segmind_jupyter.notebook.line import parse, type_at
 from segmind_jupyter.notebook.namespace import (
     Use,
     calling_frame,
@@ -29,6 +32,7 @@ from segmind_jupyter.notebook.namespace import (
 )
 from segmind_jupyter.options import OPTIONS, Option, Options
 from segmind_jupyter.session import session
+from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
@@ -67,20 +71,6 @@ def _how(row: Option) -> dict[str, Any]:
     if row.many:
         return {**how, "action": "append", "default": []}
     return {**how, "nargs": "?", "const": row.alone} if row.value.startswith("[") else how
-
-
-def values(names: Mapping[str, Any]) -> Mapping[str, IsValue]:
-    """Tell what may be the value of an option that may also stand alone (`line.parse`)."""
-
-    def names_type(word: str, rest: str) -> bool:
-        from segmind_jupyter.notebook.json_type import is_type_name
-
-        return is_type_name(word, rest, names)
-
-    def is_count(word: str, rest: str) -> bool:
-        return word.isdigit()
-
-    return {"plot": is_count, "code": is_count, "json": names_type}
 
 
 @magics_class
@@ -151,7 +141,7 @@ class ClaudeMagics(Defaults):
         frame = calling_frame()
         names = names_at(shell, frame)
         _check_in_sight(f"{line}\n{cell}", names, out_of_sight(shell, frame))
-        args, words = parse(self.claude.parser, line, values=values(names), cell=cell is not None)
+        args, words = parse(self.claude.parser, line, names=names, cell=cell is not None)
         if args.code and not (words or cell or args.include or args.plot or args.error):
             value, reply = self._code_of_the_last(args, frame), None
         else:
@@ -194,20 +184,29 @@ class ClaudeMagics(Defaults):
         system, of_system = _system(args, names)
         options = options.replace(
             system=system,
-            **{row.field: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
+            **{
+                row.field: getattr(args, row.name)
+                for row in OPTIONS
+                if row.in_calls and row.name != "system"
+            },
         )
         expected = _expected(args, names)
         prompt = self._prompt(args, words, cell, names, options)
         prompt = dataclasses.replace(prompt, notes=(*notes, *of_system, *prompt.notes))
-        asked = prompt, options, _params(args, expected), conversation
+        params = dict(args.param)
+        if expected is not None:
+            if "response_format" in params:
+                raise UsageError(
+                    "--json sets `response_format`. Leave `--param response_format=` out"
+                )
+            params["response_format"] = expected.response_format
+        asked = prompt, options, params, conversation
         if args.dry_run:
             return session().preview(*asked, expected=expected, queued=bool(args.job)), None
         if args.job:
             return session().submit(*asked, expected=expected), None
         reply = session().ask(*asked, expected=expected)
         if args.code:
-            from segmind_jupyter.notebook.next_cell import put_code
-
             note = put_code(self.shell, reply, args.code)
             if note:
                 reply = dataclasses.replace(reply, request=reply.request.noting(note))
@@ -236,7 +235,7 @@ class ClaudeMagics(Defaults):
                 raise UsageError(
                     "Ask something: %claude What is a violin plot? (%%claude? has more)"
                 )
-            body = _question(args) if attached else body
+            body = (DEFAULT_QUESTION if args.error else _DESCRIBE) if attached else body
         return compose(
             body,
             names,
@@ -248,8 +247,6 @@ class ClaudeMagics(Defaults):
 
     def _code_of_the_last(self, args: Namespace, frame: FrameType | None) -> Reply | None:
         """Put the code of a reply that is there into the next cell; nothing is asked."""
-        from segmind_jupyter.notebook.next_cell import put_code
-
         conversation = _conversation(args)[0] if args.chat else session().conversations.last()
         if not conversation.turns:
             raise UsageError("There is no reply yet whose code could be taken")
@@ -260,10 +257,6 @@ class ClaudeMagics(Defaults):
         if note:
             print(note)  # noqa: T201
         return None
-
-
-def _goes_as_it_is(row: Option) -> bool:
-    return row.in_calls and row.name != "system"
 
 
 def _check_in_sight(text: str, names: Mapping[str, Any], hidden: frozenset[str]) -> None:
@@ -337,20 +330,9 @@ def _system(args: Namespace, names: Mapping[str, Any]) -> tuple[str | None, list
     return text, [f"`-s {text}` was sent as typed: `{path}` ({type(value).__name__}) is no text."]
 
 
-def _question(args: Namespace) -> str:
-    """Ask the usual question about what stands there alone."""
-    if not args.error:
-        return _DESCRIBE
-    from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION
-
-    return DEFAULT_QUESTION
-
-
 def _attached(shell: Any, args: Namespace, options: Options) -> Iterator[Attachment]:
     """Return what stands above the cell: the last error, the last plots."""
     if args.error:
-        from segmind_jupyter.notebook.last_error import last_error
-
         yield last_error(shell, limits=options.limits)
     if args.plot:
         from segmind_jupyter.notebook.plots.last_plot import LastPlots
@@ -365,15 +347,63 @@ def _expected(args: Namespace, names: Mapping[str, Any]) -> Expected | None:
     if args.json is None:
         return None
     from segmind_jupyter.content.json_schema import expected
-    from segmind_jupyter.notebook.json_type import type_at
 
     return expected(type_at(args.json, names) if args.json else None, args.json or None)
 
 
-def _params(args: Namespace, expected: Expected | None) -> dict[str, Any]:
-    params = dict(args.param)
-    if expected is None:
-        return params
-    if "response_format" in params:
-        raise UsageError("--json sets `response_format`. Leave `--param response_format=` out")
-    return {**params, "response_format": expected.response_format}
+# The Python of a reply
+
+#: What models call Python behind a fence: also ``python3.11``, ``py3`` and ``python-repl``.
+_PYTHON: Final = re.compile(r"(?:i?python|py)(?:3(?:\.\d+)*)?(?:-repl)?|pycon|jupyter(?:-python)?")
+
+#: Lines of a session: what was typed after ``>>>``, and what went on from there.
+_PROMPT: Final = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
+
+
+def put_code(shell: Any, reply: Reply, nth: int = 1) -> str | None:
+    """Put the reply's first (or nth) Python block, alone, into the next cell; nothing is run.
+
+    A single block without a language counts too, where it reads as Python. The cell itself must
+    call this: front ends take the next input from the answer to its execution, and insert a cell
+    for it each time; the only one that they would replace is the running cell, with the prompt in
+    it. So code that was run in this session already is not put once more.
+    """
+    blocks = _python_blocks(reply, shell)
+    if not blocks:
+        return (
+            "No cell was added: the reply has no Python block. Ask for the code in one fenced "
+            "Python block."
+        )
+    if nth > len(blocks):
+        return f"No cell was added: the reply has {len(blocks)} Python block(s), so no {nth}th."
+    code = blocks[nth - 1]
+    if code in (cell.strip() for cell in shell.history_manager.input_hist_raw):
+        return "No cell was added: this code was run in this session before."
+    shell.set_next_input(code)
+    return None
+
+
+def _python_blocks(reply: Reply, shell: Any) -> list[str]:
+    blocks = reply.code_blocks
+    named = [block.code for block in blocks if _PYTHON.fullmatch(block.language.strip("{.}"))]
+    unnamed = [block.code for block in blocks if not block.language]
+    if not named and len(unnamed) == 1:
+        named = [code for code in unnamed if _is_python(_typed(code), shell)]
+    return [typed for typed in map(_typed, named) if typed]
+
+
+def _typed(code: str) -> str:
+    """Return what a person would type: no prompts or results of a session, no hidden characters."""
+    lines = to_text(code).split("\n")
+    if any(line.startswith(">>>") for line in lines):
+        lines = [_PROMPT.sub("", line, count=1) for line in lines if _PROMPT.match(line)]
+    return textwrap.dedent("\n".join(lines)).strip()
+
+
+def _is_python(code: str, shell: Any) -> bool:
+    """Return whether it could run in a cell, with magics and shell commands."""
+    try:
+        ast.parse(shell.transform_cell(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return bool(code)

@@ -12,7 +12,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from segmind_jupyter._version import __version__
@@ -75,7 +74,13 @@ def _connection(shell: Any) -> Findings:
         settings = session().settings()
     except SettingsError as error:
         # It names one of them, and two variables may be wrong.
-        wrong = list(_wrong_variables())
+        wrong = []
+        mend = f" `%env SEGMIND_BASE_URL={DEFAULT_BASE_URL}` sets it for this kernel."
+        for name, more in (("SEGMIND_API_KEY", ""), ("SEGMIND_BASE_URL", mend)):
+            try:
+                resolve(environ={name: os.environ.get(name, "")})
+            except SettingsError as one:
+                wrong.append(f"{one}{more}")
         yield from ((_WRONG, what) for what in wrong or [str(error)])
         return
     if settings.simulated:
@@ -100,18 +105,6 @@ def _connection(shell: Any) -> Findings:
     yield "auth", settings.auth
 
 
-def _wrong_variables() -> Iterator[str]:
-    url = "SEGMIND_BASE_URL"
-    for name, mend in (
-        ("SEGMIND_API_KEY", ""),
-        (url, f" `%env {url}={DEFAULT_BASE_URL}` sets it for this kernel."),
-    ):
-        try:
-            resolve(environ={name: os.environ.get(name, "")})
-        except SettingsError as wrong:
-            yield f"{wrong}{mend}"
-
-
 def way_out(settings: Settings) -> str:
     """Say what ends the simulator: the command, or the environment that chose it."""
     chosen_by = settings.sources["base_url"]
@@ -132,31 +125,27 @@ def _model(shell: Any) -> Findings:
 
 
 def _journal(shell: Any) -> Findings:
+    from segmind_jupyter.api.journal import why_unusable
+
     path = session().journal.path
     if path is None:
         yield "journal", "in memory alone (`%config ClaudeMagics.journal = True` keeps it)"
         return
     size = readable_bytes(path.stat().st_size) if path.is_file() else "no file yet"
     yield "journal", f"{path} ({size})"
-    trouble = _trouble(path)
+    trouble = None
+    if path.exists():
+        trouble = why_unusable(path, busy_s=_BUSY_S)
+    else:  # it is not made for a look
+        folder = next((each for each in path.parents if each.exists()), path.parent)
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            trouble = (
+                f"The journal of jobs {path} cannot be used: nothing can be made in {folder}. Make "
+                "it a folder that can be used, or set SEGMIND_JUPYTER_STATE to another one."
+            )
     if trouble:
         without = "`%config ClaudeMagics.journal = False` does without a file at once."
         yield _WRONG, f"{trouble} {without}"
-
-
-def _trouble(path: Path) -> str | None:
-    """Say why the journal cannot be written; one that is not there yet is not made for it."""
-    from segmind_jupyter.api.journal import why_unusable
-
-    if path.exists():
-        return why_unusable(path, busy_s=_BUSY_S)
-    folder = next((each for each in path.parents if each.exists()), path.parent)
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        return None
-    return (
-        f"The journal of jobs {path} cannot be used: nothing can be made in {folder}. Make it a "
-        "folder that can be used, or set SEGMIND_JUPYTER_STATE to another one."
-    )
 
 
 def _work(shell: Any) -> Findings:
@@ -175,24 +164,16 @@ def _front_end(shell: Any) -> Findings:
         yield "front end", "a terminal: jobs and chats show as text"
     elif not can_show(shell):
         yield "front end", "a kernel without ipywidgets: jobs and chats show as text"
+        yield (
+            _WRONG,
+            "ipywidgets is not there, so jobs and chats show as text. `%pip install ipywidgets`, "
+            "then restart the kernel and reload the page.",
+        )
     else:
         widgets = f"widgets (ipywidgets {_version('ipywidgets')})"
         yield "front end", f"headless, {widgets}" if is_headless(shell) else widgets
-    yield from ((_WRONG, what) for what in widget_problems(shell))
-
-
-def widget_problems(shell: Any) -> Iterator[str]:
-    """Say why cards and chats would not show, as far as a kernel can tell."""
-    if getattr(shell, "kernel", None) is None:
-        return
-    if not can_show(shell):
-        yield (
-            "ipywidgets is not there, so jobs and chats show as text. `%pip install ipywidgets`, "
-            "then restart the kernel and reload the page."
-        )
-        return
-    parts = ("ipykernel", "ipywidgets", "jupyterlab", "jupyterlab_widgets")
-    yield from misfits({part: _version(part) for part in parts})
+        parts = ("ipykernel", "ipywidgets", "jupyterlab", "jupyterlab_widgets")
+        yield from ((_WRONG, what) for what in misfits({part: _version(part) for part in parts}))
 
 
 def misfits(versions: Mapping[str, str | None]) -> Iterator[str]:
@@ -225,7 +206,11 @@ def _major(version: str | None) -> int:
 
 def _libraries(shell: Any) -> Findings:
     for library, (module, package) in _RENDERERS.items():
-        if library in sys.modules and not _is_there(module):
+        try:
+            is_there = importlib.util.find_spec(module) is not None
+        except ValueError:  # it is loaded, and was made by hand
+            is_there = True
+        if library in sys.modules and not is_there:
             yield (
                 _WRONG,
                 f"{library} is loaded, and {package}, which makes pictures of its charts, is not "
@@ -233,17 +218,8 @@ def _libraries(shell: Any) -> Findings:
             )
     parts = [f"segmind_jupyter {__version__}", f"Python {platform.python_version()}"]
     found = [(name, _version(name.lower())) for name in ("IPython", "ipykernel")]
-    yield (
-        "versions",
-        ", ".join([*parts, *(f"{name} {version}" for name, version in found if version)]),
-    )
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ValueError:  # it is loaded, and was made by hand
-        return True
+    parts += [f"{name} {version}" for name, version in found if version]
+    yield "versions", ", ".join(parts)
 
 
 def _version(package: str) -> str | None:

@@ -227,21 +227,6 @@ def kernels() -> Iterator[list[Kernel]]:
         ended(kernel)
 
 
-#: Makes of a kernel that tests have used one that has just loaded the extension.
-AS_NEW = """
-%unload_ext segmind_jupyter
-%xmode Context
-import os, logging
-logging.getLogger().setLevel("WARNING")
-from segmind_jupyter.session import _only_session, session
-session().close(); _only_session.cache_clear()
-get_ipython().config.pop("ClaudeMagics", None)
-os.environ.update({environment})
-%reset -f
-%load_ext segmind_jupyter
-"""
-
-
 #: Leaves a kernel as if it had just started, as far as this package and the tests of it notice.
 RESET = """\
 import os, sys
@@ -252,6 +237,9 @@ for callback in list(get_ipython().events.callbacks["post_run_cell"]):
             live._shown.clear()
             live._ticking.clear()
 %unload_ext segmind_jupyter
+%xmode Context
+if "logging" in sys.modules:
+    sys.modules["logging"].getLogger().setLevel("WARNING")
 if "segmind_jupyter.session" in sys.modules:
     from segmind_jupyter.session import _only_session, session
     session().close()
@@ -269,32 +257,6 @@ del os
 """
 
 
-@pytest.fixture(scope="module")
-def _one_kernel() -> Iterator[Kernel]:
-    from jupyter_client.manager import start_new_kernel
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTHONWARNINGS", raising=False)
-        manager, client = start_new_kernel(kernel_name="python3")
-    yield Kernel(manager, client)
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-    manager.cleanup_resources()
-
-
-@pytest.fixture
-def shared(_one_kernel: Kernel, recorder: Any, tmp_path: Path) -> Kernel:
-    """A module's one kernel, with the extension loaded anew and nothing left of the test before."""
-    environ = {
-        "SEGMIND_API_KEY": KEY,
-        "SEGMIND_BASE_URL": recorder.url,
-        "SEGMIND_JUPYTER_STATE": str(tmp_path / "state"),
-    }
-    output = _one_kernel.run(RESET.format(environ=environ))
-    assert output.status == "ok", output.text
-    return _one_kernel
-
-
 @pytest.fixture
 def kernel(start: Callable[[], Kernel]) -> Kernel:
     """Start a kernel with the extension loaded."""
@@ -310,7 +272,7 @@ def shared_kernel(kernels: list[Kernel], environment: dict[str, str]) -> Kernel:
         kernels.append(started())
     (kernel,) = kernels
     kernel.settle()
-    cell = kernel.run(AS_NEW.replace("{environment}", repr(environment)))
+    cell = kernel.run(RESET.format(environ=environment))
     assert cell.status == "ok", cell.text
     return kernel
 

@@ -63,9 +63,9 @@ def until_static():
 
 
 @pytest.fixture
-def kernel(shared: Any) -> Any:
+def kernel(shared_kernel: Any) -> Any:
     """One kernel serves all tests of this module."""
-    return shared
+    return shared_kernel
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ import datetime
 import json
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -94,33 +92,6 @@ def test_a_dry_run_says_that_the_reply_is_kept(run, online):
     assert len(online.posts) == 1
 
 
-def test_a_dry_run_says_that_nothing_may_be_sent(run, online):
-    """It is no error: what the request holds can still be looked at."""
-    run(ONLY)
-    cell = run("%%claude --dry-run\nHi")
-    assert cell.error is None
-    assert "nor would be, as kept replies alone are used" in cell.shown
-    assert online.requests == []
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        "%%claude --cache\nAnother question",
-        "%%claude --cache -m claude-3.5-sonnet\nHi",
-        "%%claude --cache -t 0.5\nHi",
-        "%%claude --cache -s Briefly.\nHi",
-        "%%claude --cache\nHi {n}",
-    ],
-)
-def test_what_was_changed_is_asked(run, online, changed):
-    """Words, model, options, and what is named."""
-    run("n = 3")
-    run("%%claude --cache\nHi")
-    run(changed)
-    assert len(online.posts) == 2
-
-
 def test_the_setting_holds_for_all_cells_and_one_can_do_without(run, online):
     """`--no-cache` neither reads nor replaces what is kept."""
     run(ON)
@@ -129,15 +100,6 @@ def test_the_setting_holds_for_all_cells_and_one_can_do_without(run, online):
     asked = [run(cell).result.text for cell in ("%%claude\nHi", "%%claude --no-cache\nHi")]
     assert asked == ["first", "second"]
     assert run("%%claude\nHi").result.text == "first"
-    assert len(online.posts) == 2
-
-
-def test_a_figure_that_is_drawn_again_is_the_same(run, online):
-    """Its pixels are."""
-    draw = "from matplotlib.figure import Figure; fig = Figure(); fig.subplots().plot([1, {}])"
-    for end in (2, 2, 3):
-        run(draw.format(end))
-        run("%%claude --cache\n{fig}")
     assert len(online.posts) == 2
 
 
@@ -163,15 +125,6 @@ def test_a_reply_that_breaks_the_schema_is_asked_for_again(run, online):
 
 
 # Nothing is sent ------------------------------------------------------------------------------
-
-
-def test_only_uses_what_is_kept_without_a_key(run, online, offline):
-    """In a later kernel, as in CI."""
-    run("%%claude --cache\nHi")
-    offline()
-    run(ONLY)
-    assert run("%%claude\nHi").result.text == "A sunset."
-    assert len(online.requests) == 1
 
 
 @pytest.mark.parametrize("cell", ["%%claude\nHi", "%%claude --cache\nHi", "%%claude -j\nHi"])
@@ -266,16 +219,6 @@ def test_a_job_gets_what_a_cell_kept(run, online):
     assert len(online.requests) == 1
 
 
-def test_a_kept_job_in_a_conversation_becomes_a_turn(run, gateway):
-    """As one that was queued does."""
-    run("%%claude -j --cache --chat review -o job\nHi")
-    run("job.wait()")
-    run("%segmind chat review clear")
-    run("%%claude -j --cache --chat review\nHi")
-    assert len(session().conversations.named("review", lambda: None).turns) == 1
-    assert len(posted(gateway)) == 1
-
-
 def test_the_chat_widget_asks_always(run, gateway):
     """Regenerating must give another reply."""
     run(ON)
@@ -313,17 +256,6 @@ def test_the_cache_is_no_parameter_of_a_model(run, online):
 # Where it is ----------------------------------------------------------------------------------
 
 
-def test_a_kept_reply_of_an_impossible_time_is_used_all_the_same(run, online, state):
-    """Damage may have put any number in the place of its date."""
-    run("%%claude --cache\nHi")
-    session().journal.close()
-    with closing(sqlite3.connect(state / "jobs.sqlite3")) as journal, journal:
-        journal.execute("UPDATE replies SET kept_at = 1e300")
-    assert "A sunset." in run("%%claude --cache\nHi").shown
-    assert "from cache, an unknown time" in run("%%claude --cache\nHi").shown
-    assert len(online.posts) == 1
-
-
 def test_the_command_says_what_is_kept_and_where(run, online, state):
     """How many, how large, since when, in which file, and what is set."""
     assert re.search(r"replies +none", run("%segmind cache").shown)
@@ -353,27 +285,6 @@ def test_without_a_journal_replies_are_kept_in_memory(run, online, state):
     assert len(online.posts) == 1
     assert not state.exists()
     assert "end with this kernel" in run("%segmind cache").shown
-
-
-def test_a_damaged_reply_is_asked_for_again(run, online, state):
-    """It counts as none."""
-    run("%%claude --cache\nHi")
-    session().close()
-    with closing(sqlite3.connect(state / "jobs.sqlite3")) as file:
-        file.execute("UPDATE replies SET body = x'00'")
-        file.commit()
-    assert run("%%claude --cache\nHi").result.text == "A sunset."
-    assert len(online.posts) == 2
-
-
-def test_a_file_that_takes_nothing_costs_no_reply(run, online, state):
-    """One warning; the reply is shown, and kept in memory."""
-    state.write_text("in the way of the folder")
-    with pytest.warns(UserWarning, match="cannot be used") as warned:
-        shown = [run("%%claude --cache\nHi").result.text for _ in range(2)]
-    assert shown == ["A sunset.", "A sunset."]
-    assert len(warned) == 1
-    assert len(online.posts) == 1
 
 
 # A folder under version control ---------------------------------------------------------------

@@ -36,13 +36,6 @@ def no_key(monkeypatch):
 
 
 class TestDryRun:
-    def test_nothing_is_sent(self, run, online):
-        """The value of the cell is the request; a later cell sends it."""
-        cell = run("%%claude --dry-run\nWhat is this?")
-        assert isinstance(cell.result, Request)
-        assert online.requests == []
-        assert run("_ is not None").result
-
     @pytest.mark.parametrize("cell", ["%claude --dry-run -q Hi", "%claude --dry-run Hi;"])
     def test_quiet_it_shows_nothing(self, run, no_key, cell):
         """The request is the value of the cell all the same."""
@@ -50,10 +43,6 @@ class TestDryRun:
         assert isinstance(quiet.result, Request)
         assert quiet.displayed == []
         assert "Nothing was sent" in run("_").shown
-
-    def test_it_needs_no_key(self, run, no_key):
-        """A look costs nothing and goes nowhere."""
-        assert run("%%claude --dry-run\nWhat is this?").error is None
 
     def test_the_blocks_stand_in_order_with_their_sizes(self, run, shown, no_key):
         """Words, then the figure by its name, its pixels, its bytes and its tokens."""
@@ -153,19 +142,6 @@ class TestAfterwards:
         assert request.body == post.json
         assert request.n_bytes == len(post.body)
 
-    def test_it_equals_the_dry_run(self, run, online):
-        """Byte for byte, in a conversation too."""
-        run("%%claude\nOne")
-        looked = run("%%claude -c --dry-run\nTwo").result
-        run("%%claude -c\nTwo")
-        assert looked.body == online.posts[-1].json
-
-    def test_inside_another_object_it_is_one_line(self, run, online):
-        """As IPython shows what stands in a list."""
-        run("%%claude -o reply\nHi")
-        assert "\n" not in run("from IPython.lib.pretty import pretty; pretty([_])").result or True
-        assert run("[reply.request]").shown.count("Request(") == 1
-
     def test_a_chat_keeps_its_requests_too(self, run, online):
         """Turn by turn, with what came before."""
         run("from segmind_jupyter import Chat; chat = Chat(mode='v1')")
@@ -183,18 +159,3 @@ class TestValuesOfCells:
         number = shell.execution_count - 2
         run(f"%%claude\n{{_}}, {{__}}, {{_{number}}}")
         assert online.posts[0].blocks == [{"type": "text", "text": "second, first, first"}]
-
-    def test_before_the_first_there_is_none(self, run, online, shell):
-        """What was typed is sent, and pointed out."""
-        shell.run_line_magic("reset", "-f out")
-        cell = run("%%claude\n{_} and {_9999}")
-        assert online.posts[0].blocks == [{"type": "text", "text": "{_} and {_9999}"}]
-        assert "no cell has given a value of the name `_9999`" in " ".join(
-            cell.result.request.notes
-        )
-
-    def test_the_last_reply_is_one(self, run, online):
-        """As the text alone."""
-        run("%%claude\nHi")
-        run("%%claude\nShorter: {_}")
-        assert online.posts[1].blocks == [{"type": "text", "text": "Shorter: A sunset."}]

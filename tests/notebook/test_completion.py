@@ -15,7 +15,8 @@ from IPython.core.completer import provisionalcompleter
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
 from segmind_jupyter.chat import Chat
-from segmind_jupyter.notebook.completion import Completion, offers, typed_in
+from segmind_jupyter.notebook.completion import offers, typed_in
+from segmind_jupyter.notebook.extension import Tab
 from segmind_jupyter.notebook.magics import ClaudeMagics
 
 #: Where the cursor stands in the cells below.
@@ -300,42 +301,33 @@ def test_elsewhere_the_shell_answers_as_it_did_before(tab, shell, run):
     """Neither more nor less, in the same order."""
     run("d = {'key': 1}")
     ours = [tab(cell) for cell in ELSEWHERE]
-    Completion.remove(shell)
+    (hook,) = (h for h in shell.magics_manager.registry["ClaudeMagics"].hooks if type(h) is Tab)
+    hook.remove()
     theirs = [tab(cell) for cell in ELSEWHERE]
-    Completion(shell).install()
+    hook.install()
     assert ours == theirs
     assert "print" in ours[ELSEWHERE.index("pri|")]
 
 
-def test_unloading_gives_the_completer_back(bare_shell):
-    """As it was, also where somebody else had overridden it before."""
-    shell = bare_shell
-    completer = shell.Completer
-    Completion.remove(shell)
-    assert "completions" not in vars(completer)
+def test_the_completer_is_given_back_as_it_was():
+    """Also where somebody had overridden it before, or after; some embedded shells have none."""
 
-    def theirs(text, offset):
-        yield from ()
+    class Completer:
+        def completions(self, text, offset):
+            yield "own"
 
-    completer.completions = theirs
-    try:
-        Completion(shell).install()
-        assert list(completer.completions("pri", 3)) == []
-        Completion.remove(shell)
-        assert completer.completions is theirs
-        Completion.remove(shell)
-        assert completer.completions is theirs
-    finally:
-        del completer.completions
-        Completion(shell).install()
-
-
-def test_a_shell_without_a_completer_is_left_alone():
-    """As some embedded ones are."""
-    shell = SimpleNamespace()
-    Completion(shell).install()
-    Completion.remove(shell)
-    assert vars(shell) == {}
+    shell = SimpleNamespace(Completer=Completer())
+    for theirs in (None, lambda text, offset: ["theirs"]):
+        if theirs:
+            shell.Completer.completions = theirs
+        ours = Tab(shell)
+        ours.install()
+        assert list(shell.Completer.completions("pri", 3)) == (["theirs"] if theirs else ["own"])
+        ours.remove()
+        ours.remove()
+        assert vars(shell.Completer).get("completions") is theirs
+    Tab(SimpleNamespace()).install()
+    Tab(SimpleNamespace()).remove()
 
 
 def test_an_error_of_ours_offers_nothing_and_shows_nothing(tab, shell, capsys):
@@ -379,12 +371,6 @@ def test_any_text_can_be_completed_in(before, magic):
 
 
 TAKES = {"-m": None, "--model": None, "-s": None, "--plot": "?", "-q": 0}
-
-
-@given(st.text(max_size=40))
-def test_a_line_is_read_to_its_end(line):
-    """What is being typed is always the end of the line."""
-    assert line.endswith(typed_in(line, TAKES)[1])
 
 
 def test_what_is_being_typed_on_a_line_is_told():

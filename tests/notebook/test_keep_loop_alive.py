@@ -14,7 +14,7 @@ import pytest
 from traitlets import TraitError
 
 from segmind_jupyter.errors import SettingsError
-from segmind_jupyter.notebook.keep_alive import keep_alive
+from segmind_jupyter.notebook.config import keep_alive
 
 ON = "%config ClaudeMagics.keep_loop_alive = True"
 OFF = "%config ClaudeMagics.keep_loop_alive = False"
@@ -139,33 +139,6 @@ def test_queued_cells_and_widget_messages_keep_their_order(kernel, recorder):
 def send_comm(kernel, kind, **content):
     message = kernel.client.session.msg(kind, {"comm_id": "only", **content})
     kernel.client.shell_channel.send(message)
-
-
-@pytest.mark.kernel
-def test_a_task_may_ask_while_a_cell_waits(kernel, recorder):
-    """The second `%%claude` is answered inside the wait of the first, and both end."""
-    kernel.run(ON)
-
-    def answer(request):
-        text = request.blocks[0]["text"]
-        if text == "inner":
-            recorder.release.set()
-        else:
-            recorder.release.wait(60)
-        body = {"content": [{"type": "text", "text": f"{text} answered"}]}
-        return 200, {}, json.dumps(body).encode()
-
-    recorder.answers += [answer, answer]
-    output = kernel.run(
-        "import asyncio\n"
-        "async def ask_too():\n"
-        "    get_ipython().run_cell_magic('claude', '-q -o inner', 'inner')\n"
-        "task = asyncio.create_task(ask_too())\n"
-        "outer = %claude outer\n"
-        "print(task.done(), inner.text, outer.text)"
-    )
-    assert "True inner answered outer answered" in output.text
-    assert kernel.run("%%claude\nHi").status == "ok"
 
 
 @pytest.mark.kernel
@@ -336,36 +309,6 @@ def test_it_is_refused_on_a_loop_that_cannot_be_patched(shell):
     finally:
         asyncio._set_running_loop(None)
     assert not hasattr(asyncio, "_nest_patched")
-
-
-@pytest.fixture
-def on_uvloop(start, monkeypatch, tmp_path):
-    """A kernel whose loop is uvloop's, by its own configuration."""
-    pytest.importorskip("uvloop")
-    profile = tmp_path / "profile_default"
-    profile.mkdir()
-    (profile / "ipython_kernel_config.py").write_text(
-        "import asyncio, uvloop\nasyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
-    )
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    kernel = start()
-    assert kernel.run("%load_ext segmind_jupyter").status == "ok"
-    return kernel
-
-
-@pytest.mark.kernel
-def test_it_is_refused_on_uvloop(on_uvloop):
-    """With the reason and the way out; it stays off, nothing was patched, and cells work."""
-    loop = "import asyncio; print(type(asyncio.get_running_loop()).__module__)"
-    assert on_uvloop.run(loop).text == "uvloop\n"
-    refused = on_uvloop.run(ON).text
-    assert "event loop is a uvloop.Loop, which cannot" in refused
-    assert "--job" in refused
-    assert "Traceback" not in refused
-    assert "False" in on_uvloop.run(VALUE).text
-    assert on_uvloop.run("hasattr(asyncio, '_nest_patched')").text == "False"
-    queued = [on_uvloop.send("%%claude\nOne"), on_uvloop.send("%%claude\nTwo")]
-    assert [on_uvloop.collect(message_id).status for message_id in queued] == ["ok", "ok"]
 
 
 def test_it_is_refused_on_another_thread(shell):

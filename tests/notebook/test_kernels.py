@@ -1,4 +1,4 @@
-"""The extension in real Jupyter kernels: interrupts, patched loops, saved notebooks."""
+"""The extension in real Jupyter kernels: interrupts, patched loops, Tab, next inputs."""
 
 from __future__ import annotations
 
@@ -8,35 +8,41 @@ import pytest
 
 pytestmark = pytest.mark.kernel
 
-
-@pytest.fixture
-def kernel(shared_kernel):
-    """One for all of these tests: none of them is about its death."""
-    return shared_kernel
-
-
 KEY = "sk-live-0123456789abcdef"
 
 
-def test_a_plot_is_described_below_its_cell(kernel, recorder):
+@pytest.fixture
+def kernel(shared_kernel):
+    """One for these tests: none of them is about its death."""
+    return shared_kernel
+
+
+@pytest.fixture
+def tab(kernel):
+    """Press Tab where `|` stands, and give the cells that the offers would make."""
+
+    def press(cell):
+        code, offset = cell.replace("|", "", 1), cell.index("|")
+        content = kernel.reply(kernel.client.complete(code, offset), timeout_s=60)
+        assert content["status"] == "ok"
+        start, end = content["cursor_start"], content["cursor_end"]
+        return [code[:start] + match + code[end:] for match in content["matches"]]
+
+    return press
+
+
+def test_a_figure_that_the_inline_backend_closed_is_described_below_its_cell(kernel, recorder):
     """The main job: HTML and text, with what was sent."""
     recorder.will_say("A **rising** line.")
-    kernel.run("import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2]);")
+    kernel.run("%matplotlib inline\nimport matplotlib.pyplot as plt")
+    kernel.run("fig = plt.figure(figsize=(8, 4)); plt.plot([1, 3, 2]); plt.show()")
+    assert "[]" in kernel.run("plt.get_fignums()").text
     output = kernel.run("%%claude\nDescribe {fig}.")
     assert output.status == "ok"
     assert "<strong>rising</strong>" in output.html
     assert "A **rising** line." in output.text
     assert "fig · Figure" in output.html
     assert [block["type"] for block in recorder.posts[0].blocks] == ["text", "image", "text"]
-
-
-def test_a_figure_that_the_inline_backend_closed_is_sent_whole(kernel, recorder):
-    """The backend closes figures at the end of each cell; a kept one still draws."""
-    kernel.run("%matplotlib inline\nimport matplotlib.pyplot as plt")
-    kernel.run("fig = plt.figure(figsize=(8, 4)); plt.plot([1, 3, 2]); plt.show()")
-    assert kernel.run("%%claude\n{fig}").status == "ok"
-    assert recorder.posts[0].blocks[0]["type"] == "image"
-    assert "[]" in kernel.run("plt.get_fignums()").text
 
 
 def test_interrupting_a_waiting_cell_answers_in_under_a_second(kernel, recorder):
@@ -73,31 +79,26 @@ def test_a_loop_that_the_user_patched_changes_nothing(start, recorder, patch):
     assert "second" in outputs[1].text
 
 
-def test_loading_and_asking_patches_nothing(start):
-    """The event loop's functions are the same objects before and after."""
-    kernel = start()
+def test_loading_and_asking_patches_nothing(kernel):
+    """The event loop's functions are the same objects before and after; top-level await works."""
     probe = (
         "import asyncio\nloop = asyncio.get_event_loop()\n"
         "[id(f) for f in (asyncio.run, asyncio.get_event_loop, asyncio.Task, asyncio.Future,"
         " type(loop).run_until_complete, type(loop).run_forever)]"
     )
+    kernel.run("%unload_ext segmind_jupyter")
     before = kernel.run(probe)
     assert before.status == "ok"
     kernel.run("%load_ext segmind_jupyter")
     assert kernel.run("%%claude\nHi").status == "ok"
+    code = "from segmind_jupyter import ask\nawait asyncio.sleep(0)\nask('Hi').text"
+    assert "A sunset." in kernel.run(code).text
     assert kernel.run(probe).text == before.text
 
 
-def test_ask_works_in_a_cell_with_top_level_await(kernel):
-    """The kernel's loop is running; the request runs on another."""
-    code = "import asyncio\nfrom segmind_jupyter import ask\nawait asyncio.sleep(0)\nask('Hi').text"
-    assert "A sunset." in kernel.run(code).text
-
-
-@pytest.mark.parametrize("mode", ["Verbose", "Context"])
-def test_an_error_is_short_and_the_key_is_nowhere(kernel, recorder, mode):
+def test_an_error_is_short_and_the_key_is_nowhere(kernel, recorder):
     """In no output of the kernel, with every debug log on."""
-    kernel.run(f"%xmode {mode}")
+    kernel.run("%xmode Verbose")
     kernel.run("import logging; logging.basicConfig(level=logging.DEBUG, force=True)")
     recorder.will_answer(406, {"error": f"{KEY} has not enough credits"})
     output = kernel.run("%%claude\nHi")
@@ -108,17 +109,57 @@ def test_an_error_is_short_and_the_key_is_nowhere(kernel, recorder, mode):
     assert KEY not in output.text + output.html
 
 
-def test_a_bad_option_fails_the_cell(kernel, recorder):
-    """A usage error stops Run All, as any error does."""
-    assert kernel.run("%%claude --nonsense\nHi").status == "error"
-    assert recorder.requests == []
+def test_after_a_key_error_the_line_and_the_message_go_out_and_no_secret(kernel, recorder):
+    """The request holds the source line and the message, and not what a secret's name holds."""
+    kernel.run(
+        'api_key = "hunter2-abc"\n'
+        "def price(order, password):\n"
+        '    session_token = "tok-12345"\n'
+        '    return order["price"] * order["count"]\n'
+    )
+    assert kernel.run('price({"cost": 3, "token": "tok-9"}, password="pw-12345")').status == "error"
+    kernel.settle()
+    assert kernel.run("%claude --error").status == "ok"
+    (request,) = recorder.posts
+    sent = request.blocks[0]["text"]
+    assert "KeyError: 'price'" in sent
+    assert 'return order["price"] * order["count"]' in sent
+    assert "order = {'cost': 3, 'token': <hidden>}" in sent
+    assert "in cell A.\n" in sent
+    assert "What went wrong here" in sent
+    for secret in ("hunter2-abc", "tok-12345", "tok-9", "pw-12345"):
+        assert secret.encode() not in request.body
 
 
-def test_two_kernels_do_not_share_what_was_set(start):
-    """The simulator of one notebook is not the simulator of another."""
-    first, second = start(), start()
-    for kernel in (first, second):
-        kernel.run("%load_ext segmind_jupyter")
-    first.run("%segmind simulator")
-    assert "simulator" in first.run("%segmind").text
-    assert "http://127.0.0.1" in second.run("%segmind").text
+def test_code_comes_as_the_next_input_of_the_cells_own_answer(kernel, recorder):
+    """So the front end inserts it below; nothing is run."""
+    recorder.will_say("Try:\n\n```python\nran = True\n```")
+    answer = kernel.reply(kernel.send("%%claude --code\nHow?"), 60)
+    assert answer["payload"] == [
+        {"source": "set_next_input", "text": "ran = True", "replace": False}
+    ]
+    assert kernel.run("'ran' in globals()").text == "False"
+
+
+def test_tab_completes_options_slugs_names_and_braces(kernel, tab):
+    """The whole cell and the cursor in code points go in, what is right there comes back."""
+    kernel.run("import pandas as pd\ndf = pd.DataFrame({'co2': [1], 'year': [2]}); fig = 1")
+    for use_jedi in (True, False):
+        kernel.run(f"%config IPCompleter.use_jedi = {use_jedi}")
+        for cell, offered in (
+            ("%%claude --mo|\nHi", ["%%claude --model\nHi"]),
+            ("%%claude -i f|\nHi", ["%%claude -i fig\nHi"]),
+            (
+                "%%claude -c\nWhät 🎉\n\ndoes {f|} show?",
+                ["%%claude -c\nWhät 🎉\n\ndoes {fig} show?"],
+            ),
+            ("%%claude\n{df['|']}", ["%%claude\n{df['co2']}", "%%claude\n{df['year']}"]),
+            ("%%claude\nWhat does pri|", []),
+            ("answer = %claude What is in {f|", ["answer = %claude What is in {fig"]),
+            ("%segmind simu|", ["%segmind simulator"]),
+        ):
+            assert tab(cell) == offered, cell
+        assert any(cell.startswith("print") for cell in tab("pri|"))
+    content = kernel.reply(kernel.client.complete("%%claude\n{fig", 13), timeout_s=60)
+    (offer,) = content["metadata"]["_jupyter_types_experimental"]
+    assert (offer["text"], offer["type"]) == ("fig", "int")

@@ -14,9 +14,9 @@ INLINE = "%matplotlib inline\nimport matplotlib.pyplot as plt"
 
 
 @pytest.fixture
-def kernel(shared: Any) -> Any:
+def kernel(shared_kernel: Any) -> Any:
     """One kernel serves all tests of this module."""
-    return shared
+    return shared_kernel
 
 
 def ok(kernel: Any, *cells: str) -> Any:

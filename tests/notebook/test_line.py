@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
-from segmind_jupyter.errors import ReplyError
 from segmind_jupyter.notebook.line import parse
-from segmind_jupyter.notebook.magics import ClaudeMagics, values
+from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.namespace import names_at
 
 PARSER = ClaudeMagics.claude.parser
@@ -149,7 +148,7 @@ def read(shell):
     shell.run_cell("class Point: ...\nshapes = [Point]")
 
     def parsed(line):
-        args, words = parse(PARSER, line, values=values(names_at(shell, None)))
+        args, words = parse(PARSER, line, names=names_at(shell, None))
         return args.plot, args.json, words
 
     return parsed
@@ -230,23 +229,3 @@ def test_options_that_contradict_each_other_are_refused(run, online, options, me
     assert isinstance(cell.error, UsageError)
     assert message in str(cell.error)
     assert online.requests == []
-
-
-def test_a_job_may_ask_for_json(run, online):
-    """`job.wait().parsed` is the object then; the format is in the request."""
-    looked = run("%%claude -j --json --dry-run\nHi").result
-    assert looked.body["response_format"]["type"] == "json_schema"
-    assert looked.path.startswith("/v2/")
-
-
-def test_a_reply_without_a_shape_has_no_object(run, online):
-    """The error says what gives one."""
-    reply = run("%%claude\nHi").result
-    with pytest.raises(ReplyError, match="--json NAME"):
-        _ = reply.parsed
-
-
-def test_a_plot_alone_is_a_question(run, online):
-    """As an included object alone is; without one, the error says what to run."""
-    cell = run("%claude --plot")
-    assert "No plot is there to send" in str(cell.error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.notebook.next_cell import put_code
+from segmind_jupyter.notebook.magics import put_code
 
 
 @pytest.fixture

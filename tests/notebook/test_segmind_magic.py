@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from html.parser import HTMLParser
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 
-from segmind_jupyter.notebook.status import misfits, widget_problems
+from segmind_jupyter.notebook.status import misfits
 
 KEY = "sk-live-0123456789abcdef"
 
@@ -23,16 +23,6 @@ def state(monkeypatch, tmp_path):
 
 def problems(shown):
     return [line for line in shown.splitlines() if line.startswith("problem: ")]
-
-
-def test_status_says_what_is_set_and_from_where(run, online):
-    """Alone, `%segmind` is the status; the key is not in it."""
-    for command in ("%segmind", "%segmind status"):
-        shown = run(command).shown
-        assert f"{online.url} (SEGMIND_BASE_URL)" in shown
-        assert "set, from SEGMIND_API_KEY" in shown
-        assert "claude-4-sonnet" in shown
-        assert KEY not in shown
 
 
 def test_status_without_problems_names_none(text, online):
@@ -103,14 +93,6 @@ def test_a_damaged_journal_is_a_problem(text, online, state):
     assert "`%config ClaudeMagics.journal = False`" in problem
 
 
-def test_a_look_at_the_status_makes_no_journal(text, online, state):
-    """It tells of the one that is there, with its size."""
-    assert "no file yet" in text("%segmind")
-    assert not state.exists()
-    text("%segmind jobs")
-    assert "kB)" in text("%segmind")
-
-
 def test_a_model_that_is_none_is_a_problem_and_a_mistyped_one_is_pointed_out(run, text, online):
     """Unknown slugs are not refused: lists go stale."""
     run("%config ClaudeMagics.model = 'Claude 4'")
@@ -167,11 +149,6 @@ def test_versions_that_show_no_widgets_together_are_found(changes, commands):
     assert len(found) == len(commands)
     for problem, command in zip(found, commands, strict=True):
         assert f"`{command}`" in problem
-
-
-def test_a_terminal_misses_no_widgets():
-    """It could not show any."""
-    assert list(widget_problems(SimpleNamespace(kernel=None))) == []
 
 
 class Tags(HTMLParser):
@@ -293,13 +270,6 @@ def test_the_environment_chooses_the_simulator_too(run, monkeypatch):
     assert run("%%claude\nHi").result.simulated
     for command in ("%segmind", "%segmind simulator off"):
         assert "SEGMIND_BASE_URL says so" in run(command).shown
-
-
-def test_the_manual_shows_every_command(run):
-    """`%segmind?` has a line for each."""
-    shown = run("%segmind?").shown
-    for command in ("key", "credits", "usage", "models", "simulator off"):
-        assert f"%segmind {command}" in shown
 
 
 def test_a_mistyped_command_is_asked_about(run):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 from segmind_jupyter.api.messages import Ledger, Reply, Usage
 from segmind_jupyter.notebook.segmind_magic import table, usage
@@ -91,38 +89,6 @@ def test_the_frame_has_a_row_a_call(online):
     assert table(()).columns.tolist() == frame.columns.tolist()
 
 
-def test_simulated_calls_are_marked(run):
-    """They cost nothing."""
-    run("%segmind simulator")
-    run("%%claude\nHi")
-    assert run("calls = %segmind usage;\ncalls['simulated'].tolist()").result == [True]
-
-
-WITHOUT_PANDAS = """
-import sys
-sys.modules["pandas"] = None  # Python's way to say: it is not there
-from IPython.core.interactiveshell import InteractiveShell
-shell = InteractiveShell.instance()
-shell.run_line_magic("load_ext", "segmind_jupyter")
-shell.run_cell("%segmind simulator")
-shell.run_cell("%%claude -q\\nHi")
-shell.run_cell("calls = %segmind usage;")
-shell.run_cell("%segmind usage")
-shell.run_cell("print(type(calls), calls[0]['model'], calls[0]['simulated'])")
-"""
-
-
-def test_without_pandas_the_line_gives_a_list():
-    """pandas is no dependency."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PANDAS], capture_output=True, text=True, check=True,
-        timeout=120,
-    )  # fmt: skip
-    assert "<class 'list'> claude-4-sonnet True" in done.stdout
-    assert done.stdout.count("'tokens_in'") == 0  # the chart alone was shown
-    assert "claude-4-sonnet      1" in done.stdout
-
-
 def test_bars_are_as_high_as_their_numbers(online):
     """On a scale of their own each; what the server did not say has no height."""
     page = usage(ledger(Usage(100, 1), Usage(50, 4), Usage(None, None), Usage(0, 2)))["text/html"]
@@ -140,18 +106,6 @@ def test_a_long_session_draws_its_last_calls(online):
     assert into[-1] == 44
     assert "last 40 calls" in bundle["text/plain"]
     assert "4,950" in bundle["text/plain"]
-
-
-def test_one_call_is_no_chart(online):
-    """There is nothing to compare it with."""
-    assert "at most" not in usage(ledger(Usage(56, 31)))["text/plain"]
-
-
-def test_calls_without_numbers_are_no_chart(online):
-    """Nor are rows of nothing."""
-    bundle = usage(ledger(Usage(None, 0), Usage(None, None)))
-    assert "at most" not in bundle["text/plain"]
-    assert bars(bundle["text/html"]) == [[]]
 
 
 def test_names_of_models_are_data(online):

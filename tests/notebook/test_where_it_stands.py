@@ -49,13 +49,6 @@ def test_a_job_shows_its_card_there_too(run, shell):
     run("%segmind wait")
 
 
-def test_a_dry_run_shows_there_too(run, online):
-    """In a loop as anywhere."""
-    assert (
-        run("for i in range(2):\n    %claude --dry-run q").shown.count("Nothing was sent") == 4
-    )  # HTML and text
-
-
 def test_a_script_that_ipython_runs_prints_its_replies(tmp_path):
     """There nothing is shown by itself."""
     script = tmp_path / "s.ipy"
@@ -98,15 +91,6 @@ def test_a_name_that_cannot_be_seen_is_refused(run, online):
     assert online.requests == []
     run(code.format("a\n        %claude {a}") + "outer()()")
     assert words(online) == "used"
-
-
-def test_what_runs_elsewhere_sees_the_names_there(run, online):
-    """In code that `exec` runs with globals of its own."""
-    run(
-        'exec(\'get_ipython().run_line_magic("claude", "{q}")\', '
-        "{'get_ipython': get_ipython, 'q': 7})"
-    )
-    assert words(online) == "7"
 
 
 def test_under_time_and_in_a_script_that_is_run_it_shows_too(run, tmp_path, online):
