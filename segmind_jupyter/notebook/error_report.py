@@ -63,9 +63,12 @@ _FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
 
 def report(error: BaseException, shell: Any, *, limits: Limits) -> Text:
     """Describe an error of a shell's cells."""
-    written = _Report(error, Cells(shell))
+    cells = Cells(shell)
+    written = _Report(error, cells)
+    # For the person who sees the numbers of the cells.
+    where = cells.label(written.file) if written.file else "the notebook"
+    about = f"{class_name(error)} in {where}"
     text = written.text(max_chars=limits.text_chars)
-    about = f"{class_name(error)} in {written.label}"
     return as_text(text, limits=limits, about=about, lines=True)
 
 
@@ -84,31 +87,29 @@ class _Report:
         users = {key: [f for f in frames if f.is_users] for key, frames in self._frames.items()}
         # Cells are named in the order in which they come up, the last error first.
         files = [frame.filename for frame in users[id(error)]] + _unread(error)
-        self._file = files[0] if files else None
+        self.file = files[0] if files else None
         for each in reversed(self._shown):
             files += [*(frame.filename for frame in users[id(each)]), *_unread(each)]
         self._names = cells.names(files)
         self._blank = _blanker(self._shown, [f for frames in users.values() for f in frames])
 
-    @property
-    def label(self) -> str:
-        """Where it was raised, for the person who sees the numbers of the cells."""
-        return self._cells.label(self._file) if self._file else "the notebook"
-
     def text(self, *, max_chars: int) -> str:
         """Put the sections together in at most about `max_chars` characters."""
-        where = self._names[self._file] if self._file else "the notebook"
+        where = self._names[self.file] if self.file else "the notebook"
         head = _ends(self._message(self._error), max_chars=int(max_chars * _MESSAGE))
         head += f"\n\nThis is the last error of the notebook, in {where}."
         failing = next(filter(None, (_innermost(self._frames[id(e)]) for e in self._telling)), None)
         values = "" if failing is None else _values(failing, self._names, self._clean)
         below = [_head(values, max_chars=int(max_chars * _VALUES))]
-        if self._file and self._cells.is_cell(self._file):
-            source = self._clean_source(self._cells.typed(self._file))
+        if self.file and self._cells.is_cell(self.file):
+            source = self._clean_source(self._cells.typed(self.file))
             shown = _ends(source, max_chars=int(max_chars * _SOURCE))
             below.append(f"Source of {where}:\n\n{fenced(shown, language='python')}")
         room = max_chars - len(head) - sum(map(len, below)) - _HEADINGS_CHARS
-        traceback = _tail(self._traceback(), max_chars=max(0, room))
+        traceback = self._traceback()
+        if len(traceback) > max(0, room):  # the end is kept: there is the failing frame
+            _, _, kept = traceback[len(traceback) - max(0, room - 40) :].partition("\n")
+            traceback = f"Traceback, its last lines:\n…\n{kept}" if kept else ""
         return "\n\n".join(filter(None, [head, traceback, *below]))
 
     def _traceback(self) -> str:
@@ -127,7 +128,20 @@ class _Report:
         return "\n\n".join(["Traceback, innermost frame last:", *blocks]) if blocks else ""
 
     def _message(self, error: BaseException) -> str:
-        text = _message(error, self._names, self._clean_source)
+        """Write an error as Python does, with its notes, and the line of an error of syntax."""
+        kind, said = type(error), safe_str(str, error)
+        if isinstance(error, SyntaxError) and (unread := _unread(error)):  # the cell, not its code
+            said = f"{error.msg} ({self._names[unread[0]]}, line {error.lineno})"
+        is_plain = kind.__module__ in ("builtins", "__main__")
+        name = kind.__qualname__ if is_plain else f"{kind.__module__}.{kind.__qualname__}"
+        lines = [f"{name}: {said}" if said else name]
+        notes = getattr(error, "__notes__", None)  # anybody may have put anything in their place
+        lines += [note for note in notes if isinstance(note, str)] if type(notes) is list else []
+        if isinstance(error, SyntaxError) and isinstance(error.text, str):
+            line = error.text.rstrip("\n")
+            indent = min(error.offset or 1, len(line) + 1) - 1
+            lines += [self._clean_source(line), f"{' ' * indent}^"]
+        text = "\n".join(lines)
         words = plain(text[:_MESSAGE_CHARS])
         frame = _innermost(self._frames[id(error)])
         if frame and any(is_secret(path, value) for path, value in frame.named()):
@@ -165,25 +179,6 @@ def _unread(error: BaseException) -> list[str]:
     """Return the name of what Python could not read."""
     name = error.filename if isinstance(error, SyntaxError) else None
     return [name] if name and isinstance(name, str) else []
-
-
-def _message(
-    error: BaseException, names: dict[str, str], clean_source: Callable[[str], str]
-) -> str:
-    """Write an error as Python does, with its notes, and the line of an error of syntax."""
-    kind, words = type(error), safe_str(str, error)
-    if isinstance(error, SyntaxError) and (unread := _unread(error)):
-        words = f"{error.msg} ({names[unread[0]]}, line {error.lineno})"  # the cell, not its code
-    is_plain = kind.__module__ in ("builtins", "__main__")
-    name = kind.__qualname__ if is_plain else f"{kind.__module__}.{kind.__qualname__}"
-    lines = [f"{name}: {words}" if words else name]
-    notes = getattr(error, "__notes__", None)  # anybody may have put anything in their place
-    lines += [note for note in notes if isinstance(note, str)] if type(notes) is list else []
-    if isinstance(error, SyntaxError) and isinstance(error.text, str):
-        code = error.text.rstrip("\n")
-        indent = min(error.offset or 1, len(code) + 1) - 1
-        lines += [clean_source(code), f"{' ' * indent}^"]
-    return "\n".join(lines)
 
 
 #: A value in the words of an error.
@@ -473,14 +468,6 @@ def _library_folders() -> tuple[str, ...]:
 
 def _head(text: str, *, max_chars: int) -> str:
     return text if len(text) <= max_chars else f"{text[: max(0, max_chars - 2)]} …"
-
-
-def _tail(text: str, *, max_chars: int) -> str:
-    """Keep the end: there is the failing frame."""
-    if len(text) <= max_chars:
-        return text
-    _, _, kept = text[len(text) - max(0, max_chars - 40) :].partition("\n")
-    return f"Traceback, its last lines:\n…\n{kept}" if kept else ""
 
 
 def _ends(text: str, *, max_chars: int) -> str:

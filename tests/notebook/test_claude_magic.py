@@ -6,10 +6,8 @@ import base64
 import io
 import re
 
-import pytest
-
 from segmind_jupyter import Reply
-from segmind_jupyter.errors import ContentError, MissingKeyError, NotFoundError, SettingsError
+from segmind_jupyter.errors import MissingKeyError, NotFoundError
 from segmind_jupyter.options import OPTIONS
 
 KEY = "sk-live-0123456789abcdef"
@@ -77,106 +75,6 @@ def test_a_quiet_cell_shows_nothing_and_loses_nothing(run, shell, online):
     assert done.result == "A sunset."
 
 
-@pytest.mark.parametrize("cell", ["%%claude\nSELECT 1;", "%%claude --dry-run\nint i;\n\n"])
-def test_a_cell_whose_prompt_ends_in_a_semicolon_shows_its_reply(run, online, cell):
-    """SQL and C end so; only `-q` hushes a cell."""
-    done = run(cell)
-    assert done.result is not None
-    assert "was sent" in done.shown or "A sunset." in done.shown
-
-
-@pytest.mark.parametrize("line", ["%claude Hi;", "%claude -q Hi"])
-def test_a_quiet_line_shows_nothing_and_can_be_assigned(run, online, line):
-    """Silence is a matter of display; the value is the reply."""
-    # A terminal writes its prompt before it asks what there is to show.
-    assert re.fullmatch(r"(Out\[\d+\]: )?", run(line).shown)
-    assert run("_.text").result == "A sunset."
-    assert run(f"answer = {line}").shown == ""
-    assert "A sunset." in run("answer").shown
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "{n.__class__}",
-        "{n.__class__.__mro__}",
-        "{_private}",
-        "{__import__('os').system('touch pwned')}",
-        "{open('pwned', 'w')}",
-        "{n + 1}",
-        "{n!r}",
-        "{[1][0]}",
-        "{n.real()}",
-    ],
-)
-def test_nothing_in_a_prompt_is_evaluated(run, online, body, tmp_path, monkeypatch):
-    """No call, no arithmetic, no name with a leading underscore."""
-    monkeypatch.chdir(tmp_path)
-    run("n = 3; _private = 4")
-    run(f"%%claude\n{body}")
-    assert texts(online.posts[0]) == [body]
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("line", ["$n", "{n + 1}", "{open('pwned', 'w')}", "`{n}`"])
-def test_the_magics_line_is_not_expanded(run, online, line, tmp_path, monkeypatch):
-    """IPython evaluates `{x}` and `$x` in a line unless a magic says no."""
-    monkeypatch.chdir(tmp_path)
-    run("n = 3")
-    run(f"%%claude -s '{line}'\nHi") if "'" not in line else run(f'%%claude -s "{line}"\nHi')
-    assert online.posts[0].json["instruction"] == line
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "%claude What is a violin plot?",
-        "%claude What's a violin plot?",
-        'answer = %claude Who said "to be"?',
-        "%claude no question",
-        "%claude -m claude-3.5-sonnet is this?",
-        "if True:\n    %claude what is {n}?",
-    ],
-)
-def test_the_line_magic_asks_in_one_line(run, online, line):
-    """Also where the line ends in a question mark or holds an apostrophe."""
-    run("n = 3")
-    cell = run(line)
-    assert cell.error is None
-    asked = line.strip().partition("%claude ")[2].replace("-m claude-3.5-sonnet ", "")
-    assert texts(online.posts[0]) == [asked.replace("{n}", "3")]
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["%claude?", "?%claude", "%%claude?", "%claude", "%%claude", "%claude --help", "%%claude -h\n"],
-)
-def test_help_is_the_manual(run, online, line):
-    """With an example for every option, and nothing is sent."""
-    shown = run(line).shown
-    assert online.requests == []
-    for option in OPTIONS:
-        if option.flags:
-            assert f"%%claude {option.example[0]}" in shown
-            assert any(flag in option.example[0] for flag in option.flags)
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "# the cheap one\n\n%%claude -m claude-3-haiku\nHi",
-        "%%claude -m claude-3-haiku  # the cheap one\nHi",
-        "%%claude Hi -m claude-3-haiku",
-    ],
-)
-def test_a_comment_is_no_part_of_the_prompt(run, online, cell):
-    """Above the cell or behind its options; and a cell without a body is a line."""
-    assert run(cell).error is None
-    assert online.posts[0].path.endswith("haiku")
-    assert texts(online.posts[0]) == ["Hi"]
-
-
 def test_what_would_be_sent_half_is_asked_about_before(run, online):
     """In every form of the magic."""
     for cell in (
@@ -222,105 +120,6 @@ def test_words_on_the_line_go_before_the_cell(run, online):
     assert texts(online.posts[0]) == ["Explain this:\nx = 1"]
 
 
-@pytest.mark.parametrize(
-    ("cell", "hint"),
-    [
-        ("%%claude --nonsense\nHi", "--nonsense"),
-        ("%%claude --nonsense\nHi", "%%claude? lists the options"),
-        ("%%claude --max-tokens many\nHi", "whole number above 0, not 'many'"),
-        ("%%claude --max-tokens 0\nHi", "above 0"),
-        ("%%claude -t warm\nHi", "--temperature"),
-        ("%%claude --timeout -1\nHi", "--timeout"),
-        ("%%claude --timeout 5m\nHi", "number of seconds, not '5m'"),
-        ("%%claude --param top_p\nHi", "KEY=VALUE"),
-        ("%%claude -o 1x\nHi", "cannot be the name of a variable"),
-        ("%%claude -o for\nHi", "cannot be the name of a variable"),
-        ("%%claude -t 2\nHi", "from 0 to 1"),
-        ("%claude ?", "Ask something"),
-        ("%%claude -m\nHi", "expected one argument"),
-        ('%%claude -s "open\nHi', "close the quotation mark"),
-        ("%%claude claude-3.5-sonnet\nHi", "-m claude-3.5-sonnet"),
-    ],
-)
-def test_a_line_that_cannot_be_read_says_why(run, online, cell, hint):
-    """One line, no traceback, the cell fails, nothing is sent."""
-    done = run(cell)
-    assert type(done.error).__name__ == "UsageError"
-    assert hint in done.shown
-    assert "Traceback" not in done.shown
-    assert online.requests == []
-
-
-@pytest.mark.parametrize(
-    ("cell", "kind", "hint"),
-    [
-        ("%%claude\n \n", ContentError, "empty"),
-        ("%%claude -i nope\nHi", ContentError, "`-i nope`"),
-        ("%%claude -i 'a b'\nHi", ContentError, "no name"),
-        ("%%claude -m Claude!\nHi", SettingsError, "model"),
-        ("%%claude --param messages=1\nHi", SettingsError, "set by the prompt"),
-        ("%%claude --param timeout_s=1\nHi", SettingsError, "--timeout"),
-        ("%%claude --param self=1\nHi", SettingsError, "self"),
-        ("from segmind_jupyter import ask; ask('Hi', instruction='x')", SettingsError, "system"),
-        ("from segmind_jupyter import ask; ask('Hi', timeout=-1)", SettingsError, "positive"),
-        ("from segmind_jupyter import ask; ask('Hi', timeout='soon')", SettingsError, "positive"),
-    ],
-)
-def test_what_cannot_be_sent_says_why(run, online, cell, kind, hint):
-    """The named error, shown as one or two lines."""
-    done = run(cell)
-    assert type(done.error) is kind
-    assert hint in done.shown
-    assert len(done.shown.strip().splitlines()) <= 2
-    assert online.requests == []
-
-
-def test_without_a_key_the_cell_says_how_to_set_one(run, recorder, monkeypatch):
-    """And nothing is sent."""
-    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
-    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
-    done = run("%%claude\nHi")
-    assert type(done.error) is MissingKeyError
-    assert "%segmind key" in done.shown
-    assert recorder.requests == []
-
-
-def test_a_key_set_in_a_running_notebook_counts(run, recorder, monkeypatch):
-    """`%env` after a first failure is what people do."""
-    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
-    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
-    assert run("%%claude\nHi").error
-    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
-    assert run("%%claude\nHi").error is None
-    assert recorder.posts[0].headers["x-api-key"] == KEY
-
-
-@pytest.mark.parametrize("mode", ["Plain", "Context", "Verbose", "Minimal"])
-def test_an_error_is_one_message_in_every_xmode_and_never_the_key(run, online, mode, caplog):
-    """Not even if the server quotes it, with every library's debug log on."""
-    caplog.set_level("DEBUG")
-    run(f"%xmode {mode}")
-    online.will_answer(404, {"error": f"no such model for {KEY}"})
-    done = run("%%claude -m claude-4-sonet\nHi")
-    assert type(done.error) is NotFoundError
-    assert "Did you mean `-m claude-4-sonnet`" in " ".join(done.shown.split())
-    assert all(len(line) <= 89 for line in done.shown.splitlines())
-    assert len(done.shown.strip().splitlines()) <= 5
-    assert KEY not in done.shown + caplog.text
-
-
-@pytest.mark.parametrize("mode", ["Plain", "Context", "Verbose", "Minimal"])
-def test_ask_fails_in_the_same_words(run, online, mode):
-    """From Python the same message, at most twelve lines, and not the key."""
-    run(f"%xmode {mode}")
-    online.will_answer(500, b"<html>oops</html>")
-    done = run("from segmind_jupyter import ask\nask('Hi')")
-    assert "not sent again" in done.shown
-    assert len(done.shown.strip().splitlines()) <= 12
-    assert KEY not in done.shown
-    assert len(online.posts) == 1
-
-
 def test_config_sets_the_defaults_of_cells_and_of_ask(run, online):
     """One place for both doors."""
     run("%config ClaudeMagics.model = 'claude-3-haiku'")
@@ -341,17 +140,6 @@ def test_an_object_alone_is_a_prompt_for_the_line_magic(run, online):
         assert run(cell).error is None
         assert [block["type"] for block in online.posts[-1].blocks] == ["image", "text"]
         assert texts(online.posts[-1]) == ["Describe this."]
-
-
-@pytest.mark.parametrize(
-    "setting", ["temperature = float('nan')", "timeout = float('inf')", "max_tokens = True"]
-)
-def test_a_default_that_cannot_work_is_refused(run, online, setting, caplog):
-    """When it is set: `%config` shows why, the one before it stays, and cells go on."""
-    run(f"%config ClaudeMagics.{setting}")
-    assert re.search(r"give a|positive number", caplog.text)
-    assert run("%%claude\nHi").error is None
-    assert not {"temperature", "max_tokens"} & set(online.posts[0].json)
 
 
 def test_a_model_that_takes_no_temperature_gets_none(run, online):
@@ -406,3 +194,144 @@ def test_unloading_takes_everything_back(run, shell):
     assert "ClaudeMagics" not in {type(c).__name__ for c in shell.configurables}
     run("%load_ext segmind_jupyter")
     assert "claude" in shell.magics_manager.magics["cell"]
+
+
+def test_what_is_quiet_shows_nothing_and_loses_nothing(run, online):
+    """`-q` hushes a cell, a `;` a line alone: SQL and C end so."""
+    for cell in ("%%claude\nSELECT 1;", "%%claude --dry-run\nint i;\n\n"):
+        done = run(cell)
+        assert done.result is not None
+        assert "was sent" in done.shown or "A sunset." in done.shown
+    for line in ("%claude Hi;", "%claude -q Hi"):
+        # A terminal writes its prompt before it asks what there is to show.
+        assert re.fullmatch(r"(Out\[\d+\]: )?", run(line).shown)
+        assert run("_.text").result == "A sunset."
+        assert run(f"answer = {line}").shown == ""
+        assert "A sunset." in run("answer").shown
+
+
+def test_nothing_in_a_prompt_or_on_the_line_is_evaluated(run, online, tmp_path, monkeypatch):
+    """No call, no arithmetic, no name with a leading underscore; IPython would expand a line."""
+    monkeypatch.chdir(tmp_path)
+    run("n = 3; _private = 4")
+    for body in (
+        "{n.__class__}", "{n.__class__.__mro__}", "{_private}", "{n + 1}", "{n!r}", "{[1][0]}",
+        "{__import__('os').system('touch pwned')}", "{open('pwned', 'w')}", "{n.real()}",
+    ):  # fmt: skip
+        run(f"%%claude\n{body}")
+        assert texts(online.posts[-1]) == [body]
+    for line in ("$n", "{n + 1}", "{open('pwned', 'w')}", "`{n}`"):
+        run(f'%%claude -s "{line}"\nHi')
+        assert online.posts[-1].json["instruction"] == line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_line_magic_asks_in_one_line(run, online):
+    """Also where the line ends in a question mark or holds an apostrophe."""
+    run("n = 3")
+    for line in (
+        "%claude What is a violin plot?",
+        "%claude What's a violin plot?",
+        'answer = %claude Who said "to be"?',
+        "%claude no question",
+        "%claude -m claude-3.5-sonnet is this?",
+        "if True:\n    %claude what is {n}?",
+    ):
+        assert run(line).error is None
+        asked = line.strip().partition("%claude ")[2].replace("-m claude-3.5-sonnet ", "")
+        assert texts(online.posts[-1]) == [asked.replace("{n}", "3")]
+
+
+def test_help_is_the_manual(run, online):
+    """With an example for every option, and nothing is sent."""
+    for line in ("%claude?", "?%claude", "%%claude?", "%claude", "%%claude", "%claude --help"):
+        shown = run(line).shown
+        for option in OPTIONS:
+            if option.flags:
+                assert f"%%claude {option.example[0]}" in shown
+                assert any(flag in option.example[0] for flag in option.flags)
+    assert "%segmind simulator off" in run("%segmind?").shown
+    assert online.requests == []
+
+
+def test_a_comment_is_no_part_of_the_prompt(run, online):
+    """Above the cell or behind its options; and a cell without a body is a line."""
+    for cell in (
+        "# the cheap one\n\n%%claude -m claude-3-haiku\nHi",
+        "%%claude -m claude-3-haiku  # the cheap one\nHi",
+        "%%claude Hi -m claude-3-haiku",
+    ):
+        assert run(cell).error is None
+        assert online.posts[-1].path.endswith("haiku")
+        assert texts(online.posts[-1]) == ["Hi"]
+
+
+def test_what_cannot_be_read_or_sent_says_why(run, online):
+    """One or two lines, no traceback, the cell fails, nothing is sent."""
+    for cell, kind, hint in (
+        ("%%claude --nonsense\nHi", "UsageError", "%%claude? lists the options"),
+        ("%%claude --max-tokens many\nHi", "UsageError", "whole number above 0, not 'many'"),
+        ("%%claude -t warm\nHi", "UsageError", "--temperature"),
+        ("%%claude --timeout 5m\nHi", "UsageError", "number of seconds, not '5m'"),
+        ("%%claude --param top_p\nHi", "UsageError", "KEY=VALUE"),
+        ("%%claude -o for\nHi", "UsageError", "cannot be the name of a variable"),
+        ("%claude ?", "UsageError", "Ask something"),
+        ("%%claude -m\nHi", "UsageError", "expected one argument"),
+        ('%%claude -s "open\nHi', "UsageError", "close the quotation mark"),
+        ("%%claude claude-3.5-sonnet\nHi", "UsageError", "-m claude-3.5-sonnet"),
+        ("%%claude\n \n", "ContentError", "empty"),
+        ("%%claude -i nope\nHi", "ContentError", "`-i nope`"),
+        ("%%claude -m Claude!\nHi", "SettingsError", "model"),
+        ("%%claude --param messages=1\nHi", "SettingsError", "set by the prompt"),
+        ("%%claude --param timeout_s=1\nHi", "SettingsError", "--timeout"),
+        ("from segmind_jupyter import ask; ask('Hi', instruction='x')", "SettingsError", "system"),
+    ):
+        done = run(cell)
+        assert type(done.error).__name__ == kind, cell
+        assert hint in done.shown
+        assert "Traceback" not in done.shown
+        assert len(done.shown.strip().splitlines()) <= 2
+    assert online.requests == []
+
+
+def test_a_key_set_in_a_running_notebook_counts(run, recorder, monkeypatch):
+    """Without one the cell says how to set it, and nothing is sent; `%env` then is enough."""
+    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
+    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
+    done = run("%%claude\nHi")
+    assert type(done.error) is MissingKeyError
+    assert "%segmind key" in done.shown
+    assert recorder.requests == []
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    assert run("%%claude\nHi").error is None
+    assert recorder.posts[0].headers["x-api-key"] == KEY
+
+
+def test_an_error_is_one_message_in_every_xmode_and_never_the_key(run, online, caplog):
+    """From a cell and from Python; not even if the server quotes it, with debug logs on."""
+    caplog.set_level("DEBUG")
+    for mode in ("Plain", "Context", "Verbose", "Minimal"):
+        run(f"%xmode {mode}")
+        online.will_answer(404, {"error": f"no such model for {KEY}"})
+        done = run("%%claude -m claude-4-sonet\nHi")
+        assert type(done.error) is NotFoundError
+        assert "Did you mean `-m claude-4-sonnet`" in " ".join(done.shown.split())
+        assert all(len(line) <= 89 for line in done.shown.splitlines())
+        assert len(done.shown.strip().splitlines()) <= 5
+        assert KEY not in done.shown + caplog.text
+        online.will_answer(500, b"<html>oops</html>")
+        done = run("from segmind_jupyter import ask\nask('Hi')")
+        assert "not sent again" in done.shown
+        assert len(done.shown.strip().splitlines()) <= 12
+        assert KEY not in done.shown + caplog.text
+    assert len(online.posts) == 8
+
+
+def test_a_default_that_cannot_work_is_refused(run, online, caplog):
+    """When it is set: `%config` shows why, the one before it stays, and cells go on."""
+    for setting in ("temperature = float('nan')", "timeout = float('inf')", "max_tokens = True"):
+        caplog.clear()
+        run(f"%config ClaudeMagics.{setting}")
+        assert re.search(r"give a|positive number", caplog.text)
+    assert run("%%claude\nHi").error is None
+    assert not {"temperature", "max_tokens"} & set(online.posts[0].json)

@@ -66,11 +66,8 @@ def counted(output):
     return int(output.text.split()[-1])
 
 
-# ---- what it does -------------------------------------------------------------------------------
-
-
 @pytest.mark.kernel
-@pytest.mark.parametrize("before", ["pass", "import nest_asyncio2; nest_asyncio2.apply()", ON])
+@pytest.mark.parametrize("before", ["import nest_asyncio2; nest_asyncio2.apply()", ON])
 def test_a_task_of_the_user_runs_while_a_cell_waits(kernel, recorder, before):
     """Also if the user had patched the loop by the same package, or had set it before."""
     kernel.run(before)
@@ -187,9 +184,6 @@ def test_a_loop_of_a_user_interface_is_not_run_inside_the_wait(kernel):
     assert counted(kernel.run(ASK_AND_COUNT)) == 0
 
 
-# ---- Interrupt ----------------------------------------------------------------------------------
-
-
 @pytest.mark.kernel
 def test_interrupt_ends_the_wait_and_leaves_the_tasks(kernel, recorder):
     """In under a second, though a busy task holds the loop most of the time; it goes on too."""
@@ -256,9 +250,6 @@ def interrupt_until(done, pid):
         os.kill(pid, signal.SIGINT)
 
 
-# ---- where it cannot work -----------------------------------------------------------------------
-
-
 @pytest.mark.kernel
 def test_it_is_refused_where_nest_asyncio_patched_the_loop(kernel):
     """With the reason and the way out; it stays off, other settings go on, and cells work."""
@@ -271,18 +262,6 @@ def test_it_is_refused_where_nest_asyncio_patched_the_loop(kernel):
     assert kernel.run("%config ClaudeMagics.max_tokens = 7").text == ""
     queued = [kernel.send("%%claude\nOne"), kernel.send("%%claude\nTwo")]
     assert [kernel.collect(message_id).status for message_id in queued] == ["ok", "ok"]
-
-
-@pytest.mark.kernel
-def test_nest_asyncio_may_come_after_it(kernel, recorder):
-    """It leaves a patched loop as it is."""
-    kernel.run(ON)
-    kernel.run("import nest_asyncio; nest_asyncio.apply()")
-    will_answer_once_helped(recorder)
-    queued = [kernel.send(ASK_WITH_HELP), kernel.send("%%claude\nTwo")]
-    outputs = [kernel.collect(message_id) for message_id in queued]
-    assert outputs[0].text == "Helped.\n"
-    assert outputs[1].status == "ok"
 
 
 def test_it_is_refused_where_no_loop_runs(shell, run, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from segmind_jupyter.api.messages import Ledger, Reply, Usage
 from segmind_jupyter.notebook.segmind_magic import table, usage
@@ -123,3 +124,18 @@ def test_chats_and_jobs_count_as_cells_do(run, monkeypatch, tmp_path):
     run("Chat().send('Hi').wait(30)")
     run("submit('Hi').wait(30)")
     assert run("calls = %segmind usage;\nlen(calls)").result == 2
+
+
+def test_without_pandas_the_calls_are_a_list(monkeypatch):
+    """pandas is no dependency."""
+    monkeypatch.setitem(sys.modules, "pandas", None)  # Python's way to say: it is not there
+    ((call,), none) = table(ledger(Usage(56, 31)).calls), table(())
+    assert (call["model"], call["tokens_in"], none) == ("claude-4-sonnet", 56, [])
+
+
+def test_what_cannot_be_compared_is_no_chart():
+    """One call, or rows of nothing."""
+    for usages in ([Usage(56, 31)], [Usage(None, 0), Usage(None, None)]):
+        bundle = usage(ledger(*usages))
+        assert "at most" not in bundle["text/plain"]
+        assert bars(bundle["text/html"]) == [[]]
