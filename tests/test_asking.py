@@ -83,10 +83,6 @@ def posts(gateway: Gateway) -> list[str]:
     return [entry.path for entry in gateway.log if entry.method == "POST"]
 
 
-def frames(traceback: str) -> int:
-    return sum(line.startswith("  File ") for line in traceback.splitlines())
-
-
 def submit(service: Session, words: str = "echo: done"):
     return service.submit(gather([words], limits=service.options.limits))
 
@@ -255,56 +251,6 @@ class TestScripts:
             base_url="http://127.0.0.1:9",
         )
         assert (second.stdout, second.stderr) == (f"True COMPLETED done {SLUG}\n", "")
-
-    def test_a_failed_job_is_a_short_traceback(self, script, gateway):
-        """A few frames; the last line has the server's words and what to do next."""
-        done = script("""
-            from segmind_jupyter import submit
-            submit('fail: content was blocked').wait(timeout=30)
-        """)
-        lines = done.stderr.strip().splitlines()
-        assert done.returncode == 1
-        assert frames(done.stderr) <= 4
-        assert "JobFailed" in lines[-1]
-        assert "content was blocked. It is not sent again by itself" in lines[-1]
-        assert KEY not in done.stderr
-        assert len(posts(gateway)) == 1
-
-    def test_what_is_no_id_is_refused(self, script, gateway):
-        """In a short traceback; nothing is sent."""
-        done = script("from segmind_jupyter import resume\nresume('../../v1/x')")
-        lines = done.stderr.strip().splitlines()
-        assert frames(done.stderr) <= 4
-        assert "SettingsError: '../../v1/x' is no job id." in lines[-1]
-        assert list(gateway.log) == []
-
-    def test_an_interrupt_ends_the_wait_and_not_the_job(self, script, gateway):
-        """A real signal, while the main thread waits; the job is taken up again."""
-        done = script("""
-            import os, signal, threading
-            from segmind_jupyter import submit
-            from segmind_jupyter.api.loop import wait_interruptibly
-            from segmind_jupyter.session import session
-
-            signals = [signal.SIGINT]
-            def waiter(future, timeout_s=None):
-                if timeout_s is not None and signals:  # a job's wait, and the first one
-                    threading.Timer(0, os.kill, [os.getpid(), signals.pop()]).start()
-                    wait_interruptibly(future_that_never_ends, timeout_s)
-                wait_interruptibly(future, timeout_s)
-
-            from concurrent.futures import Future
-            future_that_never_ends = Future()
-            job = submit('echo: done')
-            session().wait_with(waiter)
-            try:
-                job.wait(timeout=30)
-            except KeyboardInterrupt as error:
-                print(type(error).__name__, job.request_id in str(error))
-            print(job.wait(timeout=30))
-        """)
-        assert (done.stdout, done.stderr) == ("Interrupted True\ndone\n", "")
-        assert len(posts(gateway)) == 1
 
 
 class TestCallbacks:

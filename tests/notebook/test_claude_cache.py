@@ -9,14 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from segmind_jupyter.errors import NotCachedError, SettingsError
-from segmind_jupyter.session import _only_session, session
+from segmind_jupyter.session import session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -32,25 +32,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of the test's own."""
     monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
     return tmp_path / "state"
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Take the key away, and forget all that this kernel knew."""
-
-    def cut() -> None:
-        monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
-        restart()
-
-    return cut
-
-
-def restart() -> None:
-    """Begin anew with the file alone; the shell keeps its settings."""
-    options = session().options
-    session().close()
-    _only_session.cache_clear()
-    session().options = options
 
 
 def test_a_cell_that_is_run_again_costs_nothing(run, online):
@@ -78,17 +59,6 @@ def test_a_dry_run_says_that_the_reply_is_kept(run, online):
     assert cell.result.body == kept.body
     assert "This would be: POST" in run("%%claude --dry-run\nHi").shown
     assert len(online.posts) == 1
-
-
-def test_the_setting_holds_for_all_cells_and_one_can_do_without(run, online):
-    """`--no-cache` neither reads nor replaces what is kept."""
-    run(ON)
-    online.will_say("first")
-    online.will_say("second")
-    asked = [run(cell).result.text for cell in ("%%claude\nHi", "%%claude --no-cache\nHi")]
-    assert asked == ["first", "second"]
-    assert run("%%claude\nHi").result.text == "first"
-    assert len(online.posts) == 2
 
 
 @pytest.mark.parametrize("failure", [(500, {"error": "down"}), (200, {"no": "text"})])
@@ -140,19 +110,6 @@ def test_a_simulated_reply_does_not_pose_as_a_models(run, online):
     run("%segmind simulator off")
     assert not run("%%claude --cache\nHi").result.simulated
     assert len(online.posts) == 1
-
-
-def test_a_conversation_is_kept_turn_by_turn(run, online, offline):
-    """Each turn with those before it; run again, it goes on where it ends."""
-    online.will_say("one")
-    online.will_say("two")
-    cells = ("%%claude --cache\nFirst", "%%claude --cache -c\nSecond")
-    for cell in cells:
-        run(cell)
-    offline()
-    assert [run(cell).result.text for cell in cells] == ["one", "two"]
-    assert len(online.posts) == 2
-    assert len(session().conversations.last().turns) == 2
 
 
 @pytest.fixture
@@ -268,3 +225,17 @@ def test_a_copied_notebook_is_run_offline_without_an_edit(run, online, state, tm
         assert ("from cache" in done.stdout) is is_kept
         assert ("NotCachedError" in done.stderr) is not is_kept
     assert len(online.requests) == 1
+
+
+def test_the_setting_holds_for_all_cells_and_one_can_do_without(run, online):
+    """`--no-cache` neither reads nor replaces what is kept; a conversation is kept by turns."""
+    run(ON)
+    for word in ("first", "second", "third"):
+        online.will_say(word)
+    asked = [run(cell).result.text for cell in ("%%claude\nHi", "%%claude --no-cache\nHi")]
+    assert asked == ["first", "second"]
+    for _ in range(2):
+        assert run("%%claude\nHi").result.text == "first"
+        assert run("%%claude -c\nAnd then?").result.text == "third"
+    assert len(session().conversations.last().turns) == 2
+    assert len(online.posts) == 3

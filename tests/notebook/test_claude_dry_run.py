@@ -90,14 +90,6 @@ class TestDryRun:
         assert "A sunset." in page
         assert len(online.posts) == 1
 
-    def test_what_is_said_afterwards_still_continues_the_answered_one(self, run, online):
-        """A dry run leaves no trace in a conversation."""
-        run("%%claude\nOne")
-        run("%%claude -c --dry-run\nNo")
-        run("%%claude -c\nTwo")
-        contents = [message["content"] for message in online.posts[-1].json["messages"]]
-        assert [content[0]["text"] for content in contents] == ["One", "A sunset.", "Two"]
-
     @pytest.mark.parametrize(
         ("cell", "error"),
         [
@@ -141,14 +133,6 @@ class TestAfterwards:
         (post,) = online.posts
         assert request.body == post.json
         assert request.n_bytes == len(post.body)
-
-    def test_a_chat_keeps_its_requests_too(self, run, online):
-        """Turn by turn, with what came before."""
-        run("from segmind_jupyter import Chat; chat = Chat(mode='v1')")
-        run("chat.send('One').wait(60)")
-        reply = run("chat.send('Two').wait(60)").result
-        assert reply.request.body == online.posts[-1].json
-        assert len(reply.request.earlier) == 2
 
 
 class TestValuesOfCells:

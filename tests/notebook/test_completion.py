@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from IPython.core.completer import provisionalcompleter
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
 from segmind_jupyter.chat import Chat
-from segmind_jupyter.notebook.completion import offers, typed_in
+from segmind_jupyter.notebook.completion import offers
 from segmind_jupyter.notebook.extension import Tab
 from segmind_jupyter.notebook.magics import ClaudeMagics
 
@@ -276,15 +275,6 @@ def test_jobs_are_offered_by_their_ids(tab, run, monkeypatch, tmp_path):
     assert tab(f"%segmind resume {second.request_id} |") == []
 
 
-def test_a_journal_that_cannot_be_read_completes_to_nothing(tab, monkeypatch, tmp_path):
-    """Tab never fails."""
-    (tmp_path / "jobs.sqlite3").write_bytes(b"no database, and long enough to be none" * 50)
-    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert tab("%segmind resume |") == []
-
-
 # Elsewhere
 
 
@@ -340,22 +330,6 @@ def test_an_error_of_ours_offers_nothing_and_shows_nothing(tab, shell, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_no_more_is_offered_than_the_shell_itself_would(tab, run):
-    """Five thousand variables are narrowed by typing."""
-    run("globals().update({f'name{n}': n for n in range(5000)})")
-    assert len(tab("%%claude\n{|")) == 500
-    assert words(tab("%%claude\n{name4999|")) == ["{name4999"]
-
-
-def test_offers_import_nothing_heavy(run, tab):
-    """What completes must answer while a finger is still on the key."""
-    heavy = ("httpx", "ipywidgets", "matplotlib", "torch", "plotly")
-    before = {name for name in heavy if name in sys.modules}
-    for cell in ("%%claude |", "%%claude\n{|", "%%claude --json |", "%segmind |"):
-        tab(cell)
-    assert {name for name in heavy if name in sys.modules} == before
-
-
 # Reading what was typed
 
 
@@ -368,31 +342,3 @@ def test_any_text_can_be_completed_in(before, magic):
         if found is not None:
             assert text.endswith(found.typed)
             assert all(isinstance(offer.text, str) for offer in found.all)
-
-
-TAKES = {"-m": None, "--model": None, "-s": None, "--plot": "?", "-q": 0}
-
-
-def test_what_is_being_typed_on_a_line_is_told():
-    """By the rules by which the line will be parsed: an option, the value of one, or words."""
-    for line, expected in (
-        ("", ("", "")),
-        (" -", ("", "-")),
-        (" -q -", ("", "-")),
-        (" -m", ("", "-m")),
-        (" -m ", ("-m", "")),
-        (" --model=cl", ("--model", "cl")),
-        (" -s 'a b' -m x", ("-m", "x")),
-        (" -s 'a b", ("-s", "'a b")),
-        (" -q what", (None, "what")),
-        (" -- -m x", (None, "-m x")),
-        (" - five", (None, "five")),
-        (" --plot 2", ("--plot", "2")),
-        (" --plot 2 ", ("", "")),
-        (" --plot {df", (None, "{df")),
-        (" --plot -m x", ("-m", "x")),
-        (" What's this? -m x", ("-m", "x")),
-        (" What's this? --mo", ("", "--mo")),
-        (" What's -5", (None, "What's -5")),
-    ):
-        assert typed_in(line, TAKES) == expected, line

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from traitlets import TraitError
@@ -155,27 +156,6 @@ def test_any_number_of_tasks_may_ask_while_a_cell_waits(kernel, recorder):
 
 
 @pytest.mark.kernel
-def test_a_thread_that_asks_leaves_the_loop_alone(kernel, recorder):
-    """It waits in slices; the loop is not its own."""
-    kernel.run(ON)
-    will_answer_once_helped(recorder)
-    output = kernel.run(
-        "import asyncio, threading\n"
-        "from segmind_jupyter import ask\n"
-        "threads = set()\n"
-        "async def note():\n"
-        "    for _ in range(20):\n"
-        "        threads.add(threading.current_thread().name)\n"
-        "        await asyncio.sleep(0.005)\n"
-        f"noting = asyncio.create_task(note())\n{HELPER}"
-        "reply = await asyncio.to_thread(ask, 'Hi')\n"
-        "await noting\n"
-        "print(reply.text, threads)"
-    )
-    assert output.text == "Helped. {'MainThread'}\n"
-
-
-@pytest.mark.kernel
 def test_a_loop_of_a_user_interface_is_not_run_inside_the_wait(kernel):
     """Under `%gui` the kernel hands over to it until the next cell; so such a wait blocks."""
     kernel.run(ON)
@@ -250,20 +230,6 @@ def interrupt_until(done, pid):
         os.kill(pid, signal.SIGINT)
 
 
-@pytest.mark.kernel
-def test_it_is_refused_where_nest_asyncio_patched_the_loop(kernel):
-    """With the reason and the way out; it stays off, other settings go on, and cells work."""
-    kernel.run("import nest_asyncio; nest_asyncio.apply()")
-    refused = kernel.run(ON).text
-    assert "nest_asyncio has patched" in refused
-    assert "restart the kernel" in refused
-    assert "Traceback" not in refused
-    assert "False" in kernel.run(VALUE).text
-    assert kernel.run("%config ClaudeMagics.max_tokens = 7").text == ""
-    queued = [kernel.send("%%claude\nOne"), kernel.send("%%claude\nTwo")]
-    assert [kernel.collect(message_id).status for message_id in queued] == ["ok", "ok"]
-
-
 def test_it_is_refused_where_no_loop_runs(shell, run, caplog):
     """A terminal has nothing to keep alive; `%config` says so in one line."""
     with caplog.at_level(logging.ERROR):
@@ -279,28 +245,22 @@ class ForeignLoop(asyncio.AbstractEventLoop):
     """A loop that is none of asyncio's own, as uvloop's is, where that is not installed."""
 
 
-def test_it_is_refused_on_a_loop_that_cannot_be_patched(shell):
-    """The message names the loop, and nothing was patched."""
-    asyncio._set_running_loop(ForeignLoop())
-    try:
-        with pytest.raises(SettingsError, match=r"ForeignLoop, which cannot.*--job"):
+def test_it_is_refused_where_it_cannot_work(shell):
+    """On a foreign loop, in a subshell's thread, beside nest_asyncio; nothing was patched."""
+
+    async def cell(how, said):
+        how(asyncio.get_running_loop())
+        with pytest.raises(SettingsError, match=said):
             keep_alive(shell)
-    finally:
-        asyncio._set_running_loop(None)
-    assert not hasattr(asyncio, "_nest_patched")
 
+    def on_a_foreign_loop(loop):
+        asyncio._set_running_loop(ForeignLoop())
 
-def test_it_is_refused_on_another_thread(shell):
-    """A subshell has a loop of its own, which is not the one that cells wait on."""
-    refusals = []
+    def beside_nest_asyncio(loop):
+        loop._nest_patched = True
 
-    async def cell():
-        with pytest.raises(SettingsError) as caught:
-            keep_alive(shell)
-        refusals.append(str(caught.value))
-
-    thread = threading.Thread(target=asyncio.run, args=(cell(),))
-    thread.start()
-    thread.join()
-    assert "main thread" in refusals[0]
+    asyncio.run(cell(on_a_foreign_loop, r"ForeignLoop, which cannot.*--job"))
+    asyncio.run(cell(beside_nest_asyncio, "nest_asyncio has patched.*restart the kernel"))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, cell(type, "main thread")).result()
     assert not hasattr(asyncio, "_nest_patched")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,22 +21,6 @@ def test_words_come_back_as_they_were_typed(words):
     args, rest = parse(PARSER, words)
     assert rest == words
     assert args.model is None
-
-
-@given(WORDS)
-def test_behind_two_hyphens_any_words_do(words):
-    """Whatever they look like."""
-    assert parse(PARSER, f"-q -- {words}")[1] == words
-
-
-@given(
-    st.text(max_size=30).filter(lambda value: not value.startswith("-")),
-    st.text("abc .'", min_size=1).map(str.strip).filter(bool),
-)
-def test_a_quoted_value_is_one_value(value, words):
-    """Quoted as a shell would, whatever it holds."""
-    args, rest = parse(PARSER, f"-s {shlex.quote(value + ' ')} {words}")
-    assert (args.system, rest) == (value + " ", words)
 
 
 @given(st.text(alphabet="-msio t'\"\\=1x\n\t—“", max_size=40) | st.text(max_size=40))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -23,12 +22,6 @@ bars = right.bar([1, 2], [3, 4])
 plt.show()
 names = ["fig", "left", "bars"]
 """,
-    "seaborn": """
-import seaborn as sns, pandas as pd
-data = pd.DataFrame({"x": [1, 2, 3, 4], "y": [2, 4, 3, 5], "kind": list("abab")})
-grid = sns.relplot(data, x="x", y="y", hue="kind")
-names = ["grid"]
-""",
     "frames": """
 import numpy as np, pandas as pd
 n = np.random.default_rng(7)
@@ -40,23 +33,6 @@ df = pd.DataFrame({
 column = df["word"]
 counts = df.groupby("kind", observed=True)["x"].describe()
 names = ["df", "column", "counts"]
-""",
-    "images": """
-from PIL import Image
-ramp = Image.linear_gradient("L").resize((60, 40))
-modes = {mode: ramp.convert(mode) for mode in ("1", "L", "LA", "RGB", "RGBA", "CMYK", "I", "F")}
-modes["P"] = ramp.convert("RGB").quantize(5)
-shots = list(modes.values())
-large = Image.effect_mandelbrot((3000, 2000), (-2, -1.2, 1, 1.2), 20)
-names = ["modes", "shots", "large"]
-""",
-    "arrays": """
-import numpy as np
-n = np.random.default_rng(7)
-image = n.integers(0, 256, (40, 60, 3), dtype=np.uint8)
-share = n.random((40, 60, 4))
-numbers = n.normal(size=(300, 5))
-names = ["image", "share", "numbers"]
 """,
     "plain": """
 import datetime, enum, decimal, fractions, collections, dataclasses
@@ -153,9 +129,7 @@ def notebook(
 def all_cells() -> list[str]:
     """One notebook of them all."""
     cells = []
-    for kind, code in OBJECTS.items():
-        if kind == "seaborn" and importlib.util.find_spec("seaborn") is None:
-            continue
+    for code in OBJECTS.values():
         names = ast.literal_eval(code[code.rindex("[") :].strip())
         cells += [code, *(f"%%claude -q\nAbout {{{name}}}" for name in names)]
     return [*cells, *ABOVE]

@@ -6,6 +6,7 @@ import html
 import re
 import sys
 from types import ModuleType
+from unittest.mock import Mock
 
 import pytest
 
@@ -168,31 +169,16 @@ def test_a_key_is_typed_in_and_shown_nowhere(run, recorder, monkeypatch):
     assert KEY not in str(run("globals()").result)
 
 
-def test_a_front_end_that_cannot_ask_is_told_of_the_environment(run, monkeypatch):
-    """Under nbconvert there is nobody to type."""
+def test_a_key_that_is_not_typed_in_changes_nothing(run, monkeypatch):
+    """Nobody is there to type, the question is interrupted, or the key stands on the line."""
     from IPython.core.error import StdinNotImplementedError
 
-    def refuse(prompt):
-        raise StdinNotImplementedError("no stdin")
-
-    monkeypatch.setattr("getpass.getpass", refuse)
-    done = run("%segmind key")
-    assert "SEGMIND_API_KEY" in done.shown
-    assert len(done.shown.strip().splitlines()) == 2
-
-
-def test_an_interrupted_question_changes_nothing(run, monkeypatch):
-    """Nothing was sent, so nothing is said about a bill that may come."""
-
-    def interrupt(prompt):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("getpass.getpass", interrupt)
-    assert "Nothing was changed" in run("%segmind key").shown
-
-
-def test_a_key_on_the_line_is_refused_and_not_repeated(run):
-    """It would be saved in the notebook and in the history."""
+    for error, said in (
+        (StdinNotImplementedError("no stdin"), "SEGMIND_API_KEY"),
+        (KeyboardInterrupt(), "Nothing was changed"),
+    ):
+        monkeypatch.setattr("getpass.getpass", Mock(side_effect=error))
+        assert said in run("%segmind key").shown
     done = run(f"%segmind key {KEY}")
     assert type(done.error).__name__ == "UsageError"
     assert KEY not in done.shown
