@@ -184,11 +184,7 @@ class ClaudeMagics(Defaults):
         system, of_system = _system(args, names)
         options = options.replace(
             system=system,
-            **{
-                row.field: getattr(args, row.name)
-                for row in OPTIONS
-                if row.in_calls and row.name != "system"
-            },
+            **{row.field: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
         )
         expected = _expected(args, names)
         prompt = self._prompt(args, words, cell, names, options)
@@ -257,6 +253,10 @@ class ClaudeMagics(Defaults):
         if note:
             print(note)  # noqa: T201
         return None
+
+
+def _goes_as_it_is(row: Option) -> bool:
+    return row.in_calls and row.name != "system"
 
 
 def _check_in_sight(text: str, names: Mapping[str, Any], hidden: frozenset[str]) -> None:

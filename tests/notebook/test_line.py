@@ -67,9 +67,9 @@ def test_values_have_their_types():
     assert words == "What?"
 
 
-@pytest.mark.parametrize(
-    ("line", "advice"),
-    [
+def test_what_cannot_be_meant_is_asked_about():
+    """As nothing of it is sent, to type it right is all that is left to do."""
+    for line, advice in (
         ("--modle a", "did you mean `--model`"),
         ("--parm=a=1 b", "did you mean `--param`"),
         ("-z b", "unrecognized"),
@@ -89,13 +89,10 @@ def test_values_have_their_types():
         ("-s Short What is it?", "in quotes"),
         ("what does grep do with -c", "part of the question"),
         ("explain this -q", "part of the question"),
-    ],
-)
-def test_what_cannot_be_meant_is_asked_about(line, advice):
-    """As nothing of it is sent, to type it right is all that is left to do."""
-    with pytest.raises(UsageError) as failure:
-        parse(PARSER, line)
-    assert advice in str(failure.value)
+    ):
+        with pytest.raises(UsageError) as failure:
+            parse(PARSER, line)
+        assert advice in str(failure.value)
 
 
 def test_options_behind_the_words_are_read():
@@ -177,37 +174,32 @@ def test_the_name_of_a_type_may_be_left_out(read):
         assert read(line) == (None, name, words), line
 
 
-@pytest.mark.parametrize(
-    ("line", "advice"),
-    [
-        ("--json Tred Which is it?", r"Did you mean `--json Trend`\?.*`--json -- Tred`"),
-        ("--json trend Which is it?", "Did you mean `--json Trend`"),
-        ("--json Trens Which are there?", "Did you mean `--json Trends`"),
-        ("--json Trend | None Which is it?", r"`--json Trend \|`.*without spaces"),
-    ],
-)
-def test_a_mistyped_shape_is_no_question(shell, read, line, advice):
+def test_a_mistyped_shape_is_no_question(shell, read):
     """It would be sent as words, with the options behind it, and paid for."""
     shell.run_cell(
         "from typing import TypedDict\nclass Trend(TypedDict): ...\nTrends = list[Trend]"
     )
-    with pytest.raises(UsageError, match=advice):
-        read(line)
+    for line, advice in (
+        ("--json Tred Which is it?", r"Did you mean `--json Trend`\?.*`--json -- Tred`"),
+        ("--json trend Which is it?", "Did you mean `--json Trend`"),
+        ("--json Trens Which are there?", "Did you mean `--json Trends`"),
+        ("--json Trend | None Which is it?", r"`--json Trend \|`.*without spaces"),
+    ):
+        with pytest.raises(UsageError, match=advice):
+            read(line)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_options_that_contradict_each_other_are_refused(run, online):
+    """Before anything is sent."""
+    for options, message in (
         ("-c --chat x", "-c or --chat"),
         ("--code --json", "--code or --json"),
         ("--code -j", "Leave -j out"),
         ("--json --param response_format=1", "sets `response_format`"),
         ("--chat ' '", "--chat takes a name"),
-    ],
-)
-def test_options_that_contradict_each_other_are_refused(run, online, options, message):
-    """Before anything is sent."""
-    cell = run(f"%%claude {options}\nHi")
-    assert isinstance(cell.error, UsageError)
-    assert message in str(cell.error)
+    ):
+        cell = run(f"%%claude {options}\nHi")
+        assert isinstance(cell.error, UsageError)
+        assert message in str(cell.error)
+
     assert online.requests == []

@@ -20,55 +20,48 @@ def put(shell):
     return put_reply
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("Try:\n```python\nx = 1\nprint(x)\n```\nDone.", "x = 1\nprint(x)"),
-        ("```py\na\n```\n```python\nb\n```", "a"),
-        ("```bash\nls\n```\n```python\nb = 1\n```", "b = 1"),
-        ("```\nx = 1\n```", "x = 1"),
-        ("```\nx = 1\n```\n```python\ny = 1\n```", "y = 1"),
-        ("```Python3\nx = 1\n```", "x = 1"),
-        ("```{python}\nx = 1\n```", "x = 1"),
-        ("```py3\nx = 1\n```", "x = 1"),
-        ("```jupyter\nx = 1\n```", "x = 1"),
-        ("```python3.11\nx = 1\n```", "x = 1"),
-        ("```python-repl\n>>> x = 1\n>>> x\n1\n```", "x = 1\nx"),
-        ("```pytb\nTraceback\n```\n```python\nx = 1\n```", "x = 1"),
-        ("~~~ipython\n%precision 3\n!pip install x\n~~~", "%precision 3\n!pip install x"),
-        ("```python\n%%time\nx = 1\n```", "%%time\nx = 1"),
-        ("```\n!ls\n%time x\n```", "!ls\n%time x"),
-        ("- a step:\n  ```python\n  if x:\n      y()\n  ```", "if x:\n    y()"),
-        (
-            "```pycon\n>>> for i in x:\n...     print(i)\n...\n1\n2\n>>> y\n3\n```",
-            "for i in x:\n    print(i)\n\ny",
-        ),
-        ("```python\ndef broken(:\n```", "def broken(:"),
-        ("```python\nx = '\x1b[31m\u202eabc\x00'\n```", "x = '⟨U+202E⟩abc�'"),
-    ],
+#: Replies, and the code that goes into the next cell.
+CODES = (
+    ("Try:\n```python\nx = 1\nprint(x)\n```\nDone.", "x = 1\nprint(x)"),
+    ("```py\na\n```\n```python\nb\n```", "a"),
+    ("```bash\nls\n```\n```python\nb = 1\n```", "b = 1"),
+    ("```\nx = 1\n```", "x = 1"),
+    ("```\nx = 1\n```\n```python\ny = 1\n```", "y = 1"),
+    ("```{python}\nx = 1\n```", "x = 1"),
+    ("```python3.11\nx = 1\n```", "x = 1"),
+    ("```python-repl\n>>> x = 1\n>>> x\n1\n```", "x = 1\nx"),
+    ("```pytb\nTraceback\n```\n```python\nx = 1\n```", "x = 1"),
+    ("~~~ipython\n%precision 3\n!pip install x\n~~~", "%precision 3\n!pip install x"),
+    ("```python\n%%time\nx = 1\n```", "%%time\nx = 1"),
+    ("- a step:\n  ```python\n  if x:\n      y()\n  ```", "if x:\n    y()"),
+    (
+        "```pycon\n>>> for i in x:\n...     print(i)\n...\n1\n2\n>>> y\n3\n```",
+        "for i in x:\n    print(i)\n\ny",
+    ),
+    ("```python\ndef broken(:\n```", "def broken(:"),
+    ("```python\nx = '\x1b[31m\u202eabc\x00'\n```", "x = '⟨U+202E⟩abc�'"),
 )  # fmt: skip
-def test_the_first_python_block_goes_alone_into_the_next_cell(put, text, code):
+
+
+def test_the_first_python_block_goes_alone_into_the_next_cell(put):
     """As a person would have typed it: no fence, no prompts, nothing that hides."""
-    assert put(text) == (code, None)
+    for text, code in CODES:
+        assert put(text) == (code, None), text
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_without_a_python_block_the_next_cell_is_left_alone(put):
+    """And the note says what to ask for; of several blocks without a language none is chosen."""
+    for text in (
         "No code at all.",
-        "```bash\nls\n```",
         "```json\n{}\n```",
         "```\nthis is no Python\n```",
         "```\nx = 1\n```\n```\ny = 2\n```",
         "```python\n\n```",
         "    x = 1",
-    ],
-)
-def test_without_a_python_block_the_next_cell_is_left_alone(put, text):
-    """And the note says what to ask for; of several blocks without a language none is chosen."""
-    code, note = put(text)
-    assert code is None
-    assert "no Python block" in note
+    ):
+        code, note = put(text)
+        assert code is None
+        assert "no Python block" in note
 
 
 def test_code_that_was_run_already_is_not_put_once_more(put, run):
