@@ -360,8 +360,8 @@ _DRAWN: Final = 40
 _BAR_PX: Final = 44
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
-#: Of the table of calls; each of these types has a place for what is missing.
-_TYPES: Final = {
+#: What the table holds of a call; each of these types has a place for what is missing.
+_COLUMNS: Final = {
     "when": "datetime64[ns]",
     "model": "string",
     "tokens_in": "Int64",
@@ -380,22 +380,24 @@ def _usage(rest: Sequence[str]) -> Shown:
 def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, Any]]:
     """Return the calls as a table, oldest first; as a list where pandas is not there."""
     rows = [
-        {
-            "when": datetime.datetime.fromtimestamp(round(call.answered_at)),
-            "model": call.model,
-            "tokens_in": call.usage.input_tokens,
-            "tokens_out": call.usage.output_tokens,
-            "cost": call.cost,
-            "seconds": call.seconds,
-            "simulated": call.simulated,
-        }
+        dict(
+            zip(
+                _COLUMNS,
+                (
+                    datetime.datetime.fromtimestamp(round(call.answered_at)),
+                    call.model, call.usage.input_tokens, call.usage.output_tokens, call.cost,
+                    call.seconds, call.simulated,
+                ),
+                strict=True,
+            )
+        )
         for call in calls
-    ]
+    ]  # fmt: skip
     try:
         import pandas
     except ModuleNotFoundError:
         return rows
-    return pandas.DataFrame(rows, columns=[*_TYPES]).astype(_TYPES)
+    return pandas.DataFrame(rows, columns=[*_COLUMNS]).astype(_COLUMNS)
 
 
 def usage(ledger: Ledger) -> dict[str, str]:
@@ -409,47 +411,34 @@ def usage(ledger: Ledger) -> dict[str, str]:
         (name, f"{t.calls:,}", f"{t.input_tokens:,}", f"{t.output_tokens:,}", _cost(t.cost))
         for name, t in sums
     ]
-    none = "No answered calls yet in this kernel."
-    words = [aligned(rows, right=True) if sums else none]
-    page = _table_html(rows) if sums else f"<div>{none}</div>"
     # Two calls are the least that can be compared.
     drawn = ledger.calls[-_DRAWN:] if len(ledger.calls) > 1 else ()
-    lines, charts = [], ""
-    for name, counts in (
-        ("tokens in", [call.usage.input_tokens for call in drawn]),
-        ("tokens out", [call.usage.output_tokens for call in drawn]),
-    ):
-        if most := max(filter(None, counts), default=0):
-            # What is more than nothing stands out from it.
-            blocks = (
-                "·" if n is None else _BLOCKS[max(math.ceil(n / most * 8) - 1, 0)] for n in counts
-            )
-            lines.append((name, "".join(blocks), f"at most {most:,}"))
-            style = FRAME[name.replace("tokens", "bar")]
-            bars = "".join(
-                f'<div style="{FRAME["bar untold"]}" title="not told"></div>'
-                if n is None
-                else f'<div style="{style};height:{math.ceil(n / most * _BAR_PX)}px" '
-                f'title="{n:,}"></div>'
-                for n in counts
-            )
-            charts += (
-                f'<div><div style="{FRAME["about"]}">{name}, at most {most:,}</div>'
-                f'<div style="{FRAME["bars"]}">{bars}</div></div>'
-            )
-    if lines:
-        words.append(aligned(lines))
-        page += f'<div style="{FRAME["row"]}">{charts}</div>'
+    numbers = {
+        "tokens in": [call.usage.input_tokens for call in drawn],
+        "tokens out": [call.usage.output_tokens for call in drawn],
+    }
+    chart = {name: counts for name, counts in numbers.items() if any(counts)}
     notes = []
-    if drawn:
-        is_all = len(ledger.calls) <= _DRAWN
-        which = "A bar is a call" if is_all else f"The last {_DRAWN} calls are drawn"
+    if len(ledger.calls) > 1:
+        which = "A bar is a call"
+        if len(ledger.calls) > _DRAWN:
+            which = f"The last {_DRAWN} calls are drawn"
         notes.append(
             f"{which}, the newest last. `calls = %segmind usage` gives the calls as a table."
         )
     if ledger.unknown:
         calls = "1 call" if ledger.unknown == 1 else f"{ledger.unknown} calls"
         notes.append(f"{calls} with an unknown outcome, which may have been billed too.")
+    none = "No answered calls yet in this kernel."
+    bars = [
+        (name, "".join(_block(n, max(filter(None, counts))) for n in counts), _most(counts))
+        for name, counts in chart.items()
+    ]
+    words = [aligned(rows, right=True) if sums else none, *([aligned(bars)] if bars else [])]
+    page = _table_html(rows) if sums else f"<div>{none}</div>"
+    if chart:
+        drawings = "".join(_bars_html(name, counts) for name, counts in chart.items())
+        page += f'<div style="{FRAME["row"]}">{drawings}</div>'
     page += "".join(f'<div style="{FRAME["about"]}">{one_line_html(note)}</div>' for note in notes)
     return {
         "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
@@ -459,6 +448,31 @@ def usage(ledger: Ledger) -> dict[str, str]:
 
 def _cost(cost: float | None) -> str:
     return "not told" if cost is None else f"{cost:.4f}"
+
+
+def _most(counts: Sequence[int | None]) -> str:
+    return f"at most {max(filter(None, counts)):,}"
+
+
+def _block(number: int | None, most: int) -> str:
+    """Draw a number; what is more than nothing stands out from it."""
+    return "·" if number is None else _BLOCKS[max(math.ceil(number / most * 8) - 1, 0)]
+
+
+def _bars_html(name: str, counts: Sequence[int | None]) -> str:
+    most = max(filter(None, counts))
+    style = FRAME[name.replace("tokens", "bar")]
+    bars = "".join(
+        f'<div style="{FRAME["bar untold"]}" title="not told"></div>'
+        if number is None
+        else f'<div style="{style};height:{math.ceil(number / most * _BAR_PX)}px" '
+        f'title="{number:,}"></div>'
+        for number in counts
+    )
+    return (
+        f'<div><div style="{FRAME["about"]}">{name}, {_most(counts)}</div>'
+        f'<div style="{FRAME["bars"]}">{bars}</div></div>'
+    )
 
 
 def _table_html(rows: Sequence[Sequence[str]]) -> str:
