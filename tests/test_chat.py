@@ -318,18 +318,6 @@ class TestStopping:
             chat.clear()
         assert Stage.STOPPED in stages
 
-    def test_what_is_answered_after_clear_is_cleared_too(self, online, chat):
-        """The chat begins anew; what was paid for still counts."""
-        chat.send("One").wait()
-        online.will_hang()
-        pending = chat.send("Two")
-        assert online.asked.wait(60)
-        chat.clear()
-        assert (chat.turns, chat.messages, pending.stage) == ((), [], Stage.STOPPED)
-        chat.send("Three").wait()
-        assert sent(online.posts[-1]) == [user("Three")]
-        assert chat.usage.calls == 2
-
     def test_closing_the_service_ends_every_turn(self, online, chat):
         """Also those that wait for another; the next turn begins anew."""
         online.will_hang()
@@ -516,17 +504,6 @@ class TestNames:
         assert sent(online.posts[-1]) == [user("One"), model(), user("Two")]
         assert [turn.text for turn in chat.turns] == ["One", "Two"]
 
-    def test_a_turn_waits_for_the_job_of_a_cell(self, gateway):
-        """Whoever is first: the conversation has one order."""
-        chat = Chat(name="review")
-        gateway.behaviour = Behaviour(queue_s=0.2)
-        job = session().submit(gather(["echo: one"]), Options(), {}, chat.conversation)
-        turn = chat.send("echo: two")
-        with pytest.raises(ContentError, match=f"still waits for job {job.request_id}"):
-            session().ask(gather(["Three"]), Options(), {}, chat.conversation)
-        assert turn.wait().text == "two"
-        assert [t.reply.text for t in chat.turns] == ["one", "two"]
-
     def test_what_is_added_and_dropped_by_hand_shows(self, online, chat):
         """As words, where nobody knows what they were made from; a closed chat hears no more."""
         heard: list[int] = []
@@ -583,25 +560,6 @@ class TestScripts:
         """
         told = f"one\ntwo\n<Chat with {SLUG}, 2 turns> set()\n"
         assert program(code).communicate(timeout=60) == (told, "")
-
-    def test_a_script_that_does_not_wait_ends(self, program, gateway):
-        """A turn under way keeps nobody, and is not complained about."""
-        gateway.behaviour = SLOW
-        running = program(
-            """
-            import threading
-            from segmind_jupyter import Chat
-            queued = threading.Event()
-            chat = Chat()
-            chat.on_change(lambda chat: chat.turns[0].job and queued.set())
-            turn = chat.send('Hi')
-            chat.send('Ho')
-            queued.wait(50)
-            print(turn.stage)
-            """
-        )
-        assert running.communicate(timeout=60) == ("queued\n", "")
-        assert running.returncode == 0
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_forked_child_goes_on_by_itself(self, program, online):

@@ -182,16 +182,6 @@ class TestImages:
             sent = images(conversation.draft(new).messages)
             assert sent == [*map(id, pictures[120 - kept :]), *map(id, new)]
 
-    def test_a_note_names_five(self):
-        """And counts the others; a change of the policy counts for all that was said."""
-        conversation = Conversation(images=KEEP_ALL)
-        fill(conversation, 8)
-        conversation.images = "fit"
-        (note,) = conversation.draft([image()] * 19).notes
-        assert "7 older images" in note
-        assert "fig0; fig1; fig2; fig3; fig4; 2 more" in note
-        assert "(a request is kept within 20 images and 20 MB)" in note
-
     def test_fit_holds_twenty_megabytes(self):
         """What counts is the JSON that is sent, base64 and escapes included."""
         conversation = Conversation()

@@ -121,21 +121,6 @@ def test_an_item_reads_as_a_variable_of_that_name_would_in_a_cell(
     assert PromptTemplate(template, [item]).prompt(0).blocks() == expected
 
 
-@given(st.dictionaries(st.text(min_size=1), st.integers(), max_size=5), st.text())
-def test_any_template_over_any_table_gives_a_prompt_a_row_or_a_content_error(
-    columns: dict[str, int], template: str
-):
-    """Whatever the columns are called and whatever is in braces."""
-    frame = pd.DataFrame({name: [number, number] for name, number in columns.items()})
-    try:
-        each = PromptTemplate(template, frame)
-        prompts = [each.prompt(n).blocks() for n in range(len(each))]
-    except ContentError:
-        return
-    assert len(prompts) == len(frame)
-    assert all(prompts)
-
-
 class TestTables:
     def test_columns_stand_for_the_cells_of_a_row(self):
         """Any label through the item; a prompt that names none gets the whole row, as a dict."""

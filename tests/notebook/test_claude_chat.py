@@ -99,16 +99,6 @@ class TestContinue:
             ("claude-4-sonnet", None),
         ]
 
-    def test_a_picture_is_sent_again_as_it_was(self, run, online):
-        """The same bytes, though the variable has another value by now."""
-        run(PICTURE)
-        run("%%claude\nWhat is {photo}?")
-        run("photo = None")
-        run("%%claude -c\nAnd why?")
-        first, second = (request.json["messages"][0] for request in online.posts)
-        assert first == second
-        assert first["content"][1]["type"] == "image"
-
 
 class TestJobs:
     def test_a_job_is_continued_once_its_reply_has_come(self, run, gateway):
@@ -238,9 +228,3 @@ class TestSegmindChat:
                 assert type(done.error).__name__ == "UsageError"
                 assert f"No conversation has the name `{name}`" in done.shown
                 assert hint in done.shown
-
-    def test_a_conversation_may_be_called_clear(self, run, online):
-        """Its name shows it, and its name with the word behind it forgets it."""
-        run("%%claude --chat clear\nOne")
-        assert "One" in run("%segmind chat clear").shown
-        assert "forgotten" in run("%segmind chat clear clear").shown

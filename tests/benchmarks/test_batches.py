@@ -1,0 +1,150 @@
+"""Batches on a clock that leaps: through a narrow and failing gateway, and of a thousand images."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from segmind_jupyter.api.client import SegmindClient
+from segmind_jupyter.api.journal import Journal
+from segmind_jupyter.api.messages import Call, Ledger
+from segmind_jupyter.api.watch import JobManager
+from segmind_jupyter.batch.items import PromptTemplate
+from segmind_jupyter.batch.results import Results
+from segmind_jupyter.batch.runner import Plan, Run
+from segmind_jupyter.content.convert import to_blocks
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.inprocess import SimulatorTransport
+from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
+
+pytestmark = pytest.mark.benchmark
+
+#: Pages of memory that the process has in use (proc(5)).
+STATM = Path("/proc/self/statm")
+
+
+@dataclass
+class Desk:
+    """What a batch is sent from."""
+
+    manager: JobManager
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def watch(self) -> JobManager:
+        return self.manager
+
+
+@pytest.fixture
+def loop(leaping_loop: type) -> Iterator[Any]:
+    loop = leaping_loop()
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+@pytest.fixture
+def send(loop: Any, tmp_path: Path) -> Callable[..., Results]:
+    """Send a batch through a gateway, to its end."""
+
+    def send(gateway: Gateway, items: list[Any], *, watch: Any = None, **how: Any) -> Results:
+        journal = Journal(tmp_path / "jobs.sqlite3")
+        where = {"base_url": "https://api.example", "transport": SimulatorTransport(gateway)}
+        manager = JobManager(
+            SegmindClient("k", clock=loop.time, **where), journal=journal, clock=loop.time
+        )
+        each, results = PromptTemplate("{item}", items), Results(len(items), clock=loop.time)
+        if watch is not None:
+            results.on_change(lambda: watch(results.progress))
+        call = Call(model="claude-4-sonnet", messages=())
+        plan = Plan(call=call, resumes=True, stops_at_error=False, **how)
+        loop.run(Run(each, results, plan, Desk(manager))())
+        journal.close()
+        return results
+
+    return send
+
+
+def test_300_jobs_come_through_a_narrow_and_failing_gateway(loop, send, tell):
+    """All replies come in order and each is billed once; next to no request is refused.
+
+    It takes at most two and a half times as long as three requests a job need at that limit.
+    """
+    jobs, limit_per_s = 300, 40
+    narrow = Behaviour(
+        queue_s=0.2, rate_limit=limit_per_s, rate_window_s=1.0, rate_limits_reads=True, credits=1e6
+    )  # fmt: skip
+    gateway = Gateway(dataclasses.replace(narrow, work_s=0.8), clock=loop.time)
+    for fault in [{"status": 502}, {"drop": "after_work"}] * 200:
+        gateway.script("GET", times=7)  # these come through
+        gateway.script("GET", **fault)
+    results = send(gateway, [f"echo: {n}" for n in range(jobs)], max_in_flight=32)
+    took_s, floor_s = results.progress.elapsed_s, 3 * jobs / limit_per_s
+    refused = sum(entry.status == 429 for entry in gateway.log) / len(gateway.log)
+    tell(
+        requests=len(gateway.log),
+        refused=f"{refused:.1%}",
+        time=f"{took_s:.1f} s, {took_s / floor_s:.2f} of the floor",
+    )
+    assert [reply.text for reply in results.replies] == [str(n) for n in range(jobs)]
+    assert gateway.billed == jobs
+    assert refused < 1 / 50
+    assert took_s < 2.5 * floor_s
+
+
+class Noise:
+    """A picture that is drawn when it is asked for, and compresses badly."""
+
+    random = np.random.default_rng(0)
+
+    def _repr_claude_(self) -> Any:
+        return PILImage.fromarray(self.random.integers(0, 255, (200, 200, 3), dtype=np.uint8))
+
+
+class Blindfolded(Gateway):
+    """Does not look at the images: reading so many takes its time."""
+
+    def handle(self, request: SimRequest) -> Any:
+        if request.method == "POST":
+            content = [{"type": "text", "text": "echo: a short reply"}]
+            body = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
+            request = dataclasses.replace(request, body=body)
+        return super().handle(request)
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="tells the memory in use from Linux's /proc")
+def test_1000_images_in_one_batch_take_no_more_room_than_those_in_flight(loop, send, tell):
+    """Of an item that is done its reply alone is left; no more are encoded than are in flight."""
+    items, in_flight, early, late = 1000, 16, 300, 900
+    gateway = Blindfolded(Behaviour(credits=1e9, result_life_s=5.0), clock=loop.time)
+    gateway.log = deque(maxlen=10)  # what the gateway remembers is not ours
+    mb: dict[int, float] = {}
+    calls: list[int] = []
+
+    def watch(progress: Any) -> None:
+        if progress.done % 100 or progress.in_flight < in_flight:
+            return
+        calls.append(sum(type(thing) is Call for thing in gc.get_objects()))
+        if progress.done in (early, late) and progress.done not in mb:
+            gc.collect()
+            mb[progress.done] = int(STATM.read_text().split()[1]) * 4096 / 1e6
+
+    all_mb = len(str(to_blocks(Noise()))) * (late - early) / 1e6
+    results = send(gateway, [Noise() for _ in range(items)], watch=watch, max_in_flight=in_flight)
+    tell(
+        in_use=f"{mb[early]:.0f} MB after {early} items, {mb[late]:.0f} MB after {late:,}",
+        images_between=f"{all_mb:.0f} MB",
+        calls_at_a_time=max(calls),
+    )
+    assert (results.errors, results.progress.done) == ({}, items)
+    assert mb[late] - mb[early] < all_mb / 4
+    assert 1 <= max(calls) <= in_flight + 1  # and that from which all others are made
