@@ -1,4 +1,4 @@
-"""The journal: one SQLite file with the ids of jobs, fetched and cached replies, claims and calls.
+"""The journal: one SQLite file with the ids of jobs, fetched and cached replies, and claims.
 
 An id is in it before the first poll, a reply as soon as it was fetched, a claim before its POST
 goes out. Neither a key of the API nor a prompt is ever written, only keyed hashes of prompts.
@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from segmind_jupyter.api.database import (
     CachedReply,
     CacheSize,
-    CallRecord,
     Claim,
     JobRecord,
     Migration,
@@ -60,9 +59,6 @@ MAX_AGE_S: Final = 30 * 24 * 3600.0
 
 #: Cached replies take no more; what was not used for the longest goes first. One takes a few kB.
 MAX_REPLY_BYTES: Final = 256_000_000
-
-#: Calls that are remembered: a year of a busy user.
-MAX_CALLS: Final = 20_000
 
 #: How long a call waits for another program's lock, and how long while one is known to be held.
 BUSY_S: Final = 2.0
@@ -133,7 +129,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 class Journal:
-    """Jobs by id, replies by key, claims and calls. Threads, kernels and forked children share it.
+    """Jobs by id, replies by key, and claims. Threads, kernels and forked children share it.
 
     No method raises because the file is locked, damaged, full, forbidden or from a newer version:
     `warn` is called once, and what is new stays in memory, for as long as the file does not take
@@ -158,7 +154,7 @@ class Journal:
         #: What the file has yet to take, in tables of the same form.
         self._memory: sqlite3.Connection | None = None
         self._salt: bytes | None = None
-        self._holder = secrets.token_hex(8)
+        self._holder = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(8)}"
         self._is_locked = self._is_pruned = False
         self._said: set[str] = set()
         self._to_say: list[str] = []
@@ -245,7 +241,10 @@ class Journal:
         """
         if self._salt is None:
             found = self._read(lambda db: db.execute("SELECT value FROM salt").fetchall())
-            self._salt = _salt_of(found[0][0]) if found else secrets.token_bytes(32)
+            salt = found[0][0] if found else secrets.token_bytes(32)
+            if not (isinstance(salt, bytes) and 0 < len(salt) <= 64):  # all make the same of damage
+                salt = hashlib.blake2b(repr(salt).encode()).digest()
+            self._salt = salt
         return hashlib.blake2b(data, key=self._salt, digest_size=16).hexdigest()
 
     def claim(self, work: str, *, anew: bool = False) -> Claim:
@@ -267,7 +266,7 @@ class Journal:
                 if sending is not None:
                     at = sending["at"] if is_time(sending["at"]) else now
                     return Claim("theirs" if _lives(sending, now) else "lost", at=at)
-            row = (work, self._whoami(), now, now)
+            row = (work, self._holder, now, now)
             db.execute("REPLACE INTO sends (work, holder, at, beat_at) VALUES (?, ?, ?, ?)", row)
             return Claim("ours")
 
@@ -276,53 +275,13 @@ class Journal:
     def beat(self, work: str) -> None:
         """Say that what was claimed is still being sent."""
         change = "UPDATE sends SET beat_at = ? WHERE work = ? AND holder = ?"
-        values = (self._clock(), work, self._whoami())
+        values = (self._clock(), work, self._holder)
         self._write(lambda db: db.execute(change, values))
 
     def release(self, work: str) -> None:
         """Give up a claim: what was to be sent was not, or its sender was told what came of it."""
-        change, values = "DELETE FROM sends WHERE work = ? AND holder = ?", (work, self._whoami())
+        change, values = "DELETE FROM sends WHERE work = ? AND holder = ?", (work, self._holder)
         self._write(lambda db: db.execute(change, values))
-
-    def _whoami(self) -> str:
-        return f"{platform.node()}:{os.getpid()}:{self._holder}"
-
-    # Calls -------------------------------------------------------------------------------------
-
-    def record_call(self, call: CallRecord) -> None:
-        """Remember what a call took; the oldest are forgotten."""
-        row = dataclasses.asdict(call)
-        for name in ("input_tokens", "output_tokens", "cost", "seconds"):
-            if not is_amount(row[name]):
-                row[name] = None
-
-        def change(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO calls VALUES (:at, :origin, :model, :kind, :input_tokens, "
-                ":output_tokens, :cost, :seconds)",
-                {n: _text(v) if isinstance(v, str) else v for n, v in row.items()},
-            )
-            oldest = "SELECT max(rowid) - ? FROM calls"
-            db.execute(f"DELETE FROM calls WHERE rowid <= ({oldest})", (MAX_CALLS,))  # noqa: S608
-
-        self._write(change)
-
-    def calls(
-        self, *, origin: str | None = None, model: str | None = None, since: float | None = None
-    ) -> list[CallRecord]:
-        """List the calls that are remembered, oldest first."""
-        query = (
-            "SELECT * FROM calls WHERE coalesce(origin = ?, 1) AND coalesce(model = ?, 1) "
-            "AND coalesce(at >= ?, 1) ORDER BY at, rowid"
-        )
-        rows = self._read(lambda db: db.execute(query, (origin, model, since)).fetchall())
-        return [
-            CallRecord(**dict(row))
-            for row in rows
-            if is_time(row["at"])
-            and all(isinstance(row[name], str) for name in ("origin", "model", "kind"))
-            and all(is_amount(value) for value in tuple(row)[4:])
-        ]
 
     # Cached replies ----------------------------------------------------------------------------
 
@@ -398,6 +357,7 @@ class Journal:
         if self._file is not None:
             _of_parents.append(self._file)
             self._file = None
+        self._holder = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(8)}"
 
     def _read(self, query: Callable[[sqlite3.Connection], Iterable[T]]) -> list[T]:
         """Run a query on the file, and on what the file has yet to take."""
@@ -447,9 +407,6 @@ class Journal:
         _cache(db, replies, self._max_reply_bytes)
         db.executemany(
             "INSERT OR IGNORE INTO sends VALUES (?, ?, ?, ?)", waiting("SELECT * FROM sends")
-        )
-        db.executemany(
-            "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?)", waiting("SELECT * FROM calls")
         )
 
     @contextlib.contextmanager
@@ -501,7 +458,7 @@ class Journal:
     @property
     def _migrations(self) -> tuple[Migration, ...]:
         """What makes each schema of the one before; a new file has the key that was used so far."""
-        return (lambda db: _first_schema(db, self._salt), _add_replies, _add_sends_and_calls)
+        return (lambda db: _first_schema(db, self._salt), _add_replies, _add_sends)
 
     def _close_file(self) -> None:
         file, self._file = self._file, None
@@ -544,14 +501,10 @@ def _add_replies(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX replies_by_use ON replies (used_at, key, n_bytes)")
 
 
-def _add_sends_and_calls(db: sqlite3.Connection) -> None:
+def _add_sends(db: sqlite3.Connection) -> None:
     db.execute(
         "CREATE TABLE sends (work TEXT PRIMARY KEY, holder TEXT NOT NULL, at REAL NOT NULL, "
         "beat_at REAL NOT NULL)"
-    )
-    db.execute(
-        "CREATE TABLE calls (at REAL NOT NULL, origin TEXT NOT NULL, model TEXT NOT NULL, "
-        "kind TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cost REAL, seconds REAL)"
     )
 
 
@@ -607,12 +560,6 @@ def _lives(sending: sqlite3.Row, now: float) -> bool:
             pass
     beat_at = sending["beat_at"]
     return is_time(beat_at) and abs(now - beat_at) < LEASE_S
-
-
-def _salt_of(value: object) -> bytes:
-    """Return a key that all kernels make alike, whatever damage made of it."""
-    is_key = isinstance(value, bytes) and 0 < len(value) <= 64
-    return value if is_key else hashlib.blake2b(repr(value).encode()).digest()  # type: ignore[return-value]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from segmind_jupyter.api.database import CallRecord, Claim, JobRecord
+from segmind_jupyter.api.database import Claim, JobRecord
 from segmind_jupyter.api.jobs import Job, JobRegistry, ended
 from segmind_jupyter.api.journal import BEAT_S, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
@@ -289,16 +289,6 @@ class JobManager:
         end = {"state": str(state), "raw": raw, "seconds": seconds, "error": error}
         await _noted(self.journal.ended, job.request_id, **end)
 
-    async def deliver(self, job: Job, reply: Reply) -> None:
-        """Have a reply counted, here and in the journal, whatever else is cancelled meanwhile."""
-        call = CallRecord(
-            at=time.time(), origin=self.origin, model=job.model or reply.model or "", kind="v2",
-            input_tokens=reply.usage.input_tokens, output_tokens=reply.usage.output_tokens,
-            cost=reply.cost, seconds=reply.elapsed_s,
-        )  # fmt: skip
-        await _noted(self.journal.record_call, call)
-        await _noted(self.delivered, job, reply)
-
     async def _work(self, call: Call, nth: int) -> str:
         """Name what is asked, in the words of the journal; images take a while to hash."""
         return await _threaded(
@@ -459,7 +449,7 @@ class JobPoller:
             if self._throughout:
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
             if not job.done():  # if it was cancelled, whoever resumes it finds the reply kept
-                await manager.deliver(job, read)
+                await _noted(manager.delivered, job, read)
             hand_over(job, read)
         else:
             # A lagging server, or a proxy; nothing of it is kept, as the reply may come yet.

@@ -187,14 +187,6 @@ def test_every_status_is_the_named_error_and_posts_as_the_table_says(bench):
             assert KEY not in "".join(traceback.format_exception(error))
 
 
-def test_every_body_is_read_for_the_servers_words(bench):
-    """Whatever the form in which they come."""
-    for body, words in BODIES:
-        with pytest.raises(BadRequestError) as caught:
-            bench(httpx.Response(400, text=body)).chat()
-        assert (words in str(caught.value)) if words else (caught.value.detail is None)
-
-
 def test_an_unknown_model_suggests_the_nearest_known_one(bench):
     """A typing error in the slug is answered with the slug that was meant."""
     with pytest.raises(NotFoundError, match="Did you mean `-m claude-4-sonnet`"):
@@ -412,15 +404,6 @@ def test_a_quoted_key_is_blanked_out_in_whatever_form_it_comes(bench):
         assert not [text for text in seen if text and KEY in text]
 
 
-def test_what_the_http_library_quotes_is_blanked_out_too(bench):
-    """A garbled status line ends up in its error message."""
-    trouble = httpx.RemoteProtocolError(f"illegal status line: {KEY}" + "x" * 60_000)
-    with pytest.raises(MaybeBilledError) as caught:
-        bench(trouble).chat()
-    assert KEY not in str(caught.value)
-    assert len(str(caught.value)) < 1_000
-
-
 def test_network_settings_that_cannot_work_are_named_unquoted(monkeypatch):
     """The address of a proxy may hold a password."""
     for name, scheme in (("ALL_PROXY", "gopher"), ("HTTPS_PROXY", "nonsense")):
@@ -464,19 +447,6 @@ def test_no_frame_of_a_failed_call_holds_the_key_in_a_local_name(bench):
     ours = [f for f in frames if "segmind_jupyter" in f.filename and "tests" not in f.filename]
     assert ours
     assert not [f for f in ours if KEY in str(f.locals)]
-
-
-def test_errors_survive_a_pickle(bench):
-    """They cross process borders in parallel work."""
-    with pytest.raises(NotFoundError) as caught:
-        bench(httpx.Response(404, json={"error": "gone"}, headers={"x-request-id": "r"})).chat()
-    twin = pickle.loads(pickle.dumps(caught.value))
-    assert (str(twin), twin.status, twin.detail, twin.request_id) == (
-        str(caught.value),
-        404,
-        "gone",
-        "r",
-    )
 
 
 def test_no_frame_of_ours_holds_the_key_or_the_environment(monkeypatch):
@@ -576,11 +546,6 @@ def test_no_cookie_is_kept(bench):
     assert not [request for request in made.server.requests if "cookie" in request.headers]
 
 
-def test_a_half_made_client_has_a_repr():
-    """A debugger shows it where `__init__` was refused."""
-    assert repr(SegmindClient.__new__(SegmindClient)) == "SegmindClient(base_url=None)"
-
-
 def test_the_two_kinds_of_401_are_told_apart(bench):
     """A key that never came is not mended by a new key."""
     for words, advice in [
@@ -657,7 +622,13 @@ NOT_WHOLE = [
 
 
 def test_an_empty_or_cut_reply_never_looks_whole(bench):
-    """By both ways: its notice, its print and what reading it as JSON raises say what is wrong."""
+    """By both ways: its notice, its print and what reading it as JSON raises say what is wrong.
+
+    One that only `max_tokens` cut prints as its text, for whoever works on with it.
+    """
+    assert bench("reply").chat().notice is None
+    cut = bench(httpx.Response(200, json={"content": "So far", "stop_reason": "max_tokens"})).chat()
+    assert (str(cut), cut.cut, cut.refused, "--max-tokens" in cut.notice) == ("So far", 1, 0, 1)
     for body, words in NOT_WHOLE:
         reply = bench(httpx.Response(200, json=body)).chat()
         queued = httpx.Response(200, json={"status": "COMPLETED", "output": json.dumps(body)})
@@ -669,12 +640,3 @@ def test_an_empty_or_cut_reply_never_looks_whole(bench):
             assert told.refused is (body.get("stop_reason") == "refusal")
             with pytest.raises(ReplyError, match=words):
                 told.json()
-
-
-def test_a_whole_reply_has_no_notice(bench):
-    """And one that only `max_tokens` cut prints as its text, for whoever works on with it."""
-    assert bench("reply").chat().notice is None
-    body = {"content": "So far", "stop_reason": "max_tokens"}
-    reply = bench(httpx.Response(200, json=body)).chat()
-    assert (str(reply), reply.cut, reply.refused) == ("So far", True, False)
-    assert "--max-tokens" in reply.notice

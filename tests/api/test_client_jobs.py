@@ -36,7 +36,6 @@ from segmind_jupyter.errors import (
     JobFailed,
     JobTimeout,
     MaybeBilledError,
-    NotFoundError,
     PermissionDeniedError,
     RateLimitError,
     ReplyError,
@@ -175,19 +174,6 @@ class TestSubmit:
                 assert type(error) is MaybeBilledError
                 assert made.server.posts == 1 + refused
                 assert "It may have been billed, so it was not sent again." in str(error)
-
-    def test_a_refusal_is_the_named_error(self, submit):
-        """With the server's words; a key is tried in both forms."""
-        for status, kind, posts in [
-            (400, BadRequestError, 1),
-            (401, AuthenticationError, 2),
-            (404, NotFoundError, 1),
-            (422, BadRequestError, 1),
-        ]:
-            made, error = submit(httpx.Response(status, json={"error": "the words"}))
-            assert type(error) is kind
-            assert "the words" in str(error)
-            assert made.server.posts == len(made.server.requests) == posts
 
 
 class TestLook:

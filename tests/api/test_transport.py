@@ -85,31 +85,6 @@ class TestRateLimiter:
 
         assert virtual(main)[1] == 0.0
 
-    def test_who_leaves_the_queue_costs_nobody_a_turn(self, virtual: Virtual):
-        """Neither the first nor another; each still goes in order."""
-
-        async def main() -> list[str]:
-            limiter, went = RateLimiter(clock=anyio.current_time), []
-            limiter._all.rate_per_s = 1.0
-            await limiter.acquire("GET")
-            scopes = {name: anyio.CancelScope() for name in "abcd"}
-
-            async def go(name: str) -> None:
-                with scopes[name]:
-                    await limiter.acquire("GET")
-                    went.append((name, anyio.current_time()))
-
-            async with anyio.create_task_group() as tasks:
-                for name in scopes:
-                    tasks.start_soon(go, name)
-                    await anyio.sleep(0)
-                await anyio.sleep(0.5)
-                scopes["a"].cancel()
-                scopes["c"].cancel()
-            return went
-
-        assert virtual(main)[0] == [("b", 1.0), ("d", 2.0)]
-
     def test_a_plan_that_grew_is_found_out(self, virtual: Virtual):
         """A low rate is doubled at times; without a refusal it is soon no limit at all."""
 
@@ -182,34 +157,27 @@ def test_a_batch_learns_the_plans_rate(world, jobs: int, counts_looks: bool, say
 class TestRefused:
     """What a call makes of a 429."""
 
-    @pytest.mark.parametrize("header", ["x-rate-limit-reset-at-utc", "retry-after"])
-    def test_a_call_waits_for_the_moment_within_its_time_out(self, bench, header):
-        """Instead of failing; the reset that the server names goes before `Retry-After`."""
-        moment = datetime.now(UTC) + timedelta(seconds=40)
-        told = moment.isoformat() if header.startswith("x-") else "40"
-        headers = {"retry-after": "2000", header: told}
-        made = bench(httpx.Response(429, headers=headers), "reply")
-        assert made.chat(timeout_s=60).text == "A sunset."
-        assert sum(made.server.waits_s) == pytest.approx(40, abs=5)
-        assert made.server.posts == 2
+    def test_a_call_waits_for_the_moment_within_its_time_out(self, bench):
+        """By the server's own clock, if it tells; its reset goes before `Retry-After`."""
+        moment = (datetime.now(UTC) + timedelta(seconds=40)).isoformat()
+        date = {"date": "Thu, 01 May 2031 12:00:00 GMT"}
+        for headers in [
+            {"retry-after": "40"},
+            {"retry-after": "2000", "x-rate-limit-reset-at-utc": moment},
+            {"x-rate-limit-reset-at-utc": "2031-05-01T12:00:40Z", **date},
+        ]:
+            made = bench(httpx.Response(429, headers=headers), "reply")
+            assert made.chat(timeout_s=60).text == "A sunset."
+            assert sum(made.server.waits_s) == pytest.approx(40, abs=5)
+            assert made.server.posts == 2
 
-    def test_the_servers_own_clock_counts(self, bench):
-        """Its `Date` says how far away the moment is; the clock here may be wrong."""
-        headers = {
-            "x-rate-limit-reset-at-utc": "2031-05-01T12:00:20Z",
-            "date": "Thu, 01 May 2031 12:00:00 GMT",
-        }
-        made = bench(httpx.Response(429, headers=headers), "reply")
-        made.chat()
-        assert made.server.waits_s == [pytest.approx(20.0)]
-
-    @pytest.mark.parametrize("nonsense", ["soon", "-5", "nan", "0", "2019-01-01T00:00:00Z", ""])
-    def test_where_the_server_names_no_moment_it_is_found_out(self, bench, nonsense):
+    def test_where_the_server_names_no_moment_it_is_found_out(self, bench):
         """Longer and longer waits, and never a burst."""
-        headers = {"retry-after": nonsense, "x-rate-limit-reset-at-utc": nonsense}
-        made = bench(*[httpx.Response(429, headers=headers)] * 4, "reply")
-        assert made.chat().text == "A sunset."
-        assert made.server.waits_s == [0.25, 0.5, 1.0, 2.0]
+        for nonsense in ("soon", "-5", "nan", "2019-01-01T00:00:00Z", ""):
+            headers = {"retry-after": nonsense, "x-rate-limit-reset-at-utc": nonsense}
+            made = bench(*[httpx.Response(429, headers=headers)] * 4, "reply")
+            assert made.chat().text == "A sunset."
+            assert made.server.waits_s == [0.25, 0.5, 1.0, 2.0]
 
     @pytest.mark.parametrize("method", ["chat", "submit_chat"])
     def test_a_limit_that_lasts_longer_says_until_when_at_once(self, bench, method):
@@ -256,41 +224,32 @@ class TestRefused:
         assert went == [("submit 0", 0.0), ("chat", 0.5), ("submit 1", 2.0), ("submit 2", 3.0)]
 
 
-@pytest.mark.parametrize(
-    ("environment", "origin", "proxy"),
-    [
-        ({}, "https://api.segmind.com", None),
-        ({"HTTPS_PROXY": "http://p:1"}, "https://api.segmind.com", "http://p:1"),
-        ({"ALL_PROXY": "p:1"}, "https://api.segmind.com", "http://p:1"),
-        ({"HTTP_PROXY": "http://p:1"}, "https://api.segmind.com", None),
-        *(
-            ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": names}, origin, proxy)
-            for names, origin, proxy in [
-                ("[::1], fe80::/10", "https://api.segmind.com", "http://p:1"),
-                ("*", "https://api.segmind.com", None),
-                ("localhost,.segmind.com", "https://api.segmind.com", None),
-                ("segmind.com:443", "https://api.segmind.com", None),
-                ("https://api.segmind.com", "https://api.segmind.com", None),
-                ("mind.com", "https://api.segmind.com", "http://p:1"),
-                ("[::1]", "https://[::1]:8443", None),
-                ("fe80::/10", "https://[fe80::7]", None),
-                ("10.0.0.0/8", "https://10.1.2.3", None),
-                ("10.0.0.0/8,,[", "https://11.1.2.3", "http://p:1"),
-            ]
-        ),
-    ],
-    ids=repr,
-)
-def test_the_proxy_of_the_environment_is_used_but_for_no_proxy(
-    monkeypatch, environment, origin, proxy
-):
+def test_the_proxy_of_the_environment_is_used_but_for_no_proxy(monkeypatch):
     """Names, their ends, addresses, networks; what is none of these names nothing."""
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert proxy_for(origin) == proxy
+    ours, used = "https://api.segmind.com", "http://p:1"
+    for setting, names, origin, proxy in [
+        ("NONE", "", ours, None),
+        ("ALL_PROXY", "", ours, used),
+        ("HTTP_PROXY", "", ours, None),
+        ("HTTPS_PROXY", "", ours, used),
+        ("HTTPS_PROXY", "[::1], fe80::/10", ours, used),
+        ("HTTPS_PROXY", "*", ours, None),
+        ("HTTPS_PROXY", "localhost,.segmind.com", ours, None),
+        ("HTTPS_PROXY", "segmind.com:443", ours, None),
+        ("HTTPS_PROXY", "https://api.segmind.com", ours, None),
+        ("HTTPS_PROXY", "mind.com", ours, used),
+        ("HTTPS_PROXY", "[::1]", "https://[::1]:8443", None),
+        ("HTTPS_PROXY", "fe80::/10", "https://[fe80::7]", None),
+        ("HTTPS_PROXY", "10.0.0.0/8", "https://10.1.2.3", None),
+        ("HTTPS_PROXY", "10.0.0.0/8,,[", "https://11.1.2.3", used),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setenv(setting, "p:1" if setting == "ALL_PROXY" else used)
+            patch.setenv("NO_PROXY", names)
+            assert proxy_for(origin) == proxy, (setting, names)
 
 
 #: What may go wrong with one request: an answer, or none; and whether it may have been carried out.
