@@ -233,7 +233,7 @@ class Chat:
     def clear(self) -> None:
         """Begin anew: stop what goes on, and forget what was said. Usage stays."""
         # Forgotten first: what is stopped, and still there, is given back to be said again.
-        for turn in reversed(self.conversation.forget()):
+        for turn in reversed(self.conversation.clear()):
             turn.stop()
 
     def close(self) -> None:
@@ -324,7 +324,7 @@ class Chat:
         request = Request.of(noted, call, queued=queued, expected=turn.expected)
         reply = dataclasses.replace(reply, request=request)
         if turn.claim():
-            self.conversation.answer(turn, draft, reply)
+            self.conversation.commit(draft, reply, turn)
         elif reply.cached_at is None:  # stopped at the last moment: paid for, and never sent again
             self.conversation.ledger.add(reply, model=draft.model or "unknown")
 
@@ -609,18 +609,17 @@ class Talk(Conversation):
             raise ContentError("The last turn has not ended. Wait for it, or stop it first.")
         return turns[-1]
 
-    def answer(self, turn: Turn, draft: Draft, reply: Reply) -> None:
-        """Take a turn's draft and its reply into the conversation, and end the turn."""
-        with self._in_step:
-            turn.exchange = super().commit(draft, reply)
-        turn.answer(reply)
-
-    def commit(self, draft: Draft, reply: Reply) -> Exchange:
-        """Take in what a cell asked, and let those who listen know."""
+    def commit(self, draft: Draft, reply: Reply, turn: Turn | None = None) -> Exchange:
+        """Take in what a turn or a cell asked, end the turn, and let those who listen know."""
         with self._in_step:
             exchange = super().commit(draft, reply)
-            self._up_to_date()  # now, as its place is before what still waits
-        self.changed()
+            if turn is not None:
+                turn.exchange = exchange
+            self._up_to_date()  # now, as a cell's place is before what still waits
+        if turn is not None:
+            turn.answer(reply)  # whose end is heard of
+        else:
+            self.changed()
         return exchange
 
     def drop(self, exchange: Exchange) -> bool:
@@ -629,18 +628,14 @@ class Talk(Conversation):
         self.changed()
         return was_there
 
-    def forget(self) -> tuple[Turn, ...]:
-        """Do as `clear`, and give all turns that there were."""
+    def clear(self) -> tuple[Turn, ...]:
+        """Forget everything that was said, and return it; usage stays."""
         with self._in_step:
             turns = self.said
             super().clear()
             self._known = []
         self.changed()
         return turns
-
-    def clear(self) -> None:
-        """Forget everything that was said; usage stays."""
-        self.forget()
 
     def listen(self, callback: Callable[[Any], object]) -> Callable[[], None]:
         """Call `callback(talk)` at every change, on the thread that brings it."""

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,8 +51,9 @@ class ImagePolicy:
         if isinstance(value, cls):
             return value
         word = " ".join(str(value).lower().split())
-        if match := re.fullmatch(r"(?:last )?(\d{1,9})", word, re.ASCII):
-            return keep_last(int(match[1]))
+        count = word.removeprefix("last ")
+        if count.isascii() and count.isdecimal():
+            return keep_last(int(count[:9]))
         if word in (KEEP_ALL.word, FIT.word):
             return KEEP_ALL if word == KEEP_ALL.word else FIT
         raise SettingsError(
@@ -244,10 +244,11 @@ class Conversation:
             self.turns = _without(self.turns, exchange)
         return was_there
 
-    def clear(self) -> None:
-        """Forget all exchanges, also those of drafts that wait for their reply; usage stays."""
+    def clear(self) -> tuple[Any, ...]:
+        """Forget all turns, also those that wait for their reply, and return them; usage stays."""
         with self._lock:
-            self.turns, self._era = (), object()
+            turns, self.turns, self._era = self.turns, (), object()
+        return turns
 
 
 class _Question:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from segmind_jupyter.batch.batch import Batch, Outcome, ask_each
-from segmind_jupyter.batch.results import Progress
+from segmind_jupyter.batch.runner import Progress
 
 __all__ = ["Batch", "Outcome", "Progress", "ask_each"]

@@ -13,13 +13,14 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from segmind_jupyter.api.jobs import tell
 from segmind_jupyter.api.loop import Waiter, checked_patience
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.asking import ShortTracebacks, expected_of
-from segmind_jupyter.batch.results import Progress, Results, never_sent
+from segmind_jupyter.batch.items import PromptTemplate
+from segmind_jupyter.batch.runner import Plan, Progress, Results, Run, never_sent
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -30,10 +31,6 @@ from segmind_jupyter.errors import (
 )
 from segmind_jupyter.options import call_of
 from segmind_jupyter.session import Session, session
-
-if TYPE_CHECKING:
-    from segmind_jupyter.batch.items import PromptTemplate
-    from segmind_jupyter.batch.runner import Plan
 
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
 _OWN: Final = (
@@ -121,9 +118,6 @@ def ask_each(
     >>> ask_each("Good or bad? {review}", reviews).join()  # doctest: +SKIP
     >>> ask_each("{review}", reviews, json=Complaint).to_frame()  # doctest: +SKIP
     """
-    from segmind_jupyter.batch.items import PromptTemplate
-    from segmind_jupyter.batch.runner import Plan
-
     if type(max_in_flight) is not int or max_in_flight < 1:
         raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
     if retry_misfits not in range(10):
@@ -162,8 +156,6 @@ def ask_each(
 
 def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
     """Start a batch on the background loop, and show it, if that can be done."""
-    from segmind_jupyter.batch.runner import Run
-
     results = Results(len(each))
     batch = Batch(each, results, plan, wait=desk.waiter, writes=shows and not desk.batch_shows)
 

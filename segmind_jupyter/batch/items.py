@@ -232,8 +232,20 @@ def listed(items: Any) -> Rows:
         return _valued(list(items), list(items.values()), is_plain=False)
     # The scalars of pyarrow would be sent as `<pyarrow.StringScalar: 'a'>`.
     is_arrow = is_kind(items, "pyarrow", "Array", "ChunkedArray")
-    values = items.to_pylist() if is_arrow else _values(items)
-    return _valued(range(len(values)), values, is_plain=True)
+    values = None
+    # Not what is one thing that merely can be iterated.
+    if not isinstance(items, bytes | bytearray | memoryview) and not is_image_array(items):
+        with contextlib.suppress(TypeError):
+            values = iter(items.to_pylist() if is_arrow else items)
+    if items is None:
+        raise ContentError("There is nothing to ask about: the items are None.")
+    if values is None:
+        raise ContentError(
+            f"This {type_name(items)} is one item, not many. Put it in a list: [item]; list(item) "
+            "gives its parts, if it has any."
+        )
+    each = list(values)
+    return _valued(range(len(each)), each, is_plain=True)
 
 
 def _table(
@@ -264,22 +276,6 @@ def _cell(value: Any) -> Any:
     is_float = isinstance(value, float) or is_kind(value, "numpy", "floating")
     is_missing = value is None or (is_float and value != value)
     return _MISSING if is_missing or is_kind(value, "pandas", "NAType", "NaTType") else value
-
-
-def _values(items: Any) -> list[Any]:
-    """Return the values of an iterable, unless it is one thing that merely can be iterated."""
-    if items is None:
-        raise ContentError("There is nothing to ask about: the items are None.")
-    iterator = None
-    if not isinstance(items, bytes | bytearray | memoryview) and not is_image_array(items):
-        with contextlib.suppress(TypeError):
-            iterator = iter(items)
-    if iterator is not None:
-        return list(iterator)
-    raise ContentError(
-        f"This {type_name(items)} is one item, not many. Put it in a list: [item]; list(item) "
-        "gives its parts, if it has any."
-    )
 
 
 def _images(path: str | os.PathLike[Any]) -> dict[str, Path]:

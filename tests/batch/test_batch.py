@@ -21,7 +21,7 @@ import pytest
 from segmind_jupyter.api.journal import default_path
 from segmind_jupyter.api.settings import MAX_CONNECTIONS
 from segmind_jupyter.batch.batch import Batch, ask_each
-from segmind_jupyter.batch.results import Progress
+from segmind_jupyter.batch.runner import Progress
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,

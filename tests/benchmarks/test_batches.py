@@ -20,8 +20,7 @@ from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Call, Ledger
 from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
-from segmind_jupyter.batch.results import Results
-from segmind_jupyter.batch.runner import Plan, Run
+from segmind_jupyter.batch.runner import Plan, Results, Run
 from segmind_jupyter.content.convert import to_blocks
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.inprocess import SimulatorTransport

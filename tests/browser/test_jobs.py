@@ -17,7 +17,7 @@ from segmind_jupyter.api.responses import failed
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.responses import Completed, Failed, Processing
 from segmind_jupyter.batch import Batch
-from segmind_jupyter.batch.results import Results
+from segmind_jupyter.batch.runner import Results
 
 job = Job("2c7f8a10-5b1e-4d0e-9f6e", model="claude-4-sonnet", submitted_at=time.time() - 74)
 job.move(Processing())

@@ -18,7 +18,7 @@ from segmind_jupyter import Reply, Usage
 from segmind_jupyter.api.responses import failed
 from segmind_jupyter.session import session
 from segmind_jupyter.batch import Batch
-from segmind_jupyter.batch.results import Results, never_sent
+from segmind_jupyter.batch.runner import Results, never_sent
 
 class ByHand(Batch):
     def __init__(self, total):
