@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from segmind_jupyter.content.convert import is_file_name
-from segmind_jupyter.content.files import file_notes, is_image_path, is_named_as_image
+from segmind_jupyter.content.files import file_notes, is_file_name, is_image_path, is_named_as_image
 from segmind_jupyter.content.images.arrays import is_image_array
 from segmind_jupyter.content.parts import STANDARD, Limits, is_kind, special_method, type_name
 from segmind_jupyter.content.prompt import WHOLE_PATH, Prompt, as_typed, compose, gather

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final
 
+from segmind_jupyter.content import special_tables, tables
 from segmind_jupyter.content.documents import notebook_parts, pdf_page, pdf_parts
 from segmind_jupyter.content.files import (
     bytes_part,
@@ -22,11 +23,11 @@ from segmind_jupyter.content.files import (
     is_image_bytes,
     is_image_path,
     path_part,
+    refuse_file_names,
 )
 from segmind_jupyter.content.images.arrays import array_part, is_large_array, jax_part, torch_part
-from segmind_jupyter.content.images.charts import encode_chart, is_chart
 from segmind_jupyter.content.images.encode import encode_image, image_from_bytes, image_from_path
-from segmind_jupyter.content.images.figures import encode_figure, is_figure
+from segmind_jupyter.content.images.figures import encode_chart, encode_figure, is_chart, is_figure
 from segmind_jupyter.content.parts import (
     MAX_IMAGES,
     STANDARD,
@@ -52,28 +53,6 @@ from segmind_jupyter.content.register import (
     has_display,
     has_own_form,
     own_parts,
-)
-from segmind_jupyter.content.tables.others import (
-    data_array_parts,
-    dataset_part,
-    describe_geometry,
-    is_dot,
-    is_network,
-    is_window,
-    refuse_window,
-    summarize_dot,
-    summarize_geo_frame,
-    summarize_geo_series,
-    summarize_groups,
-    summarize_network,
-    summarize_sparse,
-    summarize_styler,
-)
-from segmind_jupyter.content.tables.summary import (
-    describe_lazy_frame,
-    summarize_frame,
-    summarize_index,
-    summarize_series,
 )
 from segmind_jupyter.content.text import (
     MAX_DEPTH,
@@ -187,23 +166,8 @@ def _own_text(obj: object, limits: Limits) -> Text:
     return as_text(text, limits=limits, noun=type_name(obj), lines="\n" in text)
 
 
-#: Any entry may take this many characters, however many there are.
-_MIN_ENTRY_CHARS: Final = 200
-
-#: Fewest characters of a value in a listing, its comma and space included: what comes after so
-#: many values is not shown, so it is not looked at.
-_VALUE_CHARS: Final = 3
-
-#: Larger arrays of Python objects stay closed: a list of so many alone takes a tenth of a second.
-_OPENED_ELEMENTS: Final = 1_000_000
-
-
 def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
-    """Make the pieces of a container; nothing if `obj` is none.
-
-    Axes of one figure stand for it. Where an entry is more than a word, each stands under its
-    label; else all are one listing.
-    """
+    """Make the pieces of a container; nothing if `obj` is none."""
     container = _opened(obj)
     if container is None:
         return None
@@ -218,7 +182,7 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
     if container is not obj:
         return None
     if isinstance(obj, list | tuple | set | frozenset):  # a mapping's are settings
-        _refuse_file_names(leaves, scope.label, are_listed=True)
+        refuse_file_names(leaves, scope.label, are_listed=True)
     text, left_out = listed(obj, max_chars=scope.limits.text_chars)
     noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
     whole = as_text(text, limits=scope.limits, noun=noun, lines="\n" in text)
@@ -226,22 +190,17 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
 
 
 def _opened(obj: Any) -> Any:
-    """Return what is read entry by entry: a container, or the lists that an array of objects holds.
-
-    The bars of a plot are a tuple, and a user's own list may have a form: these stay closed.
-    """
+    """Return what is read entry by entry: a container, or the lists of an array of objects."""
     if is_kind(obj, "numpy", "ndarray"):
-        is_open = obj.dtype.kind == "O" and obj.ndim and obj.size <= _OPENED_ELEMENTS
+        is_open = obj.dtype.kind == "O" and obj.ndim and obj.size <= 1_000_000
         return obj.tolist() if is_open else None
+    # The bars of a plot are a tuple, and a user's own list may have a form.
     is_closed = not is_container(obj) or has_own_form(obj) or is_figure(obj) or has_display(obj)
     return None if is_closed else obj
 
 
 def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
-    """Return the first values that are not opened, among as many as a listing could show.
-
-    Containers count too: a million empty ones hold no leaf. Each is entered once on its way.
-    """
+    """Return the first values that are not opened, among as many as a listing could show."""
 
     def walk(obj: Any, around: tuple[int, ...]) -> Iterator[tuple[Any, bool]]:
         container = _opened(obj)
@@ -250,7 +209,8 @@ def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
             for value in values(container):
                 yield from walk(value, (*around, id(obj)))
 
-    met = islice(walk(obj, ()), limits.text_chars // _VALUE_CHARS)
+    # A value takes three characters at least: what comes after so many is not shown.
+    met = islice(walk(obj, ()), limits.text_chars // 3)
     return [value for value, is_leaf in met if is_leaf]
 
 
@@ -277,7 +237,7 @@ def _entry_parts(container: Any, scope: Scope, convert: Convert, *, are_files: b
         if left <= 0:
             shown = f"{number:,} of {total:,} items"
             return [*parts, Text(f"[{shown} shown]", inline=False, left_out=shown)]
-        share = max(left // max(1, total - number), _MIN_ENTRY_CHARS)
+        share = max(left // max(1, total - number), 200)  # however many there are
         inner = scope.inside(container, step, text_chars=share)
         is_open = id(value) in inner.around or len(inner.around) >= MAX_DEPTH
         if is_open or not (are_files or any(map(_is_rich, _first_leaves(value, inner.limits)))):
@@ -299,10 +259,7 @@ def _entry_parts(container: Any, scope: Scope, convert: Convert, *, are_files: b
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """What is done with objects of a type, told by the names in its ancestry or by a test.
-
-    One row teaches prompts, `ask`, completion and the attach panel a type at once.
-    """
+    """What is done with objects of a type, told by the names in its ancestry or by a test."""
 
     package: str
     classes: tuple[str, ...]
@@ -313,22 +270,17 @@ class Converter:
     is_rich: Callable[[Any], bool] = lambda _: True
     matches: Callable[[Any], bool] | None = None
 
-    def knows(self, obj: object) -> bool:
-        """Return whether this is the converter for an object."""
-        return self.matches(obj) if self.matches else is_kind(obj, self.package, *self.classes)
-
 
 def known_converter(obj: object) -> Converter | None:
     """Find the converter for an object, or `None`."""
-    return next((converter for converter in _CONVERTERS if converter.knows(obj)), None)
-
-
-def describe(obj: object) -> str:
-    """Say in a few words what a value is: ``"DataFrame 3×4"``, ``"list of 3 items"``.
-
-    No code of the value's own runs, but for the attributes that tell its size.
-    """
-    return f"{type_name(obj)} {size_of(obj)}".rstrip()
+    return next(
+        (
+            row
+            for row in _CONVERTERS
+            if (row.matches(obj) if row.matches else is_kind(obj, row.package, *row.classes))
+        ),
+        None,
+    )
 
 
 def size_of(obj: Any) -> str:
@@ -367,12 +319,8 @@ def _shape(obj: Any) -> str:
     return "×".join(f"{int(side)}" for side in obj.shape)
 
 
-def _pixels(obj: Any) -> str:
-    return "×".join(f"{int(side)}" for side in obj.size)
-
-
-def _inches(obj: Any) -> str:
-    return "×".join(f"{side:g}" for side in obj.get_size_inches()) + " in"
+def _inches(figure: Any) -> str:
+    return "{:g}×{:g} in".format(*figure.get_size_inches())
 
 
 def _unnamed(convert: Callable[..., Part | list[Part]]) -> Callable[..., Part | list[Part]]:
@@ -393,42 +341,9 @@ def _plain(obj: object, *, limits: Limits, name: str | None) -> Text:
     text = plain_text(obj)
     if not name or not issubclass(type(obj), str):
         return as_text(text, limits=limits)
-    _refuse_file_names([text], name)
+    refuse_file_names([text], name)
     part = as_text(text, limits=limits)
     return replace(part, notes=(*part.notes, *file_notes(text, name)))
-
-
-#: Names of files that nobody names to ask about the name: pictures and tables.
-_TELLING_SUFFIXES: Final = (
-    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
-    ".csv", ".tsv", ".tab", ".parquet", ".pq", ".pdf", ".xlsx",
-)  # fmt: skip
-
-
-def is_file_name(text: object) -> bool:
-    """Return whether a text is the name of a picture or a table that is there."""
-    if not isinstance(text, str) or not text.lower().endswith(_TELLING_SUFFIXES) or "\n" in text:
-        return False
-    try:
-        return Path(text).expanduser().is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, a null, a ~user who is not known
-        return False
-
-
-def _refuse_file_names(leaves: list[Any], name: str, *, are_listed: bool = False) -> None:
-    """Refuse names where the files were meant: nobody pays for a caption of ``'a.png'``."""
-    if not leaves or not all(map(is_file_name, leaves)):
-        return
-    if not are_listed:
-        raise ContentError(
-            f"It is the name of a file ({leaves[0]!r}), not its content. "
-            f"`Path({name or repr(leaves[0])})` sends the file of that name."
-        )
-    raise ContentError(
-        f"It holds the names of files ({leaves[0]!r}, …), not their content. "
-        f"`list(map(Path, {name or 'names'}))` sends the files; to send the names as words, join "
-        "them to one text."
-    )
 
 
 def _is_path(obj: object) -> bool:
@@ -499,15 +414,11 @@ def _refuse_sound(obj: Any, *, limits: Limits) -> Part:
     raise ContentError(f"Claude reads no {type_name(obj).lower()}. Send pictures of it, or text.")
 
 
-#: Room for a fence around code, in characters.
-_FENCE_CHARS: Final = 40
-
-
 def _code(obj: Any, *, limits: Limits) -> Text:
     source = source_code(obj)
     if source is None:
         return as_text(safe_repr(obj), limits=limits)
-    code = cut(source, max_chars=limits.text_chars - _FENCE_CHARS)
+    code = cut(source, max_chars=limits.text_chars - 40)  # room for the fence
     about = f"source of {obj.__name__}, {len(source.splitlines()):,} lines"
     part = as_text(fenced(code, language="python"), limits=limits, about=about, lines=True)
     left_out = f"{len(code):,} of {len(source):,} characters" if len(code) < len(source) else ""
@@ -527,25 +438,25 @@ _Row = Converter
 #: before anything that is opened, since the bars of a plot are a tuple.
 _CONVERTERS: Final = (
     _Row("", (), _plain, is_rich=_never, matches=is_plain),
-    _Row("geopandas", ("GeoDataFrame",), summarize_geo_frame, _shape),
-    _Row("geopandas", ("GeoSeries",), summarize_geo_series, _shape),
-    _Row("shapely", ("BaseGeometry",), _unnamed(describe_geometry), is_rich=_never),
-    _Row("pandas", ("DataFrame",), summarize_frame, _shape),
-    _Row("pandas", ("Series",), summarize_series, _shape),
-    _Row("pandas", ("Index",), summarize_index, _shape),
-    _Row("pandas", ("Styler",), summarize_styler),
-    _Row("pandas", ("GroupBy",), summarize_groups),
-    _Row("", (), refuse_window, matches=is_window),
-    _Row("polars", ("DataFrame",), summarize_frame, _shape),
-    _Row("pyarrow", ("Table",), summarize_frame, _shape),
-    _Row("polars", ("LazyFrame",), describe_lazy_frame),
-    _Row("polars", ("Series",), summarize_series, _shape),
-    _Row("xarray", ("DataArray",), data_array_parts, _shape),
-    _Row("xarray", ("Dataset",), dataset_part),
+    _Row("geopandas", ("GeoDataFrame",), special_tables.summarize_geo_frame, _shape),
+    _Row("geopandas", ("GeoSeries",), special_tables.summarize_geo_series, _shape),
+    _Row("shapely", ("BaseGeometry",), _unnamed(special_tables.describe_geometry), is_rich=_never),
+    _Row("pandas", ("DataFrame",), tables.summarize_frame, _shape),
+    _Row("pandas", ("Series",), tables.summarize_series, _shape),
+    _Row("pandas", ("Index",), tables.summarize_index, _shape),
+    _Row("pandas", ("Styler",), special_tables.summarize_styler),
+    _Row("pandas", ("GroupBy",), special_tables.summarize_groups),
+    _Row("", (), special_tables.refuse_window, matches=special_tables.is_window),
+    _Row("polars", ("DataFrame",), tables.summarize_frame, _shape),
+    _Row("pyarrow", ("Table",), tables.summarize_frame, _shape),
+    _Row("polars", ("LazyFrame",), tables.describe_lazy_frame),
+    _Row("polars", ("Series",), tables.summarize_series, _shape),
+    _Row("xarray", ("DataArray",), special_tables.data_array_parts, _shape),
+    _Row("xarray", ("Dataset",), special_tables.dataset_part),
     _Row("torch", ("Tensor",), torch_part, _shape, is_rich=is_large_array),
     _Row("jaxlib", ("ArrayImpl",), jax_part, _shape, is_rich=is_large_array),
-    _Row("scipy", ("_spbase", "spmatrix"), summarize_sparse, _shape),
-    _Row("PIL", ("Image",), _unnamed(encode_image), _pixels),
+    _Row("scipy", ("_spbase", "spmatrix"), special_tables.summarize_sparse, _shape),
+    _Row("PIL", ("Image",), _unnamed(encode_image), lambda image: "{}×{}".format(*image.size)),
     _Row("pypdfium2", ("PdfDocument",), pdf_parts),
     _Row("pypdfium2", ("PdfPage",), _unnamed(pdf_page)),
     _Row("", (), notebook_parts, matches=is_notebook),
@@ -557,8 +468,8 @@ _CONVERTERS: Final = (
     _Row("ipywidgets", ("Audio", "Video"), _unnamed(_refuse_sound)),
     _Row("ipywidgets", ("Output",), _widget_output),
     _Row("", (), _unnamed(encode_chart), matches=is_chart),
-    _Row("", (), summarize_network, matches=is_network),
-    _Row("", (), _unnamed(summarize_dot), matches=is_dot),
+    _Row("", (), special_tables.summarize_network, matches=special_tables.is_network),
+    _Row("", (), _unnamed(special_tables.summarize_dot), matches=special_tables.is_dot),
     _Row("matplotlib", ("Figure",), _unnamed(encode_figure), _inches, matches=is_figure),
     _Row("", (), _unnamed(bytes_part), is_rich=is_image_bytes, matches=_BYTES),
     _Row("", (), _unnamed(path_part), is_rich=is_image_path, matches=_is_path),

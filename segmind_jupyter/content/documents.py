@@ -37,10 +37,7 @@ def pdf_parts(
     limits: Limits = STANDARD,
     pages: Iterable[int] | None = None,
 ) -> list[Part]:
-    """Draw the pages of a PDF that is given by its path, its bytes or as a ``PdfDocument``.
-
-    `pages` are counted from one; without it the first go, and the note says how to send others.
-    """
+    """Draw the pages of a PDF that is given by its path, its bytes or as a ``PdfDocument``."""
     name = name or (Path(source).name if isinstance(source, str | os.PathLike) else "PDF")
     with _PDFIUM:
         document = _opened(source, name)
@@ -139,10 +136,7 @@ _Piece = tuple[int, str, str]
 def notebook_parts(
     source: Any, *, limits: Limits = STANDARD, name: str | None = None
 ) -> list[Part]:
-    """Return the cells of a notebook in order: source, text outputs, pictures as pictures.
-
-    It is given by its path or as nbformat reads it. Empty if it is none: the file is a text then.
-    """
+    """Return the cells of a notebook in order: source, text outputs, pictures as pictures."""
     document = source
     if isinstance(source, Path):
         name = source.name

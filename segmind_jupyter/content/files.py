@@ -1,25 +1,23 @@
-"""Bytes and files: images by their signature, tables, documents, and otherwise their text."""
+"""Bytes and files: images by their signature, tables as what they say, documents, and texts."""
 
 from __future__ import annotations
 
 import codecs
+import csv
+import importlib
+import io
 import os
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from segmind_jupyter.content.documents import is_pdf, notebook_parts, pdf_parts
-from segmind_jupyter.content.images.charts import svg_part
 from segmind_jupyter.content.images.encode import image_from_bytes, image_from_path
-from segmind_jupyter.content.parts import Limits, Part, Text, safe_str
-from segmind_jupyter.content.tables.files import (
-    DELIMITED,
-    PARQUET,
-    NoTableError,
-    delimited_part,
-    parquet_part,
-)
+from segmind_jupyter.content.images.figures import svg_part
+from segmind_jupyter.content.parts import Limits, Part, Text, format_error, safe_str
+from segmind_jupyter.content.tables import plural, ranged, table_text
 from segmind_jupyter.content.text import TAIL_SHARE, as_text, one_line
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -50,9 +48,14 @@ _IMAGE_SUFFIX: Final = re.compile(
     r"\.(avif|bmp|gif|heic|heif|jfif|jp2|jpe|jpe?g|pbm|pgm|png|pnm|ppm|tiff?|webp)", re.IGNORECASE
 )
 
+#: Suffixes of delimited text, and what stands between the cells; empty where the file tells.
+_DELIMITED: Final = {".csv": "", ".tsv": "\t", ".tab": "\t"}
+
+_PARQUET: Final = (".parquet", ".pq")
+
 #: The suffixes of files that a `Path` sends as a table, an image, a document or a text.
 _SUFFIXES: Final = (
-    *DELIMITED, *PARQUET, ".pdf", ".ipynb",
+    *_DELIMITED, *_PARQUET, ".pdf", ".ipynb",
     ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
     ".txt", ".md", ".json", ".log",
 )  # fmt: skip
@@ -95,8 +98,8 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
         if is_pdf(begin):
             return pdf_parts(file, name=file.name, limits=limits)
         suffix = file.suffix.lower()
-        if suffix in PARQUET:
-            return parquet_part(file, limits=limits)
+        if suffix in _PARQUET:
+            return _parquet_part(file, limits=limits)
         if suffix == ".ipynb" and (cells := notebook_parts(file, limits=limits)):
             return cells
         data, n_bytes = _beginning(file, _MAX_BYTES), file.stat().st_size
@@ -118,18 +121,11 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
     if suffix == ".svg" and content.is_whole:
         return svg_part(content.text, limits=limits, about=f"SVG file {file.name}")
     notes: tuple[str, ...] = ()
-    if suffix in DELIMITED:
+    if suffix in _DELIMITED:
         try:
-            table = delimited_part(
-                file,
-                content.text,
-                is_whole=content.is_whole,
-                remark=content.guess,
-                limits=limits,
-            )
-            if table:
+            if table := _delimited_part(file, content, limits=limits):
                 return table
-        except NoTableError as error:
+        except _NoTableError as error:
             if str(error):
                 notes = (f"{file.name} went as text: it is no table ({error}).",)
     return replace(_text_part(file, content, n_bytes, limits=limits), notes=notes)
@@ -182,14 +178,43 @@ def is_named_as_image(path: os.PathLike[Any]) -> bool:
     return bool(_IMAGE_SUFFIX.fullmatch(Path(os.fsdecode(path)).suffix))
 
 
+#: Names of files that nobody names to ask about the name: pictures and tables.
+_TELLING_SUFFIXES: Final = (
+    *_DELIMITED, *_PARQUET, ".pdf", ".xlsx",
+    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
+)  # fmt: skip
+
+
+def is_file_name(text: object, suffixes: tuple[str, ...] = _TELLING_SUFFIXES) -> bool:
+    """Return whether a text is the name of a file that is there, of a picture or a table say."""
+    if not isinstance(text, str) or len(text) > _MAX_PATH_CHARS or "\n" in text:
+        return False
+    try:
+        return text.lower().endswith(suffixes) and Path(text).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # a name too long, a null, a ~user who is not known
+        return False
+
+
+def refuse_file_names(texts: list[Any], name: str = "", *, are_listed: bool = False) -> None:
+    """Refuse names where the files were meant: nobody pays for a caption of ``'a.png'``."""
+    if not texts or not all(map(is_file_name, texts)):
+        return
+    quoted = shortened(repr(texts[0]))
+    if not are_listed:
+        raise ContentError(
+            f"It is the name of a file ({quoted}), not its content. `Path({name or quoted})` sends "
+            "the file of that name."
+        )
+    raise ContentError(
+        f"It holds the names of files ({quoted}, …), not their content. "
+        f"`list(map(Path, {name or 'names'}))` sends the files; to send the names as words, join "
+        "them to one text."
+    )
+
+
 def file_notes(text: str, name: str = "") -> tuple[str, ...]:
     """Say what to write where the file was meant; nothing if `text` names none that is there."""
-    if len(text) > _MAX_PATH_CHARS or not text.lower().endswith(_SUFFIXES) or "\n" in text:
-        return ()
-    try:
-        if not Path(text).expanduser().is_file():
-            return ()
-    except (OSError, ValueError, RuntimeError):  # a name too long, a null, a ~user who is not known
+    if not is_file_name(text, _SUFFIXES):
         return ()
     quoted = shortened(repr(text))
     said, path = (f"`{name}` ({quoted})", name) if name else (f"`{quoted}`", quoted)
@@ -206,35 +231,21 @@ _MARKS: Final = (
 #: The old 8-bit encoding of Western Windows; a superset of what Latin-1 files use.
 _WINDOWS: Final = "cp1252"
 
-#: A text in a Western language has fewer accented letters than this; one in Greek, Cyrillic or
-#: Japanese has more.
-_MOST_ACCENTED: Final = 0.15
-
 #: Controls that no text has: all but tab, line ends, form feed and escape.
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What was read of a text file."""
+class _Content(NamedTuple):
+    """What was read of a text file; bytes do not tell an 8-bit encoding, which is guessed."""
 
     text: str
     codec: str
     is_whole: bool
-
-    @property
-    def guess(self) -> str:
-        """Say what was guessed, if anything was: the bytes do not tell an 8-bit encoding."""
-        is_guess = self.codec == _WINDOWS
-        return "not UTF-8; it is read as Windows-1252" if is_guess else ""
+    guess: str
 
 
 def _decoded(data: bytes, *, is_whole: bool) -> _Content | None:
-    """Read text, or nothing if the file that begins with `data` is none.
-
-    A byte-order mark decides; without one it is UTF-8, or else Windows-1252 if the bytes make a
-    text of a Western language in it.
-    """
+    """Read text, or nothing if the file that begins with `data` is none."""
     marked = [(codec, len(mark)) for mark, codec in _MARKS if data.startswith(mark)]
     for codec, begin in marked or [("utf-8", 0), (_WINDOWS, 0)]:
         try:  # the last character of what was read may be incomplete
@@ -243,11 +254,13 @@ def _decoded(data: bytes, *, is_whole: bool) -> _Content | None:
             continue
         if codec == _WINDOWS:
             accented = len(data.translate(None, bytes(range(128))))
-            is_text = accented <= _MOST_ACCENTED * len(data) and not _CONTROLS.search(text)
+            # A text in Greek, Cyrillic or Japanese has more accented letters than a Western one.
+            is_text = accented <= 0.15 * len(data) and not _CONTROLS.search(text)
         else:
             is_text = "\0" not in text
         if is_text:
-            return _Content(text, codec, is_whole)
+            guess = "not UTF-8; it is read as Windows-1252" if codec == _WINDOWS else ""
+            return _Content(text, codec, is_whole, guess)
     return None
 
 
@@ -266,3 +279,184 @@ def _text_part(file: Path, content: _Content, n_bytes: int, *, limits: Limits) -
     shown = f"{len(head) + len(tail):,} characters of {n_bytes:,} bytes"
     text = f"{head}\n[cut: {shown} are shown]\n{tail}"
     return replace(as_text(text, limits=limits, about=about, lines=True), left_out=shown)
+
+
+#: Of a delimited file so many columns, cells and rows are read: a second's work.
+_MAX_COLUMNS, _MAX_CELLS, _MAX_ROWS = 5_000, 1_000_000, 100_000
+
+#: What may stand between the cells, the likeliest first; so much of a header tells it.
+_DELIMITERS, _HEADER_CHARS = ",;\t|", 10_000
+
+#: The lines above a table: blank ones, and those that begin with ``#``; most that are told of them.
+_ABOVE, _ABOVE_CHARS = re.compile(r"(?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))*+"), 300
+
+#: The line by which Excel is told the delimiter.
+_SEPARATOR: Final = re.compile(r"sep=([,;\t|])\r?\n")
+
+#: Columns of numbers that a type of number holds as they are written: no sign or zero in front, no
+#: more digits than it has. ``12E4`` is a name.
+_INTEGERS: Final = re.compile(r"(?: *-?(?:0|[1-9]\d{0,17}) *\n)++")
+_EXPONENT: Final = r"[eE][-+]?\d+"
+_FLOATS: Final = re.compile(
+    r"(?: *-?(?:(?:0|[1-9]\d{0,14})"
+    rf"(?:\.\d*(?:{_EXPONENT})?|[eE][-+]\d+)?|\.\d+(?:{_EXPONENT})?|inf) *\n)++"
+)
+
+#: Decimals that end in a zero, and all decimals: where they differ in length (``1.9``, ``1.10``),
+#: they are no numbers that a program wrote.
+_ZERO_AT_END, _DECIMALS = (
+    re.compile(r"\.\d+0 *$", re.MULTILINE),
+    re.compile(r"\.(\d+) *$", re.MULTILINE),
+)
+
+#: What stands for a missing number; it is no empty cell, so the column stays text.
+_MARKERS: Final = frozenset({"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "-", "."})
+
+
+class _NoTableError(Exception):
+    """A text that is no table; the message says why, and is empty where there is nothing to say."""
+
+
+def _delimited_part(file: Path, content: _Content, *, limits: Limits) -> Text | None:
+    """Summarize a CSV or TSV file as what it says; nothing if pandas is not installed."""
+    pandas = _imported("pandas")
+    if pandas is None:
+        return None
+    text, is_whole = content.text, content.is_whole
+    begin = _ABOVE.match(text).end()  # type: ignore[union-attr]
+    above = [line.strip() for line in text[:begin].splitlines() if line.strip()]
+    table = text[begin : None if is_whole else text.rfind("\n") + 1]
+    delimiter = _DELIMITED[file.suffix.lower()]
+    if hint := _SEPARATOR.match(table):
+        delimiter, begin, table = hint[1], begin + hint.end(), table[hint.end() :]
+    if not delimiter:
+        first = table[:_HEADER_CHARS].partition("\n")[0]
+        delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(io.StringIO(table, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
+    try:
+        header = next(reader, [])
+        if above and _FLOATS.fullmatch("\n".join(header) + "\n"):  # as NumPy writes it
+            named = next(csv.reader(above[-1:], delimiter=delimiter), [])
+            if len(named) == len(header):
+                rows, header = [header], named
+                above.pop()
+        width = min(len(header), _MAX_COLUMNS)
+        most = min(_MAX_ROWS, _MAX_CELLS // max(1, width))
+        for row in reader:
+            if not row or (len(row) == 1 and row[0].isspace()):
+                continue
+            if len(row) > len(header) and any(row[len(header) :]):
+                line = text[:begin].count("\n") + reader.line_num
+                raise _NoTableError(
+                    f"line {line:,} has {len(row):,} cells, the header {len(header):,}; if the "
+                    "header leaves out the first column, name `pd.read_csv(path, index_col=0)`"
+                )
+            if len(rows) == most:
+                is_whole = False
+                break
+            rows.append(row[:width] + [""] * (width - len(row)))
+    except csv.Error as error:
+        raise _NoTableError(format_error(error)) from error
+    if not header or not (rows or is_whole):  # empty, or one row that is longer than what is read
+        raise _NoTableError
+    facts: dict[int, str] = {}
+    columns: dict[int, list[Any]] = {}
+    for n, cells in enumerate(zip(*rows, strict=True) if rows else [()] * width):
+        columns[n], facts[n] = _typed(cells)
+    frame = pandas.DataFrame(columns)
+    frame.columns = [name or f"Unnamed: {n}" for n, name in enumerate(header[:width])]
+    said = f"above it: {one_line('; '.join(above), max_chars=_ABOVE_CHARS)}" if above else ""
+    remarks = "; ".join(filter(None, (content.guess, said)))
+    total = len(frame) if is_whole else None
+    return _file_table(frame, file, total, len(header), limits, facts=facts, remarks=remarks)
+
+
+def _typed(cells: tuple[str, ...]) -> tuple[list[Any], str]:
+    """Return numbers where a column has nothing else, else its texts; and what else is known."""
+    present = [cell for cell in cells if cell]
+    lines = "\n".join(present) + "\n"
+    try:
+        if len(present) == len(cells) and _INTEGERS.fullmatch(lines):
+            return list(map(int, cells)), ""
+        is_mixed = _ZERO_AT_END.search(lines) and len(set(map(len, _DECIMALS.findall(lines)))) > 1
+        if not present or (_FLOATS.fullmatch(lines) and not is_mixed):
+            return [float(cell or "nan") for cell in cells], ""
+        fact, numbers = "", [cell for cell in present if cell not in _MARKERS]
+        if numbers and _FLOATS.fullmatch("\n".join(numbers) + "\n"):
+            floats = list(map(float, numbers))
+            span = ranged(min(floats), max(floats), sum(floats) / len(floats))
+            fact = f"{plural(len(numbers), 'number')}, {span}"
+    except ValueError:  # a cell of several lines, each of them a number
+        fact = ""
+    return [cell or None for cell in cells], fact
+
+
+def _file_table(
+    frame: Any,
+    file: Path,
+    total: int | None,
+    n_columns: int,
+    limits: Limits,
+    *,
+    facts: Mapping[int, str] | None = None,
+    remarks: str = "",
+) -> Text:
+    """Summarize what was read of a file with so many columns, and so many rows if that is known."""
+    (n_rows, width), left_out = frame.shape, []
+    rows, columns = plural(n_rows, "row"), plural(width, "column")
+    if n_rows != total:
+        rows = f"the first {n_rows:,} of {'more' if total is None else f'{total:,}'} rows"
+        left_out.append(f"{rows} read")
+        rows += " (the others are not read)"
+    if width < n_columns:
+        columns = f"the first {width:,} of {n_columns:,} columns"
+        left_out.append(f"{columns} read")
+    heading = f"{file.name}: table, {rows} × {columns}{f' ({remarks})' if remarks else ''}"
+    about = f"file {file.name}, {n_rows}×{width}"
+    part = table_text(frame, heading=heading, about=about, limits=limits, facts=facts)
+    return replace(part, left_out=", ".join(left_out)) if left_out else part
+
+
+def _parquet_part(file: Path, *, limits: Limits) -> Text:
+    """Summarize a Parquet file, of a long one the first rows."""
+    pandas, arrow = _imported("pandas"), _imported("pyarrow.parquet")
+    polars = None if pandas and arrow else _imported("polars")
+    if not polars and not (pandas and arrow):
+        missing = "pandas" if arrow else "pyarrow" if pandas else "pandas pyarrow"
+        raise ContentError(
+            f"{file.name} is a Parquet file, and nothing that reads it is installed. Run "
+            f"`pip install {missing}` (or `pip install polars`) and try again."
+        )
+    try:
+        if polars:
+            scan = polars.scan_parquet(file, glob=False)
+            names = scan.collect_schema().names()
+            total = scan.select(polars.len()).collect().item()
+            frame = scan.select(names[:_MAX_COLUMNS]).head(_parquet_rows(names)).collect()
+        else:
+            with arrow.ParquetFile(file) as content:
+                total, names = content.metadata.num_rows, content.schema_arrow.names
+                chosen = names[:_MAX_COLUMNS] if len(names) > _MAX_COLUMNS else None
+                batches = content.iter_batches(batch_size=_parquet_rows(names), columns=chosen)
+                frame = next(batches, content.schema_arrow.empty_table()).to_pandas()
+    except Exception as error:
+        raise ContentError(
+            f"{file} cannot be read as Parquet ({format_error(error)}). Write it again, or name a "
+            "DataFrame that you read from it."
+        ) from error
+    n_columns = len(names) if len(names) > _MAX_COLUMNS else frame.shape[1]  # pandas' index is one
+    return _file_table(frame, file, total, n_columns, limits)
+
+
+def _parquet_rows(names: list[str]) -> int:
+    width = max(1, min(len(names), _MAX_COLUMNS))
+    return min(_MAX_ROWS, 10_000_000 // width)  # they are read faster
+
+
+def _imported(module: str) -> Any:
+    """Import a library, or give `None` where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None

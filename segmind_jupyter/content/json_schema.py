@@ -56,10 +56,7 @@ class Expected:
 
     @property
     def response_format(self) -> dict[str, Any]:
-        """The request's parameter of that name, in the form of the vendor's SDK (and OpenAI's).
-
-        ``strict`` is said only of schemas that strict servers take; the others would be refused.
-        """
+        """The request's parameter of that name, in the form of the vendor's SDK (and OpenAI's)."""
         schema = _for_servers(self._schema)
         strict = {"strict": True} if _is_strict(schema) else {}
         asked = {"name": self.name, **strict, "schema": schema}
@@ -143,10 +140,7 @@ class Expected:
 
 
 def expected(shape: object | None, name: str | None) -> Expected:
-    """Say what a reply is to be: any object, or what a type or a JSON schema of the user's says.
-
-    The schema is made once here, so that what cannot be asked for fails before anything is sent.
-    """
+    """Say what a reply is to be: any object, or what a type or a JSON schema of the user's says."""
     if shape is None and name is None:
         return Expected("object", _ANY_OBJECT)
     label = name or getattr(shape, "__name__", None) or "reply"
@@ -258,9 +252,6 @@ _RIGHT_THERE: Final = (
 _KINDS: Final = frozenset({"type", "enum", "const", "anyOf", "allOf", "$ref"})
 _KEYWORDS: Final = _KINDS | {"oneOf", "properties", "items"}
 
-#: What OpenAI's documentation writes around a schema, which is what people paste.
-_AROUND: Final = frozenset({"type", "name", "description", "strict", "schema"})
-
 
 def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
     """Return a dict that is a schema, without what OpenAI's parameter puts around it."""
@@ -270,7 +261,10 @@ def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
     if rules.get("type") == "json_schema" and isinstance(inner, Mapping):
         return _checked_schema(inner, label)
     inner = rules.get("schema")
-    is_around = rules.keys() <= _AROUND and rules.get("type", "json_schema") == "json_schema"
+    is_around = (
+        rules.keys() <= {"type", "name", "description", "strict", "schema"}
+        and rules.get("type", "json_schema") == "json_schema"
+    )
     schema = dict(inner if is_around and isinstance(inner, Mapping) else rules)
     if any(isinstance(value, type) or typing.get_origin(value) for value in schema.values()):
         raise ContentError(
@@ -434,24 +428,13 @@ def _is_strict(schema: Schema) -> bool:
 #: Where a JSON value that is worth looking for begins.
 _OPENING: Final = re.compile(r"[{\[]")
 
-#: How many beginnings that lead nowhere are tried: a text of opening brackets has as many as
-#: characters, and each try may read it all.
-_MAX_FALSE_STARTS: Final = 300
-
 
 #: Without NaN and Infinity, which `json` would take by itself, and `int` refuses.
 _DECODER: Final = json.JSONDecoder(parse_constant=int)
 
 
 def extract_json(text: str) -> Iterator[Any]:
-    """Yield each JSON value of a text, the likeliest first.
-
-    The whole text; each fenced block as a whole, the last one first, since a model that shows a
-    form or a draft in a block gives its answer in a later one; then, in their order, the objects
-    and arrays that stand anywhere: in prose a footnote such as ``[1]`` may come last. What is
-    inside one of those is not given on its own, nor what was read of one that breaks off or is
-    malformed: a part would pass for the whole.
-    """
+    """Yield each JSON value of a text, the likeliest first."""
     with contextlib.suppress(ValueError, RecursionError):
         yield _DECODER.decode(text.strip())  # first, as Markdown takes a hundred times as long
     from markdown_it import MarkdownIt
@@ -461,7 +444,8 @@ def extract_json(text: str) -> Iterator[Any]:
         with contextlib.suppress(ValueError, RecursionError):
             yield _DECODER.decode(block.strip())
     position, false_starts = 0, 0
-    while false_starts < _MAX_FALSE_STARTS and (match := _OPENING.search(text, position)):
+    # A text of opening brackets has as many beginnings, and each try may read it all.
+    while false_starts < 300 and (match := _OPENING.search(text, position)):
         try:
             value, position = _DECODER.raw_decode(text, match.start())
         except (ValueError, RecursionError) as error:

@@ -105,10 +105,7 @@ _GAPS: Final = {(True, True): "", (True, False): "\n\n", (False, True): "\n\n", 
 
 
 def merged(parts: Iterable[Part]) -> list[Part]:
-    """Join neighbouring texts, and leave blank ones out: Anthropic models refuse those.
-
-    Words run on in the line; a table or a listing gets lines of its own.
-    """
+    """Join neighbouring texts, and leave blank ones out: Anthropic models refuse those."""
     found: list[Part] = []
     for _, run in itertools.groupby(parts, key=type):
         joined, inline = "", True
@@ -151,10 +148,7 @@ Convert = Callable[[Any, Scope], list[Part]]
 
 
 def is_kind(obj: object, package: str, *names: str) -> bool:
-    """Return whether `obj` is an instance of one of `package`'s classes, or of a subclass of one.
-
-    Told by the names in its ancestry, so that nothing is imported for it.
-    """
+    """Tell by the names in its ancestry whether `obj` is of a package's class: none is imported."""
     return any(
         kind.__name__ in names and str(kind.__module__).partition(".")[0] == package
         for kind in type(obj).__mro__
@@ -162,11 +156,7 @@ def is_kind(obj: object, package: str, *names: str) -> bool:
 
 
 def special_method(obj: object, name: str) -> Callable[..., Any] | None:
-    """Return the special method `name` that the type of `obj` defines, bound to `obj`, or `None`.
-
-    What is no function counts as no method: `None`, by which a class says so, and the stand-ins
-    that a `MagicMock` keeps under every special name.
-    """
+    """Return the special method that the type of `obj` defines, bound, or `None`."""
     owner = next((kind for kind in type(obj).__mro__ if name in vars(kind)), None)
     method = None if owner is None else vars(owner)[name]
     if not callable(method):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from segmind_jupyter.content.files import file_notes
+from segmind_jupyter.content.files import file_notes, refuse_file_names
 from segmind_jupyter.content.parts import MAX_IMAGES, STANDARD, Image, Limits, Part, Text, merged
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -124,10 +124,7 @@ class Prompt:
         return tuple(piece for piece in self.pieces if isinstance(piece, Attachment))
 
     def blocks(self) -> list[dict[str, Any]]:
-        """Return the content blocks: neighbouring texts joined, blank ones left out.
-
-        Anthropic models refuse a text block without a visible character.
-        """
+        """Return the content blocks: neighbouring texts joined, blank ones left out."""
         return [part.wire() for part in self.parts()]
 
     def parts(self) -> list[Part]:
@@ -184,7 +181,7 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
         return _noted(pieces, notes)
 
     for text in words:
-        _check_no_file_name(text)
+        refuse_file_names([text])
     prompt = _within_bounds(make, limits)
     if not prompt.blocks():
         raise ContentError('There is nothing to ask. Pass words, as in ("What is this?", fig).')
@@ -193,17 +190,6 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
 
 def _is_text(parts: Sequence[Part]) -> bool:
     return bool(parts) and isinstance(parts[0], Text)
-
-
-def _check_no_file_name(text: str) -> None:
-    from segmind_jupyter.content.convert import is_file_name
-
-    if is_file_name(text):
-        quoted = shortened(repr(text))
-        raise ContentError(
-            f"{quoted} is the name of a file, and would be sent as words. `Path({quoted})` sends "
-            "the file."
-        )
 
 
 def _brace_notes(text: str) -> Iterator[str]:
@@ -293,9 +279,6 @@ _CODE: Final = re.compile(
 
 #: What braces belong to in TeX: a command, a subscript, a superscript.
 _TEX: Final = re.compile(r"\\[A-Za-z]+\*?|[_^]")
-
-#: Unknown names that are compared with the known ones: each costs a millisecond beside thousands.
-_MAX_COMPARED: Final = 20
 
 
 def value_at(path: str, namespace: Mapping[str, Any], *, option: str) -> Any:
@@ -394,17 +377,15 @@ class _Reader:
         if root in self._namespace:
             raise ContentError(f"`{{{path}}}`: {why} {way_out}")
         self._compared += 1
-        near = _near(root, self._namespace) if self._compared <= _MAX_COMPARED else None
+        # Each costs a millisecond beside thousands of names.
+        near = _near(root, self._namespace) if self._compared <= 20 else None
         if near:
             meant = near + path.removeprefix(root)
             raise ContentError(f"`{{{path}}}`: {why} Did you mean `{{{meant}}}`? {way_out}")
 
 
 def as_typed(body: str) -> Iterator[tuple[int, int, str]]:
-    """Find the code and the TeX in a prompt, in which braces are none of ours, and say which.
-
-    A fence or a span that holds a placeholder alone was put around it for the model to see.
-    """
+    """Find the code and the TeX in a prompt, in which braces are none of ours, and say which."""
     for match in _CODE.finditer(body):
         inside = (match["block"] or match["span"] or "").strip()
         braced = _BRACED.fullmatch(inside)

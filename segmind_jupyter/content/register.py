@@ -10,8 +10,8 @@ from functools import singledispatch
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from segmind_jupyter.content.images.charts import svg_part
 from segmind_jupyter.content.images.encode import image_from_bytes
+from segmind_jupyter.content.images.figures import svg_part
 from segmind_jupyter.content.parts import (
     Convert,
     Limits,
@@ -94,10 +94,7 @@ def has_own_form(obj: object) -> bool:
 
 
 def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
-    """Make the pieces that the user wants for `obj`, or nothing if that was left to us.
-
-    A registered function must give a form, the method may decline.
-    """
+    """Make the pieces that the user wants for `obj`, or nothing if that was left to us."""
     if not has_own_form(obj):
         return None
     function = _registered(obj)

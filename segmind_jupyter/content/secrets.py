@@ -107,12 +107,7 @@ _MAYBE: Final = _SURE | {
 
 
 def hides(name: str, value: object = None) -> bool:
-    """Return whether what has this name is a secret.
-
-    ``password``, ``api_key`` and the like always are. ``key`` alone is the name of every second
-    dict key, whose value is what explains a `KeyError`: it is a secret if its value looks like
-    one, as is ``sort_key`` or ``n_tokens``.
-    """
+    """Return whether what has this name is a secret."""
     words = [word.lower() for word in _WORDS.findall(name)]
     if _SURE_INSIDE.search("".join(words)) or words[-1:] == ["pass"]:
         return True
@@ -243,10 +238,7 @@ def _without_values(values: re.Pattern[str], text: str) -> str:
 
 
 def _values(values: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
-    """Yield where the values behind the names of secrets stand; what is none may hold further ones.
-
-    A value is read only behind such a name: a text may be one long row of ``a=1&b=2``.
-    """
+    """Yield where the values behind the names of secrets stand."""
     end = 0
     for match in _NAMED.finditer(text):
         name = match[match.lastgroup] if match.lastgroup else "password"
@@ -295,10 +287,7 @@ _Entry = tuple[str, Any]
 
 
 def secrets_in(*scopes: Mapping[str, Any]) -> set[str]:
-    """Return what has the name of a secret, also inside containers, objects and classes, as texts.
-
-    Those of the outermost come first: a large object must not hide them.
-    """
+    """Return as texts what has a secret's name, also inside containers, objects and classes."""
     found: set[str] = set()
     ahead = deque((name, value, 0) for scope in scopes for name, value in list(scope.items()))
     seen: set[int] = set()
@@ -377,10 +366,7 @@ def _as_name(key: object) -> str:
 
 
 def item_names(collection: object) -> Iterator[str]:
-    """Return the names of the items of a collection, and empty ones without an end.
-
-    The items of a named tuple have those of its fields; the second of a pair has the first.
-    """
+    """Return the names of the items of a collection, and empty ones without an end."""
     kind = type(collection)
     fields: Any = ()
     if kind is tuple and len(collection) == 2:  # type: ignore[arg-type]
@@ -425,7 +411,7 @@ class Blanker:
         # The longest first: a shorter one may be a part of it.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
         # Of thousands, as many as can be searched for each word of a message.
-        self._joined = "\n".join(["", *self._forms[::-1], ""]).lower()[:_JOINED_CHARS]
+        self._joined = "\n".join(["", *self._forms[::-1], ""]).lower()[:100_000]
 
     def __call__(self, text: str, *, parts: bool = False) -> str:
         """Blank out secrets, long ones in any case; with `parts`, slices of them too."""
@@ -443,8 +429,6 @@ class Blanker:
         is_part = at_end or (any(map(str.isdigit, part)) and part in self._joined)
         return HIDDEN if is_part else word[0]
 
-
-_JOINED_CHARS: Final = 100_000
 
 #: What may be a slice of a secret.
 _PARTS: Final = re.compile(rf"[^\s'\"`=:,;()<>{{}}\[\]\\]{{{_MIN_PART_CHARS},}}")
@@ -477,9 +461,6 @@ _INNER_CHARS, _TEXT_CHARS, _SEARCHED_CHARS = 60, 120, 4_000
 
 #: Entries that are shown with their values, names that are shown without, and how deep.
 _ENTRIES, _NAMES, _DEPTH = 6, 40, 2
-
-#: Longest line on a table that tells the type of each column beside its name, in characters.
-_TYPED_CHARS: Final = 400
 
 
 def glimpse(
@@ -548,7 +529,7 @@ def _described(value: Any, clean: Callable[[str], str], depth: int) -> str:
             kinds = [_dtype(each) for each in islice(value.dtypes, _NAMES)]
             head, more = f"{name} {rows:,}×{columns:,}: ", ", …" * (columns > _NAMES)
             typed = ", ".join(map("{} {}".format, names, kinds))
-            is_short = depth == _DEPTH and len(head + typed + more) <= _TYPED_CHARS
+            is_short = depth == _DEPTH and len(head + typed + more) <= 400
             return f"{head}{typed if is_short else ', '.join(names)}{more}"
         if any(is_exactly(value, package, *names) for package, names in _ARRAYS.items()):
             shape = "×".join(map(str, value.shape))

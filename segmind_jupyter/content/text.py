@@ -29,9 +29,6 @@ _PLAIN: Final = (
     EllipsisType, NotImplementedType,
 )  # fmt: skip
 
-#: A longer text than this is worth a word in the footer.
-_WORTH_SAYING_CHARS: Final = 200
-
 #: Of the room for a long text, the part that its end takes: that of a log says how it ended.
 TAIL_SHARE: Final = 1 / 3
 
@@ -68,7 +65,7 @@ def as_text(
     """Make a piece of text that fits `limits`, that every encoder takes, and says what was cut."""
     shown = cut(encodable(text), max_chars=limits.text_chars)
     left_out = "" if len(text) <= limits.text_chars else of_all(len(shown), len(text), "character")
-    if not about and len(text) > _WORTH_SAYING_CHARS:
+    if not about and len(text) > 200:
         counted = noun if noun != "text" else ""
         about = counted if left_out else f"{noun} {len(text):,} characters"
     return Text(shown, about=about, inline=not lines, left_out=left_out)
@@ -121,20 +118,12 @@ _LINE_CHARS: Final = 88
 #: Longest written form of a key, and what is written of one (or of a value of a set) to order it.
 _KEY_CHARS, _ORDER_CHARS = 80, 400
 
-#: A leaf up to this length is never cut.
-_WHOLE_LEAF_CHARS: Final = 40
-
 #: Room kept for the notes on what was left out, in characters.
 _NOTES_CHARS: Final = 120
 
 
 def is_container(obj: object) -> bool:
-    """Return whether `obj` is read by its entries.
-
-    Built-in containers are, and their subclasses, but for one of SciPy's matrices; and dataclasses
-    with the repr that was made for them, in which a set has no order. Other mappings and sequences
-    (an HDF5 file, an xarray dataset) are only if they have no repr of their own, which tells more.
-    """
+    """Return whether `obj` is read by its entries."""
     kind = type(obj)
     if issubclass(kind, _CONTAINERS):
         # A dok matrix is a dict too, and so is a notebook that nbformat read.
@@ -225,11 +214,7 @@ def values(obj: Any) -> Iterable[Any]:
 
 
 def listing(obj: object, *, max_chars: int) -> str:
-    """Write a value as Python would, in at most `max_chars` characters.
-
-    Entries that do not fit are left out, with a note that says how many of how many are shown;
-    they are not even looked at, so the length of a container does not matter.
-    """
+    """Write a value as Python would, in at most `max_chars` characters."""
     return listed(obj, max_chars=max_chars)[0]
 
 
@@ -275,7 +260,7 @@ def _outline(obj: Any, room: _Room, around: tuple[int, ...]) -> _Node:
     if not is_container(obj):
         text = literal(obj)
         # Of the room that is left, a half is for what follows.
-        kept = max(room.chars // 2 if around else room.chars, _WHOLE_LEAF_CHARS)
+        kept = max(room.chars // 2 if around else room.chars, 40)
         if len(text) > kept:
             room.has_cut = True
             text = f"{text[:kept]}… ({len(text) - kept:,} characters more)"
@@ -328,11 +313,7 @@ def source_code(obj: Callable[..., Any]) -> str | None:
 
 
 def _class_in_cell(kind: type) -> str | None:
-    """Find a class whose module has no file, as in a notebook, by the file of one of its methods.
-
-    `inspect` looks for a class in the file of its module alone; IPython keeps each cell in
-    `linecache`, under the name that the cell's functions carry.
-    """
+    """Find a class of a notebook, whose module has no file, by the cell of one of its methods."""
     for method in filter(inspect.isfunction, vars(kind).values()):
         lines = linecache.getlines(method.__code__.co_filename)
         try:

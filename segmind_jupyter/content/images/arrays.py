@@ -29,7 +29,7 @@ from segmind_jupyter.content.parts import (
     is_kind,
     type_name,
 )
-from segmind_jupyter.content.tables.summary import bounded, cell
+from segmind_jupyter.content.tables import bounded, cell
 from segmind_jupyter.content.text import as_text, listed, listing, literal, of_all
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -37,7 +37,7 @@ from segmind_jupyter.errors import ContentError, shortened
 _PIXEL_TYPE: Final = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64|96|128)")
 
 #: How many channels a picture has.
-_CHANNELS: Final = (1, 3, 4)
+_CHANNELS: Final = frozenset({1, 3, 4})
 
 #: Numbers that are no bytes make a picture from this side on: smaller ones are matrices to read.
 _LEAST_SIDE_PX: Final = 64
@@ -48,15 +48,9 @@ _LEAST_SIDE_LIKELY_PX, _LEAST_SIDE_BYTES_PX = 16, 8
 #: The same of numbers over named axes, as xarray has them: these are fields.
 FIELD_SIDE_PX: Final = 16
 
-#: A 2-D array that is longer than this many times its width is a table of columns.
-_MOST_ELONGATED: Final = 16
-
 #: Neighbours of a picture are alike: photos have a correlation above 0.9, noisy scans above 0.6;
 #: features, counts and correlation matrices are near 0 in one direction at least.
 _LEAST_SMOOTHNESS: Final = 0.5
-
-#: Pairs of neighbours that are looked at in each direction.
-_COMPARED_VALUES: Final = 250_000
 
 #: Larger arrays (a memory map of a disk, say) are not read for their range and mean, nor copied
 #: from a device.
@@ -65,9 +59,6 @@ _READ_ELEMENTS: Final = 50_000_000
 #: Of more numbers than these evenly spaced rows and columns are drawn; of bytes, which are not
 #: converted, eight times as many are taken.
 _DRAWN_VALUES: Final = 25_000_000
-
-#: Numbers that are converted at once: 2 MB of floats, which stay in the processor's cache.
-_BAND_VALUES: Final = 250_000
 
 
 def array_part(
@@ -80,10 +71,7 @@ def array_part(
     total: int | None = None,
     channels_first: bool = True,
 ) -> Part:
-    """Make the picture or the summary of a NumPy array, with a note on how to have the other.
-
-    Of an array that is a corner of another one, `total` is the size of that.
-    """
+    """Make the picture or the summary of a NumPy array, with a note on how to have the other."""
     if not array.ndim:
         return as_text(literal(array[()]), limits=limits)
     one = array[0] if array.ndim == 4 and array.shape[0] == 1 else array
@@ -97,7 +85,7 @@ def array_part(
         flat = called if array.ndim == 2 else f"{called}.reshape(len({called}), -1)"
         note = f"`{called}` went as a picture; `pd.DataFrame({flat})` would send its numbers."
         return replace(image, notes=(note,))
-    is_batch = array.ndim == 4 and (array.shape[1] in _CHANNELS or array.shape[3] in _CHANNELS)
+    is_batch = array.ndim == 4 and not _CHANNELS.isdisjoint(array.shape[1::2])
     advice = f"; a batch of pictures? name one: {called}[0]" if is_batch else ""
     title = (title or array_title(array)) + advice
     text = summarize_array(array, limits=limits, name=name, title=title, about=about)
@@ -138,15 +126,14 @@ def is_image_array(array: Any, *, least_side_px: int = _LEAST_SIDE_PX) -> bool:
         return False
     short_px, long_px = sorted(array.shape[:2])
     is_colour = channels > 1
-    if not is_colour and long_px > short_px * _MOST_ELONGATED:
+    if not is_colour and long_px > short_px * 16:  # a table of columns
         return False
     if kind == "uint8":
-        return bool(short_px >= (1 if is_colour else _LEAST_SIDE_BYTES_PX))
+        return is_colour or short_px >= _LEAST_SIDE_BYTES_PX
     if kind == "bool" or short_px < _LEAST_SIDE_LIKELY_PX:
-        return bool(kind == "bool" and short_px >= _LEAST_SIDE_LIKELY_PX)
-    if short_px < least_side_px and not is_colour:
-        return False
-    return _looks_smooth(array, is_small=short_px < least_side_px)
+        return kind == "bool" and short_px >= _LEAST_SIDE_LIKELY_PX
+    is_small = short_px < least_side_px
+    return (is_colour or not is_small) and _looks_smooth(array, is_small=is_small)
 
 
 def _channels(array: Any) -> int | None:
@@ -164,7 +151,7 @@ def _looks_smooth(array: Any, *, is_small: bool) -> bool:
         pixels = numpy.asanyarray(array)  # type: ignore[union-attr]
     except Exception:  # noqa: BLE001 - on a device, say: its shape is that of a picture
         return True
-    step = max(1, math.isqrt(pixels.size // _COMPARED_VALUES))
+    step = max(1, math.isqrt(pixels.size // 250_000))
     for axis in (0, 1):
         across = pixels.swapaxes(0, axis)
         pairs = [_floats(part[::step, ::step]).ravel() for part in (across[:-1], across[1:])]
@@ -190,16 +177,12 @@ def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") 
     import PIL.Image
 
     pixels = _checked(array)
+    height, width = pixels.shape[:2]
     size = fitted_size(
-        pixels.shape[1],
-        pixels.shape[0],
-        edge_px=limits.image_edge_px,
-        budget_tokens=limits.image_tokens,
+        width, height, edge_px=limits.image_edge_px, budget_tokens=limits.image_tokens
     )
-    shape = "×".join(str(side) for side in array.shape)
-    pixels = _thinned(pixels)
-    drawn = PIL.Image.fromarray(_eight_bit(pixels))
-    about = about or f"array {array.dtype} {shape}"
+    about = about or f"array {array.dtype} {'×'.join(map(str, array.shape))}"
+    drawn = PIL.Image.fromarray(_eight_bit(_thinned(pixels)))
     return fitted_image(drawn, size=size, limits=limits, about=about)
 
 
@@ -245,7 +228,7 @@ def _thinned(pixels: Any) -> Any:
     """Take evenly spaced rows and columns where there are too many to be read."""
     most = _DRAWN_VALUES * (8 if _is_bytes(pixels) else 1)
     step = math.ceil(math.sqrt(pixels.size / most))
-    return pixels[::step, ::step] if step > 1 else pixels
+    return pixels[::step, ::step]
 
 
 def _is_bytes(pixels: Any) -> bool:
@@ -274,18 +257,17 @@ def _eight_bit(pixels: Any) -> Any:
 
 
 def _bands(pixels: Any) -> Iterator[slice]:
-    rows = max(1, _BAND_VALUES // pixels[0].size)
+    rows = max(1, 250_000 // pixels[0].size)  # 2 MB of floats stay in the processor's cache
     return (slice(top, top + rows) for top in range(0, pixels.shape[0], rows))
 
 
 def _bounds(pixels: Any) -> tuple[float, float]:
     """Find the lowest and the highest finite value; zeros if there is none."""
-    numpy = sys.modules["numpy"]
-    ends: list[float] = []
+    numpy, ends = sys.modules["numpy"], []
     for rows in _bands(pixels):
         values = _floats(pixels[rows])
-        values = values[numpy.isfinite(values)]
-        ends += [float(values.min()), float(values.max())] if values.size else []
+        if (values := values[numpy.isfinite(values)]).size:
+            ends += [float(values.min()), float(values.max())]
     return min(ends, default=0.0), max(ends, default=0.0)
 
 
@@ -368,10 +350,7 @@ def statistics(array: Any) -> Iterator[str]:
 
 
 def _written(array: Any, max_chars: int) -> tuple[str, str]:
-    """Write all values if they fit, else those at the corners, as many as fit, as NumPy does.
-
-    And say how many, where that is not all.
-    """
+    """Write all values if they fit, else those at the corners, and how many those are."""
     numpy = sys.modules["numpy"]
     for per_end in _ENDS if array.dtype.kind != "O" else ():  # a repr that raises stops NumPy
         written = math.prod(min(length, 2 * per_end) for length in array.shape)
@@ -395,9 +374,6 @@ def _written(array: Any, max_chars: int) -> tuple[str, str]:
 #: How many elements the corner of a tensor has that is not read whole, about.
 _CORNER_ELEMENTS: Final = 1_000
 
-#: Longer ones are more than a word where they stand in a container.
-_SMALL_ELEMENTS: Final = 10
-
 #: Types of PyTorch that NumPy has too; any other is read as 32-bit floats.
 _NUMPY_TYPES: Final = frozenset(
     {"bool", "float16", "float32", "float64", "complex64", "complex128"}
@@ -412,31 +388,23 @@ def is_large_array(array: Any) -> bool:
     except RuntimeError:  # a nested tensor has none
         return True
     is_open = getattr(getattr(array, "dtype", None), "kind", "") == "O"
-    return len(shape) > 1 or math.prod(shape) > _SMALL_ELEMENTS or is_open
+    return len(shape) > 1 or math.prod(shape) > 10 or is_open
 
 
 def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Part:
-    """Make the picture or the summary of a ``torch.Tensor``.
-
-    It is read through ``detach()`` and ``cpu()``, wherever it lies and whether or not it requires
-    a gradient; bfloat16 and other types that NumPy lacks become 32-bit floats. The tensor stays as
-    it is. A picture has its channels first, as torchvision has it, or last. One that was
-    normalized for a network keeps its contrast, and not its colours.
-    """
+    """Make the picture or the summary of a ``torch.Tensor``."""
     kind, dtype = type_name(tensor), str(tensor.dtype).removeprefix("torch.")
     is_sparse = "sparse" in str(tensor.layout)
     if tensor.is_nested:  # it has no shape
         title, about = f"{kind}, nested, {dtype}", f"{kind} {dtype}"
     else:
-        facts = (
-            f"{kind}, shape {tuple(tensor.shape)}, {dtype}",
-            f"on {tensor.device}" if tensor.device.type != "cpu" else "",
-            "requires grad" if tensor.requires_grad else "",
-            f"{str(tensor.layout).removeprefix('torch.')}, {tensor._nnz():,} values stored"
-            if is_sparse
-            else "",
-        )
-        title, about = ", ".join(filter(None, facts)), about_array(tensor, dtype=dtype)
+        title = f"{kind}, shape {tuple(tensor.shape)}, {dtype}"
+        title += f", on {tensor.device}" if tensor.device.type != "cpu" else ""
+        title += ", requires grad" if tensor.requires_grad else ""
+        if is_sparse:
+            layout = str(tensor.layout).removeprefix("torch.")
+            title += f", {layout}, {tensor._nnz():,} values stored"
+        about = about_array(tensor, dtype=dtype)
     try:
         if is_sparse and tensor.numel() > _CORNER_ELEMENTS:
             raise ContentError("it is sparse: name its .to_dense()")
@@ -459,23 +427,13 @@ def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = Non
         reason = str(error) if isinstance(error, ContentError) else format_error(error)
         text = f"{f'{name}: ' if name else ''}{title}\n[its values are not read: {reason}]"
         return bounded(text, about=about, limits=limits)
-    return array_part(
-        array,
-        limits=limits,
-        name=name,
-        title=title + note,
-        about=about,
-        total=tensor.numel() if note else None,
-    )
+    total = tensor.numel() if note else None
+    title += note
+    return array_part(array, limits=limits, name=name, title=title, about=about, total=total)
 
 
 def jax_part(array: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Part:
-    """Make the picture or the summary of a ``jax.Array``.
-
-    bfloat16 and other types that NumPy lacks become 32-bit floats. An array that is spread over
-    several devices is gathered if it is small; of one whose parts lie in other processes, only a
-    part of this one is read. A picture has its channels last.
-    """
+    """Make the picture or the summary of a ``jax.Array``."""
     if array.is_deleted():
         raise ContentError(
             "The JAX array was deleted, or donated to a function: its values are gone. "

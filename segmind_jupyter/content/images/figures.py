@@ -1,72 +1,60 @@
-"""Matplotlib figures, and what belongs to one or saves itself like one, become images.
+"""Figures and charts of plotting libraries become images, and stay as they were.
 
-A figure is drawn straight at the size that is sent and left as it was. Matplotlib is found where
-the user has loaded it; only its Agg backend is imported, once there is a figure, and pyplot never.
+Matplotlib is found where the user has loaded it, and draws at the size that is sent; the other
+libraries draw by their own renderers. Nothing is fetched to draw one.
 """
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import io
 import itertools
 import math
-import struct
+import re
 import sys
-import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
-from segmind_jupyter.content.images.encode import (
-    encode_image,
-    fitted_size,
-    image_from_bytes,
-    is_drawing,
+from segmind_jupyter.content.images.encode import encode_image, fitted_size, image_from_bytes
+from segmind_jupyter.content.parts import (
+    STANDARD,
+    Image,
+    Limits,
+    Text,
+    format_error,
+    is_kind,
+    type_name,
 )
-from segmind_jupyter.content.parts import STANDARD, Image, Limits, format_error, type_name
-from segmind_jupyter.errors import ContentError
+from segmind_jupyter.content.text import as_text
+from segmind_jupyter.errors import ContentError, shortened
 
 #: Below this, text would be under 3 pixels high, and FreeType fails on fonts of half a pixel: a
 #: figure of 700 inches is drawn as if it had fewer, so that its text is larger.
 _LEAST_DPI: Final = 20.0
 
-#: Where artists and plotting libraries keep the figure that they draw on.
-_FIGURE_ATTRIBUTES: Final = ("figure", "fig")
-
-#: Room around what reaches beyond a figure, in inches: half of what `savefig` gives a tight one.
-_PAD_IN: Final = 0.05
-
-#: A text may be cut by so much, and the figure keeps its size: it can still be read.
-_SLACK_PT: Final = 1.5
-
-#: Below this, a figure holds no text, and every text would reach beyond it.
-_LEAST_SIDE_PX: Final = 28
-
-#: What lies further outside than the figure is large was put there by mistake, and is not shown.
-_MOST_BEYOND: Final = 1.0
-
 
 def is_figure(obj: Any) -> bool:
-    """Return whether `encode_figure` can draw an object.
+    """Return whether `encode_figure` can draw an object: a figure, what has one, or saves itself.
 
-    That is a matplotlib figure or subfigure, whatever has one (axes, other artists, containers
-    such as those of bars, seaborn's grids), pyplot itself while a figure is open, and an object
-    of a class with a ``savefig`` method.
+    Axes and other artists have one, and so have the bars of a plot, seaborn's grids, and pyplot
+    itself while a figure is open.
     """
     return _figure_of(obj) is not None or callable(getattr(type(obj), "savefig", None))
 
 
 def encode_figure(obj: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
-    """Draw a figure and encode the picture.
+    """Draw a figure at its own resolution, or at the lower dpi that the limits allow.
 
-    A matplotlib figure keeps its own resolution (inches times dpi) unless that is more than the
-    limits allow; then it is drawn at a lower dpi, so that nothing is scaled afterwards. Texts and
-    legends that reach beyond it are in the picture, as on the page. Its face colour is kept, and
-    white shows where it is transparent. The ``savefig`` settings of the user do not apply. A
-    subfigure, and what lies in one, gives the subfigure's part of the picture.
-
-    The figure keeps its size, dpi, canvas, layout, limits and stale flags, and the callbacks
-    that wait for a drawing are not called.
+    Texts and legends that reach beyond it are in the picture, as on the page. Its face colour is
+    kept, white shows where it is transparent, and the user's ``savefig`` settings do not apply. A
+    subfigure, and what lies in one, gives its part of the picture.
     """
     figure = _figure_of(obj)
     if figure is not None:
@@ -81,24 +69,20 @@ def encode_figure(obj: Any, *, limits: Limits = STANDARD, about: str = "") -> Im
 
 
 def _figure_of(obj: Any) -> Any:
-    """Find the nearest matplotlib figure or subfigure; None if there is none.
-
-    The type is asked, never ``__class__``: a mock or a proxy may borrow that, and it may raise.
-    """
+    """Find the nearest matplotlib figure or subfigure by the type of `obj`: mocks borrow others."""
     module = sys.modules.get("matplotlib.figure")
     if module is None:
         return None
-    kind = type(obj)
-    if issubclass(kind, module.FigureBase):
+    if issubclass(type(obj), module.FigureBase):
         return obj
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None and obj is pyplot:
         return pyplot.gcf() if pyplot.get_fignums() else None  # gcf() alone would open one
     owners = [obj]
     containers = sys.modules.get("matplotlib.container")
-    if containers is not None and issubclass(kind, containers.Container):
+    if containers is not None and issubclass(type(obj), containers.Container):
         owners += obj.get_children()[:1]  # the bars of one call, say: a tuple without a figure
-    for owner, name in itertools.product(owners, _FIGURE_ATTRIBUTES):
+    for owner, name in itertools.product(owners, ("figure", "fig")):
         with suppress(Exception):  # a property that fails is no figure
             figure = getattr(owner, name, None)
             if issubclass(type(figure), module.FigureBase):
@@ -108,18 +92,21 @@ def _figure_of(obj: Any) -> Any:
 
 @contextmanager
 def _naming_failures(what: str) -> Iterator[None]:
-    """Say which figure it was: what draws it is the user's code, and may raise anything."""
+    """Say what it was: the code that draws it is not ours, and may raise anything."""
     try:
         yield
+    except ContentError:
+        raise
     except Exception as error:
         raise ContentError(
-            f"{what} could not be drawn ({format_error(error)}). Saving it with savefig shows "
-            "where; correct it there first."
+            f"{what} could not be drawn ({format_error(error)}). Correct it if that names a fault "
+            "of it, or save it as a PNG yourself and name the file."
         ) from error
 
 
 def _drawn(figure: Any, limits: Limits, about: str) -> Image:
     """Draw with Agg, whatever the figure's own backend is, and encode what was drawn."""
+    import PIL.Image
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     root = figure.canvas.figure
@@ -131,7 +118,7 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
             "`plt.gcf()` then makes a new one. `--plot` sends the plot that was shown; or name "
             "the figure that `plt.subplots()` gave."
         )
-    with _naming_failures(about), kept_as_it_was(root):
+    with _naming_failures(about), _kept_as_it_was(root):
         inches = tuple(float(side) for side in root.get_size_inches())
         dpi = float(root.dpi / root.canvas.device_pixel_ratio)  # a dense screen doubles it
         canvas: Any = FigureCanvasAgg(root)
@@ -159,7 +146,10 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
         if figure is not root:
             rows = len(pixels) - math.ceil(top), len(pixels) - math.floor(bottom)
             pixels = pixels[max(0, rows[0]) : rows[1], math.floor(left) : math.ceil(right)]
-        return _encoded(pixels, limits, about)
+        picture = PIL.Image.fromarray(pixels)
+        if pixels[..., 3].min() == 255:
+            picture = picture.convert("RGB")
+        return encode_image(picture, limits=limits, about=about)
 
 
 def _fitted(
@@ -178,11 +168,7 @@ def _fitted(
 
 
 def _outer_texts(canvas: Any) -> list[Any]:
-    """Collect, while a canvas draws, the texts that may reach beyond it.
-
-    Where a text begins and how long it could be is known for nothing; to measure all of them
-    would cost half as much as the drawing.
-    """
+    """Collect, while a canvas draws, the texts that may reach beyond it."""
     renderer, found = canvas.get_renderer(), []
     draw_text, size = renderer.draw_text, (renderer.width, renderer.height)
 
@@ -197,109 +183,61 @@ def _outer_texts(canvas: Any) -> list[Any]:
 
 
 def _box_with_outside(figure: Any, renderer: Any, texts: list[Any]) -> Any:
-    """Return the box of a figure and of what reaches beyond it, in inches; `None` if nothing does.
-
-    Whatever has no text (a marker, a patch) has no part in telling, but is in the picture.
-    """
+    """Return the box of a figure and of what reaches beyond it, in inches, or `None`."""
     from matplotlib.transforms import Bbox
 
     own = figure.bbox.extents.copy()
     boxes = [text.get_window_extent(renderer).extents for text in texts if text is not None]
     if None in texts:  # of many lines, which come one by one
         boxes.append(figure.get_tightbbox(renderer).extents * figure.dpi)
-    if min(figure.bbox.size) < _LEAST_SIDE_PX:  # no text fits into it
+    if min(figure.bbox.size) < 28:  # no text fits into it
         return None
-    slack = renderer.points_to_pixels(_SLACK_PT)
+    # A text that is cut by so little can still be read.
+    slack = renderer.points_to_pixels(1.5)
     own[:2], own[2:] = own[:2] - slack, own[2:] + slack
     if not any((box[:2] < own[:2]).any() or (box[2:] > own[2:]).any() for box in boxes):
         return None
     inner = figure.bbox_inches
-    outer = Bbox.union([inner, figure.get_tightbbox(renderer).padded(_PAD_IN)])
-    sides = inner.size * _MOST_BEYOND
+    # Half of the room that `savefig` gives a tight figure.
+    outer = Bbox.union([inner, figure.get_tightbbox(renderer).padded(0.05)])
+    # What lies further outside was put there by mistake.
+    sides = inner.size * 1.0
     return Bbox.intersection(outer, Bbox([inner.min - sides, inner.max + sides]))
 
 
-#: Drawings of no more colours than these are PNGs without being looked at; they pack best by
-#: repetition in a row, others by the difference to the row above.
-_FEW_COLOURS: Final = 2_000
-
-#: A low level of zlib's: two thirds of the time of the usual one, for 5 % more bytes.
-_LEVEL: Final = 4
-
-
-def _encoded(pixels: Any, limits: Limits, about: str) -> Image:
-    """Encode what Agg drew: as a PNG, without another copy of it, if that is right and fits."""
-    import PIL.Image
-
-    numpy = sys.modules["numpy"]
-    height, width = pixels.shape[:2]
-    picture = PIL.Image.fromarray(pixels)
-    if pixels[..., 3].min() == 255:
-        picture = picture.convert("RGB")
-        few = picture.getcolors(_FEW_COLOURS) is not None
-        fits = (width, height) == fitted_size(
-            width, height, edge_px=limits.image_edge_px, budget_tokens=limits.image_tokens
-        )
-        if fits and (few or is_drawing(picture)):
-            rows = numpy.empty((height, 1 + width * 3), "uint8")
-            rows[:, 0] = 0 if few else 2  # the filter of each row: none, or the row above
-            rows[:, 1:] = pixels[..., :3].reshape(height, -1)
-            if not few:
-                rows[1:, 1:] -= rows[:-1, 1:].copy()
-            data = _png(rows, width, height)
-            if -(-len(data) // 3) * 4 <= limits.image_base64_bytes:
-                return Image(data, "image/png", width, height, about)
-    return encode_image(picture, limits=limits, about=about)
-
-
-def _png(rows: Any, width: int, height: int) -> bytes:
-    """Write a PNG of filtered rows, one half of them on each of two cores."""
-
-    def deflated(start: int, stop: int, is_last: bool) -> bytes:
-        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -15, 9)
-        packed = packer.compress(rows[start:stop])
-        return packed + packer.flush(zlib.Z_FINISH if is_last else zlib.Z_FULL_FLUSH)
-
-    middle = height // 2
-    with ThreadPoolExecutor(1) as other:
-        second = other.submit(deflated, middle, height, True)
-        halves = deflated(0, middle, False), second.result()
-    # zlib's header, the blocks, and the sum of all rows.
-    stream = b"\x78\x5e" + b"".join(halves) + struct.pack(">I", zlib.adler32(rows))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", stream), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        for name, body in chunks
-    )
-
-
 @contextmanager
-def kept_as_it_was(figure: Any) -> Iterator[None]:
-    """Put back what drawing a figure on another canvas changes, also if the drawing fails.
+def _kept_as_it_was(figure: Any) -> Iterator[None]:
+    """Put back what drawing on another canvas changes, and let nobody hear of it until then.
 
-    That is its canvas, size, dpi, stale flags and margins, and the places of axes, subfigures and
-    titles, which layout engines and fixed aspects move. Until then, nobody who waits for the
-    figure to be drawn or to change is called.
+    That is the canvas, size, dpi, stale flags and margins, and the places of axes, subfigures and
+    titles, which layout engines and fixed aspects move.
     """
-    with _quiet(figure), ExitStack() as undo:
-        _remember_layout(figure, undo)
-        if hasattr(figure, "_original_dpi"):  # a new canvas overwrites it in older versions
-            undo.callback(setattr, figure, "_original_dpi", figure._original_dpi)
-        undo.callback(figure.set_canvas, figure.canvas)
-        # Before the canvas: with the user's own in place, a new size or dpi resizes its window.
-        undo.callback(figure.set_size_inches, figure.get_size_inches())
-        undo.callback(setattr, figure, "dpi", figure.dpi)
-        yield
-
-
-@contextmanager
-def _quiet(figure: Any) -> Iterator[None]:
-    artists = [figure, *_subfigures(figure), *_axes(figure)]
+    subfigures, axes = _subfigures(figure), list(figure.axes)
+    for each in axes:  # those inside others too, insets and secondary axes: it grows as it is read
+        axes.extend(each.child_axes)
+    artists = [figure, *subfigures, *axes]
     were_stale = [artist.stale for artist in artists]
     callback, figure.stale_callback = figure.stale_callback, None
     try:
-        with figure.canvas.callbacks.blocked(signal="draw_event"):
+        with figure.canvas.callbacks.blocked(signal="draw_event"), ExitStack() as undo:
+            for each in axes:
+                # Not `get_position`, which applies the aspect, nor `set_position`, which takes the
+                # axes out of the layout.
+                for box in (each._position, each._originalPosition, each.viewLim):
+                    undo.callback(box.set, box.frozen())
+            for part in (figure, *subfigures):
+                undo.callback(vars(part.subplotpars).update, dict(vars(part.subplotpars)))
+                for text in part.texts:
+                    place, alignment = text.get_position(), text.get_verticalalignment()
+                    undo.callback(text.set, position=place, verticalalignment=alignment)
+            for part in subfigures:
+                undo.callback(part.bbox_relative.set, part.bbox_relative.frozen())
+            if hasattr(figure, "_original_dpi"):  # a new canvas overwrites it in older versions
+                undo.callback(setattr, figure, "_original_dpi", figure._original_dpi)
+            undo.callback(figure.set_canvas, figure.canvas)
+            # Before the canvas: with the user's own in place, a new size or dpi resizes its window.
+            undo.callback(figure.set_size_inches, figure.get_size_inches())
+            undo.callback(setattr, figure, "dpi", figure.dpi)
             yield
     finally:
         # A stale artist makes the figure around it stale: flag these before clearing those.
@@ -309,29 +247,302 @@ def _quiet(figure: Any) -> Iterator[None]:
         figure.stale_callback = callback
 
 
-def _remember_layout(figure: Any, undo: ExitStack) -> None:
-    """Note every box, margin and title that a layout engine or an aspect may move."""
-    for axes in _axes(figure):
-        # Not `get_position`, which applies the aspect, nor `set_position`, which takes the axes
-        # out of the layout.
-        for box in (axes._position, axes._originalPosition, axes.viewLim):
-            undo.callback(box.set, box.frozen())
-    for part in (figure, *_subfigures(figure)):
-        undo.callback(vars(part.subplotpars).update, dict(vars(part.subplotpars)))
-        for text in part.texts:
-            place, alignment = text.get_position(), text.get_verticalalignment()
-            undo.callback(text.set, position=place, verticalalignment=alignment)
-    for part in _subfigures(figure):
-        undo.callback(part.bbox_relative.set, part.bbox_relative.frozen())
-
-
 def _subfigures(figure: Any) -> list[Any]:
     return [inner for part in figure.subfigs for inner in (part, *_subfigures(part))]
 
 
-def _axes(figure: Any) -> list[Any]:
-    """List all axes, those inside others too: insets and secondary axes."""
-    found = list(figure.axes)
-    for axes in found:  # grows while it is walked
-        found.extend(axes.child_axes)
-    return found
+#: A chart is drawn at twice its size where that costs no more than so many tokens: labels of 10
+#: pixels read better, and a plot of 700x500 stays at its 450 tokens.
+_DOUBLED_TOKENS: Final = 800
+
+_Encode = Callable[..., Image]
+
+
+def is_chart(obj: object) -> bool:
+    """Return whether `obj` is a chart of one of the libraries that are known here."""
+    return _encoder(obj) is not None
+
+
+def encode_chart(chart: Any, *, limits: Limits = STANDARD) -> Image:
+    """Draw a chart with its own library's renderer, and encode the picture."""
+    return (_encoder(chart) or encode_figure)(chart, limits=limits)
+
+
+def _encoder(obj: object) -> _Encode | None:
+    """Find who draws an object, by the classes in its ancestry."""
+    names = ((str(kind.__module__).partition(".")[0], kind.__name__) for kind in type(obj).__mro__)
+    return next((_ENCODERS[name] for name in names if name in _ENCODERS), None)
+
+
+def drawing_scale(width_px: float, height_px: float, *, limits: Limits) -> float:
+    """Return the scale at which a chart is drawn, so that nothing is resampled afterwards."""
+
+    def fitted(scale: float, budget_tokens: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        size = max(1, round(scale * width_px)), max(1, round(scale * height_px))
+        edge_px = limits.image_edge_px
+        return size, fitted_size(*size, edge_px=edge_px, budget_tokens=budget_tokens)
+
+    doubled, within = fitted(2, min(_DOUBLED_TOKENS, limits.image_tokens))
+    if doubled == within:
+        return 2.0
+    own, within = fitted(1, limits.image_tokens)
+    # Renderers round or cut fractions of a pixel: aim below the last whole one.
+    return 1.0 if within == own else (max(within) - 0.5) / max(own)
+
+
+def _renderer(module: str, *, what: str, install: str) -> ModuleType:
+    """Import the package that draws for a plotting library."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ContentError(
+            f"{what}: to draw it takes {module}, which cannot be imported ({format_error(error)}). "
+            f"Run `%pip install {install}`, then this again."
+        ) from error
+
+
+def _refuse_fetching(about: str, links: Iterable[str], advice: str) -> None:
+    for link in links:
+        raise ContentError(
+            f"{about}: to draw it would fetch {shortened(link)}, and nothing is fetched here. "
+            f"{advice}"
+        )
+
+
+def _mappings(part: Any, spared: Collection[str]) -> Iterator[Mapping[str, Any]]:
+    """Find the mappings at any depth of a chart, but not under the keys that are `spared`."""
+    if isinstance(part, Mapping):
+        yield part
+        part = [inner for key, inner in part.items() if key not in spared]
+    for inner in part if isinstance(part, list | tuple) else ():
+        yield from _mappings(inner, spared)
+
+
+#: The size of a figure that sets none, in pixels (plotly's documentation of ``write_image``).
+_DEFAULT_PX: Final = {"width": 700, "height": 500}
+
+#: The traces for which plotly.js fetches outlines or tiles, also where the data is all there.
+_MAP_TRACES: Final = frozenset(
+    {
+        "choropleth", "choroplethmap", "choroplethmapbox", "densitymap", "densitymapbox",
+        "scattergeo", "scattermap", "scattermapbox",
+    }
+)  # fmt: skip
+
+#: Where a figure keeps words of its author's own, which are drawn as text or not at all.
+_OWN_WORDS: Final = frozenset({"customdata", "meta", "text", "hovertext", "ids"})
+
+
+def _encode_plotly(figure: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
+    """Draw a plotly figure at the size that its layout sets, and a small one at twice that."""
+    spec = figure if isinstance(figure, Mapping) else figure.to_dict()
+    traces = spec.get("data") or ()
+    about = about or f"plotly figure, {len(traces):,} trace{'' if len(traces) == 1 else 's'}"
+    maps = (trace["type"] for trace in traces if trace.get("type") in _MAP_TRACES)
+    sources = (part.get("source") for part in _mappings(spec, _OWN_WORDS))
+    links = (link for link in sources if isinstance(link, str) and not link.startswith("data:"))
+    _refuse_fetching(
+        about,
+        itertools.chain((f"the map below its {kind} trace" for kind in maps), links),
+        'Run `fig.write_image("figure.png")` yourself, and name that file.',
+    )
+    kaleido = _renderer("kaleido", what=about, install="-U kaleido")
+    # plotly finds a side of the figure in its layout, then in its template's.
+    layout = spec.get("layout") or {}
+    template = layout.get("template") or {}
+    outer = (template.get("layout") or {}) if isinstance(template, Mapping) else {}
+    size = {
+        side: float(layout.get(side) or outer.get(side) or px) for side, px in _DEFAULT_PX.items()
+    }
+    options = {"format": "png", **size, "scale": drawing_scale(*size.values(), limits=limits)}
+    with _naming_failures(about):
+        try:
+            if hasattr(kaleido, "calc_fig"):  # without MathJax, which it would load
+                data = _run_apart(kaleido.calc_fig(spec, opts=options, kopts={"mathjax": False}))
+            else:
+                data = _drawn_by_bundle(spec, options)
+        except Exception as error:
+            if is_kind(error, "choreographer", "ChromeNotFoundError"):
+                happened = "kaleido draws with Chrome, and finds none"
+            elif is_kind(error, "choreographer", "BrowserFailedError", "BrowserClosedError"):
+                happened = "the Chrome with which kaleido draws does not run (`!choreo_diagnose`)"
+            else:
+                raise
+            raise ContentError(
+                f"{about}: {happened}. Run `!kaleido_get_chrome`, or name a Chrome with "
+                '`%env BROWSER_PATH=…`, or `%pip install "kaleido<1"`, which brings its own, and '
+                "restart the kernel."
+            ) from error
+        if not data.startswith(b"\x89PNG"):  # the browser gives an empty one of what it cannot hold
+            raise ValueError(f"no picture of {size['width']:g}×{size['height']:g} px came out")
+    return image_from_bytes(data, limits=limits, about=about)
+
+
+def _run_apart(drawing: Coroutine[Any, Any, bytes]) -> bytes:
+    """Run a coroutine on a loop and a thread of its own, as the kernel's loop runs meanwhile."""
+    done: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(asyncio.run(drawing))
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not done.done():
+        wait([done], timeout=0.1)
+    return done.result()
+
+
+def _drawn_by_bundle(spec: Any, options: dict[str, Any]) -> bytes:
+    """Draw with kaleido 0.2, which brings its own browser and its own MathJax."""
+    scopes = importlib.import_module("kaleido.scopes.plotly")
+    library = Path(sys.modules["plotly"].__path__[0]) / "package_data" / "plotly.min.js"
+    scope = scopes.PlotlyScope(plotlyjs=str(library))
+    try:
+        data: bytes = scope.transform(spec, **options)
+        return data
+    finally:
+        scope._shutdown_kaleido()  # the process outlives the scope; 0.2.1 was the last of its line
+
+
+#: The size of the drawing, in the first tag of the SVG that vl-convert writes.
+_SIZE: Final = re.compile(r'<svg [^>]*?width="([\d.]+)" height="([\d.]+)"')
+
+#: An image that is a link. Vega leaves those in the SVG, and the step to pixels would fetch them.
+_LINKED_IMAGE: Final = re.compile(r'<image [^>]*?href="(?!data:)([^"]*)"')
+
+#: Where a chart keeps rows, which may hold any words.
+_ROWS: Final = frozenset({"datasets", "values"})
+
+
+def _encode_altair(chart: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
+    """Draw an altair chart with the theme that is enabled, of however many rows it has."""
+    if is_kind(chart, "altair", "JupyterChart"):
+        chart = chart.chart
+    about = about or f"altair {type_name(chart)}"
+    altair = sys.modules["altair"]
+    advice = (
+        "Load that first and make the chart of it, or save the chart as a PNG and name the file."
+    )
+    with _naming_failures(about):
+        # With its data inside, whatever transformer the user has enabled.
+        transformers = altair.data_transformers
+        with transformers.enable("default"), transformers.disable_max_rows():
+            spec: dict[str, Any] = chart.to_dict()
+        data = (part.get("data") for part in _mappings(spec, _ROWS))
+        links = (each.get("url") for each in data if isinstance(each, Mapping))
+        _refuse_fetching(about, (link for link in links if isinstance(link, str)), advice)
+        vl_convert = _renderer("vl_convert", what=about, install="-U vl-convert-python")
+        major, minor = altair.SCHEMA_VERSION.lstrip("v").split(".")[:2]
+        try:
+            svg: str = vl_convert.vegalite_to_svg(
+                spec, vl_version=f"v{major}_{minor}", allowed_base_urls=[]
+            )
+        except (RuntimeError, TypeError) as error:  # what is wrong with a chart is a ValueError
+            reason = shortened(str(error).partition("\n")[0])  # a stack trace follows
+            raise ContentError(
+                f"{about}: vl-convert does not draw with Vega-Lite {major}.{minor} ({reason}). "
+                "Run `%pip install -U vl-convert-python` and restart the kernel."
+            ) from error
+        _refuse_fetching(about, _LINKED_IMAGE.findall(svg), advice)
+        size = _SIZE.match(svg)
+        scale = drawing_scale(float(size[1]), float(size[2]), limits=limits) if size else 1.0
+        png = vl_convert.svg_to_png(svg, scale=scale)
+    return image_from_bytes(png, limits=limits, about=about)
+
+
+#: What draws an SVG, the best first: vl-convert and resvg-py hold resvg, which needs no other
+#: program. Each is given the source and a scale.
+_SVG_RENDERERS: Final[dict[str, Callable[[Any, str, float], Any]]] = {
+    "resvg_py": lambda module, svg, scale: module.svg_to_bytes(svg_string=svg, zoom=scale),
+    "vl_convert": lambda module, svg, scale: module.svg_to_png(svg, scale=scale),
+    "cairosvg": lambda module, svg, scale: module.svg2png(bytestring=svg.encode(), scale=scale),
+}
+
+#: What an SVG has a renderer fetch: images and styles behind links, but none within itself.
+_FETCHED: Final = re.compile(
+    r"""href\s*=\s*["'](?!\#|data:)(?=[^"'>]*["'][^>]*>)|@import|url\(\s*["']?(?!\#|data:)""",
+    re.IGNORECASE,
+)
+_ANCHOR: Final = re.compile(r"<a\b[^>]*>", re.IGNORECASE)
+
+
+def svg_part(svg: str, *, limits: Limits = STANDARD, about: str = "SVG") -> Image | Text:
+    """Draw an SVG with what is installed for it, or send its source, and say so."""
+    why = "nothing that draws it is installed; `%pip install resvg-py` (or cairosvg) draws it"
+    tag = re.search(r"<svg\b[^>]*>", svg)
+    tag_text = tag[0] if tag else ""
+    sides = [re.search(rf"""\b{side}\s*=\s*["']([\d.]+)""", tag_text) for side in _DEFAULT_PX]
+    if _FETCHED.search(_ANCHOR.sub("", svg)):
+        why = "to draw it something would be fetched, and nothing is"
+    else:
+        for name, draw in _SVG_RENDERERS.items():
+            try:
+                module = importlib.import_module(name)
+            except ImportError:
+                continue
+            try:
+                size = [float(side[1]) for side in sides if side]
+                scale = drawing_scale(*size, limits=limits) if len(size) == 2 else 1.0
+                data = bytes(draw(module, svg, scale))
+                return image_from_bytes(data, limits=limits, about=about)
+            except Exception as error:  # noqa: BLE001 - a mistake in the SVG, of many kinds
+                reason = shortened(format_error(error).partition(" Stack backtrace")[0])
+                why = f"{name} does not draw it ({reason})"
+                break
+    part = as_text(svg, limits=limits, noun=about, lines=True)
+    return replace(part, notes=(f"{about} went as its source: {why}.",))
+
+
+def _encode_bokeh(plot: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
+    """Let bokeh export a plot; it keeps the browser that it starts until the kernel ends."""
+    about = about or f"bokeh {type_name(plot)}"
+    remote = {
+        type_name(model)
+        for model in plot.references()
+        if is_kind(model, "bokeh", "TileSource", "ImageURL")
+    }
+    advice = "Save it with the disk in its toolbar, and name the file."
+    _refuse_fetching(about, sorted(f"{name} pictures" for name in remote), advice)
+    _renderer("selenium", what=about, install="selenium")
+    try:
+        picture = importlib.import_module("bokeh.io.export").get_screenshot_as_png(plot)
+    except Exception as error:
+        raise ContentError(
+            f"{about} could not be drawn ({format_error(error)}). Bokeh draws with chromedriver "
+            "and Chrome or with geckodriver and Firefox, all on the PATH (as root also "
+            "`%env BOKEH_IN_DOCKER=1`); or save it with the disk in its toolbar, and name the file."
+        ) from error
+    return encode_image(picture, limits=limits, about=about)
+
+
+def _encode_holoviews(obj: Any, *, limits: Limits) -> Image:
+    """Let HoloViews make the figure of the backend that it shows, and draw that."""
+    about = f"HoloViews {type_name(obj)}"
+    with _naming_failures(about):
+        figure = sys.modules["holoviews"].render(obj)
+    encode = _encode_plotly if isinstance(figure, dict) else _encoder(figure) or encode_figure
+    return encode(figure, limits=limits, about=about)
+
+
+def _refuse_page(obj: Any, *, limits: Limits) -> Image:
+    package = type(obj).__module__.partition(".")[0]
+    raise ContentError(
+        f"{package} {type_name(obj)}: it is a page, for which a browser fetches map tiles, and "
+        "nothing is fetched here. Take a screenshot and name the file, or name the data itself."
+    )
+
+
+#: Who draws a chart, by the package and the name of a class in its ancestry.
+_ENCODERS: Final[dict[tuple[str, str], _Encode]] = {
+    ("plotly", "BaseFigure"): _encode_plotly,
+    ("altair", "TopLevelMixin"): _encode_altair,
+    ("altair", "JupyterChart"): _encode_altair,
+    ("bokeh", "UIElement"): _encode_bokeh,
+    ("bokeh", "LayoutDOM"): _encode_bokeh,  # in bokeh 2
+    ("holoviews", "Dimensioned"): _encode_holoviews,
+    ("folium", "Map"): _refuse_page,
+    ("ipyleaflet", "Map"): _refuse_page,
+    ("pydeck", "Deck"): _refuse_page,
+}

@@ -34,8 +34,6 @@ from segmind_jupyter.content.text import as_text, is_container, listing, literal
 #: Longest column name, dtype and end of a range, in characters.
 NAME_CHARS: Final = 60
 
-#: Longest cell of a table that is sent whole, and of any other; its headers too.
-_LONG_CELL_CHARS: Final = 200
 CELL_CHARS: Final = 40
 
 #: Rows shown at each end of a table that is too long to be sent whole.
@@ -44,9 +42,6 @@ _END_ROWS: Final = 10
 #: Lines that must stay possible before one more column is shown: a header, two rows from each
 #: end, and the gap between.
 _MIN_LINES: Final = 6
-
-#: The share of the room in which columns that do not fit are named: one part in so many.
-_NAMES_SHARE: Final = 4
 
 #: Room kept for the note on what was left out, in characters.
 _NOTE_CHARS: Final = 160
@@ -59,11 +54,10 @@ _SHOWN: Final = re.compile(r"… ([\d,]+) of [\d,]+ items shown\s*[\])}]\Z")
 
 def summarize_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
     """Summarize a table: shape, columns with their types and ranges, and its rows or their ends."""
-    rows, columns = frame.shape
     library = _library(frame)
-    size = f"{library and f'{library}, '}{plural(rows, 'row')} × {plural(columns, 'column')}"
-    about = f"{library} {type_name(frame)} {rows}×{columns}".lstrip()
-    return table_text(frame, heading=heading(frame, size, name), about=about, limits=limits)
+    head = heading(frame, f"{library and f'{library}, '}{sides(frame)}", name)
+    about = "{} {} {}×{}".format(library, type_name(frame), *frame.shape).lstrip()
+    return table_text(frame, heading=head, about=about, limits=limits)
 
 
 def summarize_series(series: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
@@ -89,11 +83,7 @@ def summarize_index(index: Any, *, limits: Limits = STANDARD, name: str | None =
 
 
 def describe_lazy_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
-    """Describe a ``polars.LazyFrame`` by its columns and its plan, and do not collect it.
-
-    polars may look at the header of a file that the plan scans, to know its columns; no rows are
-    read. A plan that cannot work is described by polars' own error.
-    """
+    """Describe a ``polars.LazyFrame`` by its columns and its plan, and do not collect it."""
     lines = [heading(frame, "polars, not collected: no rows are read", name)]
     try:
         schema, plan = frame.collect_schema(), frame.explain(optimized=False)
@@ -115,10 +105,7 @@ def table_text(
     limits: Limits,
     facts: Mapping[int, str] | None = None,
 ) -> Text:
-    """Write a table below its heading: whole if it fits `limits.table_tokens`, else its ends.
-
-    `facts` are further ones on columns, by position.
-    """
+    """Write a table below its heading: whole if it fits `limits.table_tokens`, else its ends."""
     table = _Table(frame, facts or {})
     room = _max_chars(limits) - len(heading) - 1
     text, left_out = _whole(table, room) or _abridged(table, room)
@@ -134,6 +121,12 @@ def heading(obj: object, size: str, name: str | None) -> str:
 def titled(text: str, name: str | None) -> str:
     """Put before a text what the user calls the object."""
     return f"{name}: {text}" if name else text
+
+
+def sides(frame: Any) -> str:
+    """Say how large a table is: ``"3 rows × 2 columns"``."""
+    rows, columns = frame.shape
+    return f"{plural(rows, 'row')} × {plural(columns, 'column')}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -182,7 +175,7 @@ def _whole(table: _Table, max_chars: int) -> tuple[str, str] | None:
     if max(3 * table.n_rows, 8) * table.n_columns > max_chars or table.n_rows > max_chars:
         return None
     ends = Ends(table.n_rows, 0, table.n_rows)
-    for cell_chars in (_LONG_CELL_CHARS, CELL_CHARS):
+    for cell_chars in (200, CELL_CHARS):
         columns = {n: table.column(n, ends, cell_chars) for n in range(table.n_columns)}
         written = _written(table, columns, table.row_labels(ends, cell_chars), ends)
         if len(written[0]) <= max_chars:
@@ -191,15 +184,12 @@ def _whole(table: _Table, max_chars: int) -> tuple[str, str] | None:
 
 
 def _abridged(table: _Table, max_chars: int) -> tuple[str, str]:
-    """Write the outer columns and, of those, as many rows from both ends as fit.
-
-    Columns are taken from both ends while a few rows of them fit, one at least. Where some do not
-    fit, as many more are given up as it takes to name all of them.
-    """
+    """Write the outer columns and, of those, as many rows from both ends as fit."""
     ends = Ends.fitting(table.n_rows, _END_ROWS)
     labels = table.row_labels(ends, CELL_CHARS)
     room = max_chars - _NOTE_CHARS - sum(label.cost(_MIN_LINES) for label in labels)
-    names_chars = room // _NAMES_SHARE
+    # Of the room, a quarter is for the names of columns that do not fit.
+    names_chars = room // 4
     taken: dict[int, Column] = {}
     last = table.n_columns - 1
     for position in (n for k in range(last // 2 + 1) for n in sorted({k, last - k})):
@@ -286,10 +276,6 @@ class Ends:
         return [*rows[: self.head], *rows[self.total - self.tail : self.total]]
 
 
-#: Wider cells stand out of their column, so that one long value does not pad all others.
-_PAD_CHARS: Final = 24
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column as it is written: what is known of it, then its header and its cells."""
@@ -304,7 +290,8 @@ class Column:
 
     def padded(self) -> Iterator[str]:
         """Return the cells at one width."""
-        width = min(max(map(len, self.cells)), _PAD_CHARS)
+        # One long value must not pad all others.
+        width = min(max(map(len, self.cells)), 24)
         return (text.rjust(width) if self.flush_right else text.ljust(width) for text in self.cells)
 
 
@@ -542,10 +529,7 @@ def column_name(label: object) -> str:
 
 
 def cell(value: Any, *, max_chars: int) -> str:
-    """Write one value on one line of at most `max_chars` characters.
-
-    Of lists, arrays and bytes no more is looked at than is written.
-    """
+    """Write one value on one line of at most `max_chars` characters."""
     if is_kind(value, "numpy", "floating"):
         value = float(value)
     elif is_kind(value, "numpy", "complexfloating"):

@@ -20,14 +20,13 @@ from segmind_jupyter.content.images.arrays import (
 )
 from segmind_jupyter.content.parts import (
     CHARS_PER_TOKEN,
-    STANDARD,
     Limits,
     Part,
     Text,
     is_kind,
     type_name,
 )
-from segmind_jupyter.content.tables.summary import (
+from segmind_jupyter.content.tables import (
     CELL_CHARS,
     Ends,
     bounded,
@@ -38,6 +37,7 @@ from segmind_jupyter.content.tables.summary import (
     listed,
     plural,
     ranged,
+    sides,
     summarize_frame,
     table_text,
     titled,
@@ -49,24 +49,18 @@ from segmind_jupyter.errors import ContentError
 _NAMES_CHARS, _CAPTION_CHARS, _ATTRIBUTE_CHARS, _CRS_CHARS = 200, 400, 120, 80
 
 
-def summarize_styler(styler: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_styler(styler: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize the values behind a Styler, without the rows and columns that it hides."""
-    frame, hidden = styler.data, (set(styler.hidden_rows), set(styler.hidden_columns))
-    for axis in (0, 1):
-        if hidden[axis]:
-            kept = [n for n in range(frame.shape[axis]) if n not in hidden[axis]]
-            frame = frame.iloc[kept] if axis == 0 else frame.iloc[:, kept]
+    frame = styler.data
+    for axis, hidden in enumerate((set(styler.hidden_rows), set(styler.hidden_columns))):
+        if hidden:
+            frame = frame.take([n for n in range(frame.shape[axis]) if n not in hidden], axis=axis)
     if all(styler.hide_index_):
         frame = frame.reset_index(drop=True)
-    rows, columns = frame.shape
-    head = [
-        heading(styler, f"{plural(rows, 'row')} × {plural(columns, 'column')}, unformatted", name)
-    ]
-    caption = styler.caption[0] if isinstance(styler.caption, tuple) else styler.caption
-    if caption:
-        head.append(f"Caption: {one_line(str(caption), max_chars=_CAPTION_CHARS)}")
-    about = f"Styler {rows}×{columns}"
-    return table_text(frame, heading="\n".join(head), about=about, limits=limits)
+    head = heading(styler, f"{sides(frame)}, unformatted", name)
+    if caption := styler.caption[0] if isinstance(styler.caption, tuple) else styler.caption:
+        head += f"\nCaption: {one_line(str(caption), max_chars=_CAPTION_CHARS)}"
+    return table_text(frame, heading=head, about="Styler {}×{}".format(*frame.shape), limits=limits)
 
 
 def is_window(obj: object) -> bool:
@@ -76,7 +70,7 @@ def is_window(obj: object) -> bool:
     )
 
 
-def refuse_window(window: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def refuse_window(window: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Say what to name in place of a resampler, a window or a grouping that is not computed yet."""
     step = "agg(...)" if is_kind(window, "polars", type_name(window)) else "mean()"
     raise ContentError(
@@ -89,7 +83,7 @@ def refuse_window(window: Any, *, limits: Limits = STANDARD, name: str | None = 
 _MAX_GROUPS: Final = 1_000
 
 
-def summarize_groups(groups: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_groups(groups: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a grouped DataFrame or Series: its keys, its groups, and how many rows each has."""
     sizes, whole = groups.size(), groups.obj
     if is_kind(sizes, "pandas", "DataFrame"):  # as_index=False
@@ -102,10 +96,9 @@ def summarize_groups(groups: Any, *, limits: Limits = STANDARD, name: str | None
     if len(sizes):
         low, high = int(sizes.min()), int(sizes.max())
         span = f", {f'{low:,} to ' if low < high else ''}{plural(high, 'row')} each,"
+    whole_size = f"{type_name(whole)} of {plural(len(whole), 'row')}"
     head = titled(
-        f"{type_name(groups)} by {keys}: {counted}{span} of a {type_name(whole)} of "
-        f"{plural(len(whole), 'row')}: {columns}",
-        name,
+        f"{type_name(groups)} by {keys}: {counted}{span} of a {whole_size}: {columns}", name
     )
     first = sizes.iloc[:_MAX_GROUPS]
     pairs = dict(zip(first.index.tolist(), first.tolist(), strict=True))
@@ -119,17 +112,13 @@ def summarize_groups(groups: Any, *, limits: Limits = STANDARD, name: str | None
     return bounded("\n".join(lines), about=about, limits=limits, left_out=left_out)
 
 
-def summarize_geo_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_geo_frame(frame: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a ``geopandas.GeoDataFrame``; outlines as types, bounds and CRS."""
-    rows, columns = frame.shape
-    size = f"{plural(rows, 'row')} × {plural(columns, 'column')}"
-    about = f"{type_name(frame)} {rows}×{columns}"
-    return _geo_text(frame, heading(frame, size, name), about, limits)
+    about = "{} {}×{}".format(type_name(frame), *frame.shape)
+    return _geo_text(frame, heading(frame, sides(frame), name), about, limits)
 
 
-def summarize_geo_series(
-    series: Any, *, limits: Limits = STANDARD, name: str | None = None
-) -> Text:
+def summarize_geo_series(series: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a ``geopandas.GeoSeries``; see `summarize_geo_frame`."""
     frame = series.to_frame("geometry" if series.name is None else series.name)
     head = heading(series, plural(len(series), "value"), name)
@@ -160,11 +149,8 @@ def _geo_text(frame: Any, head: str, about: str, limits: Limits) -> Text:
 def _geometry_facts(column: Any) -> Iterator[str]:
     kinds = column.geom_type.value_counts().sort_index()
     yield ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "no geometries"
-    for count, what in (
-        (int(column.isna().sum()), "missing"),
-        (int(column.is_empty.sum()), "empty"),
-    ):
-        yield f"{count:,} {what}" if count else ""
+    for is_so, what in ((column.isna(), "missing"), (column.is_empty, "empty")):
+        yield f"{is_so.sum():,} {what}" if is_so.any() else ""
     left, bottom, right, top = (float(side) for side in column.total_bounds)
     if not math.isnan(left):
         yield f"x {ranged(left, right)}, y {ranged(bottom, top)}"
@@ -178,7 +164,7 @@ def _geometry_facts(column: Any) -> Iterator[str]:
     yield f"CRS {one_line(str(crs.name), max_chars=_CRS_CHARS)} ({source}){unit}"
 
 
-def describe_geometry(geometry: Any, *, limits: Limits = STANDARD) -> Text:
+def describe_geometry(geometry: Any, *, limits: Limits) -> Text:
     """Write a single geometry of shapely as WKT, which says more than the SVG that it displays."""
     text = str(geometry)
     return as_text(text, limits=limits, noun=type_name(geometry), lines=len(text) > _CRS_CHARS)
@@ -189,16 +175,16 @@ def describe_geometry(geometry: Any, *, limits: Limits = STANDARD) -> Text:
 _DENSE_ELEMENTS, _END_ENTRIES, _SORTED_ENTRIES = 1_000, 10, 2_000_000
 
 
-def summarize_sparse(matrix: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_sparse(matrix: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a sparse matrix or array of any format."""
-    sides = tuple(int(side) for side in matrix.shape)  # Python's integers do not overflow
-    stored, size = int(matrix.nnz), math.prod(sides)
+    shape = tuple(int(side) for side in matrix.shape)  # Python's integers do not overflow
+    stored, size = int(matrix.nnz), math.prod(shape)
     share = f" ({stored / size:.3g} of all)" if size else ""
     title = (
-        f"{type_name(matrix)}, shape {tuple(matrix.shape)}, {matrix.dtype}; "
-        f"{plural(stored, 'value')} stored{share}, the others are zero"
+        f"{type_name(matrix)}, shape {shape}, {matrix.dtype}; {plural(stored, 'value')} "
+        f"stored{share}, the others are zero"
     )
-    about = f"{type_name(matrix)} {'×'.join(map(str, sides))} {matrix.dtype}"
+    about = f"{type_name(matrix)} {'×'.join(map(str, shape))} {matrix.dtype}"
     if size <= _DENSE_ELEMENTS:
         return summarize_array(matrix.toarray(), limits=limits, name=name, title=title, about=about)
     lines, left_out = [titled(title, name)], ""
@@ -213,26 +199,18 @@ def summarize_sparse(matrix: Any, *, limits: Limits = STANDARD, name: str | None
         places = getattr(entries, "coords", None) or (entries.row, entries.col)  # old SciPy
         order = sys.modules["numpy"].lexsort(places[::-1])
         ends = Ends.fitting(len(order), _END_ENTRIES)
-        written = [
-            f"({', '.join(str(int(axis[n])) for axis in places)}): "
-            f"{cell(entries.data[n], max_chars=CELL_CHARS)}"
-            for n in ends.of(order)
-        ]
-        if ends.hidden:
-            written.insert(ends.head, f"… {len(order) - ends.count:,} more")
-            left_out = f"{ends.count} of {len(order):,} entries"
-        lines += ["Entries, by row:", *written]
+        lines.append("Entries, by row:")
+        for place, n in enumerate(ends.of(order)):
+            if ends.hidden and place == ends.head:
+                lines.append(f"… {len(order) - ends.count:,} more")
+                left_out = f"{ends.count} of {len(order):,} entries"
+            at = ", ".join(str(int(axis[n])) for axis in places)
+            lines.append(f"({at}): {cell(entries.data[n], max_chars=CELL_CHARS)}")
     return bounded("\n".join(lines), about=about, limits=limits, left_out=left_out)
 
 
 #: How many coordinates or variables are described, and how many attributes of each object.
 _MAX_VARIABLES, _MAX_ATTRIBUTES = 60, 20
-
-#: Values of a dataset that are read for the ranges of its variables: a second's work.
-_READ_VALUES: Final = 100_000_000
-
-#: xarray puts no more wrappers than this around the data that it holds.
-_MAX_WRAPPERS: Final = 8
 
 _NOT_READ: Final = (
     "[its values are not in memory, and so not read: run its .load(), or .compute(), and name what "
@@ -240,18 +218,12 @@ _NOT_READ: Final = (
 )
 
 
-def data_array_parts(
-    array: Any, *, limits: Limits = STANDARD, name: str | None = None
-) -> list[Part]:
+def data_array_parts(array: Any, *, limits: Limits, name: str | None = None) -> list[Part]:
     """Describe a ``xarray.DataArray``, and send its values: drawn if they look like a picture."""
     own = f" {column_name(array.name)}" if array.name is not None else ""
-    sides = " × ".join(f"{column_name(dim)} {n:,}" for dim, n in array.sizes.items())
-    title = f"{type_name(array)}{own}, {sides or 'a single value'}, {array.dtype}"
-    head = [
-        titled(title, name),
-        *_coordinates(array),
-        *_attributes(array.attrs),
-    ]
+    size = " × ".join(f"{column_name(dim)} {n:,}" for dim, n in array.sizes.items())
+    title = f"{type_name(array)}{own}, {size or 'a single value'}, {array.dtype}"
+    head = [titled(title, name), *_coordinates(array), *_attributes(array.attrs)]
     about = f"{type_name(array)} {'×'.join(map(str, array.shape)) or 'scalar'} {array.dtype}"
     values = _in_memory(array.variable)
     if values is None:
@@ -259,7 +231,12 @@ def data_array_parts(
     if not is_image_array(values, least_side_px=FIELD_SIDE_PX):
         return [summarize_array(values, limits=limits, title="\n".join(head), about=about)]
     rows, columns = array.dims[:2]
-    (top, bottom), (left, right) = _edges(array, rows), _edges(array, columns)
+    (top, bottom), (left, right) = (
+        _first_and_last(array.indexes[dim])
+        if dim in array.indexes
+        else ("0", str(array.sizes[dim] - 1))
+        for dim in (rows, columns)
+    )
     head += statistics(values)
     head.append(
         f"Drawn below as a picture: rows are {column_name(rows)}, from {top} at the top to "
@@ -272,15 +249,16 @@ def data_array_parts(
     return [text, image_from_array(values, limits=limits, about=about)]
 
 
-def dataset_part(dataset: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def dataset_part(dataset: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Describe a ``xarray.Dataset``: its coordinates, and its variables with their ranges."""
     sizes = ", ".join(f"{column_name(dim)} {length:,}" for dim, length in dataset.sizes.items())
     n_variables = len(dataset.data_vars)
-    most = _READ_VALUES // max(1, min(n_variables, _MAX_VARIABLES))
+    # So many values are read: a second's work.
+    most = 100_000_000 // max(1, min(n_variables, _MAX_VARIABLES))
 
     def spread(values: Any) -> str:
         if values.size == 1 or values.dtype.kind not in "biuf":
-            return _first_and_last(values)
+            return _span(values)
         return "; ".join(statistics(values)) if values.size <= most else "not read: it is large"
 
     lines = [
@@ -294,7 +272,7 @@ def dataset_part(dataset: Any, *, limits: Limits = STANDARD, name: str | None = 
 
 
 def _coordinates(obj: Any) -> Iterator[str]:
-    return _variables("Coordinates:", obj.coords, _first_and_last)
+    return _variables("Coordinates:", obj.coords, _span)
 
 
 def _variables(title: str, named: Mapping[Any, Any], known: Callable[[Any], str]) -> Iterator[str]:
@@ -323,29 +301,23 @@ def _attributes(attrs: Mapping[Any, Any]) -> Iterator[str]:
         yield f"… {len(attrs) - _MAX_ATTRIBUTES:,} more"
 
 
-def _first_and_last(values: Any) -> str:
+def _span(values: Any) -> str:
     """Write the first and the last value: coordinates run from one to the other."""
-    flat = values.reshape(-1)
-    first, last = (cell(flat[n], max_chars=CELL_CHARS) for n in (0, -1))
-    return first if len(flat) == 1 else f"{first} to {last}"
+    first, last = _first_and_last(values.reshape(-1))
+    return first if values.size == 1 else f"{first} to {last}"
 
 
-def _edges(array: Any, dim: Any) -> tuple[str, str]:
-    """Return the first and the last coordinate along a dimension, or the positions."""
-    if dim not in array.indexes:
-        return "0", str(array.sizes[dim] - 1)
-    index = array.indexes[dim]
-    return cell(index[0], max_chars=CELL_CHARS), cell(index[-1], max_chars=CELL_CHARS)
+def _first_and_last(values: Any) -> tuple[str, str]:
+    return cell(values[0], max_chars=CELL_CHARS), cell(values[-1], max_chars=CELL_CHARS)
 
 
 def _in_memory(variable: Any) -> Any:
-    """Return the values as a NumPy array if that is what is behind the variable, else `None`.
+    """Return the values as a NumPy array; `None` if they would have to be read or computed.
 
-    xarray's own ``values`` would read a file, or compute a graph. It wraps what it holds, and
-    each wrapper calls the next one its ``array``.
+    xarray wraps what it holds, and each wrapper calls the next one its ``array``.
     """
     held = variable._data
-    for _ in range(_MAX_WRAPPERS):
+    while held is not None:
         if is_kind(held, "numpy", "ndarray", "generic") or is_kind(held, "pandas", "Index"):
             return sys.modules["numpy"].asarray(variable.values)
         held = getattr(held, "array", None)
@@ -365,7 +337,7 @@ def is_network(obj: object) -> bool:
     return is_kind(obj, "networkx", "Graph") or is_kind(obj, "igraph", "Graph")
 
 
-def summarize_network(graph: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_network(graph: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a network: how large, how connected, and as many nodes and edges as fit."""
     nodes: Iterable[tuple[Any, Any]]
     edges: Iterable[tuple[Any, Any, Any]]
@@ -376,33 +348,38 @@ def summarize_network(graph: Any, *, limits: Limits = STANDARD, name: str | None
     else:
         library, n_nodes, n_edges = "igraph", graph.vcount(), graph.ecount()
         names = graph.vs["name"] if "name" in graph.vs.attributes() else range(n_nodes)
-        nodes = (
-            (names[v.index], {k: x for k, x in v.attributes().items() if k != "name"})
-            for v in graph.vs
-        )
+        held = ({k: x for k, x in v.attributes().items() if k != "name"} for v in graph.vs)
+        nodes = zip(names, held, strict=True)
         edges = ((names[e.source], names[e.target], e.attributes()) for e in graph.es)
         attributes = {key: graph[key] for key in graph.attributes()}
         degrees = zip(names, graph.degree() if n_nodes else (), strict=True)
+
+    def node(label: Any) -> str:
+        return cell(label, max_chars=_NODE_CHARS)
+
+    def entry(text: str, held: Any) -> str:
+        return f"{text} {cell(held, max_chars=_ATTRIBUTE_CHARS)}" if held else text
+
     size = f"{library} {type_name(graph)}, {plural(n_nodes, 'node')}, {plural(n_edges, 'edge')}"
     way, arrow = ("directed", "->") if graph.is_directed() else ("undirected", "--")
     lines = [titled(f"{size}, {way}", name)]
     if attributes:
-        lines.append(f"Attributes: {cell(attributes, max_chars=_ATTRIBUTE_CHARS)}")
+        lines.append(entry("Attributes:", attributes))
     if 0 < n_nodes <= _MEASURED_NODES:
         measured = list(degrees)
         numbers = [degree for _, degree in measured]
         highest = heapq.nlargest(_NAMED_NODES, measured, key=lambda pair: pair[1])
-        named = ", ".join(f"{_node(node)} ({degree:,})" for node, degree in highest)
+        named = ", ".join(f"{node(label)} ({degree:,})" for label, degree in highest)
         mean = f"mean {sum(numbers) / n_nodes:.3g}"
         lines.append(f"Degree: {min(numbers):,} to {max(numbers):,}, {mean}; highest: {named}")
     room = limits.table_tokens * CHARS_PER_TOKEN - sum(len(line) + 1 for line in lines)
     room -= _NOTES_CHARS
-    written = (_with_attributes(_node(node), held) for node, held in nodes)
-    shown_nodes = list(_fitting(written, room // _NODES_SHARE))
-    room -= sum(len(node) + 2 for node in shown_nodes)
-    written = (_with_attributes(f"{_node(a)} {arrow} {_node(b)}", held) for a, b, held in edges)
-    shown_edges = list(_fitting(written, room))
-    left_out = []
+    shown_nodes = _fitting(
+        (entry(node(label), held) for label, held in nodes), room // _NODES_SHARE
+    )
+    room -= sum(len(text) + 2 for text in shown_nodes)
+    written = (entry(f"{node(a)} {arrow} {node(b)}", held) for a, b, held in edges)
+    shown_edges, left_out = _fitting(written, room), []
     if shown_nodes:
         lines.append(f"Nodes: {', '.join(shown_nodes)}")
     for noun, shown, total in (("nodes", shown_nodes, n_nodes), ("edges", shown_edges, n_edges)):
@@ -414,21 +391,15 @@ def summarize_network(graph: Any, *, limits: Limits = STANDARD, name: str | None
     return bounded("\n".join(lines), about=size, limits=limits, left_out=", ".join(left_out))
 
 
-def _node(node: Any) -> str:
-    return cell(node, max_chars=_NODE_CHARS)
-
-
-def _with_attributes(text: str, held: Any) -> str:
-    return f"{text} {cell(held, max_chars=_ATTRIBUTE_CHARS)}" if held else text
-
-
-def _fitting(texts: Iterable[str], room: int) -> Iterator[str]:
+def _fitting(texts: Iterable[str], room: int) -> list[str]:
     """Take texts until the room is used up; no more of them are made."""
+    fitting: list[str] = []
     for text in texts:
         room -= len(text) + 2
         if room < 0:
-            return
-        yield text
+            break
+        fitting.append(text)
+    return fitting
 
 
 def is_dot(obj: object) -> bool:
@@ -436,7 +407,7 @@ def is_dot(obj: object) -> bool:
     return is_kind(obj, "graphviz", "Graph", "Digraph", "Source")
 
 
-def summarize_dot(drawing: Any, *, limits: Limits = STANDARD) -> Text:
+def summarize_dot(drawing: Any, *, limits: Limits) -> Text:
     """Return the source of a drawing of graphviz in a fence; it says more than a picture."""
     about = f"{type_name(drawing)}, {len(drawing.source.splitlines()):,} lines of DOT"
     code = cut(drawing.source, max_chars=limits.text_chars - CELL_CHARS)  # room for the fence

@@ -1,1 +1,0 @@
-"""Tables as summaries within a token budget."""
