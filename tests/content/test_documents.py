@@ -10,8 +10,6 @@ import sys
 
 import PIL.Image
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from segmind_jupyter.content.convert import to_blocks, to_parts
 from segmind_jupyter.content.documents import pdf_parts
@@ -256,24 +254,3 @@ class TestNotebook:
         file.write_text('{"cells": 3}')
         (part,) = to_parts(file)
         assert part.text == '{"cells": 3}'
-
-    @given(
-        document=st.recursive(
-            st.none() | st.integers() | st.text(max_size=9),
-            lambda inner: (
-                st.lists(inner, max_size=3)
-                | st.dictionaries(
-                    st.sampled_from(
-                        ["cells", "cell_type", "source", "outputs", "data", "text", "ename"]
-                    ),
-                    inner,
-                    max_size=5,
-                )
-            ),
-        )
-    )
-    def test_any_document_is_sent_somehow(self, tmp_path_factory, document):
-        """A form that nobody foresaw goes as its text."""
-        file = tmp_path_factory.mktemp("files") / "any.ipynb"
-        file.write_text(json.dumps({"cells": document}))
-        assert all(isinstance(part, Text) for part in to_parts(file))

@@ -7,6 +7,7 @@ import codecs
 import io
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -121,11 +122,6 @@ class TestDelimited:
         assert [line[:5] for line in columns_of(part)] == ["- a (", "- b ("]
         assert part.text.endswith("1,5  2")
 
-    def test_names_are_kept_as_they_stand(self, sent):
-        """Twice, or none: as pandas calls it."""
-        part = sent(",a,a\n0,1,2\n")
-        assert [line.split(" (")[0] for line in columns_of(part)] == ["- Unnamed: 0", "- a", "- a"]
-
     @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
     def test_the_encoding_is_that_of_the_file(self, sent, encoding):
         """Spreadsheets write all of these; a guess is said to be one."""
@@ -222,35 +218,31 @@ class TestParquet:
     """Parquet files, by whichever library is there."""
 
     @pytest.mark.parametrize("library", ["pyarrow", "polars"])
-    def test_a_file_is_summarized(self, library, tmp_path):
-        """Of a long one the first rows, and how many there are; a damaged one is refused."""
-        pytest.importorskip(library)
-        for n_rows, said in [
-            (0, "0 rows"),
-            (3, "3 rows"),
-            (100_001, "the first 100,000 of 100,001 rows"),
+    def test_a_file_is_summarized(self, library, tmp_path, monkeypatch):
+        """Of a large one a part, and how much there is; a damaged one is refused."""
+        module = pytest.importorskip(library)
+        monkeypatch.setattr("segmind_jupyter.content.files._MAX_ROWS", 100)
+        monkeypatch.setattr("segmind_jupyter.content.files._MAX_COLUMNS", 50)
+        path = tmp_path / "data.parquet"
+        for n_rows, n_columns, said, left_out in [
+            (0, 1, "0 rows × 1 column", ""),
+            (3, 1, "3 rows × 1 column", ""),
+            (101, 1, "the first 100 of 101 rows", "the first 100 of 101 rows read"),
+            (2, 60, "2 rows × the first 50 of 60", "the first 50 of 60 columns read"),
         ]:
+            columns = {f"n{n}": range(n_rows) for n in range(n_columns)}
             if library == "polars":
-                import polars
-
-                polars.DataFrame({"n": range(n_rows)}).write_parquet(tmp_path / "data.parquet")
+                monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+                module.DataFrame(columns).write_parquet(path)
             else:
-                pd.DataFrame({"n": range(n_rows)}).to_parquet(tmp_path / "data.parquet")
-            (part,) = to_parts(tmp_path / "data.parquet")
+                pd.DataFrame(columns).to_parquet(path)
+            (part,) = to_parts(path)
             assert part.text.startswith(f"data.parquet: table, {said}")
-            assert "- n (" in part.text
-        assert part.left_out == "the first 100,000 of 100,001 rows read"
-        wide = pd.DataFrame([[0.0] * 6_000] * 3_000, columns=[f"c{n}" for n in range(6_000)])
-        wide.to_parquet(tmp_path / "data.parquet") if library == "pyarrow" else polars.from_dict(
-            {name: [0.0] * 3_000 for name in wide}
-        ).write_parquet(tmp_path / "data.parquet")
-        (part,) = to_parts(tmp_path / "data.parquet")
-        assert part.left_out == (
-            "the first 2,000 of 3,000 rows read, the first 5,000 of 6,000 columns read"
-        )
-        (tmp_path / "data.parquet").write_bytes(b"PAR1 and no more")
+            assert "- n0 (" in part.text
+            assert left_out in part.left_out
+        path.write_bytes(b"PAR1 and no more")
         with pytest.raises(ContentError, match=r"data\.parquet cannot be read as Parquet \("):
-            to_parts(tmp_path / "data.parquet")
+            to_parts(path)
 
     @pytest.mark.parametrize(
         ("missing", "name", "content", "said"),
@@ -274,23 +266,6 @@ class TestParquet:
 
 class TestTexts:
     """Texts: encodings, and what is sent of a long one."""
-
-    @pytest.mark.parametrize(
-        ("mark", "encoding"),
-        [
-            (b"", "utf-8"), (b"", "utf-8-sig"), (b"", "utf-16"), (codecs.BOM_UTF16_BE, "utf-16-be"),
-        ],
-    )  # fmt: skip
-    def test_unicode_is_read_by_its_byte_order_mark(self, sent, mark, encoding):
-        """Without one it is UTF-8."""
-        part = sent(mark + "naïve 語 😀\n".encode(encoding), "notes.txt")
-        assert part.text == "naïve 語 😀\n"
-
-    def test_western_text_of_old_windows_is_read_and_said_to_be(self, sent):
-        """A file that is no UTF-8 and reads as Windows-1252 is sent, with a note on the guess."""
-        text = "Très bien, señor: 5 € for the café\n"
-        part = sent(text.encode("cp1252"), "notes.txt")
-        assert part.text == f"[notes.txt is not UTF-8; it is read as Windows-1252]\n{text}"
 
     @pytest.mark.parametrize(
         "data",
@@ -379,7 +354,7 @@ class TestNames:
     def test_other_words_are_no_file(self):
         """What is not there, cannot be sent, or is more than a name."""
         for text in (
-            "b.csv", "run.exe", "folder.csv", "a", ".csv", "", "a\n.csv", "a.csv\n", "\0.csv",
+            "b.csv", "run.exe", "folder.csv", "a", ".csv", "a\n.csv", "a.csv\n", "\0.csv",
             "~nobody_of_that_name/a.csv", "/" * 4096 + "a.csv", "x" * 300 + ".csv", "Look at a.csv",
         ):  # fmt: skip
             assert compose("{p} x", {"p": text}).notes == ()
@@ -411,3 +386,91 @@ def test_what_is_said_of_an_object_is_true_of_what_leaves(tmp_path):
         pictures = [block for block in blocks if block["type"] == "image"]
         count = len(re.findall(pattern, words, re.MULTILINE)) if pattern else len(pictures)
         assert said.format(f"{count:,}") in prompt.sent[0].summary, (said, count)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_image_bytes_become_an_image(red_png, kind, picture_in):
+    """The signature decides, for every kind of bytes."""
+    assert picture_in(to_parts(kind(red_png))[0]).getpixel((1, 1)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
+def test_every_image_format_is_recognised_by_its_signature(red, file_format, tmp_path, picture_in):
+    """The name of a file does not matter."""
+    data = io.BytesIO()
+    red.save(data, file_format)
+    file = tmp_path / "no-suffix"
+    file.write_bytes(data.getvalue())
+    for obj in (data.getvalue(), file):
+        red_value, *others = picture_in(to_parts(obj)[0]).getpixel((30, 20))
+        assert red_value > 240
+        assert max(others) < 15
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\xfd", b"a\x00b", b"%!PS\n%\xe2\xe3\x01\xd3"])
+def test_bytes_that_are_neither_are_refused(data):
+    """The error counts the bytes and says what to do."""
+    with pytest.raises(ContentError, match=rf"^`d`: The {len(data)} bytes are .* Decode them"):
+        to_parts(data, name="d")
+
+
+def test_a_damaged_image_is_refused_and_not_sent_as_text(red_png):
+    """What begins like an image is one."""
+    with pytest.raises(ContentError, match="could not be decoded"):
+        to_parts(red_png[:60])
+
+
+def test_the_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
+    """A leading tilde is the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "notes.txt").write_text("words")
+    assert to_parts(pathlib.Path("~/notes.txt"))[0].text == "words"
+
+
+def test_a_missing_file_is_named_with_the_folder_it_was_sought_in():
+    """The message gives the path and the working folder."""
+    with pytest.raises(ContentError, match=r"There is no file gone\.txt.* this folder is ") as e:
+        to_parts(pathlib.Path("gone.txt"))
+    assert str(pathlib.Path.cwd()) in str(e.value)
+
+
+def test_a_folder_is_refused(tmp_path):
+    """A folder has no content to send."""
+    with pytest.raises(ContentError, match="is a folder"):
+        to_parts(tmp_path)
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/zero").exists(), reason="a POSIX device")
+def test_a_device_is_not_read():
+    """Reading a device might never end."""
+    with pytest.raises(ContentError, match="device or a pipe"):
+        to_parts(pathlib.Path("/dev/zero"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_a_file_without_permission_is_refused(tmp_path):
+    """The system's reason is passed on."""
+    file = tmp_path / "locked.txt"
+    file.write_text("x")
+    file.chmod(0)
+    with pytest.raises(ContentError, match="Permission denied"):
+        to_parts(file)
+
+
+class Pathlike:
+    """Says nowhere where it leads."""
+
+    def __fspath__(self):
+        raise LookupError("lost")
+
+
+@pytest.mark.parametrize(
+    "path", [pathlib.Path("~nobody-of-this-name/x.png"), pathlib.Path("x" * 5_000)]
+)
+def test_a_path_that_cannot_be_followed_is_named(path):
+    """The error says why, and to check the name."""
+    with pytest.raises(
+        ContentError, match=r"^`photo`: .*(cannot be read|There is no file).*\. Check its name"
+    ):
+        to_parts(path, name="photo")

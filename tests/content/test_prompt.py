@@ -1,16 +1,19 @@
-"""What a prompt's braces mean, and what they never do."""
+"""What a prompt's braces mean, what they never do, and what is said of what was sent."""
 
 from __future__ import annotations
 
+import io
 import re
 from types import SimpleNamespace
+from typing import Any
 
+import PIL.Image
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segmind_jupyter.content.parts import Image, Limits
-from segmind_jupyter.content.prompt import Prompt, compose, gather
+from segmind_jupyter.content.parts import Image, Limits, Text
+from segmind_jupyter.content.prompt import Attachment, Prompt, compose, described, gather
 from segmind_jupyter.errors import ContentError
 
 
@@ -63,12 +66,6 @@ def test_braces_in_any_order_lose_nothing_but_the_name(body):
         r"\{\{known\}\}|\{known\}", lambda m: "{known}" if m[0][1] == "{" else marker, body
     )
     assert text_of(composed) == expected + "x"
-
-
-@given(BRACES)
-def test_raw_is_byte_identical_whatever_is_known(body):
-    """`--raw` reads no names at all."""
-    assert text_of(compose(body + "x", {"known": 1, "other": 2, "a": 3}, raw=True)) == body + "x"
 
 
 NAMESPACE = {
@@ -329,19 +326,6 @@ def test_an_unknown_include_is_an_error_not_a_note(path):
         compose("Hi", {"a": 1}, include=[path])
 
 
-def test_an_object_that_cannot_be_sent_is_named():
-    """The error says which of the prompt's names it was."""
-    with pytest.raises(ContentError, match="blob"):
-        compose("See {blob}", {"blob": b"\x00\xff\xfe broken"})
-
-
-def test_values_are_gathered_in_the_order_given():
-    """`ask` takes words and objects alike."""
-    blocks = gather(["What is", picture(), "or", 5]).blocks()
-    assert [block["type"] for block in blocks] == ["text", "image", "text"]
-    assert blocks[-1]["text"] == "or\n5"
-
-
 @pytest.mark.parametrize("contents", [[], [""], ["  \n"]])
 def test_nothing_to_ask_is_an_error(contents):
     """An empty message is refused by the model anyway."""
@@ -382,8 +366,66 @@ def test_many_images_are_made_smaller_where_the_edge_was_raised():
     assert {item.images[0].width <= 2000 for item in many.sent} == {True}
 
 
-def test_few_names_are_compared_with_the_known_ones():
-    """A template of thousands of names beside thousands of variables is read at once."""
-    names = {f"variable_{n}": n for n in range(3000)}
-    prompt = compose(" ".join(f"{{column{n}}}" for n in range(3000)), names)
-    assert len(prompt.notes) == 6
+def png(picture: PIL.Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file
+
+
+def frames(kind: str, count: int) -> io.BytesIO:
+    pictures = [PIL.Image.new("RGB", (40, 30), (80 * n, 0, 0)) for n in range(count)]
+    return png(pictures[0], kind, save_all=True, append_images=pictures[1:])
+
+
+def test_a_long_text_says_how_much_went():
+    """In the words of the footer, the same by every way."""
+    prompt = compose("Sum up {article}", {"article": "w" * 60_189})
+    (item,) = prompt.sent
+    assert item.summary == "text, 20,000 of 60,189 characters, ≈5,000 tokens"
+    assert item.label == "article"
+    assert prompt.notes == (
+        "`article`: 20,000 of 60,189 characters went; "
+        "`%config ClaudeMagics.text_chars` sets how many.",
+    )
+
+
+@pytest.mark.parametrize(("kind", "noun"), [("GIF", "frame"), ("TIFF", "page")])
+def test_of_many_frames_the_one_that_went_is_said(kind, noun, tmp_path, picture_in):
+    """From memory, from a file and as a PIL image at any frame; a list of copies sends all."""
+    file = frames(kind, 3)
+    path = tmp_path / f"a.{kind.lower()}"
+    path.write_bytes(file.getvalue())
+    with PIL.Image.open(path) as opened:
+        for obj in (file, file.getvalue(), path, opened):
+            prompt = compose("{x}", {"x": obj})
+            assert prompt.sent[0].left_out == (f"{noun} 1 of 3",)
+            assert f"{noun} 1 of 3" in prompt.sent[0].summary
+            assert "ImageSequence" in prompt.notes[0]
+        opened.seek(1)
+        (item,) = compose("{x}", {"x": opened}).sent
+        assert item.left_out == (f"{noun} 2 of 3",)
+        assert (picture_in(item.images[0]).getpixel((5, 5))[0] - 80) ** 2 < 10
+        from PIL import ImageSequence
+
+        copies = [frame.copy() for frame in ImageSequence.Iterator(opened)]
+    (item,) = compose("{x}", {"x": copies}).sent
+    assert (len(item.images), item.left_out) == (3, ())
+
+
+def image(n_bytes: int = 23_000) -> Image:
+    return Image(b"x" * n_bytes, "image/jpeg", 800, 400, about="PIL RGB 800×400")
+
+
+def test_one_part_is_described_by_what_it_is():
+    """Pixels, bytes in a decimal unit and tokens; of a text its tokens; many are summed."""
+    sizes = {800: "800 B", 23_456: "23 kB", 999_499: "999 kB", 999_999: "1.0 MB"}
+    for n_bytes, size in sizes.items():
+        assert described(image(n_bytes)) == f"800×400 JPEG, {size}, ≈435 tokens"
+    assert described(Text("x" * 4_800)) == "text, ≈1,200 tokens"
+    assert described(Text("x")) == "text, ≈1 token"
+    many = Attachment("figs", (image(), image(), Text("x" * 40)))
+    assert (many.label, many.summary) == ("figs", "2 images, 1 text, ≈880 tokens")
+    assert Attachment("fig", (image(),)).label == "fig · PIL RGB 800×400"
+    assert Attachment("", (image(),)).label == "PIL RGB 800×400"
+    assert Attachment("n", (Text("3"),)).label == "n"
+    assert Attachment("empty", ()).summary == "≈0 tokens"

@@ -7,8 +7,6 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from segmind_jupyter.content.convert import to_blocks, to_parts
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits
@@ -232,19 +230,6 @@ class TestSparse:
         assert "Of the stored values: min 1, max 1, mean 1" in text
         assert text.endswith("[too many values are stored to list some]")
 
-    @given(
-        shape=st.tuples(st.integers(0, 60), st.integers(0, 60)),
-        form=st.sampled_from(["coo", "csr", "csc", "dok", "lil"]),
-        dtype=st.sampled_from(["bool", "int8", "uint64", "float32", "float64", "complex128"]),
-        tokens=st.integers(60, 500),
-    )
-    def test_any_shape_and_type_stays_inside_the_budget(self, shape, form, dtype, tokens):
-        """Never an error or a warning, never more than the budget."""
-        import scipy.sparse as sp
-
-        values = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
-        assert len(text_of(sp.coo_array(values).asformat(form), table_tokens=tokens)) <= 4 * tokens
-
 
 class TestXarray:
     """What is said of arrays and datasets, what is drawn, and what is never loaded."""
@@ -271,7 +256,7 @@ class TestXarray:
         """The picture has the first row at the top; the text says what rows and columns are."""
         # What counts as a picture is not this test's subject.
         monkeypatch.setattr(
-            "segmind_jupyter.content.tables.others.is_image_array",
+            "segmind_jupyter.content.special_tables.is_image_array",
             lambda array, **_: array.ndim == 2,
         )
         text, image = to_parts(air[0], name="t")

@@ -1,0 +1,702 @@
+"""Any object becomes blocks: plain values, known kinds, display methods, and what holds others."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+import types
+import weakref
+from types import ModuleType
+from unittest.mock import MagicMock, Mock
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import HTML, SVG, Audio, Markdown
+from IPython.display import Image as NotebookImage
+
+from segmind_jupyter.content.convert import has_size, size_of, to_blocks, to_parts
+from segmind_jupyter.content.files import image_format
+from segmind_jupyter.content.images.figures import svg_part
+from segmind_jupyter.content.parts import Image, Limits, Text
+from segmind_jupyter.errors import ContentError, RateLimitError
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Level(enum.StrEnum):
+    HIGH = "high"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int = 1
+
+
+def test_a_plain_value_reads_as_part_of_the_sentence():
+    """A word or a number is inline text with nothing for the footer."""
+    for value, text in [
+        ("as it is", "as it is"), (np.str_("as it is"), "as it is"), (3, "3"), (True, "True"),
+        (None, "None"), (1.5, "1.5"), (2 + 1j, "(2+1j)"), (decimal.Decimal("1.10"), "1.10"),
+        (fractions.Fraction(1, 3), "1/3"), (datetime.date(2024, 5, 1), "2024-05-01"),
+        (datetime.datetime(2024, 5, 1, 12, 30), "2024-05-01 12:30:00"),
+        (datetime.timedelta(days=2), "2 days, 0:00:00"), (Colour.RED, "Colour.RED"),
+        (Level.HIGH, "high"), (np.float32(2.5), "2.5"), (np.bool_(True), "True"),
+        (np.datetime64("2024-05-01"), "2024-05-01"), (range(3), "range(0, 3)"),
+        (pd.Timestamp("2024-05-01"), "2024-05-01 00:00:00"),
+        (10**5000, hex(10**5000)),  # Python refuses to write it in decimal
+    ]:  # fmt: skip
+        (part,) = to_parts(value)
+        assert (part.text, part.inline, len(text) > 200) == (text, True, bool(part.about))
+
+
+def test_text_is_what_an_encoder_takes_and_a_model_accepts():
+    """Lone surrogates are repaired, split pairs joined, and blank texts left out."""
+    (block,) = to_blocks("a\ud800b \ud83d\ude00")
+    assert block["text"] == "a\ufffdb 😀"
+    json.dumps(block, ensure_ascii=False).encode()
+    for blank in ("", "  \n", b"", b" "):
+        assert to_blocks(blank) == []
+
+
+def test_texts_side_by_side_become_one_block(red):
+    """Neighbouring texts are joined, and images keep their place."""
+    blocks = to_blocks(["a", red, "b", 3], name="x")
+    assert [block["type"] for block in blocks] == ["text", "image", "text"]
+    assert blocks[0]["text"] == "x[0]: 'a'\nx[1]:"
+    assert blocks[2]["text"] == "x[2]: 'b'\nx[3]: 3"
+
+
+def test_a_pil_image_is_sent_with_its_pixels(red, picture_in):
+    """The block decodes to the picture that was named."""
+    (block,) = to_blocks(red)
+    assert block["source"]["media_type"] == "image/png"
+    assert picture_in(block).size == (60, 40)
+    assert picture_in(block).getpixel((30, 20)) == (255, 0, 0)
+    assert to_parts(red)[0].about == "PIL RGB 60×40"
+
+
+def test_a_frame_with_a_column_called_figure_is_a_table(figure):
+    """Its columns look like attributes, and must not be taken for a figure."""
+    (part,) = to_parts(pd.DataFrame({"figure": [figure], "savefig": [1]}))
+    assert part.about == "DataFrame 1×2"
+
+
+def test_what_was_made_for_display_is_read(red_png, tmp_path, picture_in):
+    """Images by their data or their file, texts by their source; a link is not fetched."""
+    file = tmp_path / "red.png"
+    file.write_bytes(red_png)
+    for image in (NotebookImage(data=red_png), NotebookImage(filename=str(file))):
+        assert picture_in(to_parts(image)[0]).getpixel((1, 1)) == (255, 0, 0)
+    with pytest.raises(ContentError, match="Download it first"):
+        to_parts(NotebookImage(url="http://127.0.0.1:9/x.png"))
+    for shown in (Markdown("**bold**"), HTML("**bold**")):
+        assert to_parts(shown)[0].text == "**bold**"
+
+
+def test_code_is_sent_as_its_source():
+    """In a fence that it cannot end, closed also where it is cut; or as its repr."""
+
+    def doubled(x):
+        return 2 * x, "````"
+
+    (part,) = to_parts(doubled)
+    assert part.text.startswith("`````python\n")
+    assert "return 2 * x" in part.text
+    assert part.text.endswith("\n`````")
+    assert (part.about, part.inline) == ("source of doubled, 2 lines", False)
+    (part,) = to_parts(textwrap.wrap, limits=Limits(text_chars=300))
+    assert len(part.text) <= 300
+    assert " not shown]\n" in part.text
+    assert part.text.endswith("\n```")
+    made = type("Made", (), {"method": lambda self: 1, "__module__": "nowhere"})
+    for code in (len, int, made, json):
+        assert to_parts(code)[0].text == repr(code)
+
+
+def test_a_class_typed_into_a_cell_is_sent_as_its_source():
+    """`inspect` finds no source for classes of a notebook; the cell's methods lead to it."""
+    shell = InteractiveShell()
+    try:
+        cell = "import functools\n@functools.total_ordering\nclass Net:\n    depth = 3\n"
+        cell += "    def __eq__(self, other):\n        return True\n    __lt__ = __eq__\n"
+        shell.run_cell(cell).raise_error()
+        text = to_parts(shell.user_ns["Net"])[0].text
+    finally:
+        shell.history_manager.end_session()
+        InteractiveShell.clear_instance()
+    assert "@functools.total_ordering\nclass Net:\n    depth = 3" in text
+
+
+def test_anything_else_goes_as_its_text():
+    """Its repr, or its `str` where only that says something; a mock fools nobody."""
+
+    class Spoken:
+        def __str__(self):
+            return "spoken"
+
+    class Broken:
+        def __repr__(self):
+            raise ZeroDivisionError
+
+    mocks = [Mock(), MagicMock(), Mock(spec=dict), Mock(spec=pd.DataFrame), MagicMock(spec=list)]
+    for obj, text in [
+        (ValueError("bad value"), "ValueError: bad value"),
+        (KeyError(), "KeyError"),
+        (Point(), "Point(x=1)"),
+        (types.SimpleNamespace(a=1), "namespace(a=1)"),
+        (iter([1]), "<list_iterator object>"),
+        (Spoken(), "spoken"),
+        (Broken(), "<Broken, whose repr raised ZeroDivisionError>"),
+        *((mock, repr(mock)) for mock in mocks),
+    ]:
+        assert to_parts(obj)[0].text == text
+
+
+def test_an_address_is_left_out_wherever_a_text_may_have_one():
+    """In the words of an exception, of a `__str__`, and of a reference."""
+
+    class Held:
+        pass
+
+    class Said:
+        def __str__(self):
+            return f"Said({held!r})"
+
+    held = Held()
+    for obj in (TypeError(f"no {held!r}, please"), Said(), weakref.ref(held), Held.__init__):
+        text = to_parts(obj)[0].text
+        assert "0x" not in text
+        assert "object" in text or "weakref" in text
+
+
+def test_display_methods_are_asked_in_order_of_what_they_show_best(red_png, picture_in):
+    """PNG before JPEG; a bundle may hold base64 and text; without an image, Markdown wins."""
+
+    class Shown:
+        def _repr_jpeg_(self):
+            raise AssertionError("never asked")
+
+        def _repr_png_(self):
+            return red_png, {"width": 30}
+
+    (part,) = to_parts(Shown())
+    assert picture_in(part).getpixel((1, 1)) == (255, 0, 0)
+    assert part.about == "Shown"
+
+    class Bundled:
+        def __init__(self, bundle):
+            self.bundle = bundle
+
+        def _repr_png_(self):
+            raise NotImplementedError  # IPython's way to decline
+
+        def _repr_mimebundle_(self, include, exclude):
+            return self.bundle
+
+    png = {"image/png": base64.encodebytes(red_png).decode(), "text/plain": "no"}
+    assert isinstance(to_parts(Bundled(png))[0], Image)
+    text = {"text/html": "<i>", "text/plain": "plain", "text/markdown": "*marked*"}
+    assert to_parts(Bundled(text))[0].text == "*marked*"
+    assert to_parts(Bundled({"text/html": "<i>"}))[0].text.endswith("Bundled object>")
+
+
+def test_an_object_that_breaks_while_it_is_read_is_named():
+    """With the cause, whatever it raises; an error of this package passes as it is."""
+
+    class Chart:
+        def _repr_png_(self):
+            raise FileNotFoundError("dot")
+
+    class Frame(pd.DataFrame):
+        @property
+        def shape(self):
+            raise RuntimeError("closed")
+
+    class Asks:
+        def _repr_claude_(self):
+            raise RateLimitError("slow down")
+
+    with pytest.raises(ContentError, match=r"`c`: Chart\._repr_png_\(\) raised FileNotFoundError"):
+        to_parts(Chart(), name="c")
+    with pytest.raises(ContentError, match=r"`f`: This Frame could not be read \(RuntimeError"):
+        to_parts(Frame(), name="f")
+    with pytest.raises(RateLimitError):
+        to_parts(Asks())
+
+
+def test_no_heavy_library_is_imported_for_plain_values():
+    """Foreign kinds are recognised by name: their packages are never imported for it."""
+    heavy = ("numpy", "pandas", "matplotlib", "PIL", "IPython")
+    code = (
+        "import sys; from segmind_jupyter.content.convert import to_blocks;"
+        "to_blocks([1, {'a': object()}, b'x', print]);"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_an_open_file_and_bytes_in_memory_are_their_content(red_png, tmp_path, picture_in):
+    """From the beginning, wherever they were read to; and they stay there."""
+    path = tmp_path / "a.png"
+    path.write_bytes(red_png)
+    buffer = io.BytesIO(red_png)
+    with path.open("rb") as file, tempfile.TemporaryFile() as unnamed:
+        unnamed.write(red_png)
+        for each in (buffer, file, unnamed):
+            each.seek(7)
+            (part,) = to_parts(each, name="x")
+            assert picture_in(part).getpixel((1, 1)) == (255, 0, 0)
+            assert each.tell() == 7
+    with tempfile.NamedTemporaryFile() as named:
+        named.write(red_png)
+        named.flush()
+        assert isinstance(to_parts(named)[0], Image)
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with (tmp_path / "a.csv").open() as file:
+        assert "table, 1 row" in to_parts(file)[0].text
+    assert to_parts(io.StringIO("words"))[0].text == "words"
+    assert to_parts(io.BytesIO(b"words"))[0].text == "words"
+    with pytest.raises(ContentError, match="neither an image nor"):
+        to_parts(io.BytesIO(b"\xff\x00\xfe"))
+
+
+def test_widgets_are_what_they_show(red_png, picture_in):
+    """An image is its picture, an output its words and pictures; an empty one is refused."""
+    assert picture_in(to_parts(ipywidgets.Image(value=red_png))[0]).getpixel((1, 1)) == (255, 0, 0)
+    output = ipywidgets.Output()
+    with pytest.raises(ContentError, match="The Output shows nothing"):
+        to_parts(output)
+    output.append_stdout("epoch 1\n")
+    error = {"output_type": "error", "ename": "KeyError", "evalue": "'a'", "traceback": []}
+    shown = {"output_type": "display_data", "data": {"image/png": red_png, "text/plain": "no"}}
+    output.outputs = (*output.outputs, shown, error)
+    words, picture, failure = to_parts(output)
+    assert (words.text, failure.text) == ("epoch 1\n", "KeyError: 'a'")
+    assert picture_in(picture).getpixel((1, 1)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("sound", [Audio(data=b"RIFF", rate=8000), ipywidgets.Video(value=b"x")])
+def test_sound_and_film_are_refused(sound):
+    """Their repr would be billed, and says nothing."""
+    with pytest.raises(ContentError, match=r"Claude reads no (audio|video)"):
+        to_parts(sound)
+
+
+def test_a_list_of_paths_is_read_as_each_would_be(red_png, tmp_path):
+    """Tables, texts and pictures, under their labels; beside other things a path is a name."""
+    for name, data in (("a.csv", b"n\n1\n"), ("b.txt", b"words"), ("c.png", red_png)):
+        (tmp_path / name).write_bytes(data)
+    paths = sorted(tmp_path.iterdir())
+    parts = to_parts(paths, name="files")
+    assert [part.text for part in parts if part in parts[::2]] == [
+        "files[0]:", "files[1]:", "files[2]:",
+    ]  # fmt: skip
+    assert "a.csv: table, 1 row" in parts[1].text
+    assert (parts[3].text, type(parts[5])) == ("words", Image)
+    (part,) = to_parts({"log": paths[1], "n": 3}, name="config")
+    assert "words" not in part.text
+    assert "b.txt" in part.text
+
+
+DRAWING = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="100" height="50">'
+    '<a href="https://example.com"><rect width="100" height="50" fill="red"/></a></svg>'
+)
+
+
+class TestSvg:
+    def test_it_is_drawn_by_what_is_installed(self, tmp_path, picture_in):
+        """A file, a display and an object's own form; a link in it is only a link."""
+        pytest.importorskip("vl_convert")
+        (tmp_path / "a.svg").write_text(DRAWING)
+        for obj in (tmp_path / "a.svg", SVG(DRAWING)):
+            (part,) = to_parts(obj)
+            assert (part.width, part.height) == (200, 100)
+            assert picture_in(part).getpixel((20, 20)) == (255, 0, 0)
+
+    def test_other_renderers_will_do(self, monkeypatch, red_png):
+        """Each is called as it wants to be; without any, the note on the source names one."""
+        for name in ("resvg_py", "vl_convert", "cairosvg"):
+            monkeypatch.setitem(sys.modules, name, None)
+        (part,) = to_parts(SVG(DRAWING))
+        assert "%pip install resvg-py" in part.notes[0]
+        module = ModuleType("renderer")
+        module.svg_to_bytes = lambda *, svg_string, zoom: list(red_png)
+        module.svg2png = lambda *, bytestring, scale: red_png
+        for name in ("cairosvg", "resvg_py"):
+            monkeypatch.setitem(sys.modules, name, module)
+            assert isinstance(svg_part(DRAWING), Image)
+
+    def test_what_cannot_be_drawn_goes_as_its_source_and_says_why(self):
+        """Nothing is fetched."""
+        pytest.importorskip("vl_convert")
+        for svg, why in (
+            (DRAWING.replace("<rect", '<image href="http://h/x.png"/><rect'), "would be fetched"),
+            (DRAWING.replace("<rect", '<use xlink:href="other.svg#a"/><rect'), "would be fetched"),
+            (DRAWING.replace("red", "url(http://h/x.svg#a)"), "would be fetched"),
+            (DRAWING.replace("<rect", "<style>@import 'x.css'</style><rect"), "would be fetched"),
+            ("<svg", "does not draw it"),
+        ):
+            part = svg_part(svg)
+            assert part.text == svg
+            assert why in part.notes[0]
+
+
+def test_the_size_of_a_value_is_told_in_a_few_words(figure):
+    """For lists of variables; a namesake that has no shape does no harm, and no code is run."""
+
+    class Trap:
+        def __getattr__(self, name):
+            raise AssertionError(name)
+
+    for value, words, sized in (
+        (pd.DataFrame({"a": [1, 2]}), "2×1", True),
+        (pd.Series([1, 2]), "2", True),
+        (PIL.Image.new("L", (60, 40)), "60×40", True),
+        (figure, "4×2 in", True),
+        ([1, 2, 3], "of 3 items", False),
+        ((), "of no items", False),
+        ("a", "of 1 character", False),
+        (3, "", False),
+        (type("DataFrame", (), {"__module__": "pandas.x"})(), "", True),
+        (Trap(), "", False),
+    ):
+        assert (size_of(value), has_size(value)) == (words, sized)
+
+
+Pair = collections.namedtuple("Pair", "left right")
+
+
+def texts(parts):
+    return [part.text if isinstance(part, Text) else "IMAGE" for part in parts]
+
+
+@pytest.fixture
+def axes():
+    """Four axes of one figure, as `plt.subplots` gives them."""
+    figure, axes = plt.subplots(2, 2, figsize=(4, 2), dpi=100, facecolor=(0, 0, 1))
+    yield axes
+    plt.close(figure)
+
+
+def test_plain_values_become_one_listing():
+    """Short containers read as Python writes them, as part of the sentence."""
+    for container, text in [
+        ([1, "two", None], "[1, 'two', None]"), ((1,), "(1,)"), ((), "()"), ([], "[]"), ({}, "{}"),
+        (set(), "set()"), ({"b", "a", "c"}, "{'a', 'b', 'c'}"), ({1, "a"}, "{'a', 1}"),
+        (frozenset({2, 1}), "frozenset({1, 2})"), (collections.deque([1, 2]), "deque([1, 2])"),
+        (collections.OrderedDict(a=1), "OrderedDict({'a': 1})"),
+        ({"a": 1}.keys(), "dict_keys(['a'])"),
+        (collections.Counter("aab"), "Counter({'a': 2, 'b': 1})"),
+        (collections.UserList([1]), "UserList([1])"), (Pair(1, "x"), "Pair(left=1, right='x')"),
+        (types.MappingProxyType({"a": 1}), "mappingproxy({'a': 1})"),
+        ({"a": {"b": [1, (2,)]}}, "{'a': {'b': [1, (2,)]}}"),
+        ([np.float64(1.5), np.int8(2)], "[1.5, 2]"),
+        ({"n": np.arange(3)}, "{'n': array([0, 1, 2])}"),
+        ([datetime.date(2024, 5, 1)], "[datetime.date(2024, 5, 1)]"),
+    ]:  # fmt: skip
+        assert to_parts(container, name="x") == [Text(text, about="", inline=True)]
+    assert hex(10**5000) in to_parts([10**5000])[0].text
+
+
+def test_a_long_listing_is_broken_into_lines():
+    """Entries of a mapping stand in lines, values of a list are packed; the footer counts."""
+    (part,) = to_parts({"name": "x" * 60, "values": list(range(50)), "empty": []})
+    assert part.text.splitlines()[1] == f" 'name': '{'x' * 60}',"
+    assert part.text.splitlines()[-2:] == [" 'empty': []", "}"]
+    assert max(map(len, part.text.splitlines())) <= 90
+    assert part.about.startswith("dict of 3 items, ")
+    assert not part.inline
+    assert eval(part.text)["values"] == list(range(50))
+
+
+def test_a_listing_that_is_too_long_says_how_much_is_shown():
+    """A million numbers are cut at the limit, and the note says how many of how many."""
+    (part,) = to_parts(list(range(1_000_000)), limits=Limits(text_chars=500))
+    assert len(part.text) <= 500
+    shown = int(part.text.split("… ")[1].split(" of 1,000,000 items shown")[0])
+    assert f" {shown - 1}, …" in part.text
+    assert f" {shown}," not in part.text
+
+
+def test_a_mapping_with_a_repr_of_its_own_is_not_opened():
+    """A file handle that acts as a mapping says more by its repr than by reading everything."""
+
+    class Store(collections.abc.Mapping):
+        def __getitem__(self, key):
+            raise AssertionError("read")
+
+        __iter__ = __len__ = __getitem__
+
+        def __repr__(self):
+            return "<Store of 3 TB>"
+
+    assert to_parts(Store())[0].text == "<Store of 3 TB>"
+
+
+def test_rich_entries_come_in_order_under_their_labels(red, figure):
+    """A label says how the user would reach each entry."""
+    frame = pd.DataFrame({"a": [1]})
+    results = {"title": "Q1", "plots": [red, figure], 3: frame, "pair": Pair(red, 1)}
+    parts = to_parts(results, name="res")
+    assert texts(parts) == [
+        "res['title']: 'Q1'",
+        "res['plots'][0]:",
+        "IMAGE",
+        "res['plots'][1]:",
+        "IMAGE",
+        "res[3]:",
+        parts[6].text,
+        "res['pair'].left:",
+        "IMAGE",
+        "res['pair'].right: 1",
+    ]
+    assert parts[6].text.startswith("DataFrame, 1 row")
+
+
+def test_image_bytes_and_image_files_in_a_list_are_images(red_png, tmp_path):
+    """A list of image files is sent as images; other paths are only names there."""
+    file = tmp_path / "red.png"
+    file.write_bytes(red_png)
+    notes = tmp_path / "notes.txt"
+    notes.write_text("secret")
+    parts = to_parts([red_png, file, notes, tmp_path / "gone.png", b"\x00\xff"], name="x")
+    assert texts(parts) == [
+        "x[0]:", "IMAGE", "x[1]:", "IMAGE",
+        f"x[2]: {notes!r}", f"x[3]: {tmp_path / 'gone.png'!r}", r"x[4]: b'\x00\xff'",
+    ]  # fmt: skip
+
+
+def test_an_object_that_displays_itself_is_rich(red_png):
+    """Display methods are asked inside containers too; objects without any are only words."""
+
+    class Shown:
+        def _repr_png_(self):
+            return red_png
+
+    parts = to_parts([Shown(), types.SimpleNamespace(a=1)], name="x")
+    assert texts(parts) == ["x[0]:", "IMAGE", "x[1]: namespace(a=1)"]
+
+
+def test_a_registered_list_is_not_opened(red):
+    """A container type with a form of its own is shown in that form, wherever it stands."""
+
+    class Album(list):
+        def _repr_claude_(self):
+            return f"album of {len(self)}"
+
+    assert texts(to_parts(Album([red]))) == ["album of 1"]
+    assert texts(to_parts({"a": Album([red])}, name="x")) == ["x['a']:", "album of 1"]
+
+
+def test_axes_of_one_figure_give_that_figure_once(axes, picture_in):
+    """What `plt.subplots` and `plt.subplot_mosaic` return stands for the figure."""
+    for arranged in (
+        axes,
+        axes[0, 0],
+        {"left": axes[0, 0], "right": axes[0, 1]},
+        (axes[0, 0].figure, axes),
+        [[axes[0, 0]], [axes[1, 1]]],
+    ):
+        (part,) = to_parts(arranged, name="axes")
+        assert picture_in(part).size == (400, 200)
+        assert picture_in(part).getpixel((1, 1)) == (0, 0, 255)
+
+
+def test_the_bars_of_a_plot_are_a_figure_and_not_a_tuple(axes):
+    """`ax.bar` returns a tuple of rectangles that stands for the plot."""
+    assert texts(to_parts(axes[0, 0].bar(["a", "b"], [1, 2]))) == ["IMAGE"]
+
+
+def test_a_cycle_through_rich_entries_is_cut(red):
+    """An image inside a list that holds itself is sent once."""
+    loop = [red]
+    loop.append(loop)
+    parts = to_parts(loop, name="x")
+    assert texts(parts)[:2] == ["x[0]:", "IMAGE"]
+    assert sum(isinstance(part, Image) for part in parts) == 1
+    assert parts[2].text.startswith("x[1]: [")
+    assert "[…]" in parts[2].text
+
+
+def test_an_error_says_which_entry_it_was(red):
+    """One bad entry of many is named by its whole label."""
+
+    class Bad:
+        def _repr_claude_(self):
+            raise ValueError("no")
+
+    with pytest.raises(ContentError, match=r"^`scores\['x'\]\[1\]`: Bad\._repr_claude_"):
+        to_parts({"a": red, "x": [1, Bad()]}, name="scores")
+
+
+def test_more_images_than_a_request_takes_are_refused(red):
+    """A request takes a hundred images; the error says so before the upload does."""
+    with pytest.raises(ContentError, match=r"^`x`: It holds more than 100 images"):
+        to_parts([red] * 101, name="x")
+
+
+def test_tables_in_a_container_share_the_room():
+    """Ten tables get a tenth each, not ten times the whole."""
+    frame = pd.DataFrame(np.arange(4_000.0).reshape(400, 10))
+    parts = to_parts([frame] * 10, limits=Limits(text_chars=8_000))
+    assert sum(len(part.text) for part in parts) <= 8_000
+    assert sum("DataFrame, 400 rows" in part.text for part in parts) == 10
+
+
+def test_entries_that_do_not_fit_are_counted(red):
+    """Text that leaves no room for the rest says how many entries were shown."""
+    parts = to_parts([red, *["x" * 300] * 100], name="x", limits=Limits(text_chars=2_000))
+    assert parts[-1].text.endswith(" of 101 items shown]")
+    assert sum(len(part.text) for part in parts if isinstance(part, Text)) <= 2_500
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary(max_size=20).filter(lambda data: not image_format(data))
+    | st.decimals()
+    | st.datetimes(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text() | st.integers() | st.none(), inner)
+        | st.tuples(inner, inner)
+        | st.sets(st.text() | st.integers() | st.floats())
+        | st.lists(inner).map(collections.deque)
+    ),
+    max_leaves=60,
+)
+
+
+@given(container=st.lists(plain) | st.dictionaries(st.text(), plain), limit=st.integers(100, 3_000))
+def test_nested_plain_containers_never_fail_and_stay_inside_the_limit(container, limit):
+    """Whatever is nested in whatever becomes one text that fits, and no blank block."""
+    (part,) = to_parts(container, limits=Limits(text_chars=limit))
+    assert len(part.text) <= limit
+    assert part.text.encode()
+    (block,) = to_blocks(container, limits=Limits(text_chars=limit))
+    assert block["text"].strip()
+
+
+@dataclasses.dataclass
+class Run:
+    """What a user keeps of an experiment."""
+
+    tags: set[str]
+    result: object = None
+    token: str = dataclasses.field(default="xyzzy", repr=False)
+
+
+def test_dataclasses_read_as_their_repr_but_for_the_order_of_sets():
+    """A set has another order in the next kernel, and the same notebook sends the same words."""
+    many = {f"tag{n}" for n in range(20)}
+    (text,) = texts(to_parts(Run(many)))
+    assert re.findall(r"tag\d+", text) == sorted(many)
+    assert texts(to_parts([Run({"b", "a"}, 1.5)])) == ["[Run(tags={'a', 'b'}, result=1.5)]"]
+    assert "xyzzy" not in text
+
+
+def test_what_a_dataclass_holds_is_reached_by_its_field():
+    """A table in it is a table, under its name."""
+    first, label, table = to_parts(Run({"a"}, pd.DataFrame({"n": [1]})), name="run")
+    assert (first.text, label.text) == ("run.tags: {'a'}", "run.result:")
+    assert table.about == "DataFrame 1×1"
+
+
+def test_a_dataclass_in_itself_ends():
+    """The second time it is only named."""
+    run = Run(set())
+    run.result = run
+    assert texts(to_parts(run)) == ["Run(tags=set(), result=Run(…))"]
+
+
+@pytest.mark.heavy
+def test_of_containers_without_values_only_the_first_are_met():
+    """Nothing in them would ever use up the room."""
+    shared = []
+    for _ in range(11):
+        shared = [shared] * 10
+    (text,) = texts(to_parts(shared))
+    assert len(text) <= 20_000
+
+
+def test_an_array_of_plain_objects_stays_an_array():
+    """Only what holds something rich is opened; of a vast one the first values tell."""
+    (part,) = to_parts(np.array(["a", None], dtype=object), name="x")
+    assert part.text == "x: ndarray, shape (2,), object\n['a', None]"
+    vast = np.broadcast_to(np.array("a", dtype=object), (10**12,))
+    (text,) = texts(to_parts(vast))
+    assert "The first 100 of 1,000,000,000,000 values" in text
+
+
+def test_a_long_text_keeps_both_ends():
+    """The end of a log says how it ended."""
+    (text,) = texts(to_parts("begin " + "x" * 100_000 + " end"))
+    assert text.startswith("begin xxx")
+    assert text.endswith("xxx end")
+    assert len(text) <= 20_000
+    head, _, tail = text.partition("\n[cut: characters ")
+    first, last = (int(n.replace(",", "")) for n in tail.split(" ")[0].split("-"))
+    assert first == len(head) + 1
+    assert 100_010 - last == len(tail.partition("]\n")[2])
+
+
+#: Makes an object whose parts have another order in each process.
+HASHED = """
+import dataclasses
+from segmind_jupyter import to_blocks
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    tags: frozenset
+
+def tags(n):
+    return frozenset(f"tag{n}{m}" for m in range(5))
+
+print(to_blocks([
+    {tags(n) for n in range(5)}, {tags(1): 2}, {Run(tags(n)) for n in range(5)}, {(1, tags(2))},
+    {1, "a", None},
+]))
+"""
+
+
+def test_another_process_sends_the_same_words():
+    """Hashes, and with them the order of sets, differ from one kernel to the next."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", HASHED],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(3)
+    }
+    assert len(found) == 1
