@@ -202,6 +202,5 @@ class ShortTracebacks:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise it anew from here."""
         if isinstance(error, SegmindError):
             raise error.with_traceback(None) from None

@@ -75,11 +75,6 @@ def test_what_can_work_is_taken_as_it_is(system, max_tokens, temperature, timeou
     json.dumps(options.params())
 
 
-def test_a_whole_number_is_sent_as_one():
-    """A request says what the user wrote: an equal one has the same bytes tomorrow."""
-    assert json.dumps(Options(temperature=1).params()) == '{"temperature": 1}'
-
-
 #: Arguments that cannot work, and what the message says of each.
 BAD = [
     ({"system": 5}, "system=5"),

@@ -219,52 +219,46 @@ def _in_words(line: str, words: str, names: Mapping[str, Any], behind: str) -> O
 
 
 def _of_path(typed: str, names: Mapping[str, Any], behind: str) -> Offers:
-    """Return what continues a name, an attribute or a key."""
+    """Return what continues a name, an attribute or a key.
+
+    Of the variables, the newest first; modules, functions and classes come only on request, as the
+    values of cells (``_``, ``_3``) do.
+    """
     path = _PATH.fullmatch(typed)
     if path is None or not (path["base"] is None or WHOLE_PATH.fullmatch(path["base"])):
         return Offers()
     if path["base"] is None:
-        return _of_names(typed, names)
+        begun = normalize("NFKC", typed)  # as Python reads names
+        found = [
+            (name, value)
+            for name, value in reversed([*names.items()])
+            if name.startswith(begun) and name.isidentifier() and (typed or name[0] != "_")
+        ]
+        chosen = [item for item in found if not is_tool(item[1])] or (found if typed else [])
+        return Offers(typed, [Offer(name, class_name(value)) for name, value in chosen])
     try:
         value = _value_at(path["base"], names)
     except LookupError:
         return Offers()
-    columns = _columns(value)
+    is_pandas = is_exactly(value, "pandas", "DataFrame")
+    is_frame = is_pandas or is_exactly(value, "polars", "DataFrame")
+    columns = [name for name in value.columns if type(name) is str] if is_frame else []
     if path["attribute"] is not None:
         known = {k: v for kind in reversed(kinds_of(value)) for k, v in members(kind).items()}
         data = {**known, **attributes_of(value)}.items()
         held = sorted(k for k, v in data if _is_public(k) and not issubclass(type(v), _METHODS))
         # Those of polars are keys alone.
-        first = filter(_is_public, columns if is_exactly(value, "pandas", "DataFrame") else ())
-        every = dict.fromkeys([*first, *held])
+        every = dict.fromkeys([*filter(_is_public, columns if is_pandas else ()), *held])
         kinds = {name: "column" if name in columns else "attribute" for name in every}
         return _beginning(path["attribute"], map(Offer, kinds, kinds.values()))
-    quote = path["quote"] or "'"
+    quote, begun = path["quote"] or "'", path["key"] or ""
     # What closes it, unless the editor has put that there.
     end = "" if behind.startswith(quote) else quote + "]" * (not behind.startswith("]"))
     begin = "" if path["quote"] else quote
     kind, keys = ("key", [*value]) if type(value) is dict else ("column", columns)
-    keys = [key for key in keys if type(key) is str]
-    chosen = [
-        key for key in keys if key.startswith(path["key"] or "") and not {quote, "\n"} & {*key}
-    ]
-    return Offers(path["key"] or "", [Offer(begin + key + end, kind) for key in chosen])
-
-
-def _of_names(typed: str, names: Mapping[str, Any]) -> Offers:
-    """Return the variables, the newest first.
-
-    Modules, functions and classes only on request, as the values of cells (``_``, ``_3``).
-    """
-    begun = normalize("NFKC", typed)  # as Python reads names
-    found = [
-        (name, value)
-        for name, value in reversed([*names.items()])
-        if name.startswith(begun) and name.isidentifier() and (typed or not name.startswith("_"))
-    ]
-    data = [(name, value) for name, value in found if not is_tool(value)]
-    chosen = data or (found if typed else [])
-    return Offers(typed, [Offer(name, class_name(value)) for name, value in chosen])
+    own = (key for key in keys if type(key) is str and key.startswith(begun))
+    fitting = (key for key in own if not {quote, "\n"} & {*key})
+    return Offers(begun, [Offer(begin + key + end, kind) for key in fitting])
 
 
 def _value_at(base: str, names: Mapping[str, Any]) -> Any:
@@ -281,13 +275,6 @@ def _value_at(base: str, names: Mapping[str, Any]) -> Any:
         else:
             raise LookupError(step[0])
     return value
-
-
-def _columns(value: Any) -> list[str]:
-    """List the columns of a frame of pandas or polars by name; nothing for anything else."""
-    if not (is_exactly(value, "pandas", "DataFrame") or is_exactly(value, "polars", "DataFrame")):
-        return []
-    return [name for name in value.columns if type(name) is str]
 
 
 def _is_public(name: object) -> bool:

@@ -159,8 +159,9 @@ class Displays:
                 self._hushed = _home("display.reply.SuppressedValues")(self._shell)
             shared = (self._hushed,) if ".reply." in home else (self._live, self._hushed)
             self._made[home] = _home(home)(self._shell, *shared)
+            kind = next(kind for kind, at in _DISPLAYS.items() if at == home)
             for formatter in self._formatters:
-                formatter.pop(next(kind for kind, at in _DISPLAYS.items() if at == home), None)
+                formatter.pop(kind, None)
             self._made[home].install()
         return self._made[home]
 

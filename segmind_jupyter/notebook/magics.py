@@ -9,7 +9,7 @@ import difflib
 import re
 import textwrap
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,8 +36,7 @@ from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
-    from segmind_jupyter.content.json_schema import Expected
-    from segmind_jupyter.content.prompt import Attachment, Prompt
+    from segmind_jupyter.content.prompt import Prompt
     from segmind_jupyter.conversation import Conversation
 
 #: What is asked where an object stands alone.
@@ -186,7 +185,12 @@ class ClaudeMagics(Defaults):
             system=system,
             **{row.field: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
         )
-        expected = _expected(args, names)
+        expected = None
+        if args.json is not None:
+            from segmind_jupyter.content.json_schema import expected as expecting
+
+            kind = type_at(args.json, names) if args.json else None  # else, any object
+            expected = expecting(kind, args.json or None)
         prompt = self._prompt(args, words, cell, names, options)
         prompt = dataclasses.replace(prompt, notes=(*notes, *of_system, *prompt.notes))
         params = dict(args.param)
@@ -232,13 +236,20 @@ class ClaudeMagics(Defaults):
                     "Ask something: %claude What is a violin plot? (%%claude? has more)"
                 )
             body = (DEFAULT_QUESTION if args.error else _DESCRIBE) if attached else body
+        limits = options.limits
+        above = [last_error(self.shell, limits=limits)] if args.error else []
+        if args.plot:
+            from segmind_jupyter.notebook.plots.last_plot import LastPlots
+
+            plots = LastPlots.of(self.shell)
+            above += [] if plots is None else plots.sent(args.plot, limits=limits)
         return compose(
             body,
             names,
             include=args.include,
             raw=bool(args.raw),
-            attached=list(_attached(self.shell, args, options)),
-            limits=options.limits,
+            attached=above,
+            limits=limits,
         )
 
     def _code_of_the_last(self, args: Namespace, frame: FrameType | None) -> Reply | None:
@@ -328,27 +339,6 @@ def _system(args: Namespace, names: Mapping[str, Any]) -> tuple[str | None, list
     if isinstance(value, str) and value.strip():
         return str(value), []
     return text, [f"`-s {text}` was sent as typed: `{path}` ({type(value).__name__}) is no text."]
-
-
-def _attached(shell: Any, args: Namespace, options: Options) -> Iterator[Attachment]:
-    """Return what stands above the cell: the last error, the last plots."""
-    if args.error:
-        yield last_error(shell, limits=options.limits)
-    if args.plot:
-        from segmind_jupyter.notebook.plots.last_plot import LastPlots
-
-        plots = LastPlots.of(shell)
-        if plots is not None:
-            yield from plots.sent(args.plot, limits=options.limits)
-
-
-def _expected(args: Namespace, names: Mapping[str, Any]) -> Expected | None:
-    """Read what the reply is to be: any JSON object, or what a type of the user's says."""
-    if args.json is None:
-        return None
-    from segmind_jupyter.content.json_schema import expected
-
-    return expected(type_at(args.json, names) if args.json else None, args.json or None)
 
 
 # The Python of a reply

@@ -7,13 +7,7 @@ import enum
 import re
 import sys
 from collections.abc import Mapping
-from types import (
-    BuiltinFunctionType,
-    FrameType,
-    FunctionType,
-    MethodType,
-    ModuleType,
-)
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 
@@ -111,23 +105,17 @@ def sendable_names(shell: Any) -> Mapping[str, Any]:
     Of what IPython puts there (`In`, `exit`), the values alone are among them: ``_`` and ``_3``.
     Other names with a leading underscore are not, as no prompt reads them.
     """
-    hidden = shell.user_ns_hidden
-    missing = object()
+    hidden, missing = shell.user_ns_hidden, object()
     names = shell.user_ns.copy()  # a cell may add to them meanwhile: buttons have threads too
-    outputs = {name: names[name] for name in _of_outputs(names)}
+    # Before the first value that a cell gave, IPython's names of them are empty.
+    given = names.get("_oh") or {}
+    outputs = [*("_", "__", "___")[: len(given)], *(f"_{number}" for number in given)]
     own = {
         name: value
         for name, value in names.items()
         if not name.startswith("_") and hidden.get(name, missing) is not value
     }
-    return {**outputs, **own}
-
-
-def _of_outputs(names: Mapping[str, Any]) -> list[str]:
-    """List the names of values that cells gave; before the first one, IPython's are empty."""
-    given = names.get("_oh") or {}
-    numbered = [f"_{number}" for number in given]
-    return [name for name in ("_", "__", "___")[: len(given)] + tuple(numbered) if name in names]
+    return {**{name: names[name] for name in outputs if name in names}, **own}
 
 
 #: What a notebook has by the dozen, and nobody asks about.

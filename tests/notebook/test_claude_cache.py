@@ -139,16 +139,6 @@ def test_a_job_is_queued_once(run, gateway):
     assert len(posted(gateway)) == 1
 
 
-def test_a_job_gets_what_a_cell_kept(run, online):
-    """It has ended at once, is in no journal, and shows as its reply."""
-    run("%%claude --cache\nHi")
-    cell = run("%%claude -j --cache -o job\nHi")
-    assert run("job.wait().text").result == "A sunset."
-    assert "from cache" in cell.shown + run("job").shown
-    assert "No jobs are known" in run("%segmind jobs").shown
-    assert len(online.requests) == 1
-
-
 def test_the_chat_widget_asks_always(run, gateway):
     """Regenerating must give another reply."""
     run(ON)

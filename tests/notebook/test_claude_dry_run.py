@@ -133,13 +133,3 @@ class TestAfterwards:
         (post,) = online.posts
         assert request.body == post.json
         assert request.n_bytes == len(post.body)
-
-
-class TestValuesOfCells:
-    def test_they_are_sent_by_their_names(self, run, online, shell):
-        """The last one, the one before, and one by its number."""
-        run("'first'")
-        run("'second'")
-        number = shell.execution_count - 2
-        run(f"%%claude\n{{_}}, {{__}}, {{_{number}}}")
-        assert online.posts[0].blocks == [{"type": "text", "text": "second, first, first"}]

@@ -67,21 +67,6 @@ def test_every_option_of_the_table_is_offered(tab):
     assert tab("%%claude --nonsense|") == []
 
 
-def test_the_kind_is_one_word_and_options_carry_their_help(shell, run):
-    """Front ends have a narrow column for the kind."""
-    run("import pandas as pd\ndf = pd.DataFrame({'year': [1]}); d = {'k': 1}")
-    kinds = {}
-    for cell in ("--mo", "-m ", "\n{df.", "\n{d['", "\n{d"):
-        with provisionalcompleter():
-            for each in shell.Completer.completions(f"%%claude {cell}", len(cell) + 9):
-                kinds[each.text] = each.type
-                assert (each.signature != "") == (each.type == "option")
-    assert all(kind.split() == [kind] for kind in kinds.values())
-    told = {"--model": "option", "claude-3-opus": "model", "year": "column", "shape": "attribute"}
-    told |= {"k']": "key", "df": "DataFrame", "d": "dict"}
-    assert {name: kinds.get(name) for name in told} == told
-
-
 def test_values_of_options_are_offered(tab, run):
     """Models, with the user's own first; variables; nothing in the midst of a free value."""
     for cell in ("%%claude -m |", "%%claude --model |", "%%claude -q --model=|\nbody"):

@@ -124,16 +124,15 @@ def test_the_object_of_json_stands_above_what_it_took(run, shell, online):
 
 
 def test_cells_and_their_values_are_read(run, shell, online):
-    """By their numbers, as `Out` and `In` hold them."""
+    """By their numbers, as `Out` and `In` hold them, and by their names."""
     run("'first value'")
-    number = shell.execution_count - 1
-    run(f"%claude {{Out[{number}]}} came of {{In[{number}]}}, then {{_}}")
-    assert words(online) == "first value came of 'first value', then first value"
-
-
-def test_names_are_what_python_makes_of_them(run, shell, online):
-    """The micro sign and the phi that Tab types are other letters to Python."""
-    run("\u00b5 = 'micro'\n\u03d5 = 'phi'")
+    run("'second'")
+    n = shell.execution_count - 2
+    run(f"%claude {{Out[{n}]}} came of {{In[{n}]}}, then {{_}}, {{__}} and {{_{n}}}")
+    assert words(online) == (
+        "first value came of 'first value', then second, first value and first value"
+    )
+    run("\u00b5 = 'micro'\n\u03d5 = 'phi'")  # other letters to Python than Tab types
     run("%claude {\u00b5} {\u03d5}")
     assert words(online) == "micro phi"
     run("%claude -i \u00b5 -o \u03d5 what?")
