@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from segmind_jupyter.session import session
-
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 #: A batch whose items a cell ends by hand, and what waits until no view is live.
@@ -96,6 +94,10 @@ def test_a_batch_that_is_the_value_of_its_cell_shows_once(page):
     """And again in any later cell that asks for it."""
     assert len(page("batch = begun(ByHand(8))\nbatch").of("display_data")) == 1
     assert len(page("batch").of("display_data")) == 1
+    messages = page("batch = ByHand(2); batch.results.take(); batch.answer(0, 1)\nbatch")
+    (shown,) = messages.of("display_data")  # one that has ended is its summary at once
+    assert "2 of 2 done" in shown["data"]["text/plain"]
+    assert messages.of("comm_open", "update_display_data") == []
 
 
 @pytest.mark.kernel
@@ -149,15 +151,6 @@ def test_stop_cancels_the_batch(page, kernel):
 
 
 @pytest.mark.kernel
-def test_a_batch_that_has_ended_needs_no_widget(page):
-    """Its summary at once."""
-    messages = page("batch = ByHand(2); batch.results.take(); batch.answer(0, 1)\nbatch")
-    (shown,) = messages.of("display_data")
-    assert "2 of 2 done" in shown["data"]["text/plain"]
-    assert messages.of("comm_open", "update_display_data") == []
-
-
-@pytest.mark.kernel
 def test_ask_each_shows_its_view(page, kernel):
     """From the first item to the summary, with a real batch."""
     kernel.run("%segmind simulator")
@@ -171,19 +164,13 @@ def test_ask_each_shows_its_view(page, kernel):
     assert "3 of 3 done" in update["data"]["text/plain"]
 
 
-@pytest.fixture
-def plain(start: Callable[[], Any]) -> Any:
-    """A kernel that has no ipywidgets, with the names above."""
-    kernel = start()
-    kernel.run("import sys; sys.modules['ipywidgets'] = None")
-    assert kernel.run("%load_ext segmind_jupyter").status == "ok"
-    kernel.run(BEGIN)
-    return kernel
-
-
 @pytest.mark.kernel
-def test_without_widgets_the_numbers_are_an_output_that_is_replaced(plain):
+def test_without_widgets_the_numbers_are_an_output_that_is_replaced(start):
     """While no cell runs too, and once a second at most; it ends as a widget's does."""
+    plain = start()
+    plain.run("import sys; sys.modules['ipywidgets'] = None")
+    assert plain.run("%load_ext segmind_jupyter").status == "ok"
+    plain.run(BEGIN)
     messages = plain.page("batch = begun(ByHand(8))\nbatch.answer(0)\nbatch")
     (shown,) = messages.of("display_data")
     assert set(shown["data"]) == {"text/html", "text/plain"}
@@ -203,19 +190,6 @@ def test_without_widgets_the_numbers_are_an_output_that_is_replaced(plain):
     assert "4 of 8 done, 4 not sent" in last["data"]["text/html"]
     assert "`batch.to_frame()` has the replies" in last["data"]["text/plain"]
     assert ended.of("display_data") == []
-
-
-@pytest.mark.kernel
-def test_without_widgets_a_job_is_a_line(plain):
-    """Which its reply follows where it is waited for."""
-    plain.run("%segmind simulator")
-    assert "`%segmind wait` shows its reply" in plain.run("%%claude -j -o job\necho: Hi.").text
-    assert "Hi." in plain.run("job.wait()").text
-
-
-def test_in_a_terminal_the_batch_writes_its_own_line(shell):
-    """There is no page, so that a batch shows itself where it is waited for."""
-    assert session().batch_shows == []
 
 
 @pytest.mark.kernel

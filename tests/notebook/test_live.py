@@ -85,18 +85,14 @@ def test_one_thread_serves_all_and_ends_with_them(live):
         for sheet in sheets:
             sheet.finish()
         join()
-    assert sorted(shown(captured.outputs)[30:]) == sorted(f"{n} ends" for n in range(30))
-
-
-def test_a_new_view_starts_the_thread_again(live):
-    """After all had ended."""
-    for name in ("first", "second"):
-        sheet = Sheet(name)
-        with capture_output() as captured:
-            live.show(sheet)
-            sheet.finish()
-            join()
-        assert shown(captured.outputs) == [f"{name} begins", f"{name} ends"]
+        live.show(sheets[0])  # has ended already: no thread, no place that is replaced later
+        join()
+        live.show(last := Sheet("last"))
+        last.finish()
+        join()
+    *ends, again, begins, ended = shown(captured.outputs)[30:]
+    assert sorted(ends) == sorted(f"{n} ends" for n in range(30))
+    assert (again, begins, ended) == ("0 ends", "last begins", "last ends")
 
 
 def test_a_view_that_cannot_be_redrawn_still_ends(live):
@@ -154,16 +150,6 @@ def test_removing_leaves_no_callback(live, bare_shell):
     assert bare_shell.events.callbacks == before
 
 
-def test_what_has_ended_already_is_shown_once(live):
-    """No thread, and no place that is replaced later."""
-    sheet = Sheet("done")
-    sheet.finish()
-    with capture_output() as captured:
-        live.show(sheet)
-    assert shown(captured.outputs) == ["done ends"]
-    join()
-
-
 class Sketch:
     """A drawing that changes with time for a while, or fails."""
 
@@ -201,15 +187,6 @@ def test_a_drawing_that_fails_does_not_keep_the_others(live, caplog):
     live.draw_soon(broken)
     join()
     assert broken.count == 2
-
-
-def test_a_drawing_that_begins_to_change_goes_on_to_be_drawn(live):
-    """Also if it was first drawn on another thread."""
-    sketch = Sketch(changes=1)
-    live.drawn(sketch)
-    assert sketch.count == 1
-    join()
-    assert sketch.count == 2
 
 
 def test_a_cell_ends_with_what_was_to_be_drawn(followed, bare_shell):

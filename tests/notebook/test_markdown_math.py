@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from bs4 import BeautifulSoup, Tag
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,13 +86,6 @@ def test_code_escaped_links_and_unclosed_formulas_are_no_math():
     assert words(r"\[text\](https://x.example)") == "[text](https://x.example)"
 
 
-def test_a_fraction_is_mathml():
-    r"""`$\frac{a}{b}$` is a real fraction."""
-    fraction = page(r"$\frac{a}{b}$").math.mfrac
-    assert [part.get_text() for part in fraction.find_all(recursive=False)] == ["a", "b"]
-    assert "DejaVu Serif,math" in page("$x$").math["style"]  # installed fonts that stretch brackets
-
-
 def test_aligned_equations_are_a_table():
     """Environments that line up at `&` become two columns, right and left."""
     for name in ("align", "aligned", "align*", "split", "eqnarray"):
@@ -105,9 +97,9 @@ def test_aligned_equations_are_a_table():
     assert "padding" not in str(cases.mtable)
 
 
-@pytest.mark.parametrize(
-    ("tex", "text"),
-    [
+def test_common_latex_is_set():
+    """What Claude writes and the converter lacks, or escapes twice, comes out as it should."""
+    for tex, text in (
         (r"\arg\max_x f", "argmaxxf"),
         (r"\begin{equation}\label{eq:1} x \end{equation}", "x"),
         (r"\begin{gather} x \\ y \end{gather}", "xy"),
@@ -115,11 +107,8 @@ def test_aligned_equations_are_a_table():
         (r"a < b \& c", "a<b&c"),
         (r"x = \$5", "x=$5"),
         (r"\mathbb{R}", "ℝ"),
-    ],
-)
-def test_common_latex_is_set(tex, text):
-    """What Claude writes and the converter lacks, or escapes twice, comes out as it should."""
-    assert drawn(page(f"$${tex}$$").math) == text
+    ):
+        assert drawn(page(f"$${tex}$$").math) == text
 
 
 def test_what_browsers_do_not_draw_is_drawn_by_style():
@@ -165,19 +154,16 @@ def test_no_attribute_of_a_formula_is_large_or_coloured():
     assert not any(map(is_math_value, long))
 
 
-@pytest.mark.parametrize(
-    ("tex", "words_alone"),
-    [
+def test_a_formula_without_its_tags_keeps_its_meaning():
+    """Where MathML is dropped and its words stay, the source says what the letters do not."""
+    for tex, words_alone in (
         ("10^{-3}", "10−3 [10^{-3}]"),
         (r"\frac12", r"12 [\frac12]"),
         (r"\text{a < b & c}", r"a < b & c [\text{a < b & c}]"),
         ("x", "x"),
         ("a + b < 2", "a+b<2"),
-    ],
-)
-def test_a_formula_without_its_tags_keeps_its_meaning(tex, words_alone):
-    """Where MathML is dropped and its words stay, the source says what the letters do not."""
-    assert words(f"so ${tex}$.") == f"so {words_alone}."
+    ):
+        assert words(f"so ${tex}$.") == f"so {words_alone}."
 
 
 def test_a_source_is_text_beside_the_formula():
@@ -191,22 +177,19 @@ def test_a_source_is_text_beside_the_formula():
         assert source.find(True) is None
 
 
-@pytest.mark.parametrize(
-    "inside",
-    [
+def test_a_source_cannot_close_its_annotation():
+    """What looks like a tag in a formula is text in its source too."""
+    for inside in (
         "</annotation><img src=x onerror=alert(1)>",
         "</annotation></semantics></math><script>alert(1)</script>",
         "<!--</annotation>--><svg onload=alert(1)>",
         "<annotation-xml encoding='text/html'><img src=x onerror=alert(1)>",
         "]]></mtext><style><!--</style><img src=x onerror=alert(1)>",
         "&lt;/annotation&gt;&lt;img src=x onerror=alert(1)&gt;",
-    ],
-)
-def test_a_source_cannot_close_its_annotation(inside):
-    """What looks like a tag in a formula is text in its source too."""
-    shown = page(rf"$\text{{{inside}}}$")
-    assert shown.find(["img", "script", "svg", "style", "annotation-xml"]) is None
-    assert shown.annotation.get_text() == rf" [\text{{{inside}}}]"
+    ):
+        shown = page(rf"$\text{{{inside}}}$")
+        assert shown.find(["img", "script", "svg", "style", "annotation-xml"]) is None
+        assert shown.annotation.get_text() == rf" [\text{{{inside}}}]"
 
 
 @given(st.text(st.sampled_from(r"\{}[]()^_&$%'<>abfrcsqtx12 "), max_size=60))

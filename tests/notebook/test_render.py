@@ -50,24 +50,21 @@ def page(html: str) -> BeautifulSoup:
 
 
 def test_the_text_side_reads_well() -> None:
-    """A terminal shows the Markdown, then one line of what the reply took."""
+    """The Markdown, a line of what the reply took, the objects with their sizes, and the notes."""
     assert reply_text(FULL) == (
         "  It **rises**.\n\n── claude-4-sonnet · 1,435 tokens in, 31 out · 11.2 s · "
         "0.0021 credits, 4.20 left · simulated"
     )
-
-
-def test_the_text_side_names_what_was_sent_and_the_notes() -> None:
-    """Below the line stand the objects, with their sizes, and the notes."""
     sent = [
         Attachment("fig", (picture(),)),
         Attachment("df", (Text("x" * 40, about="DataFrame 2×3"),)),
     ]
     lines = reply_text(FULL, sent=sent, notes=["`{figg}` is no name here."]).splitlines()
-
     assert re.fullmatch(r"   fig · Figure 8×4 in · 800×400 PNG, \d+ k?B, ≈435 tokens", lines[-3])
     assert lines[-2] == "   df · DataFrame 2×3 · text, ≈10 tokens"
     assert lines[-1] == "   `{figg}` is no name here."
+    # Front ends prefer Markdown to HTML, and run the HTML inside: there is none.
+    assert reply_bundle(FULL) == {"text/html": reply_html(FULL), "text/plain": reply_text(FULL)}
 
 
 KNOWN = {
@@ -89,13 +86,12 @@ def test_what_is_not_known_is_not_shown() -> None:
     for line, reply in KNOWN.items():
         assert reply_text(reply) == (f"  x\n\n{line}" if line else "  x")
         assert page(reply_html(reply)).get_text().strip() == (f"x\n{line[3:]}" if line else "x")
-
-
-def test_a_reply_made_by_hand_is_shown_too() -> None:
-    """A text that is no string is shown as its words, and none as nothing."""
+    # Made by hand: a text that is no string is shown as its words, and none as nothing.
     assert reply_text(Reply(text=None, model="m")) == "── m"
-    assert page(reply_html(Reply(text=None, model="m"))).get_text() == "m"
     assert reply_text(Reply(text=7)) == "  7"
+    line = reply_text(Reply(text="x", model="a\nb" + "c" * 5_000)).splitlines()[-1]
+    assert line.startswith("── a bccc")
+    assert len(line) < 400
 
 
 FORGED = (
@@ -113,37 +109,26 @@ def test_no_line_of_a_reply_passes_for_one_of_ours() -> None:
         assert [line for line in shown if line and not line.startswith("  ")] == ["── m"]
 
 
-def test_a_cut_reply_says_so() -> None:
-    """A reply that ended at its limit names the option that lifts it, on both sides."""
-    for reason in ("max_tokens", "length"):
-        cut = Reply(text="half of", stop_reason=reason, usage=Usage(5, 31))
-        assert "--max-tokens" in reply_text(cut)
-        assert "--max-tokens" in page(reply_html(cut)).get_text()
-    assert "--max-tokens" not in reply_html(FULL)
-
-
 def test_what_is_wrong_with_a_reply_is_said() -> None:
-    """Declined, empty: in the words of the reply itself, on both sides."""
-    for reply in (Reply(text="", stop_reason="refusal"), Reply(text=" "), Reply(text="")):
+    """Declined, empty, cut: in the words of the reply itself, on both sides."""
+    cut = Reply(text="half of", stop_reason="max_tokens", usage=Usage(5, 31))
+    assert "--max-tokens" in cut.notice
+    for reply in (cut, Reply(text="", stop_reason="refusal"), Reply(text=" "), Reply(text="")):
         assert reply.notice in reply_text(reply)
         assert reply.notice.split("`")[0] in page(reply_html(reply)).get_text()
 
 
 def test_a_thumbnail_shows_what_was_sent() -> None:
-    """Each image has a small PNG of itself in the footer, of its colour and proportions."""
-    (img,) = page(reply_html(FULL, sent=[Attachment("fig", (picture("red"),))])).find_all("img")
-
+    """A small PNG of itself, with words for who does not see it; a broken one is named alone."""
+    sent = [Attachment('"><script>', (picture("red"),))]
+    (img,) = page(reply_html(FULL, sent=sent)).find_all("img")
+    assert img["alt"] == '"><script> · Figure 8×4 in, 800×400'
     data = base64.b64decode(img["src"].removeprefix("data:image/png;base64,"))
     with PILImage.open(io.BytesIO(data)) as thumbnail:
         assert thumbnail.size == (96, 48)
         assert thumbnail.convert("RGB").getpixel((48, 24)) == (255, 0, 0)
-
-
-def test_an_image_that_cannot_be_drawn_costs_no_reply() -> None:
-    """A broken image is named without a picture."""
     broken = Attachment("fig", (Image(b"no image", "image/png", 10, 10),))
     shown = page(reply_html(FULL, sent=[broken]))
-
     assert shown.img is None
     assert "10×10 PNG, 8 B, ≈1 token" in shown.get_text()
 
@@ -157,19 +142,6 @@ def test_few_objects_lie_open_and_many_are_folded() -> None:
     assert many.details.summary.get_text() == "20 objects sent"
     assert len(many.find_all("img")) == 12
     assert "f19" in many.get_text()
-
-
-def test_a_long_value_is_shortened_to_one_line() -> None:
-    """A server's or user's value cannot fill the footer."""
-    line = reply_text(Reply(text="x", model="a\nb" + "c" * 5_000)).splitlines()[-1]
-
-    assert line.startswith("── a bccc")
-    assert len(line) < 400
-
-
-def test_the_bundle_has_no_markdown_side() -> None:
-    """Front ends prefer Markdown to HTML, and run the HTML inside: there is none."""
-    assert reply_bundle(FULL) == {"text/html": reply_html(FULL), "text/plain": reply_text(FULL)}
 
 
 def test_fallback_colours_read_on_light_and_dark() -> None:
@@ -201,12 +173,6 @@ class Asked:
 ANSWERED = dataclasses.replace(FULL, request=Asked(), answered_at=1e9, request_id="2c7f")
 
 
-def test_what_was_left_out_is_said_below_the_reply() -> None:
-    """How much of an object went, where that is not all of it."""
-    assert "20,000 of 60,189 characters" in reply_text(ANSWERED)
-    assert "20,000 of 60,189 characters" in page(reply_html(ANSWERED)).get_text()
-
-
 def test_the_footer_is_as_long_as_the_user_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it, one quiet line, or nothing; notes on what was sent otherwise stay."""
     lines = {
@@ -221,6 +187,9 @@ def test_the_footer_is_as_long_as_the_user_wants(monkeypatch: pytest.MonkeyPatch
         assert ("≈10 tokens" in reply_html(ANSWERED)) is (how == "full")
         assert ("11.2 s" in reply_html(ANSWERED)) is (how != "off")
         assert ("article" in reply_html(ANSWERED)) is (how != "off")
+        left_out = "20,000 of 60,189 characters"
+        assert (left_out in reply_text(ANSWERED)) is (left_out in reply_html(ANSWERED))
+        assert (left_out in reply_text(ANSWERED)) is (how == "full")
 
 
 def test_an_output_says_where_its_words_come_from() -> None:
@@ -239,13 +208,6 @@ def test_an_output_says_where_its_words_come_from() -> None:
     json.dumps(provenance(odd), ensure_ascii=False).encode()
     for at in (None, 1e300, float("nan")):
         assert provenance(Reply(text="x", answered_at=at))["segmind"]["date"] is None
-
-
-def test_a_thumbnail_has_words_for_who_does_not_see_it() -> None:
-    """The object's name and its size in pixels, which nobody can break out of."""
-    sent = [Attachment('"><script>', (picture(),))]
-    (img,) = page(reply_html(FULL, sent=sent)).find_all("img")
-    assert img["alt"] == '"><script> · Figure 8×4 in, 800×400'
 
 
 def test_an_error_says_what_happened_first_and_its_name_last() -> None:

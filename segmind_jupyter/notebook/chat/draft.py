@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.content.convert import has_size, size_of, to_parts
-from segmind_jupyter.content.parts import Limits, Part, Text, is_kind, type_name
+from segmind_jupyter.content.parts import Limits, Text, is_kind, type_name
 from segmind_jupyter.content.prompt import Attachment, Prompt, compose
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.notebook.namespace import is_tool
@@ -42,19 +42,15 @@ class DraftAttachment:
         """Attach a file."""
         label = one_line(name)[:_MAX_NAME_CHARS] or "file"
         try:
-            parts = tuple(_titled(part, label) for part in to_parts(content, limits=limits))
+            parts = [*to_parts(content, limits=limits)]
         except ContentError as error:
             raise ContentError(f"{label}: {error}") from error
         if not any(part.tokens for part in parts):
             raise ContentError(f"{label} is empty. There is nothing in it to send.")
-        return cls(label, item=Attachment(label, parts))
-
-
-def _titled(part: Part, title: str) -> Part:
-    """Tell the model which file a text is from; a picture stands for itself."""
-    if not isinstance(part, Text) or not part.text.strip():
-        return part
-    return Text(f"{title}:\n{part.text}", about=part.about, inline=False)
+        for number, part in enumerate(parts):
+            if isinstance(part, Text) and part.text.strip():  # a picture stands for itself
+                parts[number] = Text(f"{label}:\n{part.text}", about=part.about, inline=False)
+        return cls(label, item=Attachment(label, tuple(parts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +85,16 @@ def attachables(names: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     Within each group the newest come first.
     """
-    offered = [(name, value) for name, value in reversed(list(names.items())) if _is(name, value)]
-    offered.sort(key=lambda pair: not has_size(pair[1]))
-    return [(name, _about(value)) for name, value in offered]
+    offered = []
+    for name, value in reversed(list(names.items())):
+        is_ours = str(type(value).__module__).startswith("segmind_jupyter.")
+        if name.isidentifier() and name[0] != "_" and not (is_tool(value) or is_ours):
+            # Anybody may define a class with a long name.
+            about = f"{one_line(type_name(value))[:_MAX_TYPE_CHARS]} {size_of(value)}".rstrip()
+            offered.append((not has_size(value), name, about))
+    return [(name, about) for _, name, about in sorted(offered, key=lambda offer: offer[0])]
 
 
 def is_table(value: object) -> bool:
     """Return whether a value is a table that one would ask about."""
     return is_kind(value, "pandas", "DataFrame") or is_kind(value, "polars", "DataFrame")
-
-
-def _is(name: str, value: object) -> bool:
-    """Return whether a prompt could name it, and somebody might want that."""
-    if not name.isidentifier() or name.startswith("_"):
-        return False
-    is_handle = str(type(value).__module__).startswith("segmind_jupyter.")
-    return not (is_tool(value) or is_handle)
-
-
-def _about(value: Any) -> str:
-    """Say what a value is; anybody may define a class with a long name."""
-    return f"{one_line(type_name(value))[:_MAX_TYPE_CHARS]} {size_of(value)}".rstrip()

@@ -110,12 +110,10 @@ def _line(state: StateBlock, line: int) -> str:
 
 def _last_line(state: StateBlock, start: int, end: int, opening: str, closing: str) -> int | None:
     """Find the line that the formula ends; it must end there, in this block, before a blank."""
-    text = _line(state, start)[len(opening) :]
     for line in range(start, min(end, start + _MAX_LINES)):
-        if line > start:
-            text = _line(state, line)
-            if state.isEmpty(line) or state.sCount[line] < state.blkIndent:
-                return None
+        text = _line(state, line)[len(opening) if line == start else 0 :]
+        if state.isEmpty(line) or state.sCount[line] < state.blkIndent:
+            return None
         if closing in text:
             ends = text.index(closing) + len(closing) == len(text.rstrip(_PUNCTUATION))
             return line if ends else None
@@ -166,10 +164,6 @@ _ARG = re.compile(r"\\arg(?![a-zA-Z])")
 _TAG = re.compile(r"<[^>]*>")
 
 
-class _RefusedError(Exception):
-    """A formula that is not set."""
-
-
 def to_mathml(tex: str, *, display: bool) -> str | None:
     r"""Set a formula as MathML; `None` where it is refused, and its source is to be shown."""
     if len(tex) > MAX_TEX_CHARS:
@@ -205,7 +199,7 @@ def _markup(element: Element, *, depth: int, within: str = "") -> Iterator[str]:
     elif tag == "mtd":
         style = MATH.get(f"{within} {element.get('columnalign', '')}".strip())
     if tag not in MATH_TAGS or depth > _MAX_DEPTH or len(element) != _ARITY.get(tag, len(element)):
-        raise _RefusedError(tag)
+        raise ValueError(f"<{tag}> is not set")
     kept = {k: v for k, v in element.items() if k in MATH_ATTRIBUTES and is_math_value(v)}
     kept |= {"style": style} if style else {}
     attributes = "".join(f' {name}="{value}"' for name, value in kept.items())
@@ -222,7 +216,7 @@ def _markup(element: Element, *, depth: int, within: str = "") -> Iterator[str]:
 def _text(text: str | None) -> str:
     r"""Escape a piece of the tree, in which the converter mixes references (``&#x2211;``)."""
     if text and len(text) > 1 and text.startswith("\\"):
-        raise _RefusedError(text)  # an unknown command, which would be shown as a variable
+        raise ValueError(text)  # an unknown command, which would be shown as a variable
     return _escaped(html.unescape(text or ""))
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from segmind_jupyter.errors import JobCancelled, SegmindError
 from segmind_jupyter.notebook.display.markdown import body_html, framed
-from segmind_jupyter.notebook.display.styles import FRAME, one_line_html
+from segmind_jupyter.notebook.display.styles import FRAME, div, folded, one_line_html
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, format_time, one_line, set_apart
 
@@ -56,7 +56,7 @@ def reply_html(reply: Reply, **about: Any) -> str:
 
 def reply_inside(reply: Reply, **about: Any) -> str:
     """Return the same HTML without its box, to be put into another."""
-    notice = _div("cut", one_line_html(_notice(reply)))
+    notice = div("cut", one_line_html(_notice(reply)))
     return body_html(_text(reply)) + notice + footer_html(reply, **about)
 
 
@@ -109,11 +109,10 @@ def footer_html(
     notes: Sequence[str] | None = None,
 ) -> str:
     """Write the footer: what it took, what was sent, and the notes; by default the request's."""
-    items, how = _about(reply, "sent", sent), session().footer
-    words = "" if how == "off" else _first_line(reply, items if how == "line" else ())
+    words, items, said = _footer(reply, sent, notes)
     took = f"<div>{_escaped(words)}</div>" if words else ""
-    below = "".join(_div("note", one_line_html(_line(n))) for n in _about(reply, "notes", notes))
-    return _div("footer", took + (sent_html(items) if how == "full" else "") + below)
+    below = "".join(div("note", one_line_html(note)) for note in said)
+    return div("footer", took + sent_html(items) + below)
 
 
 def footer_text(
@@ -123,28 +122,29 @@ def footer_text(
     notes: Sequence[str] | None = None,
 ) -> str:
     """Write it for a terminal: a line of usage, then one for each object and note."""
-    items, how = _about(reply, "sent", sent), session().footer
-    words = "" if how == "off" else _first_line(reply, items if how == "line" else ())
+    words, items, said = _footer(reply, sent, notes)
     lines = [f"── {words}"] if words else []
-    if how == "full":
-        lines += [f"   {_line(' · '.join(_item_words(item)))}" for item in items]
-    return "\n".join([*lines, *(f"   {_line(note)}" for note in _about(reply, "notes", notes))])
+    lines += [f"   {_line(' · '.join(_item_words(item)))}" for item in items]
+    return "\n".join([*lines, *(f"   {note}" for note in said)])
 
 
-def _first_line(reply: Reply, sent: Sequence[Attachment]) -> str:
-    """Say what a reply took, and the names of what was sent where nothing else says them."""
-    return " · ".join(filter(None, (usage_line(reply), ", ".join(item.name for item in sent))))
+def _footer(
+    reply: Reply, sent: Sequence[Attachment] | None, notes: Sequence[str] | None
+) -> tuple[str, Sequence[Attachment], list[str]]:
+    """Return a footer's first line, the objects below it, and the notes; as long as is wanted."""
+    how = session().footer
+    # A reply that was made by hand has no prompt that knows of them.
+    items = getattr(reply.request, "sent", ()) if sent is None else sent
+    said = getattr(reply.request, "notes", ()) if notes is None else notes
+    names = ", ".join(item.name for item in items) if how == "line" else ""
+    words = "" if how == "off" else " · ".join(filter(None, (usage_line(reply), names)))
+    return words, items if how == "full" else (), [_line(note) for note in said]
 
 
 def _item_words(item: Attachment) -> list[str]:
     """Say what an object is, what went out for it, and how much that is of it."""
     left_out = ", ".join(filter(None, (getattr(part, "left_out", "") for part in item.parts)))
     return [words for words in (item.label, item.summary, left_out) if words]
-
-
-def _about(reply: Reply, field: str, given: Sequence[Any] | None) -> Sequence[Any]:
-    """Return what the reply's prompt knows; a reply made by hand has none."""
-    return getattr(reply.request, field, ()) if given is None else given
 
 
 def usage_line(reply: Reply) -> str:
@@ -178,12 +178,9 @@ def sent_html(sent: Sequence[Attachment]) -> str:
         thumbnails = [thumbnail_html(image, item.label) for image in item.images[:room]]
         room -= len(thumbnails)
         words = "<br>".join(map(_escaped, _item_words(item)))
-        items.append(_div("item", "".join(thumbnails) + _div("caption", words)))
-    row = _div("row", "".join(items))
-    if len(sent) <= _MAX_OPEN_ITEMS:
-        return row
-    title = f'<summary style="{FRAME["summary"]}">{len(sent)} objects sent</summary>'
-    return f"<details>{title}{row}</details>"
+        items.append(div("item", "".join(thumbnails) + div("caption", words)))
+    row = div("row", "".join(items))
+    return row if len(sent) <= _MAX_OPEN_ITEMS else folded(f"{len(sent)} objects sent", row)
 
 
 def thumbnail_html(
@@ -204,10 +201,6 @@ def thumbnail_uri(image: Image, *, max_px: int) -> str:
     except Exception:  # noqa: BLE001 - a picture that cannot be made is no reason to lose a paid reply
         return ""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _div(style: str, inside: str) -> str:
-    return f'<div style="{FRAME[style]}">{inside}</div>' if inside else ""
 
 
 def _escaped(text: str) -> str:
@@ -242,7 +235,7 @@ def failure_html(error: BaseException, where: str = "") -> str:
     request_id = getattr(error, "request_id", None)
     facts = (name if is_ours else "", answered and answered[1], request_id)
     about = " · ".join(_escaped(str(f)) for f in facts if f and str(f) not in message)
-    return f"<div>{words.strip()}</div>{_div('about', about)}"
+    return f"<div>{words.strip()}</div>{div('about', about)}"
 
 
 def failure_text(error: BaseException) -> str:
@@ -252,7 +245,7 @@ def failure_text(error: BaseException) -> str:
 
 def boxed(error: BaseException, page: str) -> str:
     """Put finished HTML into the box of an error; what the user stopped is no alarm."""
-    return _div("stopped" if isinstance(error, JobCancelled) else "failed", page)
+    return div("stopped" if isinstance(error, JobCancelled) else "failed", page)
 
 
 class SuppressedValues:
@@ -288,6 +281,8 @@ class Display(abc.ABC, Generic[V]):
 
     #: The type, or its whole name: it is imported with its first value then, not to be shown.
     kind: ClassVar[type | str]
+    #: Returns it as safe HTML; of a type whose values never change.
+    html: Callable[[V], str] | None = None
 
     def __init__(self, shell: Any, hushed: SuppressedValues | None = None) -> None:
         self._shell = shell
@@ -315,6 +310,8 @@ class Display(abc.ABC, Generic[V]):
         formatter = self._shell.display_formatter
         yield formatter.formatters["text/plain"], self._print
         yield formatter.ipython_display_formatter, self._show
+        if self.html is not None:
+            yield formatter.formatters["text/html"], self.html
 
     def _print(self, value: V, printer: Any, cycle: bool) -> None:
         inside_another = len(printer.stack) > 1
@@ -326,19 +323,7 @@ class Display(abc.ABC, Generic[V]):
             raise NotImplementedError  # IPython then asks the other formatters
 
 
-class PageDisplay(Display[V]):
-    """Those of a type whose values never change, and show as HTML too."""
-
-    @abc.abstractmethod
-    def html(self, value: V) -> str:
-        """Return it as safe HTML."""
-
-    def _printers(self) -> Iterator[tuple[Any, Callable[..., Any]]]:
-        yield from super()._printers()
-        yield self._shell.display_formatter.formatters["text/html"], self.html
-
-
-class ReplyDisplay(PageDisplay["Reply"]):
+class ReplyDisplay(Display["Reply"]):
     """The displays that a shell has for a `Reply`, with what was sent for it."""
 
     kind = "segmind_jupyter.api.messages.Reply"
@@ -358,7 +343,7 @@ class ReplyDisplay(PageDisplay["Reply"]):
         yield about, lambda value: ({}, provenance(value))
 
 
-class RequestDisplay(PageDisplay["Request"]):
+class RequestDisplay(Display["Request"]):
     """The displays that a shell has for a `Request`: its blocks, with pictures."""
 
     kind = "segmind_jupyter.session.Request"

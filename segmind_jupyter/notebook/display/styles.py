@@ -32,6 +32,7 @@ _BLOCK = (
 )
 _WRAPPED = "white-space:pre-wrap;overflow-wrap:anywhere"
 _CELL = f"padding:.3em .8em;border:0;border-bottom:1px solid {_LINE};vertical-align:top"
+_ALIGNED = ("left", "center", "right")
 _HEADING = "line-height:1.3;font-weight:600;margin:1em 0 .4em;text-align:left"
 _STRIKE = "transparent 46%,currentColor 48%,currentColor 52%,transparent 54%)"
 
@@ -46,11 +47,9 @@ ELEMENTS = MappingProxyType(
         "h6": f"font-size:1em;{_HEADING};font-style:italic;font-weight:400",
         "p": "margin:0 0 .6em;text-align:left",
         "li p": "margin:.2em 0;text-align:left",
-        "ul": "margin:0 0 .6em;padding-left:1.8em",
-        "ol": "margin:0 0 .6em;padding-left:1.8em",
+        **dict.fromkeys(("ul", "ol"), "margin:0 0 .6em;padding-left:1.8em"),
         # A list in a list is as close to its lines as these are to each other.
-        "li ul": "margin:0;padding-left:1.8em",
-        "li ol": "margin:0;padding-left:1.8em",
+        **dict.fromkeys(("li ul", "li ol"), "margin:0;padding-left:1.8em"),
         "li": "margin:.15em 0",
         "li task": "margin:.15em 0;list-style:none",
         "task": "display:inline-block;width:1.4em;margin-left:-1.4em",
@@ -72,13 +71,9 @@ ELEMENTS = MappingProxyType(
         "table": f"border-collapse:collapse;border:0;margin:0;width:auto;{_READ};table-layout:auto",
         "tr": "background:none",
         "th": f"text-align:left;font-weight:600;{_CELL}",
-        "th left": f"text-align:left;font-weight:600;{_CELL}",
-        "th center": f"text-align:center;font-weight:600;{_CELL}",
-        "th right": f"text-align:right;font-weight:600;{_CELL}",
         "td": f"text-align:left;{_CELL}",
-        "td left": f"text-align:left;{_CELL}",
-        "td center": f"text-align:center;{_CELL}",
-        "td right": f"text-align:right;{_CELL}",
+        **{f"th {at}": f"text-align:{at};font-weight:600;{_CELL}" for at in _ALIGNED},
+        **{f"td {at}": f"text-align:{at};{_CELL}" for at in _ALIGNED},
         "scroll": "overflow-x:auto;margin:0 0 .7em",
     }
 )

@@ -19,8 +19,9 @@ from segmind_jupyter.notebook.display.reply import (
     provenance,
     reply_bundle,
 )
-from segmind_jupyter.notebook.display.styles import FRAME, MAX_WIDTH, one_line_html
-from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Mark, StatusLine, Work
+from segmind_jupyter.notebook.display.styles import FRAME, MAX_WIDTH, div, one_line_html
+from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Mark, StatusLine
+from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line
 
 if TYPE_CHECKING:
@@ -119,16 +120,12 @@ class BatchDisplay(LiveDisplay["Batch"]):
         """Add the displays; in a terminal `Batch` writes its own line where it is waited for."""
         super().install()
         if self.can_show:
-            from segmind_jupyter.session import session
-
             session().batch_shows.append(self.show)
 
     def remove(self) -> None:
         """Take them back; the views that are live stay so."""
         super().remove()
         if self.can_show:
-            from segmind_jupyter.session import session
-
             shows = session().batch_shows
             shows[:] = [s for s in shows if not isinstance(getattr(s, "__self__", 0), BatchDisplay)]
 
@@ -142,11 +139,11 @@ class BatchDisplay(LiveDisplay["Batch"]):
         return str(value)
 
 
-W = TypeVar("W", bound=Work)
+W = TypeVar("W", bound="Job | Batch")
 
 
 class Card(abc.ABC, Generic[W]):
-    """A view (`outputs.View`) of a job or a batch; what it says is its subclass' affair."""
+    """How a job or a batch shows while it goes on, and once it has ended."""
 
     #: What the Stop button says about itself.
     stop_hint: str
@@ -259,7 +256,7 @@ class JobCard(Card["Job"]):
         """Say that it goes on, and how to come back to it, where nothing can change."""
         job = self.work
         hint = f"When this was saved it had not ended: `%segmind resume {job.request_id}`"
-        page = self._status().html() + self._id_html() + _note_html(hint)
+        page = self._status().html() + self._id_html() + div("note", one_line_html(hint))
         facts = (f"Job {job.request_id}", job.model, self._status().state)
         words = " · ".join(one_line(fact) for fact in facts if fact)
         text = f"{words} · `_.wait()` or `%segmind wait` shows its reply."
@@ -284,7 +281,7 @@ class JobCard(Card["Job"]):
 
     def _id_html(self) -> str:
         name = f'<span style="{FRAME["id"]}">{one_line_html(self.work.request_id)}</span>'
-        return f'<div style="{FRAME["about"]}">job {name}</div>'
+        return div("about", f"job {name}")
 
 
 class BatchView(Card["Batch"]):
@@ -300,7 +297,7 @@ class BatchView(Card["Batch"]):
         """Say what is done, and what it took."""
         counts, _, facts = str(self.work.progress).partition(" · ")
         status = StatusLine(counts, mark="ended" if self.work.done() else "works").html()
-        return f'{status}<div style="{FRAME["about"]}">{one_line_html(facts) or "&nbsp;"}</div>'
+        return status + div("about", one_line_html(facts) or "&nbsp;")
 
     def rows(self) -> Sequence[Any]:
         """Draw the bar."""
@@ -319,7 +316,7 @@ class BatchView(Card["Batch"]):
     def pending(self) -> Bundle:
         """Say how far it had come when this was shown."""
         hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
-        page = self.head() + _note_html(hint)
+        page = self.head() + div("note", one_line_html(hint))
         return {"text/html": framed(page), "text/plain": str(self.work)}
 
     def ended(self) -> dict[str, str]:
@@ -328,8 +325,8 @@ class BatchView(Card["Batch"]):
         more = f", `batch.errors` all {len(batch.errors):,} errors" if errors else ""
         hint = f"`batch.to_frame()` has the replies as a table{more}."
         boxes = (boxed(error, failure_html(error, where)) for where, error in errors)
-        footer = f'<div style="{FRAME["footer"]}">{one_line_html(hint)}</div>'
-        page = "".join([self.head(), *boxes, *map(_note_html, batch.notes), footer])
+        notes = (div("note", one_line_html(note)) for note in batch.notes)
+        page = "".join([self.head(), *boxes, *notes, div("footer", one_line_html(hint))])
         lines = (f"{one_line(where)}: {failure_text(error)}" for where, error in errors)
         text = "\n".join([str(batch), *lines, *map(one_line, batch.notes), hint])
         return {"text/html": framed(page), "text/plain": text}
@@ -349,7 +346,3 @@ class BatchView(Card["Batch"]):
         for first, *others in list(items.values())[:_MAX_ERRORS]:
             more = f" and {len(others):,} more" if others else ""
             yield named(self.work.key(first)) + more, errors[first]
-
-
-def _note_html(note: str) -> str:
-    return f'<div style="{FRAME["note"]}">{one_line_html(note)}</div>'

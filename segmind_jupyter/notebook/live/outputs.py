@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from segmind_jupyter.notebook.display.styles import FRAME, one_line_html
 from segmind_jupyter.words import format_duration, one_line
+
+if TYPE_CHECKING:
+    from segmind_jupyter.notebook.live.cards import Card
 
 #: What an output holds, by MIME type.
 Bundle = Mapping[str, Any]
@@ -72,43 +75,6 @@ class StatusLine:
         return [fact for fact in facts if fact]
 
 
-class Work(Protocol):
-    """What a view shows: a job or a batch."""
-
-    def done(self) -> bool:
-        """Return whether it has ended."""
-
-    def on_done(self, callback: Callable[[Any], object]) -> None:
-        """Have something called at its end."""
-
-    def cancel(self) -> object:
-        """End it, as far as that is possible."""
-
-
-class View(Protocol):
-    """How some work shows while it goes on, and once it has ended."""
-
-    @property
-    def work(self) -> Work:
-        """What is shown."""
-
-    def begin(self) -> Bundle:
-        """Return what the page shows first."""
-
-    def redraw(self) -> Bundle | None:
-        """Let the page show how the work stands now; or give what it is to show in this place."""
-
-    def end(self) -> Bundle:
-        """Return what stays, and let a page that was reloaded show it too."""
-
-    def metadata(self) -> dict[str, Any]:
-        """Return what the notebook's file is to know of what stays."""
-
-    @property
-    def close(self) -> Callable[[], None]:
-        """What lets go of all that only a page needs that was reloaded."""
-
-
 class Redrawable(Protocol):
     """What shows something that has no end of its own, such as a chat."""
 
@@ -149,7 +115,7 @@ class LiveOutputs:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._shown: deque[tuple[View, OutputHandle]] = deque()
+        self._shown: deque[tuple[Card[Any], OutputHandle]] = deque()
         self._open: deque[Callable[[], None]] = deque()
         self._unheard: deque[OutputHandle] = deque(maxlen=_MAX_UNHEARD)
         # What is to be drawn now, and once more at the next tick; dicts, as these keep the order.
@@ -177,7 +143,7 @@ class LiveOutputs:
                 if isinstance(getattr(callback, "__self__", None), LiveOutputs):
                     shell.events.unregister(event, callback)
 
-    def show(self, view: View) -> None:
+    def show(self, view: Card[Any]) -> None:
         """Show a view below the running cell: live if its work goes on, else as it has ended."""
         if view.work.done():
             self._shell.display_pub.publish(data=view.end(), metadata=view.metadata())
@@ -341,7 +307,7 @@ class LiveOutputs:
                 _attempt(self._unheard.popleft().replace)
 
 
-def _redraw(view: View, place: OutputHandle) -> None:
+def _redraw(view: Card[Any], place: OutputHandle) -> None:
     bundle = view.redraw()
     if bundle is not None:
         place.holds = bundle

@@ -46,7 +46,8 @@ class LastPlots:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._recent = RecentPlots()
-        self._origins = Origins(shell)
+        #: Of each cell its number, the message that it answers, and its name in the notebook.
+        self._cells = deque([self._running(None)], maxlen=_MAX_CELLS)
         self._taps: list[MethodObserver] = []
         self._cells_thread = threading.get_ident()
 
@@ -118,7 +119,7 @@ class LastPlots:
     def _begin_cell(self, info: Any = None) -> None:
         self._cells_thread = threading.get_ident()
         cell_id = getattr(info, "cell_id", None)
-        self._origins.begin(cell_id)
+        self._cells.append(self._running(cell_id))
         if cell_id is not None:
             self._recent.begin(cell_id)
         self._tap_publisher()  # it captured, maybe, in the cell that loaded the extension
@@ -137,14 +138,31 @@ class LastPlots:
         picture = picture_in(data)
         if picture is None and self.is_empty:
             return  # as for nearly all outputs
-        origin, display_id = self._origins.of(publisher), (transient or {}).get("display_id")
+        origin, display_id = self._origin(publisher), (transient or {}).get("display_id")
         if update and display_id is not None:
             self._recent.update(picture, origin, display_id)
         else:
             self._recent.show(picture, origin, display_id)
 
     def _cleared(self, publisher: Any, wait: bool = False) -> None:
-        self._recent.clear(self._origins.of(publisher).area, wait=wait)
+        self._recent.clear(self._origin(publisher).area, wait=wait)
+
+    def _running(self, cell_id: str | None) -> tuple[int, str, str | None]:
+        # Asked as the cell begins, since figures show at its end, when some IPythons have counted
+        # on. The shell's own counter is one ahead in the newest ones; the hook tells the cell's.
+        message_id = _header(self._shell.display_pub).get("msg_id", "")
+        return self._shell.displayhook.prompt_count, message_id, cell_id
+
+    def _origin(self, publisher: Any) -> CellOrigin:
+        """Tell where that goes which a publisher (or display hook) shows now, on this thread."""
+        header = _header(publisher)
+        cells, message_id = list(self._cells), header.get("msg_id", "")  # threads may show, too
+        cell = next((cell for cell in reversed(cells) if cell[1] == message_id), cells[-1])
+        number, _, cell_id = cell
+        area = _output_widget() or message_id or f"cell {number}"
+        if header.get("msg_type") == "comm_msg":
+            return CellOrigin("plot of a widget", area)
+        return CellOrigin(f"plot of [{number}]", area, cell_id)
 
 
 def _figure_waits() -> bool:
@@ -256,43 +274,6 @@ class RecentPlots:
         """Drop some, and forget the areas to be cleared that hold nothing any more."""
         self._held = [shown for shown in self._held if not gone(shown)]
         self._to_clear &= {shown.origin.area for shown in self._held}
-
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    number: int
-    message_id: str = ""
-    cell_id: str | None = None
-
-
-class Origins:
-    """Follows the cells of a shell."""
-
-    def __init__(self, shell: Any) -> None:
-        self._shell = shell
-        self._cells = deque([self._running(None)], maxlen=_MAX_CELLS)
-
-    def begin(self, cell_id: str | None) -> None:
-        """Take note that a cell begins."""
-        self._cells.append(self._running(cell_id))
-
-    def of(self, publisher: Any) -> CellOrigin:
-        """Tell where that goes which a publisher (or display hook) shows now, on this thread."""
-        header = _header(publisher)
-        cells, message_id = list(self._cells), header.get("msg_id", "")  # threads may show, too
-        cell = next((c for c in reversed(cells) if c.message_id == message_id), cells[-1])
-        by_widget = header.get("msg_type") == "comm_msg"
-        return CellOrigin(
-            "plot of a widget" if by_widget else f"plot of [{cell.number}]",
-            area=_output_widget() or header.get("msg_id") or f"cell {cell.number}",
-            cell_id=None if by_widget else cell.cell_id,
-        )
-
-    def _running(self, cell_id: str | None) -> _Cell:
-        message_id = _header(self._shell.display_pub).get("msg_id", "")
-        # Asked as the cell begins, since figures show at its end, when some IPythons have counted
-        # on. The shell's own counter is one ahead in the newest ones; the hook tells the cell's.
-        return _Cell(self._shell.displayhook.prompt_count, message_id, cell_id)
 
 
 def _header(publisher: Any) -> Mapping[str, Any]:

@@ -19,15 +19,8 @@ LONG_S = 60
 # On a terminal.
 
 
-def test_a_chat_that_was_closed_can_be_shown_again(run):
-    """From its beginning, with all that was said."""
-    run("from segmind_jupyter.chat import Chat; chat = Chat()")
-    run("chat.close()")
-    assert "Nothing was said yet." in run("chat").stdout
-
-
 def test_a_chat_on_a_terminal_is_its_transcript(run, online):
-    """Words, not widgets."""
+    """Words, not widgets; also of one that was closed."""
     run("from segmind_jupyter.chat import Chat; chat = Chat(mode='v1')")
     assert "Nothing was said yet." in run("chat").stdout
     run("chat.send('Hi').wait();")
@@ -35,6 +28,7 @@ def test_a_chat_on_a_terminal_is_its_transcript(run, online):
     assert "You: Hi" in shown
     assert "A sunset." in shown
     assert "[<Chat with claude-4-sonnet, 1 turn>]" in run("[chat]").stdout
+    assert "A sunset." in run("chat.close()\nchat").stdout
 
 
 def test_the_displays_are_taken_back(bare_shell):
@@ -53,6 +47,12 @@ BEGIN = """\
 import os, threading, time
 from segmind_jupyter import Chat
 chat = Chat(mode='v1')"""
+
+
+@pytest.fixture
+def kernel(shared: Any) -> Any:
+    """One kernel serves all tests of this module."""
+    return shared
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_page_that_was_reloaded_is_told_until_the_chat_is_shown_again(page, ke
 def test_closing_leaves_no_widget_in_the_kernel_nor_on_its_page(page):
     """Of a chat that was shown three times, with all that was opened in it."""
     count = "import ipywidgets; print('open:', len(ipywidgets.Widget.get_manager_state()['state']))"
-    page(count)
+    page(f"import ipywidgets; ipywidgets.Widget.close_all()\n{count}")
     opened = page("display(chat); display(chat); chat")
     opened += page("chat.send('Hi').wait(); chat.send('And?').wait();")
     closed = page("chat.close()").of("comm_close")
