@@ -73,6 +73,8 @@ class Chat:
     images
         Which images of earlier turns are sent again: ``"fit"`` (within 20 images and 20 MB, the
         default), ``"all"``, or how many of the newest.
+    prompts
+        What its view suggests to begin with, in place of what it finds in the notebook.
     max_tokens, temperature, timeout, **params
         As for `ask`.
 
@@ -91,12 +93,14 @@ class Chat:
         name: str = "",
         mode: Mode = "auto",
         images: ImagePolicy | str | int | None = None,
+        prompts: Sequence[str] = (),
         max_tokens: int | None = None,
         temperature: float | None = None,
         timeout: float | None = None,
         **params: Any,
     ) -> None:
         self.mode = mode
+        self.prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
         model = None if model is None else checked_slug(model)
         policy = None if images is None else ImagePolicy.of(images)
         self._asked_for: dict[str, Any] = {

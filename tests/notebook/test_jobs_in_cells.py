@@ -70,17 +70,6 @@ def shown(cell: Any) -> str:
 class TestInANotebook:
     """Somebody looks on."""
 
-    def test_a_job_cell_ends_before_its_job_and_a_busy_kernel_hears_of_the_reply(self, loaded):
-        """The display turns to HTML while the next cell sleeps."""
-        kernel = loaded()
-        first = kernel.page("%%claude --job -o job\necho: A **rising** line.")
-        (card,) = first.of("display_data")
-        later = kernel.page("import time; time.sleep(4); print(job.status)")
-        ended = [c["data"]["text/html"] for c in later.of("update_display_data")]
-        assert card["transient"]["display_id"]
-        assert "<strong>rising</strong>" in ended[-1]
-        assert "COMPLETED" in later.of("stream")[0]["text"]
-
     def test_a_killed_kernel_costs_no_reply(self, loaded, gateway):
         """The next one resumes the job by its id and sends nothing; the one after asks nothing."""
         kernel = loaded()

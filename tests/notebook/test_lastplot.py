@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import threading
 from typing import Any
 
 import pytest
@@ -20,7 +18,7 @@ from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.notebook.display.reply import reply_html
 from segmind_jupyter.notebook.plots.formats import Pixels, VectorPlot, picture_in
-from segmind_jupyter.notebook.plots.last_plot import MAX_PLOTS, CellOrigin, LastPlots, RecentPlots
+from segmind_jupyter.notebook.plots.last_plot import CellOrigin, LastPlots, RecentPlots
 
 SETUP = """
 import io
@@ -425,25 +423,3 @@ def test_loading_in_a_captured_cell_follows_what_is_shown_later(shell):
     assert notebook.plots.is_empty
     notebook.run("display(picture('red'))")
     assert notebook.sent() == [RED]
-
-
-def test_many_threads_may_show_at_once(notebook):
-    """The newest eight are whole."""
-    notebook.run("datas = [png((n, 0, 0)) for n in range(200)]")
-    publish = notebook.shell.display_pub.publish
-    datas = notebook.shell.user_ns["datas"]
-    start = threading.Barrier(8)
-
-    def show(number: int) -> None:
-        start.wait()
-        for data in datas[number::8]:
-            publish(data={"image/png": base64.b64encode(data).decode()}, metadata={})
-
-    threads = [threading.Thread(target=show, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    sent = [item.images[0].data for item in notebook.items(MAX_PLOTS)]
-    assert len(set(sent)) == 8
-    assert set(sent) <= set(datas)

@@ -62,15 +62,6 @@ def test_raw_html_stays_readable(walk: Walk) -> None:
             assert [word for word in typed if word not in shown] == [], case["name"]
 
 
-def test_an_image_becomes_words(walk: Walk) -> None:
-    """No Markdown form of an image is fetched, and its address stays to be read."""
-    for case in CORPUS:
-        if case["name"].startswith("image:") and "![" in case["text"]:
-            page = to_html(case["text"])
-            assert "<img" not in page
-            assert re.search(r"://|/api|//evil|attachment:|base64", walk(page)), case["name"]
-
-
 FRAGMENTS = [
     *(case["text"] for case in CORPUS if len(case["text"]) < 200),
     *"<>[]()!`*_~$\\{}|#&;:/\"'=",

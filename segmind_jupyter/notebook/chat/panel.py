@@ -318,7 +318,7 @@ class ChatPanel:
 
     def _heard(self, _: Any, content: Any, buffers: Sequence[Any]) -> None:
         """Do what a page asks, and show what goes wrong: a kernel's log is read by nobody."""
-        kind = content.get("kind") if isinstance(content, dict) else None
+        kind = str(content.get("kind")) if isinstance(content, dict) else ""
         acts: dict[str, Callable[..., object]] = {
             "send": self._send, "again": self._again, "edit": self._edit,
             "stop": lambda *_: self._chat.stop(), "clear": lambda *_: self._chat.clear(),

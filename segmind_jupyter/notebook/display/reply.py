@@ -102,34 +102,24 @@ def footer_bundle(reply: Reply) -> dict[str, str]:
     return {"text/html": framed(footer_html(reply)), "text/plain": footer_text(reply)}
 
 
-def footer_html(
-    reply: Reply,
-    *,
-    sent: Sequence[Attachment] | None = None,
-    notes: Sequence[str] | None = None,
-) -> str:
+def footer_html(reply: Reply, **about: Any) -> str:
     """Write the footer: what it took, what was sent, and the notes; by default the request's."""
-    words, items, said = _footer(reply, sent, notes)
+    words, items, said = _footer(reply, **about)
     took = f"<div>{_escaped(words)}</div>" if words else ""
     below = "".join(div("note", one_line_html(note)) for note in said)
     return div("footer", took + sent_html(items) + below)
 
 
-def footer_text(
-    reply: Reply,
-    *,
-    sent: Sequence[Attachment] | None = None,
-    notes: Sequence[str] | None = None,
-) -> str:
+def footer_text(reply: Reply, **about: Any) -> str:
     """Write it for a terminal: a line of usage, then one for each object and note."""
-    words, items, said = _footer(reply, sent, notes)
+    words, items, said = _footer(reply, **about)
     lines = [f"── {words}"] if words else []
     lines += [f"   {_line(' · '.join(_item_words(item)))}" for item in items]
     return "\n".join([*lines, *(f"   {note}" for note in said)])
 
 
 def _footer(
-    reply: Reply, sent: Sequence[Attachment] | None, notes: Sequence[str] | None
+    reply: Reply, *, sent: Sequence[Attachment] | None = None, notes: Sequence[str] | None = None
 ) -> tuple[str, Sequence[Attachment], list[str]]:
     """Return a footer's first line, the objects below it, and the notes; as long as is wanted."""
     how = session().footer

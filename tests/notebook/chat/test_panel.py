@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +18,7 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 
 from segmind_jupyter.chat import Chat
+from segmind_jupyter.notebook.chat.draft import attachables
 from segmind_jupyter.notebook.chat.panel import ChatDisplay, ChatPanel
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
@@ -324,7 +328,7 @@ def test_a_turn_costs_the_same_late_as_early(page, online):
 
 
 def test_what_is_suggested_comes_from_the_notebook(open_page, names, run, online):
-    """A table by its name, the last plot, and the last error as `--error` sends it."""
+    """The last error, sent as by `--error`, a plot, a table; or what the chat was given."""
     import pandas as pd
 
     names["df"] = pd.DataFrame({"a": [1]})
@@ -338,6 +342,8 @@ def test_what_is_suggested_comes_from_the_notebook(open_page, names, run, online
     assert len(others) == 1
     page.ask(error["text"], "error")
     assert "ZeroDivisionError" in str(online.posts[0].json)
+    given = open_page(Chat(mode="v1", prompts=["What is new?"])).panel.snapshot()["prompts"]
+    assert given == [{"text": "What is new?"}]
 
 
 def test_models_are_offered_with_what_is_known_of_them(page):
@@ -403,3 +409,70 @@ def test_a_chat_has_one_widget_and_few_are_kept(shell, online):
     for chat in chats:
         chat.close()
     assert display._panels == {}
+
+
+def test_the_page_s_half_of_the_protocol():
+    """`node --test` runs what needs no page; under CI it must be there."""
+    node = shutil.which("node")
+    if node is None:
+        if os.environ.get("CI"):
+            pytest.fail("node is not on the PATH")
+        pytest.skip("node is not on the PATH")
+    ran = subprocess.run(
+        [node, "--test", str(Path(__file__).with_name("chat.test.mjs"))],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "# fail 0" in ran.stdout
+
+
+# What can be attached.
+
+
+class Meddler:
+    """Runs the author's code whenever anybody asks anything of it."""
+
+    asked: list[str] = []  # noqa: RUF012
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        raise AttributeError(name)
+
+    def __len__(self) -> int:
+        self.asked.append("len")
+        return 1
+
+    @property
+    def shape(self) -> Any:
+        self.asked.append("shape")
+        return (1,)
+
+    fig = figure = size = shape
+
+
+def test_listing_variables_asks_nothing_of_them():
+    """Only types, and what is known to cost nothing."""
+    assert attachables({"m": Meddler()}) == [("m", "Meddler")]
+    assert Meddler.asked == []
+
+
+def test_pictures_and_tables_come_first_and_tools_are_left_out():
+    """The newest first; modules, functions and classes are no data."""
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    kind = type("DataFrame", (), {"__module__": "pandas", "shape": property(lambda self: 1 / 0)})
+    values = {
+        "text": "abc", "fig": Figure((8, 4)), "json": json, "len_": len, "Image": Image,
+        "_hidden": 1, "numbers": [1, 2, 3], "nothing": (), "one": {"a": 1},
+        "df": pd.DataFrame({"a": range(120), "b": 1}), "only_by_name": kind(), "chat": Chat(),
+    }  # fmt: skip
+    assert attachables(values) == [
+        ("only_by_name", "DataFrame"),
+        ("df", "DataFrame 120×2"),
+        ("fig", "Figure 8×4 in"),
+        ("one", "dict of 1 item"),
+        ("nothing", "tuple of no items"),
+        ("numbers", "list of 3 items"),
+        ("text", "str of 3 characters"),
+    ]
