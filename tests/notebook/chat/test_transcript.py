@@ -10,7 +10,7 @@ from PIL import Image
 
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Reply, Usage
-from segmind_jupyter.chat import Chat, Stage, Turn
+from segmind_jupyter.chat import Chat, Turn
 from segmind_jupyter.content.prompt import compose, gather
 from segmind_jupyter.errors import InsufficientCreditsError
 from segmind_jupyter.notebook.chat import transcript
@@ -74,12 +74,11 @@ def test_an_error_shows_in_the_place_of_the_reply(walk):
 def test_a_turn_on_its_way_tells_how_it_stands():
     """Its stage on a terminal; how to go on in what is kept."""
     turn = asked("Hi")
-    turn.job = Job("2c7f-1", model="claude-4-sonnet")
-    turn._move(Stage.PROCESSING)
-    assert transcript.text(Told(turn)).endswith("processing, 0 s")
+    turn.queued_as(Job("2c7f-1", model="claude-4-sonnet"))
+    assert transcript.text(Told(turn)).endswith("queued, 0 s")
     for kept in (transcript.kept_html(turn), transcript.kept_text(turn)):
         assert "%segmind resume 2c7f-1" in kept
-        assert "processing" not in kept.lower()
+        assert "queued" not in kept.lower()
 
 
 def test_a_turn_without_a_job_cannot_be_resumed_and_is_not_said_to_be():
