@@ -13,7 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -64,10 +64,11 @@ class Lab:
     token: str
     folder: Path
 
-    def end_kernels(self) -> None:
-        """Shut down what the notebooks of a test have left running."""
+    def end_kernels(self, paths: set[str]) -> None:
+        """Shut down what these notebooks have left running."""
         for session in json.loads(self._answer("GET", "/api/sessions")):
-            self._answer("DELETE", f"/api/sessions/{session['id']}")
+            if session["path"] in paths:
+                self._answer("DELETE", f"/api/sessions/{session['id']}")
 
     def _answer(self, method: str, path: str) -> bytes:
         headers = {"authorization": f"token {self.token}"}
@@ -183,6 +184,29 @@ class Notebook:
             timeout=timeout_s * 1000,
         )
 
+    def run_last(self, source: str) -> None:
+        """Type a cell below all others, and run it."""
+        self.page.evaluate(
+            """async source => {
+                const {commands, shell} = window.jupyterapp;
+                const content = shell.currentWidget.content;
+                content.activeCellIndex = content.widgets.length - 1;
+                await commands.execute('notebook:insert-cell-below');
+                content.activeCell.model.sharedModel.setSource(source);
+                void commands.execute('notebook:run-cell');
+            }""",
+            source,
+        )
+
+    def cell(self, number: int) -> Any:
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+    def shoot(self, path: Path) -> None:
+        """Take a picture in both themes."""
+        for theme in ("JupyterLab Light", "JupyterLab Dark"):
+            self.theme(theme)
+            self.page.screenshot(path=path.with_name(f"{path.name} {theme}.png"))
+
     def theme(self, name: str) -> None:
         self.page.evaluate(
             f"void window.jupyterapp.commands.execute('apputils:change-theme', {{theme: {name!r}}})"
@@ -225,10 +249,10 @@ def contexts(chromium: Any) -> Callable[[int], Any]:
     return cache(lambda scale: chromium.new_context(device_scale_factor=scale))
 
 
-@pytest.fixture
-def open_notebook(contexts: Callable[[int], Any], lab: Lab) -> Iterator[Callable[..., Notebook]]:
+@contextmanager
+def opening(contexts: Callable[[int], Any], lab: Lab) -> Iterator[Callable[..., Notebook]]:
     """Open notebooks made of these cells (or a saved one), on a page and with a kernel each."""
-    used: set[Any] = set()
+    all_opened: list[Notebook] = []
 
     def open_it(*sources: str, saved: Any = None, height: int = 1000, scale: int = 1) -> Notebook:
         # The tag lets Run All go on after an error.
@@ -237,11 +261,10 @@ def open_notebook(contexts: Callable[[int], Any], lab: Lab) -> Iterator[Callable
         notebook = saved or nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
         path = lab.folder / f"n{secrets.token_hex(4)}.ipynb"
         nbformat.write(notebook, path)
-        context = contexts(scale)
-        used.add(context)
-        page = context.new_page()
+        page = contexts(scale).new_page()
         page.set_viewport_size({"width": 1100, "height": height})
         opened = Notebook(page, path)
+        all_opened.append(opened)
         page.on("request", lambda request: opened.requests.append(request.url))
         page.on("dialog", lambda dialog: (opened.dialogs.append(dialog.message), dialog.dismiss()))
         page.goto(f"{lab.url}/lab/workspaces/{path.stem}/tree/{path.name}?token={lab.token}")
@@ -251,13 +274,26 @@ def open_notebook(contexts: Callable[[int], Any], lab: Lab) -> Iterator[Callable
         return opened
 
     yield open_it
-    for context in used:
-        for page in context.pages:
-            page.close()
-    lab.end_kernels()
+    for opened in all_opened:
+        opened.page.close()
+    lab.end_kernels({opened.path.name for opened in all_opened})
 
 
 @pytest.fixture
+def open_notebook(contexts: Callable[[int], Any], lab: Lab) -> Iterator[Callable[..., Notebook]]:
+    """Open notebooks for one test."""
+    with opening(contexts, lab) as open_it:
+        yield open_it
+
+
+@pytest.fixture(scope="module")
+def open_for_module(contexts: Callable[[int], Any], lab: Lab) -> Iterator[Callable[..., Notebook]]:
+    """Open notebooks that the tests of a module share, each with cells of its own."""
+    with opening(contexts, lab) as open_it:
+        yield open_it
+
+
+@pytest.fixture(scope="session")
 def artifacts() -> Path:
     """Give the folder for screenshots, which git ignores."""
     folder = Path(__file__).parents[2] / "test-artifacts"

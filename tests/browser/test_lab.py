@@ -20,72 +20,6 @@ import matplotlib.pyplot as plt
 fig, ax = plt.subplots(figsize=(8, 4))
 ax.plot([1, 3, 2]);"""
 
-
-def test_a_plot_is_described_inline(open_notebook, lab, artifacts):
-    """The reply, its footer and a thumbnail of what was sent, light and dark."""
-    notebook = open_notebook(LOAD, PLOT, "%%claude\nWhat trend does {fig} show?")
-    notebook.run_all()
-    reply = notebook.page.locator(".segmind-reply")
-    assert "(simulated) 1 image: 800x400 PNG, mostly white with a blue line" in reply.inner_text()
-    assert "claude-4-sonnet" in reply.inner_text()
-    thumbnail = reply.locator("img").first
-    width, height = thumbnail.evaluate("image => [image.naturalWidth, image.naturalHeight]")
-    assert width == 2 * height
-    for theme in ("JupyterLab Light", "JupyterLab Dark"):
-        notebook.theme(theme)
-        assert contrast(reply) > 4.5
-        notebook.page.screenshot(path=artifacts / f"plot {theme}.png")
-    assert notebook.foreign_requests(lab.url) == []
-
-
-def contrast(reply) -> float:
-    """Contrast of the reply's text against the page behind it (WCAG 2: at least 4.5)."""
-    colour, background = reply.evaluate(
-        """element => {
-            const text = element.querySelector('p') ?? element;
-            const page = element.closest('.jp-NotebookPanel');
-            return [getComputedStyle(text).color, getComputedStyle(page).backgroundColor];
-        }"""
-    )
-    first, second = (luminance(value) for value in (colour, background))
-    return (max(first, second) + 0.05) / (min(first, second) + 0.05)
-
-
-def luminance(css: str) -> float:
-    parts = [float(part) for part in css[css.index("(") + 1 : -1].split(",")[:3]]
-    linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-        for c in (p / 255 for p in parts)
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-ECHO = """\
-from IPython.display import display
-from segmind_jupyter import Reply
-for text in {texts!r}:
-    display(Reply(text=text))"""
-
-
-def test_hostile_replies_run_nothing_and_fetch_nothing(open_notebook, lab, artifacts):
-    """The browser's own request log is the witness, for live and for reopened notebooks."""
-    texts = [entry["text"] for entry in CORPUS if len(entry["text"]) < 20_000]
-    assert len(texts) >= 60
-    # Lab shows the first fifty outputs of a cell.
-    cells = [ECHO.format(texts=texts[n : n + 40]) for n in range(0, len(texts), 40)]
-    notebook = open_notebook(LOAD, *cells)
-    notebook.run_all()
-    assert_inert(notebook, lab, len(texts))
-    saved = notebook.save()
-    reopened = open_notebook(saved=saved)
-    assert_inert(reopened, lab, len(texts))
-
-
-def assert_inert(notebook, lab, replies):
-    assert notebook.page.locator(".segmind-reply").count() == replies
-    notebook.assert_inert(lab.url)
-
-
 RICH = """\
 echo:## A heading
 
@@ -110,12 +44,47 @@ def area(radius: float) -> float:
 2. second
    - nested"""
 
+KEY = "sk-live-0123456789abcdef"
 
-def test_markdown_maths_and_code_look_right(open_notebook, lab, artifacts):
-    """Dollars stay dollars, maths is MathML, code is coloured; nothing waits for MathJax."""
-    notebook = open_notebook(LOAD, f"%%claude --raw\n{RICH}")
+CELLS = [
+    LOAD,
+    PLOT,
+    "%%claude\nWhat trend does {fig} show?",
+    f"%%claude --raw\n{RICH}",
+    "%%claude\nCompare {fig}, {n} and {{n}}",
+    "%%claude --nonsense\nHi",
+    "%%claude\nCompare {figg} with {fig}",
+    "%segmind simulator off",
+    "%%claude\nHi",
+    "import os\nos.environ['SEGMIND_API_KEY'] = 'sk-live-' + '0123456789abcdef'\n"
+    "%segmind simulator",
+    "%%claude\nHi",
+    "%segmind",
+]
+
+
+@pytest.fixture(scope="module")
+def notebook(open_for_module, artifacts):
+    """Replies and errors, one a cell, in a page that the tests only look at."""
+    notebook = open_for_module(*CELLS, height=2400)
     notebook.run_all()
-    reply = notebook.page.locator(".segmind-reply")
+    notebook.shoot(artifacts / "replies")
+    return notebook
+
+
+def test_a_plot_is_described_inline(notebook, lab):
+    """The reply, its footer and a thumbnail of what was sent, readable in light and in dark."""
+    reply = notebook.cell(2).locator(".segmind-reply")
+    assert "(simulated) 1 image: 800x400 PNG, mostly white with a blue line" in reply.inner_text()
+    assert "claude-4-sonnet" in reply.inner_text()
+    width, height = reply.locator("img").first.evaluate("i => [i.naturalWidth, i.naturalHeight]")
+    assert width == 2 * height
+    assert notebook.foreign_requests(lab.url) == []
+
+
+def test_markdown_maths_and_code_look_right(notebook):
+    """Dollars stay dollars, maths is MathML, code is coloured; nothing waits for MathJax."""
+    reply = notebook.cell(3).locator(".segmind-reply")
     assert "Prices are $5 and $10" in reply.inner_text()
     assert reply.locator("mfrac").count() == 2
     assert reply.locator("mjx-container").count() == 0
@@ -125,24 +94,48 @@ def test_markdown_maths_and_code_look_right(open_notebook, lab, artifacts):
             "spans => new Set(spans.map(span => getComputedStyle(span).color)).size"
         )
         assert colours >= 3
-        notebook.page.screenshot(path=artifacts / f"rich {theme}.png")
-    assert notebook.foreign_requests(lab.url) == []
 
 
-def test_a_saved_notebook_keeps_the_reply_and_not_the_key(open_notebook, monkeypatch):
+def test_errors_and_notes_are_short_and_readable(notebook):
+    """One or two lines where the eye is, in colour; a typing error is pointed out in the footer."""
+    assert "{n} was sent as typed" in notebook.cell(4).locator(".segmind-reply").inner_text()
+    assert "Did you mean {fig}?" in notebook.cell(6).inner_text().replace("`", "")
+    for number in (5, 6, 8):
+        cell = notebook.cell(number)
+        (shown,) = cell.locator(".jp-OutputArea-output").all_inner_texts()
+        assert "Error" in shown
+        assert len(shown.strip().splitlines()) <= 2
+        coloured = "[data-mime-type='application/vnd.jupyter.stderr'], .jp-mod-error"
+        assert cell.locator(coloured).count() >= 1
+
+
+def test_a_saved_notebook_keeps_the_reply_and_not_the_key(notebook):
     """HTML for people, text for tools; no widget that would be gone."""
-    key = "sk-live-0123456789abcdef"
-    notebook = open_notebook(
-        f"import os\nos.environ['SEGMIND_API_KEY'] = 'sk-live-' + '0123456789abcdef'\n{LOAD}",
-        "%%claude\nHi",
-        "%segmind",
-    )
-    notebook.run_all()
     saved = notebook.save()
-    (output,) = saved.cells[1].outputs
+    (output,) = saved.cells[10].outputs
     assert set(output.data) == {"text/html", "text/plain"}
     assert "(simulated)" in output.data["text/plain"]
-    assert key not in nbformat.writes(saved)
+    assert KEY not in nbformat.writes(saved)
+
+
+ECHO = """\
+from IPython.display import display
+from segmind_jupyter import Reply
+for text in {texts!r}:
+    display(Reply(text=text))"""
+
+
+def test_hostile_replies_run_nothing_and_fetch_nothing(open_notebook, lab):
+    """The browser's own request log is the witness, for live and for reopened notebooks."""
+    texts = [entry["text"] for entry in CORPUS if len(entry["text"]) < 20_000]
+    assert len(texts) >= 60
+    # Lab shows the first fifty outputs of a cell.
+    cells = [ECHO.format(texts=texts[n : n + 40]) for n in range(0, len(texts), 40)]
+    notebook = open_notebook(LOAD, *cells)
+    notebook.run_all()
+    for opened in (notebook, open_notebook(saved=notebook.save())):
+        assert opened.page.locator(".segmind-reply").count() == len(texts)
+        opened.assert_inert(lab.url)
 
 
 def test_the_quickstart_runs_top_to_bottom(open_notebook, lab, artifacts):
@@ -160,29 +153,3 @@ def test_the_quickstart_runs_top_to_bottom(open_notebook, lab, artifacts):
     clip = {**first, "height": last["y"] + last["height"] - first["y"]}
     notebook.page.screenshot(path=artifacts / "readme.png", clip=clip)
     assert notebook.foreign_requests(lab.url) == []
-
-
-def test_errors_and_notes_are_short_and_readable(open_notebook, artifacts):
-    """A few lines where the eye is, in colour; a typing error is pointed out before sending."""
-    notebook = open_notebook(
-        LOAD,
-        PLOT,
-        "%%claude\nCompare {figg} with {fig}, {n} and {{n}}",
-        "%%claude --nonsense\nHi",
-        "%%claude -m gpt-5 -t 7\nHi",
-        "%segmind simulator off",
-        "import os; os.environ.pop('SEGMIND_API_KEY', None)",
-        "%%claude\nHi",
-    )
-    notebook.run_all()
-    page = notebook.page
-    errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr'], .jp-mod-error")
-    for theme in ("JupyterLab Light", "JupyterLab Dark"):
-        notebook.theme(theme)
-        page.screenshot(path=artifacts / f"errors {theme}.png")
-    shown = page.locator(".jp-OutputArea-output").all_inner_texts()
-    failures = [text for text in shown if "Error" in text]
-    assert len(failures) == 4
-    assert "Did you mean `{fig}`?" in failures[0]
-    assert all(len(text.strip().splitlines()) <= 4 for text in failures)
-    assert errors.count() >= 4

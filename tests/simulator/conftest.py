@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import SimAnswer, SimRequest
+from segmind_jupyter.simulator.protocol import Behaviour, SimAnswer, SimRequest
 
 
 class Clock:
@@ -81,9 +81,9 @@ def caller(clock: Clock) -> Caller:
 
 
 @pytest.fixture
-def calling() -> Callable[[Gateway], Caller]:
-    """Make a caller for a gateway that the test set up itself."""
-    return Caller
+def calling(clock: Clock) -> Callable[..., Caller]:
+    """Make a caller for a gateway of these settings."""
+    return lambda **settings: Caller(Gateway(Behaviour(**settings), clock=clock))
 
 
 @pytest.fixture
@@ -98,10 +98,8 @@ def image_block() -> Callable[..., dict[str, Any]]:
             picture.save(file, format)
             picture = file.getvalue()
         data = base64.b64encode(picture).decode()
-        return {
-            "type": "image",
-            "source": {"type": "base64", "media_type": media_type, "data": data},
-        }
+        source = {"type": "base64", "media_type": media_type, "data": data}
+        return {"type": "image", "source": source}
 
     return block
 

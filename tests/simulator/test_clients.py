@@ -1,0 +1,198 @@
+"""Real clients: `httpx.AsyncClient` in the same process, and the vendor's own SDK."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from PIL import Image
+from segmind import InferenceFailed, InferenceTimeout, SegmindClient, SegmindError
+
+from segmind_jupyter.simulator import transport
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.inprocess import SimulatorTransport
+from segmind_jupyter.simulator.protocol import Behaviour, demo_behaviour
+from segmind_jupyter.simulator.server import serve
+
+SLUG = "claude-4-sonnet"
+V1 = f"/v1/{SLUG}"
+HELLO = {"messages": [{"role": "user", "content": "echo: hello"}]}
+
+
+class Sleeper:
+    """Notes how long it was asked to sleep, and moves the clock instead of waiting."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.slept_s: list[float] = []
+        self._clock = clock
+
+    async def __call__(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self._clock.advance(seconds)
+
+
+@asynccontextmanager
+async def client_of(
+    transport: httpx.AsyncBaseTransport, *, timeout: httpx.Timeout | float = 30
+) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"x-api-key": "simulator"}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://simulator", headers=headers, timeout=timeout
+    ) as client:
+        yield client
+
+
+@pytest.mark.anyio
+async def test_replies_come_after_the_models_time_and_jobs_by_their_urls(clock):
+    """A v1 call sleeps; a job is followed over the URLs that the answer names."""
+    sleeper, states = Sleeper(clock), []
+    gateway = Gateway(Behaviour(latency_s=11, queue_s=1, work_s=1), clock=clock)
+    async with client_of(SimulatorTransport(gateway, sleep=sleeper)) as client:
+        answer = await client.post(V1, json=HELLO)
+        assert answer.json()["content"][0]["text"] == "hello"
+        assert answer.headers["x-simulated"] == "1"
+        assert sleeper.slept_s == [11]
+        job = (await client.post(f"/v2/{SLUG}", json=HELLO)).json()
+        assert job["status_url"].startswith("http://simulator/v2/requests/")
+        for _ in range(3):
+            states.append((await client.get(job["status_url"])).json()["status"])
+            clock.advance(1)
+        result = (await client.get(job["response_url"])).json()
+    assert states == ["QUEUED", "PROCESSING", "COMPLETED"]
+    assert json.loads(result["output"])["content"][0]["text"] == "hello"
+
+
+@pytest.mark.anyio
+async def test_a_read_timeout_ends_the_wait_and_the_work_is_done(clock):
+    """At the client's patience, and billed; without one it waits; cancelled it ends at once."""
+    sleeper, gateway = Sleeper(clock), Gateway(Behaviour(latency_s=3000), clock=clock)
+    carrier = SimulatorTransport(gateway, sleep=sleeper)
+    async with client_of(carrier, timeout=httpx.Timeout(10, read=7)) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post(V1, json=HELLO)
+    assert (sleeper.slept_s, gateway.billed) == ([7], 1)
+    async with client_of(carrier, timeout=httpx.Timeout(None)) as client:
+        assert (await client.post(V1, json=HELLO)).status_code == 200
+    async with client_of(transport(gateway), timeout=httpx.Timeout(None)) as client:
+        with anyio.move_on_after(0.01) as scope:
+            await client.post(V1, json=HELLO)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_lost_connections_show_as_httpx_errors():
+    """What the client sees tells whether the work may have been done."""
+    gateway = Gateway()
+    async with client_of(transport(gateway)) as client:
+        for drop, error, billed in (
+            ("before_work", httpx.ConnectError, 0), ("after_work", httpx.ReadError, 1),
+        ):  # fmt: skip
+            gateway.script(drop=drop)
+            with pytest.raises(error) as lost:
+                await client.post(V1, json=HELLO)
+            assert lost.value.request.url.path == V1
+            assert gateway.billed == billed
+
+
+@pytest.mark.anyio
+async def test_fifty_clients_at_once_get_their_own_replies():
+    """Each request is answered with its own words, and each is charged once."""
+    gateway, replies = Gateway(Behaviour(latency_s=0.01)), {}
+
+    async def ask(client: httpx.AsyncClient, number: int) -> None:
+        body = {"messages": [{"role": "user", "content": f"echo:{number}"}]}
+        answer = await client.post(V1, json=body)
+        replies[number] = answer.json()["content"][0]["text"]
+
+    async with client_of(transport(gateway)) as client, anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(ask, client, number)
+    assert replies == {number: str(number) for number in range(50)}
+    assert gateway.billed == 50
+
+
+def test_the_embedded_gateway_is_one_paced_for_demonstrations_and_light():
+    """Shared, so that a job outlives its client; heavy packages come with the first use."""
+    first, second = transport(), transport()
+    assert first.gateway is second.gateway
+    assert first.gateway.behaviour == demo_behaviour()
+    code = (
+        "import sys, segmind_jupyter.simulator\n"
+        "print(sorted({'httpx', 'PIL', 'anyio', 'numpy'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+# The vendor's SDK, unchanged
+
+
+def messages(*content: object) -> list[dict[str, Any]]:
+    blocks = [{"type": "text", "text": c} if isinstance(c, str) else c for c in content]
+    return [{"role": "user", "content": blocks}]
+
+
+@pytest.fixture
+def sdk(clock):
+    """The SDK's client, for a server whose gateway it also gives."""
+    gateway = Gateway(Behaviour(queue_s=5, work_s=5), clock=clock)
+    with serve(gateway) as url:
+        client = SegmindClient(api_key="k", base_url=f"{url}/v1")
+        yield client, gateway
+        client._client.close()
+
+
+def test_chats_and_jobs_are_read_by_the_sdk(sdk, clock, image_block):
+    """A blocking chat; a job through its states, its result, and 404 after its hour; JSON."""
+    client, gateway = sdk
+    image = image_block(Image.new("RGB", (60, 40), "blue"))
+    reply = client.chat_sync(SLUG, messages=messages(image, "What is this?"))
+    assert reply.text == "(simulated) 1 image: 60x40 PNG, all blue; text of 3 words"
+    assert reply.finish_reason == "end_turn"
+    assert reply.usage["input_tokens"] > 6
+    job = client.submit_chat(SLUG, messages=messages(image, "What?"))
+    with pytest.raises(InferenceTimeout):
+        job.wait(timeout=0, interval=0.02)
+    for state in ("QUEUED", "PROCESSING"):
+        assert job.status()["status"] == state
+        clock.advance(5)
+    reply = job.wait(timeout=30, interval=0.02)
+    assert reply.text == "(simulated) 1 image: 60x40 PNG, all blue; text of 1 word"
+    assert gateway.billed == 2
+    clock.advance(3601)
+    with pytest.raises(SegmindError) as expired:
+        job.result()
+    assert expired.value.status == 404
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    reply = client.chat_sync(SLUG, messages=messages("a"), response_format=form)
+    assert reply.json() == {"ok": True}
+
+
+def test_failures_and_refusals_are_the_sdks_errors(sdk, clock):
+    """FAILED, served as 422, with its reason; statuses in the envelope that the SDK reads."""
+    client, gateway = sdk
+    job = client.submit_chat(SLUG, messages=messages("fail: content was blocked"))
+    clock.advance(10)
+    with pytest.raises(InferenceFailed) as failed:
+        job.wait(timeout=30, interval=0.02)
+    assert failed.value.detail == "content was blocked"
+    assert failed.value.status_body["request_id"] == job.request_id
+    for behaviour, slug, status in (
+        (Behaviour(keys=frozenset({"another"})), SLUG, 401),
+        (Behaviour(), "gpt-5.5", 404),
+        (Behaviour(rate_limit=0), SLUG, 429),
+    ):
+        gateway.behaviour = behaviour
+        for call in (client.chat_sync, client.submit_chat):
+            with pytest.raises(SegmindError) as refused:
+                call(slug, messages=messages("a"))
+            assert refused.value.status == status
+            assert refused.value.detail

@@ -1,0 +1,351 @@
+"""What the service refuses in a body, and what is seen in a picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from PIL import Image
+
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import SimRequest
+from segmind_jupyter.simulator.requests import describe_colours
+
+USER = {"role": "user", "content": "a"}
+REPLY = {"role": "assistant", "content": "b"}
+
+
+def user(*blocks: object) -> list[object]:
+    return [{"role": "user", "content": list(blocks)}]
+
+
+def image(**source: object) -> dict[str, object]:
+    return {"type": "image", "source": {"type": "base64", "media_type": "image/png", **source}}
+
+
+def error(answer: Any) -> str:
+    assert answer.status == 400
+    return str(json.loads(answer.body)["error"])
+
+
+def test_a_body_that_is_no_json_object_is_400(caller):
+    """Anything but a JSON object is refused."""
+    for body, word in (
+        (b"", "JSON"), (b"{", "JSON"), (b"\xff\xff", "JSON"), (b"[" * 100_000, "JSON"),
+        (b'{"messages": NaN}', "JSON"), (b'{"temperature": 1e999}', "JSON"),
+        (b"[]", "object"), (b"null", "object"), (b'"text"', "object"),
+    ):  # fmt: skip
+        assert word in error(caller.post_body(body)), body[:20]
+
+
+MISTAKES = [
+    ({}, "messages"),
+    ({"messages": None}, "messages"),
+    ({"messages": []}, "messages"),
+    ({"messages": {"role": "user"}}, "messages"),
+    ({"messages": ["hello"]}, "messages.0"),
+    ({"messages": [REPLY]}, "messages.0"),
+    ({"messages": [{**USER, "role": "system"}]}, "messages.0.role"),
+    ({"messages": [{**USER, "role": ["user"]}]}, "messages.0.role"),
+    ({"messages": [USER, {"role": "user"}]}, "messages.1.content"),
+    ({"messages": [USER, {"role": "user", "content": []}]}, "messages.1.content"),
+    ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
+    ({"messages": [{"role": "user", "content": ""}]}, "non-whitespace"),
+    ({"messages": user({"type": "text", "text": " \n\t"})}, "non-whitespace"),
+    ({"messages": user({"type": "text"})}, "content.0.text"),
+    ({"messages": user({"type": "text", "text": 3})}, "content.0.text"),
+    ({"messages": user("bare")}, "content.0"),
+    ({"messages": user({"type": "image_url", "image_url": {"url": "x"}})}, "content.0"),
+    ({"messages": user({"type": ["text"]})}, "content.0"),
+    ({"messages": user({"type": "image"})}, "source"),
+    ({"messages": user({"type": "image", "source": {"type": "url", "url": "u"}})}, "source"),
+    ({"messages": user(image(media_type="image/tiff", data="aa"))}, "media_type"),
+    ({"messages": user(image(media_type=[], data="aa"))}, "media_type"),
+    ({"messages": user(image())}, "data"),
+    ({"messages": user(image(data=""))}, "data"),
+    ({"messages": user(image(data="äöü"))}, "base64"),
+    ({"messages": user(image(data="abc"))}, "base64"),
+    ({"messages": user(image(data="iVBORw0KGgoAAAANSUhEUgA..."))}, "base64"),
+    ({"messages": user(image(data="aGVsbG8="))}, "image"),
+    ({"messages": user(image(data="A" * 5_000_004))}, "5000004"),
+    ({"messages": user(*[image(data="aa")] * 101)}, "101 images"),
+    ({"messages": [USER], "instruction": 5}, "instruction"),
+    ({"messages": [USER], "max_tokens": 0}, "max_tokens"),
+    ({"messages": [USER], "max_tokens": 1.5}, "max_tokens"),
+    ({"messages": [USER], "max_tokens": True}, "max_tokens"),
+    ({"messages": [USER], "max_tokens": "9"}, "max_tokens"),
+    ({"messages": [USER], "temperature": 1.01}, "temperature"),
+    ({"messages": [USER], "temperature": -0.1}, "temperature"),
+    ({"messages": [USER], "temperature": "0"}, "temperature"),
+    ({"messages": [USER], "temperature": False}, "temperature"),
+    ({"messages": [USER], "response_format": {"type": "json_object"}}, "json_schema"),
+    ({"messages": [USER], "response_format": "json"}, "json_schema"),
+    ({"messages": [USER], "response_format": {"type": "json_schema"}}, "schema"),
+]
+
+
+def test_a_malformed_request_is_400_and_says_where(caller):
+    """Each mistake is refused with the error envelope, naming the place; nothing is charged."""
+    for fields, place in MISTAKES:
+        assert place in error(caller.post_body(json.dumps(fields).encode()))
+    assert caller.gateway.billed == 0
+
+
+def test_what_the_service_accepts_is_accepted(caller):
+    """Same roles in a row, a last assistant turn and unknown parameters are no mistakes."""
+    for fields in (
+        {"messages": [USER, USER]},
+        {"messages": [USER, REPLY, USER]},
+        {"messages": [USER, REPLY]},
+        {"messages": user({"type": "text", "text": "a"}, {"type": "text", "text": "b"})},
+        {"messages": [USER], "instruction": None, "max_tokens": None, "temperature": None},
+        {"messages": [USER], "instruction": "", "temperature": 0, "max_tokens": 1},
+        {"messages": [USER], "temperature": 1, "top_p": 0.5, "unknown": {}},
+    ):
+        assert caller.post_body(json.dumps(fields).encode()).status == 200, fields
+
+
+def test_images_are_of_one_of_four_formats_and_of_the_one_they_say(caller, image_block):
+    """Each is read, and the reply names it; a phone's JPEG with a second picture is a JPEG."""
+    picture = Image.new("RGB", (40, 20), "red")
+    for name in ("PNG", "JPEG", "GIF", "WEBP"):
+        block = image_block(picture, media_type=f"image/{name.lower()}", format=name)
+        assert caller.text([block]) == f"(simulated) 1 image: 40x20 {name}, all red"
+    file = io.BytesIO()
+    picture.save(file, "MPO", save_all=True, append_images=[Image.new("RGB", (40, 20))])
+    block = image_block(file.getvalue(), media_type="image/jpeg")
+    assert caller.text([block]) == "(simulated) 1 image: 40x20 JPEG, all red"
+    assert "JPEG" in error(caller.post([image_block(picture, format="JPEG")]))
+    assert error(caller.post([image_block(picture, format="BMP")]))
+
+
+def test_base64_is_read_strictly_and_images_to_their_end(caller, image_block):
+    """A stray character inside the data is refused, not skipped, as is half a file."""
+    block = image_block(Image.effect_noise((200, 200), 90))
+    source, data = block["source"], block["source"]["data"]
+    for stray in ("\n", " ", "!"):
+        source["data"] = stray + data
+        assert "base64" in error(caller.post([block]))
+    source["data"] = data[: len(data) // 8 * 4]
+    assert "damaged" in error(caller.post([block]))
+
+
+def test_sides_are_bounded_before_pixels_are_read(caller, image_block):
+    """8000 pixels, and 2000 among more than 20 images, of all messages together."""
+    assert caller.post([image_block(Image.new("1", (8000, 2)))]).status == 200
+    assert "2x8001" in error(caller.post([image_block(Image.new("1", (2, 8001)))]))
+    wide, small = image_block(Image.new("1", (2001, 1))), image_block(Image.new("1", (1, 1)))
+    assert caller.post([wide, *[small] * 19]).status == 200
+    assert caller.post([wide, *[small] * 20]).status == 400
+    bomb = image_block(Image.new("1", (10_000, 10_000)))
+    assert len(bomb["source"]["data"]) < 50_000
+    assert caller.post([bomb]).status == 400
+
+
+def test_the_size_and_the_type_of_a_body(caller):
+    """413 over 32 MB, whatever is in it; 406, not 415, for what is not called JSON."""
+    assert caller.post_body(b" " * 32_000_001).status == 413
+    assert caller.post_body(b" " * 32_000_000).status == 400
+    for content_type, status in (
+        ("", 406), ("text/plain", 406), ("multipart/form-data; boundary=x", 406),
+        ("Application/JSON; charset=utf-8", 200),
+    ):  # fmt: skip
+        assert caller.post("a", headers={"content-type": content_type}).status == status
+
+
+# Colours
+
+X = np.linspace(0, 10, 200)
+
+
+def drawn(draw: Any) -> Image.Image:
+    figure = Figure(figsize=(8, 4), dpi=100)
+    draw(figure.subplots())
+    file = io.BytesIO()
+    figure.savefig(file)
+    return Image.open(file).convert("RGB")
+
+
+def test_a_flat_picture_is_all_of_its_colour():
+    """One colour from edge to edge is named alone."""
+    for name in (
+        "red", "green", "blue", "white", "black", "grey", "orange", "yellow", "brown", "pink",
+    ):  # fmt: skip
+        assert describe_colours(Image.new("RGB", (64, 48), name)) == f"all {name}"
+
+
+def test_a_plotted_line_is_named_by_its_colour():
+    """Every colour of the default cycle is one line: its smoothed edges are no second one."""
+    for colour, words in (
+        ("C0", "a blue line"), ("C1", "an orange line"), ("C2", "a green line"),
+        ("C3", "a red line"), ("C4", "a purple line"), ("C5", "a brown line"),
+        ("C6", "a pink line"), ("C8", "an olive line"), ("C9", "a cyan line"),
+        ("black", "black lines"),
+    ):  # fmt: skip
+        picture = drawn(lambda axes, colour=colour: axes.plot(X, np.sin(X), color=colour))
+        assert describe_colours(picture) == f"mostly white with {words}"
+
+
+def test_lines_areas_and_axes_are_told_apart():
+    """Several lines with their legend and grid, bars, and axes without data."""
+
+    def lines(axes: Any) -> None:
+        for phase in range(3):
+            axes.plot(X, np.sin(X + phase), label=str(phase))
+        axes.legend()
+        axes.grid()
+
+    for draw, words in (
+        (lines, "blue, green and orange lines"),
+        (lambda axes: axes.bar([1, 2, 3], [3, 2, 5]), "blue areas"),
+        (lambda axes: axes, "black lines"),
+    ):
+        assert describe_colours(drawn(draw)) == f"mostly white with {words}"
+
+
+def test_a_photo_has_many_colours():
+    """Noise around four regions of colour is told as a photo, by its largest part."""
+    picture = np.full((480, 640, 3), (140.0, 90.0, 50.0))
+    picture[:120], picture[400:] = (120, 170, 220), (60, 120, 40)
+    picture[200:260, 100:400] = (240, 240, 240)
+    noise = np.random.default_rng(7).normal(0, 18, picture.shape)
+    pixels = (picture + noise).clip(0, 255).astype("uint8")
+    assert describe_colours(Image.fromarray(pixels)) == "mostly brown, many colours"
+
+
+def test_what_is_large_is_named_and_what_is_tiny_is_not():
+    """Blocks by their size, no stray pixels, and a thin line of ten megapixels."""
+    blocks = Image.new("RGB", (100, 10), "red")
+    blocks.paste("blue", (45, 0, 80, 10))
+    blocks.paste("yellow", (80, 0, 100, 10))
+    assert describe_colours(blocks) == "red, blue and yellow"
+    stray = Image.new("RGB", (100, 100), "white")
+    for place, name in enumerate(["red", "green", "blue", "yellow", "magenta", "cyan"]):
+        stray.paste(name, (place * 10, 0, place * 10 + 2, 1))
+    assert describe_colours(stray) == "mostly white"
+    large = Image.new("RGB", (5000, 2000), "white")
+    large.paste("red", (0, 990, 5000, 1004))
+    assert describe_colours(large) == "mostly white with a red line"
+
+
+# Whatever JSON or bytes a client sends, the gateway answers, and never raises
+
+leaves = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+)
+anything = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+
+
+def usually(*values: Any) -> st.SearchStrategy[Any]:
+    """Mostly what belongs there, sometimes anything."""
+    return st.sampled_from(values) | anything
+
+
+def some_keys(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({}, optional=values) | anything
+
+
+def mangled_png() -> st.SearchStrategy[str]:
+    """Make base64 of a real image with some bytes overwritten or missing."""
+    file = io.BytesIO()
+    Image.new("P", (9, 5), 3).save(file, "PNG")
+    data = file.getvalue()
+
+    def mangle(places: dict[int, int], length: int) -> str:
+        kept = bytearray(data)
+        for place, value in places.items():
+            kept[place] = value
+        return base64.b64encode(bytes(kept[:length])).decode()
+
+    places = st.dictionaries(st.integers(0, len(data) - 1), st.integers(0, 255), max_size=4)
+    return st.builds(mangle, places, st.integers(0, len(data)))
+
+
+sources = some_keys(
+    type=usually("base64"),
+    media_type=usually("image/png", "image/gif"),
+    data=mangled_png() | anything,
+)
+blocks = some_keys(
+    type=usually("text", "image"), text=usually("a", "echo: b", "fail: c"), source=sources
+)
+messages = some_keys(
+    role=usually("user", "assistant"), content=st.lists(blocks, max_size=3) | anything
+)
+kinds = st.sampled_from(
+    ["object", "array", "string", "number", "integer", "boolean", "null", ["string", "null"], "?"]
+)
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+schemas = st.recursive(
+    some_keys(type=kinds, minimum=numbers, exclusiveMaximum=numbers, multipleOf=numbers),
+    lambda inner: some_keys(
+        type=kinds,
+        properties=st.dictionaries(st.sampled_from("ab"), inner),
+        required=st.lists(st.sampled_from("abc")) | anything,
+        items=inner,
+        minItems=numbers,
+        maxLength=numbers,
+        anyOf=st.lists(inner, max_size=2),
+        allOf=st.lists(inner, max_size=2),
+        **{"$ref": usually("#", "#/properties/a", "#/items")},
+    ),
+    max_leaves=6,
+)
+bodies = some_keys(
+    messages=st.lists(messages, max_size=3) | st.just([USER]) | anything,
+    instruction=usually("be brief"),
+    max_tokens=usually(1, 100),
+    temperature=usually(0.5),
+    response_format=some_keys(type=usually("json_schema"), schema=schemas),
+)
+
+
+def answered(body: bytes, version: str = "v1") -> Any:
+    """Post `body`, and check what holds for every answer."""
+    gateway, headers = Gateway(), {"x-api-key": "k", "content-type": "application/json"}
+    answer = gateway.handle(SimRequest("POST", f"/{version}/claude-4-sonnet", headers, body))
+    content = json.loads(answer.body)
+    assert answer.status in (200, 400)
+    if answer.status == 400:
+        assert list(content) == ["error"]
+        assert gateway.billed == 0
+    return content
+
+
+@given(bodies, st.sampled_from(["v1", "v2"]), st.binary())
+def test_any_json_and_any_bytes_get_a_json_answer(body, version, garbage):
+    """Bodies that are nearly right, and some that are nothing like it, get 200 or 400."""
+    answered(json.dumps(body).encode(), version)
+    assert "error" in answered(garbage)
+
+
+@given(schemas)
+def test_any_schema_gets_a_json_answer(schema):
+    """Schemas that are endless, contradictory or no schemas at all are refused or answered."""
+    form = {"type": "json_schema", "json_schema": {"schema": schema}}
+    content = answered(json.dumps({"messages": [USER], "response_format": form}).encode())
+    if content.get("stop_reason") == "end_turn":  # a long array may be cut
+        json.loads(content["content"][0]["text"])
+
+
+def test_any_depth_gets_a_json_answer():
+    """Nesting around the depth that Python can follow is answered or refused, at every level."""
+    steps = {
+        f"step{n}": {"required": ["a"], "properties": {"a": {"$ref": f"#/$defs/step{n + 1}"}}}
+        for n in range(15)
+    }
+    schema = {"$ref": "#/$defs/step0", "$defs": {**steps, "step15": {"const": "deep"}}}
+    form = {"type": "json_schema", "schema": schema}
+    body = json.dumps({"messages": [USER], "response_format": form})
+    for depth in (*range(700, 1010), 5_000, 50_000):
+        answered(body.replace('"deep"', "[" * depth + "]" * depth).encode())
