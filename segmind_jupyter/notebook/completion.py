@@ -303,7 +303,8 @@ def _of_segmind(line: str) -> Offers:
             return found
         return _beginning(typed, [Offer("clear", "command")])
     if command == "simulator":
-        return _beginning(rest, [Offer("on", "command"), Offer("off", "command")])
+        commands = ("on", "off", "fail", "slow", "limit")
+        return _beginning(rest, [Offer(command, "command") for command in commands])
     return Offers()
 
 

@@ -59,6 +59,8 @@ class SegmindMagics(Magics):
             %segmind models           models that are known; any other slug works too
             %segmind simulator        answer offline from now on, without a key or a bill
             %segmind simulator off    answer from Segmind again
+            %segmind simulator fail 429 3    fail the next calls: 429, 406, 504 or refusal
+            %segmind simulator slow 20       take 20 s for a call, and limit 5/min: take 5 of them
             %segmind jobs             jobs of this and other kernels: id, model, state, age, where
             %segmind resume ID        take up a job: its reply, without sending it again
             %segmind wait             wait for all that is under way in this kernel
@@ -173,7 +175,14 @@ def _models(rest: Sequence[str]) -> Shown:
 
 def _simulator(rest: Sequence[str]) -> str:
     if list(rest) not in ([], ["on"], ["off"]):
-        raise UsageError("It is `%segmind simulator` or `%segmind simulator off`")
+        from segmind_jupyter.simulator import control
+
+        try:
+            told = control(*rest)
+        except ValueError as error:
+            raise UsageError(f"{error}; `%segmind simulator off` ends it") from None
+        session().use_simulator()
+        return f"Replies now come from the simulator: {told}."
     on = list(rest) != ["off"]
     session().use_simulator(on)
     if on:

@@ -241,7 +241,7 @@ def test_subcommands_and_what_follows_them_are_offered(tab):
     """From the table of the command itself."""
     assert {"status", "key", "usage", "jobs", "chat"} <= set(words(tab("%segmind |")))
     assert words(tab("%segmind si|")) == ["simulator"]
-    assert words(tab("%segmind simulator |")) == ["on", "off"]
+    assert words(tab("%segmind simulator |")) == ["on", "off", "fail", "slow", "limit"]
     assert tab("%segmind usage |") == []
     assert tab("%segmind nonsense |") == []
 

@@ -11,6 +11,8 @@ from unittest.mock import Mock
 import pytest
 
 from segmind_jupyter.notebook.status import misfits
+from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.protocol import demo_behaviour
 
 KEY = "sk-live-0123456789abcdef"
 
@@ -220,6 +222,42 @@ def test_the_simulator_needs_neither_key_nor_network(run, monkeypatch):
     assert run("%%claude\nHi").result.simulated
     for command in ("%segmind", "%segmind simulator off"):
         assert "SEGMIND_BASE_URL says so" in run(command).shown
+
+
+def test_the_simulator_can_be_made_to_fail_to_slow_down_and_to_limit(run, monkeypatch):
+    """Each is met by the next calls; what cannot be done is refused with what can."""
+    gateway = Gateway()
+    monkeypatch.setattr("segmind_jupyter.simulator.shared", lambda: gateway)
+    assert "the next call will meet 406" in run("%segmind simulator fail 406").shown
+    assert "Not enough credits" in run("%%claude\nHi").shown
+    run("%segmind simulator fail refusal 2")
+    assert [run("%%claude\nHi").result.stop_reason for _ in range(3)] == [
+        "refusal", "refusal", "end_turn",
+    ]  # fmt: skip
+    run("%segmind simulator fail 504")
+    billed = gateway.billed
+    assert type(run("%%claude\nHi").error).__name__ == "MaybeBilledError"
+    assert gateway.billed == billed + 1
+    assert "429" in run("%segmind simulator fail 429 2").shown
+    run("%segmind simulator fail off")
+    assert "a call takes 0.25 s" in run("%segmind simulator slow 0.25").shown
+    assert run("%%claude\nHi").error is None
+    assert (gateway.behaviour.latency_s, gateway.behaviour.work_s) == (0.25, 0.25)
+    assert "5 calls a minute" in run("%segmind simulator limit 5/min").shown
+    assert gateway.behaviour.rate_limit == 5
+    run("%segmind simulator limit off")
+    run("%segmind simulator slow off")
+    assert gateway.behaviour.rate_limit is None
+    assert gateway.behaviour.work_s == demo_behaviour().work_s
+    for words, hint in (
+        ("fail", "fail 429|406|504|refusal [TIMES]"), ("fail 200", "limit N/min"),
+        ("fail 429 0", "no number of times"), ("fail 429 twice", "no number of times"),
+        ("slow soon", "no number of seconds"), ("slow -1", "no number of seconds"),
+        ("limit 5", "limit N/min"), ("limit 0/min", "limit N/min"),
+    ):  # fmt: skip
+        done = run(f"%segmind simulator {words}")
+        assert type(done.error).__name__ == "UsageError"
+        assert hint in done.shown
 
 
 def test_a_mistyped_command_is_asked_about(run):
