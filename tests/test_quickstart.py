@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from segmind_jupyter.__main__ import main as demo
+
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart.ipynb"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_demo_writes_the_quickstart_beside_the_user(tmp_path, monkeypatch, capsys):
+    """Once, never over what is there, and with the command that opens it."""
+    monkeypatch.chdir(tmp_path)
+    assert demo(["demo"]) == 0
+    written = tmp_path / "quickstart.ipynb"
+    assert written.read_bytes() == QUICKSTART.read_bytes()
+    assert capsys.readouterr().out.endswith("Open it with:\n  jupyter lab quickstart.ipynb\n")
+    written.write_text("mine")
+    monkeypatch.setattr("segmind_jupyter.__main__.find_spec", lambda name: None)
+    assert demo(["demo"]) == 0
+    said = capsys.readouterr().out
+    assert "left as it is" in said
+    assert "pip install 'segmind-jupyter[lab]' && jupyter lab quickstart.ipynb" in said
+    assert written.read_text() == "mine"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {
+        "examples/quickstart.ipynb": "segmind_jupyter/quickstart.ipynb"
+    }
 
 
 @pytest.mark.kernel
