@@ -8,6 +8,7 @@
     ├── ContentError                an object or a prompt that cannot be sent
     ├── ReplyError                  a reply that does not hold what was asked of it
     ├── NotCachedError              a reply that is not kept, where nothing may be sent
+    ├── BudgetError                 a call that would pass what may be spent
     ├── APIError                    the server answered, and it was no reply
     │   ├── BadRequestError         400
     │   ├── AuthenticationError     401
@@ -113,6 +114,35 @@ class ReplyError(SegmindError):
 
 class NotCachedError(SegmindError):
     """A reply that is not kept, where kept replies alone are used (``cache="only"``)."""
+
+
+class BudgetError(SegmindError):
+    """A call that would pass what may be spent, so that nothing was sent.
+
+    Parameters
+    ----------
+    message
+        Which budget it is, and how to raise it.
+    limit, spent, reserved, cost
+        What may be spent, what was, what is set aside for calls that are under way, and what this
+        one would take, in Segmind credits.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: float = 0.0,
+        spent: float = 0.0,
+        reserved: float = 0.0,
+        cost: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.limit, self.spent, self.reserved, self.cost = limit, spent, reserved, cost
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by keyword, as exceptions otherwise pickle by position."""
+        return (_rebuild, (type(self), str(self), vars(self).copy()))
 
 
 class APIConnectionError(SegmindError):

@@ -183,6 +183,12 @@ OPTIONS: Final = (
         example=("--error", "what went wrong in the cell above?"),
     ),
     Option(
+        name="each", flags=("--each",), value="NAME",
+        words="ask the same about each row of a table (`{column}`) or item of a list (`{item}`), "
+        "as `ask_each` does; the value is the table with the replies beside its own columns",
+        example=("--each df --json Complaint -o out", "every row; a column a field"),
+    ),
+    Option(
         name="goes_on", flags=("-c", "--continue"),
         words="continue the last exchange; without it a cell sends itself alone",
         example=("-c", "continue the last exchange"),

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from segmind_jupyter.api.messages import Block, Call, Ledger, Message, encoded
-from segmind_jupyter.api.settings import SIMULATOR, Secret, Settings, resolve
+from segmind_jupyter.api.settings import SIMULATOR, Secret, Settings, of_history, resolve
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     import concurrent.futures
     import weakref
 
-    from segmind_jupyter.api.client import Credits, SegmindClient
+    from segmind_jupyter.api.client import Charge, Credits, SegmindClient
     from segmind_jupyter.api.database import JobRecord
     from segmind_jupyter.api.jobs import Job, JobRegistry
     from segmind_jupyter.api.journal import Journal, ReplyCache
     from segmind_jupyter.api.loop import BackgroundLoop, Waiter
     from segmind_jupyter.api.messages import Reply
     from segmind_jupyter.api.watch import JobManager
+    from segmind_jupyter.budget import Budget, Estimate, Reservation
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
     from segmind_jupyter.conversation import Conversation, ConversationRegistry, Draft
@@ -62,6 +63,7 @@ class Request(Call):
     dry: bool = False
     kept_at: float | None = None
     is_withheld: bool = False
+    estimate: Estimate | None = None
 
     @classmethod
     def of(cls, prompt: Prompt, call: Call, **how: Any) -> Request:
@@ -180,6 +182,14 @@ class Connections:
         moments = [client.limiter.paused_until for client in list(self._clients.values())]
         return max(filter(None, moments), default=None)
 
+    @property
+    def pace(self) -> float | None:
+        """The requests a minute that a limit lets through, once it was met; for any thread."""
+        return min(
+            filter(None, (c.limiter.posts_per_min for c in list(self._clients.values()))),
+            default=None,
+        )
+
     async def close(self) -> None:
         """Close them all; watches first, which let ids come in."""
         import asyncio
@@ -240,6 +250,13 @@ class Session:
     def ledger(self) -> Ledger:
         """What the calls took."""
         return Ledger()
+
+    @_lazily
+    def budget(self) -> Budget:
+        """What may be spent, and what was."""
+        from segmind_jupyter.budget import Budget
+
+        return Budget(lambda: self.journal)
 
     @_lazily
     def conversations(self) -> ConversationRegistry:
@@ -367,6 +384,7 @@ class Session:
             prompt, options, params, conversation, expected=expected, queued=queued, dry=True
         )
         encoded(request.body, api_key=self.settings().api_key)
+        request = self.estimated(request)
         try:
             kept = self.slot(request, options).find()
         except NotCachedError:
@@ -388,6 +406,12 @@ class Session:
         call = call_of(messages, options, params)
         return draft, Request.of(prompt, call, **how).noting(*options.left_out())
 
+    def estimated(self, request: Request) -> Request:
+        """Return a request with what it is likely to take."""
+        origin = self.settings().base_url
+        found = self.budget.estimate(request.model, request.tokens, origin=origin)
+        return dataclasses.replace(request, estimate=found)
+
     def slot(self, call: Call, options: Options) -> ReplyCache:
         """Find where the reply to a call may be kept; it takes neither a key nor a client."""
         from segmind_jupyter.api.journal import ReplyCache
@@ -399,7 +423,7 @@ class Session:
 
     def _answer(self, request: Request, timeout_s: float | None) -> Reply:
         """Send a request, wait for its reply, and count it."""
-        with self._unknown_outcomes("`%segmind credits` shows whether your credits went down."):
+        with self._unknown_outcomes("`%segmind history` shows whether it was charged."):
             reply = self._portal.call(self.chat, request, timeout_s)
         self.ledger.add(reply, model=request.model)
         return reply
@@ -533,13 +557,28 @@ class Session:
 
     async def chat(self, call: Call, timeout_s: float | None = None) -> Reply:
         """Send a call and wait for its reply (v1); on the background loop alone."""
-        return await self.client().chat(
-            call.model,
-            call.messages,
-            instruction=call.instruction,
-            timeout_s=timeout_s,
-            **call.params,
-        )
+        from anyio import CancelScope, to_thread
+
+        client = self.client()
+        with CancelScope(shield=True):
+            hold = await to_thread.run_sync(self._reserve, call, client.settings.base_url)
+        try:
+            reply = await client.chat(
+                call.model,
+                call.messages,
+                instruction=call.instruction,
+                timeout_s=timeout_s,
+                **call.params,
+            )
+        except BaseException as error:
+            hold.settle(error)
+            raise
+        with CancelScope(shield=True):
+            await to_thread.run_sync(hold.settle, reply)
+        return reply
+
+    def _reserve(self, call: Call, origin: str) -> Reservation:
+        return self.budget.reserve(call, origin=origin)
 
     def watch(self) -> JobManager:
         """Return what submits and follows jobs under the present settings; on the loop alone."""
@@ -549,6 +588,7 @@ class Session:
             wait=self.waiter,
             delivered=self._delivered,
             followed=self._followed,
+            reserve=self._reserve,
         )
 
     @property
@@ -556,11 +596,27 @@ class Session:
         """Unix time until which Segmind takes no more requests, as it said; `None` if it does."""
         return self._connections.paused_until
 
+    @property
+    def pace(self) -> float | None:
+        """The requests a minute that Segmind lets through, once that was met."""
+        return self._connections.pace
+
     def credits(self) -> Credits:
         """Ask what is left on the account."""
 
         async def look_up() -> Credits:
             return await self.client().credits()
+
+        return self._portal.call(look_up)
+
+    def history(self, request_id: str | None = None) -> list[Charge]:
+        """Ask what was charged; the key goes to where the history is, and nowhere else."""
+
+        async def look_up() -> list[Charge]:
+            from segmind_jupyter.api.client import SegmindClient
+
+            async with SegmindClient(settings=of_history(self.settings())) as client:
+                return await client.history(request_id)
 
         return self._portal.call(look_up)
 
@@ -588,6 +644,8 @@ class Session:
         other.footer = self.footer
         other._api_key, other._base_url, other._auth = self._api_key, self._base_url, self._auth
         other._keeps_file = self._keeps_file
+        if "budget" in vars(self):
+            other.budget.own_limit = self.budget.own_limit
         return other
 
 

@@ -28,9 +28,10 @@ NEEDED_LATER = (
 HEAVIER = (*HEAVY, "IPython")
 
 NAMES = {
-    "APIConnectionError", "APIError", "AuthenticationError", "BadRequestError", "Batch", "Chat",
-    "ContentError", "InsufficientCreditsError", "Job", "JobCancelled", "JobError", "JobExpired",
-    "JobFailed", "JobTimeout", "MaybeBilledError", "MissingKeyError", "NotCachedError",
+    "APIConnectionError", "APIError", "AuthenticationError", "BadRequestError", "Batch",
+    "BudgetError", "Chat", "ContentError", "InsufficientCreditsError", "Job", "JobCancelled",
+    "JobError", "JobExpired", "JobFailed", "JobTimeout", "MaybeBilledError", "MissingKeyError",
+    "NotCachedError",
     "NotFoundError", "PermissionDeniedError", "RateLimitError", "Reply", "ReplyError",
     "SegmindClient", "SegmindError", "ServerError", "SettingsError", "Usage", "__version__", "ask",
     "ask_each", "load_ipython_extension", "register", "resume", "submit", "to_blocks",

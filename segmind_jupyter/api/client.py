@@ -50,6 +50,17 @@ class Credits:
         return self.credits + self.free_credits
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What the vendor's history says of one request, in the server's words; cost in dollars."""
+
+    request_id: str
+    model: str = ""
+    status: str = ""
+    at: str = ""
+    cost: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """What a submission gives: the id of the job, and the model that works on it."""
@@ -343,6 +354,29 @@ class SegmindClient:
         except (ValueError, TypeError, KeyError, AttributeError):
             raise error_for(answer, what=f"GET {path}", look=True) from None
 
+    async def history(
+        self, request_id: str | None = None, *, timeout_s: float = LOOKUP_TIMEOUT_S
+    ) -> list[Charge]:
+        """Ask what was charged for the newest requests, or for one (free of charge).
+
+        What was sent with them comes back too, and is dropped.
+
+        Raises
+        ------
+        APIError, APIConnectionError
+            As for `credits`; `NotFoundError` where there is no such request.
+        """
+        one = "?per_page=100" if request_id is None else f"/{checked_id(request_id)}"
+        path = f"/inference-request/request-history{one}"
+        answer = await self._transport.send("GET", path, timeout_s=timeout_s, urgent=True)
+        try:
+            found = answer.json()
+            rows = found.get("data", found) if isinstance(found, dict) else found
+            rows = rows if isinstance(rows, list) else [rows]
+            return [_charge(row) for row in rows if row["request_id"]]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise error_for(answer, what=f"GET {path}", look=True) from None
+
     async def aclose(self) -> None:
         """Close the connections; the client may be used again afterwards."""
         await self._transport.aclose()
@@ -352,6 +386,17 @@ class SegmindClient:
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
+
+
+def _charge(row: dict[str, Any]) -> Charge:
+    cost = row.get("credits_deduction")
+    return Charge(
+        request_id=str(row["request_id"]),
+        model=str(row.get("model_name") or ""),
+        status=str(row.get("model_status") or ""),
+        at=str(row.get("model_created") or row.get("created_at") or ""),
+        cost=None if cost is None else float(cost),
+    )
 
 
 def _unreadable(what: str, answer: Response, error: Exception) -> APIError:

@@ -201,6 +201,19 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """What one answered call took; `None` is what the server did not say."""
+
+    at: float
+    origin: str
+    model: str
+    input_tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CachedReply:
     """A reply that is kept for the next request that is equal."""
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from segmind_jupyter.api.database import (
     CachedReply,
     CacheSize,
+    CallRecord,
     Claim,
     JobRecord,
     Migration,
@@ -59,6 +60,9 @@ MAX_AGE_S: Final = 30 * 24 * 3600.0
 
 #: Cached replies take no more; what was not used for the longest goes first. One takes a few kB.
 MAX_REPLY_BYTES: Final = 256_000_000
+
+#: Calls that are remembered: a year of a busy user.
+MAX_CALLS: Final = 20_000
 
 #: How long a call waits for another program's lock, and how long while one is known to be held.
 BUSY_S: Final = 2.0
@@ -97,7 +101,7 @@ def why_unusable(path: Path, *, busy_s: float = BUSY_S) -> str | None:
     return found[0] if found else None
 
 
-def _warn(message: str) -> None:
+def warn_user(message: str) -> None:
     """Warn without naming a line of code: on a background thread none is the user's."""
     try:
         warnings.warn_explicit(message, UserWarning, filename="segmind_jupyter", lineno=1)
@@ -141,7 +145,7 @@ class Journal:
         path: Path | None,
         *,
         clock: Callable[[], float] = time.time,
-        warn: Callable[[str], None] = _warn,
+        warn: Callable[[str], None] = warn_user,
         busy_s: float = BUSY_S,
         max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
@@ -283,6 +287,76 @@ class Journal:
         change, values = "DELETE FROM sends WHERE work = ? AND holder = ?", (work, self._holder)
         self._write(lambda db: db.execute(change, values))
 
+    # Calls -------------------------------------------------------------------------------------
+
+    def record_call(self, call: CallRecord) -> None:
+        """Remember what a call took; the oldest are forgotten."""
+        told = dataclasses.astuple(call)
+        row = [_text(value) if isinstance(value, str) else value for value in told]
+
+        def change(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            oldest = "SELECT max(rowid) - ? FROM calls"
+            db.execute(f"DELETE FROM calls WHERE rowid <= ({oldest})", (MAX_CALLS,))  # noqa: S608
+
+        self._write(change)
+
+    def calls(
+        self, origin: str, *, model: str | None = None, since: float = 0.0, limit: int = MAX_CALLS
+    ) -> list[CallRecord]:
+        """List the newest calls that are remembered, oldest first."""
+        query = (
+            "SELECT * FROM calls WHERE origin = ? AND coalesce(model = ?, 1) AND at >= ? "
+            "ORDER BY at DESC, rowid DESC LIMIT ?"
+        )
+        values = (origin, model, since, limit)
+        rows = self._read(lambda db: db.execute(query, values).fetchall()[::-1])
+        return [
+            CallRecord(**dict(row))
+            for row in rows
+            if is_time(row["at"])
+            and all(is_amount(row[name]) for name in ("input_tokens", "cost", "seconds"))
+            and isinstance(row["model"], str)
+            and isinstance(row["request_id"], str | None)
+        ]
+
+    # What may be spent in a day ----------------------------------------------------------------
+
+    def daily_budget(self) -> float | None:
+        """Return how many credits all kernels together may spend in a day; `None` is no limit."""
+        rows = self._read(lambda db: db.execute("SELECT amount FROM budget").fetchall())
+        amount = rows[-1][0] if rows else None
+        return amount if is_amount(amount) else None
+
+    def set_daily_budget(self, amount: float | None) -> None:
+        """Set that; `None` takes it away."""
+        self._write(lambda db: db.execute("REPLACE INTO budget VALUES (1, ?)", (amount,)))
+
+    def spent(self, origin: str, *, since: float) -> float:
+        """Sum what the calls to an origin took since then, and what is set aside for others."""
+        return sum(self._read(lambda db: [_spent(db, origin, since)]))
+
+    def reserve(
+        self, key: str, origin: str, *, cost: float, most: float, since: float
+    ) -> tuple[float | None, float]:
+        """Set `most` aside for a call of about `cost`, unless that would pass the daily budget.
+
+        Gives that budget, and what was spent or set aside before.
+        """
+        limit, now = self.daily_budget(), self._clock()
+
+        def change(db: sqlite3.Connection) -> float:
+            spent = _spent(db, origin, since)
+            if limit is None or spent + cost <= limit:
+                db.execute("INSERT INTO reserved VALUES (?, ?, ?, ?)", (key, now, origin, most))
+            return spent
+
+        return limit, self._write(change)
+
+    def unreserve(self, key: str) -> None:
+        """Give back what was set aside."""
+        self._write(lambda db: db.execute("DELETE FROM reserved WHERE id = ?", (key,)))
+
     # Cached replies ----------------------------------------------------------------------------
 
     def keep_reply(self, key: str, body: bytes) -> None:
@@ -396,6 +470,7 @@ class Journal:
         if not self._is_pruned:
             self._is_pruned, before = True, (self._clock() - MAX_AGE_S,)
             db.execute("DELETE FROM sends WHERE at < ?", before)
+            db.execute("DELETE FROM reserved WHERE at < ?", before)
             last = "max(coalesce(submitted_at, 0), coalesce(ended_at, 0), noted_at)"
             db.execute(f"DELETE FROM jobs WHERE {last} < ?", before)  # noqa: S608
         if self._memory is None:
@@ -408,6 +483,13 @@ class Journal:
         db.executemany(
             "INSERT OR IGNORE INTO sends VALUES (?, ?, ?, ?)", waiting("SELECT * FROM sends")
         )
+        db.executemany(
+            "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", waiting("SELECT * FROM calls")
+        )
+        db.executemany(
+            "INSERT OR IGNORE INTO reserved VALUES (?, ?, ?, ?)", waiting("SELECT * FROM reserved")
+        )
+        db.executemany("REPLACE INTO budget VALUES (?, ?)", waiting("SELECT * FROM budget"))
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
@@ -458,7 +540,7 @@ class Journal:
     @property
     def _migrations(self) -> tuple[Migration, ...]:
         """What makes each schema of the one before; a new file has the key that was used so far."""
-        return (lambda db: _first_schema(db, self._salt), _add_replies, _add_sends)
+        return (lambda db: _first_schema(db, self._salt), _add_replies, _add_sends, _add_calls)
 
     def _close_file(self) -> None:
         file, self._file = self._file, None
@@ -508,6 +590,18 @@ def _add_sends(db: sqlite3.Connection) -> None:
     )
 
 
+def _add_calls(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE calls (at REAL NOT NULL, origin TEXT NOT NULL, model TEXT NOT NULL, "
+        "input_tokens INTEGER, cost REAL, seconds REAL, request_id TEXT)"
+    )
+    db.execute("CREATE TABLE budget (id INTEGER PRIMARY KEY, amount REAL)")
+    db.execute(
+        "CREATE TABLE reserved (id TEXT PRIMARY KEY, at REAL NOT NULL, origin TEXT NOT NULL, "
+        "amount REAL NOT NULL)"
+    )
+
+
 _FIELDS: Final = (
     "request_id, origin, model, submitted_at, noted_at, state, ended_at, seconds, error, work, "
     "place"
@@ -546,6 +640,16 @@ def _cache(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], max_bytes: i
         """,
         (max_bytes,),
     )
+
+
+def _spent(db: sqlite3.Connection, origin: str, since: float) -> float:
+    """Sum what was spent and set aside; a call of which nobody told counts as the mean of all."""
+    query = (
+        "SELECT total(coalesce(cost, (SELECT avg(cost) FROM calls))) FROM calls "
+        "WHERE origin = ?1 AND at >= ?2 "
+        "UNION ALL SELECT total(amount) FROM reserved WHERE origin = ?1 AND at >= ?2"
+    )
+    return sum(float(row[0]) for row in db.execute(query, (origin, since)))
 
 
 def _lives(sending: sqlite3.Row, now: float) -> bool:

@@ -290,8 +290,8 @@ def maybe_billed(what: str, why: str, answer: Response | None = None) -> MaybeBi
     words = f": {shortened(detail)}" if detail else ""
     return MaybeBilledError(
         f"Nobody knows whether the request was carried out. It may have been billed, so it was "
-        f"not sent again.{told} `%segmind credits` shows whether your credits went down; run the "
-        f"cell again to retry. ({what} {why}{words})",
+        f"not sent again.{told} `%segmind history` shows whether it was charged; run the cell "
+        f"again to retry. ({what} {why}{words})",
         **(_as_fields(answer) if answer else {}),
     )
 

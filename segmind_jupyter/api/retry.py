@@ -268,6 +268,12 @@ class RateLimiter:
         """Unix time at which the server takes requests again; `None` if it does. For any thread."""
         return time.time() + self.pause_s if self.pause_s else None
 
+    @property
+    def posts_per_min(self) -> float | None:
+        """How many POSTs a minute the server took before it refused one; `None` if it never did."""
+        rate_per_s = self._posts.rate_per_s or self._all.rate_per_s
+        return rate_per_s and 60 * rate_per_s
+
     async def acquire(
         self, method: str, *, patience_s: float = math.inf, urgent: bool = False
     ) -> float:

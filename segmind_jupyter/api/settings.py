@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Literal, NoReturn, cast, get_args
 from urllib.parse import urlsplit
@@ -196,6 +196,9 @@ def nearest_model(model: str) -> str | None:
 
 DEFAULT_BASE_URL: Final = "https://api.segmind.com"
 
+#: Where the vendor's SDK reads what was charged (WIRE.md).
+_HISTORY_URL: Final = "https://api.spotprod.segmind.com"
+
 _KEY_NAME: Final = "SEGMIND_API_KEY"
 _URL_NAME: Final = "SEGMIND_BASE_URL"
 
@@ -302,6 +305,18 @@ def origin(base_url: str) -> str:
             "with `-m`"
         )
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def of_history(settings: Settings) -> Settings:
+    """Return the settings with which the history of requests is read: at one other origin alone."""
+    if settings.base_url == DEFAULT_BASE_URL:
+        return replace(settings, base_url=_HISTORY_URL)
+    if settings.simulated or urlsplit(settings.base_url).hostname in _LOOPBACK:
+        return settings
+    raise SettingsError(
+        f"Segmind's history is at {_HISTORY_URL}, and requests go to {settings.base_url}, so the "
+        "key is not sent there. Unset SEGMIND_BASE_URL to read it."
+    )
 
 
 def _bad_url(why: str) -> SettingsError:

@@ -13,7 +13,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -41,6 +41,7 @@ from segmind_jupyter.errors import (
     APIError,
     JobError,
     JobExpired,
+    JobFailed,
     JobTimeout,
     MaybeBilledError,
     ReplyError,
@@ -93,6 +94,18 @@ class _Taken(Exception):
         self.claim = claim
 
 
+class Hold(Protocol):
+    """What is set aside for a call."""
+
+    def settle(self, outcome: Reply | BaseException | None) -> None:
+        """Take the reply, an error that says that nothing was billed, or that nobody knows."""
+
+
+class _NoHold:
+    def settle(self, outcome: Reply | BaseException | None) -> None:
+        """Do nothing: there is no budget."""
+
+
 class JobManager:
     """The jobs of one client."""
 
@@ -105,6 +118,7 @@ class JobManager:
         wait: Waiter = wait_interruptibly,
         delivered: Callable[[Job, Reply], object] = lambda job, reply: None,
         followed: JobRegistry | None = None,
+        reserve: Callable[[Call, str], Hold] = lambda call, origin: _NoHold(),
         give_up_s: float = LIFE_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -118,6 +132,9 @@ class JobManager:
         self.delivered = delivered
         self.followed = followed or JobRegistry()
         self.give_up_s = give_up_s
+        self._reserve = reserve
+        #: What is set aside for jobs whose reply has not come, by their ids.
+        self.holds: dict[str, Hold] = {}
         self.clock, self.sleep, self.jitter = clock, sleep, jitter
         self._place, self._wait = place, wait
         # The loop itself holds its tasks weakly.
@@ -172,6 +189,7 @@ class JobManager:
     ) -> Job | Claim:
         """Claim a work when its turn has come, and send it; or return whose it is."""
         beating: asyncio.Task[None] | None = None
+        hold: Hold | None = None
 
         async def beat(work: str) -> None:
             while True:
@@ -179,14 +197,16 @@ class JobManager:
                 await _noted(self.journal.beat, work)
 
         async def claim() -> None:
-            nonlocal beating
-            if work is None or beating is not None:
-                return
-            with anyio.CancelScope(shield=True):  # what is claimed is sent, or given up
-                claim = await _threaded(self.journal.claim, work, anew=anew)
-            if claim.state != "ours":
-                raise _Taken(claim)
-            beating = _spawn(beat(work), self._others)
+            nonlocal beating, hold
+            if work is not None and beating is None:
+                with anyio.CancelScope(shield=True):  # what is claimed is sent, or given up
+                    claim = await _threaded(self.journal.claim, work, anew=anew)
+                if claim.state != "ours":
+                    raise _Taken(claim)
+                beating = _spawn(beat(work), self._others)
+            if hold is None:
+                with anyio.CancelScope(shield=True):
+                    hold = await _threaded(self._reserve, call, self.origin)
 
         try:
             ticket = await self.client.submit_chat(
@@ -206,7 +226,11 @@ class JobManager:
                     "it was; `resume=False` asks again."
                 ) from None
             return taken.claim
-        except SegmindError:  # also where it may be billed: whoever asked is told
+        except BaseException as error:  # also where it may be billed: whoever asked is told
+            if hold is not None:
+                hold.settle(error)
+            if not isinstance(error, SegmindError):
+                raise
             if work is not None and beating is not None:
                 await _noted(self.journal.release, work)
             raise
@@ -214,9 +238,22 @@ class JobManager:
             if beating is not None:
                 beating.cancel()
         job = self._job(ticket.request_id, call.model, submitted_at=time.time(), request=request)
+        if hold is not None:
+            self.holds[job.request_id] = hold
+            job.on_done(self._settle)
         # It may be billed by now: nothing may come between the id and the journal.
         await self._note(job, work=work)
         return self.followed.enter(job)
+
+    def _settle(self, job: Job) -> None:
+        """Settle what a job took; one that is watched no longer goes on, whatever it takes."""
+        ended = job.reply if job.error is None else job.error
+        billed = ended if isinstance(ended, Reply | JobFailed) else None
+        hold = self.holds.get(job.request_id)
+        if hold is not None:
+            hold.settle(billed)
+        if billed is not None:
+            self.holds.pop(job.request_id, None)
 
     async def close(self) -> None:
         """Submit nothing more, and wait a moment for the ids of what is on its way."""
@@ -291,9 +328,7 @@ class JobManager:
 
     async def _work(self, call: Call, nth: int) -> str:
         """Name what is asked, in the words of the journal; images take a while to hash."""
-        return await _threaded(
-            lambda: self.journal.fingerprint(b"%s %d %s" % (call.digest, nth, self.origin.encode()))
-        )
+        return await _threaded(work_of, self.journal, call, nth, self.origin)
 
     def _job(self, request_id: str, model: str | None, **known: Any) -> Job:
         return Job(request_id, model=model, origin=self.origin, wait=self._wait, **known)
@@ -334,6 +369,11 @@ class JobManager:
         except JobError:
             return None
         return dataclasses.replace(read, request=job.request) if isinstance(read, Reply) else read
+
+
+def work_of(journal: Journal, call: Call, nth: int, origin: str) -> str:
+    """Name a work in the journal; images take a while to hash."""
+    return journal.fingerprint(b"%s %d %s" % (call.digest, nth, origin.encode()))
 
 
 def hand_over(job: Job, read: Reply | State) -> None:
@@ -449,6 +489,8 @@ class JobPoller:
             if self._throughout:
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
             if not job.done():  # if it was cancelled, whoever resumes it finds the reply kept
+                if (hold := manager.holds.get(job.request_id)) is not None:
+                    await _noted(hold.settle, read)
                 await _noted(manager.delivered, job, read)
             hand_over(job, read)
         else:

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from segmind_jupyter.api.jobs import tell
 from segmind_jupyter.api.loop import Waiter, checked_patience
@@ -32,14 +32,19 @@ from segmind_jupyter.errors import (
 from segmind_jupyter.options import call_of
 from segmind_jupyter.session import Session, session
 
+if TYPE_CHECKING:
+    from segmind_jupyter.batch.preview import BatchPreview
+
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
 _OWN: Final = (
+    "dry_run",
     "items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume", "retry_misfits",
 )  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
 
+@overload
 def ask_each(
     prompt: str,
     items: Any,
@@ -55,8 +60,29 @@ def ask_each(
     resume: bool = True,
     json: Any = None,
     retry_misfits: int = 0,
+    dry_run: Literal[False] = False,
     **params: Any,
-) -> Batch:
+) -> Batch: ...
+@overload
+def ask_each(prompt: str, items: Any, *, dry_run: bool, **how: Any) -> Batch | BatchPreview: ...
+def ask_each(
+    prompt: str,
+    items: Any,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    timeout: float | None = None,
+    max_in_flight: int = 32,
+    progress: bool = True,
+    on_error: Literal["keep", "raise"] = "keep",
+    resume: bool = True,
+    json: Any = None,
+    retry_misfits: int = 0,
+    dry_run: bool = False,
+    **params: Any,
+) -> Batch | BatchPreview:
     """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
 
     Parameters
@@ -95,6 +121,9 @@ def ask_each(
     retry_misfits
         How often an item whose reply does not fit is asked again, with what was wrong; its figures
         are then those of all its replies.
+    dry_run
+        Whether to send nothing, and return what would be: how many requests, tokens, credits and
+        minutes, and the first three requests in full.
 
     Returns
     -------
@@ -124,7 +153,7 @@ def ask_each(
         raise SettingsError(f"retry_misfits={retry_misfits!r}: give a whole number from 0 to 9.")
     if on_error not in ("keep", "raise"):
         raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
-    for name, on in (("progress", progress), ("resume", resume)):
+    for name, on in (("progress", progress), ("resume", resume), ("dry_run", dry_run)):
         if not isinstance(on, bool):
             raise SettingsError(f"{name}={on!r}: give True or False.")
     desk = session()
@@ -151,6 +180,10 @@ def ask_each(
         expected=expected,
         retry_misfits=retry_misfits,
     )
+    if dry_run:
+        from segmind_jupyter.batch.preview import preview
+
+        return preview(each, plan, desk)
     return _begun(each, plan, desk, shows=progress)
 
 

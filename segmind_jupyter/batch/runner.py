@@ -27,6 +27,7 @@ from segmind_jupyter.content.parts import format_error
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,
+    BudgetError,
     JobCancelled,
     JobExpired,
     MaybeBilledError,
@@ -54,6 +55,9 @@ _FEWEST_SENDERS, _MOST_SENDERS = 4, MAX_CONNECTIONS // 2
 
 #: A reply that does not fit what it must be, and why.
 Misfit: TypeAlias = tuple[Reply, str]
+
+#: How often it is looked whether a budget has room again.
+_BUDGET_LOOK_S: Final = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -158,16 +162,10 @@ class Run:
                     'The journal has no reply to this item, and `ClaudeMagics.cache = "only"` '
                     "sends nothing. Run the batch once online with another setting."
                 )
-            if job is None:  # claimed in the journal first: no batch of any kernel sends it again
-                job = await watch.submit(
-                    call,
-                    nth=nth,
-                    anew=not self._plan.resumes,
-                    timeout_s=self._plan.timeout_s,
-                    check=self._results.check_goes_on,
-                )
+            if job is None:
+                job = await self._submitted(call, nth, watch)
         except SegmindError as error:
-            is_everyones = isinstance(error, SettingsError) or (
+            is_everyones = isinstance(error, SettingsError | BudgetError) or (
                 isinstance(error, APIError) and error.status in _FOR_EVERY_ITEM
             )
             self._fail(position, error, misfits, for_all=is_everyones)
@@ -178,6 +176,25 @@ class Run:
         else:
             return job
         return None
+
+    async def _submitted(self, call: Call, nth: int, watch: JobManager) -> Job:
+        """Submit a call once the budget has room, as long as what is under way may give some back.
+
+        It is claimed in the journal first: no batch of any kernel sends it again.
+        """
+        while True:
+            try:
+                return await watch.submit(
+                    call,
+                    nth=nth,
+                    anew=not self._plan.resumes,
+                    timeout_s=self._plan.timeout_s,
+                    check=self._results.check_goes_on,
+                )
+            except BudgetError as error:
+                if not error.reserved:
+                    raise
+            await anyio.sleep(_BUDGET_LOOK_S)
 
     def _misfit(self, job: Job) -> Misfit | None:
         """Return the reply of a job that has ended, and why it does not fit, if it does not."""

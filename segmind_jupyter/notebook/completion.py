@@ -126,7 +126,7 @@ def _in_line(line: str, names: Mapping[str, Any], behind: str) -> Offers:
     found = Offers(typed)
     if action is None:
         return found
-    if action.dest == "include":
+    if action.dest in ("include", "each"):
         found = _of_path(typed, names, behind)
     elif action.dest == "json":
         shapes = reversed([(n, v) for n, v in names.items() if is_shape(v)])

@@ -33,6 +33,7 @@ _STRICTEST: Final = {"cache": "only", "journal": False}
 _DISPLAYS: Final = {
     "segmind_jupyter.api.messages.Reply": "display.reply.ReplyDisplay",
     "segmind_jupyter.session.Request": "display.reply.RequestDisplay",
+    "segmind_jupyter.batch.preview.BatchPreview": "display.reply.PreviewDisplay",
     "segmind_jupyter.api.jobs.Job": "live.cards.JobDisplay",
     "segmind_jupyter.batch.batch.Batch": "live.cards.BatchDisplay",
     "segmind_jupyter.chat.Chat": "chat.panel.ChatDisplay",

@@ -192,7 +192,7 @@ def _word(line: str, at: int, *, raw: bool = False) -> tuple[str, int]:
 
 def _is_path(action: Any) -> bool:
     """Return whether an option's value is a path such as ``df["a"]``, or a type."""
-    return getattr(action, "dest", "") in ("include", "json")
+    return getattr(action, "dest", "") in ("include", "each", "json")
 
 
 def _check_whole(flag: str, typed: str, rest: str) -> None:

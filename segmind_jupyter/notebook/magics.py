@@ -174,6 +174,8 @@ class ClaudeMagics(Defaults):
     ) -> tuple[Any, Reply | None]:
         """Send it as the options say, and give the value of the cell, with the reply behind it."""
         _check(args)
+        if args.each is not None:
+            return self._ask_each(args, words, cell, names), None
         conversation, notes = _conversation(args)
         try:
             options = self.options().replace(cache=args.cache)
@@ -218,6 +220,26 @@ class ClaudeMagics(Defaults):
             if not args.quiet:
                 display(reply)  # it was paid for, and is something else
             raise
+
+    def _ask_each(self, args: Namespace, words: str, cell: str | None, names: Any) -> Any:
+        """Ask the same about each row, and give the table with the replies beside its columns."""
+        from segmind_jupyter.batch import ask_each
+        from segmind_jupyter.content.prompt import value_at
+
+        kind = None
+        if args.json is not None:
+            kind = type_at(args.json, names) if args.json else dict
+        asked: Any = ask_each(
+            "\n".join(filter(None, (words, (cell or "").removesuffix("\n")))),
+            value_at(args.each, names, option="--each"),
+            system=_system(args, names)[0],
+            json=kind,
+            progress=not args.quiet,
+            dry_run=bool(args.dry_run),
+            **{row.name: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
+            **dict(args.param),
+        )
+        return asked if args.dry_run or args.job else asked.join()
 
     def _prompt(
         self, args: Namespace, words: str, cell: str | None, names: Any, options: Options
@@ -284,6 +306,10 @@ def _check(args: Namespace) -> None:
     """Refuse options that contradict each other."""
     if args.goes_on and args.chat is not None:
         raise UsageError("Give -c or --chat NAME, not both: each of them continues (%%claude?)")
+    alone = ("goes_on", "chat", "include", "plot", "error", "code", "raw", "cache")
+    for row in OPTIONS if args.each is not None else ():
+        if row.name in alone and getattr(args, row.name):
+            raise UsageError(f"--each takes no {row.flags[-1]}: its rows are asked by themselves")
     if args.code and args.json is not None:
         raise UsageError("Give --code or --json, not both: a reply is code or JSON (%%claude?)")
     if args.code and args.job:

@@ -54,8 +54,13 @@ class SegmindMagics(Magics):
             %segmind                  what holds here, what is wrong, and the command that mends it
             %segmind key              type in the API key; it stays in this kernel's memory
             %segmind credits          what is left on the account
-            %segmind usage            tokens, cost and calls of this kernel, by model and by call
+            %segmind usage            tokens, cost and calls of this kernel, by model and by call;
+                                      credits by day, and what is left of a budget
             calls = %segmind usage    the calls as a table; a `;` at the end shows nothing
+            %segmind budget 2.00      credits that this kernel may spend; `off` takes it away
+            %segmind budget --day 5   credits that all kernels may spend in a day
+            %segmind history          what Segmind charged (asks Segmind, with your key)
+            %segmind history ID       the same of one request
             %segmind models           models that are known; any other slug works too
             %segmind simulator        answer offline from now on, without a key or a bill
             %segmind simulator off    answer from Segmind again
@@ -363,6 +368,9 @@ def _cache(rest: Sequence[str]) -> str:
     return aligned([("replies", kept), ("file", file), ("mode", _MODES[session().options.cache])])
 
 
+#: The days whose credits are summed.
+_DAYS: Final = 7
+
 #: The newest calls, which are drawn.
 _DRAWN: Final = 40
 
@@ -383,7 +391,90 @@ _COLUMNS: Final = {
 
 def _usage(rest: Sequence[str]) -> Shown:
     _no_more(rest, "usage")
-    return Shown(usage(session().ledger), table(session().ledger.calls))
+    more = [rows for rows in (_days(), _budgets()) if len(rows) > 1]
+    return Shown(usage(session().ledger, *more), table(session().ledger.calls))
+
+
+def _days() -> list[tuple[str, ...]]:
+    """Sum the credits of the last days in which anything was called, in all kernels."""
+    origin = session().settings().base_url
+    days: dict[str, list[float]] = {}
+    for call in session().journal.calls(origin, since=time.time() - _DAYS * 86400):
+        day = f"{datetime.datetime.fromtimestamp(call.at):%Y-%m-%d}"
+        days.setdefault(day, []).append(call.cost or 0.0)
+    sums = [(day, f"{len(costs):,}", f"{sum(costs):.4f}") for day, costs in days.items()]
+    return [("day, all kernels", "calls", "credits"), *sums]
+
+
+def _budgets() -> list[tuple[str, ...]]:
+    """Say what is left of each budget, with a bar."""
+    budget, origin = session().budget, session().settings().base_url
+    spent, reserved = budget.spent(origin), budget.reserved(origin)
+    today = budget.spent_today(origin)
+    rows: list[tuple[str, ...]] = [("budget", "credits", "spent", "set aside", "")]
+    for name, limit, used, aside in (
+        ("this kernel", budget.limit, spent, reserved),
+        ("a day", session().journal.daily_budget(), max(today - reserved, 0.0), reserved),
+    ):
+        if limit is not None:
+            part = min((used + aside) / limit, 1.0) if limit else 1.0
+            bar = f"{'█' * round(10 * part):░<10} {part:.0%}"
+            rows.append((name, f"{limit:,.4f}", f"{used:.4f}", f"{aside:.4f}", bar))
+    return rows
+
+
+def _budget(rest: Sequence[str]) -> Shown | str:
+    """Set what may be spent, or say what is left of it."""
+    from segmind_jupyter.budget import amount_of
+
+    words = [word for word in rest if word != "--day"]
+    if len(words) > 1 or len(rest) - len(words) > 1 or (rest and not words):
+        raise UsageError("It is `%segmind budget AMOUNT`, `%segmind budget --day AMOUNT` or `off`")
+    if words:
+        off = words[0].lower() == "off"
+        amount = math.inf if off else amount_of(words[0], name="budget")
+        if len(rest) > len(words):
+            session().journal.set_daily_budget(None if off else amount)
+        else:
+            session().budget.own_limit = amount
+    rows = _budgets()
+    if len(rows) == 1:
+        return "No budget is set: `%segmind budget 2.00` sets one, `--day` one for a day."
+    page = f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{_table_html(rows)}</div>'
+    return Shown({"text/html": page, "text/plain": aligned(rows)})
+
+
+def _history(rest: Sequence[str]) -> Shown | str:
+    """Say what Segmind charged, and which of it the journal knows."""
+    if len(rest) > 1:
+        raise UsageError("It is `%segmind history` or `%segmind history ID`")
+    charges = session().history(*rest)
+    if not charges:
+        return "Segmind's history is empty."
+    journal, origin = session().journal, session().settings().base_url
+    calls = {call.request_id for call in journal.calls(origin)}
+    rows: list[tuple[str, ...]] = [("when", "request", "model", "state", "charged", "here")]
+    unknown = 0
+    for charge in charges:
+        job = journal.find(charge.request_id)
+        known = "known" if job is not None or charge.request_id in calls else "not known"
+        unknown += known != "known" and bool(charge.cost)
+        about = (charge.at, charge.request_id, charge.model, charge.status.lower())
+        rows.append((*map(one_line, about), _cost(charge.cost), known))
+    total = sum(charge.cost or 0.0 for charge in charges)
+    notes = [f"{len(charges):,} requests, ${total:.4f}. Segmind keeps what was sent with them."]
+    if unknown:
+        notes.append(
+            f"{unknown} charged without a reply that this machine knows: sent elsewhere with this "
+            "key, or a call whose outcome was unknown."
+        )
+    return Shown(
+        {
+            "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">'
+            f"{_table_html(rows)}{_notes_html(notes)}</div>",
+            "text/plain": "\n".join([aligned(rows), *notes]),
+        }
+    )
 
 
 def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, Any]]:
@@ -409,8 +500,8 @@ def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, An
     return pandas.DataFrame(rows, columns=[*_COLUMNS]).astype(_COLUMNS)
 
 
-def usage(ledger: Ledger) -> dict[str, str]:
-    """Return the sums by model and the chart of the newest calls, as HTML and as text."""
+def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
+    """Return the sums by model, the chart of the newest calls, and more tables; HTML and text."""
     models = ledger.by_model()
     sums = [(one_line(name), totals) for name, totals in models.items()]
     if len(models) > 1:
@@ -444,15 +535,20 @@ def usage(ledger: Ledger) -> dict[str, str]:
         for name, counts in chart.items()
     ]
     words = [aligned(rows, right=True) if sums else none, *([aligned(bars)] if bars else [])]
+    words += ["\n" + aligned(rows) for rows in more]
     page = _table_html(rows) if sums else f"<div>{none}</div>"
     if chart:
         drawings = "".join(_bars_html(name, counts) for name, counts in chart.items())
         page += f'<div style="{FRAME["row"]}">{drawings}</div>'
-    page += "".join(f'<div style="{FRAME["about"]}">{one_line_html(note)}</div>' for note in notes)
+    page += _notes_html(notes) + "".join(_table_html(rows) for rows in more)
     return {
         "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
         "text/plain": "\n".join([*words, *notes]),
     }
+
+
+def _notes_html(notes: Sequence[str]) -> str:
+    return "".join(f'<div style="{FRAME["about"]}">{one_line_html(note)}</div>' for note in notes)
 
 
 def _cost(cost: float | None) -> str:
@@ -501,6 +597,8 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], str | Shown | Job]]] = {
     "key": _key,
     "credits": _credits,
     "usage": _usage,
+    "budget": _budget,
+    "history": _history,
     "models": _models,
     "simulator": _simulator,
     "jobs": _jobs,

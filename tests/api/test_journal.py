@@ -349,7 +349,7 @@ def test_a_file_of_an_earlier_version_gains_what_it_lacks(bench):
     """A kernel of that version that has it open goes on with its jobs."""
     bench.open().submitted(queued("before"))
     bench.close()
-    for table in ("replies", "sends"):
+    for table in ("replies", "sends", "calls", "budget", "reserved"):
         outside(bench.path, f"DROP TABLE {table}")
     outside(bench.path, "PRAGMA user_version = 1")
     earlier = sqlite3.connect(bench.path, isolation_level=None)
@@ -373,6 +373,7 @@ def test_values_of_a_wrong_type_cost_their_row_alone(bench, wrong):
         ("jobs", "request_id origin model submitted_at noted_at state ended_at seconds error work "
                  "place raw"),
         ("sends", "holder at beat_at"),
+        ("calls", "at origin model input_tokens cost seconds request_id"),
         ("replies", "kept_at used_at n_bytes body"),
         ("salt", "value"),
     ]  # fmt: skip

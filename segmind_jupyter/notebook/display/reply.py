@@ -22,6 +22,7 @@ from segmind_jupyter.words import format_credits, format_time, one_line, set_apa
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.batch.preview import BatchPreview
     from segmind_jupyter.content.parts import Image
     from segmind_jupyter.content.prompt import Attachment
     from segmind_jupyter.session import Request
@@ -349,3 +350,21 @@ class RequestDisplay(Display["Request"]):
         from segmind_jupyter.notebook.display.request import request_text
 
         return request_text(value)
+
+
+class PreviewDisplay(Display["BatchPreview"]):
+    """The displays that a shell has for a `BatchPreview`."""
+
+    kind = "segmind_jupyter.batch.preview.BatchPreview"
+
+    def html(self, value: BatchPreview) -> str:
+        """Return it as safe HTML."""
+        from segmind_jupyter.notebook.display.request import preview_html
+
+        return preview_html(value)
+
+    def text(self, value: BatchPreview) -> str:
+        """Return it as text."""
+        from segmind_jupyter.notebook.display.request import preview_text
+
+        return preview_text(value)

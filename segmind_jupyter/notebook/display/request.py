@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from segmind_jupyter.content.parts import Image, Part, Text, part_of
 from segmind_jupyter.content.prompt import counted, described, estimated_tokens, readable_bytes
@@ -17,6 +17,9 @@ from segmind_jupyter.notebook.display.reply import thumbnail_html
 from segmind_jupyter.notebook.display.styles import div, folded, one_line_html
 from segmind_jupyter.session import Request
 from segmind_jupyter.words import format_time, one_line, to_text
+
+if TYPE_CHECKING:
+    from segmind_jupyter.batch.preview import BatchPreview
 
 #: Edge of a picture's file: a little more than the 320 px at which it is shown.
 _PICTURE_PX: Final = 480
@@ -55,6 +58,20 @@ def request_text(request: Request) -> str:
     return "\n".join([*lines, *(f"\n{one_line(note)}" for note in request.notes)])
 
 
+def preview_html(preview: BatchPreview) -> str:
+    """Show what a batch would send: its sums, and its first requests in full."""
+    headline, *about = str(preview).splitlines()
+    pieces = [div("head", f"<strong>{_escaped(headline)}</strong>")]
+    pieces += [div("about", _escaped(line)) for line in about]
+    return framed("".join(pieces)) + "".join(map(request_html, preview.first))
+
+
+def preview_text(preview: BatchPreview) -> str:
+    """Show the same in a terminal."""
+    lines = map(one_line, str(preview).splitlines())
+    return "\n\n".join(["\n".join(lines), *map(request_text, preview.first)])
+
+
 def _head(request: Request) -> Iterator[str]:
     """Say where it goes, how large it is (tokens by a rule of thumb), and its settings."""
     where = f"POST {request.path}"
@@ -70,6 +87,8 @@ def _head(request: Request) -> Iterator[str]:
     blocks = counted(len(request.prompt.parts()), "block")
     size = readable_bytes(request.n_bytes)
     yield f"{blocks} · {estimated_tokens(request.tokens)} · request of {size}"
+    if request.estimate is not None and request.kept_at is None and not request.is_withheld:
+        yield str(request.estimate)
     if request.system:
         yield f"system: {one_line(request.system)}"
     for name, value in request.params.items():

@@ -1,0 +1,115 @@
+"""What a batch would send, and what that may take: `ask_each(..., dry_run=True)`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+
+from segmind_jupyter.api.messages import encoded, user_message
+from segmind_jupyter.api.watch import work_of
+from segmind_jupyter.batch.items import PromptTemplate
+from segmind_jupyter.batch.runner import Plan
+from segmind_jupyter.content.parts import format_error
+from segmind_jupyter.errors import SegmindError
+from segmind_jupyter.session import Request, Session
+from segmind_jupyter.words import format_credits, format_duration
+
+#: How many requests are shown in full, and of how many items at most prompts are made.
+_SHOWN, _MOST = 3, 1_000
+
+#: Requests a minute of the smallest plan that is paid for (WIRE.md), until a limit is met.
+_PACE = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPreview:
+    """What a batch would send; in a notebook it shows its first requests in full."""
+
+    rows: int
+    #: How many were looked at; the sums are for all.
+    looked_at: int
+    requests: int
+    kept: int
+    #: Why items cannot be sent, by position.
+    errors: dict[int, SegmindError]
+    tokens: int
+    #: In Segmind credits: half of the calls at their median, 9 of 10; `None` where it is not known.
+    cost: float | None
+    high: float | None
+    basis: str
+    seconds: float
+    pace: float
+    first: tuple[Request, ...]
+
+    def __str__(self) -> str:
+        about = "" if self.looked_at == self.rows else f" (from {self.looked_at:,} of the rows)"
+        counts = [f"{self.rows:,} rows, {self.requests:,} requests{about}"]
+        counts += [f"{self.kept:,} answered before"] if self.kept else []
+        counts += [f"{len(self.errors):,} cannot be sent"] if self.errors else []
+        money = "not known" if self.cost is None else f"≈{format_credits(self.cost)}"
+        if self.high is not None:
+            money += f", {format_credits(self.high)} if each is as dear as 1 in 10"
+        return "\n".join(
+            [
+                f"Nothing was sent. {', '.join(counts)}, ≈{self.tokens:,} tokens",
+                f"{money} ({self.basis})",
+                f"about {format_duration(self.seconds)} at {self.pace:g} requests a minute",
+                *(f"item {n}: {error}" for n, error in list(self.errors.items())[:_SHOWN]),
+            ]
+        )
+
+    __repr__ = __str__
+
+
+def preview(each: PromptTemplate, plan: Plan, desk: Session) -> BatchPreview:
+    """Make the prompts of a batch, or of some of its items evenly spread, and send nothing."""
+    settings, rows = desk.settings(), len(each)
+    positions = range(0, rows, max(1, -(-rows // _MOST)))
+    first: list[Request] = []
+    errors: dict[int, SegmindError] = {}
+    met: Counter[bytes] = Counter()
+    found, tokens = [], 0
+    for position in positions:
+        try:
+            prompt = each.prompt(position)
+            call = dataclasses.replace(plan.call, messages=[user_message(prompt.blocks())])
+            encoded(call.body, api_key=settings.api_key)
+        except SegmindError as error:
+            errors[position] = error
+            continue
+        except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
+            errors[position] = SegmindError(f"The item cannot be sent ({format_error(error)}).")
+            continue
+        work = work_of(desk.journal, call, met[call.digest], settings.base_url)
+        met[call.digest] += 1
+        if plan.resumes and desk.journal.find_work(work) is not None:
+            continue
+        request = Request.of(prompt, call, expected=plan.expected, queued=True, dry=True)
+        request = desk.estimated(request)
+        assert request.estimate is not None  # noqa: S101
+        found.append(request.estimate)
+        tokens += request.tokens
+        if len(first) < _SHOWN:
+            first.append(request)
+    scale = rows / max(len(positions), 1)
+    requests = round(len(found) * scale)
+    costs = [estimate.cost for estimate in found if estimate.cost is not None]
+    highs = [estimate.high for estimate in found if estimate.high is not None]
+    in_flight = max(min(plan.max_in_flight, requests), 1)
+    work_s = scale * sum(estimate.seconds or 0.0 for estimate in found) / in_flight
+    pace = desk.pace or _PACE
+    return BatchPreview(
+        rows=rows,
+        looked_at=len(positions),
+        requests=requests,
+        kept=round((len(positions) - len(found) - len(errors)) * scale),
+        errors=errors,
+        tokens=round(tokens * scale),
+        cost=sum(costs) * scale if len(costs) == len(found) else None,
+        high=sum(highs) * scale if highs and len(highs) == len(found) else None,
+        basis="; ".join(dict.fromkeys(estimate.basis for estimate in found)) or "nothing is sent",
+        seconds=max(work_s, requests / pace * 60),
+        pace=pace,
+        first=tuple(first),
+    )
