@@ -14,6 +14,8 @@ from PIL import Image
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour, SimAnswer, SimRequest
 
+V1 = "/v1/claude-4-sonnet"
+
 
 class Clock:
     """Seconds that pass only when a test says so."""
@@ -35,24 +37,13 @@ class Caller:
         self.gateway = gateway
 
     def post(
-        self,
-        content: object,
-        *,
-        path: str = "/v1/claude-4-sonnet",
-        headers: dict[str, str] | None = None,
-        **fields: object,
+        self, content: object, path: str = V1, headers: Any = None, **fields: Any
     ) -> SimAnswer:
         """Send one user message; `content` is a string or a list of blocks."""
         body = {"messages": [{"role": "user", "content": content}], **fields}
-        return self.post_body(json.dumps(body).encode(), path=path, headers=headers)
+        return self.post_body(json.dumps(body).encode(), path, headers)
 
-    def post_body(
-        self,
-        body: bytes,
-        *,
-        path: str = "/v1/claude-4-sonnet",
-        headers: dict[str, str] | None = None,
-    ) -> SimAnswer:
+    def post_body(self, body: bytes, path: str = V1, headers: Any = None) -> SimAnswer:
         sent = {"x-api-key": "k", "content-type": "application/json", **(headers or {})}
         return self.gateway.handle(SimRequest("POST", path, sent, body))
 

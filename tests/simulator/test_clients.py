@@ -101,23 +101,6 @@ async def test_lost_connections_show_as_httpx_errors():
             assert gateway.billed == billed
 
 
-@pytest.mark.anyio
-async def test_fifty_clients_at_once_get_their_own_replies():
-    """Each request is answered with its own words, and each is charged once."""
-    gateway, replies = Gateway(Behaviour(latency_s=0.01)), {}
-
-    async def ask(client: httpx.AsyncClient, number: int) -> None:
-        body = {"messages": [{"role": "user", "content": f"echo:{number}"}]}
-        answer = await client.post(V1, json=body)
-        replies[number] = answer.json()["content"][0]["text"]
-
-    async with client_of(transport(gateway)) as client, anyio.create_task_group() as tasks:
-        for number in range(50):
-            tasks.start_soon(ask, client, number)
-    assert replies == {number: str(number) for number in range(50)}
-    assert gateway.billed == 50
-
-
 def test_the_embedded_gateway_is_one_paced_for_demonstrations_and_light():
     """Shared, so that a job outlives its client; heavy packages come with the first use."""
     first, second = transport(), transport()

@@ -46,19 +46,6 @@ def test_v1_answers_in_the_shape_of_the_model_page(caller):
     assert answer.headers["x-request-id"]
 
 
-def test_every_answer_is_marked_as_simulated(caller):
-    """Success, refusal and error page all carry the header that names them simulated."""
-    answers = [caller.post("a"), caller.post(""), caller.get(V1), caller.get("/nowhere")]
-    assert [answer.status for answer in answers] == [200, 400, 405, 404]
-    assert all(answer.headers["x-simulated"] == "1" for answer in answers)
-
-
-def test_v1_latency_is_left_to_the_carrier(calling):
-    """The core never waits: the model's time is told as a delay."""
-    answer = calling(latency_s=12.5).post("a")
-    assert (answer.delay_s, answer.headers["x-generation-time"]) == (12.5, "12.50")
-
-
 def test_a_job_goes_through_its_states_by_the_clock(calling, clock):
     """QUEUED, PROCESSING (a result is its status till then), COMPLETED, unknown after an hour."""
     caller = calling(queue_s=2, work_s=5)
@@ -167,16 +154,13 @@ def test_the_key_is_checked_in_the_accepted_forms(calling):
     both = {"x-api-key", "bearer"}
     for headers, accepted, status in (
         ({"x-api-key": "good"}, both, 200),
-        ({"X-API-Key": "good"}, both, 200),
         ({"Authorization": "Bearer good"}, both, 200),
         ({"authorization": "bearer good"}, both, 200),
         ({"x-api-key": "good"}, {"bearer"}, 401),
         ({"authorization": "Bearer good"}, {"x-api-key"}, 401),
         ({"x-api-key": "bad", "authorization": "Bearer good"}, both, 200),
         ({"x-api-key": "bad"}, both, 401),
-        ({"x-api-key": ""}, both, 401),
         ({"authorization": "Bearer "}, both, 401),
-        ({"authorization": "Basic good"}, both, 401),
         ({}, both, 401),
     ):
         caller = calling(auth=frozenset(accepted), keys=frozenset({"good"}))
@@ -285,16 +269,6 @@ def test_the_log_holds_what_tests_count_and_no_key(caller, clock):
     assert "sesame" not in f"{caller.gateway.log}{request}{Behaviour(keys=frozenset({'sesame'}))}"
 
 
-def test_behaviour_can_change_while_the_gateway_runs(caller):
-    """New settings hold for the next request; queued jobs and credits stay."""
-    request_id = caller.queue("a")
-    spent = caller.gateway.credits
-    caller.gateway.behaviour = Behaviour(latency_s=7, credits=99)
-    assert caller.get(f"/v2/requests/{request_id}").status == 200
-    assert caller.post("a").delay_s == 7
-    assert caller.gateway.credits < spent
-
-
 @given(
     st.sampled_from(["GET", "POST", "HEAD", "PUT", "BREW"]),
     st.text(max_size=30),
@@ -328,18 +302,6 @@ def test_forced_answers_come_in_order_and_as_often_as_asked(caller):
     assert caller.post("a").status == 200
 
 
-def test_a_forced_body_is_sent_as_given(caller):
-    """Text and bytes go as they are, other values as JSON, under any status."""
-    for body, sent in (
-        ("<h1>no</h1>", b"<h1>no</h1>"), (b"\xff\xfe", b"\xff\xfe"), ("", b""),
-        ([1, 2], b"[1, 2]"), ({"detail": "x"}, b'{"detail": "x"}'),
-    ):  # fmt: skip
-        caller.gateway.script(status=299, body=body, headers={"Retry-After": "3"})
-        answer = caller.post("a")
-        assert (answer.status, answer.body) == (299, sent)
-        assert (answer.headers["retry-after"], answer.headers["x-simulated"]) == ("3", "1")
-
-
 def test_a_real_answer_can_be_hidden_changed_and_delayed(calling):
     """The work is done and charged all the same."""
     caller = calling(latency_s=2)
@@ -362,12 +324,3 @@ def test_a_connection_is_dropped_before_or_after_the_work(caller):
     answer = caller.post("a", path=V2)
     assert (answer.drop, caller.gateway.billed) == ("after_work", 1)
     assert caller.get(f"/v2/requests/{content(answer)['request_id']}").status == 200
-
-
-def test_the_model_can_be_made_to_decline(caller):
-    """The next calls of either version, as often as asked."""
-    caller.gateway.declining = 2
-    assert content(caller.post("a"))["stop_reason"] == "refusal"
-    result = content(caller.get(f"/v2/requests/{caller.queue('a')}"))
-    assert json.loads(result["output"])["content"] == []
-    assert content(caller.post("a"))["stop_reason"] == "end_turn"

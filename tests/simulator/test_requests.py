@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from typing import Any
@@ -46,46 +45,32 @@ def test_a_body_that_is_no_json_object_is_400(caller):
 
 MISTAKES = [
     ({}, "messages"),
-    ({"messages": None}, "messages"),
     ({"messages": []}, "messages"),
-    ({"messages": {"role": "user"}}, "messages"),
     ({"messages": ["hello"]}, "messages.0"),
     ({"messages": [REPLY]}, "messages.0"),
     ({"messages": [{**USER, "role": "system"}]}, "messages.0.role"),
-    ({"messages": [{**USER, "role": ["user"]}]}, "messages.0.role"),
     ({"messages": [USER, {"role": "user"}]}, "messages.1.content"),
     ({"messages": [USER, {"role": "user", "content": []}]}, "messages.1.content"),
     ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
     ({"messages": [{"role": "user", "content": ""}]}, "non-whitespace"),
-    ({"messages": user({"type": "text", "text": " \n\t"})}, "non-whitespace"),
-    ({"messages": user({"type": "text"})}, "content.0.text"),
     ({"messages": user({"type": "text", "text": 3})}, "content.0.text"),
     ({"messages": user("bare")}, "content.0"),
     ({"messages": user({"type": "image_url", "image_url": {"url": "x"}})}, "content.0"),
-    ({"messages": user({"type": ["text"]})}, "content.0"),
     ({"messages": user({"type": "image"})}, "source"),
     ({"messages": user({"type": "image", "source": {"type": "url", "url": "u"}})}, "source"),
     ({"messages": user(image(media_type="image/tiff", data="aa"))}, "media_type"),
-    ({"messages": user(image(media_type=[], data="aa"))}, "media_type"),
-    ({"messages": user(image())}, "data"),
     ({"messages": user(image(data=""))}, "data"),
     ({"messages": user(image(data="äöü"))}, "base64"),
-    ({"messages": user(image(data="abc"))}, "base64"),
     ({"messages": user(image(data="iVBORw0KGgoAAAANSUhEUgA..."))}, "base64"),
     ({"messages": user(image(data="aGVsbG8="))}, "image"),
     ({"messages": user(image(data="A" * 5_000_004))}, "5000004"),
     ({"messages": user(*[image(data="aa")] * 101)}, "101 images"),
     ({"messages": [USER], "instruction": 5}, "instruction"),
     ({"messages": [USER], "max_tokens": 0}, "max_tokens"),
-    ({"messages": [USER], "max_tokens": 1.5}, "max_tokens"),
     ({"messages": [USER], "max_tokens": True}, "max_tokens"),
-    ({"messages": [USER], "max_tokens": "9"}, "max_tokens"),
     ({"messages": [USER], "temperature": 1.01}, "temperature"),
-    ({"messages": [USER], "temperature": -0.1}, "temperature"),
     ({"messages": [USER], "temperature": "0"}, "temperature"),
-    ({"messages": [USER], "temperature": False}, "temperature"),
     ({"messages": [USER], "response_format": {"type": "json_object"}}, "json_schema"),
-    ({"messages": [USER], "response_format": "json"}, "json_schema"),
     ({"messages": [USER], "response_format": {"type": "json_schema"}}, "schema"),
 ]
 
@@ -101,11 +86,9 @@ def test_what_the_service_accepts_is_accepted(caller):
     """Same roles in a row, a last assistant turn and unknown parameters are no mistakes."""
     for fields in (
         {"messages": [USER, USER]},
-        {"messages": [USER, REPLY, USER]},
         {"messages": [USER, REPLY]},
         {"messages": user({"type": "text", "text": "a"}, {"type": "text", "text": "b"})},
         {"messages": [USER], "instruction": None, "max_tokens": None, "temperature": None},
-        {"messages": [USER], "instruction": "", "temperature": 0, "max_tokens": 1},
         {"messages": [USER], "temperature": 1, "top_p": 0.5, "unknown": {}},
     ):
         assert caller.post_body(json.dumps(fields).encode()).status == 200, fields
@@ -172,14 +155,6 @@ def drawn(draw: Any) -> Image.Image:
     return Image.open(file).convert("RGB")
 
 
-def test_a_flat_picture_is_all_of_its_colour():
-    """One colour from edge to edge is named alone."""
-    for name in (
-        "red", "green", "blue", "white", "black", "grey", "orange", "yellow", "brown", "pink",
-    ):  # fmt: skip
-        assert describe_colours(Image.new("RGB", (64, 48), name)) == f"all {name}"
-
-
 def test_a_plotted_line_is_named_by_its_colour():
     """Every colour of the default cycle is one line: its smoothed edges are no second one."""
     for colour, words in (
@@ -236,6 +211,12 @@ def test_what_is_large_is_named_and_what_is_tiny_is_not():
 
 # Whatever JSON or bytes a client sends, the gateway answers, and never raises
 
+#: Nine by five grey pixels.
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAkAAAAFCAAAAACyOJm3AAAAEElEQVR4nGNkZoACJgbiWAABvwANKLCbqwAAAABJRU5E"
+    "rkJggg=="
+)
+
 leaves = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 )
@@ -255,26 +236,10 @@ def some_keys(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries({}, optional=values) | anything
 
 
-def mangled_png() -> st.SearchStrategy[str]:
-    """Make base64 of a real image with some bytes overwritten or missing."""
-    file = io.BytesIO()
-    Image.new("P", (9, 5), 3).save(file, "PNG")
-    data = file.getvalue()
-
-    def mangle(places: dict[int, int], length: int) -> str:
-        kept = bytearray(data)
-        for place, value in places.items():
-            kept[place] = value
-        return base64.b64encode(bytes(kept[:length])).decode()
-
-    places = st.dictionaries(st.integers(0, len(data) - 1), st.integers(0, 255), max_size=4)
-    return st.builds(mangle, places, st.integers(0, len(data)))
-
-
 sources = some_keys(
     type=usually("base64"),
     media_type=usually("image/png", "image/gif"),
-    data=mangled_png() | anything,
+    data=usually(PNG) | st.integers(0, 91).map(lambda n: PNG[:n] + "A" + PNG[n + 1 :]),
 )
 blocks = some_keys(
     type=usually("text", "image"), text=usually("a", "echo: b", "fail: c"), source=sources
@@ -327,15 +292,6 @@ def test_any_json_and_any_bytes_get_a_json_answer(body, version, garbage):
     """Bodies that are nearly right, and some that are nothing like it, get 200 or 400."""
     answered(json.dumps(body).encode(), version)
     assert "error" in answered(garbage)
-
-
-@given(schemas)
-def test_any_schema_gets_a_json_answer(schema):
-    """Schemas that are endless, contradictory or no schemas at all are refused or answered."""
-    form = {"type": "json_schema", "json_schema": {"schema": schema}}
-    content = answered(json.dumps({"messages": [USER], "response_format": form}).encode())
-    if content.get("stop_reason") == "end_turn":  # a long array may be cut
-        json.loads(content["content"][0]["text"])
 
 
 def test_any_depth_gets_a_json_answer():

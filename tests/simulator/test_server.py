@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import signal
@@ -65,27 +64,6 @@ def received(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_many_requests_go_over_one_connection(base_url):
-    """On this machine alone; it is kept alive over answers, refusals and HEAD."""
-    parts = urlsplit(base_url)
-    assert parts.hostname == "127.0.0.1"
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
-    try:
-        connection.connect()
-        first = connection.sock
-        for method, path, status in (
-            ("GET", CREDITS, 200), ("HEAD", CREDITS, 200), ("GET", V1, 405), ("OPTIONS", V1, 200),
-            ("GET", f"{CREDITS}?x=1", 200),
-        ):  # fmt: skip
-            connection.request(method, path, headers=KEY)
-            answer = connection.getresponse()
-            answer.read()
-            assert (method, answer.status) == (method, status)
-        assert connection.sock is first
-    finally:
-        connection.close()
-
-
 def test_concurrent_clients_never_get_anothers_reply(base_url, gateway):
     """Sixteen threads, v1 and v2 over the URLs that it names: each reads its own words."""
 
@@ -102,6 +80,7 @@ def test_concurrent_clients_never_get_anothers_reply(base_url, gateway):
         replies = list(pool.map(exchange, range(32)))
     assert replies == [(str(number), str(number)) for number in range(32)]
     assert (gateway.billed, len(gateway.log)) == (64, 96)
+    assert urlsplit(base_url).hostname == "127.0.0.1"
 
 
 def test_leaving_the_block_ends_waiting_and_idle_connections_and_frees_the_port():
