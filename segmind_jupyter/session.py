@@ -20,7 +20,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from segmind_jupyter.api.messages import Block, Call, Ledger, Message, encoded
-from segmind_jupyter.api.settings import SIMULATOR, Secret, Settings, of_history, resolve
+from segmind_jupyter.api.settings import (
+    SIMULATOR,
+    Secret,
+    Settings,
+    model_info,
+    of_history,
+    resolve,
+)
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -39,7 +46,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.database import JobRecord
     from segmind_jupyter.api.jobs import Job, JobRegistry
     from segmind_jupyter.api.journal import Journal, ReplyCache
-    from segmind_jupyter.api.loop import BackgroundLoop, Waiter
+    from segmind_jupyter.api.loop import BackgroundLoop, Waiter, WaitView
     from segmind_jupyter.api.messages import Reply
     from segmind_jupyter.api.watch import JobManager
     from segmind_jupyter.budget import Budget, Estimate, Reservation
@@ -135,6 +142,9 @@ class Trackable(Protocol):
     def done(self) -> bool:
         """Return whether it has ended."""
 
+    def awaits(self, future: concurrent.futures.Future[Any]) -> bool:
+        """Return whether the future is its end."""
+
     def on_done(self, callback: Callable[[Any], object]) -> None:
         """Have something called at its end."""
 
@@ -229,6 +239,8 @@ class Session:
     def __init__(self) -> None:
         self.options = Options()
         self.batch_shows: list[Callable[[Any], object]] = []
+        #: What shows that a call, a job or a batch is waited for.
+        self.wait_shows: list[Callable[[Any], WaitView | None]] = []
         self.unattended: Callable[[], bool] = lambda: False
         self.footer = "full"
         #: What has not ended, and what failed unattended, by identity, in the order of beginning.
@@ -424,7 +436,8 @@ class Session:
     def _answer(self, request: Request, timeout_s: float | None) -> Reply:
         """Send a request, wait for its reply, and count it."""
         with self._unknown_outcomes("`%segmind history` shows whether it was charged."):
-            reply = self._portal.call(self.chat, request, timeout_s)
+            wait = functools.partial(self.waiter, of=request)
+            reply = self._portal.call(self.chat, request, timeout_s, wait=wait)
         self.ledger.add(reply, model=request.model)
         return reply
 
@@ -545,11 +558,29 @@ class Session:
         return self._portal.start(function, *args)
 
     def waiter(
-        self, future: concurrent.futures.Future[Any], timeout_s: float | None = None
+        self,
+        future: concurrent.futures.Future[Any],
+        timeout_s: float | None = None,
+        *,
+        of: object = None,
     ) -> None:
-        """Wait for something of the background loop (`api.loop.Waiter`)."""
+        """Wait for something of the background loop (`api.loop.Waiter`), in sight of the user."""
+        from segmind_jupyter.api.loop import wait_in_sight
+
         self._portal.check_may_wait()
-        self._portal.wait(future, timeout_s)
+        of = of or next((work for work in self.pending if work.awaits(future)), None)
+        in_main = threading.current_thread() is threading.main_thread()
+        if of is None or not self.wait_shows or not in_main or self.unattended():
+            self._portal.wait(future, timeout_s)
+            return
+        show = self.wait_shows[-1]
+        wait_in_sight(self._portal.wait, future, timeout_s, lambda: show(of))
+
+    def expected_s(self, model: str) -> float | None:
+        """Return how many seconds a call of a model takes, as far as that was learned."""
+        took = [c.seconds for c in self.ledger.calls[-200:] if c.model == model and c.seconds]
+        took = took[-20:] or self.journal.durations(self.settings().base_url, model, limit=20)
+        return sorted(took)[len(took) // 2] if took else model_info(model).seconds
 
     def client(self) -> SegmindClient:
         """Return the client for the settings that hold now; on the background loop alone."""

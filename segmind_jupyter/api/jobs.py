@@ -62,6 +62,10 @@ class Pending(Generic[R, S]):
         """Return whether it has ended, in whichever way."""
         return self._end.done()
 
+    def awaits(self, future: concurrent.futures.Future[Any]) -> bool:
+        """Return whether the future is its end."""
+        return future is self._end
+
     def __await__(self) -> Generator[Any, None, R]:
         """Wait on any asyncio loop; cancelling the wait leaves what is awaited alone."""
         yield from self.settled().__await__()

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from segmind_jupyter.api.settings import checked_seconds
 from segmind_jupyter.errors import SegmindError
@@ -27,6 +27,9 @@ Waiter: TypeAlias = Callable[[concurrent.futures.Future[Any], float | None], Non
 
 #: How long one wait lasts before it looks up. Windows delivers an interrupt only between waits.
 SLICE_S: Final = 0.1
+
+#: A wait shows once it has taken so long, and is drawn anew that often: two messages a second.
+SHOWN_AFTER_S, DRAWN_EACH_S = 0.5, 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +53,42 @@ def wait_interruptibly(
         if future.done():
             return
         concurrent.futures.wait([future], timeout=slice_s)
+
+
+class WaitView(Protocol):
+    """What a front end shows of a wait."""
+
+    def draw(self, seconds: float) -> object:
+        """Show it for the first time, or anew, after so many seconds."""
+
+    def end(self, *, answered: bool) -> object:
+        """Leave its place to what comes of it, or to nothing."""
+
+
+def wait_in_sight(
+    wait: Waiter,
+    future: concurrent.futures.Future[Any],
+    timeout_s: float | None,
+    begin: Callable[[], WaitView | None],
+) -> None:
+    """Wait as `wait` does, and let whoever looks on see what takes long."""
+    begun_s = time.monotonic()
+    ends_s = begun_s + (math.inf if timeout_s is None else timeout_s)
+    wait(future, min(SHOWN_AFTER_S, ends_s - begun_s))
+    if future.done() or time.monotonic() >= ends_s:
+        return
+    view = begin()
+    if view is None:
+        wait(future, None if timeout_s is None else ends_s - time.monotonic())
+        return
+    answered = False
+    try:
+        while not future.done() and (left_s := ends_s - time.monotonic()) > 0:
+            view.draw(time.monotonic() - begun_s)
+            wait(future, min(DRAWN_EACH_S, left_s))
+        answered = future.done() and not future.cancelled() and future.exception() is None
+    finally:
+        view.end(answered=answered)
 
 
 def slices(timeout_s: float | None) -> Iterator[float]:
@@ -92,13 +131,15 @@ class BackgroundLoop:
         self._start(future, function, args)
         return future
 
-    def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def call(
+        self, function: Callable[..., Awaitable[T]], *args: Any, wait: Waiter | None = None
+    ) -> T:
         """Run `function(*args)` on the loop and wait for it."""
         self.check_may_wait()
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         try:
             self._start(future, function, args)
-            self.wait(future, None)
+            (wait or self.wait)(future, None)
         except BaseException:
             future.cancel()  # wherever the interrupt came
             raise

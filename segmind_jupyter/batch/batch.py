@@ -300,6 +300,10 @@ class Batch:
         """Return whether every item has ended, in whichever way."""
         return self._results.end.done()
 
+    def awaits(self, future: concurrent.futures.Future[Any]) -> bool:
+        """Return whether the future is its end."""
+        return future is self._results.end
+
     def wait(self, timeout: float | None = None) -> Batch:
         """Wait for the end, and return itself.
 

@@ -20,6 +20,7 @@ from segmind_jupyter.notebook.last_error import LastError
 from segmind_jupyter.notebook.line import QuestionMarkTransformer, as_claude_cell
 from segmind_jupyter.notebook.live.headless import WaitAtCellEnd
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
+from segmind_jupyter.notebook.live.wait import WaitDisplay
 from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.namespace import calling_frame
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
@@ -48,12 +49,15 @@ def load(shell: Any) -> None:
     shell.input_transformer_manager.token_transformers.insert(0, QuestionMarkTransformer)
     shell.input_transformer_manager.cleanup_transforms.append(as_claude_cell)
     live = LiveOutputs(shell)
-    magics.hooks = [Displays(shell, live), FrameShields(shell), LastError(shell), Tab(shell)]
+    waits = WaitDisplay(shell, live)
+    others = Displays(shell, live, waits), FrameShields(shell), LastError(shell), Tab(shell)
+    magics.hooks = [waits, *others]
     # In this order: the wait comes first, and what it brought is drawn before the cell ends.
     WaitAtCellEnd(shell, lambda: magics.trait_values()["wait_for_jobs"]).install()
+    waits.install()
     live.install()
     LastPlots(shell).install()
-    for hook in magics.hooks:
+    for hook in others:
         hook.install()
     _ask_what_was_read_before(shell)
 
@@ -118,8 +122,8 @@ def _home(path: str) -> Any:
 class Displays:
     """The displays of the types of this package, each made when the first of its kind is shown."""
 
-    def __init__(self, shell: Any, live: LiveOutputs) -> None:
-        self._shell, self._live = shell, live
+    def __init__(self, shell: Any, live: LiveOutputs, waits: WaitDisplay) -> None:
+        self._shell, self._live, self._waits = shell, live, waits
         self._hushed: Any = None
         self._made: dict[str, Any] = {}
 
@@ -158,13 +162,25 @@ class Displays:
         if home not in self._made:
             if self._hushed is None:
                 self._hushed = _home("display.reply.SuppressedValues")(self._shell)
-            shared = (self._hushed,) if ".reply." in home else (self._live, self._hushed)
+                self._waits.shown = self._hushed
+            of_reply = self._hushed, self._show_in_place
+            shared = of_reply if ".reply." in home else (self._live, self._hushed)
             self._made[home] = _home(home)(self._shell, *shared)
             kind = next(kind for kind, at in _DISPLAYS.items() if at == home)
             for formatter in self._formatters:
                 formatter.pop(kind, None)
             self._made[home].install()
         return self._made[home]
+
+    def _show_in_place(self, drawn: Callable[[], tuple[Any, Any]]) -> bool:
+        """Show what is drawn where a cell waited for it; `False` where none did."""
+        if not self._waits.can_take:
+            return False
+        bundle, metadata = drawn()
+        place = self._waits.take()
+        if place is not None:
+            self._live.replace(place, bundle, metadata)
+        return place is not None
 
     def _show_batch(self, batch: Any) -> None:
         """Show the first batch; from then on its display does."""

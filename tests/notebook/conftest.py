@@ -123,24 +123,32 @@ class Kernel:
         return str(self.client.execute(code))
 
     def collect(self, message_id: str, timeout_s: float = 60) -> Output:
-        output = Output("")
+        shown: list[tuple[str | None, dict[str, Any]]] = []
         while True:
             message = self.client.get_iopub_msg(timeout=timeout_s)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                output.text += content["text"]
-            elif message["msg_type"] == "error":
-                output.text += "\n".join(content["traceback"])
-            elif message["msg_type"] in {"execute_result", "display_data"}:
-                output.data.append(content["data"])
-                output.text += content["data"].get("text/plain", "")
-                output.html += content["data"].get("text/html", "")
-            elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+            kind, content = message["msg_type"], message["content"]
+            name = content.get("transient", {}).get("display_id")
+            if kind == "stream":
+                shown.append((None, {"stream": content["text"]}))
+            elif kind == "error":
+                shown.append((None, {"stream": "\n".join(content["traceback"])}))
+            elif kind in {"execute_result", "display_data"}:
+                shown.append((name, content["data"]))
+            elif kind == "update_display_data":  # what a cell showed while it waited
+                shown = [(n, content["data"] if n == name else data) for n, data in shown]
+            elif kind == "clear_output" and not content["wait"]:
+                shown = []
+            elif kind == "status" and content["execution_state"] == "idle":
                 break
-        output.status = self.reply(message_id, timeout_s)["status"]
-        return output
+        data = [data for _, data in shown]
+        return Output(
+            self.reply(message_id, timeout_s)["status"],
+            "".join(each.get("stream", each.get("text/plain", "")) for each in data),
+            "".join(each.get("text/html", "") for each in data),
+            [each for each in data if each and "stream" not in each],
+        )
 
     def reply(self, message_id: str, timeout_s: float) -> dict[str, Any]:
         while True:

@@ -275,9 +275,15 @@ class Display(abc.ABC, Generic[V]):
     #: Returns it as safe HTML; of a type whose values never change.
     html: Callable[[V], str] | None = None
 
-    def __init__(self, shell: Any, hushed: SuppressedValues | None = None) -> None:
+    def __init__(
+        self,
+        shell: Any,
+        hushed: SuppressedValues | None = None,
+        show_in_place: Callable[[Callable[[], tuple[Any, Any]]], bool] = lambda _: False,
+    ) -> None:
         self._shell = shell
         self._hushed = hushed or SuppressedValues(shell)
+        self._show_in_place = show_in_place
 
     @abc.abstractmethod
     def text(self, value: V) -> str:
@@ -322,6 +328,17 @@ class ReplyDisplay(Display["Reply"]):
     def html(self, value: Reply) -> str:
         """Return it as safe HTML."""
         return reply_html(value)
+
+    def _show(self, value: Reply) -> None:
+        """Show it where the cell waited for it, or as any value."""
+
+        def drawn() -> tuple[Any, Any]:
+            return {"text/html": self.html(value), "text/plain": self.text(value)}, provenance(
+                value
+            )
+
+        if value in self._hushed or not self._show_in_place(drawn):
+            super()._show(value)
 
     def text(self, value: Reply) -> str:
         """Return it as text."""

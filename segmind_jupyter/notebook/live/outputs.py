@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from segmind_jupyter.notebook.display.styles import FRAME, one_line_html
+from segmind_jupyter.session import session
 from segmind_jupyter.words import format_duration, one_line
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class StatusLine:
     model: str | None = None
     seconds: float | None = None
     mark: Mark = "waits"
+    expected_s: float | None = None
 
     def html(self) -> str:
         """Return it for a page: the dot is full while the model itself is at work."""
@@ -71,7 +74,12 @@ class StatusLine:
 
     def _facts(self) -> list[str]:
         passed = None if self.seconds is None else format_duration(self.seconds)
-        facts = (self.state[:1].upper() + self.state[1:], self.model, passed)
+        facts = [self.state[:1].upper() + self.state[1:], self.model, passed]
+        until_s = session().paused_until if self.mark != "ended" else None
+        if until_s is not None and until_s > time.time():
+            facts.append(f"limit reached, goes on at {datetime.fromtimestamp(until_s):%H:%M:%S}")
+        elif self.expected_s is not None:
+            facts.append(f"about {format_duration(self.expected_s)} for this model")
         return [fact for fact in facts if fact]
 
 
@@ -93,7 +101,8 @@ class OutputHandle:
     name: dict[str, str] = field(
         default_factory=lambda: {"display_id": f"segmind-{uuid.uuid4().hex}"}
     )
-    holds: Bundle = field(default_factory=dict)
+    #: What it shows by now, which may be nothing; `None` for what it showed first.
+    holds: Bundle | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def put(self, bundle: Bundle) -> None:
@@ -102,7 +111,7 @@ class OutputHandle:
 
     def replace(self) -> None:
         """Have the page show what it holds by now."""
-        if self.holds:
+        if self.holds is not None:
             self.publish(data=self.holds, metadata=self.metadata, transient=self.name, update=True)
 
 
@@ -115,6 +124,8 @@ class LiveOutputs:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
+        #: Gives the place where the cell waited, if what is shown now can stand there.
+        self.take: Callable[[], OutputHandle | None] = lambda: None
         self._shown: deque[tuple[Card[Any], OutputHandle]] = deque()
         self._open: deque[Callable[[], None]] = deque()
         self._unheard: deque[OutputHandle] = deque(maxlen=_MAX_UNHEARD)
@@ -146,7 +157,11 @@ class LiveOutputs:
     def show(self, view: Card[Any]) -> None:
         """Show a view below the running cell: live if its work goes on, else as it has ended."""
         if view.work.done():
-            self._shell.display_pub.publish(data=view.end(), metadata=view.metadata())
+            bundle, metadata, place = view.end(), view.metadata(), self.take()
+            if place is None:
+                self._shell.display_pub.publish(data=bundle, metadata=metadata)
+            else:
+                self.replace(place, bundle, metadata)
             return
         with self._drawing:
             self._shown.append((view, self.put(view.begin())))
@@ -162,12 +177,12 @@ class LiveOutputs:
         return place
 
     def replace(
-        self, place: OutputHandle, bundle: Bundle, metadata: dict[str, Any] | None = None
+        self, place: OutputHandle, bundle: Bundle | None, metadata: dict[str, Any] | None = None
     ) -> None:
         """Show something else in its place, and again in the next cell if nobody listens now."""
         with self._drawing:
             place.holds, place.metadata = bundle, metadata or {}
-            heard = _attempt(place.replace)
+            heard = attempt(place.replace)
             if not (heard and self._in_cell) and place not in self._unheard:
                 self._unheard.append(place)
 
@@ -241,15 +256,16 @@ class LiveOutputs:
                 return False
             self._shown.remove(ended)
             view, place = ended
+            bundle: Bundle | None
             try:
                 bundle, metadata = view.end(), view.metadata()
             except Exception:  # noqa: BLE001 - one view that cannot be drawn must not end the others
                 _log.exception("the end of a live output could not be drawn")
-                bundle, metadata = {}, {}  # what shows already stays
+                bundle, metadata = None, {}  # what shows already stays
             self.replace(place, bundle, metadata)
             self._open.append(view.close)
             while len(self._open) > _KEPT_OPEN:
-                _attempt(self._open.popleft())
+                attempt(self._open.popleft())
         return True
 
     def _draw_next(self) -> bool:
@@ -284,7 +300,7 @@ class LiveOutputs:
                     break
                 view, place = self._shown[0]
                 self._shown.rotate(-1)
-                _attempt(partial(_redraw, view, place))
+                attempt(partial(_redraw, view, place))
         for drawing in list(self._ticking):
             self.drawn(drawing)
 
@@ -304,7 +320,7 @@ class LiveOutputs:
         """Send again what ended between two cells, when nbclient listens to none."""
         with self._drawing:
             while self._unheard:
-                _attempt(self._unheard.popleft().replace)
+                attempt(self._unheard.popleft().replace)
 
 
 def _redraw(view: Card[Any], place: OutputHandle) -> None:
@@ -314,7 +330,7 @@ def _redraw(view: Card[Any], place: OutputHandle) -> None:
         place.replace()
 
 
-def _attempt(draw: Callable[[], object]) -> bool:
+def attempt(draw: Callable[[], object]) -> bool:
     """Draw, and tell whether the page could be reached from this thread."""
     try:
         draw()

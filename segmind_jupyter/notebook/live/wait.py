@@ -1,0 +1,243 @@
+"""What a cell shows while it waits: one line, and the reply takes its place."""
+
+from __future__ import annotations
+
+import html
+import math
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from segmind_jupyter.notebook.live.outputs import (
+    TICK_S,
+    Bundle,
+    LiveOutputs,
+    OutputHandle,
+    StatusLine,
+    attempt,
+)
+from segmind_jupyter.notebook.plots.last_plot import MethodObserver
+from segmind_jupyter.session import Request, session
+from segmind_jupyter.words import one_line
+
+if TYPE_CHECKING:
+    from segmind_jupyter.api.loop import WaitView
+    from segmind_jupyter.notebook.display.reply import SuppressedValues
+
+#: Objects that the line shows in small; of more there are names.
+_MAX_ITEMS: Final = 6
+
+
+class WaitDisplay:
+    """Shows that a cell waits, in one output of it.
+
+    That output is the reply's if the reply is what the cell puts out next, at whatever depth it was
+    asked for. Otherwise it is empty, and the next wait of the cell shows there.
+    """
+
+    def __init__(self, shell: Any, live: LiveOutputs) -> None:
+        self._shell, self._live = shell, live
+        live.take = self.take
+        #: What shows itself in the running cell, such as a batch.
+        self.shown: SuppressedValues | None = None
+        self._place: OutputHandle | None = None
+        self._observers: list[MethodObserver] = []
+        #: Whether nothing stands below the line, and whether nothing does above it either.
+        self._is_last = self._is_only = False
+        self._over_s = math.inf
+
+    def install(self) -> None:
+        """Show waits from now on."""
+        session().wait_shows.append(self.begin)
+        self._shell.events.register("pre_run_cell", self._begin_cell)
+        self._shell.events.register("post_run_cell", self._end_cell)
+
+    def remove(self) -> None:
+        """Show none any more."""
+        if self.begin in session().wait_shows:
+            session().wait_shows.remove(self.begin)
+        self._shell.events.unregister("pre_run_cell", self._begin_cell)
+        self._shell.events.unregister("post_run_cell", self._end_cell)
+        self._end_cell()
+
+    def begin(self, of: Any) -> WaitView | None:
+        """Return what shows this wait; `None` where something does already, or nobody looks."""
+        if self.shown is not None and of in self.shown:
+            return None
+        line = WaitLine(of)
+        if getattr(self._shell, "kernel", None) is None:
+            by_itself = hasattr(of, "progress")  # a batch writes a line of its own
+            return None if by_itself or not sys.stderr.isatty() else _OnTerminal(line)
+        captured = getattr(self._shell.display_pub, "pub_socket", None) is None
+        return None if captured else _InCell(line, self)
+
+    def show(self, bundle: Bundle) -> None:
+        """Show the line as it is now."""
+        with self._live.paused:
+            self._over_s = math.inf
+            if self._place is not None:
+                self._live.replace(self._place, bundle)
+                return
+            self._close()
+            self._place, self._is_last = self._live.put(bundle), True
+            self._watch()
+
+    def end(self, *, answered: bool) -> None:
+        """Keep the place a moment for the reply; without one, leave nothing."""
+        self._over_s = time.monotonic()
+        if answered and self._is_last:
+            self._live.draw_soon(self)
+        else:
+            self._empty()
+
+    def draw(self) -> bool:
+        """Leave nothing where the reply is not shown at once (`outputs.Redrawable`)."""
+        if self._is_last and time.monotonic() < self._over_s + TICK_S:
+            return self._over_s < math.inf
+        if self._over_s < math.inf:
+            self._empty()
+        return False
+
+    @property
+    def can_take(self) -> bool:
+        """Whether what is shown now can stand where the cell waited."""
+        return self._place is not None and self._is_last and self._over_s < math.inf
+
+    def take(self) -> OutputHandle | None:
+        """Give the place away to what is shown there now."""
+        with self._live.paused:
+            place = self._place if self.can_take else None
+            if place is not None:
+                self._forget()
+        return place
+
+    def _begin_cell(self, info: Any = None) -> None:
+        """Learn whether the cell is ours alone, and hear of what else it puts out."""
+        self._end_cell()
+        self._is_only = (getattr(info, "raw_cell", None) or "").lstrip().startswith("%%claude")
+        if self._is_only and getattr(self._shell, "kernel", None) is not None:
+            self._watch()
+
+    def _end_cell(self, result: Any = None) -> None:
+        self._empty()
+        self._forget()
+
+    def _empty(self) -> None:
+        """Take the line away: wholly, where the cell has put out nothing else."""
+        with self._live.paused:
+            if self._place is None:
+                return
+            if self._is_only:
+                attempt(self._shell.display_pub.clear_output)
+                self._forget()
+            elif self._place.holds != {}:
+                self._live.replace(self._place, {})
+
+    def _forget(self, *_: object, **__: object) -> None:
+        self._place, self._is_last, self._is_only, self._over_s = None, False, False, math.inf
+        self._close()
+
+    def _watch(self) -> None:
+        """Hear of the next output of the cell that is not the line."""
+        heard = [(stream, "write", self._hear) for stream in (sys.stdout, sys.stderr)]
+        publisher = self._shell.display_pub
+        heard += [(publisher, "publish", self._hear), (publisher, "clear_output", self._forget)]
+        for each in heard:
+            attempt(lambda each=each: self._observers.append(MethodObserver(*each)))  # type: ignore[misc]
+
+    def _hear(self, *_: object, update: bool = False, **__: object) -> None:
+        # No lock is taken: whoever writes may hold one.
+        if not update:
+            self._is_last = self._is_only = False
+            self._close()
+            self._live.draw_soon(self)
+
+    def _close(self) -> None:
+        while self._observers:
+            self._observers.pop().close()
+
+
+class WaitLine:
+    """What is said of a wait."""
+
+    def __init__(self, of: Any) -> None:
+        request = of if isinstance(of, Request) else getattr(of, "request", None)
+        self._of = of
+        self._sent = getattr(request, "sent", ())
+        self._tokens = getattr(request, "tokens", None)
+        self._model = getattr(of, "model", None)
+        self._expected_s = session().expected_s(self._model) if self._model else None
+        self._rest_html: str | None = None
+
+    def status(self, seconds: float) -> StatusLine:
+        """Return the head, as that of a card."""
+        if isinstance(self._of, Request):
+            state = "asking"
+        elif hasattr(self._of, "progress"):
+            state = f"waiting, {self._of.progress}"
+        else:
+            state = str(getattr(self._of, "status", "waiting")).lower()
+            seconds = getattr(self._of, "elapsed_s", seconds)
+        return StatusLine(state, self._model, seconds, "works", self._expected_s)
+
+    def text(self, seconds: float) -> str:
+        """Return it for a terminal."""
+        return " · ".join([self.status(seconds).text(), *self._facts(names=True)])
+
+    def bundle(self, seconds: float) -> Bundle:
+        """Return both sides for a page."""
+        from segmind_jupyter.notebook.display.markdown import framed
+        from segmind_jupyter.notebook.display.reply import sent_html
+        from segmind_jupyter.notebook.display.styles import FRAME
+
+        if self._rest_html is None:
+            row = sent_html(self._sent) if 0 < len(self._sent) <= _MAX_ITEMS else ""
+            facts = html.escape(" · ".join(self._facts(names=not row)))
+            self._rest_html = f'<div style="{FRAME["about"]}">{row}{facts}</div>'
+        page = framed(self.status(seconds).html() + self._rest_html)
+        return {"text/html": page, "text/plain": self.text(seconds)}
+
+    def _facts(self, *, names: bool) -> list[str]:
+        """Say what is sent, and what Interrupt does."""
+        from segmind_jupyter.content.prompt import estimated_tokens
+
+        facts = [one_line(item.name or item.label) for item in self._sent] if names else []
+        facts = [", ".join(facts)] if facts else []
+        if self._tokens is not None:
+            facts.append(estimated_tokens(self._tokens))
+        if hasattr(self._of, "progress"):
+            return [*facts, "Interrupt sends nothing more"]
+        gives_up = "" if isinstance(self._of, Request) else " the wait; the job goes on"
+        return [*facts, f"Interrupt gives up{gives_up}"]
+
+
+class _InCell:
+    """The line as an output of the cell."""
+
+    def __init__(self, line: WaitLine, display: WaitDisplay) -> None:
+        self._line, self._display = line, display
+
+    def draw(self, seconds: float) -> None:
+        attempt(lambda: self._display.show(self._line.bundle(seconds)))
+
+    def end(self, *, answered: bool) -> None:
+        attempt(lambda: self._display.end(answered=answered))
+
+
+class _OnTerminal:
+    """The line on a terminal, written over and over, and wiped at the end."""
+
+    def __init__(self, line: WaitLine) -> None:
+        self._line, self._terminal = line, sys.stderr
+
+    def draw(self, seconds: float) -> None:
+        width = shutil.get_terminal_size().columns
+        self._write(self._line.text(seconds)[: width - 1])
+
+    def end(self, *, answered: bool) -> None:
+        self._write("")
+
+    def _write(self, words: str) -> None:
+        # To the start of the line, which is cleared (ECMA-48's EL).
+        attempt(lambda: print(f"\r\x1b[K{words}", end="", file=self._terminal, flush=True))
