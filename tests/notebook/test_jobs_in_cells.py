@@ -314,8 +314,10 @@ def test_jobs_are_listed_with_where_they_are(run, gateway):
     assert head.split() == ["id", "model", "state", "age", "where"]
     assert "claude-4-sonnet" in row
     assert "this kernel" in row
-    request_id = run("job.wait(); job.request_id").result
+    run("job.wait()")
     assert "completed, reply kept" in run("%segmind jobs").shown
+    run("%%claude -j -q -o job\necho: Two.")
+    request_id = run("job.cancel(); job.request_id").result
     run("%segmind simulator")
     cell = run(f"%segmind resume {request_id}")
     assert "was sent to http://127.0.0.1" in str(cell.error)

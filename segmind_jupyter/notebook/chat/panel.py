@@ -1,35 +1,27 @@
 """The view of a chat in a notebook: an anywidget that shows what the `Chat` is, and asks for turns.
 
-Its page's half is `chat.js`. The two speak by custom messages, one a change; what a page needs to
-begin is the trait ``snapshot``, made anew whenever the whole state is asked for (a first view, a
-page that was reloaded). Every message to the page that changes its state has a number ``n``, so
-that one which the snapshot holds already is passed over.
+Its page's half is `chat.js`, which has the fields of a turn and of the state. What a page needs to
+begin is the trait ``snapshot``; after it come messages, numbered by ``n`` where they change the
+state, so that one which the snapshot holds already is passed over. To the page::
 
-To the page::
-
-    {"kind": "turn", "n", "turn": {"id", "after", "ref"?, "text", "sent": [{"label", "about",
-        "thumb"}], "stage", "ended", "elapsed_s", "until"?, "html"?, "reply"?, "failed"?}}
-        a turn began, moved on or ended; `after` is the turn before it, `ref` the page's own name
-        for the message that it came from, `html` Python's sanitized HTML of what came of it
-    {"kind": "gone", "n", "ids"}                       turns that are no more
-    {"kind": "head", "n", "name", "variable", "model", "models", "system", "usage"}
-    {"kind": "names", "n", "names": [[name, about]], "plot"}  what can be attached now
-    {"kind": "notice", "n", "notice", "alarm"}         a line above the box
-    {"kind": "refused", "n", "ref", "notice", "alarm"} a message that never became a turn
+    {"kind": "turn", "n", "turn"}         it began, moved on or ended; its `html` is sanitized
+    {"kind": "gone", "n", "ids"}          turns that are no more
+    {"kind": "head" | "names", "n", ...}  name, models, usage; what can be attached now
+    {"kind": "notice" | "refused", "n", "notice", "alarm", "ref"?}
     {"kind": "draft", "to", "text", "attached": [{"id", "label", "about"}]}  words to edit
-    {"kind": "file", "id", "about" | "error"}          a file arrived, or cannot be sent
+    {"kind": "file", "id", "about" | "error"}
 
-From the page::
+From the page, where `ref` is its own name for a message::
 
     {"kind": "send", "ref", "text", "attached": [id], "model"}
         an id is "plot", "error", "name:df", or a file's
-    {"kind": "again" | "edit", "ref"}                  the last turn once more, or back into the box
+    {"kind": "again" | "edit", "ref"}     the last turn once more, or back into the box
     {"kind": "stop" | "clear" | "save" | "names"}
     {"kind": "model", "model"}, {"kind": "system", "text"}
-    {"kind": "file", "id", "name", "part", "parts"}    with the part's bytes as its one buffer
+    {"kind": "file", "id", "name", "part", "parts"}  with the part's bytes as its one buffer
 
-Messages are heard on the kernel's main thread or on one of its subshells; turns are drawn on the
-thread of `LiveOutputs`, so a reply appears while a cell keeps the kernel busy.
+Messages are heard on the kernel's main thread or on a subshell; turns are drawn on the thread of
+`LiveOutputs`, so a reply appears while a cell keeps the kernel busy.
 """
 
 from __future__ import annotations

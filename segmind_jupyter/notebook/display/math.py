@@ -141,17 +141,9 @@ _HOSTILE = re.compile(
 
 #: Environments that latex2mathml has under another name; numbers of equations are left out.
 _ENVIRONMENTS = {
-    "align": "align*",
-    "aligned": "align*",
-    "eqnarray": "align*",
-    "eqnarray*": "align*",
-    "split": "align*",
     "dcases": "cases",
-    "gather": "displaylines",
-    "gather*": "displaylines",
-    "gathered": "displaylines",
-    "multline": "displaylines",
-    "multline*": "displaylines",
+    **dict.fromkeys(("align", "aligned", "eqnarray", "eqnarray*", "split"), "align*"),
+    **dict.fromkeys(("gather", "gather*", "gathered", "multline", "multline*"), "displaylines"),
 }
 _ENVIRONMENT = re.compile(r"\\(begin|end)\{([a-z]+\*?)\}")
 

@@ -199,7 +199,17 @@ class LiveOutputs:
     def drawn(self, drawing: Redrawable) -> None:
         """Draw something here and now, on the calling thread."""
         with self._drawing:
-            self._draw(drawing)
+            try:
+                changes = drawing.draw()
+            except Exception:  # noqa: BLE001 - one that cannot be drawn must not end the others
+                _log.exception("%r could not be drawn", drawing)
+                changes = False
+            with self._lock:
+                self._ticking.pop(drawing, None)
+                if changes:
+                    self._ticking[drawing] = None
+            if changes:
+                self._go_on()
 
     @property
     def paused(self) -> AbstractContextManager[object]:
@@ -276,21 +286,8 @@ class LiveOutputs:
                 if drawing is None:
                     return False
                 del self._due[drawing]
-            self._draw(drawing)
+            self.drawn(drawing)
         return True
-
-    def _draw(self, drawing: Redrawable) -> None:
-        try:
-            changes = drawing.draw()
-        except Exception:  # noqa: BLE001 - one that cannot be drawn must not end the others
-            _log.exception("%r could not be drawn", drawing)
-            changes = False
-        with self._lock:
-            self._ticking.pop(drawing, None)
-            if changes:
-                self._ticking[drawing] = None
-        if changes:
-            self._go_on()
 
     def _tick(self) -> None:
         """Draw anew what changes with time."""
