@@ -101,14 +101,9 @@ class ContentError(SegmindError):
 
 
 class ReplyError(SegmindError):
-    """A reply that does not hold what was asked of it, such as JSON.
+    """A reply that does not hold what was asked of it, such as JSON."""
 
-    Attributes
-    ----------
-    reply
-        The reply, where there is one: it was paid for.
-    """
-
+    #: The reply, where there is one: it was paid for.
     reply: Any = None
 
 
@@ -226,14 +221,7 @@ class MaybeBilledError(APIError):
 class JobError(SegmindError):
     """A queued job that gives no reply; the subclass says why.
 
-    Parameters
-    ----------
-    message
-        What happened and what to do next, for a person.
-    request_id
-        The job's id, or `None` where it never had one.
-    detail
-        The server's own words, or `None`.
+    `request_id` is the job's, or `None` where it never had one; else as `APIError`.
     """
 
     def __init__(

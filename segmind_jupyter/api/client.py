@@ -87,14 +87,10 @@ class SegmindClient:
         Seconds that one request may take in all.
     settings
         All of the above, ready made.
-    transport
-        Stands in for the network.
-    policy
-        How patiently requests are repeated.
-    limiter
-        Says when the next request may go; one of its own if left out.
-    sleep, clock, jitter
-        Stand in for waiting, the clock and chance.
+    transport, sleep, clock, jitter
+        Stand in for the network, waiting, the clock and chance.
+    policy, limiter
+        How patiently requests are repeated, and what says when the next may go.
 
     Raises
     ------
@@ -172,17 +168,10 @@ class SegmindClient:
         **params
             Model parameters, forwarded as they are: `max_tokens`, `temperature`, ...
 
-        Returns
-        -------
-        Reply
-            Text, usage, and the seconds that it took.
-
         Raises
         ------
-        MissingKeyError, ContentError, SettingsError
+        MissingKeyError, ContentError, SettingsError, APIConnectionError
             Before anything was sent.
-        APIConnectionError
-            The server was never reached.
         MaybeBilledError
             The outcome is unknown; the request was not sent again.
         APIError
@@ -259,10 +248,8 @@ class SegmindClient:
         ------
         JobExpired
             404: the server does not know the job, or no longer.
-        JobError
-            Its state is none that is known here.
-        SettingsError
-            The id is none.
+        JobError, SettingsError
+            Its state is none that is known here; the id is none.
         APIError, APIConnectionError
             As for `chat`; also where the answer makes no sense.
         """

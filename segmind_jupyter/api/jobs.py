@@ -79,9 +79,8 @@ class Pending(Generic[R, S]):
     def on_done(self, callback: Callable[[Self], object]) -> None:
         """Call `callback(self)` once it has ended, at once if it has.
 
-        It is called on the thread that ends it, mostly the background one: it must be quick, and
-        cannot wait for an answer (`ask`, `submit`); `chat.send` waits for nothing. What it raises
-        is logged.
+        On the thread that ends it, mostly the background one: it must be quick, and cannot wait
+        for an answer (`ask`, `submit`; `chat.send` waits for nothing). What it raises is logged.
         """
         self._end.add_done_callback(lambda end: tell(callback, self))
 
@@ -209,29 +208,17 @@ class Job(Pending[Reply, State]):
 
     @property
     def status(self) -> State:
-        """Where it stands: `Queued`, `Processing`, `Completed`, `Failed`, `Expired`, `Cancelled`.
-
-        As last heard of; looking sends nothing. It equals the gateway's word (``"COMPLETED"``).
-        """
+        """Where it stands, as last heard of; it equals the gateway's word (``"COMPLETED"``)."""
         return self._state
 
     @property
     def reply(self) -> Reply | None:
-        """The reply, or `None` until it is there.
-
-        Raises
-        ------
-        JobError
-            The job ended without one.
-        """
+        """The reply, or `None` until it is there; raises `JobError` if it ended without one."""
         return self._result() if self.done() else None
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it was submitted, until its end; its reply's own figure once it is there.
-
-        The end of a job that is taken up again may lie long before it was heard of here.
-        """
+        """Seconds from its submission to its end; its reply's own figure once it is there."""
         if self._outcome is not None and self._outcome.elapsed_s is not None:
             return self._outcome.elapsed_s
         return max(0.0, (self._ended_at or time.time()) - self._since)

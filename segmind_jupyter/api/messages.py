@@ -238,11 +238,6 @@ class Reply:
     def json(self) -> Any:
         """Parse the answer as JSON: the whole text, or else its first fenced block that parses.
 
-        Returns
-        -------
-        object
-            Whatever the JSON stands for.
-
         Raises
         ------
         ReplyError
