@@ -204,7 +204,8 @@ class Journal:
 
     def find_work(self, work: str) -> JobRecord | None:
         """Find a job that answers this work, or else one that is to."""
-        return best_of(self._jobs("WHERE work = ?", _text(work), columns=_WHOLE))
+        found = self._jobs("WHERE work = ?", _text(work), columns=_WHOLE)
+        return best_of(record for record in found if record.work == _text(work))
 
     def durations(self, origin: str, model: str, *, limit: int = 200) -> list[float]:
         """List how many seconds the jobs of a model took, newest first."""
@@ -222,8 +223,8 @@ class Journal:
         rows = rows_of(where, *values)
         if self.path is not None and self._memory is not None:
             # The file and what it has yet to take need not both say what was looked for.
-            for request_id in {row["request_id"] for row in rows}:
-                rows += rows_of("WHERE request_id = ?", request_id)
+            ids = {row["request_id"] for row in rows}
+            rows = [row for known in ids for row in rows_of("WHERE request_id = ?", known)]
         found: dict[str, JobRecord] = {}
         with self._working():
             for row in rows:

@@ -5,10 +5,8 @@ Real httpx, no network, no waiting.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import itertools
-import selectors
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,14 +127,8 @@ class Seen(httpx.AsyncBaseTransport):
 class World:
     """The simulated gateway, a journal on disk, and the watch of one kernel after the other.
 
-    Attributes
-    ----------
-    requests
-        All that were sent.
-    delivered
-        The ids and texts of the replies that were handed over.
-    on_request, on_response
-        Called with each request: before it goes, and when its answer is there.
+    `on_request` and `on_response` are called with each request and when its answer is there;
+    `delivered` has the ids and texts of the replies that were handed over.
     """
 
     ORIGIN = "https://api.example"
@@ -234,43 +226,16 @@ def world(make_world: Callable[[Path], World], tmp_path: Path) -> Iterator[World
     world.end()
 
 
-class _Jumping(selectors.DefaultSelector):
-    """Where others wait for the next timer, it sets the clock forward to it.
-
-    What a worker thread does takes no part in that: timers that are due meanwhile come first.
-    """
-
-    now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:  # no timer is set: only a thread can go on from here
-            ready = super().select(60.0)
-            assert ready, "nothing is left that could happen"
-            return ready
-        ready = super().select(0)
-        if not ready:
-            self.now_s += max(0.0, timeout)
-        return ready
-
-
-class _VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop on which sleeping takes no time."""
-
-    def __init__(self) -> None:
-        self._jumping = _Jumping()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now_s
-
-
 @pytest.fixture
-def virtual() -> Callable[..., tuple[Any, float]]:
-    """Run a coroutine function on a loop with a virtual clock: its result, and the seconds."""
+def virtual(leaping_loop: type) -> Callable[..., tuple[Any, float]]:
+    """Run a coroutine function on a clock that leaps: its result, and the seconds."""
 
     def run(main: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> tuple[Any, float]:
-        with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
-            result = runner.run(main(*args))
-            return result, runner.get_loop().time()
+        loop = leaping_loop()
+        loop._leaping.now_s = 0.0
+        try:
+            return loop.run(main(*args)), loop.time()
+        finally:
+            loop.end()
 
     return run

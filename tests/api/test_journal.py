@@ -687,6 +687,19 @@ def test_a_locked_file_gets_everything_with_the_next_write_or_the_end(bench, use
             assert bench.open().kept_reply("k").body == b"{}"
 
 
+def test_what_a_locked_file_knows_of_a_job_counts_before_what_it_has_yet_to_take(bench):
+    """Whoever looks for work finds what is said of the job afterwards too."""
+    journal = bench.open()
+    journal.submitted(queued(work="first"))
+    journal.ended("a", state="COMPLETED", raw=BODY)
+    with contextlib.closing(sqlite3.connect(bench.path, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        journal.submitted(queued(work="second"))
+        holder.rollback()
+    assert journal.find_work("second") is None
+    assert journal.find("a").work == journal.find_work("first").work == "first"
+
+
 def test_what_is_asked_while_a_new_file_is_locked_is_found_by_all_afterwards(bench):
     """The file gets the key of the fingerprints that were made without it."""
     bench.path.parent.mkdir()
