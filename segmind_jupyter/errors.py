@@ -75,6 +75,16 @@ class _Short:
 class SegmindError(_Short, Exception):
     """Anything that went wrong between a notebook and Segmind."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by name, as exceptions otherwise pickle what they were made of by position."""
+        return (_rebuild, (type(self), str(self), vars(self)))
+
+
+def _rebuild(kind: type[SegmindError], message: str, fields: dict[str, object]) -> SegmindError:
+    error = kind(message)
+    vars(error).update(fields)
+    return error
+
 
 class Interrupted(_Short, KeyboardInterrupt):
     """The user interrupted a wait. No `SegmindError`, so that ``except Exception`` lets it pass."""
@@ -176,15 +186,6 @@ class APIError(SegmindError):
         self.request_id = request_id
         self.body = body
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by keyword, as exceptions otherwise pickle by position."""
-        names = ("status", "detail", "request_id", "body")
-        return (_rebuild, (type(self), str(self), {name: getattr(self, name) for name in names}))
-
-
-def _rebuild(kind: type[SegmindError], message: str, fields: dict[str, object]) -> SegmindError:
-    return kind(message, **fields)
-
 
 class BadRequestError(APIError):
     """400: a malformed message or parameter."""
@@ -230,11 +231,6 @@ class JobError(SegmindError):
         super().__init__(message)
         self.request_id = request_id
         self.detail = detail
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by keyword, as exceptions otherwise pickle by position."""
-        fields = {"request_id": self.request_id, "detail": self.detail}
-        return (_rebuild, (type(self), str(self), fields))
 
 
 class JobFailed(JobError):

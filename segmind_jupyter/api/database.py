@@ -6,18 +6,60 @@ The file is made private, migrated, and left alone if it is not ours.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
+import secrets
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
-#: Makes a schema of the one before. It may only add: a kernel with the code of before may have the
-#: file open. ``user_version`` counts those taken.
-Migration: TypeAlias = Callable[[sqlite3.Connection], object]
+#: Marks the file as ours (SQLite's ``application_id``): the letters "sgmj".
+_APPLICATION_ID: Final = 0x73676D6A
+
+#: What makes each schema of the one before; ``user_version`` counts those taken. They may only add:
+#: a kernel with the code of before may have the file open. What is long stands last in its table: a
+#: listing then never reads the pages that it spills into, and the indices have all that pruning
+#: reads.
+_SCHEMAS: Final = (
+    (
+        """
+        CREATE TABLE jobs (
+            request_id TEXT PRIMARY KEY, origin TEXT NOT NULL, model TEXT, submitted_at REAL,
+            noted_at REAL NOT NULL, state TEXT NOT NULL, ended_at REAL, seconds REAL, error TEXT,
+            work TEXT, place TEXT NOT NULL, raw BLOB
+        )
+        """,
+        "CREATE INDEX jobs_by_age ON jobs (coalesce(submitted_at, noted_at))",
+        "CREATE INDEX jobs_by_work ON jobs (work) WHERE work IS NOT NULL",
+        "CREATE INDEX jobs_by_model ON jobs (origin, model, coalesce(submitted_at, noted_at)) "
+        "WHERE seconds IS NOT NULL",
+        "CREATE TABLE salt (value BLOB NOT NULL)",
+    ),
+    (
+        """
+        CREATE TABLE replies (
+            key TEXT PRIMARY KEY, kept_at REAL NOT NULL, used_at REAL NOT NULL,
+            n_bytes INTEGER NOT NULL, body BLOB NOT NULL
+        )
+        """,
+        "CREATE INDEX replies_by_use ON replies (used_at, key, n_bytes)",
+    ),
+    (
+        "CREATE TABLE sends (work TEXT PRIMARY KEY, holder TEXT NOT NULL, at REAL NOT NULL, "
+        "beat_at REAL NOT NULL)",
+    ),
+    (
+        "CREATE TABLE calls (at REAL NOT NULL, origin TEXT NOT NULL, model TEXT NOT NULL, "
+        "input_tokens INTEGER, cost REAL, seconds REAL, request_id TEXT)",
+        "CREATE TABLE budget (id INTEGER PRIMARY KEY, amount REAL)",
+        "CREATE TABLE reserved (id TEXT PRIMARY KEY, at REAL NOT NULL, origin TEXT NOT NULL, "
+        "amount REAL NOT NULL)",
+    ),
+)
 
 #: What SQLite puts beside a database, with the mode of the database.
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")
@@ -27,10 +69,8 @@ class NotOurs(Exception):
     """A file that must be left alone."""
 
 
-def open_database(
-    path: Path, *, application_id: int, migrations: Sequence[Migration], busy_s: float
-) -> sqlite3.Connection:
-    """Open the file, or make it: private from its first moment. An `application_id` marks it."""
+def open_database(path: Path, *, busy_s: float, salt: bytes | None) -> sqlite3.Connection:
+    """Open the file, or make it: private from its first moment, with the key used so far."""
     files = [path, *(path.with_name(path.name + suffix) for suffix in _COMPANIONS)]
     for file in files:
         if file.is_symlink():
@@ -39,19 +79,19 @@ def open_database(
         # SQLite must be told that nobody writes it: it otherwise wants to make what WAL shares.
         how = "mode=ro" if files[1].exists() else "immutable=1"
         with _closed_on_error(connect(f"{path.as_uri()}?{how}", busy_s)) as db:
-            _refuse_strangers(db, application_id, len(migrations))
+            _refuse_strangers(db)
         return db
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     with _closed_on_error(connect(path, busy_s)) as db:
-        _refuse_strangers(db, application_id, len(migrations))
+        _refuse_strangers(db)
         for file in files:
             with contextlib.suppress(OSError):  # Windows, another owner, no such file
                 mode = file.stat().st_mode
                 if stat.S_ISREG(mode) and mode & 0o077:
                     file.chmod(stat.S_IMODE(mode) & ~0o077)
-        migrate(db, application_id, migrations)
+        migrate(db, salt)
         db.execute("PRAGMA synchronous = NORMAL")
         try:
             # Readers and a writer then work at a time. Some network file systems take it and then
@@ -102,16 +142,19 @@ def transaction(
         raise
 
 
-def migrate(db: sqlite3.Connection, application_id: int, migrations: Sequence[Migration]) -> None:
-    """Take the migrations that the database lacks."""
-    if _pragma(db, "user_version") == len(migrations):
+def migrate(db: sqlite3.Connection, salt: bytes | None = None) -> None:
+    """Take the schemas that the database lacks."""
+    if _pragma(db, "user_version") == len(_SCHEMAS):
         return
     with transaction(db):
         # Asked again: another kernel may have migrated while this one waited for the lock.
-        for step in migrations[_pragma(db, "user_version") :]:
-            step(db)
-        db.execute(f"PRAGMA application_id = {application_id}")
-        db.execute(f"PRAGMA user_version = {len(migrations)}")
+        version = _pragma(db, "user_version")
+        for statement in itertools.chain.from_iterable(_SCHEMAS[version:]):
+            db.execute(statement)
+        if not version:
+            db.execute("INSERT INTO salt VALUES (?)", (salt or secrets.token_bytes(32),))
+        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(_SCHEMAS)}")
 
 
 def is_lock(error: Exception) -> bool:
@@ -135,15 +178,15 @@ def _closed_on_error(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def _refuse_strangers(db: sqlite3.Connection, application_id: int, newest: int) -> None:
+def _refuse_strangers(db: sqlite3.Connection) -> None:
     """Raise if the file is another program's, or newer than this code."""
     # At one moment: another kernel may be making the file, or be migrating it.
     with transaction(db, "DEFERRED"):
         marked, version = _pragma(db, "application_id"), _pragma(db, "user_version")
         tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if marked != application_id and (marked or version or tables):
+    if marked != _APPLICATION_ID and (marked or version or tables):
         raise NotOurs("it belongs to another program")
-    if version > newest:
+    if version > len(_SCHEMAS):
         raise NotOurs("a newer segmind-jupyter wrote it")
 
 

@@ -30,7 +30,6 @@ from segmind_jupyter.api.database import (
     CallRecord,
     Claim,
     JobRecord,
-    Migration,
     NotOurs,
     age_of,
     best_of,
@@ -75,9 +74,6 @@ LEASE_S: Final = 20.0
 
 #: How precisely it is known when a cached reply was last used: most uses then only read the file.
 _USE_S: Final = 24 * 3600.0
-
-#: Marks the file as ours (SQLite's ``application_id``): the letters "sgmj".
-_APPLICATION_ID: Final = 0x73676D6A
 
 _log = logging.getLogger(__name__)
 
@@ -462,7 +458,7 @@ class Journal:
                     return result
             if self._memory is None:
                 self._memory = connect(":memory:", 0)
-                migrate(self._memory, _APPLICATION_ID, self._migrations)
+                migrate(self._memory, self._salt)
             with transaction(self._memory) as db:
                 return change(db)
 
@@ -528,79 +524,16 @@ class Journal:
         if self._file is not None and self._identity != _identity(path):
             self._close_file()  # somebody deleted it: what follows would go into a nameless one
         if self._file is None:
-            self._file = open_database(
-                path,
-                application_id=_APPLICATION_ID,
-                migrations=self._migrations,
-                busy_s=busy_s,
-            )
+            self._file = open_database(path, busy_s=busy_s, salt=self._salt)
             self._identity = _identity(path)
         self._file.execute(f"PRAGMA busy_timeout = {round(busy_s * 1000)}")
         return self._file
-
-    @property
-    def _migrations(self) -> tuple[Migration, ...]:
-        """What makes each schema of the one before; a new file has the key that was used so far."""
-        return (lambda db: _first_schema(db, self._salt), _add_replies, _add_sends, _add_calls)
 
     def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(sqlite3.Error):
                 file.close()
-
-
-def _first_schema(db: sqlite3.Connection, salt: bytes | None) -> None:
-    # `raw` is last: a listing then never reads the pages that long replies spill into.
-    db.execute(
-        """
-        CREATE TABLE jobs (
-            request_id TEXT PRIMARY KEY, origin TEXT NOT NULL, model TEXT, submitted_at REAL,
-            noted_at REAL NOT NULL, state TEXT NOT NULL, ended_at REAL, seconds REAL, error TEXT,
-            work TEXT, place TEXT NOT NULL, raw BLOB
-        )
-        """
-    )
-    db.execute("CREATE INDEX jobs_by_age ON jobs (coalesce(submitted_at, noted_at))")
-    db.execute("CREATE INDEX jobs_by_work ON jobs (work) WHERE work IS NOT NULL")
-    db.execute(
-        "CREATE INDEX jobs_by_model ON jobs (origin, model, coalesce(submitted_at, noted_at)) "
-        "WHERE seconds IS NOT NULL"
-    )
-    db.execute("CREATE TABLE salt (value BLOB NOT NULL)")
-    db.execute("INSERT INTO salt VALUES (?)", (salt or secrets.token_bytes(32),))
-
-
-def _add_replies(db: sqlite3.Connection) -> None:
-    # `body` is last, and the index has all that pruning reads: it never loads a reply.
-    db.execute(
-        """
-        CREATE TABLE replies (
-            key TEXT PRIMARY KEY, kept_at REAL NOT NULL, used_at REAL NOT NULL,
-            n_bytes INTEGER NOT NULL, body BLOB NOT NULL
-        )
-        """
-    )
-    db.execute("CREATE INDEX replies_by_use ON replies (used_at, key, n_bytes)")
-
-
-def _add_sends(db: sqlite3.Connection) -> None:
-    db.execute(
-        "CREATE TABLE sends (work TEXT PRIMARY KEY, holder TEXT NOT NULL, at REAL NOT NULL, "
-        "beat_at REAL NOT NULL)"
-    )
-
-
-def _add_calls(db: sqlite3.Connection) -> None:
-    db.execute(
-        "CREATE TABLE calls (at REAL NOT NULL, origin TEXT NOT NULL, model TEXT NOT NULL, "
-        "input_tokens INTEGER, cost REAL, seconds REAL, request_id TEXT)"
-    )
-    db.execute("CREATE TABLE budget (id INTEGER PRIMARY KEY, amount REAL)")
-    db.execute(
-        "CREATE TABLE reserved (id TEXT PRIMARY KEY, at REAL NOT NULL, origin TEXT NOT NULL, "
-        "amount REAL NOT NULL)"
-    )
 
 
 _FIELDS: Final = (

@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -121,15 +121,48 @@ class BackgroundLoop:
         self._lock = threading.Lock()
 
     def start(
-        self, function: Callable[..., Awaitable[T]], *args: Any
+        self,
+        function: Callable[..., Awaitable[T]],
+        *args: Any,
+        future: concurrent.futures.Future[T] | None = None,
     ) -> concurrent.futures.Future[T]:
         """Start `function(*args)` on the loop; cancelling the future cancels it there.
 
         Both can be done on any thread, the loop's own among them, as in a job's callback.
         """
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._start(future, function, args)
-        return future
+        told: concurrent.futures.Future[T] = future or concurrent.futures.Future()
+
+        async def run() -> T:
+            return await function(*args)
+
+        def begin() -> None:
+            task = running.loop.create_task(run())
+            running.tasks.add(task)
+            task.add_done_callback(end)
+            told.add_done_callback(lambda _: give_up(task))
+
+        def give_up(task: asyncio.Task[T]) -> None:
+            if told.cancelled() and not running.loop.is_closed():
+                running.loop.call_soon_threadsafe(task.cancel)
+
+        def end(task: asyncio.Task[T]) -> None:
+            running.tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if task.cancelled():
+                told.cancel()
+            if not told.set_running_or_notify_cancel():
+                return
+            if error is not None:
+                told.set_exception(error)
+            else:
+                told.set_result(task.result())
+
+        with self._lock:
+            if self._running is None or not self._running.thread.is_alive():
+                self._running = self._opened()
+            running = self._running
+            running.loop.call_soon_threadsafe(begin)
+        return told
 
     def call(
         self, function: Callable[..., Awaitable[T]], *args: Any, wait: Waiter | None = None
@@ -138,7 +171,7 @@ class BackgroundLoop:
         self.check_may_wait()
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         try:
-            self._start(future, function, args)
+            self.start(function, *args, future=future)
             (wait or self.wait)(future, None)
         except BaseException:
             future.cancel()  # wherever the interrupt came
@@ -167,43 +200,6 @@ class BackgroundLoop:
                 return
             running.loop.call_soon_threadsafe(running.stopping.set)
         running.thread.join()
-
-    def _start(
-        self,
-        future: concurrent.futures.Future[T],
-        function: Callable[..., Awaitable[T]],
-        args: Sequence[Any],
-    ) -> None:
-        async def run() -> T:
-            return await function(*args)
-
-        def begin() -> None:
-            task = running.loop.create_task(run())
-            running.tasks.add(task)
-            task.add_done_callback(end)
-            future.add_done_callback(lambda _: give_up(task))
-
-        def give_up(task: asyncio.Task[T]) -> None:
-            if future.cancelled() and not running.loop.is_closed():
-                running.loop.call_soon_threadsafe(task.cancel)
-
-        def end(task: asyncio.Task[T]) -> None:
-            running.tasks.discard(task)
-            error = None if task.cancelled() else task.exception()
-            if task.cancelled():
-                future.cancel()
-            if not future.set_running_or_notify_cancel():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(task.result())
-
-        with self._lock:
-            if self._running is None or not self._running.thread.is_alive():
-                self._running = self._opened()
-            running = self._running
-            running.loop.call_soon_threadsafe(begin)
 
     @staticmethod
     def _opened() -> _Running:

@@ -101,13 +101,13 @@ def test_an_interrupt_while_the_call_is_handed_over_cancels_too(portal, monkeypa
         finally:
             finished.set()
 
-    hand_over = portal._start
+    hand_over = portal.start
 
-    def interrupted(*args: Any) -> None:
-        hand_over(*args)
+    def interrupted(*args: Any, **how: Any) -> None:
+        hand_over(*args, **how)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(portal, "_start", interrupted)
+    monkeypatch.setattr(portal, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal.call(slow)
     assert finished.wait(10)

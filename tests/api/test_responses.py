@@ -22,7 +22,6 @@ from segmind_jupyter.api.responses import (
     Queued,
     State,
     checked_id,
-    is_result,
     is_terminal,
     read_result,
     read_state,
@@ -159,15 +158,6 @@ class TestReadState:
         ]:
             assert read_state({"status": "FAILED", "error": error}, request_id=ID).detail == detail
 
-    def test_a_body_that_names_no_state_is_told_from_an_unknown_one(self):
-        """It is no answer about a job at all, or one about another job."""
-        odd = [{}, {"status": None}, {"status": 3}, {"status": ["QUEUED"]}, [], "QUEUED", None, 7]
-        for body in odd:
-            with pytest.raises(ReplyError, match="names no state"):
-                read_state(body, request_id=ID)
-        with pytest.raises(ReplyError, match="another job"):
-            read_state({"status": "COMPLETED", "request_id": "x"}, request_id=ID)
-
 
 class TestIsTerminal:
     def test_only_an_ended_jobs_own_body_is(self):
@@ -211,16 +201,6 @@ class TestReadResult:
             assert isinstance(reply, Reply)
             assert (reply.text, reply.request_id) == ("A sunset.", ID)
 
-    def test_usage_metrics_and_the_models_own_json_are_kept(self):
-        """Cost and credits are the gateway's, usage is the model's; a measured time goes first."""
-        metrics = {"inference_time": 13.06, "cost": 0.02, "remaining_credits": 4.2}
-        body = completed(json.dumps(ANSWER), metrics=metrics)
-        reply = read_result(body, request_id=ID)
-        assert (reply.cost, reply.remaining_credits, reply.elapsed_s) == (0.02, 4.2, 13.06)
-        assert (reply.usage.input_tokens, reply.usage.output_tokens) == (56, 31)
-        assert reply.raw == ANSWER
-        assert read_result(body, request_id=ID, elapsed_s=0.0).elapsed_s == 0.0
-
     def test_odd_metrics_are_no_reason_to_lose_the_reply(self):
         """A time that makes no sense is none."""
         times = (None, "13", True, -1, float("nan"), float("inf"), 10**400, 1e300, [13], {"a": 1})
@@ -234,12 +214,6 @@ class TestReadResult:
         for output in [*texts, json.dumps(json.dumps(ANSWER))]:
             assert read_result(completed(output), request_id=ID).text == output
 
-    def test_an_output_without_text_is_an_error_that_says_what_is_there(self):
-        """It was paid for, so the message must help."""
-        for output in (7, None, True, [], [ANSWER], {}, {"url": "x"}):
-            with pytest.raises(ReplyError, match="no reply text"):
-                read_result(completed(output), request_id=ID)
-
     def test_only_what_has_completed_gives_its_reply(self):
         """No output is read beside another state, nor one that is another job's."""
         for word in ("QUEUED", "PROCESSING", "FAILED"):
@@ -251,11 +225,3 @@ class TestReadResult:
             read_result(completed("Hi", status="PAUSED"), request_id=ID)
         with pytest.raises(ReplyError, match="another job"):
             read_result(completed("Hi", request_id="x"), request_id=ID)
-
-
-def test_a_result_is_told_from_what_came_in_its_place():
-    """A proxy's JSON, say, or another job's; what holds no reply is one, as the gateway says so."""
-    own = [completed(None), {"status": "FAILED"}, {"output": 7}, ANSWER, "text"]
-    assert all(is_result(body, ID) for body in own)
-    others = [None, [], {}, 7, True, {"message": "log in"}, ["x"], completed("a", request_id="x")]
-    assert not any(is_result(body, ID) for body in others)

@@ -1,7 +1,6 @@
-"""The vendor's own tests of chats, v2 jobs and errors (segmind 1.3.0), held up to our client.
+"""The vendor's own client (segmind 1.3.0) beside ours, where both read or send the same.
 
-Named after the vendor's functions in `test_v2.py`, `test_chat.py` and `test_exceptions.py`; those
-that ask what another test here asks are left out. What differs on purpose says so.
+What its tests ask of jobs, errors and addresses is asked in the other files here.
 """
 
 from __future__ import annotations
@@ -12,18 +11,11 @@ import httpx
 import pytest
 import segmind
 
-from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import parse_reply
-from segmind_jupyter.api.responses import Failed
-from segmind_jupyter.api.watch import Call, JobManager
-from segmind_jupyter.errors import (
-    JobFailed,
-    ReplyError,
-)
+from segmind_jupyter.errors import APIError, MaybeBilledError, ReplyError
 
-SLUG = "mock-inference"
-REQUEST_ID = "11111111-2222-3333-4444-555555555555"
 HELLO = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
+ID = "11111111-2222-3333-4444-555555555555"
 
 OPENAI = {
     "choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
@@ -57,109 +49,23 @@ def test_text_raises_helpful_error_when_no_text_found():
             segmind.ChatResponse(raw=raw).text  # noqa: B018
 
 
-def test_chat_sync_posts_v1_and_normalizes(bench):
-    """Differs: it is our own name, and no `x-initiator` claims to be the vendor's SDK."""
-    made = bench(httpx.Response(200, json=OPENAI))
-    assert made.chat("gpt-5.5", temperature=0.5).text == "Hi"
+def test_run_forwards_reserved_named_params_to_body_on_the_staging_base(bench):
+    """A parameter may be called `interval` or `timeout`; v2 stands beside the v1 of the setting."""
+    queued = httpx.Response(200, json={"request_id": ID, "status": "QUEUED"})
+    made = bench(queued, base_url="https://api-latest.segmind.com/v1")
+    ticket = made.run(made.client.submit_chat, "mock-inference", HELLO, interval=4, timeout=7)
     (request,) = made.server.requests
-    assert str(request.url) == "https://api.segmind.com/v1/gpt-5.5"
-    assert json.loads(request.content)["temperature"] == 0.5
-    assert "x-initiator" not in request.headers
+    assert ticket.request_id == ID
+    assert str(request.url) == "https://api-latest.segmind.com/v2/mock-inference"
+    assert json.loads(request.content) == {"messages": HELLO, "interval": 4, "timeout": 7}
+    assert "x-initiator" not in request.headers  # differs: nothing claims to be the vendor's SDK
 
 
-def answered(code: int = 200, /, **body: object) -> httpx.Response:
-    return httpx.Response(code, json=body)
-
-
-def queued(host: str = "https://api.segmind.com") -> httpx.Response:
-    """The vendor's answer to a submission, with URLs on `host`."""
-    return answered(
-        request_id=REQUEST_ID,
-        status="QUEUED",
-        poll_url=f"{host}/v1/requests/{REQUEST_ID}",
-        response_url=f"{host}/v2/requests/{REQUEST_ID}",
-        status_url=f"{host}/v2/requests/{REQUEST_ID}/status",
-    )
-
-
-def result(output: object = "ok") -> httpx.Response:
-    """The vendor's result."""
-    metrics = {"inference_time": 0.5}
-    return answered(status="COMPLETED", error=None, metrics=metrics, output=output)
-
-
-def sent_by(made) -> list[str]:
-    return [f"{request.method} {request.url.path}" for request in made.server.requests]
-
-
-SUBMIT = f"POST /v2/{SLUG}"
-STATUS = f"GET /v2/requests/{REQUEST_ID}/status"
-RESULT = f"GET /v2/requests/{REQUEST_ID}"
-
-
-@pytest.fixture
-def journal():
-    """One in memory alone."""
-    store = Journal(None)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def follow(bench, journal):
-    """Submit a job to a server that answers so, follow it to its end; gives bench and job."""
-
-    def run(*answers, base_url=None, **params):
-        made = bench(*answers, base_url=base_url)
-        watch = JobManager(
-            made.client,
-            journal=journal,
-            clock=lambda: made.server.now_s,
-            sleep=made.server.sleep,
-            jitter=lambda: 0.0,
-        )
-
-        async def whole():
-            job = await watch.submit(Call(model=SLUG, messages=HELLO, params=params))
-            await watch.follow(job)
-            return job
-
-        return made, made.run(whole)
-
-    return run
-
-
-def test_wait_polls_until_completed(follow):
-    """QUEUED, PROCESSING, COMPLETED, and then the result, each asked for once."""
-    states = [answered(status=word) for word in ("QUEUED", "PROCESSING", "COMPLETED")]
-    made, job = follow(queued(), *states, result())
-    assert job.wait(timeout=5).text == "ok"
-    assert sent_by(made) == [SUBMIT, STATUS, STATUS, STATUS, RESULT]
-
-
-def test_wait_raises_inference_failed_on_4xx_terminal_body(follow):
-    """FAILED comes under 422, and is the job's end all the same."""
-    words = "Validation error in MockInferenceProcessor: sleep must be …"
-    body = {"status": "FAILED", "error": words, "metrics": {"inference_time": 0.008}}
-    _, job = follow(queued(), answered(422, **body, request_id=REQUEST_ID))
-    with pytest.raises(JobFailed, match="Validation error"):
-        job.wait(timeout=5)
-    assert isinstance(job.status, Failed)
-    assert job.status.detail == words
-
-
-def test_run_forwards_reserved_named_params_to_body(follow):
-    """A model parameter may be called `interval` or `timeout`."""
-    answers = (queued(), answered(status="COMPLETED"), result())
-    made, _ = follow(*answers, interval=4, timeout=7)
-    sent = json.loads(made.server.requests[0].content)
-    assert sent == {"messages": HELLO, "interval": 4, "timeout": 7}
-
-
-def test_v2_url_derives_from_staging_base(follow):
-    """v2 stands beside the v1 that is configured; every URL is on that origin."""
-    staging = "https://api-latest.segmind.com"
-    answers = (queued(staging), answered(status="COMPLETED"), result())
-    made, _ = follow(*answers, base_url=f"{staging}/v1")
-    assert {request.url.host for request in made.server.requests} == {"api-latest.segmind.com"}
-    assert sent_by(made) == [SUBMIT, STATUS, RESULT]
+def test_raise_for_status_with_all_codes(bench):
+    """Differs: where the outcome of a POST is unknown, the error says that it may be billed."""
+    codes = [400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, 429, 451]
+    for status in [*codes, 500, 501, 502, 503, 504, 505, 511]:
+        with pytest.raises(APIError) as caught:
+            bench(httpx.Response(status, json={"error": f"Error {status}"})).chat()
+        assert (caught.value.status, caught.value.detail) == (status, f"Error {status}")
+        assert isinstance(caught.value, MaybeBilledError) is (status in {500, 502, 504, 511})

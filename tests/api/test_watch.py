@@ -345,16 +345,6 @@ def test_the_key_is_not_in_the_journal_however_a_job_ends(world, where, status, 
 class TestTrouble:
     """A way that fails, lies, or stays silent for minutes."""
 
-    def test_a_completion_that_the_result_does_not_bear_out_is_no_end(self, world):
-        """COMPLETED, then PROCESSING: polled on at the usual pace."""
-        job = world.submit()
-        lie = {"status": "COMPLETED", "request_id": job.request_id}
-        path = f"/v2/requests/{job.request_id}/status"
-        world.gateway.script(f"GET {path}", times=100_000, body=lie, status=200)
-        world.follow(job)
-        assert job.reply.text == "hello"
-        assert len(world.requests) < 100
-
     def test_a_network_that_is_away_for_minutes_loses_nothing(self, world):
         """And is asked a few times meanwhile, not hundreds."""
         job = world.submit()
@@ -374,17 +364,6 @@ class TestTrouble:
         world.lasting(60.0, body=body, status=status)
         world.follow(job)
         assert job.reply.text == "hello"
-
-    @pytest.mark.parametrize(
-        "body", [PAGE, {"status": "COMPLETED"}, {"status": "COMPLETED", "output": None}, '"moved"']
-    )
-    def test_what_comes_in_place_of_the_result_is_not_kept_for_the_reply(self, world, body):
-        """The gateway still has it, so it is fetched again."""
-        job = world.submit()
-        for_results(world.gateway, times=2, status=200, body=body)
-        world.follow(job)
-        assert job.reply.text == "hello"
-        assert "hello" in world.journal.find(job.request_id).raw
 
     def test_a_look_that_hangs_is_given_up_and_made_again(self, world):
         """Within seconds, be it for the state or for the result."""
