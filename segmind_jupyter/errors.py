@@ -145,10 +145,6 @@ class BudgetError(SegmindError):
         super().__init__(message)
         self.limit, self.spent, self.reserved, self.cost = limit, spent, reserved, cost
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by keyword, as exceptions otherwise pickle by position."""
-        return (_rebuild, (type(self), str(self), vars(self).copy()))
-
 
 class APIConnectionError(SegmindError):
     """The server was never reached, so nothing was sent and nothing was billed."""
