@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from segmind_jupyter.api import messages
 from segmind_jupyter.api.messages import (
-    MAX_CALLS,
     CodeBlock,
     Ledger,
     Reply,
@@ -181,17 +181,18 @@ class TestLedger:
                 told = sum(getattr(reply.usage, name) or 0 for reply in replies)
                 assert getattr(sums, name) == told
 
-    def test_a_long_session_keeps_its_sums_and_its_newest_calls(self):
+    def test_a_long_session_keeps_its_sums_and_its_newest_calls(self, monkeypatch):
         """The memory of a ledger is bounded, what was spent is not."""
+        monkeypatch.setattr(messages, "MAX_CALLS", 20)
         ledger = Ledger(clock=lambda: 1234.5)
-        for n in range(MAX_CALLS + 5):
+        for n in range(25):
             reply = Reply(text="", usage=Usage(n, 1), elapsed_s=2.5, raw={"simulated": True})
             ledger.add(reply, model="a")
-        assert len(ledger.calls) == MAX_CALLS
+        assert len(ledger.calls) == 20
         first = ledger.calls[0]
         assert (first.usage.input_tokens, first.answered_at, first.seconds) == (5, 1234.5, 2.5)
         assert first.simulated
-        assert ledger.total().calls == ledger.by_model()["a"].output_tokens == MAX_CALLS + 5
+        assert ledger.total().calls == ledger.by_model()["a"].output_tokens == 25
 
     def test_threads_share_a_ledger(self):
         """No call is lost between them."""
