@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -287,15 +288,14 @@ def size_of(obj: Any) -> str:
     """Say how large a picture, a table or a container is; nothing of what has no size."""
     row = _sized_row(obj)
     if row is not None and row.describe:
-        try:
+        with suppress(Exception):  # a half-made object, or a namesake of the class
             return row.describe(obj)
-        except Exception:  # noqa: BLE001 - a half-made object, or a namesake of the class
-            return ""
-    noun = _SIZED.get(type(obj))
-    if not noun:
+    # Values of these very types tell their length without running anybody's code.
+    kind: type = type(obj)
+    if kind not in (str, bytes, list, tuple, dict, set, frozenset):
         return ""
-    count = f"{len(obj):,}" if obj else "no"
-    return f"of {count} {noun}{'s' * (len(obj) != 1)}"
+    noun = "character" if kind is str else "byte" if kind is bytes else "item"
+    return f"of {f'{len(obj):,}' if obj else 'no'} {noun}{'s' * (len(obj) != 1)}"
 
 
 def has_size(obj: object) -> bool:
@@ -308,19 +308,8 @@ def _sized_row(obj: object) -> Converter | None:
     return next((row for row in rows if is_kind(obj, row.package, *row.classes)), None)
 
 
-#: Values of these very types tell their length without running anybody's code.
-_SIZED: Final[dict[type, str]] = {
-    str: "character", bytes: "byte",
-    **dict.fromkeys((list, tuple, dict, set, frozenset), "item"),
-}  # fmt: skip
-
-
 def _shape(obj: Any) -> str:
     return "×".join(f"{int(side)}" for side in obj.shape)
-
-
-def _inches(figure: Any) -> str:
-    return "{:g}×{:g} in".format(*figure.get_size_inches())
 
 
 def _unnamed(convert: Callable[..., Part | list[Part]]) -> Callable[..., Part | list[Part]]:
@@ -470,7 +459,13 @@ _CONVERTERS: Final = (
     _Row("", (), _unnamed(encode_chart), matches=is_chart),
     _Row("", (), special_tables.summarize_network, matches=special_tables.is_network),
     _Row("", (), _unnamed(special_tables.summarize_dot), matches=special_tables.is_dot),
-    _Row("matplotlib", ("Figure",), _unnamed(encode_figure), _inches, matches=is_figure),
+    _Row(
+        "matplotlib",
+        ("Figure",),
+        _unnamed(encode_figure),
+        lambda figure: "{:g}×{:g} in".format(*figure.get_size_inches()),
+        matches=is_figure,
+    ),
     _Row("", (), _unnamed(bytes_part), is_rich=is_image_bytes, matches=_BYTES),
     _Row("", (), _unnamed(path_part), is_rich=is_image_path, matches=_is_path),
     _Row("", (), _unnamed(_file_part), matches=_of_type(io.IOBase)),

@@ -25,11 +25,6 @@ _MAX_PAGES: Final = 10
 _PDFIUM: Final = threading.Lock()
 
 
-def is_pdf(begin: bytes) -> bool:
-    """Return whether a file begins as a PDF does."""
-    return begin.startswith(b"%PDF-")
-
-
 def pdf_parts(
     source: Any,
     *,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from segmind_jupyter.content.documents import is_pdf, notebook_parts, pdf_parts
+from segmind_jupyter.content.documents import notebook_parts, pdf_parts
 from segmind_jupyter.content.images.encode import image_from_bytes, image_from_path
 from segmind_jupyter.content.images.figures import svg_part
 from segmind_jupyter.content.parts import Limits, Part, Text, format_error, safe_str
@@ -53,12 +53,13 @@ _DELIMITED: Final = {".csv": "", ".tsv": "\t", ".tab": "\t"}
 
 _PARQUET: Final = (".parquet", ".pq")
 
-#: The suffixes of files that a `Path` sends as a table, an image, a document or a text.
-_SUFFIXES: Final = (
-    *_DELIMITED, *_PARQUET, ".pdf", ".ipynb",
+#: Names of files that nobody names to ask about the name: pictures and tables; and others that a
+#: `Path` sends as a document or a text.
+_TELLING_SUFFIXES: Final = (
+    *_DELIMITED, *_PARQUET, ".pdf", ".xlsx",
     ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
-    ".txt", ".md", ".json", ".log",
 )  # fmt: skip
+_SUFFIXES: Final = (*_TELLING_SUFFIXES, ".ipynb", ".txt", ".md", ".json", ".log")
 
 #: What opens files that are often named by mistake.
 _READERS: Final = {
@@ -95,7 +96,7 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
                 f"{file} {said if begin else 'is empty'}. Save it anew as PNG or JPEG, or open it "
                 "with a library that reads it, and name what that gives."
             )
-        if is_pdf(begin):
+        if begin.startswith(b"%PDF-"):
             return pdf_parts(file, name=file.name, limits=limits)
         suffix = file.suffix.lower()
         if suffix in _PARQUET:
@@ -143,7 +144,7 @@ def bytes_part(data: bytes | bytearray | memoryview, *, limits: Limits) -> Part 
     data = bytes(data)
     if image_format(data):
         return image_from_bytes(data, limits=limits)
-    if is_pdf(data):
+    if data.startswith(b"%PDF-"):
         return pdf_parts(data, name="PDF", limits=limits)
     content = _decoded(data, is_whole=True)
     if content is None or content.guess:
@@ -176,13 +177,6 @@ def is_image_path(path: os.PathLike[Any]) -> bool:
 def is_named_as_image(path: os.PathLike[Any]) -> bool:
     """Return whether a path ends as those of images do, whatever is there."""
     return bool(_IMAGE_SUFFIX.fullmatch(Path(os.fsdecode(path)).suffix))
-
-
-#: Names of files that nobody names to ask about the name: pictures and tables.
-_TELLING_SUFFIXES: Final = (
-    *_DELIMITED, *_PARQUET, ".pdf", ".xlsx",
-    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
-)  # fmt: skip
 
 
 def is_file_name(text: object, suffixes: tuple[str, ...] = _TELLING_SUFFIXES) -> bool:

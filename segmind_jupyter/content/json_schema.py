@@ -67,8 +67,12 @@ class Expected:
         """The names of an object's fields with their types; none of what has no such names."""
         kind = self.kind
         if isinstance(kind, dict):
-            rules = kind.get("properties", {}).items()
-            return {name: _python_type(rule) for name, rule in rules}
+            return {
+                name: _JSON_TYPES.get(str(rule.get("type")), object)
+                if isinstance(rule, dict)
+                else object
+                for name, rule in kind.get("properties", {}).items()
+            }
         if hasattr(kind, "model_fields"):
             return {name: field.annotation for name, field in kind.model_fields.items()}
         is_named = typing.is_typeddict(kind) or hasattr(kind, "_fields")
@@ -339,11 +343,6 @@ def _target(reference: str, root: Schema) -> Any:
         key = step.replace("~1", "/").replace("~0", "~")
         found = found[int(key)] if isinstance(found, list) else found[key]
     return found
-
-
-def _python_type(rules: Any) -> Any:
-    kind = rules.get("type") if isinstance(rules, dict) else None
-    return _JSON_TYPES.get(kind, object) if isinstance(kind, str) else object
 
 
 #: Rules that strict servers refuse, and the model can still read in words.

@@ -100,10 +100,6 @@ def part_of(block: Mapping[str, Any]) -> Part:
     return Image(data, source["media_type"], width, height)
 
 
-#: Line breaks between two texts, by whether each of them runs on in the line.
-_GAPS: Final = {(True, True): "", (True, False): "\n\n", (False, True): "\n\n", (False,) * 2: "\n"}
-
-
 def merged(parts: Iterable[Part]) -> list[Part]:
     """Join neighbouring texts, and leave blank ones out: Anthropic models refuse those."""
     found: list[Part] = []
@@ -114,7 +110,8 @@ def merged(parts: Iterable[Part]) -> list[Part]:
                 found.append(part)
             elif part.text:
                 touching = joined and not joined.endswith("\n") and part.text[0] != "\n"
-                joined += _GAPS[inline, part.inline] * bool(touching) + part.text
+                gap = "" if inline and part.inline else "\n" if inline is part.inline else "\n\n"
+                joined += gap * bool(touching) + part.text
                 inline = part.inline
         if joined.strip():
             found.append(Text(joined))

@@ -1,9 +1,7 @@
-"""A prompt with named objects in it becomes an ordered list of pieces. Nothing is evaluated.
+"""A prompt with named objects in it becomes an ordered list of pieces; nothing is evaluated.
 
-``{name}``, ``{name.attr}``, ``{name[0]}`` and ``{name['key']}`` stand for what the name holds,
-unless a part of it begins with an underscore; ``{{name}}`` is the escape. ``{_}``, ``{__}`` and
-``{_3}`` are what cells gave, as IPython names it. Code (fences, spans, ``${x}``) and TeX stay as
-they were typed, and so does everything else in braces that resembles no name.
+``{name}``, ``{name.attr}``, ``{name[0]}`` and ``{name['key']}`` stand for what they lead to; names
+with a leading underscore, code and TeX stay as they were typed, and ``{{name}}`` is the escape.
 """
 
 from __future__ import annotations
@@ -73,7 +71,9 @@ class Attachment:
         images = len(self.images)
         counts = [counted(images, "image"), counted(len(self.parts) - images, "text")]
         tokens = sum(part.tokens for part in self.parts)
-        return ", ".join([*filter(None, counts), *self.left_out[:_MAX_NOTES], _tokens(tokens)])
+        return ", ".join(
+            [*filter(None, counts), *self.left_out[:_MAX_NOTES], estimated_tokens(tokens)]
+        )
 
 
 #: The settings that say how much goes, by what is counted; a table is summed up in any case.
@@ -86,7 +86,7 @@ def described(part: Part) -> str:
     if isinstance(part, Image):
         kind = part.media_type.removeprefix("image/").upper()
         kind, size = f"{part.width}×{part.height} {kind}", readable_bytes(len(part.data))
-    return ", ".join(filter(None, (kind, size, part.left_out, _tokens(part.tokens))))
+    return ", ".join(filter(None, (kind, size, part.left_out, estimated_tokens(part.tokens))))
 
 
 def readable_bytes(n_bytes: int) -> str:
@@ -101,9 +101,6 @@ def readable_bytes(n_bytes: int) -> str:
 def estimated_tokens(tokens: int) -> str:
     """Say an estimate: ``"≈435 tokens"``."""
     return f"≈{tokens:,} token{'' if tokens == 1 else 's'}"
-
-
-_tokens = estimated_tokens
 
 
 def counted(count: int, noun: str) -> str:
@@ -154,13 +151,7 @@ def compose(
         words = [body] if raw else list(reader.pieces(body))
         return _noted((*attached, *first, *words), reader.notes())
 
-    prompt = _within_bounds(make, limits)
-    if not prompt.blocks():
-        raise ContentError(
-            "There is nothing to ask: the prompt, or what it names, is empty. Write what you want "
-            "to know."
-        )
-    return prompt
+    return _within_bounds(make, limits, "the prompt, or what it names, is empty. Write words")
 
 
 def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
@@ -172,24 +163,20 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
         pieces: list[str | Attachment] = []
         for content in contents:
             piece = content if isinstance(content, str) else _item("", content, limits)
-            after_text = pieces and (isinstance(pieces[-1], str) or _is_text(pieces[-1].parts[-1:]))
-            # Nobody typed a space between two texts.
-            if after_text and (isinstance(piece, str) or _is_text(piece.parts[:1])):
-                pieces.append("\n")
+            if pieces and _is_text(pieces[-1], -1) and _is_text(piece, 0):
+                pieces.append("\n")  # nobody typed a space between two texts
             pieces.append(piece)
         notes = (note for text in words for note in (*file_notes(text), *_brace_notes(text)))
         return _noted(pieces, notes)
 
     for text in words:
         refuse_file_names([text])
-    prompt = _within_bounds(make, limits)
-    if not prompt.blocks():
-        raise ContentError('There is nothing to ask. Pass words, as in ("What is this?", fig).')
-    return prompt
+    return _within_bounds(make, limits, 'pass words, as in `ask("What is this?", fig)`')
 
 
-def _is_text(parts: Sequence[Part]) -> bool:
-    return bool(parts) and isinstance(parts[0], Text)
+def _is_text(piece: str | Attachment, at: int) -> bool:
+    """Return whether a piece begins (0) or ends (-1) with a text."""
+    return isinstance(piece, str) or any(isinstance(part, Text) for part in piece.parts[at:][:1])
 
 
 def _brace_notes(text: str) -> Iterator[str]:
@@ -214,9 +201,11 @@ def _noted(pieces: Iterable[str | Attachment], notes: Iterable[str] = ()) -> Pro
     return dataclasses.replace(prompt, notes=tuple(dict.fromkeys((*notes, *of_items))))
 
 
-def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits) -> Prompt:
-    """Make a prompt that holds no more images, and no larger ones, than a request may."""
+def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits, if_empty: str) -> Prompt:
+    """Make a prompt that says something, with no more and no larger images than a request takes."""
     prompt = make(limits)
+    if not prompt.blocks():
+        raise ContentError(f"There is nothing to ask: {if_empty}.")
     images = sum(len(item.images) for item in prompt.sent)
     if images > MAX_IMAGES:
         raise ContentError(

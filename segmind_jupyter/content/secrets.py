@@ -120,11 +120,9 @@ def hides(name: str, value: object = None) -> bool:
 
 def _looks_random(value: object) -> bool:
     """Tell a machine's text from a person's: long, in one piece, letters and digits mixed."""
-    if type(value) is not str or len(value) < 12:
-        return False
-    head = value[:400]
-    is_one_piece = not any(map(str.isspace, head))
-    return is_one_piece and any(map(str.isdigit, head)) and any(map(str.isalpha, head))
+    head = value[:400] if type(value) is str else ""
+    has_both = any(map(str.isdigit, head)) and any(map(str.isalpha, head))
+    return len(head) >= 12 and has_both and not any(map(str.isspace, head))
 
 
 def is_secret(name: str, value: object) -> bool:

@@ -18,14 +18,7 @@ from segmind_jupyter.content.images.arrays import (
     statistics,
     summarize_array,
 )
-from segmind_jupyter.content.parts import (
-    CHARS_PER_TOKEN,
-    Limits,
-    Part,
-    Text,
-    is_kind,
-    type_name,
-)
+from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits, Part, Text, is_kind, type_name
 from segmind_jupyter.content.tables import (
     CELL_CHARS,
     Ends,
@@ -312,10 +305,8 @@ def _first_and_last(values: Any) -> tuple[str, str]:
 
 
 def _in_memory(variable: Any) -> Any:
-    """Return the values as a NumPy array; `None` if they would have to be read or computed.
-
-    xarray wraps what it holds, and each wrapper calls the next one its ``array``.
-    """
+    """Return the values as a NumPy array; `None` if they would have to be read or computed."""
+    # xarray wraps what it holds, and each wrapper calls the next one its `array`.
     held = variable._data
     while held is not None:
         if is_kind(held, "numpy", "ndarray", "generic") or is_kind(held, "pandas", "Index"):

@@ -21,7 +21,6 @@ from uuid import UUID
 
 from segmind_jupyter.content.parts import (
     CHARS_PER_TOKEN,
-    STANDARD,
     Limits,
     Text,
     format_error,
@@ -39,8 +38,7 @@ CELL_CHARS: Final = 40
 #: Rows shown at each end of a table that is too long to be sent whole.
 _END_ROWS: Final = 10
 
-#: Lines that must stay possible before one more column is shown: a header, two rows from each
-#: end, and the gap between.
+#: Lines for which one more column must leave room: a header, two rows from each end, a gap.
 _MIN_LINES: Final = 6
 
 #: Room kept for the note on what was left out, in characters.
@@ -52,7 +50,7 @@ _GAP: Final = "  "
 _SHOWN: Final = re.compile(r"… ([\d,]+) of [\d,]+ items shown\s*[\])}]\Z")
 
 
-def summarize_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_frame(frame: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a table: shape, columns with their types and ranges, and its rows or their ends."""
     library = _library(frame)
     head = heading(frame, f"{library and f'{library}, '}{sides(frame)}", name)
@@ -60,7 +58,7 @@ def summarize_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None =
     return table_text(frame, heading=head, about=about, limits=limits)
 
 
-def summarize_series(series: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_series(series: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a series as a table of one column; see `summarize_frame`."""
     frame = series.to_frame("values" if series.name in (None, "") else series.name)
     library = _library(series)
@@ -69,7 +67,7 @@ def summarize_series(series: Any, *, limits: Limits = STANDARD, name: str | None
     return table_text(frame, heading=heading(series, size, name), about=about, limits=limits)
 
 
-def summarize_index(index: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def summarize_index(index: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a ``pandas.Index`` of any kind: its length, its type and its first labels."""
     head = heading(index, f"{plural(len(index), 'label')}, {index.dtype}", name)
     room = max(0, _max_chars(limits) - len(head) - _NOTE_CHARS)
@@ -82,7 +80,7 @@ def summarize_index(index: Any, *, limits: Limits = STANDARD, name: str | None =
     return bounded("\n".join(lines), about=about, limits=limits, left_out=left_out)
 
 
-def describe_lazy_frame(frame: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Text:
+def describe_lazy_frame(frame: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Describe a ``polars.LazyFrame`` by its columns and its plan, and do not collect it."""
     lines = [heading(frame, "polars, not collected: no rows are read", name)]
     try:
@@ -98,12 +96,7 @@ def describe_lazy_frame(frame: Any, *, limits: Limits = STANDARD, name: str | No
 
 
 def table_text(
-    frame: Any,
-    *,
-    heading: str,
-    about: str,
-    limits: Limits,
-    facts: Mapping[int, str] | None = None,
+    frame: Any, *, heading: str, about: str, limits: Limits, facts: Mapping[int, str] | None = None
 ) -> Text:
     """Write a table below its heading: whole if it fits `limits.table_tokens`, else its ends."""
     table = _Table(frame, facts or {})
@@ -389,7 +382,10 @@ def described(series: Any, *, name: str) -> str:
                     column = column.filter(~is_nan)
             facts.append(_range_of(column, has_mean=is_number))
         elif has_few:
-            facts.append(_counted_values(column))
+            counts = column.drop_nulls().alias("value").value_counts(name="n").rows()
+            # polars leaves equal counts in any order; a level of a category may not occur.
+            pairs = sorted((p for p in counts if p[1]), key=lambda pair: (-pair[1], str(pair[0])))
+            facts.append(counted(pairs, len(pairs)) if pairs else "")
         elif kind == nw.List:
             facts.append(f"length {_range_of(column.list.len(), has_mean=True)}")
         elif not kind.is_nested() and not is_ranged:
@@ -414,7 +410,7 @@ def _dtype(series: Any) -> str:
 
 
 def _letter(series: Any) -> str:
-    """Return NumPy's letter for the type of a column of pandas; that of Python's objects is O."""
+    """Return NumPy's letter for the type of a column; that of Python's objects is O."""
     return str(getattr(getattr(series, "dtype", None), "kind", "O"))
 
 
@@ -440,14 +436,6 @@ def _range_of(column: Any, *, has_mean: bool) -> str:
         with suppress(Exception), numpy.errstate(all="ignore") if numpy else nullcontext():
             mean = float(column.mean())
     return ranged(low, high, mean)
-
-
-def _counted_values(column: Any) -> str:
-    """Count values; those of equal counts stand in the order of their texts, as polars has none."""
-    counts = column.drop_nulls().alias("value").value_counts(name="n")
-    pairs = [(value, count) for value, count in counts.rows() if count]  # a level may not occur
-    pairs.sort(key=lambda pair: (-pair[1], str(pair[0])))
-    return counted(pairs, len(pairs)) if pairs else ""
 
 
 #: How many of a column's commonest values are named, and how long each may be.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -85,18 +83,6 @@ class TestScale:
         values = np.ma.masked_array(np.array([[0, 100, 200]], dtype), mask=[[False, True, False]])
         assert_near(greys(values), [0, 255, 200])
 
-    @given(
-        st.lists(st.floats(width=64), min_size=1, max_size=12),
-        st.sampled_from(["float64", "float32", "float16"]),
-    )
-    def test_order_of_finite_values_is_kept(self, values, dtype):
-        """Whatever the floats, what is larger is not darker, and nothing warns or fails."""
-        with np.errstate(over="ignore"):
-            row = np.array([values]).astype(dtype)
-        finite = np.isfinite(row[0])
-        shades = np.array(greys(row))[finite]
-        assert (np.diff(shades[np.argsort(row[0][finite], kind="stable")]) >= 0).all()
-
 
 class TestChannels:
     @pytest.mark.parametrize(
@@ -123,39 +109,22 @@ class TestChannels:
         assert_near(decoded_array(pixels)[0], [[0] * 3, [255] * 3, [128] * 3, [255, 0, 0]])
 
 
-class TestLayout:
-    @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-    @pytest.mark.parametrize(
-        "arranged",
-        [
-            np.asfortranarray,
-            lambda pixels: np.repeat(np.repeat(pixels, 3, 0), 2, 1)[::3, ::2],
-            lambda pixels: pixels[::-1, ::-1].copy()[::-1, ::-1],
-            lambda pixels: pixels[..., ::-1].copy()[..., ::-1],
-            lambda pixels: np.frombuffer(pixels.tobytes(), pixels.dtype).reshape(pixels.shape),
-        ],
-        ids=["fortran", "strided", "reversed", "bgr", "read-only"],
-    )
-    def test_memory_layout_does_not_matter(self, arranged, dtype: str):
-        """Fortran order, strides, negative strides and read-only memory show the same picture."""
-        pixels = arranged(COLOURS.astype(dtype))
-        before = pixels.copy()
-        assert_near(decoded_array(pixels), COLOURS)
-        assert np.array_equal(pixels, before)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_memory_layout_does_not_matter(dtype: str):
+    """Fortran order, strides, negative strides and read-only memory show the same picture."""
+    pixels = COLOURS.astype(dtype)
+    for arranged in (
+        np.asfortranarray(pixels),
+        np.repeat(np.repeat(pixels, 3, 0), 2, 1)[::3, ::2],
+        pixels[::-1, ::-1].copy()[::-1, ::-1],
+        pixels[..., ::-1].copy()[..., ::-1],
+        np.frombuffer(pixels.tobytes(), pixels.dtype).reshape(pixels.shape),
+    ):
+        assert_near(decoded_array(arranged), COLOURS)
+        assert np.array_equal(arranged, pixels)
 
 
 class TestSize:
-    @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-    def test_large_array_has_the_size_of_the_rule(self, dtype: str):
-        """An array is reduced on the way, in bands, and arrives whole."""
-        pixels = np.zeros((3001, 4001), dtype)
-        pixels[1500:, 2000:] = 255
-        image = image_from_array(pixels)
-        assert (image.width, image.height) == (1269, 952)
-        assert image.about == f"array {dtype} 3001×4001"
-        shades = decoded_array(pixels)[[5, 5, -5, -5], [5, -5, 5, -5], 0]
-        assert shades.tolist() == [0, 0, 0, 255]
-
     def test_memory_is_bounded(self):
         """400 megapixels of floats take a small part of what they would as 8-bit pixels."""
         huge = np.broadcast_to(np.linspace(-1, 1, 20_000), (20_000, 20_000))
@@ -195,18 +164,14 @@ def smooth(*shape: int) -> np.ndarray:
 RANDOM = np.random.default_rng(0)
 
 PICTURES = {
-    "grey bytes": np.zeros((8, 8), "uint8"),
     "colours in bytes": np.zeros((2, 2, 3), "uint8"),
     "one pixel with alpha": np.zeros((1, 1, 4), "uint8"),
     "a mask": np.zeros((16, 16), "bool"),
     "a photo in fractions": smooth(64, 64),
     "a scan around zero": smooth(100, 80) * 9 - 4,
     "counts": (smooth(480, 640) * 4_000).astype("uint16"),
-    "one channel": smooth(480, 640, 1).astype("float16"),
     "colours in fractions": smooth(64, 96, 3),
     "small colours in fractions": smooth(32, 32, 3),
-    "a long double": smooth(70, 70).astype("longdouble"),
-    "big-endian": smooth(480, 640, 4).astype(">f4"),
     "a noisy scan": smooth(200, 200) + RANDOM.normal(0, 0.1, (200, 200)),
     "with a hole": np.where(smooth(90, 90) > 0.9, np.nan, smooth(90, 90)),
 }
@@ -215,7 +180,6 @@ NUMBERS = {
     "a confusion matrix": RANDOM.integers(0, 50, (20, 20)),
     "correlations": np.corrcoef(RANDOM.normal(size=(20, 100))),
     "many correlations": np.corrcoef(RANDOM.normal(size=(100, 300))),
-    "samples and features": RANDOM.normal(size=(300, 20)),
     "many features": RANDOM.normal(size=(300, 80)) * RANDOM.uniform(1, 99, 80),
     "windows": RANDOM.normal(size=(40, 100, 3)),
     "series side by side": RANDOM.normal(size=(80, 200)).cumsum(axis=1),
@@ -223,19 +187,12 @@ NUMBERS = {
     "a small smooth field": smooth(30, 40),
     "digits": smooth(28, 28),
     "the identity": np.eye(100),
-    "one value": np.full((100, 100), 3.0),
     "nothing known": np.full((100, 100), np.nan),
-    "few bytes": np.zeros((7, 7), "uint8"),
     "a table of bytes": np.zeros((1_000, 30), "uint8"),
-    "a vector": np.zeros(100, "uint8"),
-    "empty": np.zeros((0, 100), "uint8"),
-    "two channels": np.zeros((100, 100, 2), "uint8"),
     "channels first": np.zeros((3, 100, 100), "uint8"),
     "a batch": np.zeros((9, 100, 100, 3), "uint8"),
     "complex": smooth(100, 100) + 0j,
     "words": np.full((100, 100), "x"),
-    "days": np.zeros((100, 100), "datetime64[s]"),
-    "records": np.zeros((100, 100), [("uint8", "u1")]),
 }
 
 
@@ -328,12 +285,6 @@ def test_an_array_is_described_and_written():
         ),
     ]:
         assert summarize_array(array, name="a").text == f"a: {text}"
-
-
-def test_the_mean_of_small_floats_does_not_overflow():
-    """Four times sixty thousand is more than a 16-bit float holds."""
-    text = summarize_array(np.full(4, 60_000, np.float16)).text
-    assert "min 60000, max 60000, mean 60000" in text
 
 
 def test_a_long_array_shows_its_ends_and_counts_the_rest():
@@ -469,25 +420,6 @@ class TestTorch:
         assert part.text == "{'loss': tensor(0.2500)}"
         parts = to_parts({"weights": torch.ones(4, 4)}, name="x")
         assert "shape (4, 4)" in parts[-1].text
-
-    @pytest.mark.usefixtures("torch")
-    def test_without_numpy_the_error_says_what_to_install(self):
-        """torch does without NumPy, and so cannot hand its values out."""
-        code = (
-            "import sys, warnings\n"
-            "warnings.simplefilter('ignore')\n"
-            "sys.modules['numpy'] = None\n"
-            "import torch\n"
-            "del sys.modules['numpy']\n"
-            "from segmind_jupyter.content.convert import to_parts\n"
-            "class Without(torch.Tensor):\n"
-            "    def numpy(self, *, force=False): raise RuntimeError('Numpy is not available')\n"
-            "to_parts(torch.ones(2).as_subclass(Without))\n"
-        )
-        run = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
-        )
-        assert "`pip install numpy`" in run.stderr
 
 
 class TestJax:

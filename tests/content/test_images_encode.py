@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
-from PIL import ImageCms, ImageDraw, ImageFont, PngImagePlugin
+from PIL import ImageCms, ImageDraw, PngImagePlugin
 
 from segmind_jupyter.content.images.encode import (
     encode_image,
@@ -28,7 +28,7 @@ from segmind_jupyter.content.images.encode import (
     shown_image,
     thumbnail_png,
 )
-from segmind_jupyter.content.parts import STANDARD, Image, Limits
+from segmind_jupyter.content.parts import Image, Limits
 from segmind_jupyter.errors import ContentError
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3, (0,) * 3
@@ -92,11 +92,6 @@ class TestModes:
         picture = grey.convert("LA").convert("La") if mode == "La" else grey.convert(mode)
         assert corners(decoded(encode_image(picture))) == [BLACK, WHITE, BLACK, WHITE]
 
-    def test_every_mode_of_this_pillow_is_encoded(self):
-        """No mode that Pillow knows is refused."""
-        for mode in PIL.Image.MODES:
-            assert encode_image(PIL.Image.new(mode, (30, 20))).width == 30, mode
-
 
 class TestNumbers:
     @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L", "I;16N", "I", "F"])
@@ -117,11 +112,6 @@ class TestNumbers:
 
 
 class TestTransparency:
-    @pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "La"])
-    def test_transparent_black_is_white(self, mode: str):
-        """Nothing drawn is paper, not ink."""
-        assert decoded(encode_image(PIL.Image.new(mode, (9, 9), 0))).getpixel((4, 4)) == WHITE
-
     def test_hidden_colour_does_not_bleed_in_the_resize(self):
         """The colour of transparent pixels does not show at the edge of what is opaque."""
         picture = PIL.Image.new("RGBA", (3000, 3000), (255, 0, 0, 0))
@@ -138,13 +128,6 @@ class TestTransparency:
         picture.paste(RED if mode == "RGB" else 1, (20, 0, 40, 20))
         picture.info["transparency"] = BLACK if mode == "RGB" else 0
         assert decoded(encode_image(picture)).getpixel((3, 3)) == WHITE
-
-    def test_palette_alpha_is_mixed(self):
-        """Alpha of each palette entry, as PNG keeps it, is laid on white."""
-        picture = PIL.Image.new("P", (8, 8), 0)
-        picture.putpalette([*BLACK, *RED])
-        picture.info["transparency"] = bytes([128, 255])
-        assert_close(decoded(encode_image(picture)).getpixel((4, 4)), (127,) * 3)
 
 
 #: How a viewer sees the quarters, for each value of the EXIF tag.
@@ -263,27 +246,6 @@ def sketch() -> PIL.Image.Image:
     return picture
 
 
-def screenshot() -> PIL.Image.Image:
-    """Dense text on black, larger than what is sent, so that it is resized."""
-    picture = PIL.Image.new("RGB", (1920, 1080), "#1e1e1e")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default()
-    for line in range(90):
-        words = f"for i in range({line}): print(words[i], end='')  # and a comment on it " * 3
-        draw.text(
-            (10, 12 * line), words, fill=["#d4d4d4", "#569cd6", "#ce9178"][line % 3], font=font
-        )
-    return picture
-
-
-def shading() -> PIL.Image.Image:
-    return PIL.Image.linear_gradient("L").resize((WIDTH, HEIGHT))
-
-
-def stripes() -> PIL.Image.Image:
-    columns = np.arange(WIDTH) % 2 * 255
-    return PIL.Image.fromarray(np.tile(columns.astype("uint8"), (HEIGHT, 1)))
-
-
 def photo(grain: float = 4.0) -> PIL.Image.Image:
     """Soft shapes in many colours with a sensor's grain."""
     random = np.random.default_rng(1)
@@ -300,17 +262,17 @@ def grain() -> PIL.Image.Image:
 
 def test_the_content_decides_between_png_and_jpeg():
     """What has flat areas stays sharp; what has grain or shading is a JPEG, whatever the mode."""
-    for picture in (sketch, screenshot, shading, stripes):
+    for picture in (sketch, lambda: sketch().convert("P")):
         assert encode_image(picture()).media_type == "image/png"
-    for picture in (photo(), grain(), photo(grain=0)):
-        for mode in ("RGB", "L", "RGBA"):
-            assert encode_image(picture.convert(mode)).media_type == "image/jpeg"
+    in_other_modes = (grain().convert(mode) for mode in ("RGB", "L", "RGBA"))
+    for picture in (photo(), photo(grain=0), *in_other_modes):
+        assert encode_image(picture).media_type == "image/jpeg"
     sent = PIL.Image.open(io.BytesIO(encode_image(sketch()).data))
     assert sent.tobytes() == sketch().tobytes()
 
 
-@pytest.mark.parametrize("max_bytes", [2_000_000, 200_000, 50_000, 5_000, 1_000])
-@pytest.mark.parametrize("picture", [grain, screenshot])
+@pytest.mark.parametrize("max_bytes", [200_000, 5_000, 1_000])
+@pytest.mark.parametrize("picture", [grain, sketch])
 def test_limit_of_base64_is_kept(picture, max_bytes: int):
     """Quality, then pixels are given up until the base64 fits; the shape is kept."""
     image = encode_image(picture(), limits=Limits(image_base64_bytes=max_bytes))
@@ -318,14 +280,6 @@ def test_limit_of_base64_is_kept(picture, max_bytes: int):
     given_aspect = picture().width / picture().height
     assert image.width / image.height == pytest.approx(given_aspect, rel=0.25)
     assert PIL.Image.open(io.BytesIO(image.data)).size == (image.width, image.height)
-
-
-def test_quality_is_given_up_before_pixels():
-    """A photo that is a little over the limit keeps its size and is compressed harder."""
-    full = encode_image(grain())
-    image = encode_image(grain(), limits=Limits(image_base64_bytes=len(full.data)))
-    assert (image.width, image.height) == (full.width, full.height)
-    assert len(image.data) < len(full.data)
 
 
 def test_limit_that_nothing_fits_is_an_error():
@@ -379,13 +333,6 @@ def png_header(width: int, height: int, *, colours: int = 2) -> bytes:
 
 
 class TestBytes:
-    @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
-    def test_first_frame_of_an_animation_is_sent(self, file_format: str):
-        """GIF, APNG and WebP give the frame that a viewer shows first."""
-        later = PIL.Image.new("RGB", (40, 20), "lime")
-        data = file_of(file_format, save_all=True, append_images=[later, later.rotate(90)])
-        assert is_about(pixel(image_from_bytes(data).data, (5, 5)), (255, 0, 0))
-
     @pytest.mark.parametrize(
         "data", [b"", b"x", b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"GIF", bytes(1000)]
     )
@@ -471,25 +418,6 @@ def test_what_holds_nothing_but_its_pixels_goes_as_it_is():
     for mode in ("L", "RGB"):
         data = saved(gradient(mode), "JPEG")
         assert shown_image(data) == Image(data, "image/jpeg", 60, 40, "as shown")
-
-
-def test_what_is_larger_than_the_limits_is_scaled_or_packed_anew(picture_in):
-    """To the pixels that the server keeps, and the bytes that it takes."""
-    sent = shown_image(saved(gradient(size=(3000, 1500))))
-    assert max(sent.width, sent.height) <= STANDARD.image_edge_px
-    assert sent.about == "PNG 3000×1500"
-    assert picture_in(sent).size == (sent.width, sent.height)
-    noise = PILImage.effect_noise((300, 300), 80)
-    assert len(shown_image(saved(noise), limits=Limits(image_base64_bytes=60_000)).data) <= 45_000
-
-
-def test_transparent_pixels_are_laid_on_white(picture_in):
-    """Those of an alpha channel, and a colour of a palette that is transparent."""
-    clear = PILImage.new("RGBA", (20, 20), (0, 0, 0, 0))
-    palette = PILImage.new("P", (20, 20), 0)
-    palette.putpalette([200, 0, 0, 0, 0, 200])
-    for data in (saved(clear), saved(palette, transparency=0)):
-        assert picture_in(shown_image(data)).getpixel((5, 5)) == (255, 255, 255)
 
 
 def exif() -> PILImage.Exif:

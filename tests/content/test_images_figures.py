@@ -125,16 +125,6 @@ class TestBeyondTheFigure:
             axes.legend(loc="upper right")
             assert size(encode_figure(figure)) == (800, 400)
 
-    @pytest.mark.parametrize("words", ["one line", "two\nlines"])
-    def test_long_labels_below_the_axes_are_not_cut(self, words):
-        """Turned ones need more room than a figure leaves them."""
-        figure = Figure(figsize=(8, 4))
-        figure.add_subplot().bar([words * 3, "b"], [1, 2])
-        figure.axes[0].tick_params(axis="x", rotation=90)
-        image = encode_figure(figure)
-        assert image.height > 400
-        assert (decoded(image)[-4:] == 255).all()
-
     def test_it_stays_within_the_limits_and_within_reason(self):
         """The picture grows, not beyond what the server keeps; a text far away is not chased."""
         figure = line(figsize=(15, 15))
@@ -287,18 +277,6 @@ def tight() -> Figure:
     return figure
 
 
-def aspects() -> Figure:
-    figure, (left, right, polar) = plt.subplots(1, 3, subplot_kw={})
-    left.imshow(np.eye(5))
-    right.plot([0, 10], [0, 1])
-    right.set_aspect("equal", adjustable="datalim")
-    polar.twinx().set_ylabel("twin")
-    inset = polar.inset_axes([0.1, 0.1, 0.4, 0.4])
-    inset.set_aspect("equal")
-    polar.secondary_xaxis("top")
-    return figure
-
-
 def three_dimensions() -> Figure:
     figure = plt.figure()
     figure.add_subplot(projection="3d").plot([1, 2], [3, 4], [5, 6])
@@ -315,7 +293,7 @@ def subfigures() -> Figure:
     return figure
 
 
-FIGURES = [plain, constrained, tight, aspects, three_dimensions, subfigures]
+FIGURES = [plain, constrained, tight, three_dimensions, subfigures]
 
 
 def all_axes(figure: Figure) -> list[Any]:
@@ -388,12 +366,3 @@ def test_nobody_is_told_of_the_drawing():
     figure.axes[0].set_xlabel("new")
     figure.canvas.draw()
     assert {"changed", "drawn"} <= set(told)
-
-
-def test_window_is_not_resized():
-    """A figure in a window is drawn at another dpi without the window's manager hearing of it."""
-    figure = plain()
-    resized: list[tuple[float, ...]] = []
-    figure.canvas.manager.resize = lambda *size: resized.append(size)
-    encode_figure(figure, limits=Limits(image_edge_px=112))
-    assert resized == []

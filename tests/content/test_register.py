@@ -76,15 +76,12 @@ def test_registration_holds_for_subclasses_and_can_be_replaced():
         assert to_parts(Derived())[0].text == word
 
 
-@pytest.mark.parametrize("kind", [object, "Molecule", 3, None, list[int], int | str])
-def test_only_a_class_can_be_registered(kind):
-    """Anything else is a clear TypeError, and so is `object`, which would replace everything."""
-    with pytest.raises(TypeError, match="takes a class"):
-        register(kind)
-
-
 class Thing:
     """A type to register."""
+
+
+class Point:
+    """Another."""
 
 
 async def awaited(thing):
@@ -95,23 +92,25 @@ async def awaited_pieces(thing):
     yield "text"
 
 
-@pytest.mark.parametrize("function", [awaited, awaited_pieces, functools.partial(awaited)])
-def test_an_async_function_cannot_be_registered(function):
-    """What it gives would have to be awaited; its repr was sent instead."""
-    with pytest.raises(TypeError, match=r"@register\(Thing\).*not an async one"):
-        register(Thing)(function)
+def test_only_a_plain_function_of_a_class_can_be_registered():
+    """`object` would replace everything; what an async one gives would have to be awaited."""
+    for kind in (object, "Molecule", 3, None, list[int], int | str):
+        with pytest.raises(TypeError, match="takes a class"):
+            register(kind)
+    for function in (awaited, awaited_pieces, functools.partial(awaited)):
+        with pytest.raises(TypeError, match=r"@register\(Thing\).*not an async one"):
+            register(Thing)(function)
+    with pytest.raises(TypeError, match=r"@register\(Thing\) decorates a function, not 'text'"):
+        register(Thing)("text")
     assert "Thing object" in to_parts(Thing())[0].text
 
 
-@pytest.mark.parametrize("form", [awaited, awaited_pieces, lambda thing: awaited(thing)])
-def test_an_async_form_is_refused(form):
+def test_an_async_form_is_refused():
     """Also where it comes of the method, or of a function that is not async itself."""
-
-    class Own:
-        _repr_claude_ = form
-
-    with pytest.raises(ContentError, match=r"Own\._repr_claude_\(\) is async"):
-        to_parts(Own())
+    for form in (awaited, awaited_pieces, lambda thing: awaited(thing)):
+        own = type("Own", (), {"_repr_claude_": form})()
+        with pytest.raises(ContentError, match=r"Own\._repr_claude_\(\) is async"):
+            to_parts(own)
 
 
 def test_what_a_generator_yields_is_a_list(red):
@@ -132,38 +131,29 @@ def test_what_a_generator_yields_is_a_list(red):
         assert isinstance(second, Image)
 
 
-@pytest.mark.parametrize(
-    ("made", "trouble"),
-    [
-        (lambda: (1 / 0 for _ in "a"), r"_repr_claude_\(\) raised ZeroDivisionError"),
-        (lambda: ("a" for _ in itertools.count()), "yields more than 10,000 pieces"),
-    ],
-)
-def test_a_generator_that_fails_or_never_ends_is_refused(made, trouble):
+def test_a_generator_that_fails_or_never_ends_is_refused():
     """With the method's name."""
+    for pieces, trouble in (
+        ((1 / 0 for _ in "a"), r"_repr_claude_\(\) raised ZeroDivisionError"),
+        (("a" for _ in itertools.count()), "yields more than 10,000 pieces"),
+    ):
+        with pytest.raises(ContentError, match=trouble):
+            to_parts(claude(pieces))
 
-    class Own:
-        def _repr_claude_(self):
-            return made()
 
-    with pytest.raises(ContentError, match=trouble):
-        to_parts(Own())
-
-
-@pytest.mark.parametrize("declines", [None, NotImplementedError])
-def test_the_method_may_decline(declines):
-    """None and NotImplementedError leave the object to the known kinds."""
+def test_the_method_may_decline():
+    """None and NotImplementedError leave the object to the known kinds; a class is not asked."""
 
     class Words(str):
+        declines = None
+
         def _repr_claude_(self):
-            if declines is not None:
-                raise declines
+            if self.declines is not None:
+                raise self.declines
 
     assert to_parts(Words("words"))[0].text == "words"
-
-
-def test_the_method_of_a_class_is_not_called_on_the_class():
-    """`_repr_claude_` belongs to instances."""
+    Words.declines = NotImplementedError
+    assert to_parts(Words("words"))[0].text == "words"
     assert "_repr_claude_" in to_parts(type(claude("never")))[0].text
 
 
@@ -179,22 +169,14 @@ def test_a_failing_method_is_named_with_its_cause():
     assert isinstance(e.value.__cause__.__cause__, KeyError)
 
 
-def test_a_function_that_returns_nothing_is_reported():
-    """A forgotten `return` is a mistake, not a wish."""
-
-    class Report:
-        pass
-
-    register(Report)(lambda report: None)
+def test_a_form_that_is_no_block_is_refused():
+    """A dict must be a content block, and None is a forgotten `return`."""
+    for form in ({"type": "video"}, {"text": "x"}, {}, [None], [{"type": "text"}]):
+        with pytest.raises(ContentError, match=r"Own\._repr_claude_\(\) returned"):
+            to_parts(claude(form))
+    register(Point)(lambda point: None)
     with pytest.raises(ContentError, match="returned None"):
-        to_parts(Report())
-
-
-@pytest.mark.parametrize("form", [{"type": "video"}, {"text": "x"}, {}, [None], [{"type": "text"}]])
-def test_a_form_that_is_no_block_is_refused(form):
-    """A dict must be a content block, and None has no place in a list."""
-    with pytest.raises(ContentError, match=r"Own\._repr_claude_\(\) returned"):
-        to_parts(claude(form))
+        to_parts(Point())
 
 
 def test_forms_that_lead_to_each_other_are_refused():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from segmind_jupyter.content.convert import to_blocks, to_parts
-from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits
+from segmind_jupyter.content.parts import Limits
 from segmind_jupyter.errors import ContentError
 
 
@@ -96,15 +96,6 @@ class TestGroups:
         ]:
             assert text_of(group, "g") == f"g: {text}"
 
-    def test_many_groups_stay_within_the_budget(self):
-        """The first are shown, and all are counted."""
-        part = part_of(pd.DataFrame({"k": range(5_000)}).groupby("k"), table_tokens=200)
-        assert "5,000 groups, 1 row each" in part.text
-        assert part.about == "DataFrameGroupBy, 5,000 groups"
-        assert len(part.text) <= 200 * CHARS_PER_TOKEN
-        count = part.left_out.removesuffix(" of 5,000 groups")
-        assert f"… {count} of 1,000 items shown" in part.text
-
     def test_a_window_is_refused_with_the_step_to_take(self, frame):
         """It holds nothing yet; alone, in a container, and in polars with its own step."""
         for window in (
@@ -167,18 +158,6 @@ class TestGeo:
         assert "- n (int64)" in text_of(geopandas.GeoDataFrame({"n": [1]}))
         empty = geopandas.GeoDataFrame({"n": []}, geometry=[])
         assert "Geometry geometry: no geometries; no CRS" in text_of(empty)
-
-    def test_the_budget_holds(self):
-        """Outlines of a thousand corners cost nothing; a single one is written and not drawn."""
-        geopandas, shapely = pytest.importorskip("geopandas"), pytest.importorskip("shapely")
-        outlines = [shapely.Point(n, 0).buffer(1, quad_segs=250) for n in range(100)]
-        columns = {f"c{n}": range(100) for n in range(30)}
-        frame = geopandas.GeoDataFrame(columns, geometry=outlines, crs=3857)
-        for tokens in (40, 300, 1_500):
-            assert len(text_of(frame, table_tokens=tokens)) <= 4 * tokens
-        assert text_of(shapely.Point(1, 2)) == "POINT (1 2)"
-        long = shapely.LineString([(n, n) for n in range(100_000)])
-        assert len(text_of(long)) <= Limits().text_chars
 
 
 class TestSparse:
@@ -276,17 +255,6 @@ class TestXarray:
         text, _ = to_parts(air[0].where(air[0] > 5.5))
         assert "min 6, max 599" in text.text
         assert "6 of 600 NaN" in text.text
-
-    def test_what_is_no_picture_is_written(self, air):
-        """Three dimensions, a short array, a single value."""
-        xr = pytest.importorskip("xarray")
-        part = part_of(air, "air")
-        assert part.text.startswith("air: DataArray air, time 10 × lat 20 × lon 30, float64\n")
-        assert "- time (time) datetime64[ns]: 2024-01-01 to 2024-01-10" in part.text
-        assert part.text.endswith("of 6,000 values not shown]")
-        assert part.about == "DataArray 10×20×30 float64"
-        assert text_of(xr.DataArray([1, 2, 3])).endswith("min 1, max 3, mean 2\n[1 2 3]")
-        assert text_of(xr.DataArray(5)).startswith("DataArray, a single value, int64")
 
     def test_a_dataset_lists_coordinates_variables_and_attributes(self, air):
         """Each variable with its dimensions, range, meaning and unit; names of any kind."""

@@ -12,12 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from segmind_jupyter.content.images.encode import (
-    fitted_image,
-    fitted_size,
-    full_scale,
-    tone_range,
-)
+from segmind_jupyter.content.images.encode import fitted_image, fitted_size, full_scale, tone_range
 from segmind_jupyter.content.parts import (
     CHARS_PER_TOKEN,
     STANDARD,
@@ -103,19 +98,8 @@ def array_part(
 def is_image_array(array: Any, *, least_side_px: int = _LEAST_SIDE_PX) -> bool:
     """Return whether an array looks like a picture rather than a table of numbers.
 
-    ========================  =============================================================
-    values                    a picture when
-    ========================  =============================================================
-    uint8                     height x width x 3 or 4; or height x width (x 1), both at
-                              least 8
-    bool                      both sides are at least 16
-    other numbers             both sides are at least 64 (16 for colours within 0 to 1),
-                              and neighbours are alike in both directions
-    ========================  =============================================================
-
-    The longer side is at most 16 times the shorter, unless there are colours. Three channels are
-    taken for red, green and blue, as scikit-image, imageio, Pillow and matplotlib order them; an
-    array does not say. OpenCV reads blue first: name ``image[..., ::-1]``.
+    Bytes with 3 or 4 channels do, masks, and other numbers that are alike from pixel to pixel.
+    Three channels are taken for red, green and blue: an array does not say that they are OpenCV's.
     """
     if not (hasattr(array, "__array__") or hasattr(array, "__array_interface__")):
         return False
@@ -169,11 +153,7 @@ def _looks_smooth(array: Any, *, is_small: bool) -> bool:
 
 
 def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
-    """Encode a NumPy array, or what turns into one, as a picture.
-
-    8-bit numbers are kept. Others are scaled by the rule of `tone_range`, over all channels but
-    the alpha at once; NaN and masked elements are white.
-    """
+    """Encode a NumPy array as a picture; what is not of 8 bits by the rule of `tone_range`."""
     import PIL.Image
 
     pixels = _checked(array)

@@ -291,9 +291,8 @@ def _in_srgb(picture: Picture, profile: bytes | None) -> Picture:
 #: The scales that pictures are kept in: fractions, 8 bits and 16 bits. Zero is black.
 _FULL_SCALES: Final = (1, 255, 65_535)
 
-#: Values that cover less than this share of their scale (64 of 256 greys) are stretched to all
-#: of it: 12-bit counts in 16 bits, or a thermal frame of 29000 to 31000, would go out black or
-#: flat, and plotting libraries stretch them too.
+#: Values that cover a smaller share of their scale are stretched to all of it, as by plotting tools
+#: too: 12-bit counts in 16 bits, or a thermal frame of 29000 to 31000, would go out black or flat.
 _LEAST_SHARE: Final = 0.25
 
 #: Ends of a range that is wider than the largest float; what lies beyond is clipped.
@@ -301,16 +300,10 @@ _FAR: Final = 2.0**1022
 
 
 def tone_range(low: float, high: float) -> tuple[float, float]:
-    """Choose the values that are shown as black and as white.
+    """Choose what is shown as black and as white: the ends of a known scale, or of the values.
 
-    =============================================  ==========================
-    values                                         black and white
-    =============================================  ==========================
-    0 to 1, 0 to 255 or 0 to 65535, and covering   0 and 1, 255 or 65535
-    at least a quarter of that scale
-    anything else                                  the lowest and the highest
-    all the same, and on none of those scales      half-way between the two
-    =============================================  ==========================
+    A scale (0 to 1, 255 or 65535) is known where at least a quarter of it is covered; values that
+    are all the same, and on none, are half-way between the two.
     """
     white = full_scale(high)
     on_scale = low >= 0 and high <= white

@@ -41,21 +41,12 @@ _LEAST_DPI: Final = 20.0
 
 
 def is_figure(obj: Any) -> bool:
-    """Return whether `encode_figure` can draw an object: a figure, what has one, or saves itself.
-
-    Axes and other artists have one, and so have the bars of a plot, seaborn's grids, and pyplot
-    itself while a figure is open.
-    """
+    """Return whether `obj` is a figure, belongs to one as axes and bars do, or saves itself."""
     return _figure_of(obj) is not None or callable(getattr(type(obj), "savefig", None))
 
 
 def encode_figure(obj: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
-    """Draw a figure at its own resolution, or at the lower dpi that the limits allow.
-
-    Texts and legends that reach beyond it are in the picture, as on the page. Its face colour is
-    kept, white shows where it is transparent, and the user's ``savefig`` settings do not apply. A
-    subfigure, and what lies in one, gives its part of the picture.
-    """
+    """Draw a figure, with what reaches beyond it, at its own resolution or as the limits allow."""
     figure = _figure_of(obj)
     if figure is not None:
         return _drawn(figure, limits, about)
@@ -207,11 +198,7 @@ def _box_with_outside(figure: Any, renderer: Any, texts: list[Any]) -> Any:
 
 @contextmanager
 def _kept_as_it_was(figure: Any) -> Iterator[None]:
-    """Put back what drawing on another canvas changes, and let nobody hear of it until then.
-
-    That is the canvas, size, dpi, stale flags and margins, and the places of axes, subfigures and
-    titles, which layout engines and fixed aspects move.
-    """
+    """Put back what drawing on another canvas changes, and let nobody hear of it until then."""
     subfigures, axes = _subfigures(figure), list(figure.axes)
     for each in axes:  # those inside others too, insets and secondary axes: it grows as it is read
         axes.extend(each.child_axes)
