@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from segmind_jupyter.api.database import CallRecord
+from segmind_jupyter.api.database import CallRecord, is_amount
 from segmind_jupyter.api.journal import Journal, warn_user
 from segmind_jupyter.api.messages import Call, Reply
 from segmind_jupyter.api.settings import DEFAULT_MODEL, KNOWN_MODELS, model_info
@@ -223,7 +223,7 @@ class Budget:
             self._past[key] = deque(known, maxlen=_LOOKED_BACK)
         return self._past[key]
 
-    def reserve(self, call: Call, *, origin: str) -> Reservation:
+    def reserve(self, call: Call, origin: str) -> Reservation:
         """Set aside the most that a call is likely to take, or raise `BudgetError`."""
         found = self.estimate(call.model, tokens_of(call), origin=origin)
         hold = Reservation(self, call, found, origin=origin)
@@ -259,14 +259,18 @@ class Budget:
 
     def spend(self, hold: Reservation, reply: Reply) -> None:
         """Count an answered call, also one that was given up before."""
-        cost = hold.cost if reply.cost is None else reply.cost
+        tokens, told, seconds = (  # a server may say anything
+            value if is_amount(value) else None
+            for value in (reply.usage.input_tokens, reply.cost, reply.elapsed_s)
+        )
+        cost = hold.cost if told is None else told
         record = CallRecord(
             at=self._clock(),
             origin=hold.origin,
             model=hold.model,
-            input_tokens=reply.usage.input_tokens,
-            cost=reply.cost,
-            seconds=reply.elapsed_s,
+            input_tokens=None if tokens is None else int(tokens),
+            cost=told,
+            seconds=seconds,
             request_id=reply.request_id,
         )
         with self._lock:

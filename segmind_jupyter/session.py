@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.loop import BackgroundLoop, Waiter, WaitView
     from segmind_jupyter.api.messages import Reply
     from segmind_jupyter.api.watch import JobManager
-    from segmind_jupyter.budget import Budget, Estimate, Reservation
+    from segmind_jupyter.budget import Budget, Estimate
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
     from segmind_jupyter.conversation import Conversation, ConversationRegistry, Draft
@@ -191,14 +191,6 @@ class Connections:
         """Unix time until which a limit of requests holds them up; for any thread."""
         moments = [client.limiter.paused_until for client in list(self._clients.values())]
         return max(filter(None, moments), default=None)
-
-    @property
-    def pace(self) -> float | None:
-        """The requests a minute that a limit lets through, once it was met; for any thread."""
-        return min(
-            filter(None, (c.limiter.posts_per_min for c in list(self._clients.values()))),
-            default=None,
-        )
 
     async def close(self) -> None:
         """Close them all; watches first, which let ids come in."""
@@ -592,7 +584,7 @@ class Session:
 
         client = self.client()
         with CancelScope(shield=True):
-            hold = await to_thread.run_sync(self._reserve, call, client.settings.base_url)
+            hold = await to_thread.run_sync(self.budget.reserve, call, client.settings.base_url)
         try:
             reply = await client.chat(
                 call.model,
@@ -608,9 +600,6 @@ class Session:
             await to_thread.run_sync(hold.settle, reply)
         return reply
 
-    def _reserve(self, call: Call, origin: str) -> Reservation:
-        return self.budget.reserve(call, origin=origin)
-
     def watch(self) -> JobManager:
         """Return what submits and follows jobs under the present settings; on the loop alone."""
         return self._connections.watch(
@@ -619,7 +608,7 @@ class Session:
             wait=self.waiter,
             delivered=self._delivered,
             followed=self._followed,
-            reserve=self._reserve,
+            reserve=self.budget.reserve,
         )
 
     @property
@@ -630,7 +619,8 @@ class Session:
     @property
     def pace(self) -> float | None:
         """The requests a minute that Segmind lets through, once that was met."""
-        return self._connections.pace
+        clients = list(self._connections._clients.values())
+        return min(filter(None, (each.limiter.posts_per_min for each in clients)), default=None)
 
     def credits(self) -> Credits:
         """Ask what is left on the account."""

@@ -101,11 +101,6 @@ class Hold(Protocol):
         """Take the reply, an error that says that nothing was billed, or that nobody knows."""
 
 
-class _NoHold:
-    def settle(self, outcome: Reply | BaseException | None) -> None:
-        """Do nothing: there is no budget."""
-
-
 class JobManager:
     """The jobs of one client."""
 
@@ -118,7 +113,7 @@ class JobManager:
         wait: Waiter = wait_interruptibly,
         delivered: Callable[[Job, Reply], object] = lambda job, reply: None,
         followed: JobRegistry | None = None,
-        reserve: Callable[[Call, str], Hold] = lambda call, origin: _NoHold(),
+        reserve: Callable[[Call, str], Hold] | None = None,
         give_up_s: float = LIFE_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -204,7 +199,7 @@ class JobManager:
                 if claim.state != "ours":
                     raise _Taken(claim)
                 beating = _spawn(beat(work), self._others)
-            if hold is None:
+            if hold is None and self._reserve is not None:
                 with anyio.CancelScope(shield=True):
                     hold = await _threaded(self._reserve, call, self.origin)
 

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import re
 import textwrap
+import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -19,7 +20,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
-from segmind_jupyter.errors import ReplyError, SettingsError
+from segmind_jupyter.errors import BudgetError, ReplyError, SettingsError
 from segmind_jupyter.notebook.config import Defaults
 from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION, last_error
 from segmind_jupyter.notebook.line import parse, type_at
@@ -239,7 +240,13 @@ class ClaudeMagics(Defaults):
             **{row.name: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
             **dict(args.param),
         )
-        return asked if args.dry_run or args.job else asked.join()
+        if args.dry_run or args.job:
+            return asked
+        frame = asked.join()
+        stopped = [e for e in asked.errors.values() if isinstance(e, BudgetError)]
+        if stopped:
+            warnings.warn(f"{len(stopped)} rows were not asked. {stopped[0]}", stacklevel=2)
+        return frame
 
     def _prompt(
         self, args: Namespace, words: str, cell: str | None, names: Any, options: Options

@@ -169,13 +169,7 @@ def _models(rest: Sequence[str]) -> Shown:
         about = "; ".join(filter(None, (used, info.note)))
         rows.append((info.slug, cost, seconds, f"{info.image_edge_px} px", about))
     more = "Any other slug of a Claude model works too: -m SLUG"
-    page = f'{_table_html(rows)}<div style="{FRAME["about"]}">{more}</div>'
-    return Shown(
-        {
-            "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
-            "text/plain": f"{aligned(rows)}\n{more}",
-        }
-    )
+    return _table(rows, more)
 
 
 def _simulator(rest: Sequence[str]) -> str:
@@ -440,8 +434,7 @@ def _budget(rest: Sequence[str]) -> Shown | str:
     rows = _budgets()
     if len(rows) == 1:
         return "No budget is set: `%segmind budget 2.00` sets one, `--day` one for a day."
-    page = f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{_table_html(rows)}</div>'
-    return Shown({"text/html": page, "text/plain": aligned(rows)})
+    return _table(rows)
 
 
 def _history(rest: Sequence[str]) -> Shown | str:
@@ -462,19 +455,15 @@ def _history(rest: Sequence[str]) -> Shown | str:
         about = (charge.at, charge.request_id, charge.model, charge.status.lower())
         rows.append((*map(one_line, about), _cost(charge.cost), known))
     total = sum(charge.cost or 0.0 for charge in charges)
-    notes = [f"{len(charges):,} requests, ${total:.4f}. Segmind keeps what was sent with them."]
+    notes = [
+        f"${total:.4f} for {len(charges):,} of the newest. Segmind keeps what was sent with them."
+    ]
     if unknown:
         notes.append(
             f"{unknown} charged without a reply that this machine knows: sent elsewhere with this "
             "key, or a call whose outcome was unknown."
         )
-    return Shown(
-        {
-            "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">'
-            f"{_table_html(rows)}{_notes_html(notes)}</div>",
-            "text/plain": "\n".join([aligned(rows), *notes]),
-        }
-    )
+    return _table(rows, *notes)
 
 
 def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, Any]]:
@@ -545,6 +534,16 @@ def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
         "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
         "text/plain": "\n".join([*words, *notes]),
     }
+
+
+def _table(rows: Sequence[Sequence[str]], *notes: str) -> Shown:
+    page = _table_html(rows) + _notes_html(notes)
+    return Shown(
+        {
+            "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
+            "text/plain": "\n".join([aligned(rows), *notes]),
+        }
+    )
 
 
 def _notes_html(notes: Sequence[str]) -> str:

@@ -134,6 +134,8 @@ def test_a_budget_stops_a_cell_and_is_shown(gateway, run, text):
     assert "a day" in shown
     assert "this kernel" not in shown
     assert isinstance(run("%%claude --job\nHi").error, BudgetError)
+    with pytest.warns(UserWarning, match="2 rows were not asked. This would pass the budget"):
+        run("few = [1, 2]\n_ = get_ipython().run_cell_magic('claude', '--each few', 'Hi {item}')")
     usage = text("%segmind usage")
     assert "day, all kernels" in usage
     assert "░" in usage
@@ -146,7 +148,6 @@ def test_history_tells_what_was_charged_and_which_of_it_is_known(gateway, run, t
     """Cells and jobs by their ids; a lost answer is what is charged and not known."""
     assert "empty" in text("%segmind history")
     run("%%claude -o reply\nHi")
-    run("%%claude --each ['a', 'b']\nHi {item}")
     run("from segmind_jupyter import submit")
     run("submit('Hi').wait(30)")
     gateway.script("POST", drop="after_work")
