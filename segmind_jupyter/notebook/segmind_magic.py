@@ -16,7 +16,7 @@ from IPython.core.getipython import get_ipython
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
-from segmind_jupyter.api.settings import KNOWN_MODELS, model_info
+from segmind_jupyter.api.settings import DEFAULT_BASE_URL, KNOWN_MODELS, model_info
 from segmind_jupyter.errors import Interrupted, SettingsError
 from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME, one_line_html
 from segmind_jupyter.notebook.namespace import Use, calling_frame, use_of_value
@@ -192,31 +192,73 @@ def _simulator(rest: Sequence[str]) -> str:
     )
 
 
+#: Most characters of what was asked that a list of jobs shows.
+_MAX_WORDS: Final = 60
+
 #: How many of the newest jobs are listed.
 _LISTED = 30
 
 
-def _jobs(rest: Sequence[str]) -> str:
-    """List the jobs that the journal knows, newest first, with what this kernel knows of them."""
+def _jobs(rest: Sequence[str]) -> str | Shown:
+    """List the jobs that the journal knows, newest first, with what this kernel knows of them.
+
+    What was asked is known in this kernel alone, as the journal keeps no prompts.
+    """
+    from segmind_jupyter.api.jobs import Job
+    from segmind_jupyter.notebook.live.outputs import DOTS, Mark
+
     if rest:
         raise UsageError("It is `%segmind jobs`; `%segmind resume ID` takes one up")
     entries = session().recorded(limit=_LISTED + 1)
     if not entries:
         return "No jobs are known. `%%claude --job` and `submit` begin one."
     rows = [("id", "model", "state", "age", "where")]
+    head = "".join(_cell("th", name) for name in ("asked", "model", "state", "age", "id", "name"))
+    lines = [head]
+    shell: Any = get_ipython()
+    named = [(name, value) for name, value in [*shell.user_ns.items()] if type(value) is Job]
+    held = {job.request_id: (name, job) for name, job in named if not name.startswith("_")}
     for entry in entries[:_LISTED]:
         here = session().followed(entry.request_id)
         state = str(here.status if here is not None else entry.state).lower()
+        mark: Mark = "works" if state == "processing" else "waits"
         if here is None and state == "queued":
             state = "not watched"
         elif entry.kept:
-            state += ", reply kept"
+            state, mark = f"{state}, reply kept", "ended"
         place = "this kernel" if here is not None else entry.place
         where = f"{place} → {entry.origin.removeprefix('https://')}" if place else entry.origin
-        age = _age(entry.submitted_at)
-        rows.append((entry.request_id, entry.model or "?", state, age, where))
-    more = f"\nOlder ones are not listed ({_LISTED} are)." if len(entries) > _LISTED else ""
-    return aligned(rows) + more
+        age, model = _age(entry.submitted_at), entry.model or "?"
+        rows.append((entry.request_id, model, state, age, where))
+        name, job = held.get(entry.request_id, ("", here))
+        pieces = job.request.prompt.pieces if job is not None and job.request else ()
+        words = "".join(each if isinstance(each, str) else f"{{{each.name}}}" for each in pieces)
+        foreign = "" if entry.origin == DEFAULT_BASE_URL else entry.origin
+        about = ", ".join(filter(None, (state, "" if job else entry.place, foreign)))
+        dot = f'<span style="{FRAME[mark]}">{DOTS[mark]}</span>'
+        short = f'<span style="{FRAME["id"]}">{html.escape(entry.request_id[:_SHORTEST_ID])}</span>'
+        cells = (_cell("td", one_line(words, max_chars=_MAX_WORDS)), _cell("td", model),
+                 _cell("td", about, before=f"{dot} "), _cell("td right", age),
+                 _cell("td", "", before=short), _cell("td", name))  # fmt: skip
+        lines.append("".join(cells))
+    more = f"Older ones are not listed ({_LISTED} are)." if len(entries) > _LISTED else ""
+    style = f'style="{ELEMENTS["tr"]}"'
+    table = "".join(f"<tr {style}>{line}</tr>" for line in lines)
+    page = f'<table style="{ELEMENTS["table"]}">{table}</table>'
+    page += f'<div style="{FRAME["about"]}">{more}</div>' if more else ""
+    text = "\n".join(filter(None, (aligned(rows), more)))
+    return Shown({"text/html": _framed(page), "text/plain": text})
+
+
+def _cell(style: str, words: str, *, before: str = "") -> str:
+    tag = style[:2]
+    return f'<{tag} style="{ELEMENTS[style]}">{before}{html.escape(words)}</{tag}>'
+
+
+def _framed(page: str) -> str:
+    from segmind_jupyter.notebook.display.markdown import framed
+
+    return framed(page)
 
 
 def _age(submitted_at: float | None) -> str:
@@ -308,7 +350,7 @@ def _chat(rest: Sequence[str]) -> str | Shown:
         tokens = f"{usage.input_tokens:,}", f"{usage.output_tokens:,}"
         about = one_line(chat.name), one_line(chat.model), str(len(turns))
         rows.append((*about, *tokens, _cost(usage.cost), ago))
-    return aligned(rows, right=True)
+    return Shown({"text/html": _framed(_table_html(rows)), "text/plain": aligned(rows, right=True)})
 
 
 def _known(name: str) -> Chat:

@@ -186,7 +186,10 @@ class TestSegmindChat:
         run("%%claude --chat b\nOne")
         run("%%claude -c\nTwo")
         run("%%claude\nThree")
-        head, *rows = (words(line) for line in run("%segmind chat").shown.splitlines())
+        head, *rows = (
+            words(line)
+            for line in run("%segmind chat").displayed[0].data["text/plain"].splitlines()
+        )
         assert head == "name model turns tokens in tokens out credits last reply"
         assert re.fullmatch(r"my review claude-3-haiku 1 1,000 5 0.5000 \d+ s ago", rows[0])
         assert re.fullmatch(r"b claude-4-sonnet 2 112 62 not told \d+ s ago", rows[1])

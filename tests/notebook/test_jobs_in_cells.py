@@ -309,8 +309,19 @@ def test_a_terminal_prints_a_line_and_the_reply_when_waited_for(run, gateway):
 def test_jobs_are_listed_with_where_they_are(run, gateway):
     """Those of this kernel by their live state; elsewhere an id means nothing, and is not asked."""
     assert "No jobs are known" in run("%segmind jobs").shown
-    run("%%claude -j -q -o job\necho: One.")
-    head, row = run("%segmind jobs").shown.splitlines()
+    run("%%claude -j -q -o job\necho: <b>One.")
+    shown = run("%segmind jobs").displayed[0].data
+    head, row = shown["text/plain"].splitlines()
+    short = row.split()[0][:8]
+    for words in (
+        "echo: &lt;b&gt;One.",
+        ">job<",
+        f">{short}<",
+        "127.0.0.1",
+        "●",
+        "claude-4-sonnet",
+    ):
+        assert words.replace("●", "○") in shown["text/html"] or words in shown["text/html"], words
     assert head.split() == ["id", "model", "state", "age", "where"]
     assert "claude-4-sonnet" in row
     assert "this kernel" in row
@@ -329,7 +340,7 @@ def test_a_job_of_a_batch_is_listed_as_one_of_this_kernel(run, gateway):
     gateway.script("GET /v2/", change=lambda body: (polled.set(), body)[1])
     run("from segmind_jupyter import ask_each\nbatch = ask_each('echo: {item}', ['one'])")
     assert polled.wait(30)
-    _, row = run("%segmind jobs").shown.splitlines()
+    _, row = run("%segmind jobs").displayed[0].data["text/plain"].splitlines()
     assert "this kernel" in row
     assert "not watched" not in row
     request_id = row.split()[0]

@@ -48,7 +48,8 @@ _log = logging.getLogger(__name__)
 
 Mark = Literal["waits", "works", "ended"]
 
-_DOTS: Final = {"waits": "○", "works": "●", "ended": "✓"}
+#: What stands before a state.
+DOTS: Final = {"waits": "○", "works": "●", "ended": "✓"}
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,14 @@ class StatusLine:
 
     def html(self) -> str:
         """Return it for a page: the dot is full while the model itself is at work."""
-        dot = f'<span style="{FRAME[self.mark]}">{_DOTS[self.mark]}</span>'
+        dot = f'<span style="{FRAME[self.mark]}">{DOTS[self.mark]}</span>'
         state, *others = map(one_line_html, self._facts())
         rest = f' <span style="{FRAME["quiet"]}">· {" · ".join(others)}</span>' if others else ""
         return f'<div style="{FRAME["head"]}">{dot} <strong>{state}</strong>{rest}</div>'
 
     def text(self) -> str:
         """Return it for a terminal."""
-        return f"{_DOTS[self.mark]} {' · '.join(map(one_line, self._facts()))}"
+        return f"{DOTS[self.mark]} {' · '.join(map(one_line, self._facts()))}"
 
     def _facts(self) -> list[str]:
         passed = None if self.seconds is None else format_duration(self.seconds)
