@@ -68,19 +68,17 @@ class Behaviour:
 
     #: Seconds a v1 call takes.
     latency_s: float = 0.0
-    #: Seconds a v2 job is QUEUED, then PROCESSING, and can be read after its end (the model
-    #: page: one hour).
+    #: Seconds a v2 job is QUEUED, PROCESSING, and can be read after its end (the page: an hour).
     queue_s: float = 0.0
     work_s: float = 0.0
     result_life_s: float = 3600.0
     #: Most model calls (v1 and v2 POSTs) in any such window of seconds; `None`: no limit.
     rate_limit: int | None = None
     rate_window_s: float = 60.0
-    #: Whether GETs count in that window too, and are refused like calls: the vendor's pages leave
-    #: open which requests its limits count.
+    #: Whether GETs count there too: the vendor's pages leave open what its limits count.
     rate_limits_reads: bool = False
-    #: Whether a 429 says when the window opens again: in ``x-rate-limit-reset-at-utc``, as the
-    #: vendor's is said to, or in ``Retry-After``, of which it documents nothing.
+    #: Whether a 429 says when the window opens again, in ``x-rate-limit-reset-at-utc`` (as the
+    #: vendor's does) or in ``Retry-After``.
     sends_reset: bool = False
     sends_retry_after: bool = False
     #: Header forms, and keys, that are accepted; `None`: any key that is not empty.
@@ -90,11 +88,9 @@ class Behaviour:
     credits: float = 10.0
     #: Status to answer for some models: 403 not permitted, 404 unknown, 410 retired.
     refused_slugs: Mapping[str, int] = field(default_factory=dict)
-    #: A host for the URLs of a v2 answer in place of the one that was asked: a lie, which a client
-    #: must not follow.
+    #: A host for the URLs of a v2 answer: a lie, which a client must not follow.
     poll_host: str | None = None
-    #: Whether replies go on, behind the line that says what arrived, as a model's would: a table
-    #: of a figure, code where it is asked for, an alternative text.
+    #: Whether replies go on as a model's would, behind the line that says what arrived.
     talks: bool = False
 
 
@@ -140,10 +136,9 @@ class Fault:
         done = self.status is None or self.after_work or self.drop == "after_work"
         answer = serve() if done else SimAnswer(0)
         if self.status is not None:
-            body = self.body
-            if isinstance(body, str | bytes):
-                page = body.encode() if isinstance(body, str) else body
-                answer = SimAnswer(self.status, {"content-type": "text/html; charset=utf-8"}, page)
+            body = self.body.encode() if isinstance(self.body, str) else self.body
+            if isinstance(body, bytes):
+                answer = SimAnswer(self.status, {"content-type": "text/html; charset=utf-8"}, body)
             else:
                 told = {"error": responses.get(self.status, "Error")} if body is None else body
                 answer = json_answer(told, status=self.status)

@@ -7,6 +7,7 @@ import colorsys
 import io
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -238,7 +239,8 @@ _ACHROMATIC = frozenset({"black", "grey", "white"})
 _HUES = {15: "red", 45: "orange", 70: "yellow", 165: "green", 195: "cyan", 255: "blue"}
 _HUES |= {290: "purple", 330: "pink", 360: "red"}
 
-_ALL = 0.999  # the share of a picture that is one colour, but for a stray pixel
+#: Shares of a picture.
+_ALL = 0.999  # of one colour, but for a stray pixel
 _MOSTLY = 0.5
 _AREA = 0.08  # a stroke covers less of a picture than this, a filled shape more
 _NOTABLE = 0.03
@@ -277,21 +279,20 @@ def describe_colours(image: Image.Image) -> str:
 
 def _coarse(image: Image.Image, edge_px: int) -> Image.Image:
     """Sample an image down and round its colours, without making up a colour."""
-    scale = edge_px / max(image.size)
-    if scale < 1:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, resample=0)  # 0 is nearest
-    return image.point(lambda value: value & _STEP_MASK)
+    from PIL.Image import Resampling
+
+    small = image.copy()
+    small.thumbnail((edge_px, edge_px), Resampling.NEAREST)
+    return small.point(lambda value: value & _STEP_MASK)
 
 
 def _shares(image: Image.Image) -> tuple[dict[str, float], int]:
     """Return the part of the picture that each colour has, the largest first; how many shades."""
     counts: Any = _coarse(image, _SAMPLE_EDGE_PX).getcolors(_MOST_COLOURS)
     total = sum(count for count, _ in counts)
-    pixels: dict[str, int] = {}
+    pixels: Counter[str] = Counter()
     for count, rgb in counts:
-        name = colour_name(rgb)
-        pixels[name] = pixels.get(name, 0) + count
+        pixels[colour_name(rgb)] += count
     ranked = sorted(pixels.items(), key=lambda item: (-item[1], item[0]))
     return {name: count / total for name, count in ranked}, len(counts)
 
