@@ -282,22 +282,6 @@ class TestService:
         assert entry.pending
         assert len(posts(gateway)) == gateway.billed == 1
 
-    def test_an_interrupt_when_it_was_queued_leaves_it_followed(self, service, gateway):
-        """As any other job: it is pending here, and can be taken up as itself."""
-
-        def interrupted(future, timeout_s=None):
-            wait_interruptibly(future, timeout_s)
-            service.wait_with(wait_interruptibly)
-            raise KeyboardInterrupt
-
-        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
-        service.wait_with(interrupted)
-        with pytest.raises(Interrupted):
-            submit(service)
-        (entry,) = service.recorded()
-        assert service.pending == (service.resume(entry.request_id),)
-        assert gateway.billed == 1
-
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
     @pytest.mark.parametrize("wait", ["job.wait(None)", "asyncio.run(awaited(job))"])
     def test_a_forked_child_is_told_what_to_do_with_its_parents_job(self, script, gateway, wait):
