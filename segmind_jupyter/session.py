@@ -17,7 +17,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from segmind_jupyter.api.messages import Block, Call, Ledger, Message, encoded
 from segmind_jupyter.api.settings import (
@@ -149,80 +149,16 @@ class Trackable(Protocol):
         """Have something called at its end."""
 
 
-class Connections:
-    """The open clients and their watches. The loop's thread alone touches it: no lock is needed."""
+if TYPE_CHECKING:
+    _lazily = functools.cached_property
+else:
 
-    def __init__(self) -> None:
-        # By loop: connections of one that died are of no use to the next.
-        self._clients: dict[tuple[asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
-        # By journal too: what began under another one ends there.
-        self._watches: dict[tuple[SegmindClient, Journal], JobManager] = {}
+    class _lazily(functools.cached_property):  # noqa: N801 - reads as the decorator that it is
+        """Makes a part of a session at its first use, once, whichever thread comes first."""
 
-    def client(self, settings: Settings) -> SegmindClient:
-        """Return the client for these settings."""
-        import asyncio
-
-        from segmind_jupyter.api.client import SegmindClient
-
-        key = asyncio.get_running_loop(), settings
-        if key not in self._clients:
-            self._clients[key] = SegmindClient(settings=settings)
-        return self._clients[key]
-
-    def watch(self, settings: Settings, journal: Journal, **how: Any) -> JobManager:
-        """Return what submits and follows jobs under these settings."""
-        from segmind_jupyter.api.watch import JobManager
-
-        key = self.client(settings), journal
-        if key not in self._watches:
-            # Where jobs come from: the notebook, where the server tells it.
-            notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
-            place = notebook or f"process {os.getpid()}"
-            self._watches[key] = JobManager(key[0], journal=journal, place=place, **how)
-        return self._watches[key]
-
-    @property
-    def are_open(self) -> bool:
-        """Whether any was opened; it can be asked on any thread."""
-        return bool(self._clients)
-
-    @property
-    def paused_until(self) -> float | None:
-        """Unix time until which a limit of requests holds them up; for any thread."""
-        moments = [client.limiter.paused_until for client in list(self._clients.values())]
-        return max(filter(None, moments), default=None)
-
-    async def close(self) -> None:
-        """Close them all; watches first, which let ids come in."""
-        import asyncio
-
-        here = asyncio.get_running_loop()
-        live = [client for (loop, _), client in self._clients.items() if loop is here]
-        watches = [watch for (client, _), watch in self._watches.items() if client in live]
-        self._clients, self._watches = {}, {}
-        await asyncio.gather(*(watch.close() for watch in watches))
-        for client in live:
-            await client.aclose()
-
-
-class _lazily(Generic[T]):  # noqa: N801 - reads as the decorator that it is
-    """A part of a session that is made at its first use, and once, whichever thread comes first."""
-
-    def __init__(self, make: Callable[[Session], T]) -> None:
-        self._make, self._name = make, make.__name__
-        self.__doc__ = make.__doc__
-
-    @overload
-    def __get__(self, session: None, owner: type) -> _lazily[T]: ...
-    @overload
-    def __get__(self, session: Session, owner: type) -> T: ...
-    def __get__(self, session: Session | None, owner: type) -> Any:
-        if session is None:
-            return self
-        with session._making:
-            if self._name not in vars(session):
-                vars(session)[self._name] = self._make(session)
-            return vars(session)[self._name]
+        def __get__(self, session, owner=None):
+            with session._making:
+                return super().__get__(session, owner)
 
 
 class Session:
@@ -239,7 +175,10 @@ class Session:
         #: No lock is needed, as each step is one of a dict's own.
         self._works: dict[int, Trackable] = {}
         self._unattended: dict[int, Trackable] = {}
-        self._connections = Connections()
+        # The loop's thread alone touches these: no lock is needed. By loop, as connections of one
+        # that died are of no use to the next; by journal, as what began under it ends there.
+        self._clients: dict[tuple[asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
+        self._watches: dict[tuple[SegmindClient, Journal], JobManager] = {}
         self._api_key: Secret | None = None
         self._base_url: str | None = None
         self._auth: str | None = None
@@ -343,7 +282,12 @@ class Session:
         draft, request = self._request(prompt, options, params, conversation, expected=expected)
         with self.conversations.asking(draft):
             cache = self.slot(request, options)
-            reply = cache.find() or self._answer(request, options.timeout_s)
+            reply = cache.find()
+            if reply is None:
+                with self._unknown_outcomes("`%segmind history` shows whether it was charged."):
+                    wait = functools.partial(self.waiter, of=request)
+                    reply = self._portal.call(self.chat, request, options.timeout_s, wait=wait)
+                self.ledger.add(reply, model=request.model)
             reply = dataclasses.replace(reply, request=request)
             cache.keep(reply)
             self.conversations.answered(draft, reply)
@@ -365,10 +309,28 @@ class Session:
         )
         cache = self.slot(request, options)
         kept = cache.find()
-        if kept is None:
-            job = self._queue(request, options.timeout_s, cache)
+        if kept is not None:  # the job of a reply that is there: nothing is queued
+            from segmind_jupyter.api.jobs import Job
+            from segmind_jupyter.api.responses import Completed
+
+            job = Job(
+                kept.request_id or _NEVER_QUEUED,
+                model=request.model,
+                origin=self.settings().base_url,
+                request=request,
+                wait=self.waiter,
+            )
+            job.finish(Completed(), reply=dataclasses.replace(kept, request=request))
         else:
-            job = self._ended(dataclasses.replace(kept, request=request))
+
+            async def queue() -> Job:
+                watch = self.watch()
+                job = await watch.submit(request, request=request, timeout_s=options.timeout_s)
+                self._caches[job] = cache
+                return self._begun(watch, job)
+
+            with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
+                job = self._portal.call(queue)
         self.conversations.queued(draft, job)
         return job
 
@@ -424,41 +386,6 @@ class Session:
             return ReplyCache()
         origin = self.settings().base_url
         return ReplyCache.of(call, cache=options.cache, journal=self.journal, origin=origin)
-
-    def _answer(self, request: Request, timeout_s: float | None) -> Reply:
-        """Send a request, wait for its reply, and count it."""
-        with self._unknown_outcomes("`%segmind history` shows whether it was charged."):
-            wait = functools.partial(self.waiter, of=request)
-            reply = self._portal.call(self.chat, request, timeout_s, wait=wait)
-        self.ledger.add(reply, model=request.model)
-        return reply
-
-    def _queue(self, request: Request, timeout_s: float | None, cache: ReplyCache) -> Job:
-        """Submit a request, and have its job followed."""
-
-        async def queue() -> Job:
-            watch = self.watch()
-            job = await watch.submit(request, request=request, timeout_s=timeout_s)
-            self._caches[job] = cache
-            return self._begun(watch, job)
-
-        with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
-            return self._portal.call(queue)
-
-    def _ended(self, reply: Reply) -> Job:
-        """Make the job of a reply that is there: nothing was queued."""
-        from segmind_jupyter.api.jobs import Job
-        from segmind_jupyter.api.responses import Completed
-
-        job = Job(
-            reply.request_id or _NEVER_QUEUED,
-            model=reply.request.model,
-            origin=self.settings().base_url,
-            request=reply.request,
-            wait=self.waiter,
-        )
-        job.finish(Completed(), reply=reply)
-        return job
 
     def resume(self, request_id: str) -> Job:
         """Take up a job by its id, without sending it again."""
@@ -576,7 +503,14 @@ class Session:
 
     def client(self) -> SegmindClient:
         """Return the client for the settings that hold now; on the background loop alone."""
-        return self._connections.client(self.settings())
+        import asyncio
+
+        from segmind_jupyter.api.client import SegmindClient
+
+        key = asyncio.get_running_loop(), self.settings()
+        if key not in self._clients:
+            self._clients[key] = SegmindClient(settings=key[1])
+        return self._clients[key]
 
     async def chat(self, call: Call, timeout_s: float | None = None) -> Reply:
         """Send a call and wait for its reply (v1); on the background loop alone."""
@@ -602,25 +536,34 @@ class Session:
 
     def watch(self) -> JobManager:
         """Return what submits and follows jobs under the present settings; on the loop alone."""
-        return self._connections.watch(
-            self.settings(),
-            self.journal,
-            wait=self.waiter,
-            delivered=self._delivered,
-            followed=self._followed,
-            reserve=self.budget.reserve,
-        )
+        from segmind_jupyter.api.watch import JobManager
+
+        client, journal = self.client(), self.journal
+        if (client, journal) not in self._watches:
+            # Where jobs come from: the notebook, where the server tells it.
+            notebook = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
+            self._watches[client, journal] = JobManager(
+                client,
+                journal=journal,
+                place=notebook or f"process {os.getpid()}",
+                wait=self.waiter,
+                delivered=self._delivered,
+                followed=self._followed,
+                reserve=self.budget.reserve,
+            )
+        return self._watches[client, journal]
 
     @property
     def paused_until(self) -> float | None:
         """Unix time until which Segmind takes no more requests, as it said; `None` if it does."""
-        return self._connections.paused_until
+        moments = [client.limiter.paused_until for client in list(self._clients.values())]
+        return max(filter(None, moments), default=None)
 
     @property
     def pace(self) -> float | None:
         """The requests a minute that Segmind lets through, once that was met."""
-        clients = list(self._connections._clients.values())
-        return min(filter(None, (each.limiter.posts_per_min for each in clients)), default=None)
+        paces = [client.limiter.posts_per_min for client in list(self._clients.values())]
+        return min(filter(None, paces), default=None)
 
     def credits(self) -> Credits:
         """Ask what is left on the account."""
@@ -648,8 +591,8 @@ class Session:
         """
         if "conversations" in vars(self):
             self.conversations.give_up()  # or their next turns would be sent while this closes
-        if self._connections.are_open:
-            self._portal.call(self._connections.close)
+        if self._clients:
+            self._portal.call(self._close_clients)
         if "_portal" in vars(self):
             self._portal.stop()
         with self._making:
@@ -657,6 +600,18 @@ class Session:
             self._left, self._journal = [], None
         for journal in journals:
             journal.close()
+
+    async def _close_clients(self) -> None:
+        """Close those of this loop; watches first, which let ids come in."""
+        import asyncio
+
+        here = asyncio.get_running_loop()
+        live = [client for (loop, _), client in self._clients.items() if loop is here]
+        watches = [watch for (client, _), watch in self._watches.items() if client in live]
+        self._clients, self._watches = {}, {}
+        await asyncio.gather(*(watch.close() for watch in watches))
+        for client in live:
+            await client.aclose()
 
     def alike(self) -> Session:
         """Return a new session under the same settings."""

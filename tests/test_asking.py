@@ -105,7 +105,7 @@ PROGRAMS = {
             return resume(submit('echo: done').request_id).wait(timeout=30).text
         with ThreadPoolExecutor(8) as pool:
             print(*set(pool.map(one, range(24))))
-        assert len(session()._connections._clients) == 1
+        assert len(session()._clients) == 1
     """,
     "in a forked child, for its parent's job": """
         import multiprocessing, warnings

@@ -511,19 +511,17 @@ def _history(rest: Sequence[str]) -> Shown | str:
 def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, Any]]:
     """Return the calls as a table, oldest first; as a list where pandas is not there."""
     rows = [
-        dict(
-            zip(
-                _COLUMNS,
-                (
-                    datetime.datetime.fromtimestamp(round(call.answered_at)),
-                    call.model, call.usage.input_tokens, call.usage.output_tokens, call.cost,
-                    call.seconds, call.simulated,
-                ),
-                strict=True,
-            )
-        )
+        {
+            "when": datetime.datetime.fromtimestamp(round(call.answered_at)),
+            "model": call.model,
+            "tokens_in": call.usage.input_tokens,
+            "tokens_out": call.usage.output_tokens,
+            "cost": call.cost,
+            "seconds": call.seconds,
+            "simulated": call.simulated,
+        }
         for call in calls
-    ]  # fmt: skip
+    ]
     try:
         import pandas
     except ModuleNotFoundError:
@@ -542,35 +540,37 @@ def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
         (name, f"{t.calls:,}", f"{t.input_tokens:,}", f"{t.output_tokens:,}", _cost(t.cost))
         for name, t in sums
     ]
+    none = "No answered calls yet in this kernel."
+    words = [aligned(rows, right=True) if sums else none]
+    page = _table_html(rows) if sums else f"<div>{none}</div>"
     # Two calls are the least that can be compared.
     drawn = ledger.calls[-_DRAWN:] if len(ledger.calls) > 1 else ()
-    numbers = {
-        "tokens in": [call.usage.input_tokens for call in drawn],
-        "tokens out": [call.usage.output_tokens for call in drawn],
-    }
-    chart = {name: counts for name, counts in numbers.items() if any(counts)}
+    lines, charts = [], ""
+    for name, counts in (
+        ("tokens in", [call.usage.input_tokens for call in drawn]),
+        ("tokens out", [call.usage.output_tokens for call in drawn]),
+    ):
+        if most := max(filter(None, counts), default=0):
+            about = f"at most {most:,}"
+            lines.append((name, "".join(_block(n, most) for n in counts), about))
+            charts += (
+                f'<div><div style="{FRAME["about"]}">{name}, {about}</div>'
+                f'<div style="{FRAME["bars"]}">{_bars_html(name, counts, most)}</div></div>'
+            )
+    if lines:
+        words.append(aligned(lines))
+        page += f'<div style="{FRAME["row"]}">{charts}</div>'
+    words += ["\n" + aligned(rows) for rows in more]
     notes = []
-    if len(ledger.calls) > 1:
-        which = "A bar is a call"
-        if len(ledger.calls) > _DRAWN:
-            which = f"The last {_DRAWN} calls are drawn"
+    if drawn:
+        is_all = len(ledger.calls) <= _DRAWN
+        which = "A bar is a call" if is_all else f"The last {_DRAWN} calls are drawn"
         notes.append(
             f"{which}, the newest last. `calls = %segmind usage` gives the calls as a table."
         )
     if ledger.unknown:
         calls = "1 call" if ledger.unknown == 1 else f"{ledger.unknown} calls"
         notes.append(f"{calls} with an unknown outcome, which may have been billed too.")
-    none = "No answered calls yet in this kernel."
-    bars = [
-        (name, "".join(_block(n, max(filter(None, counts))) for n in counts), _most(counts))
-        for name, counts in chart.items()
-    ]
-    words = [aligned(rows, right=True) if sums else none, *([aligned(bars)] if bars else [])]
-    words += ["\n" + aligned(rows) for rows in more]
-    page = _table_html(rows) if sums else f"<div>{none}</div>"
-    if chart:
-        drawings = "".join(_bars_html(name, counts) for name, counts in chart.items())
-        page += f'<div style="{FRAME["row"]}">{drawings}</div>'
     page += _notes_html(notes) + "".join(_table_html(rows) for rows in more)
     return {
         "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
@@ -596,28 +596,19 @@ def _cost(cost: float | None) -> str:
     return "not told" if cost is None else f"{cost:.4f}"
 
 
-def _most(counts: Sequence[int | None]) -> str:
-    return f"at most {max(filter(None, counts)):,}"
-
-
 def _block(number: int | None, most: int) -> str:
     """Draw a number; what is more than nothing stands out from it."""
     return "·" if number is None else _BLOCKS[max(math.ceil(number / most * 8) - 1, 0)]
 
 
-def _bars_html(name: str, counts: Sequence[int | None]) -> str:
-    most = max(filter(None, counts))
+def _bars_html(name: str, counts: Sequence[int | None], most: int) -> str:
     style = FRAME[name.replace("tokens", "bar")]
-    bars = "".join(
+    return "".join(
         f'<div style="{FRAME["bar untold"]}" title="not told"></div>'
         if number is None
         else f'<div style="{style};height:{math.ceil(number / most * _BAR_PX)}px" '
         f'title="{number:,}"></div>'
         for number in counts
-    )
-    return (
-        f'<div><div style="{FRAME["about"]}">{name}, {_most(counts)}</div>'
-        f'<div style="{FRAME["bars"]}">{bars}</div></div>'
     )
 
 
