@@ -6,11 +6,13 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import json
 import logging
 import pkgutil
 import threading
 import time
 import unicodedata
+import uuid
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
@@ -75,6 +77,9 @@ class Chat:
         default), ``"all"``, or how many of the newest.
     prompts
         What its view suggests to begin with, in place of what it finds in the notebook.
+    keep
+        Whether its turns, with what was said and shown, are kept in the journal, so that the next
+        kernel's chat of this name goes on; that of `%config ClaudeMagics.keep_chats` if left out.
     max_tokens, temperature, timeout, **params
         As for `ask`.
 
@@ -93,6 +98,7 @@ class Chat:
         name: str = "",
         mode: Mode = "auto",
         images: ImagePolicy | str | int | None = None,
+        keep: bool | None = None,
         prompts: Sequence[str] = (),
         max_tokens: int | None = None,
         temperature: float | None = None,
@@ -120,6 +126,12 @@ class Chat:
             self.conversation.system = system
         if model is not None:
             self.model = model
+        if keep and not self.name:
+            raise SettingsError(
+                'What has no name cannot be found again. Give one: Chat(name="review", keep=True).'
+            )
+        if self.name and (session().keeps_chats if keep is None else keep):
+            self.conversation.keep()
         self._ends_watching: list[Callable[[], None]] = []
         self._on_close: list[Callable[[Chat], object]] = []
 
@@ -270,6 +282,27 @@ class Chat:
     def to_html(self) -> str:
         """Return the whole transcript as HTML that runs and fetches nothing."""
         return str(pkgutil.resolve_name("segmind_jupyter.notebook.chat.transcript:html")(self))
+
+    def to_json(self) -> str:
+        """Return what was said and answered as JSON, images included."""
+        turns = [exchange.to_dict() for exchange in self.conversation.turns]
+        held = self.conversation
+        return json.dumps({"model": held.model, "system": held.system, "turns": turns})
+
+    @classmethod
+    def from_json(cls, text: str, **settings: Any) -> Self:
+        """Make a chat that goes on where `to_json` was called; `settings` as for `Chat`."""
+        try:
+            told = json.loads(text)
+            chat = cls(**{"model": told["model"], "system": told["system"], **settings})
+            for turn in told["turns"]:
+                chat.conversation.restore(turn)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ContentError(
+                f"This is not what `chat.to_json()` gives ({type(error).__name__})."
+            ) from None
+        chat.conversation.changed()
+        return chat
 
     def _begin(self, turn: Turn, before: Sequence[Work]) -> Turn:
         """Set a turn on its way that the talk knows; `before` is to end first."""
@@ -540,6 +573,8 @@ class Talk(Conversation):
         super().__init__(**settings)
         self._known: list[Turn] = []
         self._listeners: list[Callable[[Any], object]] = []
+        #: Of the exchanges that the journal has, the keys; `None` where none is to be kept.
+        self._kept: dict[Exchange, str] | None = None
         #: Held while turns and exchanges change together, and never while anybody is called.
         self._in_step = threading.RLock()
 
@@ -613,13 +648,14 @@ class Talk(Conversation):
             raise ContentError("The last turn has not ended. Wait for it, or stop it first.")
         return turns[-1]
 
-    def commit(self, draft: Draft, reply: Reply, turn: Turn | None = None) -> Exchange:
+    def commit(self, draft: Draft, reply: Reply, turn: Turn | None = None, **how: Any) -> Exchange:
         """Take in what a turn or a cell asked, end the turn, and let those who listen know."""
         with self._in_step:
-            exchange = super().commit(draft, reply)
+            exchange = super().commit(draft, reply, **how)
             if turn is not None:
                 turn.exchange = exchange
             self._up_to_date()  # now, as a cell's place is before what still waits
+            self._keep_up()
         if turn is not None:
             turn.answer(reply)  # whose end is heard of
         else:
@@ -652,9 +688,37 @@ class Talk(Conversation):
 
         return end
 
+    def keep(self) -> None:
+        """Go on where earlier kernels were, and keep what was said and what comes."""
+        with self._in_step:
+            if self._kept is not None:
+                return
+            self._kept, here = {}, self.turns
+            for key, body in session().journal.kept_turns(self.name):
+                with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                    told = json.loads(body)
+                    self._kept[self.restore(told)] = key
+                    self.model = self.model or told["model"]
+                    self.system = told["system"] if self.system is None else self.system
+            self.turns = (*self.turns[len(here) :], *here)
+            self._keep_up()
+
+    def _keep_up(self) -> None:
+        """Bring the journal in line with what was said and answered."""
+        if self._kept is None:
+            return
+        there = dict.fromkeys(self.turns)
+        for exchange in [exchange for exchange in self._kept if exchange not in there]:
+            session().journal.forget_turn(self.name, self._kept.pop(exchange))
+        for exchange in [exchange for exchange in there if exchange not in self._kept]:
+            key = self._kept[exchange] = uuid.uuid4().hex
+            told = {**exchange.to_dict(), "model": self.model, "system": self.system}
+            session().journal.keep_turn(self.name, key, json.dumps(told).encode())
+
     def changed(self) -> None:
         """Tell those who listen."""
         with self._in_step:
+            self._keep_up()
             listeners = tuple(self._listeners)
         for listener in listeners:
             tell(listener, self)

@@ -5,18 +5,19 @@ Nothing is sent here. Threads may share all of it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from segmind_jupyter.api.jobs import Pending
-from segmind_jupyter.api.messages import Block, Ledger, Message, Reply, Totals, user_message
+from segmind_jupyter.api.messages import Block, Ledger, Message, Reply, Totals, Usage, user_message
 from segmind_jupyter.errors import ContentError, SettingsError, shortened
 
 if TYPE_CHECKING:
@@ -103,6 +104,38 @@ class Exchange:
     _answer: Message = field(repr=False)
     #: Of both in a request, but for the images.
     _n_bytes: int = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tell it as JSON can hold it, with its images; `Conversation.restore` reads it."""
+        from segmind_jupyter.content.parts import Image, part_of
+        from segmind_jupyter.content.prompt import Attachment, Prompt
+
+        def fields_of(value: Any) -> dict[str, Any]:
+            told = dataclasses.asdict(value)
+            return (
+                {**told, "data": base64.b64encode(value.data).decode()} if "data" in told else told
+            )
+
+        if isinstance(self.request, Prompt):
+            pieces, notes = self.request.pieces, self.request.notes
+        else:  # it was added by hand
+            parts = map(part_of, self.blocks)
+            pieces = tuple(
+                Attachment("", (part,)) if isinstance(part, Image) else part.text for part in parts
+            )
+            notes = ()
+        reply = dataclasses.replace(self.reply, raw=None, request=None)
+        return {
+            "pieces": [
+                each
+                if isinstance(each, str)
+                else {"name": each.name, "parts": [fields_of(part) for part in each.parts]}
+                for each in pieces
+            ],
+            "notes": notes,
+            "replied_at": self.replied_at,
+            "reply": dataclasses.asdict(reply),
+        }
 
 
 @dataclass(eq=False, kw_only=True)
@@ -209,11 +242,32 @@ class Conversation:
         blocks = prompt.blocks() if blocks is None else blocks
         return self.draft(blocks, request=prompt, labels=labels, **how)
 
-    def commit(self, draft: Draft, reply: Reply) -> Exchange:
+    def restore(self, told: Mapping[str, Any]) -> Exchange:
+        """Take in what `to_dict` told of an exchange; what it took was paid for elsewhere."""
+        from segmind_jupyter.content.parts import Image, Text
+        from segmind_jupyter.content.prompt import Attachment, Prompt
+
+        def part(of: dict[str, Any]) -> Text | Image:
+            kind = Image if "data" in of else Text
+            data = {"data": base64.b64decode(of["data"])} if "data" in of else {}
+            return kind(**{**of, **data, "notes": tuple(of["notes"])})
+
+        pieces = [
+            each
+            if isinstance(each, str)
+            else Attachment(each["name"], tuple(map(part, each["parts"])))
+            for each in told["pieces"]
+        ]
+        draft = self.draft_prompt(Prompt(tuple(pieces), tuple(told["notes"])))
+        reply = Reply(**{**told["reply"], "usage": Usage(**told["reply"]["usage"])})
+        return Conversation.commit(self, draft, reply, replied_at=float(told["replied_at"]))
+
+    def commit(self, draft: Draft, reply: Reply, *, replied_at: float | None = None) -> Exchange:
         """Take a draft and its reply into the conversation, behind all that is there by now.
 
         One from before `clear` is cleared too: paid for, and in `usage` alone. A second commit of
-        one draft changes nothing and gives the exchange of the first.
+        one draft changes nothing and gives the exchange of the first. One that was replied to
+        elsewhere, before, counts nowhere.
         """
         # A reply goes back as text alone, whatever it holds. Half a surrogate pair becomes a
         # question mark: a server may refuse it, and with it the whole conversation from then on.
@@ -225,13 +279,13 @@ class Conversation:
             exchange = draft._exchange = Exchange(
                 blocks=draft.blocks,
                 reply=reply,
-                replied_at=self._clock(),
+                replied_at=self._clock() if replied_at is None else replied_at,
                 request=draft.request,
                 _asked=draft._asked,
                 _answer={"role": "assistant", "content": [answer]},
                 _n_bytes=draft._asked.n_bytes + _AROUND_A_MESSAGE + _json_bytes(answer),
             )
-            if reply.cached_at is None:
+            if reply.cached_at is None and replied_at is None:
                 self.ledger.add(reply, model=draft.model or reply.model or "unknown")
             if draft._era is self._era:
                 self.turns = (*_without(self.turns, draft._replacing), exchange)

@@ -329,7 +329,16 @@ OPTIONS: Final = (
         setting=Setting(
             default=True, type=bool,
             words="Keep ids and replies of jobs, and what `cache` keeps, in a file that outlives "
-            "the kernel; never the key or a prompt. False keeps them in memory alone.",
+            "the kernel; never the key, and words of yours by `keep_chats` alone. False keeps them "
+            "in memory.",
+        ),
+    ),
+    Option(
+        name="keep_chats",
+        setting=Setting(
+            default=False, type=bool,
+            words="Keep what is said in conversations that have a name, so that the next kernel "
+            "goes on: in the journal, with your words and pictures.",
         ),
     ),
     Option(

@@ -171,6 +171,7 @@ class Session:
         self.wait_shows: list[Callable[[Any], WaitView | None]] = []
         self.unattended: Callable[[], bool] = lambda: False
         self.footer = "full"
+        self.keeps_chats = False
         #: What has not ended, and what failed unattended, by identity, in the order of beginning.
         #: No lock is needed, as each step is one of a dict's own.
         self._works: dict[int, Trackable] = {}

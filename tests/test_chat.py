@@ -523,6 +523,53 @@ class TestNames:
         assert len(heard) == count
 
 
+class TestKeeping:
+    def test_a_kept_chat_goes_on_in_the_next_kernel(self, online, restart):
+        """With its pictures, model and system prompt; what was paid for before is not counted."""
+        chat = Chat(name="review", mode="v1", keep=True, model="claude-3-haiku", system="Brief.")
+        chat.send("Which", Image.new("RGB", (40, 30), "red")).wait()
+        chat.send("Why?").wait()
+        chat.send("Wrong").wait()
+        chat.take_back()
+        before = chat.messages
+        restart()
+        assert Chat(name="review").turns == ()
+        chat = Chat(name="review", mode="v1", keep=True)
+        assert (chat.messages, chat.model, chat.system) == (before, "claude-3-haiku", "Brief.")
+        assert repr(chat.turns[0]) == "<Turn answered: 'Which' with PIL RGB 40×30>"
+        assert chat.usage.calls == 0
+        chat.send("And?").wait()
+        assert sent(online.posts[-1])[:-1] == before
+        chat.clear()
+        restart()
+        assert Chat(name="review", keep=True).turns == ()
+        with pytest.raises(SettingsError, match="Give one"):
+            Chat(keep=True)
+
+    def test_what_is_said_is_kept_only_where_that_is_wanted(self, online):
+        """By the chat, or by the setting, which a name then suffices for."""
+        Chat(name="a", mode="v1").send("One").wait()
+        session().keeps_chats = True
+        Chat(name="b", mode="v1").send("One").wait()
+        Chat(name="c", mode="v1", keep=False).send("One").wait()
+        Chat(mode="v1").send("One").wait()
+        assert session().journal.kept_chats() == ["b"]
+
+    def test_a_chat_is_read_again_from_its_json(self, online, chat):
+        """Also what was added by hand; what is none is refused in words."""
+        chat.send("Which", Image.new("RGB", (40, 30), "red"), [1, 2]).wait()
+        blocks = [{"type": "text", "text": "By hand"}]
+        chat.conversation.commit(chat.conversation.draft(blocks), Reply(text="Yes."))
+        again = Chat.from_json(chat.to_json(), mode="v1")
+        assert again.messages == chat.messages
+        assert again.to_json() == chat.to_json()
+        first, same = chat.turns[0].reply, again.turns[0].reply
+        assert (same.text, same.usage, same.id) == (first.text, first.usage, first.id)
+        for text in ("", "[]", "{}", '{"model": null, "system": null, "turns": [1]}'):
+            with pytest.raises(ContentError, match="not what"):
+                Chat.from_json(text)
+
+
 class TestReading:
     def test_a_turn_and_a_chat_read_well(self, online):
         """What was said, and how it stands."""

@@ -59,6 +59,10 @@ _SCHEMAS: Final = (
         "CREATE TABLE reserved (id TEXT PRIMARY KEY, at REAL NOT NULL, origin TEXT NOT NULL, "
         "amount REAL NOT NULL)",
     ),
+    (
+        "CREATE TABLE turns (chat TEXT NOT NULL, key TEXT PRIMARY KEY, body BLOB NOT NULL)",
+        "CREATE INDEX turns_by_chat ON turns (chat)",
+    ),
 )
 
 #: What SQLite puts beside a database, with the mode of the database.

@@ -1,7 +1,8 @@
 """The journal: one SQLite file with the ids of jobs, fetched and cached replies, and claims.
 
 An id is in it before the first poll, a reply as soon as it was fetched, a claim before its POST
-goes out. Neither a key of the API nor a prompt is ever written, only keyed hashes of prompts.
+goes out. A key of the API is never written, and a prompt only
+in a chat that is to be kept: all else has keyed hashes of prompts.
 """
 
 from __future__ import annotations
@@ -411,6 +412,28 @@ class Journal:
                 self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return cleared
 
+    # Turns of chats ----------------------------------------------------------------------------
+
+    def keep_turn(self, chat: str, key: str, body: bytes) -> None:
+        """Keep a turn of a chat, behind its others."""
+        row = (_text(chat), key, body)
+        self._write(lambda db: db.execute("REPLACE INTO turns VALUES (?, ?, ?)", row))
+
+    def kept_turns(self, chat: str) -> list[tuple[str, bytes]]:
+        """Return the keys and the bodies of a chat's turns, oldest first."""
+        query = "SELECT key, CAST(body AS BLOB) FROM turns WHERE chat = ? ORDER BY rowid"
+        return [tuple(row) for row in self._read(lambda db: db.execute(query, (_text(chat),)))]
+
+    def kept_chats(self) -> list[str]:
+        """Return the names of the chats that have turns, in the order of their beginning."""
+        query = "SELECT chat FROM turns GROUP BY chat ORDER BY min(rowid)"
+        return list(dict.fromkeys(row[0] for row in self._read(lambda db: db.execute(query))))
+
+    def forget_turn(self, chat: str, key: str) -> None:
+        """Forget a turn of a chat."""
+        forget, row = "DELETE FROM turns WHERE chat = ? AND key = ?", (_text(chat), key)
+        self._write(lambda db: db.execute(forget, row))
+
     # The file, and the memory in its place -----------------------------------------------------
 
     def close(self) -> None:
@@ -487,6 +510,8 @@ class Journal:
             "INSERT OR IGNORE INTO reserved VALUES (?, ?, ?, ?)", waiting("SELECT * FROM reserved")
         )
         db.executemany("REPLACE INTO budget VALUES (?, ?)", waiting("SELECT * FROM budget"))
+        turns = waiting("SELECT * FROM turns ORDER BY rowid")
+        db.executemany("INSERT OR IGNORE INTO turns VALUES (?, ?, ?)", turns)
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:

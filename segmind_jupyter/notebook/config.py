@@ -70,7 +70,7 @@ class Defaults(Magics):
         """Let `ask` and the cells see what was set."""
         held, desk = self.trait_values(), session()
         desk.options = self.options()
-        desk.footer = held["footer"]
+        desk.footer, desk.keeps_chats = held["footer"], held["keep_chats"]
         desk.use_auth(held["auth"])
         desk.use_journal(held["journal"])
         desk.wait_with(self._pump if held["keep_loop_alive"] else None)

@@ -323,10 +323,9 @@ _NO_CHATS = (
 
 def _chat(rest: Sequence[str]) -> str | Shown:
     """List the conversations, show one, or forget one."""
-    from segmind_jupyter.chat import Chat
     from segmind_jupyter.notebook.chat import transcript
 
-    names = session().conversations.names
+    names = _chat_names()
     if rest:
         name = " ".join(rest)
         if rest[-1] == "clear" and len(rest) > 1 and _unquoted(name) not in names:
@@ -340,7 +339,7 @@ def _chat(rest: Sequence[str]) -> str | Shown:
             )
         chat = _known(name)
         return Shown({"text/html": transcript.html(chat), "text/plain": transcript.text(chat)})
-    chats = [chat for chat in (Chat(name=name) for name in names) if chat.turns]
+    chats = [chat for chat in map(_named_chat, names) if chat.turns]
     if not chats:
         return _NO_CHATS
     rows = [("name", "model", "turns", "tokens in", "tokens out", "credits", "last reply")]
@@ -353,13 +352,25 @@ def _chat(rest: Sequence[str]) -> str | Shown:
     return Shown({"text/html": _framed(_table_html(rows)), "text/plain": aligned(rows, right=True)})
 
 
+def _chat_names() -> list[str]:
+    """Return the names in use here, and those that the journal keeps."""
+    return list(dict.fromkeys((*session().conversations.names, *session().journal.kept_chats())))
+
+
+def _named_chat(name: str) -> Chat:
+    """Return a conversation, with what the journal keeps of it."""
+    from segmind_jupyter.chat import Chat
+
+    return Chat(name=name, keep=name in session().journal.kept_chats() or None)
+
+
 def _known(name: str) -> Chat:
     """Return the conversation of that name, quoted or not."""
-    from segmind_jupyter.chat import Chat, spelled_alike
+    from segmind_jupyter.chat import spelled_alike
 
-    name, names = spelled_alike(_unquoted(name)), session().conversations.names
+    name, names = spelled_alike(_unquoted(name)), _chat_names()
     if name in names:
-        return Chat(name=name)
+        return _named_chat(name)
     if not names:
         raise UsageError(_NO_CHATS)
     near = difflib.get_close_matches(name, names, n=1)

@@ -11,6 +11,7 @@ import pytest
 
 from segmind_jupyter import Chat
 from segmind_jupyter.errors import BadRequestError, ContentError
+from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 
@@ -220,6 +221,17 @@ class TestSegmindChat:
         assert last(online) == ["Two"]
         assert online.posts[-1].path == "/v1/claude-4-sonnet"
         assert [turn.text for turn in chat.turns] == ["Two"]
+
+    def test_what_is_kept_is_listed_shown_and_forgotten(self, run, online):
+        """Also where this kernel has not spoken of it."""
+        run("%config ClaudeMagics.keep_chats = True")
+        run("%%claude --chat review\nOne")
+        session().close()
+        _only_session.cache_clear()
+        assert "review" in run("%segmind chat").shown
+        assert "One" in run("%segmind chat review").shown
+        run("%segmind chat review clear")
+        assert session().journal.kept_chats() == []
 
     def test_an_unknown_name_is_met_with_those_that_are_known(self, run, online):
         """The nearest, or all of them."""
