@@ -42,7 +42,7 @@ def go(*kernels: subprocess.Popen[str]) -> None:
 
 
 def posts(gateway: Gateway) -> int:
-    return sum(entry.method == "POST" for entry in gateway.log)
+    return sum(entry.method == "POST" for entry in tuple(gateway.log))
 
 
 def test_two_kernels_with_one_batch_send_each_item_once(gateway, kernel):

@@ -95,7 +95,7 @@ def slow(gateway: Gateway, jobs: Jobs) -> Gateway:
 
 
 def posts(gateway: Gateway) -> int:
-    return sum(entry.method == "POST" for entry in gateway.log)
+    return sum(entry.method == "POST" for entry in tuple(gateway.log))
 
 
 def polled_ids(gateway: Gateway) -> set[str]:

@@ -88,7 +88,7 @@ def test_300_jobs_come_through_a_narrow_and_failing_gateway(loop, send, tell):
         gateway.script("GET", **fault)
     results = send(gateway, [f"echo: {n}" for n in range(jobs)], max_in_flight=32)
     took_s, floor_s = results.progress.elapsed_s, 3 * jobs / limit_per_s
-    refused = sum(entry.status == 429 for entry in gateway.log) / len(gateway.log)
+    refused = sum(entry.status == 429 for entry in tuple(gateway.log)) / len(gateway.log)
     tell(
         requests=len(gateway.log),
         refused=f"{refused:.1%}",

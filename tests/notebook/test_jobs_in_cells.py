@@ -50,7 +50,7 @@ def loaded(start: Callable[[], Any], gateway: Gateway) -> Any:
 
 
 def posts(gateway: Gateway) -> int:
-    return sum(entry.method == "POST" for entry in gateway.log)
+    return sum(entry.method == "POST" for entry in tuple(gateway.log))
 
 
 def executed(*cells: str) -> Any:
