@@ -280,15 +280,16 @@ class Budget:
             self._spent[hold.origin] = self.spent(hold.origin) + cost - lost
             self._close(hold, "settled")
             self._calls(hold.origin, hold.model).append(record)
-        self._journal().record_call(record)
-        self._journal().unreserve(hold.key)
+        self._journal().record_call(record, settles=hold.key)
 
     def lose(self, hold: Reservation) -> None:
         """Count a call whose outcome nobody knows at the most that was set aside for it."""
         with self._lock:
-            if hold.state == "open":
-                self._spent[hold.origin] = self.spent(hold.origin) + hold.most
-                self._close(hold, "lost")
+            if hold.state != "open":
+                return
+            self._spent[hold.origin] = self.spent(hold.origin) + hold.most
+            self._close(hold, "lost")
+        self._journal().lost(hold.key, hold.origin, hold.most)
 
     def release(self, hold: Reservation) -> None:
         """Give back what was set aside: nothing was billed."""

@@ -287,13 +287,14 @@ class Journal:
 
     # Calls -------------------------------------------------------------------------------------
 
-    def record_call(self, call: CallRecord) -> None:
-        """Remember what a call took; the oldest are forgotten."""
+    def record_call(self, call: CallRecord, *, settles: str | None = None) -> None:
+        """Remember what a call took, in place of what was set aside; the oldest are forgotten."""
         told = dataclasses.astuple(call)
         row = [_text(value) if isinstance(value, str) else value for value in told]
 
         def change(db: sqlite3.Connection) -> None:
             db.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            db.execute("DELETE FROM reserved WHERE id = ?", (settles,))
             oldest = "SELECT max(rowid) - ? FROM calls"
             db.execute(f"DELETE FROM calls WHERE rowid <= ({oldest})", (MAX_CALLS,))  # noqa: S608
 
@@ -342,14 +343,23 @@ class Journal:
         Gives that budget, and what was spent or set aside before.
         """
         limit, now = self.daily_budget(), self._clock()
+        if limit is None:  # nobody looks: a call is not to wait for a write
+            return None, 0.0
 
         def change(db: sqlite3.Connection) -> float:
             spent = _spent(db, origin, since)
-            if limit is None or spent + cost <= limit:
+            if spent + cost <= limit:
                 db.execute("INSERT INTO reserved VALUES (?, ?, ?, ?)", (key, now, origin, most))
             return spent
 
         return limit, self._write(change)
+
+    def lost(self, key: str, origin: str, amount: float) -> None:
+        """Keep what was set aside for a call whose outcome nobody knows."""
+        row = (key, self._clock(), origin, amount)
+        self._write(
+            lambda db: db.execute("INSERT OR IGNORE INTO reserved VALUES (?, ?, ?, ?)", row)
+        )
 
     def unreserve(self, key: str) -> None:
         """Give back what was set aside."""

@@ -50,7 +50,7 @@ def url() -> Iterator[str]:
 
 
 def test_a_blocking_call_costs_little_over_a_bare_request(url, monkeypatch, tell, tmp_path):
-    """Turn by turn over kept connections: a millisecond or less on an idle machine."""
+    """Turn by turn over kept connections, and noted in the journal: a millisecond or two."""
     monkeypatch.setenv("SEGMIND_API_KEY", "k" * 20)
     monkeypatch.setenv("SEGMIND_BASE_URL", url)
     monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
@@ -71,4 +71,4 @@ def test_a_blocking_call_costs_little_over_a_bare_request(url, monkeypatch, tell
             _only_session.cache_clear()
     bare_ms, ours_ms = (statistics.median(each) for each in zip(*times_ms, strict=True))
     tell(bare=f"{bare_ms:.2f} ms", ours=f"{ours_ms:.2f} ms", over=f"{ours_ms - bare_ms:.2f} ms")
-    assert ours_ms < 4 * bare_ms
+    assert ours_ms < 6 * bare_ms
