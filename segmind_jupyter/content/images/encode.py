@@ -192,7 +192,9 @@ def fitted_image(picture: Picture, *, size: tuple[int, int], limits: Limits, abo
         attempts.insert(0, ("PNG", 0))
     while True:
         for kind, quality in attempts:
-            data = _saved(picture, kind, **({"quality": quality} if quality else {}))
+            # A lower level of zlib's: half the time, for a fifth more bytes.
+            how = {"quality": quality} if quality else {"compress_level": 3}
+            data = _saved(picture, kind, **how)
             if _base64_bytes(data) <= limits.image_base64_bytes:
                 return Image(data, f"image/{kind.lower()}", *picture.size, about)
         if max(picture.size) == 1:
