@@ -166,9 +166,8 @@ class TestTalking:
     def test_what_cannot_work_is_refused_at_once(self, online, chat):
         """It becomes no turn, and nothing is sent; a chat is not even made."""
         for nothing in ((), ("",), (" \n", "")):
-            with pytest.raises(ContentError, match=r"nothing to (say|ask)") as refused:
+            with pytest.raises(ContentError, match=r"nothing to (say|ask)"):
                 chat.send(*nothing)
-            assert "ask(" not in str(refused.value), "another function"
             with pytest.raises(ContentError, match="nothing to say"):
                 chat.say(Prompt(nothing))
         for settings, said in (
