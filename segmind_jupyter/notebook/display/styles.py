@@ -174,7 +174,7 @@ FRAME = MappingProxyType(
         "id": f"{_MONO};user-select:all;cursor:copy",
         "waits": f"color:{_QUIET}",
         "works": "color:var(--jp-brand-color1,#1f7ae0)",
-        "ended": "color:var(--jp-success-color1,#2b8a57)",
+        "ended": "color:inherit",
         # Of a chat: the user's words to the right in a bubble, the model's over the whole width.
         "mine": "display:flex;justify-content:flex-end;margin:.9em 0 .5em",
         "said": "max-width:85%;padding:.45em .9em;border-radius:1em 1em .2em 1em;"
