@@ -74,7 +74,8 @@ def test_the_readmes_two_commands_are_the_ones_that_ci_runs():
     """The promise of the README is kept by every run of the CI."""
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     commands = [line.strip() for block in blocks for line in block.splitlines() if "&&" in line]
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    scripts = ("run", "common.sh")
+    ci = "".join((ROOT / ".ci" / name).read_text(encoding="utf-8") for name in scripts)
     assert len(commands) == 2
     for command in commands:
         assert command in ci
