@@ -70,6 +70,11 @@ class PromptTemplate:
     def prompt(self, position: int) -> Prompt:
         """Make the prompt for the item at `position`, its images encoded."""
         item = self.items.take(position)
+        if item is _MISSING:
+            raise ContentError(
+                "This item is missing (None, or NaN): there is nothing to ask about. Look where it "
+                "comes from; `cv2.imread` gives None for a path that is not there."
+            )
         if not self._paths:
             return gather((self._words, item), limits=self._limits)
         names = self.items.names(item)

@@ -399,6 +399,26 @@ def _widget_output(widget: Any, *, limits: Limits, name: str | None) -> list[Par
     return parts
 
 
+def _widget_box(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
+    """Send what stands in a box of ipywidgets and in the boxes in it, one behind the other."""
+
+    def shown(box: Any) -> Iterator[Any]:
+        for child in box.children:
+            yield from shown(child) if hasattr(child, "children") else (child,)
+
+    if not (children := list(shown(widget))):
+        raise ContentError(f"The {type_name(widget)} holds nothing. Name it when it does.")
+    return to_parts(children, name=name, limits=limits)
+
+
+def _widget_upload(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
+    """Send the files that were chosen in an `ipywidgets.FileUpload`."""
+    files = {file["name"]: bytes(file["content"]) for file in widget.value}
+    if not files:
+        raise ContentError("No file was chosen in the FileUpload. Choose one, and ask again.")
+    return to_parts(files, name=name, limits=limits)
+
+
 def _refuse_sound(obj: Any, *, limits: Limits) -> Part:
     raise ContentError(f"Claude reads no {type_name(obj).lower()}. Send pictures of it, or text.")
 
@@ -456,6 +476,8 @@ _CONVERTERS: Final = (
     _Row("ipywidgets", ("Image",), _unnamed(_widget_image)),
     _Row("ipywidgets", ("Audio", "Video"), _unnamed(_refuse_sound)),
     _Row("ipywidgets", ("Output",), _widget_output),
+    _Row("ipywidgets", ("Box",), _widget_box),
+    _Row("ipywidgets", ("FileUpload",), _widget_upload),
     _Row("", (), _unnamed(encode_chart), matches=is_chart),
     _Row("", (), special_tables.summarize_network, matches=special_tables.is_network),
     _Row("", (), _unnamed(special_tables.summarize_dot), matches=special_tables.is_dot),

@@ -155,14 +155,20 @@ def compose(
 
 
 def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
-    """Make a prompt of values in the order given: strings are words, the rest are objects."""
+    """Make a prompt of values in the order given: strings are words, the rest are objects.
+
+    A long string behind the first one is a document, and is cut as it would be in braces.
+    """
     contents = list(contents)
     words = [content for content in contents if isinstance(content, str)]
 
     def make(limits: Limits) -> Prompt:
         pieces: list[str | Attachment] = []
+        typed = 0
         for content in contents:
-            piece = content if isinstance(content, str) else _item("", content, limits)
+            is_words = isinstance(content, str) and (not typed or len(content) <= limits.text_chars)
+            typed += is_words
+            piece = content if is_words else _item("", content, limits)
             if pieces and _is_text(pieces[-1], -1) and _is_text(piece, 0):
                 pieces.append("\n")  # nobody typed a space between two texts
             pieces.append(piece)
@@ -297,6 +303,7 @@ class _Reader:
         self._limits = limits
         self._is_template = is_template
         self._unread: dict[str, str] = {}
+        self._in_code: dict[str, str] = {}
         self._items: dict[str, Attachment] = {}
         self._compared = 0
 
@@ -312,7 +319,7 @@ class _Reader:
             if match.start() >= start and why:
                 path = match["path"]
                 if path and _root(path) in self._namespace:
-                    self._unread[path] = f"{why}. `-i {path}` puts it before the prompt."
+                    self._in_code[path] = why
                 continue
             piece = self._piece(match)
             if piece is None:
@@ -333,10 +340,16 @@ class _Reader:
 
     def notes(self) -> Iterator[str]:
         """Point out what looks like a name and was not read."""
-        for path, why in list(self._unread.items())[:_MAX_NOTES]:
-            yield f"`{{{path}}}` was sent as typed: {why}"
-        if len(self._unread) > _MAX_NOTES:
-            yield f"{len(self._unread) - _MAX_NOTES} more such names were sent as typed."
+        notes = [
+            f"`{{{path}}}` was sent as typed where {why}."
+            if path in self._items
+            else f"`{{{path}}}` was sent as typed: {why}. `-i {path}` puts it before the prompt."
+            for path, why in self._in_code.items()
+        ]
+        notes += [f"`{{{path}}}` was sent as typed: {why}" for path, why in self._unread.items()]
+        yield from notes[:_MAX_NOTES]
+        if len(notes) > _MAX_NOTES:
+            yield f"{len(notes) - _MAX_NOTES} more such names were sent as typed."
 
     def _piece(self, match: re.Match[str]) -> str | Attachment | None:
         """Read one pair of braces; `None` leaves it as it was typed."""

@@ -32,9 +32,7 @@ def texts(each: PromptTemplate) -> list[str]:
 
 def test_item_and_its_parts_are_read_as_in_a_cell():
     """`{item}`, `{item.attr}`, `{item['key']}` and `{item[0]}`, as often as they are named."""
-    assert texts(PromptTemplate("{item} and {item}", ["a", 1, None])) == [
-        "a and a", "1 and 1", "(missing) and (missing)",
-    ]  # fmt: skip
+    assert texts(PromptTemplate("{item} and {item}", ["a", 1])) == ["a and a", "1 and 1"]
     items = [SimpleNamespace(name="x", tags=["t"], by={"who": "me"})]
     each = PromptTemplate("{item.name} {item.tags[0]} {item.by['who']}", items)
     assert texts(each) == ["x t me"]
@@ -196,7 +194,10 @@ class TestTables:
         """Not its scalars, whose text is about themselves."""
         pyarrow = pytest.importorskip("pyarrow")
         for values in (pyarrow.array(["a", None]), pyarrow.chunked_array([["a"], [None]])):
-            assert texts(PromptTemplate("{item}", values)) == ["a", "(missing)"]
+            each = PromptTemplate("{item}", values)
+            assert each.prompt(0).blocks()[0]["text"] == "a"
+            with pytest.raises(ContentError, match="This item is missing"):
+                each.prompt(1)
 
 
 class TestFolders:
@@ -312,8 +313,8 @@ def test_what_holds_the_items_may_be_anything():
         assert len(PromptTemplate("{item}", nothing)) == 0
 
 
-def test_a_missing_value_reads_as_such_in_whatever_holds_it():
-    """Of whichever kind; in a row and in a series, in a list and in a mapping."""
+def test_a_missing_value_reads_as_such_in_a_row_and_is_no_item_by_itself():
+    """Of whichever kind; in a series, in a list and in a mapping nothing is asked about it."""
     for column in (
         pd.Series([None], dtype=object),
         pd.Series([float("nan")]),
@@ -323,7 +324,9 @@ def test_a_missing_value_reads_as_such_in_whatever_holds_it():
     ):
         assert texts(PromptTemplate("{x}!", pd.DataFrame({"x": column}))) == ["(missing)!"]
         for items in (column, [column.iat[0]], {"x": column.iat[0]}):
-            assert texts(PromptTemplate("{item}!", items)) == ["(missing)!"]
+            for words in ("{item}!", "Caption this"):
+                with pytest.raises(ContentError, match="This item is missing"):
+                    PromptTemplate(words, items).prompt(0)
 
 
 def test_a_frame_of_another_library_is_refused_in_one_sentence():

@@ -291,6 +291,27 @@ def test_widgets_are_what_they_show(red_png, picture_in):
     assert picture_in(picture).getpixel((1, 1)) == (255, 0, 0)
 
 
+def test_boxes_and_uploads_are_what_is_in_them(red_png, picture_in):
+    """Never the repr of their bytes; empty ones are refused."""
+    picture = ipywidgets.Image(value=red_png)
+    for box in (ipywidgets.HBox, ipywidgets.Tab):
+        holder = box([ipywidgets.VBox([picture]), ipywidgets.Label("words")])
+        first, shown, second, label = to_parts(holder, name="box")
+        assert (first.text, second.text) == ("box[0]:", "box[1]:")
+        assert picture_in(shown).getpixel((1, 1)) == (255, 0, 0)
+        assert "words" in label.text
+        with pytest.raises(ContentError, match="holds nothing"):
+            to_parts(box())
+    upload = ipywidgets.FileUpload()
+    with pytest.raises(ContentError, match="No file was chosen"):
+        to_parts(upload)
+    file = {"name": "a.png", "type": "image/png", "size": len(red_png), "content": red_png}
+    upload.value = ({**file, "last_modified": datetime.datetime.now(datetime.UTC)},)
+    name, shown = to_parts(upload, name="fu")
+    assert name.text == "fu['a.png']:"
+    assert picture_in(shown).getpixel((1, 1)) == (255, 0, 0)
+
+
 @pytest.mark.parametrize("sound", [Audio(data=b"RIFF", rate=8000), ipywidgets.Video(value=b"x")])
 def test_sound_and_film_are_refused(sound):
     """Their repr would be billed, and says nothing."""

@@ -146,6 +146,18 @@ def test_code_and_tex_go_as_typed(body):
     assert not compose(body, {}).notes or "no variable" in compose(body, {}).notes[0]
 
 
+def test_a_name_in_code_is_read_where_it_stands_in_words_too():
+    """Before the code or behind it; the note says which of the two went as typed."""
+    for body, text in (
+        ("make `f({n})` fit {n}", "make `f({n})` fit 3"),
+        (r"is {n} in \sqrt{n}", r"is 3 in \sqrt{n}"),
+    ):
+        prompt = compose(body, {"n": 3})
+        assert text_of(prompt) == text
+        (note,) = prompt.notes
+        assert note.startswith("`{n}` was sent as typed where it stands")
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
@@ -322,6 +334,11 @@ def test_a_long_text_says_how_much_went():
         "`article`: 20,000 of 60,189 characters went; "
         "`%config ClaudeMagics.text_chars` sets how many.",
     )
+    (item,) = (asked := gather(["Sum up", "w" * 60_189])).sent
+    assert item.summary == "text, 20,000 of 60,189 characters, ≈5,000 tokens"
+    assert asked.notes == tuple(note.removeprefix("`article`: ") for note in prompt.notes)
+    assert len(text_of(asked)) == len("Sum up\n") + 20_000
+    assert not gather(["w" * 60_189]).notes  # words are words
 
 
 @pytest.mark.parametrize(("kind", "noun"), [("GIF", "frame"), ("TIFF", "page")])
