@@ -367,7 +367,15 @@ def _system(args: Namespace, names: Mapping[str, Any]) -> tuple[str | None, list
         near = difflib.get_close_matches(path, names, n=1) if path.isidentifier() else []
         if near:
             raise UsageError(f"`-s {text}`: no variable has that name. Did you mean `{near[0]}`?")
-        return text, []
+        if path.isidentifier():
+            return text, [f"`-s {text}` was sent as typed: no variable has the name `{path}`."]
+        found = [] if args.raw or not text else re.findall(r"\{([^\W\d]\w*)\}", text)
+        return text, [
+            f"`{{{name}}}` in `-s` was sent as typed: a name is read where it stands alone, as in "
+            f"`-s {{{name}}}`."
+            for name in dict.fromkeys(found)
+            if name in names
+        ]
     value = names[path]
     if isinstance(value, str) and value.strip():
         return str(value), []

@@ -76,6 +76,10 @@ def test_a_system_prompt_may_be_a_variable(run, online):
     assert "Did you mean `rules`" in str(run("%%claude -s {rulez}\nHi").error)
     run("%%claude -s {rules} --raw\nHi")
     assert online.posts[2].json["instruction"] == "{rules}"
+    for system, noted in (("Be {n} {zz}", "`{n}` in `-s`"), ("{nothing_alike}", "no variable has")):
+        reply = run(f"%%claude -s '{system}'\nHi").result
+        assert online.posts[-1].json["instruction"] == system
+        assert [noted in note for note in reply.request.notes] == [True]
 
 
 def test_a_mistyped_conversation_is_pointed_out_and_what_went_before_is_counted(run, online):

@@ -133,9 +133,8 @@ def _footer(
 
 
 def _item_words(item: Attachment) -> list[str]:
-    """Say what an object is, what went out for it, and how much that is of it."""
-    left_out = ", ".join(filter(None, (getattr(part, "left_out", "") for part in item.parts)))
-    return [words for words in (item.label, item.summary, left_out) if words]
+    """Say what an object is, and what went out for it."""
+    return [words for words in (item.label, item.summary) if words]
 
 
 def usage_line(reply: Reply) -> str:
