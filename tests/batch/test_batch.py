@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import pickle
 import pty
 import signal
 import sqlite3
@@ -154,6 +155,14 @@ class TestReplies:
             ]  # fmt: skip
         nothing = ask_each("{item}", [])
         assert (nothing.done(), nothing.replies, list(nothing)) == (True, [], [])
+
+    def test_a_batch_that_is_pickled_says_what_to_keep(self, gateway: Gateway):
+        """Its call again is found in the journal, and paid for once."""
+        batch = ask_each("Sum up", ["a", "b"]).wait()
+        with pytest.raises(TypeError, match="A Batch cannot be pickled"):
+            pickle.dumps(batch)
+        assert len(ask_each("Sum up", ["a", "b"]).wait()) == 2
+        assert gateway.billed == 2
 
     def test_what_is_done_is_given_while_others_go_on(self, slow: Gateway, jobs: Jobs):
         """By iteration and by `outcomes`; each item is read anew, in the order of the items."""
