@@ -111,9 +111,6 @@ def warn_user(message: str) -> None:
 _at_work: Final = threading.RLock()
 _journals: Final[weakref.WeakSet[Journal]] = weakref.WeakSet()
 
-#: A forked child must neither use nor close its parent's connections.
-_of_parents: Final[list[sqlite3.Connection]] = []
-
 
 def _in_forked_child() -> None:
     for journal in _journals:
@@ -449,17 +446,25 @@ class Journal:
     def close(self) -> None:
         """Offer the file once more what it has not taken, and close it; the next use opens it."""
         with _at_work:
-            if self.path is None:
-                self._memory = None
-            elif self._memory is not None:
+            if self.path is not None and self._memory is not None:
                 self._is_locked = False  # the last chance, so with all patience
                 self._write(lambda db: None)
+            if self.path is None:
+                self._close_memory()
+            self._close_file()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # also of one that was never made
+            self._close_memory()
             self._close_file()
 
     def open_anew(self) -> None:
         """Leave the connection to the process that this one was forked from."""
+        import ctypes
+
         if self._file is not None:
-            _of_parents.append(self._file)
+            # A child must neither use its parent's connection nor close it: it is never let go.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._file))
             self._file = None
         self._holder = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(8)}"
 
@@ -487,7 +492,8 @@ class Journal:
                 except (sqlite3.Error, OSError, NotOurs) as error:
                     self._fail(error)
                 else:
-                    self._memory, self._is_locked = None, False
+                    self._close_memory()
+                    self._is_locked = False
                     return result
             if self._memory is None:
                 self._memory = connect(":memory:", 0)
@@ -563,6 +569,11 @@ class Journal:
             self._identity = _identity(path)
         self._file.execute(f"PRAGMA busy_timeout = {round(busy_s * 1000)}")
         return self._file
+
+    def _close_memory(self) -> None:
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
 
     def _close_file(self) -> None:
         file, self._file = self._file, None
