@@ -22,8 +22,11 @@ from segmind_jupyter.notebook.chat.draft import attachables
 from segmind_jupyter.notebook.chat.panel import ChatDisplay, ChatPanel
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
-# What ipywidgets 7 uses of a later ipykernel is not this package's affair.
-pytestmark = pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning")
+# What ipywidgets 7 and 8.0 use of a later ipykernel and traitlets is not this package's affair.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Deprecated in traitlets 4.1:DeprecationWarning"),
+]
 
 LONG_S = 60
 HERE = Path(__file__).parents[1]
