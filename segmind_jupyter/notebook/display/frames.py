@@ -14,12 +14,15 @@ _KINDS: Final = (
     "pandas.core.frame.DataFrame",
     "pandas.io.formats.style.Styler",
     "polars.dataframe.frame.DataFrame",
+    "polars.series.series.Series",
+    "polars.lazyframe.frame.LazyFrame",
+    "polars.expr.expr.Expr",
 )
 
 #: What of MathJax's TeX makes an element with a style, an address, a class or a name, or loads
 #: more of it; `\newcommand` and `\let` still name these.
 _REACHES_OUT: Final = re.compile(
-    r"\\(?:unicode|style|href|class|cssId|data|bbox|enclose|mmlToken|require|texttip|mathtip|toggle"
+    r"\\(?:unicode|style|href|class|cssId|data|bbox|fcolorbox|enclose|mmlToken|require|texttip|mathtip|toggle"
     r"|includegraphics)(?![A-Za-z])"
 )
 
