@@ -46,6 +46,8 @@ FORGED = [
     "See https://d.test/\\<img src=http://e.test/S>",
     "See https://d.test/`<img src=http://e.test/S>`",
     "| a` | b`c`<img src=http://e.test/S>` |\n|-|-|",
+    "`a ![x](http://e.test/S)\n[x]` b\n:-\nc",
+    "http://e.test/` [x](javascript:alert(1)) `",
     "Why[^1]?\n\n[^1]: <img src=http://e.test/S>",
 ]
 

@@ -36,11 +36,14 @@ _MAX_NESTING: Final = 100
 #: What means something in a line of Markdown, wherever it stands.
 _MARKS = re.compile(r"[\\`*_\]>#|~$!]")
 
-#: What may be live in a line outside of code: tags (also behind a backslash), images, footnotes.
-#: An address in angle brackets, and what a backslash escapes otherwise, stay as they are.
+#: What may be live in a line outside of code: tags (also behind a backslash), images, footnotes,
+#: and links to what is not the web. An address in angle brackets, and what a backslash escapes
+#: otherwise, stay as they are.
 _LIVE = (
     r"<(?:https?://|mailto:)[^\s<>]*>|(?P<tag>\\?<(?=[A-Za-z/!?]))|(?P<image>\\?!\\?\[)"
-    r"|(?P<note>\[\^)|\\."
+    r"|(?P<note>\[\^)"
+    r"|(?P<link>\\?\]\()(?=\s*<?(?!https?://|mailto:)[^\s()<>/]*(?::|\\|&[#\w]))"
+    r"|\\."
 )
 _CODE = r"|(?<!`)(?P<run>`+)(?!`)(?P<code>.*?)(?<!`)(?P=run)(?!`)"
 _LIVE_OR_CODE = re.compile(_LIVE + _CODE, re.DOTALL)
@@ -110,9 +113,11 @@ def _attempts(lines: list[str]) -> Iterator[str]:
 
 def _without_tags(text: str, *, also_code: bool = False) -> str:
     """Write entities for what may be a tag, an image or a footnote, outside of spans of code."""
-    # Where a bar or an address cuts it, what looks like a span of code may be none.
+    # Where a bar, an address, or a block that begins in the midst of it (parsers differ in which
+    # do) cuts it, what looks like a span of code may be none.
     spans = [match["code"] or "" for match in _LIVE_OR_CODE.finditer(text)]
-    is_doubtful = also_code or any("|" in span for span in spans) or _GREEDY_ADDRESS.search(text)
+    is_cut = any("|" in span or "\n" in span for span in spans) or _GREEDY_ADDRESS.search(text)
+    is_doubtful = also_code or is_cut
     last_end = text.rfind(">")
 
     def escape(match: re.Match[str]) -> str:
@@ -120,6 +125,8 @@ def _without_tags(text: str, *, also_code: bool = False) -> str:
             # `a<b` begins no block of HTML, and no tag either if nothing ends it.
             is_less = re.match(r"[\w)}$]", text[match.start() - 1 : match.start()])
             return match[0] if is_less and match.start() > last_end else "&lt;"
+        if match["link"]:
+            return "]&#40;"
         return "!&#91;" if match["image"] else "&#91;^" if match["note"] else match[0]
 
     return (_LIVE_ANYWHERE if is_doubtful else _LIVE_OR_CODE).sub(escape, text)
