@@ -79,6 +79,8 @@ def open_database(path: Path, *, busy_s: float, salt: bytes | None) -> sqlite3.C
     for file in files:
         if file.is_symlink():
             raise NotOurs(f"{file.name} is a symbolic link")
+        if file.is_fifo():  # it would be waited for without end
+            raise NotOurs(f"{file.name} is a pipe")
     if is_read_only(path):
         # SQLite must be told that nobody writes it: it otherwise wants to make what WAL shares.
         how = "mode=ro" if files[1].exists() else "immutable=1"

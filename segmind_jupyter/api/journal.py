@@ -613,9 +613,11 @@ def _cache(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], max_bytes: i
         """
         DELETE FROM replies WHERE key IN (
             SELECT key FROM (
-                SELECT key, sum(n_bytes) OVER (ORDER BY used_at DESC, key) AS with_all_newer
+                SELECT key, n_bytes,
+                    total(n_bytes) FILTER (WHERE n_bytes BETWEEN 0 AND ?1)
+                        OVER (ORDER BY used_at DESC, key) AS with_all_newer
                 FROM replies
-            ) WHERE with_all_newer > ?
+            ) WHERE with_all_newer > ?1 OR n_bytes NOT BETWEEN 0 AND ?1
         )
         """,
         (max_bytes,),
@@ -624,10 +626,12 @@ def _cache(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], max_bytes: i
 
 def _spent(db: sqlite3.Connection, origin: str, since: float) -> float:
     """Sum what was spent and set aside; a call of which nobody told counts as the mean of all."""
+    # No damage makes an amount that gives credit back, or that no budget bears.
+    mean = "(SELECT avg(cost) FROM calls WHERE cost BETWEEN 0 AND 1e15)"
     query = (
-        "SELECT total(coalesce(cost, (SELECT avg(cost) FROM calls))) FROM calls "
-        "WHERE origin = ?1 AND at >= ?2 "
-        "UNION ALL SELECT total(amount) FROM reserved WHERE origin = ?1 AND at >= ?2"
+        f"SELECT total(CASE WHEN cost BETWEEN 0 AND 1e15 THEN cost ELSE {mean} END) "  # noqa: S608
+        "FROM calls WHERE origin = ?1 AND at >= ?2 UNION ALL SELECT total(amount) FROM reserved "
+        "WHERE origin = ?1 AND at >= ?2 AND amount BETWEEN 0 AND 1e15"
     )
     return sum(float(row[0]) for row in db.execute(query, (origin, since)))
 
@@ -640,7 +644,7 @@ def _lives(sending: sqlite3.Row, now: float) -> bool:
             os.kill(int(rest), 0)
         except ProcessLookupError:
             return False
-        except (OSError, OverflowError):
+        except (OSError, OverflowError, ValueError):
             pass
     beat_at = sending["beat_at"]
     return is_time(beat_at) and abs(now - beat_at) < LEASE_S

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import sqlite3
 import stat
@@ -29,7 +30,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from segmind_jupyter.api.database import JobRecord, joined, transaction
+from segmind_jupyter.api.database import CallRecord, JobRecord, joined, transaction
 from segmind_jupyter.api.journal import LEASE_S, Journal, default_path, why_unusable
 
 #: Before the real time, at which the processes below write: they must not find old jobs.
@@ -78,10 +79,10 @@ def journal(request, bench) -> Journal:
     return bench.open(path=bench.path if request.param == "file" else None)
 
 
-def outside(path: Path, statement: str) -> list[tuple[Any, ...]]:
+def outside(path: Path, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Run one statement as another program would."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        return connection.execute(statement).fetchall()
+        return connection.execute(statement, values).fetchall()
 
 
 def start(code: str, *args: object) -> subprocess.Popen[str]:
@@ -406,7 +407,43 @@ def test_values_of_a_wrong_type_cost_their_row_alone(bench, wrong):
             bench.close()
 
 
+def test_no_amount_gives_credit_back_and_no_size_stops_the_cache(bench):
+    """Nor does the name of a holder that is no number of a process: damage costs its row alone."""
+    journal = bench.open()
+    origin = "https://api.segmind.com"
+    for n in range(3):
+        call = CallRecord(at=NOW, origin=origin, model="m", cost=1.0, request_id=str(n))
+        journal.record_call(call)
+        journal.keep_reply(str(n), b"{}")
+        journal.lost(str(n), origin, 1.0)
+    journal.claim("w")
+    holder = f"{platform.node()}:{'9' * 5000}:x"
+    outside(bench.path, "UPDATE sends SET holder = ?", (holder,))
+    for wrong in (-1, -9e999, 9e999, 2**63 - 1):
+        for row, value in ((1, wrong), (2, -9e999)):
+            at = (value, row)
+            outside(bench.path, "UPDATE calls SET cost = ? WHERE rowid = ?", at)
+            outside(bench.path, "UPDATE reserved SET amount = ? WHERE rowid = ?", at)
+        outside(bench.path, "UPDATE replies SET n_bytes = ? WHERE key != '2'", (2**63 - 1,))
+        assert journal.spent(origin, since=0.0) == 4.0  # a call as dear as the mean
+        journal.keep_reply("new", b"{}")
+        assert journal.kept_reply("new") is not None
+        assert journal.kept_reply("2") is not None
+    assert journal.claim("w").state == "theirs"
+    assert bench.warned == []
+
+
 # Where it is ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_nothing_waits_for_a_pipe_in_the_place_of_a_file(bench):
+    """Nobody writes into it."""
+    bench.open().claim("w")
+    bench.close()
+    os.mkfifo(f"{bench.path}-journal")
+    assert bench.open().claim("w").state == "ours"  # in memory
+    assert "-journal is a pipe" in bench.warned[0]
 
 
 def test_the_environment_names_the_folder(tmp_path):
