@@ -86,6 +86,38 @@ print([m for m in {HEAVY + NEEDED_LATER!r} if m in new], threading.active_count(
     assert run(code) == "[] 0"
 
 
+CELL = r"""
+import os, sys, threading
+from IPython.core.interactiveshell import InteractiveShell
+ran = set()
+def note(frame, event, argument):
+    ran.add(frame.f_code.co_filename)
+threading.setprofile(note)  # the background loop's too
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "segmind_jupyter")
+shell.run_cell("%segmind simulator")
+shell.run_cell("import matplotlib\nmatplotlib.use('agg')\nfrom matplotlib.figure import Figure")
+shell.run_cell("fig = Figure()\nfig.subplots().plot([1, 2])")
+shell.run_cell("%%claude\nwarm up {fig}")
+ran.clear()
+sys.setprofile(note)
+shell.run_cell("%%claude\nHi" + sys.argv[1])
+sys.setprofile(None)
+ours = (name.rpartition("segmind_jupyter" + os.sep)[2] for name in ran if "segmind_jup" in name)
+print(*sorted(part for part in ours if not part.startswith("simulator")))
+"""
+
+
+@pytest.mark.parametrize(("named", "most"), [("", 40), (" {fig}", 50)])
+def test_a_cell_runs_through_few_files(named, most):
+    """Of this package's, with its display; the simulator is not counted."""
+    done = subprocess.run(
+        [sys.executable, "-c", CELL, named], capture_output=True, text=True, check=True, timeout=120
+    )
+    files = done.stdout.splitlines()[-1].split()
+    assert 10 < len(files) <= most, files
+
+
 def test_the_simulator_transport_loads_by_name():
     """The client binds it late; the name must lead somewhere."""
     code = (
