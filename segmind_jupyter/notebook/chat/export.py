@@ -37,11 +37,12 @@ _MAX_NESTING: Final = 100
 _MARKS = re.compile(r"[\\`*_\]>#|~$!]")
 
 #: What may be live in a line outside of code: tags (also behind a backslash), images, footnotes,
-#: and links to what is not the web. An address in angle brackets, and what a backslash escapes
-#: otherwise, stay as they are.
+#: definitions without an address (some parsers take the fence below for it, and open what it
+#: holds), and links to what is not the web. An address in angle brackets, and what a backslash
+#: escapes otherwise, stay as they are.
 _LIVE = (
     r"<(?:https?://|mailto:)[^\s<>]*>|(?P<tag>\\?<(?=[A-Za-z/!?]))|(?P<image>\\?!\\?\[)"
-    r"|(?P<note>\[\^)"
+    r"|(?P<note>\[(?:\^|(?=[^\[\]\n]+\]:[ \t]*(?:\n|\Z))))"
     r"|(?P<link>\\?\]\()(?=\s*<?(?!https?://|mailto:)[^\s()<>/]*(?::|\\|&[#\w]))"
     r"|\\."
 )
@@ -127,7 +128,9 @@ def _without_tags(text: str, *, also_code: bool = False) -> str:
             return match[0] if is_less and match.start() > last_end else "&lt;"
         if match["link"]:
             return "]&#40;"
-        return "!&#91;" if match["image"] else "&#91;^" if match["note"] else match[0]
+        if match["note"]:
+            return match["note"].replace("[", "&#91;")
+        return "!&#91;" if match["image"] else match[0]
 
     return (_LIVE_ANYWHERE if is_doubtful else _LIVE_OR_CODE).sub(escape, text)
 

@@ -14,6 +14,7 @@ from segmind_jupyter.chat import Chat, Turn
 from segmind_jupyter.content.prompt import compose, gather
 from segmind_jupyter.errors import InsufficientCreditsError
 from segmind_jupyter.notebook.chat import transcript
+from segmind_jupyter.notebook.chat.export import inert
 
 CORPUS = json.loads((Path(__file__).parents[1] / "hostile.json").read_text("utf-8"))
 HOSTILE = [case["text"] for case in CORPUS if len(case["text"]) < 2_000]
@@ -150,3 +151,10 @@ def test_a_short_talk_is_kept_whole_and_a_long_one_within_a_bound():
     assert 10 < whole.count("<p>") < 100
     huge = transcript.bundle(pages(1, 10**6))
     assert "xxx" in huge["text/html"]  # the newest is whole, however long
+
+
+def test_a_definition_without_an_address_takes_no_fence_with_it():
+    """Some parsers read the fence below as its address, and what the fence holds as HTML."""
+    page = inert("[a]:\n```\n<img src=x onerror=1>\n```")
+    assert page.startswith("&#91;a]:\n```")
+    assert inert("[a]: https://d.test\n\n[b][a] `[c]:`") == "[a]: https://d.test\n\n[b][a] `[c]:`"
