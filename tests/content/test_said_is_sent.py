@@ -19,7 +19,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from segmind_jupyter.content.parts import Image, Limits, Text
-from segmind_jupyter.content.prompt import Attachment, Prompt, compose, described, gather
+from segmind_jupyter.content.prompt import Prompt, compose, gather
 from segmind_jupyter.notebook.display.reply import sent_html
 
 
@@ -157,57 +157,3 @@ def test_what_is_said_of_an_object_is_true_of_the_blocks(kind, tmp_path):
                 from_code = gather([obj], limits=limits)
                 check(from_code, whole=whole)
                 assert bool(from_code.sent[0].left_out) == bool(in_cell.sent[0].left_out)
-
-
-def test_a_long_text_says_how_much_went():
-    """In the words of the footer, the same by every way."""
-    prompt = compose("Sum up {article}", {"article": "w" * 60_189})
-    (item,) = prompt.sent
-    assert item.summary == "text, 20,000 of 60,189 characters, ≈5,000 tokens"
-    assert item.label == "article"
-    assert prompt.notes == (
-        "`article`: 20,000 of 60,189 characters went; "
-        "`%config ClaudeMagics.text_chars` sets how many.",
-    )
-
-
-@pytest.mark.parametrize(("kind", "noun"), [("GIF", "frame"), ("TIFF", "page")])
-def test_of_many_frames_the_one_that_went_is_said(kind, noun, tmp_path, picture_in):
-    """From memory, from a file and as a PIL image at any frame; a list of copies sends all."""
-    file = frames(kind, 3)
-    path = tmp_path / f"a.{kind.lower()}"
-    path.write_bytes(file.getvalue())
-    with PIL.Image.open(path) as opened:
-        for obj in (file, file.getvalue(), path, opened):
-            prompt = compose("{x}", {"x": obj})
-            assert prompt.sent[0].left_out == (f"{noun} 1 of 3",)
-            assert f"{noun} 1 of 3" in prompt.sent[0].summary
-            assert "ImageSequence" in prompt.notes[0]
-        opened.seek(1)
-        (item,) = compose("{x}", {"x": opened}).sent
-        assert item.left_out == (f"{noun} 2 of 3",)
-        assert (picture_in(item.images[0]).getpixel((5, 5))[0] - 80) ** 2 < 10
-        from PIL import ImageSequence
-
-        copies = [frame.copy() for frame in ImageSequence.Iterator(opened)]
-    (item,) = compose("{x}", {"x": copies}).sent
-    assert (len(item.images), item.left_out) == (3, ())
-
-
-def image(n_bytes: int = 23_000) -> Image:
-    return Image(b"x" * n_bytes, "image/jpeg", 800, 400, about="PIL RGB 800×400")
-
-
-def test_one_part_is_described_by_what_it_is():
-    """Pixels, bytes in a decimal unit and tokens; of a text its tokens; many are summed."""
-    sizes = {800: "800 B", 23_456: "23 kB", 999_499: "999 kB", 999_999: "1.0 MB"}
-    for n_bytes, size in sizes.items():
-        assert described(image(n_bytes)) == f"800×400 JPEG, {size}, ≈435 tokens"
-    assert described(Text("x" * 4_800)) == "text, ≈1,200 tokens"
-    assert described(Text("x")) == "text, ≈1 token"
-    many = Attachment("figs", (image(), image(), Text("x" * 40)))
-    assert (many.label, many.summary) == ("figs", "2 images, 1 text, ≈880 tokens")
-    assert Attachment("fig", (image(),)).label == "fig · PIL RGB 800×400"
-    assert Attachment("", (image(),)).label == "PIL RGB 800×400"
-    assert Attachment("n", (Text("3"),)).label == "n"
-    assert Attachment("empty", ()).summary == "≈0 tokens"

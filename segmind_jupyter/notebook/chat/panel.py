@@ -291,7 +291,7 @@ class ChatPanel:
 
     def _prompts(self) -> list[dict[str, Any]]:
         """Suggest how to begin: what the chat was given, or what the notebook holds."""
-        if given := getattr(self._chat, "prompts", ()):
+        if given := self._chat.prompts:
             return [{"text": str(prompt)} for prompt in given]
         prompts: list[dict[str, Any]] = []
         if LastError.of(self._shell) is not None:
@@ -462,7 +462,7 @@ def _until(turn: Turn) -> str:
     """Return when a turn that waits for the plan's limit goes on; empty where none does."""
     if turn.done():
         return ""
-    paused = getattr(session(), "paused_until", None)
+    paused = session().paused_until
     return time.strftime("%H:%M:%S", time.localtime(paused)) if paused else ""
 
 
