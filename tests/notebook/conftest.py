@@ -111,6 +111,10 @@ class Messages(list[dict[str, Any]]):
         """Give the contents of the messages of these kinds."""
         return [message["content"] for message in self if message["msg_type"] in kinds]
 
+    def printed(self) -> str:
+        """Return what was printed, which may have come in pieces."""
+        return "".join(content["text"] for content in self.of("stream"))
+
 
 @dataclass
 class Kernel:

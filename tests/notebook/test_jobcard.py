@@ -154,7 +154,7 @@ def test_a_job_without_a_reply_shows_its_error_in_the_place_of_the_card(page, ke
     (button,) = [c["comm_id"] for c in opened if c["data"]["state"].get("description") == "Stop"]
     kernel.click(button)
     messages = page("until_static(); print(job.status)")
-    assert "CANCELLED" in messages.of("stream")[0]["text"]
+    assert "CANCELLED" in messages.printed()
     assert "JobCancelled" in str(messages.of("update_display_data"))
 
 
@@ -206,8 +206,8 @@ def test_many_jobs_leave_few_widgets_and_no_thread(page):
         closed |= {content["comm_id"] for content in messages.of("comm_close")}
     assert closed < opened
     assert len(opened - closed) <= len(opened) * 50 / 120 / 2
-    (threads,) = page("print([thread.name for thread in threading.enumerate()])").of("stream")
-    assert "segmind-jupyter-live" not in threads["text"]
+    threads = page("print([thread.name for thread in threading.enumerate()])").printed()
+    assert "segmind-jupyter-live" not in threads
 
 
 HOSTILE = """\
@@ -232,8 +232,8 @@ print(len(texts))
 @pytest.mark.kernel
 def test_no_hostile_word_is_live_on_the_page(page, walk):
     """Replies, errors, ids and models of the corpus: in cards, in widgets, and at the end."""
-    (printed,) = page(HOSTILE.format(path=str(CORPUS_FILE))).of("stream")
-    count = int(printed["text"])
+    printed = page(HOSTILE.format(path=str(CORPUS_FILE))).printed()
+    count = int(printed)
     assert count >= 40
     # A few in each cell: a kernel drops messages that its client is too slow to take.
     for first in range(0, count, 10):

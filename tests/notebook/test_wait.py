@@ -45,8 +45,9 @@ def cell(
             message = shared.client.get_iopub_msg(timeout=60)
             kind, content = message["msg_type"], message["content"]
             name = content.get("transient", {}).get("display_id")
-            if kind == "stream":
-                outputs.append(content["text"])
+            if kind == "stream":  # what is printed may come in pieces, which a page joins
+                joined = outputs.pop() if outputs and isinstance(outputs[-1], str) else ""
+                outputs.append(joined + content["text"])
             elif kind == "error":
                 outputs.append(content["ename"])
             elif kind in ("display_data", "execute_result"):
@@ -91,7 +92,7 @@ CELLS = {
     "print('a')\nr = ask('x')\nr": ["a", ENDED],
     "def f(): return ask('x')\nf()": [ENDED],
     "r = ask('x')\nprint('b')\nr": ["", "b", ENDED],
-    "for n in '12':\n    print(n, bool(ask('x').text))": ["", "1 True", "2 True"],
+    "for n in '12':\n    print(n, bool(ask('x').text))": ["", "1 True\n2 True"],
     "%claude one\n%claude two": [ENDED, ENDED],
     "r = %claude one": [""],
     "job = submit('x')\njob.wait()": [ENDED],
