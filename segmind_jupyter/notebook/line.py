@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.error import UsageError
 from IPython.core.inputtransformer2 import TokenTransformBase
 
-from segmind_jupyter.content.parts import format_error, type_name
+from segmind_jupyter.content.parts import format_error
 from segmind_jupyter.notebook.namespace import is_shape
 from segmind_jupyter.words import did_you_mean
 
@@ -303,11 +303,15 @@ def type_at(text: str, names: Mapping[str, Any]) -> Any:
     if WHOLE_PATH.fullmatch(text) and (text not in _KNOWN or text in names):
         return value_at(text, names, option="--json")
     try:
-        return _read(ast.parse(text, mode="eval").body, names)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, RecursionError, MemoryError):
         raise _unreadable(text, "it is no type, or it breaks off.") from None
-    except _NoTypeError as error:
-        raise _unreadable(text, str(error)) from None
+    try:
+        return _read(tree.body, names)
+    except SyntaxError as error:
+        raise _unreadable(text, f"{error}.") from None
+    except Exception as error:  # a type of the user's may raise anything when it is put together
+        raise _unreadable(text, f"{format_error(error)}.") from error
 
 
 def _types_in(names: Mapping[str, Any]) -> list[str]:
@@ -327,45 +331,21 @@ def _unreadable(text: str, why: str) -> UsageError:
     )
 
 
-class _NoTypeError(Exception):
-    """A part of what is written that is no type; the message says which."""
-
-
 def _read(node: ast.expr, names: Mapping[str, Any]) -> Any:
     match node:
         case ast.Name(id=name):
             if name in names or name in _KNOWN:
                 return names[name] if name in names else _KNOWN[name]
-            near = difflib.get_close_matches(name, [*_types_in(names), *_KNOWN], n=1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
-            raise _NoTypeError(f"no variable has the name `{name}`.{hint}")
+            hint = did_you_mean(name, [*_types_in(names), *_KNOWN])
+            raise SyntaxError(f"no variable has the name `{name}`{hint}")
         case ast.Attribute(value=inner, attr=name) if not name.startswith("_"):
-            return _made(getattr, _read(inner, names), name)
+            return getattr(_read(inner, names), name)
         case ast.Subscript(value=inner, slice=key):
-            return _made(lambda of, at: of[at], _read(inner, names), _read(key, names))
+            return _read(inner, names)[_read(key, names)]
         case ast.Tuple(elts=parts) if parts:
             return tuple(_read(part, names) for part in parts)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _made(_either, _read(left, names), _read(right, names))
+            return _read(left, names) | _read(right, names)
         case ast.Constant(value=None | str() | int() as value):
             return value
-    raise _NoTypeError(f"`{ast.unparse(node)}` is no type.")
-
-
-def _either(left: Any, right: Any) -> Any:
-    from segmind_jupyter.content.json_schema import is_type
-
-    for side in (left, right):
-        if side is not None and not is_type(side):
-            raise _NoTypeError(f"a value of type `{type_name(side)}` is no type.")
-    return left | right
-
-
-def _made(make: Any, *parts: Any) -> Any:
-    """Put parts together; what a type of the user's raises on the way is told."""
-    try:
-        return make(*parts)
-    except _NoTypeError:
-        raise
-    except Exception as error:
-        raise _NoTypeError(f"{format_error(error)}.") from error
+    raise SyntaxError(f"`{ast.unparse(node)}` is no type")

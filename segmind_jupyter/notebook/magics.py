@@ -28,7 +28,6 @@ from segmind_jupyter.notebook.namespace import (
     Use,
     calling_frame,
     names_at,
-    out_of_sight,
     use_of_value,
 )
 from segmind_jupyter.options import OPTIONS, Option, Options
@@ -140,7 +139,6 @@ class ClaudeMagics(Defaults):
             return shell.run_line_magic("pinfo", "%claude")
         frame = calling_frame()
         names = names_at(shell, frame)
-        _check_in_sight(f"{line}\n{cell}", names, out_of_sight(shell, frame))
         args, words = parse(self.claude.parser, line, names=names, cell=cell is not None)
         if args.code and not (words or cell or args.include or args.plot or args.error):
             value, reply = self._code_of_the_last(args, frame), None
@@ -297,16 +295,6 @@ class ClaudeMagics(Defaults):
 
 def _goes_as_it_is(row: Option) -> bool:
     return row.in_calls and row.name != "system"
-
-
-def _check_in_sight(text: str, names: Mapping[str, Any], hidden: frozenset[str]) -> None:
-    """Refuse a name that the reader sees and the magic does not: braces would be sent for it."""
-    for name in re.findall(r"\{([^\W\d]\w*)", text) if hidden else ():
-        if name in hidden and name not in names:
-            raise UsageError(
-                f"`{{{name}}}` is a name of the function around this one, which has ended, so it "
-                f"cannot be seen here. Assign it inside this function: `own = {name}`, `{{own}}`"
-            )
 
 
 def _check(args: Namespace) -> None:

@@ -56,47 +56,14 @@ def use_of_value(frame: FrameType | None) -> Use:
 
 
 def names_at(shell: Any, frame: FrameType | None) -> Mapping[str, Any]:
-    """Return the names that a magic sees: the user's, ``In`` and ``Out``, and a function's own.
-
-    Of the functions around a function, those are seen that are still running.
-    """
+    """Return the names that a magic sees: the user's, ``In`` and ``Out``, and a function's own."""
     names = {name: shell.user_ns[name] for name in ("In", "Out") if name in shell.user_ns}
     names.update(sendable_names(shell))
-    if frame is not None and frame.f_globals is not shell.user_ns:  # as `exec` may have it
-        others = frame.f_globals.items()
-        names.update({name: value for name, value in others if not name.startswith("_")})
-    inside = ""  # qualified name of the function that the magic stands in
-    functions: list[FrameType] = []
-    while frame is not None:
-        name = frame.f_code.co_qualname
-        if frame.f_locals is not frame.f_globals and (
-            not functions or inside.startswith(f"{name}.<locals>.")
-        ):
-            functions.append(frame)
-            inside = name
-        elif not functions:
-            break
-        frame = frame.f_back
-    for function in reversed(functions):
-        own = function.f_locals.items()
-        names.update({name: value for name, value in own if not name.startswith("_")})
+    scopes = () if frame is None else (frame.f_globals, frame.f_locals)
+    for scope in scopes:
+        if scope is not shell.user_ns:  # of a function, or as `exec` may have it
+            names.update({n: value for n, value in scope.items() if not n.startswith("_")})
     return names
-
-
-def out_of_sight(shell: Any, frame: FrameType | None) -> frozenset[str]:
-    """Return the names of functions around the magic's that have ended, or may have."""
-    if frame is None or "<locals>" not in frame.f_code.co_qualname:
-        return frozenset()
-    around = frame.f_code.co_qualname.split(".<locals>.")[:-1]
-    code = getattr(shell.user_ns.get(around[0]), "__code__", None)
-    hidden: set[str] = set()
-    for name in (*around[1:], None):
-        if code is None:
-            break
-        hidden.update(code.co_varnames, code.co_cellvars)
-        inner = (each for each in code.co_consts if getattr(each, "co_name", None) == name)
-        code = next(inner, None)
-    return frozenset(hidden)
 
 
 def sendable_names(shell: Any) -> Mapping[str, Any]:
