@@ -217,7 +217,6 @@ class Frame:
     function: str
     lines: tuple[int, int]
     is_users: bool
-    has_gone_on: bool
     source: str = field(repr=False)
 
     def heading(self, names: dict[str, str]) -> str:
@@ -267,8 +266,7 @@ def _names_in(text: re.Match[str]) -> str:
 def frames_of(error: BaseException, cells: Cells) -> list[Frame]:
     """Return the frames of an error, outermost first, from the user's first one on.
 
-    Of a cell that `%%time` or `%%timeit` runs, from that of its body on: what leads there is
-    IPython's.
+    Of a cell that `%%time` runs, from that of its body on: what leads there is IPython's.
     """
     found: list[Frame] = []
     cell, timed = "", False
@@ -284,10 +282,6 @@ def frames_of(error: BaseException, cells: Cells) -> list[Frame]:
             cell = filename
         elif (body := cells.timed_body(cell, frame)) is not None:
             cell, source, above = body
-            if frame.f_code.co_name == "inner" and filename == "<magic-timeit>":
-                function = "<module>"
-                if "_t0" not in frame.f_locals:  # the statement beside the magic
-                    above, last_line = 1 - line_number, line_number
             filename, line_number, last_line = cell, line_number + above, last_line + above
             if not timed:
                 timed = True
@@ -296,9 +290,8 @@ def frames_of(error: BaseException, cells: Cells) -> list[Frame]:
         if is_users or found:
             source = source or "".join(linecache.getlines(filename))
             source = source if len(source) <= _MAX_FILE_CHARS else ""
-            has_gone_on = frame.f_lasti != trace.tb_lasti or frame.f_locals is frame.f_globals
             lines = (line_number, last_line)
-            found.append(Frame(frame, filename, function, lines, is_users, has_gone_on, source))
+            found.append(Frame(frame, filename, function, lines, is_users, source))
         trace = trace.tb_next
     return found
 
@@ -350,16 +343,15 @@ def _values(frame: Frame, names: dict[str, str], clean: Callable[[str], str]) ->
         for path, value in frame.named()
         if not issubclass(type(value), ModuleType)
     }
-    now = ", as they are now" if frame.has_gone_on else ""
     label = names.get(frame.filename) or short_path(frame.filename)
-    heading = f"Values on line {frame.lines[0]} of {label}{now}:"
+    heading = f"Values on line {frame.lines[0]} of {label}, as they are now:"
     return "\n".join([heading, *islice(described.values(), _MAX_NAMES)]) if described else ""
 
 
 # Cells and files
 
 #: The magic at the head of a cell, and the empty lines below it, which IPython drops.
-_TIMED: Final = re.compile(r"\s*%%time(?:it)?\b[^\n]*\n(?:[ \t]*\n)*")
+_TIMED: Final = re.compile(r"\s*%%time\b[^\n]*\n(?:[ \t]*\n)*")
 
 
 class Cells:
@@ -394,9 +386,9 @@ class Cells:
         return self._raw[number]
 
     def timed_body(self, filename: str, frame: FrameType) -> tuple[str, str, int] | None:
-        """Return a timed cell's name and source, and the lines above the body that a frame runs."""
+        """Return a `%%time` cell's name and source, and the lines above what a frame runs."""
         code = frame.f_code
-        if code.co_filename not in ("<timed exec>", "<timed eval>", "<magic-timeit>"):
+        if code.co_filename not in ("<timed exec>", "<timed eval>"):
             return None
         if not filename:  # IPython 7 shows the error from inside the magic
             runs = range(len(self._raw) - 1, 0, -1)
@@ -405,15 +397,7 @@ class Cells:
             self._numbers[filename] = number
         typed = self.typed(filename)
         head = _TIMED.match(typed)
-        if head is None:
-            return None
-        above = head[0].count("\n")
-        # A function of an earlier timed cell has the same name for its code.
-        defined = "\n".join(typed.split("\n")[above + code.co_firstlineno - 1 :][:10])
-        is_own = code.co_name.startswith("<") or code.co_name == "inner"
-        if not is_own and not re.search(rf"\b(?:def|class)\s+{code.co_name}\b", defined):
-            return None
-        return filename, typed, above
+        return (filename, typed, head[0].count("\n")) if head else None
 
     def names(self, filenames: Iterable[str]) -> dict[str, str]:
         """Name cells and files for a request, which is to be the same whenever they are run."""
