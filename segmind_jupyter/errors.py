@@ -100,9 +100,10 @@ class MissingKeyError(SettingsError):
     def __init__(self, message: str | None = None) -> None:
         super().__init__(
             message
-            or "No API key. Run `%segmind key` to type one in, or set SEGMIND_API_KEY before the "
-            "kernel starts; one in a `.env` file is read by `%load_ext dotenv` and `%dotenv` "
-            "(python-dotenv). `%segmind simulator` works without a key."
+            or "No API key. Run `%segmind key` to type one in (`%segmind key --save` keeps it), or "
+            "set SEGMIND_API_KEY before the kernel starts; one in a `.env` file is read by "
+            "`%load_ext dotenv` and `%dotenv` (python-dotenv). `%segmind simulator` works without "
+            "a key."
         )
 
 

@@ -213,6 +213,8 @@ class Session:
     def _portal(self) -> BackgroundLoop:
         from segmind_jupyter.api.loop import BackgroundLoop
 
+        with contextlib.suppress(SegmindError):  # which the loop meets as well
+            self.settings()  # here, as Colab tells its secrets to the main thread alone
         loop = BackgroundLoop()
         loop.wait = self._waiter or loop.wait
         return loop
@@ -230,9 +232,9 @@ class Session:
 
         return WeakKeyDictionary()
 
-    def use_key(self, key: str) -> None:
-        """Use this key from now on; it stays in memory."""
-        self._api_key = Secret(key)
+    def use_key(self, key: Secret | str | None) -> None:
+        """Use this key from now on; it stays in memory. `None`: use what is found elsewhere."""
+        self._api_key = Secret(key) if isinstance(key, str) else key
 
     def use_simulator(self, on: bool = True) -> None:
         """Answer from the embedded simulator, or from the service again."""
@@ -262,9 +264,15 @@ class Session:
 
             self._portal.wait = waiter or wait_interruptibly
 
-    def settings(self) -> Settings:
-        """Put together what holds now; the environment is read at each call."""
-        return resolve(api_key=self._api_key, base_url=self._base_url, auth=self._auth)
+    def settings(self, *, stored: bool = True) -> Settings:
+        """Put together what holds now; the environment is read at each call.
+
+        Without `stored`, a key is not looked for where that may take its time.
+        """
+        environ = None if stored else os.environ
+        return resolve(
+            api_key=self._api_key, base_url=self._base_url, auth=self._auth, environ=environ
+        )
 
     def ask(
         self,

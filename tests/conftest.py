@@ -218,6 +218,8 @@ def state_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """Keep the tests' jobs and replies out of the journal of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path_factory.mktemp("state")))
+        # Nor is the keyring of whoever runs them asked.
+        patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
         # A model's pace is for those who look on.
         patch.setenv("SEGMIND_SIMULATOR_SPEED", "6")
         yield

@@ -199,7 +199,7 @@ DEFAULT_BASE_URL: Final = "https://api.segmind.com"
 #: Where the vendor's SDK reads what was charged (WIRE.md).
 _HISTORY_URL: Final = "https://api.spotprod.segmind.com"
 
-_KEY_NAME: Final = "SEGMIND_API_KEY"
+KEY_NAME: Final = "SEGMIND_API_KEY"
 _URL_NAME: Final = "SEGMIND_BASE_URL"
 
 #: The base URL that means the simulator inside this process.
@@ -231,6 +231,8 @@ class Settings:
     auth: AuthForm = "auto"
     timeout_s: float = READ_TIMEOUT_S
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    #: Why a key that may be kept somewhere could not be read.
+    trouble: str = field(default="", compare=False)
 
     @property
     def simulated(self) -> bool:
@@ -248,7 +250,8 @@ def resolve(
 ) -> Settings:
     """Put the settings together: an argument first, then the environment, then the default.
 
-    A local name holds neither the environment nor the key: tracebacks may show those.
+    A key is looked for in Colab's secrets and in the keyring too, unless `environ` is given. A
+    local name holds neither the environment nor the key: tracebacks may show those.
     """
     sources = {
         name: "default" if value is None else "set here"
@@ -258,21 +261,29 @@ def resolve(
     try:
         if not isinstance(api_key, Secret | None):
             api_key = Secret(api_key)
-        elif api_key is None and _setting(_KEY_NAME, environ):
-            api_key, sources["api_key"] = Secret(_setting(_KEY_NAME, environ)), _KEY_NAME
+        elif api_key is None and _setting(KEY_NAME, environ):
+            api_key, sources["api_key"] = Secret(_setting(KEY_NAME, environ)), KEY_NAME
     except SettingsError:
         del api_key  # refused, but perhaps a key all the same
         raise
     if base_url is None and _setting(_URL_NAME, environ):
         base_url, sources["base_url"] = _setting(_URL_NAME, environ), _URL_NAME
+    base_url = DEFAULT_BASE_URL if base_url is None else origin(base_url)
+    trouble = ""
+    if api_key is None and environ is None and base_url != SIMULATOR:
+        from segmind_jupyter.api.keys import stored_key
+
+        stored = stored_key()
+        api_key, sources["api_key"], trouble = stored.key, stored.source, stored.trouble
     if auth not in (None, *get_args(AuthForm)):
         raise SettingsError(f"auth={auth!r} is none of {', '.join(get_args(AuthForm))}.")
     return Settings(
         api_key=api_key,
-        base_url=DEFAULT_BASE_URL if base_url is None else origin(base_url),
+        base_url=base_url,
         auth=cast(AuthForm, auth or "auto"),
         timeout_s=READ_TIMEOUT_S if timeout_s is None else checked_seconds(timeout_s),
         sources=MappingProxyType(sources),
+        trouble=trouble,
     )
 
 

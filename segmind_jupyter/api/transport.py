@@ -252,7 +252,7 @@ class Transport:
         if self._http is not None:
             return self._http
         if self.settings.api_key is None and not self.settings.simulated:
-            raise MissingKeyError
+            raise MissingKeyError(self.settings.trouble)
         limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=_MAX_IDLE)
         # Plain http stays on this machine (`settings.origin`): a proxy would see the key, and
         # there is no certificate to check, while loading what checks one takes its time.

@@ -16,6 +16,7 @@ from traitlets import TraitError
 from traitlets.config.loader import DeferredConfig
 
 from segmind_jupyter.notebook.display.frames import FrameShields
+from segmind_jupyter.notebook.key import say_if_missing
 from segmind_jupyter.notebook.last_error import LastError
 from segmind_jupyter.notebook.line import QuestionMarkTransformer, as_claude_cell
 from segmind_jupyter.notebook.live.headless import WaitAtCellEnd
@@ -60,6 +61,7 @@ def load(shell: Any) -> None:
     for hook in others:
         hook.install()
     _ask_what_was_read_before(shell)
+    say_if_missing(shell)
 
 
 def unload(shell: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.error import StdinNotImplementedError, UsageError
+from IPython.core.error import UsageError
 from IPython.core.getipython import get_ipython
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
@@ -53,6 +53,7 @@ class SegmindMagics(Magics):
 
             %segmind                  what holds here, what is wrong, and the command that mends it
             %segmind key              type in the API key; it stays in this kernel's memory
+            %segmind key --save       keep it in the system's keyring; `--forget` removes it
             %segmind credits          what is left on the account
             %segmind usage            tokens, cost and calls of this kernel, by model and by call;
                                       credits by day, and what is left of a budget
@@ -125,21 +126,9 @@ def _status(rest: Sequence[str]) -> Shown:
 
 
 def _key(rest: Sequence[str]) -> str:
-    import getpass
+    from segmind_jupyter.notebook.key import change_key
 
-    if rest:
-        # What stands on the line is saved in the notebook and in IPython's history.
-        raise UsageError(
-            "Run `%segmind key` alone; it asks for the key, so that the notebook does not hold it. "
-            "If that was a real key, delete this cell and renew the key"
-        )
-    try:
-        session().use_key(getpass.getpass("Segmind API key: "))
-    except StdinNotImplementedError:
-        raise SettingsError(
-            "This front end cannot ask for a key. Set SEGMIND_API_KEY before the kernel starts."
-        ) from None
-    done = "The key is set for this kernel; it is not saved."
+    done = change_key(get_ipython(), rest)
     return f"{done} {_still_simulated()}" if session().settings().simulated else done
 
 

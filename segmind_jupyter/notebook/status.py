@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from segmind_jupyter._version import __version__
+from segmind_jupyter.api.keys import look_again
 from segmind_jupyter.api.settings import (
     DEFAULT_BASE_URL,
     DEFAULT_MODEL,
@@ -70,6 +71,7 @@ def status(shell: Any) -> dict[str, str]:
 
 
 def _connection(shell: Any) -> Findings:
+    look_again()
     try:
         settings = session().settings()
     except SettingsError as error:
@@ -91,7 +93,7 @@ def _connection(shell: Any) -> Findings:
     if settings.api_key is None:
         yield "key", "missing"
         if session().options.cache != "only":  # which sends nothing
-            yield _WRONG, str(MissingKeyError())
+            yield _WRONG, str(MissingKeyError(settings.trouble))
     else:
         told = "set with `%segmind key`" if source == "set here" else f"set, from {source}"
         yield "key", told

@@ -6,7 +6,6 @@ import html
 import re
 import sys
 from types import ModuleType
-from unittest.mock import Mock
 
 import pytest
 
@@ -144,34 +143,6 @@ def test_versions_that_show_no_widgets_together_are_found():
         found = list(misfits(dict(zip(parts, versions, strict=True))))
         assert len(found) == (command is not None), versions
         assert command is None or f"`{command}`" in found[0]
-
-
-def test_a_key_is_typed_in_and_shown_nowhere(run, recorder, monkeypatch):
-    """It is sent, and neither in the output nor in the history nor in the namespace."""
-    monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
-    monkeypatch.setenv("SEGMIND_BASE_URL", recorder.url)
-    monkeypatch.setattr("getpass.getpass", lambda prompt: f"{KEY}\n")
-    assert KEY not in run("%segmind key").shown
-    assert run("%%claude\nHi").error is None
-    assert recorder.posts[0].headers["x-api-key"] == KEY
-    assert KEY not in run("%segmind").shown
-    assert KEY not in str(run("globals()").result)
-
-
-def test_a_key_that_is_not_typed_in_changes_nothing(run, monkeypatch):
-    """Nobody is there to type, the question is interrupted, or the key stands on the line."""
-    from IPython.core.error import StdinNotImplementedError
-
-    for error, said in (
-        (StdinNotImplementedError("no stdin"), "SEGMIND_API_KEY"),
-        (KeyboardInterrupt(), "Nothing was changed"),
-    ):
-        monkeypatch.setattr("getpass.getpass", Mock(side_effect=error))
-        assert said in run("%segmind key").shown
-    done = run(f"%segmind key {KEY}")
-    assert type(done.error).__name__ == "UsageError"
-    assert KEY not in done.shown
-    assert "renew the key" in done.shown
 
 
 def test_credits_are_asked_for(run, online):
