@@ -12,20 +12,35 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+import unicodedata
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from segmind_jupyter.api.jobs import Pending
-from segmind_jupyter.api.messages import Block, Ledger, Message, Reply, Totals, Usage, user_message
-from segmind_jupyter.errors import ContentError, SettingsError, shortened
+from segmind_jupyter.api.jobs import WAIT_S, Pending, tell
+from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
+from segmind_jupyter.api.messages import Block, Ledger, Message, Reply, Usage, user_message
+from segmind_jupyter.errors import (
+    ContentError,
+    Interrupted,
+    JobCancelled,
+    JobTimeout,
+    SegmindError,
+    SettingsError,
+    shortened,
+)
+from segmind_jupyter.words import one_line
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
+    from segmind_jupyter.api.journal import Journal
+    from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Prompt
 
-#: A cell, a job or a turn of a chat, until it ends.
-Work: TypeAlias = "Pending[Any, Any]"
+#: Longest name of a conversation, in characters.
+_MAX_NAME_CHARS: Final = 80
 
 #: Stands in for a reply without a visible character: Anthropic models refuse such a text block.
 _NO_TEXT: Final = "(no text)"
@@ -39,7 +54,7 @@ _MAX_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class ImagePolicy:
-    """A bound on what one request holds, kept by leaving the oldest images out."""
+    """Which images of earlier messages go again: the newest that fit into one request."""
 
     word: str
     reason: str = ""
@@ -47,40 +62,32 @@ class ImagePolicy:
     max_bytes: float = math.inf
 
     @classmethod
-    def of(cls, value: ImagePolicy | str | int) -> ImagePolicy:
+    def of(cls, value: str | int) -> ImagePolicy:
         """Read what a person may write: ``"fit"``, ``"all"``, ``3``, ``"3"`` or ``"last 3"``."""
-        if isinstance(value, cls):
-            return value
-        word = " ".join(str(value).lower().split())
-        count = word.removeprefix("last ")
-        if count.isascii() and count.isdecimal():
-            return keep_last(int(count[:9]))
-        if word in (KEEP_ALL.word, FIT.word):
-            return KEEP_ALL if word == KEEP_ALL.word else FIT
-        raise SettingsError(
-            f"{shortened(repr(value))} does not say which images are sent again. Write 'fit', "
-            "'all', or how many of the newest, such as 3."
-        )
+        word = " ".join(str(value).lower().split()).removeprefix("last ")
+        if word in (FIT.word, KEEP_ALL.word):
+            return FIT if word == FIT.word else KEEP_ALL
+        if not (word.isascii() and word.isdecimal()):
+            raise SettingsError(
+                f"{shortened(repr(value))} does not say which images are sent again. Write 'fit', "
+                "'all', or how many of the newest, such as 3."
+            )
+        count = int(word[:9])
+        kept = "one is" if count == 1 else f"{count} are"
+        reason = f"only the last {kept} kept" if count else "each image is sent once"
+        return cls(f"last {count}", reason, max_images=count)
 
-    def __str__(self) -> str:
-        return self.word
-
-    def surplus(self, old: Sequence[int], *, own_images: int = 0, other_bytes: int = 0) -> int:
-        """Count the oldest of some images, given by their bytes, that have to be left out."""
-        n_bytes = other_bytes + sum(old)
+    def surplus(self, turns: Sequence[Turn], turn: Turn | None = None) -> int:
+        """Count the oldest images of `turns` that do not go with a new one, or with nothing new."""
+        old = [n_bytes for each in turns for n_bytes in each.image_bytes]
+        own = turn.image_bytes if turn else ()
+        n_bytes = sum(each.n_bytes for each in turns) + sum(old) + sum(own)
+        n_bytes += turn.n_bytes if turn else 0
         for count, image_bytes in enumerate(old):
-            n_images = own_images + len(old) - count
-            if n_images <= self.max_images and n_bytes <= self.max_bytes:
+            if len(own) + len(old) - count <= self.max_images and n_bytes <= self.max_bytes:
                 return count
             n_bytes -= image_bytes
         return len(old)
-
-
-def keep_last(count: int) -> ImagePolicy:
-    """Send the newest `count` images alone, those of the new message included; 0 for no old one."""
-    kept = "one is" if count == 1 else f"{count} are"
-    reason = f"only the last {kept} kept" if count else "each image is sent once"
-    return ImagePolicy(f"last {count}", reason, max_images=count)
 
 
 KEEP_ALL: Final = ImagePolicy("all")
@@ -92,255 +99,245 @@ FIT: Final = ImagePolicy(
 )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Exchange:
-    """A question and its reply; equal to itself alone."""
+class Stage(StrEnum):
+    """How far a turn has come."""
 
-    blocks: tuple[Block, ...] = field(repr=False)
-    reply: Reply
-    replied_at: float
-    request: Any = field(default=None, repr=False)
-    _asked: _Question = field(repr=False)
-    _answer: Message = field(repr=False)
-    #: Of both in a request, but for the images.
-    _n_bytes: int = field(repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Tell it as JSON can hold it, with its images; `Conversation.restore` reads it."""
-        from segmind_jupyter.content.parts import Image, part_of
-        from segmind_jupyter.content.prompt import Attachment, Prompt
-
-        def fields_of(value: Any) -> dict[str, Any]:
-            told = dataclasses.asdict(value)
-            return (
-                {**told, "data": base64.b64encode(value.data).decode()} if "data" in told else told
-            )
-
-        if isinstance(self.request, Prompt):
-            pieces, notes = self.request.pieces, self.request.notes
-        else:  # it was added by hand
-            parts = map(part_of, self.blocks)
-            pieces = tuple(
-                Attachment("", (part,)) if isinstance(part, Image) else part.text for part in parts
-            )
-            notes = ()
-        reply = dataclasses.replace(self.reply, raw=None, request=None)
-        return {
-            "pieces": [
-                each
-                if isinstance(each, str)
-                else {"name": each.name, "parts": [fields_of(part) for part in each.parts]}
-                for each in pieces
-            ],
-            "notes": notes,
-            "replied_at": self.replied_at,
-            "reply": dataclasses.asdict(reply),
-        }
+    WAITING = "waiting"  # an earlier turn of the same conversation has not ended
+    SENT = "sent"  # on its way, or with the model (v1 does not tell)
+    QUEUED = "queued"  # Segmind has it in its queue (v2)
+    PROCESSING = "processing"  # the model is at work (v2)
+    ANSWERED = "answered"  # the reply is there, and part of the conversation
+    FAILED = "failed"  # there is no reply; `Turn.error` says why
+    STOPPED = "stopped"  # by the user
 
 
-@dataclass(eq=False, kw_only=True)
-class Draft:
-    """A request that is to continue a conversation; equal to itself alone."""
+class Turn(Pending[Reply, Stage]):
+    """What was said in a conversation, and what comes of it. Made by `Chat.send`, and by cells.
 
-    conversation: Conversation = field(repr=False)
-    messages: tuple[Message, ...] = field(repr=False)
-    notes: tuple[str, ...]
-    model: str | None
-    system: str | None
-    blocks: tuple[Block, ...] = field(repr=False)
-    request: Any = field(default=None, repr=False)
-    _asked: _Question = field(repr=False)
-    _era: object = field(repr=False)
-    _replacing: Exchange | None = field(default=None, repr=False)
-    #: What it became.
-    _exchange: Exchange | None = field(default=None, repr=False)
-
-
-class Conversation:
-    """Turns between a user and a model. Threads may share it."""
+    Examples
+    --------
+    >>> turn = chat.send("What does it show?", fig)  # doctest: +SKIP
+    >>> turn.wait().text  # doctest: +SKIP
+    >>> reply = await turn  # doctest: +SKIP
+    """
 
     def __init__(
         self,
+        prompt: Prompt,
         *,
-        model: str | None = None,
-        system: str | None = None,
-        name: str = "",
-        images: ImagePolicy | str | int = FIT,
-        clock: Callable[[], float] = time.time,
+        replacing: Turn | None = None,
+        expected: Expected | None = None,
+        wait: Waiter = wait_interruptibly,
     ) -> None:
-        self.model, self.system, self.name = model, system, name
-        self.ledger = Ledger()
-        self._images = ImagePolicy.of(images)
-        self._clock = clock
-        #: What was asked and answered, oldest first; replaced under the lock, never changed.
-        self.turns: tuple[Exchange, ...] = ()
-        #: Another one after each `clear`.
-        self._era = object()
-        self._lock = threading.Lock()
-
-    @property
-    def messages(self) -> list[Message]:
-        """What was asked and answered as it would be sent now, without the images left out."""
-        turns = self.turns
-        sent = _messages(turns, without=_surplus(self._images, turns))
-        return [{**message, "content": [*message["content"]]} for message in sent]
-
-    @property
-    def usage(self) -> Totals:
-        """Tokens and cost of all that was paid for, whatever became of it since."""
-        return self.ledger.total()
-
-    @property
-    def images(self) -> ImagePolicy:
-        """Which images of earlier messages are sent again."""
-        return self._images
-
-    @images.setter
-    def images(self, images: ImagePolicy | str | int) -> None:
-        self._images = ImagePolicy.of(images)
-
-    def draft(
-        self,
-        blocks: Iterable[Block],
-        *,
-        request: object = None,
-        labels: Sequence[str] = (),
-        replacing: Exchange | None = None,
-        model: str | None = None,
-        system: str | None = None,
-    ) -> Draft:
-        """Make a request that continues the conversation, which it leaves as it is.
-
-        The blocks are sent as the objects that they are, in this request and in all later ones, so
-        an image is encoded once. Where the policy leaves old images out, a line of text says so in
-        their place, and a note names those that this request is the first to leave out.
-        """
-        asked = _Question(blocks, labels)
-        with self._lock:
-            era, turns, policy = self._era, _without(self.turns, replacing), self._images
-        surplus = _surplus(policy, turns, asked)
-        before = _surplus(policy, turns[:-1], turns[-1]._asked) if turns else 0
-        old_labels = [label for turn in turns for label in turn._asked.labels]
-        return Draft(
-            conversation=self,
-            messages=(*_messages(turns, without=surplus), asked.message()),
-            notes=_note(policy, old_labels[before:surplus]),
-            model=self.model if model is None else model,
-            system=self.system if system is None else system,
-            blocks=asked.blocks,
-            request=request,
-            _asked=asked,
-            _era=era,
-            _replacing=replacing,
-        )
-
-    def draft_prompt(
-        self, prompt: Prompt, *, blocks: Sequence[Block] | None = None, **how: Any
-    ) -> Draft:
-        """Draft what continues the conversation with a prompt, under the labels of its objects."""
-        labels = [item.label for item in prompt.sent for _ in item.images]
-        blocks = prompt.blocks() if blocks is None else blocks
-        return self.draft(blocks, request=prompt, labels=labels, **how)
-
-    def restore(self, told: Mapping[str, Any]) -> Exchange:
-        """Take in what `to_dict` told of an exchange; what it took was paid for elsewhere."""
-        from segmind_jupyter.content.parts import Image, Text
-        from segmind_jupyter.content.prompt import Attachment, Prompt
-
-        def part(of: dict[str, Any]) -> Text | Image:
-            kind = Image if "data" in of else Text
-            data = {"data": base64.b64decode(of["data"])} if "data" in of else {}
-            return kind(**{**of, **data, "notes": tuple(of["notes"])})
-
-        pieces = [
-            each
-            if isinstance(each, str)
-            else Attachment(each["name"], tuple(map(part, each["parts"])))
-            for each in told["pieces"]
-        ]
-        draft = self.draft_prompt(Prompt(tuple(pieces), tuple(told["notes"])))
-        reply = Reply(**{**told["reply"], "usage": Usage(**told["reply"]["usage"])})
-        return Conversation.commit(self, draft, reply, replied_at=float(told["replied_at"]))
-
-    def commit(self, draft: Draft, reply: Reply, *, replied_at: float | None = None) -> Exchange:
-        """Take a draft and its reply into the conversation, behind all that is there by now.
-
-        One from before `clear` is cleared too: paid for, and in `usage` alone. A second commit of
-        one draft changes nothing and gives the exchange of the first. One that was replied to
-        elsewhere, before, counts nowhere.
-        """
-        # A reply goes back as text alone, whatever it holds. Half a surrogate pair becomes a
-        # question mark: a server may refuse it, and with it the whole conversation from then on.
-        text = reply.text.encode("utf-8", "replace").decode("utf-8")
-        answer = {"type": "text", "text": text if text.strip() else _NO_TEXT}
-        with self._lock:
-            if draft._exchange is not None:
-                return draft._exchange
-            exchange = draft._exchange = Exchange(
-                blocks=draft.blocks,
-                reply=reply,
-                replied_at=self._clock() if replied_at is None else replied_at,
-                request=draft.request,
-                _asked=draft._asked,
-                _answer={"role": "assistant", "content": [answer]},
-                _n_bytes=draft._asked.n_bytes + _AROUND_A_MESSAGE + _json_bytes(answer),
-            )
-            if reply.cached_at is None and replied_at is None:
-                self.ledger.add(reply, model=draft.model or reply.model or "unknown")
-            if draft._era is self._era:
-                self.turns = (*_without(self.turns, draft._replacing), exchange)
-        return exchange
-
-    def drop(self, exchange: Exchange) -> bool:
-        """Take an exchange out, wherever it stands; `False` where it is no longer there."""
-        with self._lock:
-            was_there = exchange in self.turns
-            self.turns = _without(self.turns, exchange)
-        return was_there
-
-    def clear(self) -> tuple[Any, ...]:
-        """Forget all turns, also those that wait for their reply, and return them; usage stays."""
-        with self._lock:
-            turns, self.turns, self._era = self.turns, (), object()
-        return turns
-
-
-class _Question:
-    """What the user said once, ready to be sent again and again; with its images' labels."""
-
-    def __init__(self, blocks: Iterable[Block], labels: Sequence[str]) -> None:
-        #: Without blank texts, as Anthropic models refuse them.
-        self.blocks = tuple(
-            block for block in blocks if block.get("type") != "text" or str(block["text"]).strip()
-        )
+        super().__init__(Stage.WAITING, wait=wait)
+        self.prompt = prompt
+        #: As they go over the wire, now and in all later requests: an image is encoded once.
+        self.blocks: tuple[Block, ...] = tuple(prompt.blocks())
         if not self.blocks:
             raise ContentError(
-                "The message is empty. Write what you want to know, or attach something."
+                "There is nothing to say. Write what you want to know, or attach something."
             )
-        images = [block for block in self.blocks if block.get("type") == "image"]
-        others = [block for block in self.blocks if block.get("type") != "image"]
-        said = [*map(shortened, labels), *[""] * len(images)]
-        self.labels = tuple(said[: len(images)])
-        self.image_bytes = tuple(map(_json_bytes, images))
-        #: Of all but the images.
-        self.n_bytes = sum(
-            map(_json_bytes, [*others, *map(_stand_in, self.labels)]), _AROUND_A_MESSAGE
+        #: The turn that it takes the place of once it is answered (`Chat.regenerate`).
+        self.replacing = replacing
+        self.expected = expected
+        self.notes: tuple[str, ...] = prompt.notes
+        #: The job that it became, where it goes by v2.
+        self.job: Job | None = None
+        #: Of a cell: what it is continued with from then on, and what takes its job's reply in.
+        self.cell: tuple[Conversation, str | None, str | None] | None = None
+        self.settle: Callable[[], object] = lambda: None
+        self._cancel: Callable[[], object] | None = None
+        self._began = time.time()
+        self._is_counted = False
+        images = [item.label for item in prompt.sent for _ in item.images]
+        self.labels = tuple(map(shortened, images))
+        self.image_bytes = tuple(
+            _json_bytes(block) for block in self.blocks if block["type"] == "image"
         )
+        others = [block for block in self.blocks if block["type"] != "image"]
+        #: Bytes of question and answer in a request, but for the images.
+        self.n_bytes = _AROUND_A_MESSAGE + sum(
+            map(_json_bytes, [*others, *map(_stand_in, self.labels)])
+        )
+        self._answer: Message = {}
         #: By the number of images left out: every request of a conversation holds all its messages,
         #: so those are made once, or long conversations would take memory by the square.
         self._made: dict[int, Message] = {}
 
+    def __repr__(self) -> str:
+        objects = []
+        for item in self.prompt.sent:  # `None` and ``[]`` have no label but what they read as
+            text = "" if item.images else "".join(part.wire()["text"] for part in item.parts)
+            objects.append(item.label or one_line(text, max_chars=60) or item.summary)
+        said = [repr(one_line(self.text, max_chars=60))] if self.text or not objects else []
+        why = f" ({type(self.error).__name__})" if self.stage is Stage.FAILED else ""
+        what = " with ".join(filter(None, [*said, ", ".join(objects)]))
+        return f"<Turn {self.stage}{why}: {what}>"
+
+    @property
+    def text(self) -> str:
+        """The words that were said, without the objects."""
+        return "".join(piece for piece in self.prompt.pieces if isinstance(piece, str)).strip()
+
+    @property
+    def stage(self) -> Stage:
+        """How far it has come."""
+        return self._state
+
+    @property
+    def reply(self) -> Reply | None:
+        """The reply, or `None` where there is none (yet); `error` says why."""
+        return self._outcome
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended; true a moment before those who wait for it go on."""
+        return self._ended_at is not None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it was said, until its end."""
+        return max(0.0, (self._ended_at or time.time()) - self._began)
+
+    @property
+    def replied_at(self) -> float:
+        """Unix time of its end, or now."""
+        return self._ended_at or time.time()
+
+    def wait(self, timeout: float | None = WAIT_S) -> Reply:
+        """Wait for the reply as `Job.wait` does; the turn goes on either way."""
+        timeout = checked_patience(timeout)
+        try:
+            ended = self._wait_for_end(timeout)
+        except KeyboardInterrupt:
+            words = "Stopped waiting; the turn goes on. `turn.stop()` gives it up."
+            raise Interrupted(words) from None
+        if not ended:
+            raise JobTimeout(
+                f"The turn was still {self.stage} after {timeout:g} s. It goes on: wait again.",
+                request_id=self.job.request_id if self.job else None,
+            )
+        return self._result()
+
+    def stop(self) -> bool:
+        """Give it up; `False` if it had ended, or a cell waits for it, which Interrupt stops.
+
+        A model that has begun may still be billed.
+        """
+        if self.cell is not None and self.job is None:
+            return False
+        request_id = self.job.request_id if self.job else None
+        again = f"; `%segmind resume {request_id}` fetches its reply" if request_id else ""
+        why = f"The turn was stopped. If the model had begun, it may still be billed{again}."
+        if self._state is Stage.WAITING:
+            why = "The turn was stopped before it was sent."
+        if not self._finish(Stage.STOPPED, None, JobCancelled(why, request_id=request_id)):
+            return False
+        if self._cancel is not None:
+            self._cancel()
+        return True
+
+    #: The name that jobs and batches have for it.
+    cancel = stop
+
+    # What follows is for those who bring it to its end.
+
+    def answered_by(self, cancel: Callable[[], object]) -> None:
+        """Know what to call when it is stopped."""
+        self._cancel = cancel
+        if self.over:  # stopped before this was known
+            cancel()
+
+    def queued_as(self, job: Job) -> None:
+        """Note the job that it became, and move on with it."""
+        self.job = job
+        self.move(Stage.QUEUED)
+
+        def follow(job: Job) -> None:
+            if job.status == "PROCESSING":
+                self.move(Stage.PROCESSING)
+
+        job.on_change(follow)
+
+    def answer(self, reply: Reply) -> bool:
+        """End it with a reply; `False` if it had ended."""
+        # A reply goes back as text alone, whatever it holds. Half a surrogate pair becomes a
+        # question mark: a server may refuse it, and with it the whole conversation from then on.
+        text = reply.text.encode("utf-8", "replace").decode("utf-8")
+        block = {"type": "text", "text": text if text.strip() else _NO_TEXT}
+        with self._lock:
+            if not self.over and not self._answer:
+                self._answer = {"role": "assistant", "content": [block]}
+                self.n_bytes += _AROUND_A_MESSAGE + _json_bytes(block)
+        return self._finish(Stage.ANSWERED, reply, None)
+
+    def fail(self, error: SegmindError) -> None:
+        """Note why there is no reply; nothing happens if it has ended."""
+        # Whoever stops the job, on its card or elsewhere, has stopped the turn.
+        stage = Stage.STOPPED if isinstance(error, JobCancelled) else Stage.FAILED
+        self._finish(stage, None, error)
+
     def message(self, *, without: int = 0) -> Message:
-        """Return the message with a text in place of its first images; not to be changed."""
+        """Return the question with a text in place of its first images; not to be changed."""
         without = min(without, len(self.labels))
         if without not in self._made:
             stand_ins = map(_stand_in, self.labels[:without])
             content = [
-                next(stand_ins, block) if block.get("type") == "image" else block
+                next(stand_ins, block) if block["type"] == "image" else block
                 for block in self.blocks
             ]
             self._made[without] = {"role": "user", "content": content}
         return self._made[without]
+
+    def messages(self, *, without: int) -> tuple[Message, Message]:
+        """Return question and answer."""
+        return self.message(without=without), self._answer
+
+    def to_dict(self, reply: Reply) -> dict[str, Any]:
+        """Tell it as JSON can hold it, with its images; `of_dict` reads it."""
+
+        def told(value: Any) -> dict[str, Any]:
+            fields = dataclasses.asdict(value)
+            if "data" in fields:
+                fields["data"] = base64.b64encode(value.data).decode()
+            return fields
+
+        return {
+            "pieces": [
+                piece
+                if isinstance(piece, str)
+                else {"name": piece.name, "parts": [*map(told, piece.parts)]}
+                for piece in self.prompt.pieces
+            ],
+            "notes": self.prompt.notes,
+            "replied_at": self.replied_at,
+            "reply": told(dataclasses.replace(reply, raw=None, request=None)),
+        }
+
+    @classmethod
+    def of_dict(cls, told: Mapping[str, Any]) -> Self:
+        """Make the turn that `to_dict` told of."""
+        from segmind_jupyter.content.parts import Image, Text
+        from segmind_jupyter.content.prompt import Attachment, Prompt
+
+        def part(fields: dict[str, Any]) -> Text | Image:
+            notes = tuple(fields["notes"])
+            if "data" not in fields:
+                return Text(**{**fields, "notes": notes})
+            return Image(**{**fields, "notes": notes, "data": base64.b64decode(fields["data"])})
+
+        pieces = [
+            piece
+            if isinstance(piece, str)
+            else Attachment(piece["name"], tuple(map(part, piece["parts"])))
+            for piece in told["pieces"]
+        ]
+        turn = cls(Prompt(tuple(pieces), tuple(told["notes"])))
+        reply = Reply(**{**told["reply"], "usage": Usage(**told["reply"]["usage"])})
+        turn.answer(reply)
+        turn._ended_at = float(told["replied_at"])
+        turn._began = turn._ended_at - (reply.elapsed_s or 0.0)
+        return turn
 
 
 def _stand_in(label: str) -> Block:
@@ -354,61 +351,230 @@ def _json_bytes(block: Block) -> int:
     return len(json.dumps(block, default=str)) + len(",")
 
 
-def _without(turns: tuple[Exchange, ...], exchange: Exchange | None) -> tuple[Exchange, ...]:
-    return tuple(turn for turn in turns if turn is not exchange)
+class Conversation:
+    """Turns between a user and a model, in the order in which they were begun."""
+
+    def __init__(self, *, name: str = "", images: ImagePolicy = FIT) -> None:
+        self.name, self.images = name, images
+        self.model: str | None = None
+        self.system: str | None = None
+        #: Of all that was paid for, whatever became of it since.
+        self.ledger = Ledger()
+        self._turns: tuple[Turn, ...] = ()
+        self._listeners: list[Callable[[Conversation], object]] = []
+        #: Where turns are kept, if they are, and the keys of those that are there.
+        self._journal: Callable[[], Journal] | None = None
+        self._kept: dict[Turn, str] = {}
+        #: Held while turns change, and never while anybody is called.
+        self._lock = threading.RLock()
+
+    @property
+    def said(self) -> tuple[Turn, ...]:
+        """Everything that was said and not cleared, oldest first, also what failed."""
+        with self._lock:
+            gone = {turn.replacing for turn in self._turns if turn.reply is not None}
+            self._turns = tuple(turn for turn in self._turns if turn not in gone)
+            return self._turns
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What was asked and answered: what the next turn continues."""
+        return tuple(turn for turn in self.said if turn.reply is not None)
+
+    @property
+    def messages(self) -> list[Message]:
+        """What was asked and answered as it would be sent now, without the images left out."""
+        turns = self.turns
+        sent = _messages(turns, without=self.images.surplus(turns))
+        return [{**message, "content": [*message["content"]]} for message in sent]
+
+    def request(self, turn: Turn) -> tuple[list[Message], tuple[str, ...]]:
+        """Return what is sent with a turn, and what to say of images left out from now on.
+
+        Where the policy leaves old images out, a line of text says so in their place, and a note
+        names those that this request is the first to leave out.
+        """
+        before = [each for each in self.turns if each is not turn.replacing]
+        surplus = self.images.surplus(before, turn)
+        known = self.images.surplus(before[:-1], before[-1]) if before else 0
+        labels = [label for each in before for label in each.labels][known:surplus]
+        return [*_messages(before, without=surplus), turn.message()], self._note(labels)
+
+    def _note(self, labels: Sequence[str]) -> tuple[str, ...]:
+        if not labels:
+            return ()
+        count = len(labels)
+        what = "1 older image is" if count == 1 else f"{count} older images are"
+        named = [label for label in labels if label][:_MAX_NAMED]
+        if named and count > len(named):
+            named.append(f"{count - len(named)} more")
+        listed = f": {'; '.join(named)}" if named else ""
+        return (
+            f"{what} no longer sent ({self.images.reason}){listed}. Attach again what you want to "
+            "ask about.",
+        )
+
+    def under_way(self) -> list[Turn]:
+        """Return the turns that have not ended, once all replies that have come are in.
+
+        Whoever waited for a cell's job may be here before the thread that takes its reply in.
+        """
+        for turn in self.said:
+            turn.settle()
+        return [turn for turn in self.said if not turn.over]
+
+    def begin(self, turn: Turn) -> list[Turn]:
+        """Put a turn behind the others, and return those that have to end before it."""
+        with self._lock:
+            before = [each for each in self.said if not each.over]
+            self._turns = (*self._turns, turn)
+        turn.on_change(lambda _: self.changed())
+        turn.on_done(lambda _: self.changed())
+        self.changed()
+        return before
+
+    def begin_again(self, wait: Waiter) -> tuple[Turn, list[Turn]]:
+        """Begin what says the same as the last turn; that one goes if it had failed."""
+        with self._lock:
+            last = self._last_ended()
+            old = last.replacing if last.reply is None else last
+            turn = Turn(last.prompt, replacing=old, expected=last.expected, wait=wait)
+            if last.reply is None:  # there is no answer to keep until the new one is there
+                self._turns = self._turns[:-1]
+            return turn, self.begin(turn)
+
+    def take(self, turn: Turn, reply: Reply, *, model: str | None = None) -> None:
+        """Take in a reply, once; of a turn that was stopped or cleared it was paid for alone."""
+        with self._lock:
+            if not turn._is_counted and reply.cached_at is None:
+                self.ledger.add(reply, model=model or reply.model or "unknown")
+            turn._is_counted = True
+            if not turn.over and turn in self._turns:
+                self._keep(turn, reply)  # before those who wait for it go on
+        turn.answer(reply)
+
+    def drop(self, turn: Turn) -> None:
+        """End and take out what comes to nothing and is to leave no trace."""
+        with self._lock:
+            self._turns = tuple(each for each in self.said if each is not turn)
+        turn.fail(SegmindError("The cell has no reply."))
+        self.changed()
+
+    def take_back(self, turn: Turn | None = None) -> Turn:
+        """Take out a turn, the last one if none is given, with all that was said after it."""
+        with self._lock:
+            turn = turn or self._last_ended()
+            said = self.said
+            if turn not in said:
+                raise ContentError("That turn is not part of this conversation any more.")
+            self._last_ended()
+            # Asked again in vain, it stands behind its own answer: they are one message.
+            first = turn.replacing if turn.replacing in said else turn
+            self._turns = said[: said.index(first)]
+        self.changed()
+        return turn
+
+    def _last_ended(self) -> Turn:
+        if not (said := self.said):
+            raise ContentError("Nothing was said yet. Say something first: chat.send('Hello').")
+        if not said[-1].over:
+            raise ContentError("The last turn has not ended. Wait for it, or stop it first.")
+        return said[-1]
+
+    def clear(self) -> tuple[Turn, ...]:
+        """Forget everything that was said, and return it; usage stays."""
+        with self._lock:
+            turns, self._turns = self.said, ()
+        self.changed()
+        return turns
+
+    def listen(self, callback: Callable[[Conversation], object]) -> Callable[[], None]:
+        """Call `callback(conversation)` at every change, on the thread that brings it."""
+        with self._lock:
+            self._listeners.append(callback)
+
+        def end() -> None:
+            with self._lock, contextlib.suppress(ValueError):
+                self._listeners.remove(callback)
+
+        return end
+
+    def changed(self) -> None:
+        """Bring the journal in line with what was said, and tell those who listen."""
+        with self._lock:
+            if self._journal is not None:
+                there = self.said
+                for turn in list(self._kept):
+                    if turn not in there or (turn.over and turn.reply is None):
+                        self._journal().forget_turn(self.name, self._kept.pop(turn))
+                for turn in self.turns:
+                    self._keep(turn, turn.reply)
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            tell(listener, self)
+
+    def restore(self, told: Mapping[str, Any]) -> Turn:
+        """Take in what `Turn.to_dict` told; what it took was paid for elsewhere."""
+        turn = Turn.of_dict(told)
+        with self._lock:
+            self._turns = (*self.said, turn)
+        return turn
+
+    def keep(self, journal: Callable[[], Journal]) -> None:
+        """Go on where earlier kernels were, and keep what was said and what comes."""
+        with self._lock:
+            if self._journal is not None:
+                return
+            self._journal = journal
+            here, self._turns = self._turns, ()
+            for key, body in journal().kept_turns(self.name):
+                with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                    told = json.loads(body)
+                    self._kept[self.restore(told)] = key
+                    self.model = self.model or told["model"]
+                    self.system = told["system"] if self.system is None else self.system
+            self._turns += here
+        self.changed()
+
+    def _keep(self, turn: Turn, reply: Reply | None) -> None:
+        if self._journal is None or reply is None or turn in self._kept:
+            return
+        key = self._kept[turn] = uuid.uuid4().hex
+        told = {**turn.to_dict(reply), "model": self.model, "system": self.system}
+        self._journal().keep_turn(self.name, key, json.dumps(told).encode())
 
 
-def _surplus(policy: ImagePolicy, turns: Sequence[Exchange], asked: _Question | None = None) -> int:
-    """Count the oldest images of `turns` that are left out of a request with a new message."""
-    own = asked.image_bytes if asked else ()
-    said = sum(own) + asked.n_bytes if asked else 0
-    return policy.surplus(
-        [n_bytes for turn in turns for n_bytes in turn._asked.image_bytes],
-        own_images=len(own),
-        other_bytes=said + sum(turn._n_bytes for turn in turns),
-    )
-
-
-def _messages(turns: Sequence[Exchange], *, without: int) -> Iterator[Message]:
+def _messages(turns: Sequence[Turn], *, without: int) -> Iterator[Message]:
     for turn in turns:
-        yield turn._asked.message(without=without)
-        yield turn._answer
-        without = max(0, without - len(turn._asked.labels))
+        yield from turn.messages(without=without)
+        without = max(0, without - len(turn.labels))
 
 
-def _note(policy: ImagePolicy, labels: Sequence[str]) -> tuple[str, ...]:
-    """Say which images are left out from now on, and what to do about it."""
-    if not labels:
-        return ()
-    count = len(labels)
-    what = "1 older image is" if count == 1 else f"{count} older images are"
-    named = [label for label in labels if label][:_MAX_NAMED]
-    if named and count > len(named):
-        named.append(f"{count - len(named)} more")
-    listed = f": {'; '.join(named)}" if named else ""
-    return (
-        f"{what} no longer sent ({policy.reason}){listed}. Attach again what you want to ask "
-        "about.",
-    )
+def spelled_alike(name: str) -> str:
+    """Return the one spelling of a name: an accent may be typed as one character or as two."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 class ConversationRegistry:
-    """Those that cells and chats have, by name or as the last one, and what goes on in each."""
+    """The conversations that cells and chats have, by name or as the last one."""
 
     def __init__(self) -> None:
         self._named: dict[str, Conversation] = {}
         #: Of the cells that were taken: the last one answered, and what came after it.
         self._of_cells: list[Conversation] = []
-        #: With what takes the reply in once it is there.
-        self._under_way: dict[Conversation, dict[Work, Callable[[], object]]] = {}
         self._lock = threading.Lock()
 
-    def named(self, name: str, make: Callable[[], Conversation]) -> Conversation:
-        """Return the conversation of that name; `make` makes it at its first use."""
+    def named(self, name: str) -> Conversation:
+        """Return the one conversation of that name; a new one where the name is empty."""
+        if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+            raise SettingsError(
+                f"A conversation cannot have the name {name!r:.100}: give up to {_MAX_NAME_CHARS} "
+                "letters or other visible characters."
+            )
+        if not (name := spelled_alike(name)):
+            return Conversation()
         with self._lock:
-            if name not in self._named:
-                self._named[name] = make()
-            return self._named[name]
+            return self._named.setdefault(name, Conversation(name=name))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -421,119 +587,81 @@ class ConversationRegistry:
         with self._lock:
             newest_first = self._of_cells[::-1]
         for conversation in newest_first:
-            # First what is under way, as that takes in what has ended.
-            if self.under_way(conversation) or conversation.turns:
+            if conversation.under_way() or conversation.turns:
                 return conversation
         raise ContentError(
             "There is nothing to continue: no `%%claude` of this kernel has a reply yet. Leave "
             "`-c` out to begin."
         )
 
-    def under_way(self, conversation: Conversation) -> list[Work]:
-        """Return what goes on in a conversation, oldest first, once it has all other replies.
-
-        Whoever waited for an end may be here before the thread that brought it has done so.
-        """
-        with self._lock:
-            works = dict(self._under_way.get(conversation, {}))
-        for work, take_in in works.items():
-            if work.done():
-                take_in()
-        return [work for work in works if not work.done()]
-
-    def begin(
-        self, conversation: Conversation, work: Work, take_in: Callable[[], object] = lambda: None
-    ) -> list[Work]:
-        """Note what goes on in a conversation from now on; return what went on before."""
-        with self._lock:
-            works = self._under_way.setdefault(conversation, {})
-            before = list(works)
-            works[work] = take_in
-
-        def end(_: object) -> None:
-            try:
-                take_in()
-            finally:
-                with self._lock:
-                    del works[work]
-                    if not works and self._under_way.get(conversation) is works:
-                        del self._under_way[conversation]
-
-        work.on_done(end)
-        return before
-
-    def give_up(self) -> None:
-        """Cancel everything that is under way in a conversation, the newest first."""
-        with self._lock:
-            works = [work for works in self._under_way.values() for work in works]
-        for work in reversed(works):
-            work.cancel()  # type: ignore[attr-defined]
-
     def say(
         self, prompt: Prompt, conversation: Conversation | None, *, model: str, system: str | None
-    ) -> tuple[Prompt, Sequence[Message], Draft | None]:
+    ) -> tuple[Prompt, Sequence[Message], Turn | None]:
         """Put together what a cell sends, and what of it continues a conversation."""
         if conversation is None:
             return prompt, [user_message(prompt.blocks())], None
-        if going_on := self.under_way(conversation):
-            other = "another cell" if isinstance(going_on[0], _Asking) else "a turn of its chat"
-            if request_id := getattr(going_on[0], "request_id", None):
-                other = f"job {request_id}"
+        if going_on := conversation.under_way():
+            first = going_on[0]
+            other = "another cell" if first.cell else "a turn of its chat"
+            if first.cell and first.job:
+                other = f"job {first.job.request_id}"
             raise ContentError(
                 f"This conversation still waits for {other}. Wait until the reply is there "
                 "(`%segmind wait`), or press Stop, and run this cell again."
             )
-        draft = conversation.draft_prompt(prompt, model=model, system=system)
-        noted = dataclasses.replace(prompt, notes=(*prompt.notes, *draft.notes))
-        return noted, draft.messages, draft
+        turn = Turn(prompt)
+        turn.cell = conversation, model, system
+        messages, notes = conversation.request(turn)
+        turn.notes = (*prompt.notes, *notes)
+        return dataclasses.replace(prompt, notes=turn.notes), messages, turn
 
     @contextlib.contextmanager
-    def asking(self, draft: Draft | None) -> Iterator[None]:
+    def asking(self, turn: Turn | None) -> Iterator[None]:
         """Let what begins in the conversation meanwhile wait for the reply to a cell."""
-        work = _Asking("asking")
+        if turn is None or turn.cell is None:
+            yield
+            return
+        turn.move(Stage.SENT)
+        conversation, *_ = turn.cell
+        conversation.begin(turn)
         try:
-            if draft is not None:
-                self.begin(draft.conversation, work)
             yield
         finally:
-            work.cancel()
+            if not turn.over:
+                conversation.drop(turn)
 
-    def answered(self, draft: Draft | None, reply: Reply) -> None:
+    def answered(self, turn: Turn | None, reply: Reply) -> None:
         """Take what a cell said, and its reply, into the conversation."""
-        if draft is not None:
-            self._accept(draft)
-            self._take_in(draft, reply)
+        if turn is not None and turn.cell is not None:
+            conversation, model, _ = turn.cell
+            self._accept(turn)
+            conversation.take(turn, reply, model=model)
 
-    def queued(self, draft: Draft | None, job: Job) -> None:
+    def queued(self, turn: Turn | None, job: Job) -> None:
         """Do the same with a cell's job, once its reply has come; a failed one leaves no trace."""
-        if draft is None:
+        if turn is None or turn.cell is None:
             return
+        conversation, model, _ = turn.cell
 
-        def take_in() -> None:
-            if job.error is None and job.reply is not None:
-                self._take_in(draft, job.reply)
+        def settle() -> None:
+            if job.done() and job.error is None and job.reply is not None:
+                conversation.take(turn, job.reply, model=model)
+            elif job.done() and not turn.over:
+                conversation.drop(turn)
 
-        self.begin(draft.conversation, job, take_in)
-        self._accept(draft)
+        turn.queued_as(job)
+        conversation.begin(turn)
+        self._accept(turn)
+        turn.settle = settle
+        turn.answered_by(job.cancel)
+        job.on_done(lambda _: settle())
 
-    def _accept(self, draft: Draft) -> None:
+    def _accept(self, turn: Turn) -> None:
         """Let `-c` continue it, with what it was sent with, unless it comes to nothing."""
-        conversation = draft.conversation
-        conversation.model, conversation.system = draft.model, draft.system
-        with self._lock:
+        assert turn.cell is not None  # noqa: S101
+        conversation, model, system = turn.cell
+        conversation.model, conversation.system = model, system
+        with self._lock:  # nothing from before the last one answered can be the last one again
             others = [known for known in self._of_cells if known is not conversation]
-            self._of_cells = [*others, conversation]
-
-    def _take_in(self, draft: Draft, reply: Reply) -> None:
-        draft.conversation.commit(draft, reply)
-        with self._lock:  # nothing from before it can be the last one again
-            if draft.conversation in self._of_cells:
-                self._of_cells = self._of_cells[self._of_cells.index(draft.conversation) :]
-
-
-class _Asking(Pending[bool, str]):
-    """A cell that waits for its reply: it ends with the cell, however that goes."""
-
-    def cancel(self) -> bool:
-        """Let nobody wait for it any longer."""
-        return self._finish("over", True, None)
+            answered = [n for n, known in enumerate(others) if known.turns]
+            self._of_cells = [*others[answered[-1] if answered else 0 :], conversation]

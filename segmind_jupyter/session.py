@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.budget import Budget, Estimate
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
-    from segmind_jupyter.conversation import Conversation, ConversationRegistry, Draft
+    from segmind_jupyter.conversation import Conversation, ConversationRegistry, Turn
 
 T = TypeVar("T")
 
@@ -288,8 +288,8 @@ class Session:
         Nothing is sent where `options` let a kept reply do.
         """
         options = options or self.options
-        draft, request = self._request(prompt, options, params, conversation, expected=expected)
-        with self.conversations.asking(draft):
+        turn, request = self._request(prompt, options, params, conversation, expected=expected)
+        with self.conversations.asking(turn):
             cache = self.slot(request, options)
             reply = cache.find()
             if reply is None:
@@ -299,7 +299,7 @@ class Session:
                 self.ledger.add(reply, model=request.model)
             reply = dataclasses.replace(reply, request=request)
             cache.keep(reply)
-            self.conversations.answered(draft, reply)
+            self.conversations.answered(turn, reply)
         return reply
 
     def submit(
@@ -313,7 +313,7 @@ class Session:
     ) -> Job:
         """Queue a prompt as a job, which is followed in the background from then on."""
         options = options or self.options
-        draft, request = self._request(
+        turn, request = self._request(
             prompt, options, params, conversation, expected=expected, queued=True
         )
         cache = self.slot(request, options)
@@ -340,7 +340,7 @@ class Session:
 
             with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
                 job = self._portal.call(queue)
-        self.conversations.queued(draft, job)
+        self.conversations.queued(turn, job)
         return job
 
     def preview(
@@ -373,13 +373,13 @@ class Session:
         params: Mapping[str, Any],
         conversation: Conversation | None,
         **how: Any,
-    ) -> tuple[Draft | None, Request]:
+    ) -> tuple[Turn | None, Request]:
         """Put together what is sent, and what becomes a part of the conversation with its reply."""
-        prompt, messages, draft = self.conversations.say(
+        prompt, messages, turn = self.conversations.say(
             prompt, conversation, model=options.model, system=options.system
         )
         call = call_of(messages, options, params)
-        return draft, Request.of(prompt, call, **how).noting(*options.left_out())
+        return turn, Request.of(prompt, call, **how).noting(*options.left_out())
 
     def estimated(self, request: Request) -> Request:
         """Return a request with what it is likely to take."""
@@ -599,7 +599,11 @@ class Session:
         Jobs whose submission is on its way get a moment in which their ids come in.
         """
         if "conversations" in vars(self):
-            self.conversations.give_up()  # or their next turns would be sent while this closes
+            from segmind_jupyter.conversation import Turn
+
+            # The newest first, or a chat's next turn would be sent while this closes.
+            for turn in [work for work in self.pending[::-1] if isinstance(work, Turn)]:
+                turn.stop()
         if self._clients:
             self._portal.call(self._close_clients)
         if "_portal" in vars(self):

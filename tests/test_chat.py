@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segmind_jupyter import Chat, Reply, ask, register, submit
+from segmind_jupyter import Chat, ask, register, submit
 from segmind_jupyter.chat import Stage, Turn
 from segmind_jupyter.content.prompt import Prompt, gather
 from segmind_jupyter.errors import (
@@ -121,9 +121,6 @@ class TestTalking:
         assert sent(online.posts[1]) == [user("One"), model(), user("Two")]
         assert {request.json["instruction"] for request in online.posts} == {"Be brief."}
         assert chat.turns == (first, second, third)
-        assert [exchange.request for exchange in chat.conversation.turns] == [
-            turn.prompt for turn in chat.turns
-        ]
 
     def test_it_goes_by_jobs_unless_told_otherwise(self, gateway):
         """So that a long answer outlives a connection; how it comes on is heard of."""
@@ -311,7 +308,7 @@ class TestStopping:
                 pass
             stopped = turn.stop()
             assert reaches(turn, Stage.ANSWERED).wait(60)
-            held = turn.exchange in chat.conversation.turns
+            held = turn in chat.conversation.turns
             assert held is (turn.stage is Stage.ANSWERED) is not stopped
             stages.add(turn.stage)
             chat.clear()
@@ -344,10 +341,7 @@ class TestAgain:
         online.release.set()
         new.wait()
         assert online.posts[1].body == online.posts[2].body
-        assert chat.turns[1:] == (new,)
-        assert [exchange.request for exchange in chat.conversation.turns] == [
-            turn.prompt for turn in chat.turns
-        ]
+        assert chat.turns[1:] == (new,) == chat.conversation.turns[1:]
 
     def test_what_was_asked_again_in_vain_keeps_its_answer_and_is_taken_back_with_it(
         self, online, chat
@@ -370,6 +364,22 @@ class TestAgain:
         assert [turn.text for turn in chat.turns] == ["One"]
         chat.send("Two").wait()
         assert sent(online.posts[-1]) == [user("One"), model(), user("Two")]
+
+    def test_an_older_turn_is_taken_back_with_all_that_came_after_it(self, online, chat):
+        """What is said next continues what was before it; one that is gone cannot be taken."""
+        first, second, third = (chat.send(words) for words in ("One", "Two", "Three"))
+        third.wait()
+        assert chat.take_back(second) is second
+        assert chat.turns == (first,)
+        with pytest.raises(ContentError, match="not part of this conversation"):
+            chat.take_back(third)
+        chat.send("Tow").wait()
+        assert sent(online.posts[-1]) == [user("One"), model(), user("Tow")]
+        online.will_hang()
+        pending = chat.send("Four")
+        with pytest.raises(ContentError, match="has not ended"):
+            chat.take_back(first)
+        assert chat.turns[-1] is pending
 
     def test_there_must_be_an_end_to_begin_again_from(self, online, chat):
         """Nothing said, or no answer yet: the error says what to do."""
@@ -442,9 +452,7 @@ class TestImages:
         assert len(made) == 1
         (picture,) = images(online.posts[0])
         assert [images(request) for request in online.posts] == [[picture]] * 4
-        block = chat.turns[0].blocks[-1]
-        assert chat.messages[0]["content"][-1] is block
-        assert chat.conversation.turns[0].blocks[-1] is block
+        assert chat.messages[0]["content"][-1] is chat.turns[0].blocks[-1]
 
 
 class TestNames:
@@ -474,8 +482,8 @@ class TestNames:
         chat.on_change(lambda chat: heard.append(len(chat.turns)))
         prompt = gather(["Two"])
         reply = session().ask(prompt, Options(), {}, chat.conversation)
-        # Once; the end of the first turn may be told after its `wait`.
-        assert [count for count in heard if count != 1] == [2]
+        # At its beginning and its end; the end of the first turn may be told after its `wait`.
+        assert [count for count in heard if count != 1] == [2, 2]
         turn = chat.turns[-1]
         assert (turn.text, turn.reply, turn.stage) == ("Two", reply, Stage.ANSWERED)
         assert (turn.wait(), turn.stop()) == (reply, False)
@@ -503,15 +511,10 @@ class TestNames:
         assert sent(online.posts[-1]) == [user("One"), model(), user("Two")]
         assert [turn.text for turn in chat.turns] == ["One", "Two"]
 
-    def test_what_is_added_and_dropped_by_hand_shows(self, online, chat):
-        """As words, where nobody knows what they were made from; a closed chat hears no more."""
+    def test_a_closed_chat_hears_no_more(self, online, chat):
+        """What goes on in it is stopped."""
         heard: list[int] = []
         chat.on_change(lambda chat: heard.append(len(chat.turns)))
-        draft = chat.conversation.draft([{"type": "text", "text": "One"}])
-        exchange = chat.conversation.commit(draft, Reply(text="Red."))
-        assert repr(chat.turns[0]) == "<Turn answered: 'One'>"
-        chat.conversation.drop(exchange)
-        assert (chat.turns, heard) == ((), [1, 0])
         online.will_hang()
         turn = chat.send("Hi")
         assert online.asked.wait(60)
@@ -555,10 +558,8 @@ class TestKeeping:
         assert session().journal.kept_chats() == ["b"]
 
     def test_a_chat_is_read_again_from_its_json(self, online, chat):
-        """Also what was added by hand; what is none is refused in words."""
+        """What is none is refused in words."""
         chat.send("Which", Image.new("RGB", (40, 30), "red"), [1, 2]).wait()
-        blocks = [{"type": "text", "text": "By hand"}]
-        chat.conversation.commit(chat.conversation.draft(blocks), Reply(text="Yes."))
         again = Chat.from_json(chat.to_json(), mode="v1")
         assert again.messages == chat.messages
         assert again.to_json() == chat.to_json()

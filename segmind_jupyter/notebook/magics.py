@@ -282,9 +282,10 @@ class ClaudeMagics(Defaults):
     def _code_of_the_last(self, args: Namespace, frame: FrameType | None) -> Reply | None:
         """Put the code of a reply that is there into the next cell; nothing is asked."""
         conversation = _conversation(args)[0] if args.chat else session().conversations.last()
-        if not conversation.turns:
+        replies = [turn.reply for turn in conversation.turns if turn.reply]
+        if not replies:
             raise UsageError("There is no reply yet whose code could be taken")
-        reply = conversation.turns[-1].reply
+        reply = replies[-1]
         note = put_code(self.shell, reply, args.code)
         if use_of_value(frame) is Use.TAKEN:
             return reply

@@ -355,7 +355,7 @@ def _named_chat(name: str) -> Chat:
 
 def _known(name: str) -> Chat:
     """Return the conversation of that name, quoted or not."""
-    from segmind_jupyter.chat import spelled_alike
+    from segmind_jupyter.conversation import spelled_alike
 
     name, names = spelled_alike(_unquoted(name)), _chat_names()
     if name in names:

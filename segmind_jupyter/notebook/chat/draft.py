@@ -14,7 +14,7 @@ from segmind_jupyter.notebook.namespace import is_tool
 from segmind_jupyter.words import one_line
 
 if TYPE_CHECKING:
-    from segmind_jupyter.chat import Turn
+    from segmind_jupyter.conversation import Turn
 
 #: Largest file that a chat takes: a request holds 32 MB (Anthropic), of base64.
 MAX_FILE_BYTES: Final = 24_000_000

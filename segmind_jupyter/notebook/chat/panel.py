@@ -63,8 +63,9 @@ from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line, to_text
 
 if TYPE_CHECKING:
-    from segmind_jupyter.chat import Chat, Turn
+    from segmind_jupyter.chat import Chat
     from segmind_jupyter.content.parts import Limits
+    from segmind_jupyter.conversation import Turn
     from segmind_jupyter.notebook.display.reply import SuppressedValues
     from segmind_jupyter.notebook.live.outputs import LiveOutputs
 

@@ -28,7 +28,8 @@ from segmind_jupyter.notebook.display.styles import div, folded, one_line_html
 from segmind_jupyter.words import format_duration, one_line, to_text
 
 if TYPE_CHECKING:
-    from segmind_jupyter.chat import Chat, Turn
+    from segmind_jupyter.chat import Chat
+    from segmind_jupyter.conversation import Turn
     from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, OutputHandle
 
 
