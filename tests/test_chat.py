@@ -542,7 +542,10 @@ class TestKeeping:
         assert chat.usage.calls == 0
         chat.send("And?").wait()
         assert sent(online.posts[-1])[:-1] == before
+        folder = session().journal.path.parent
+        assert any(b"Which" in path.read_bytes() for path in folder.iterdir())
         chat.clear()
+        assert not any(b"Which" in path.read_bytes() for path in folder.iterdir())
         restart()
         assert Chat(name="review", keep=True).turns == ()
         with pytest.raises(SettingsError, match="Give one"):

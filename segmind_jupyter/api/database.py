@@ -99,6 +99,7 @@ def open_database(path: Path, *, busy_s: float, salt: bytes | None) -> sqlite3.C
                     file.chmod(stat.S_IMODE(mode) & ~0o077)
         migrate(db, salt)
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA secure_delete = ON")  # what is forgotten is not left in a freed page
         try:
             # Readers and a writer then work at a time. Some network file systems take it and then
             # fail, as they cannot map the index that WAL shares: hence the attempt to write.
@@ -114,6 +115,7 @@ def open_database(path: Path, *, busy_s: float, salt: bytes | None) -> sqlite3.C
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("PRAGMA locking_mode = NORMAL")
+        db.execute("PRAGMA secure_delete = ON")
         _pragma(db, "user_version")  # the lock is let go at the next access
     return db
 

@@ -437,9 +437,12 @@ class Journal:
         return list(dict.fromkeys(row[0] for row in self._read(lambda db: db.execute(query))))
 
     def forget_turn(self, chat: str, key: str) -> None:
-        """Forget a turn of a chat."""
+        """Forget a turn of a chat, also in the log beside the file."""
         forget, row = "DELETE FROM turns WHERE chat = ? AND key = ?", (_text(chat), key)
-        self._write(lambda db: db.execute(forget, row))
+        with _at_work, contextlib.suppress(sqlite3.Error):  # in use: the log goes with its last user
+            self._write(lambda db: db.execute(forget, row))
+            if self._file is not None:
+                self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # The file, and the memory in its place -----------------------------------------------------
 
