@@ -71,6 +71,5 @@ def say_if_missing(shell: Any) -> None:
     if settings.api_key or settings.simulated or desk.options.cache == "only" or may_be_kept:
         return
     sys.stdout.write(
-        "No Segmind API key is set: `%segmind key` asks for one, and `%segmind simulator` does "
-        "without.\n"
+        "No Segmind API key: `%segmind key` asks for one, `%segmind simulator` needs none.\n"
     )

@@ -107,6 +107,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         f"--ServerApp.root_dir={folder}", "--expose-app-in-browser",
         f"--LabApp.app_settings_dir={settings}",
     ]  # fmt: skip
+    # From the sources, however this package was installed.
+    extension = home / "data" / "labextensions" / "segmind-jupyter"
+    shutil.copytree(Path(__file__).parents[2] / "labextension", extension)
     log = home / "lab.log"
     with log.open("wb") as sink:
         server = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink)

@@ -49,7 +49,7 @@ KEY = "sk-live-0123456789abcdef"
 CELLS = [
     LOAD,
     PLOT,
-    "%%claude\nWhat trend does {fig} show?",
+    "%%claude\nWhat's the trend of {fig}?",
     f"%%claude --raw\n{RICH}",
     "%%claude\nCompare {fig}, {n} and {{n}}",
     "%%claude --nonsense\nHi",
@@ -116,6 +116,25 @@ def test_a_saved_notebook_keeps_the_reply_and_not_the_key(notebook):
     assert set(output.data) == {"text/html", "text/plain"}
     assert "(simulated)" in output.data["text/plain"]
     assert KEY not in nbformat.writes(saved)
+
+
+TYPED = """() => {
+    const {model} = window.jupyterapp.shell.currentWidget.content.widgets.at(-1);
+    const was = model.sharedModel.getSource();
+    return ['%%claude\\nHi', 'x = 1', '# Why?\\n%%claude', '%%claudette', was].map(source => {
+        model.sharedModel.setSource(source);
+        return model.mimeType;
+    });
+}"""
+
+
+def test_claude_cells_are_coloured_as_markdown(notebook):
+    """An apostrophe begins no string; a cell changes as one types, and back."""
+    words = notebook.cell(2).locator(".cm-line").nth(1)
+    assert words.inner_text() == "What's the trend of {fig}?"
+    assert words.locator("span").count() == 0
+    python, markdown = "text/x-ipython", "text/x-ipythongfm"
+    assert notebook.page.evaluate(TYPED) == [markdown, python, markdown, python, python]
 
 
 ECHO = """\
