@@ -439,7 +439,7 @@ class Journal:
     def forget_turn(self, chat: str, key: str) -> None:
         """Forget a turn of a chat, also in the log beside the file."""
         forget, row = "DELETE FROM turns WHERE chat = ? AND key = ?", (_text(chat), key)
-        with _at_work, contextlib.suppress(sqlite3.Error):  # in use: the log goes with its last user
+        with _at_work, contextlib.suppress(sqlite3.Error):  # in use: it goes with its last user
             self._write(lambda db: db.execute(forget, row))
             if self._file is not None:
                 self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
