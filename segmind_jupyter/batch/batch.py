@@ -34,6 +34,7 @@ from segmind_jupyter.session import Session, session
 
 if TYPE_CHECKING:
     from segmind_jupyter.batch.preview import BatchPreview
+    from segmind_jupyter.content.parts import Image
 
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
 _OWN: Final = (
@@ -267,6 +268,16 @@ class Batch:
     def progress(self) -> Progress:
         """How far it has come."""
         return self._results.progress
+
+    @property
+    def model(self) -> str:
+        """The slug of the model that is asked."""
+        return self._plan.call.model
+
+    @property
+    def pictures(self) -> dict[int, Image]:
+        """The first picture of each of the first items so far, in small, by position."""
+        return dict(self._results.pictures)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import logging
 import threading
@@ -42,6 +43,8 @@ from segmind_jupyter.words import format_credits, format_duration
 
 if TYPE_CHECKING:
     from segmind_jupyter.content.json_schema import Expected
+    from segmind_jupyter.content.parts import Image
+    from segmind_jupyter.content.prompt import Prompt
 
 #: Refusals of a submission that every other one would meet as well (WIRE.md, "Errors"): the key,
 #: the model or the account is at fault, or a limit lasts longer than the time-out.
@@ -55,6 +58,9 @@ _FEWEST_SENDERS, _MOST_SENDERS = 4, MAX_CONNECTIONS // 2
 
 #: A reply that does not fit what it must be, and why.
 Misfit: TypeAlias = tuple[Reply, str]
+
+#: How many of the first items have a picture in small.
+_PICTURED: Final = 20
 
 #: How often it is looked whether a budget has room again.
 _BUDGET_LOOK_S: Final = 0.2
@@ -142,7 +148,10 @@ class Run:
         def make_call() -> Call:
             """Make the call beside the loop, as encoding an image takes a while."""
             self._results.check_goes_on()
-            messages = [user_message(self._each.prompt(position).blocks())]
+            prompt = self._each.prompt(position)
+            if position < _PICTURED:
+                self._results.picture(position, prompt)
+            messages = [user_message(prompt.blocks())]
             for reply, why in misfits:
                 answer = {"type": "text", "text": reply.text or "…"}
                 again = f"{why}. Answer again with JSON that fits, and nothing else."
@@ -270,6 +279,8 @@ class Results:
     """Replies and errors by position, and the order in which they came."""
 
     def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        #: What a view shows of the first items, in small: here, as figures bear no two threads.
+        self.pictures: dict[int, Image] = {}
         #: Where the first error of what was sent is.
         self.failure: int | None = None
         self._clock, self._begun_s = clock, clock()
@@ -284,6 +295,15 @@ class Results:
         self._awaited: dict[int, list[concurrent.futures.Future[None]]] = {}
         self._watchers: list[Callable[[], object]] = []
         self.end = self.after(total - 1)
+
+    def picture(self, position: int, prompt: Prompt) -> None:
+        """Keep the first picture of an item in small."""
+        from segmind_jupyter.content.images.encode import thumbnail_png
+
+        images = [image for item in prompt.sent for image in item.images]
+        with contextlib.suppress(Exception):  # one that cannot be drawn is sent all the same
+            small = dataclasses.replace(images[0], data=thumbnail_png(images[0]))
+            self.pictures[position] = small
 
     @property
     def replies(self) -> list[Reply | None]:

@@ -7,6 +7,7 @@ import difflib
 import html
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,8 @@ from IPython.display import display
 
 from segmind_jupyter.api.settings import DEFAULT_BASE_URL, KNOWN_MODELS, model_info
 from segmind_jupyter.errors import Interrupted, SettingsError
-from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME, one_line_html
+from segmind_jupyter.notebook.display.styles import FRAME, div, framed, one_line_html
+from segmind_jupyter.notebook.display.tables import Markup, facts_bundle, table_bundle, table_html
 from segmind_jupyter.notebook.namespace import Use, calling_frame, use_of_value
 from segmind_jupyter.session import session
 from segmind_jupyter.words import aligned, did_you_mean, format_duration, format_time, one_line
@@ -26,6 +28,7 @@ from segmind_jupyter.words import aligned, did_you_mean, format_duration, format
 if TYPE_CHECKING:
     import pandas
 
+    from segmind_jupyter.api.database import JobRecord
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import AnsweredCall, Ledger
     from segmind_jupyter.chat import Chat
@@ -158,7 +161,7 @@ def _models(rest: Sequence[str]) -> Shown:
         about = "; ".join(filter(None, (used, info.note)))
         rows.append((info.slug, cost, seconds, f"{info.image_edge_px} px", about))
     more = "Any other slug of a Claude model works too: -m SLUG"
-    return _table(rows, more)
+    return Shown(table_bundle(rows, more, left=(0, 4)))
 
 
 def _simulator(rest: Sequence[str]) -> str:
@@ -184,70 +187,103 @@ def _simulator(rest: Sequence[str]) -> str:
 #: Most characters of what was asked that a list of jobs shows.
 _MAX_WORDS: Final = 60
 
-#: How many of the newest jobs are listed.
-_LISTED = 30
+#: How many rows of the newest are listed, and how many jobs are looked at for them.
+_LISTED: Final = 30
+_LOOKED_AT: Final = 1_000
+
+#: Jobs that a batch sent so many seconds apart are those of one batch.
+_BATCH_GAP_S: Final = 300
 
 
 def _jobs(rest: Sequence[str]) -> str | Shown:
     """List the jobs that the journal knows, newest first, with what this kernel knows of them.
 
-    What was asked is known in this kernel alone, as the journal keeps no prompts.
+    What was asked is known in this kernel alone, as the journal keeps no prompts. The jobs that a
+    batch sent are one row.
     """
-    from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.notebook.live.outputs import DOTS, Mark
 
     if rest:
         raise UsageError("It is `%segmind jobs`; `%segmind resume ID` takes one up")
-    entries = session().recorded(limit=_LISTED + 1)
+    entries = session().recorded(limit=_LOOKED_AT)
     if not entries:
         return "No jobs are known. `%%claude --job` and `submit` begin one."
-    rows = [("id", "model", "state", "age", "where")]
-    head = "".join(_cell("th", name) for name in ("asked", "model", "state", "age", "id", "name"))
-    lines = [head]
-    shell: Any = get_ipython()
-    named = [(name, value) for name, value in [*shell.user_ns.items()] if type(value) is Job]
-    held = {job.request_id: (name, job) for name, job in named if not name.startswith("_")}
-    for entry in entries[:_LISTED]:
-        here = session().followed(entry.request_id)
-        state = str(here.status if here is not None else entry.state).lower()
-        mark: Mark = "works" if state == "processing" else "waits"
-        if here is None and state == "queued":
-            state = "not watched"
-        elif entry.kept:
-            state, mark = f"{state}, reply kept", "ended"
-        place = "this kernel" if here is not None else entry.place
+    named = _named_works()
+    groups: list[list[JobRecord]] = []
+    for entry in entries:
+        if not groups or not _is_of_one_batch(groups[-1][-1], entry):
+            groups.append([])
+        groups[-1].append(entry)
+    text = [("id", "model", "state", "age", "where")]
+    page: list[tuple[str, ...]] = [("asked", "model", "state", "age", "id", "name")]
+    for group in groups[:_LISTED]:
+        entry = group[0]
+        works = [session().followed(each.request_id) for each in group]
+        states = Counter(map(_state, group, works))
+        is_answered = any(state.startswith("completed") for state in states)
+        mark: Mark = "works" if "processing" in states else "ended" if is_answered else "waits"
+        known = (named[each.request_id] for each in group if each.request_id in named)
+        name, job = next(known, ("", works[0]))
+        asked, state, short = "", next(iter(states)), entry.request_id[:_SHORTEST_ID]
+        if len(group) > 1:
+            asked = f"{len(group):,} items of ask_each"
+            state = ", ".join(f"{count:,} {each}" for each, count in states.items())
+        elif job is not None and job.request:
+            pieces = job.request.prompt.pieces
+            asked = "".join(p if isinstance(p, str) else f"{{{p.name}}}" for p in pieces)
+        is_here = any(works)
+        place = "this kernel" if is_here else entry.place
         where = f"{place} → {entry.origin.removeprefix('https://')}" if place else entry.origin
         age, model = _age(entry.submitted_at), entry.model or "?"
-        rows.append((entry.request_id, model, state, age, where))
-        name, job = held.get(entry.request_id, ("", here))
-        pieces = job.request.prompt.pieces if job is not None and job.request else ()
-        words = "".join(each if isinstance(each, str) else f"{{{each.name}}}" for each in pieces)
+        more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
+        text.append((entry.request_id + more, model, state, age, where))
         foreign = "" if entry.origin == DEFAULT_BASE_URL else entry.origin
-        about = ", ".join(filter(None, (state, "" if job else entry.place, foreign)))
-        dot = f'<span style="{FRAME[mark]}">{DOTS[mark]}</span>'
-        short = f'<span style="{FRAME["id"]}">{html.escape(entry.request_id[:_SHORTEST_ID])}</span>'
-        cells = (_cell("td", one_line(words, max_chars=_MAX_WORDS)), _cell("td", model),
-                 _cell("td", about, before=f"{dot} "), _cell("td right", age),
-                 _cell("td", "", before=short), _cell("td", name))  # fmt: skip
-        lines.append("".join(cells))
-    more = f"Older ones are not listed ({_LISTED} are)." if len(entries) > _LISTED else ""
-    style = f'style="{ELEMENTS["tr"]}"'
-    table = "".join(f"<tr {style}>{line}</tr>" for line in lines)
-    page = f'<table style="{ELEMENTS["table"]}">{table}</table>'
-    page += f'<div style="{FRAME["about"]}">{more}</div>' if more else ""
-    text = "\n".join(filter(None, (aligned(rows), more)))
-    return Shown({"text/html": _framed(page), "text/plain": text})
+        about = ", ".join(filter(None, (state, "" if is_here else entry.place, foreign)))
+        dot = f'<span style="{FRAME[mark]}">{DOTS[mark]}</span> '
+        page.append((
+            one_line(asked, max_chars=_MAX_WORDS),
+            model,
+            Markup(dot + html.escape(about)),
+            age,
+            "" if more else Markup(f'<span style="{FRAME["id"]}">{html.escape(short)}</span>'),
+            name,
+        ))  # fmt: skip
+    more = "" if len(groups) <= _LISTED else f"Older ones are not listed ({_LISTED} are)."
+    table = table_html(page, left=(0, 1, 2, 4, 5)) + div("about", more)
+    words = "\n".join(filter(None, (aligned(text), more)))
+    return Shown({"text/html": framed(table), "text/plain": words})
 
 
-def _cell(style: str, words: str, *, before: str = "") -> str:
-    tag = style[:2]
-    return f'<{tag} style="{ELEMENTS[style]}">{before}{html.escape(words)}</{tag}>'
+def _named_works() -> dict[str, tuple[str, Job | None]]:
+    """Return the user's names of jobs and batches, by the ids of what they hold."""
+    from segmind_jupyter.api.jobs import Job
+    from segmind_jupyter.batch.batch import Batch
+
+    shell: Any = get_ipython()
+    found: dict[str, tuple[str, Job | None]] = {}
+    for name, value in [*shell.user_ns.items()]:
+        if name.startswith("_"):
+            continue
+        if type(value) is Job:
+            found[value.request_id] = name, value
+        elif type(value) is Batch:
+            replies = (each.reply for each in value.outcomes if each.reply is not None)
+            found |= {each.request_id: (name, None) for each in replies if each.request_id}
+    return found
 
 
-def _framed(page: str) -> str:
-    from segmind_jupyter.notebook.display.markdown import framed
+def _is_of_one_batch(entry: JobRecord, older: JobRecord) -> bool:
+    """Return whether two neighbours of the list were sent by a batch; others have no work."""
+    apart_s = abs((entry.submitted_at or 0.0) - (older.submitted_at or 0.0))
+    is_alike = (entry.model, entry.origin, entry.place) == (older.model, older.origin, older.place)
+    return bool(entry.work and older.work) and is_alike and apart_s < _BATCH_GAP_S
 
-    return framed(page)
+
+def _state(entry: JobRecord, here: Job | None) -> str:
+    state = str(here.status if here is not None else entry.state).lower()
+    if here is None and state == "queued":
+        return "not watched"
+    return f"{state}, reply kept" if entry.kept else state
 
 
 def _age(submitted_at: float | None) -> str:
@@ -338,7 +374,7 @@ def _chat(rest: Sequence[str]) -> str | Shown:
         tokens = f"{usage.input_tokens:,}", f"{usage.output_tokens:,}"
         about = one_line(chat.name), one_line(chat.model), str(len(turns))
         rows.append((*about, *tokens, _cost(usage.cost), ago))
-    return Shown({"text/html": _framed(_table_html(rows)), "text/plain": aligned(rows, right=True)})
+    return Shown(table_bundle(rows, right=True))
 
 
 def _chat_names() -> list[str]:
@@ -380,7 +416,7 @@ _MODES = {
 }
 
 
-def _cache(rest: Sequence[str]) -> str:
+def _cache(rest: Sequence[str]) -> str | Shown:
     """Say what is kept, or forget it."""
     from segmind_jupyter.content.prompt import readable_bytes
 
@@ -401,7 +437,8 @@ def _cache(rest: Sequence[str]) -> str:
         oldest = format_time(held.oldest_at)
         kept = f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {oldest}"
     file = str(journal.path or "none: they end with this kernel (ClaudeMagics.journal)")
-    return aligned([("replies", kept), ("file", file), ("mode", _MODES[session().options.cache])])
+    mode = _MODES[session().options.cache]
+    return Shown(facts_bundle([("replies", kept), ("file", file), ("mode", mode)]))
 
 
 #: The days whose credits are summed.
@@ -410,7 +447,6 @@ _DAYS: Final = 7
 #: The newest calls, which are drawn.
 _DRAWN: Final = 40
 
-_BAR_PX: Final = 44
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 #: What the table holds of a call; each of these types has a place for what is missing.
@@ -476,7 +512,7 @@ def _budget(rest: Sequence[str]) -> Shown | str:
     rows = _budgets()
     if len(rows) == 1:
         return "No budget is set: `%segmind budget 2.00` sets one, `--day` one for a day."
-    return _table(rows)
+    return Shown(table_bundle(rows))
 
 
 def _history(rest: Sequence[str]) -> Shown | str:
@@ -505,7 +541,7 @@ def _history(rest: Sequence[str]) -> Shown | str:
             f"{unknown} charged without a reply that this machine knows: sent elsewhere with this "
             "key, or a call whose outcome was unknown."
         )
-    return _table(rows, *notes)
+    return Shown(table_bundle(rows, *notes, left=(0, 1, 2, 3, 5)))
 
 
 def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, Any]]:
@@ -540,28 +576,16 @@ def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
         (name, f"{t.calls:,}", f"{t.input_tokens:,}", f"{t.output_tokens:,}", _cost(t.cost))
         for name, t in sums
     ]
-    none = "No answered calls yet in this kernel."
-    words = [aligned(rows, right=True) if sums else none]
-    page = _table_html(rows) if sums else f"<div>{none}</div>"
     # Two calls are the least that can be compared.
     drawn = ledger.calls[-_DRAWN:] if len(ledger.calls) > 1 else ()
-    lines, charts = [], ""
+    chart: list[tuple[str, ...]] = []
     for name, counts in (
         ("tokens in", [call.usage.input_tokens for call in drawn]),
         ("tokens out", [call.usage.output_tokens for call in drawn]),
     ):
         if most := max(filter(None, counts), default=0):
-            about = f"at most {most:,}"
-            lines.append((name, "".join(_block(n, most) for n in counts), about))
-            charts += (
-                f'<div><div style="{FRAME["about"]}">{name}, {about}</div>'
-                f'<div style="{FRAME["bars"]}">{_bars_html(name, counts, most)}</div></div>'
-            )
-    if lines:
-        words.append(aligned(lines))
-        page += f'<div style="{FRAME["row"]}">{charts}</div>'
-    words += ["\n" + aligned(rows) for rows in more]
-    notes = []
+            chart.append((name, "".join(_block(n, most) for n in counts), f"at most {most:,}"))
+    notes = [] if sums else ["No answered calls yet in this kernel."]
     if drawn:
         is_all = len(ledger.calls) <= _DRAWN
         which = "A bar is a call" if is_all else f"The last {_DRAWN} calls are drawn"
@@ -571,25 +595,14 @@ def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
     if ledger.unknown:
         calls = "1 call" if ledger.unknown == 1 else f"{ledger.unknown} calls"
         notes.append(f"{calls} with an unknown outcome, which may have been billed too.")
-    page += _notes_html(notes) + "".join(_table_html(rows) for rows in more)
-    return {
-        "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
-        "text/plain": "\n".join([*words, *notes]),
-    }
-
-
-def _table(rows: Sequence[Sequence[str]], *notes: str) -> Shown:
-    page = _table_html(rows) + _notes_html(notes)
-    return Shown(
-        {
-            "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
-            "text/plain": "\n".join([aligned(rows), *notes]),
-        }
+    page = (table_html(rows) if sums else "") + (
+        table_html([(), *chart], left=(0, 1)) if chart else ""
     )
-
-
-def _notes_html(notes: Sequence[str]) -> str:
-    return "".join(f'<div style="{FRAME["about"]}">{one_line_html(note)}</div>' for note in notes)
+    page += "".join(div("about", one_line_html(note)) for note in notes)
+    page += "".join(table_html(each) for each in more)
+    text = [aligned(each, right=each is rows) for each in (rows * bool(sums), chart) if each]
+    text += [*notes, *("\n" + aligned(each) for each in more)]
+    return {"text/html": framed(page), "text/plain": "\n".join(text)}
 
 
 def _cost(cost: float | None) -> str:
@@ -599,28 +612,6 @@ def _cost(cost: float | None) -> str:
 def _block(number: int | None, most: int) -> str:
     """Draw a number; what is more than nothing stands out from it."""
     return "·" if number is None else _BLOCKS[max(math.ceil(number / most * 8) - 1, 0)]
-
-
-def _bars_html(name: str, counts: Sequence[int | None], most: int) -> str:
-    style = FRAME[name.replace("tokens", "bar")]
-    return "".join(
-        f'<div style="{FRAME["bar untold"]}" title="not told"></div>'
-        if number is None
-        else f'<div style="{style};height:{math.ceil(number / most * _BAR_PX)}px" '
-        f'title="{number:,}"></div>'
-        for number in counts
-    )
-
-
-def _table_html(rows: Sequence[Sequence[str]]) -> str:
-    """Make a table, whose first row is its head, and whose first column holds words."""
-    lines = []
-    for tag, cells in (("th", rows[0]), *(("td", row) for row in rows[1:])):
-        first, *others = (html.escape(cell) for cell in cells)
-        right = "".join(f'<{tag} style="{ELEMENTS[f"{tag} right"]}">{c}</{tag}>' for c in others)
-        start = f'<{tag} style="{ELEMENTS[tag]}">{first}</{tag}>'
-        lines.append(f'<tr style="{ELEMENTS["tr"]}">{start}{right}</tr>')
-    return f'<table style="{ELEMENTS["table"]}">{"".join(lines)}</table>'
 
 
 #: Each gives what is to be said, as text or by mimetype, or a job to be shown.

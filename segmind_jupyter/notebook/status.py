@@ -5,13 +5,10 @@ Nothing is sent, and nothing that is looked at is changed.
 
 from __future__ import annotations
 
-import html
 import importlib.metadata
-import importlib.util
 import os
 import platform
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from segmind_jupyter._version import __version__
@@ -23,21 +20,15 @@ from segmind_jupyter.api.settings import (
     Settings,
     checked_slug,
     nearest_model,
-    resolve,
 )
 from segmind_jupyter.content.prompt import readable_bytes
 from segmind_jupyter.errors import MissingKeyError, SettingsError
-from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME, one_line_html
+from segmind_jupyter.notebook.display.styles import div, framed, one_line_html
+from segmind_jupyter.notebook.display.tables import facts_html
 from segmind_jupyter.notebook.live.cards import can_show
 from segmind_jupyter.notebook.live.headless import is_headless
 from segmind_jupyter.session import session
 from segmind_jupyter.words import aligned, one_line
-
-#: What makes pixels of the charts of a library: the renderer's module, and how it is installed.
-_RENDERERS: Final = {
-    "plotly": ("kaleido", "kaleido"),
-    "altair": ("vl_convert", "vl-convert-python"),
-}
 
 #: How long another kernel's lock on the journal may hold up the status.
 _BUSY_S: Final = 0.2
@@ -50,23 +41,13 @@ _WRONG: Final = "problem"
 def status(shell: Any) -> dict[str, str]:
     """Return the status as HTML and as text: problems first, so that they stand out."""
     found = [each for check in _CHECKS for each in check(shell)]
-    problems = [what for name, what in found if name == _WRONG]
-    facts = [(name, what) for name, what in found if name != _WRONG]
-    lines = [f"problem: {one_line(what)}" for what in problems]
-    text = [*lines, *([""] if lines else []), aligned([(n, one_line(what)) for n, what in facts])]
-    boxes = "".join(
-        f'<div style="{FRAME["failed"]}"><b>problem:</b> {one_line_html(what)}</div>'
-        for what in problems
-    )
-    rows = "".join(
-        f'<tr style="{ELEMENTS["tr"]}"><th style="{FRAME["fact"]}">{html.escape(name)}</th>'
-        f'<td style="{FRAME["value"]}">{one_line_html(what)}</td></tr>'
-        for name, what in facts
-    )
-    page = f'{boxes}<table style="{ELEMENTS["table"]}">{rows}</table>'
+    problems = [one_line(what) for name, what in found if name == _WRONG]
+    facts = [(name, one_line(what)) for name, what in found if name != _WRONG]
+    boxes = (div("failed", f"<b>problem:</b> {one_line_html(what)}") for what in problems)
+    text = [f"problem: {what}" for what in problems] + ([""] if problems else [])
     return {
-        "text/html": f'<div class="mathjax_ignore" style="{FRAME["reply"]}">{page}</div>',
-        "text/plain": "\n".join(text),
+        "text/html": framed("".join(boxes) + facts_html(facts)),
+        "text/plain": "\n".join([*text, aligned(facts)]),
     }
 
 
@@ -75,15 +56,8 @@ def _connection(shell: Any) -> Findings:
     try:
         settings = session().settings()
     except SettingsError as error:
-        # It names one of them, and two variables may be wrong.
-        wrong = []
-        mend = f" `%env SEGMIND_BASE_URL={DEFAULT_BASE_URL}` sets it for this kernel."
-        for name, more in (("SEGMIND_API_KEY", ""), ("SEGMIND_BASE_URL", mend)):
-            try:
-                resolve(environ={name: os.environ.get(name, "")})
-            except SettingsError as one:
-                wrong.append(f"{one}{more}")
-        yield from ((_WRONG, what) for what in wrong or [str(error)])
+        yield _WRONG, str(error)
+        yield "service", f"not known; `%env SEGMIND_BASE_URL={DEFAULT_BASE_URL}` sets Segmind's own"
         return
     if settings.simulated:
         yield "service", f"simulator (offline: no key, no bill; {way_out(settings)})"
@@ -174,50 +148,9 @@ def _front_end(shell: Any) -> Findings:
     else:
         widgets = f"widgets (ipywidgets {_version('ipywidgets')})"
         yield "front end", f"headless, {widgets}" if is_headless(shell) else widgets
-        parts = ("ipykernel", "ipywidgets", "jupyterlab", "jupyterlab_widgets")
-        yield from ((_WRONG, what) for what in misfits({part: _version(part) for part in parts}))
 
 
-def misfits(versions: Mapping[str, str | None]) -> Iterator[str]:
-    """Find versions of the parts of Jupyter that do not show widgets together."""
-    lab, manager = versions["jupyterlab"], versions["jupyterlab_widgets"]
-    if lab is not None and manager is None:
-        yield (
-            "JupyterLab has no widget manager here, so that cards and chats do not show. "
-            "`%pip install jupyterlab_widgets`, then restart JupyterLab."
-        )
-    # The manager of ipywidgets 8 and of JupyterLab 4 is jupyterlab_widgets 3.
-    modern = _major(lab) >= 4 or _major(versions["ipywidgets"]) >= 8
-    if manager is not None and modern and _major(manager) < 3:
-        yield (
-            f"jupyterlab_widgets {manager} does not fit ipywidgets {versions['ipywidgets']} in "
-            f"JupyterLab {lab or 'of another environment'}, so that cards and chats do not show. "
-            "`%pip install -U jupyterlab_widgets ipywidgets`, then restart JupyterLab."
-        )
-    if versions["ipykernel"] == "7.0.0":
-        yield (
-            "ipykernel 7.0.0 refuses what other threads show, so that cards stand still. "
-            "`%pip install -U ipykernel`, then restart the kernel."
-        )
-
-
-def _major(version: str | None) -> int:
-    first = (version or "").partition(".")[0]
-    return int(first) if first.isdigit() else 0
-
-
-def _libraries(shell: Any) -> Findings:
-    for library, (module, package) in _RENDERERS.items():
-        try:
-            is_there = importlib.util.find_spec(module) is not None
-        except ValueError:  # it is loaded, and was made by hand
-            is_there = True
-        if library in sys.modules and not is_there:
-            yield (
-                _WRONG,
-                f"{library} is loaded, and {package}, which makes pictures of its charts, is not "
-                f"there. `%pip install -U {package}`",
-            )
+def _versions(shell: Any) -> Findings:
     parts = [f"segmind_jupyter {__version__}", f"Python {platform.python_version()}"]
     found = [(name, _version(name.lower())) for name in ("IPython", "ipykernel")]
     parts += [f"{name} {version}" for name, version in found if version]
@@ -233,5 +166,5 @@ def _version(package: str) -> str | None:
 
 #: In the order in which the facts are shown.
 _CHECKS: Final[tuple[Callable[[Any], Findings], ...]] = (
-    _connection, _model, _journal, _work, _front_end, _libraries,
+    _connection, _model, _journal, _work, _front_end, _versions,
 )  # fmt: skip

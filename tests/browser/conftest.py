@@ -83,8 +83,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Start JupyterLab with settings, state and notebooks of its own."""
     if importlib.util.find_spec("jupyterlab") is None:
         unavailable("jupyterlab is not installed")
-    home = tmp_path_factory.mktemp("home")
-    folder = tmp_path_factory.mktemp("notebooks")
+    with running_lab(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("notebooks")) as lab:
+        yield lab
+
+
+@contextmanager
+def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
+    """Run JupyterLab on loopback while something is done with it."""
     settings = home / "app-settings"
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(OVERRIDES))
@@ -138,6 +143,13 @@ def wait_until_up(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Start one browser for a module's tests."""
+    with running_chromium() as browser:
+        yield browser
+
+
+@contextmanager
+def running_chromium() -> Iterator[Any]:
+    """Run a browser without a window."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None:
         unavailable("there is no chromium on the PATH")

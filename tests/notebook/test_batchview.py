@@ -15,7 +15,7 @@ import threading
 from segmind_jupyter import Reply, Usage
 from segmind_jupyter.api.responses import failed
 from segmind_jupyter.session import session
-from segmind_jupyter.batch import Batch
+from segmind_jupyter.batch.batch import Batch, Outcome
 from segmind_jupyter.batch.runner import Results, never_sent
 
 class ByHand(Batch):
@@ -28,6 +28,11 @@ class ByHand(Batch):
         return self.total
 
     notes = ("`captoin` is no column",)
+    model, pictures = "claude-4-sonnet", {}
+    outcomes = property(lambda self: [
+        Outcome(n, f"<b>{n}", reply, None, None)
+        for n, reply in enumerate(self.results.replies) if reply
+    ])
     progress = property(lambda self: self.results.progress)
     errors = property(lambda self: self.results.errors)
 
@@ -46,7 +51,7 @@ class ByHand(Batch):
     def answer(self, *positions):
         for position in positions:
             usage = Usage(100, 10)
-            self.results.add_reply(position, Reply(text="x", usage=usage, cost=0.5))
+            self.results.add_reply(position, Reply(text=f"**x{position}**", usage=usage, cost=0.5))
 
 def begun(batch):
     for show in session().batch_shows:
@@ -73,20 +78,14 @@ def page(kernel: Any) -> Callable[[str], Any]:
     return kernel.page
 
 
-def bars(messages: Any) -> list[Any]:
-    opened = messages.of("comm_open")
-    return [c for c in opened if c["data"]["state"].get("_model_name") == "IntProgressModel"]
-
-
 @pytest.mark.kernel
 def test_a_batch_shows_where_it_is_begun(page):
-    """Also if it is only assigned: how many are done, a bar, and Stop."""
+    """Also if it is only assigned: how many are done, how long the model takes, and Stop."""
     messages = page("batch = begun(ByHand(8))")
     (shown,) = messages.of("display_data")
     assert set(shown["data"]) == {VIEW, "text/html", "text/plain"}
-    assert "0 of 8 done, 4 in flight" in shown["data"]["text/html"]
-    (bar,) = bars(messages)
-    assert (bar["data"]["state"]["value"], bar["data"]["state"]["max"]) == (0, 8)
+    for words in ("0 of 8 done, 4 in flight", "claude-4-sonnet", "about 11 s for this model"):
+        assert words in shown["data"]["text/html"]
 
 
 @pytest.mark.kernel
@@ -101,19 +100,53 @@ def test_a_batch_that_is_the_value_of_its_cell_shows_once(page):
 
 
 @pytest.mark.kernel
-def test_numbers_and_bar_follow_the_batch(page, kernel):
-    """Tokens, cost and time left, while no cell runs."""
-    messages = page("batch = begun(ByHand(8))\nbatch.answer(0, 1)")
-    (bar,) = bars(messages)
-    states: dict[str, dict[str, Any]] = {}
-    while len(states) < 2:
+def test_numbers_bar_and_replies_follow_the_batch(page, kernel):
+    """What it took and is likely to take, time left, and each reply, while no cell runs."""
+    page("batch = begun(ByHand(8))\nbatch.answer(0, 1)")
+    values: dict[str, str] = {}
+    while len(values) < 2:
         message = kernel.client.get_iopub_msg(timeout=60)
         if message["msg_type"] == "comm_msg":
-            states[message["content"]["comm_id"]] = message["content"]["data"]["state"]
-    assert states.pop(bar["comm_id"]) == {"value": 2}
-    (line,) = states.values()
-    for words in ("2 of 8 done, 2 in flight", "200 tokens in, 20 out", "1 credits", "left"):
-        assert words in line["value"]
+            content = message["content"]
+            values[content["comm_id"]] = content["data"]["state"]["value"]
+    said = " ".join(values.values())
+    for words in (
+        "2 of 8 done, 2 in flight", "200 tokens in, 20 out", "1 credits", "left", "25.0%",
+        "about 4 credits in all", "&lt;b&gt;1", "<strong>x1</strong>", ">0.5<",
+    ):  # fmt: skip
+        assert words in said, words
+
+
+@pytest.mark.kernel
+def test_a_long_batch_shows_its_first_replies_and_folds_the_next(page):
+    """Its own variable is named."""
+    messages = page(
+        "captions = begun(ByHand(600)); captions.answer(*range(300)); captions.cancel()"
+    )
+    (update,) = messages.of("update_display_data")
+    opened, folded = update["data"]["text/html"].split("<details>")
+    assert ("x19<" in opened, "x20<" in opened, "x20<" in folded) == (True, False, True)
+    assert "200 more replies" in folded
+    assert ("x219<" in folded, "x220<" in folded) == (True, False)
+    assert "and 80 more replies" in folded
+    assert "captions.to_frame()</code> has the replies" in folded
+
+
+@pytest.mark.kernel
+def test_pictures_and_typed_fields_are_shown_in_small(page, kernel):
+    """What was asked about beside what came of it."""
+    kernel.run("%segmind simulator")
+    asked = "ask_each('Caption', [Image.new('RGB', (80, 60), 'red')], json={schema}).wait()"
+    schema = {"type": "object", "properties": {"colour": {"type": "string"}}}
+    messages = page(
+        "from PIL import Image\nfrom segmind_jupyter import ask_each\n"
+        + asked.format(schema={**schema, "required": ["colour"]})
+    )
+    *_, update = messages.of("update_display_data")
+    html = update["data"]["text/html"].split("<table", 1)[1]
+    assert 'src="data:image/png;base64,' in html
+    assert "80×60" in html
+    assert ">colour</th>" in html
 
 
 @pytest.mark.kernel
@@ -131,7 +164,6 @@ def test_the_view_ends_as_a_summary_with_the_first_errors(page):
     assert set(update["data"]) == {"text/html", "text/plain"}
     assert "2 of 8 done, 2 failed, 4 not sent" in page_
     assert "<strong>Item &#x27;&lt;b&gt;2&#x27;: Job 2c7f-3 failed: &lt;img src=x" in page_
-    assert "<b>" not in page_
     assert "<img" not in page_ + str(messages.of("comm_open", "comm_msg"))
     assert "Item '<b>3': JobFailed: Job 2c7f-4 failed: red." in text
     assert "Item '<b>4' and 3 more: JobCancelled: Not sent" in text
@@ -189,6 +221,7 @@ def test_without_widgets_the_numbers_are_an_output_that_is_replaced(start):
     assert last["transient"] == shown["transient"]
     assert "4 of 8 done, 4 not sent" in last["data"]["text/html"]
     assert "`batch.to_frame()` has the replies" in last["data"]["text/plain"]
+    assert "<strong>x3</strong>" in last["data"]["text/html"]
     assert ended.of("display_data") == []
 
 

@@ -48,13 +48,13 @@ from segmind_jupyter.notebook.chat.draft import (
     is_table,
 )
 from segmind_jupyter.notebook.chat.export import save
-from segmind_jupyter.notebook.display.markdown import framed
 from segmind_jupyter.notebook.display.reply import (
     boxed,
     failure_html,
     reply_inside,
     thumbnail_uri,
 )
+from segmind_jupyter.notebook.display.styles import framed
 from segmind_jupyter.notebook.last_error import LastError, last_error
 from segmind_jupyter.notebook.live.cards import LiveDisplay, close_all, view_of
 from segmind_jupyter.notebook.namespace import sendable_names

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.notebook.chat.export import escaped, inert
-from segmind_jupyter.notebook.display.markdown import framed
 from segmind_jupyter.notebook.display.reply import (
     boxed,
     failure_html,
@@ -24,7 +23,7 @@ from segmind_jupyter.notebook.display.reply import (
     sent_html,
     usage_line,
 )
-from segmind_jupyter.notebook.display.styles import div, folded, one_line_html
+from segmind_jupyter.notebook.display.styles import div, folded, framed, one_line_html
 from segmind_jupyter.words import format_duration, one_line, to_text
 
 if TYPE_CHECKING:

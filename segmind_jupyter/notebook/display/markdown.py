@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.notebook.display.math import add_math, to_mathml
 from segmind_jupyter.notebook.display.sanitize import clean, is_address
-from segmind_jupyter.notebook.display.styles import CODE, ELEMENTS, FRAME
+from segmind_jupyter.notebook.display.styles import CODE, ELEMENTS, framed
 from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
@@ -40,10 +40,6 @@ _MAX_NESTING = 20
 #: How much of one reply is set as math and coloured as code, in characters; the rest is plain.
 _BUDGET = {"math": 40_000, "code": 100_000}
 
-#: Classes of the box. The first keeps MathJax 3 and 4 away (JupyterLab), the second MathJax 2
-#: (pages that nbconvert writes); both names are MathJax's own.
-_BOX = "mathjax_ignore tex2jax_ignore segmind-reply"
-
 #: Letters and punctuation of Chinese, Japanese and Korean.
 _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef"
@@ -60,23 +56,10 @@ _SMALL_HTML = re.compile(r"<br\s{0,3}/?>|<(su[bp])>([^<>\n]{1,200})</\1>", re.IG
 #: What a list's item begins with that is a task, done or not.
 _TASK = re.compile(r"\[([ xX])\] ")
 
-_BEFORE_BLANK_LINE = re.compile(r"\n(?=[^\S\n]*\n)")
-
 
 def to_html(text: str) -> str:
     """Turn untrusted Markdown into safe HTML."""
     return framed(body_html(text))
-
-
-def framed(inside: str) -> str:
-    """Put finished HTML into the reply's box.
-
-    No blank line is left in it: in a notebook that is converted to Markdown it would end the HTML
-    (CommonMark 0.31, "HTML blocks"), and what follows would be Markdown, with images that are
-    fetched.
-    """
-    unbroken = _BEFORE_BLANK_LINE.sub("&#10;", inside)
-    return f'<div class="{_BOX}" style="{FRAME["reply"]}">{unbroken}</div>'
 
 
 def body_html(text: str) -> str:

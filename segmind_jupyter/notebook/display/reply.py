@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from segmind_jupyter.errors import JobCancelled, SegmindError
-from segmind_jupyter.notebook.display.markdown import body_html, framed
-from segmind_jupyter.notebook.display.styles import FRAME, div, folded, one_line_html
+from segmind_jupyter.notebook.display.markdown import body_html
+from segmind_jupyter.notebook.display.styles import FRAME, div, folded, framed, one_line_html
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, format_time, one_line, set_apart
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from segmind_jupyter.content.parts import Image, Part, Text, part_of
 from segmind_jupyter.content.prompt import counted, described, estimated_tokens, readable_bytes
-from segmind_jupyter.notebook.display.markdown import framed
 from segmind_jupyter.notebook.display.reply import thumbnail_html
-from segmind_jupyter.notebook.display.styles import div, folded, one_line_html
+from segmind_jupyter.notebook.display.styles import div, folded, framed, one_line_html
 from segmind_jupyter.session import Request
 from segmind_jupyter.words import format_time, one_line, to_text
 

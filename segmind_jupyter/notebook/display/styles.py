@@ -164,12 +164,11 @@ FRAME = MappingProxyType(
         "border:0;vertical-align:top;white-space:nowrap;line-height:1.7",
         "value": "text-align:left;padding:0;border:0;vertical-align:top;line-height:1.7;"
         "overflow-wrap:anywhere",
-        # Of a small chart: bars of one width that stand on a line; their heights are numbers.
-        "bars": f"display:flex;align-items:flex-end;gap:2px;height:44px;margin:.2em 0 .4em;"
-        f"border-bottom:1px solid {_LINE}",
-        "bar in": "width:8px;background:#3d8bdb",
-        "bar out": "width:8px;background:#c98a1b",
-        "bar untold": f"width:8px;height:3px;background:{_LINE}",
+        # Of a batch: how much of it is done, and what failed.
+        "bar": f"display:flex;height:6px;margin:.3em 0 .5em;border-radius:3px;overflow:hidden;"
+        f"background:{_LINE}",
+        "bar done": "background:var(--jp-brand-color1,#1f7ae0)",
+        "bar failed": "background:#d64545",
         # One click selects the whole id, to be copied.
         "id": f"{_MONO};user-select:all;cursor:copy",
         "waits": f"color:{_QUIET}",
@@ -193,6 +192,25 @@ ADMITTED = frozenset({*ELEMENTS.values(), *MATH.values(), *CODE.values()})
 
 #: What a message sets in backquotes, as commands are.
 _QUOTED = re.compile("`([^`\n]{1,300})`")
+
+
+#: Classes of the box. The first keeps MathJax 3 and 4 away (JupyterLab), the second MathJax 2
+#: (pages that nbconvert writes); both names are MathJax's own.
+_BOX = "mathjax_ignore tex2jax_ignore segmind-reply"
+
+_BEFORE_BLANK_LINE = re.compile(r"\n(?=[^\S\n]*\n)")
+
+
+def framed(inside: str, *, is_news: bool = False) -> str:
+    """Put finished HTML into the box of a reply; what `is_news` is read out where it appears.
+
+    No blank line is left in it: in a notebook that is converted to Markdown it would end the HTML
+    (CommonMark 0.31, "HTML blocks"), and what follows would be Markdown, with images that are
+    fetched.
+    """
+    unbroken = _BEFORE_BLANK_LINE.sub("&#10;", inside)
+    live = ' aria-live="polite"' if is_news else ""
+    return f'<div class="{_BOX}"{live} style="{FRAME["reply"]}">{unbroken}</div>'
 
 
 def div(style: str, inside: str) -> str:

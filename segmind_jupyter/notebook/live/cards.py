@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import abc
+import html
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from segmind_jupyter.notebook.display.markdown import framed
+from segmind_jupyter.errors import ReplyError
+from segmind_jupyter.notebook.display.markdown import body_html
 from segmind_jupyter.notebook.display.reply import (
     Display,
     SuppressedValues,
@@ -18,15 +22,24 @@ from segmind_jupyter.notebook.display.reply import (
     failure_text,
     provenance,
     reply_bundle,
+    thumbnail_html,
 )
-from segmind_jupyter.notebook.display.styles import FRAME, MAX_WIDTH, div, one_line_html
+from segmind_jupyter.notebook.display.styles import (
+    FRAME,
+    MAX_WIDTH,
+    div,
+    folded,
+    framed,
+    one_line_html,
+)
+from segmind_jupyter.notebook.display.tables import Markup, object_html, table_html
 from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Mark, StatusLine
 from segmind_jupyter.session import session
-from segmind_jupyter.words import one_line
+from segmind_jupyter.words import format_credits, one_line
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
-    from segmind_jupyter.batch.batch import Batch
+    from segmind_jupyter.batch.batch import Batch, Outcome
     from segmind_jupyter.errors import SegmindError
 
 #: The MIME type of a widget, and the version of the protocol that ipywidgets 7 and 8 share.
@@ -43,8 +56,13 @@ _LAYOUT = {
     "padding": "6px 8px 6px 12px",
 }
 
-#: Different errors that a batch shows; all of them are in `batch.errors`.
-_MAX_ERRORS = 3
+#: What a batch shows: different errors, replies, further ones that are folded away, and characters
+#: of one. All of them are in `batch.errors` and `batch.outcomes`.
+_MAX_ERRORS: Final = 3
+_MAX_OPEN_ROWS: Final = 20
+_MAX_FOLDED_ROWS: Final = 200
+_MAX_REPLY_CHARS: Final = 1_500
+_MAX_ITEM_CHARS: Final = 120
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +149,7 @@ class BatchDisplay(LiveDisplay["Batch"]):
 
     def show(self, value: Batch) -> None:
         """Show how far it has come, below the cell that runs, and there not twice."""
-        self._live.show(BatchView(value))
+        self._live.show(BatchView(value, self._shell.user_ns))
         self.hush(value)
 
     def text(self, value: Batch) -> str:
@@ -242,6 +260,11 @@ class JobCard(Card["Job"]):
 
     stop_hint = "Stop watching. Segmind cannot stop a job: it may still run, and be billed."
 
+    def __init__(self, work: Job) -> None:
+        super().__init__(work)
+        is_over = work.done() or work.model is None
+        self._expected_s = None if is_over else session().expected_s(str(work.model))
+
     def head(self) -> str:
         """Say how it stands, and for how long."""
         return self._status(self.work.elapsed_s).html()
@@ -277,7 +300,7 @@ class JobCard(Card["Job"]):
     def _status(self, seconds: float | None = None) -> StatusLine:
         state = str(self.work.status).lower()
         mark: Mark = "works" if state == "processing" else "waits"
-        return StatusLine(state, self.work.model, seconds, mark=mark)
+        return StatusLine(state, self.work.model, seconds, mark, self._expected_s)
 
     def _id_html(self) -> str:
         name = f'<span style="{FRAME["id"]}">{one_line_html(self.work.request_id)}</span>'
@@ -285,55 +308,103 @@ class JobCard(Card["Job"]):
 
 
 class BatchView(Card["Batch"]):
-    """The view of one batch: numbers, a bar, and Stop."""
+    """The view of one batch: numbers, a bar, the replies as they come, and Stop."""
 
     stop_hint = "Send nothing more. What is in flight may be billed, so its replies are kept."
 
-    def __init__(self, work: Batch) -> None:
+    def __init__(self, work: Batch, names: Mapping[str, Any] = MappingProxyType({})) -> None:
         super().__init__(work)
-        self._bar: Any = None
+        self._names = names
+        self._answers: Any = None
+        #: The rows of the replies that were drawn, by position.
+        self._rows: dict[int, tuple[str, str, str]] = {}
+        self._expected_s = None if work.done() else session().expected_s(work.model)
 
     def head(self) -> str:
-        """Say what is done, and what it took."""
-        counts, _, facts = str(self.work.progress).partition(" · ")
-        status = StatusLine(counts, mark="ended" if self.work.done() else "works").html()
-        return status + div("about", one_line_html(facts) or "&nbsp;")
+        """Say what is done, what it took, and what it is likely to take."""
+        progress, is_over = self.work.progress, self.work.done()
+        counts, _, facts = str(progress).partition(" · ")
+        paid = progress.done - progress.kept
+        to_do = progress.in_flight + (0 if progress.stopped else progress.unsent)
+        if progress.cost is not None and paid and to_do:
+            facts += f" · about {format_credits(progress.cost * (1 + to_do / paid))} in all"
+        seconds, expected_s = (None, None) if is_over else (progress.elapsed_s, self._expected_s)
+        mark: Mark = "ended" if is_over else "works"
+        bar = "".join(
+            f'<div style="{FRAME[part]};width:{100 * count / progress.total:.1f}%"></div>'
+            for part, count in (("bar done", progress.done), ("bar failed", progress.failed))
+        )
+        status = StatusLine(counts, self.work.model, seconds, mark, expected_s).html()
+        return status + div("about", one_line_html(facts) or "&nbsp;") + div("bar", bar or "&nbsp;")
 
     def rows(self) -> Sequence[Any]:
-        """Draw the bar."""
-        from ipywidgets import IntProgress, Layout
+        """Show the first replies."""
+        from ipywidgets import HTML, Layout
 
-        layout = Layout(width="100%", height="14px", margin="2px 0")
-        self._bar = IntProgress(self._ended_items(), max=len(self.work), layout=layout)
-        return [self._bar]
+        self._answers = HTML(framed(self.answers()), layout=Layout(margin="0", width="auto"))
+        return [self._answers]
 
     def redraw(self) -> Bundle | None:
-        """Send the numbers and the bar, each if it changed."""
-        if self._bar is not None:
-            self._bar.value = self._ended_items()
+        """Send the numbers and the replies, each if they changed."""
+        if self._answers is not None:
+            self._answers.value = framed(self.answers())
         return super().redraw()
+
+    def answers(self, *, folds: bool = False) -> str:
+        """Show the first replies beside their items; with `folds`, the next ones behind them."""
+        most = _MAX_OPEN_ROWS + (_MAX_FOLDED_ROWS if folds else 0)
+        outcomes = islice((each for each in self.work.outcomes if each.reply is not None), most)
+        rows = [self._row(outcome, outcome.reply) for outcome in outcomes]
+        if not rows:
+            return ""
+        opened, others = rows[:_MAX_OPEN_ROWS], rows[_MAX_OPEN_ROWS:]
+        page = table_html([("item", "reply", "credits"), *opened], left=(0, 1))
+        if others:
+            table = table_html([(), *others], left=(0, 1))
+            page += folded(f"{len(others):,} more replies", table)
+        more = self.work.progress.done - len(rows)
+        return page + (div("about", f"and {more:,} more replies") if more > 0 else "")
+
+    def _row(self, outcome: Outcome, reply: Any) -> tuple[str, str, str]:
+        """Draw a reply beside its item; once, as a thousand of them may come."""
+        at = outcome.index
+        if at not in self._rows:
+            item, picture = _item_words(outcome), self.work.pictures.get(at)
+            thumbnail = thumbnail_html(picture, item) if picture is not None else ""
+            caption = div("caption", html.escape(item))
+            shown = thumbnail + (caption if isinstance(outcome.key, str) or not thumbnail else "")
+            text = reply.text[:_MAX_REPLY_CHARS] + "…" * (len(reply.text) > _MAX_REPLY_CHARS)
+            words = body_html(text).replace(ELEMENTS["p"], ELEMENTS["li p"])  # close, in a row
+            try:
+                inside = object_html(reply.parsed) if reply.request else words
+            except ReplyError as error:
+                inside = words + div("note", one_line_html(str(error)))
+            inside += div("cut", one_line_html(reply.notice or ""))
+            cost = "" if reply.cost is None else format_credits(reply.cost).split()[0]
+            self._rows[at] = Markup(shown), Markup(inside), cost
+        return self._rows[at]
 
     def pending(self) -> Bundle:
         """Say how far it had come when this was shown."""
         hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
-        page = self.head() + div("note", one_line_html(hint))
+        page = self.head() + div("note", one_line_html(hint)) + self.answers()
         return {"text/html": framed(page), "text/plain": str(self.work)}
 
     def ended(self) -> dict[str, str]:
-        """Sum it up, with the first errors."""
+        """Sum it up, with the first errors, and the replies."""
         batch, errors = self.work, list(self._first_errors())
-        more = f", `batch.errors` all {len(batch.errors):,} errors" if errors else ""
-        hint = f"`batch.to_frame()` has the replies as a table{more}."
-        boxes = (boxed(error, failure_html(error, where)) for where, error in errors)
-        notes = (div("note", one_line_html(note)) for note in batch.notes)
-        page = "".join([self.head(), *boxes, *notes, div("footer", one_line_html(hint))])
-        lines = (f"{one_line(where)}: {failure_text(error)}" for where, error in errors)
-        text = "\n".join([str(batch), *lines, *map(one_line, batch.notes), hint])
+        names = (name for name, each in [*self._names.items()] if each is batch)
+        hint = ""
+        if name := next((name for name in names if not name.startswith("_")), None):
+            more = f", `{name}.errors` all {len(batch.errors):,} errors" if errors else ""
+            hint = f"`{name}.to_frame()` has the replies as a table{more}."
+        page = self.head()
+        page += "".join(boxed(error, failure_html(error, where)) for where, error in errors)
+        page += "".join(div("note", one_line_html(note)) for note in batch.notes)
+        page += self.answers(folds=True) + div("footer", one_line_html(hint))
+        lines = [f"{one_line(where)}: {failure_text(error)}" for where, error in errors]
+        text = "\n".join([str(batch), *lines, *map(one_line, batch.notes), *filter(None, [hint])])
         return {"text/html": framed(page), "text/plain": text}
-
-    def _ended_items(self) -> int:
-        progress = self.work.progress
-        return progress.done + progress.failed
 
     def _first_errors(self) -> Iterator[tuple[str, SegmindError]]:
         """Return the first few different errors, each with the items that it is of."""
@@ -346,3 +417,13 @@ class BatchView(Card["Batch"]):
         for first, *others in list(items.values())[:_MAX_ERRORS]:
             more = f" and {len(others):,} more" if others else ""
             yield named(self.work.key(first)) + more, errors[first]
+
+
+def _item_words(outcome: Outcome) -> str:
+    """Name an item by its key, where that is a word, or by what it says."""
+    from segmind_jupyter.batch.frame import short_name
+
+    words: Any = outcome.key if isinstance(outcome.key, str) else short_name(outcome.item)
+    if isinstance(words, Mapping):  # a row
+        words = ", ".join(f"{name}: {value}" for name, value in words.items())
+    return one_line(str(words), max_chars=_MAX_ITEM_CHARS)

@@ -76,7 +76,7 @@ def wait_until_done(work: Trackable) -> None:
     # A job's time began when it was sent; a batch brings something again and again.
     patience_s = RESULTS_LIVE_S - (getattr(work, "elapsed_s", 0.0) if ended is None else 0.0)
     while True:
-        session().waiter(end, patience_s)
+        session().waiter(end, patience_s, of=work)
         if end.done():
             return
         before, ended, patience_s = ended, _ended_items(work), RESULTS_LIVE_S

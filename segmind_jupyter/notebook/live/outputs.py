@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from segmind_jupyter.notebook.display.styles import FRAME, one_line_html
@@ -31,8 +30,8 @@ Bundle = Mapping[str, Any]
 #: How often what is live is drawn anew.
 TICK_S: Final = 1.0
 
-#: Most views that are drawn anew in one tick. Where more are live they take turns: a server
-#: allows a kernel a thousand messages a second (`iopub_msg_rate_limit`), and a page far fewer.
+#: Most that is drawn anew in one tick. Where more is live it takes turns: a server allows a kernel
+#: a thousand messages a second (`iopub_msg_rate_limit`), and a page far fewer.
 _REDRAWS_PER_TICK: Final = 20
 
 #: So many ended views keep their widgets. A page that was reloaded while they were live does not
@@ -85,7 +84,7 @@ class StatusLine:
 
 
 class Redrawable(Protocol):
-    """What shows something that has no end of its own, such as a chat."""
+    """What shows something that changes, such as a chat or a job's card."""
 
     def draw(self) -> bool:
         """Show how it stands now; tell whether time alone will change that."""
@@ -127,10 +126,9 @@ class LiveOutputs:
         self._shell = shell
         #: Gives the place where the cell waited, if what is shown now can stand there.
         self.take: Callable[[], OutputHandle | None] = lambda: None
-        self._shown: deque[tuple[Card[Any], OutputHandle]] = deque()
         self._open: deque[Callable[[], None]] = deque()
         self._unheard: deque[OutputHandle] = deque(maxlen=_MAX_UNHEARD)
-        # What is to be drawn now, and once more at the next tick; dicts, as these keep the order.
+        # What is to be drawn now, and what changes with time; dicts, as these keep the order.
         self._due: dict[Redrawable, None] = {}
         self._ticking: dict[Redrawable, None] = {}
         self._in_cell = False
@@ -155,19 +153,21 @@ class LiveOutputs:
                 if isinstance(getattr(callback, "__self__", None), LiveOutputs):
                     shell.events.unregister(event, callback)
 
-    def show(self, view: Card[Any]) -> None:
-        """Show a view below the running cell: live if its work goes on, else as it has ended."""
-        if view.work.done():
-            bundle, metadata, place = view.end(), view.metadata(), self.take()
+    def show(self, card: Card[Any]) -> None:
+        """Show a card below the running cell: live if its work goes on, else as it has ended."""
+        if card.work.done():
+            bundle, metadata, place = card.end(), card.metadata(), self.take()
             if place is None:
                 self._shell.display_pub.publish(data=bundle, metadata=metadata)
             else:
                 self.replace(place, bundle, metadata)
             return
         with self._drawing:
-            self._shown.append((view, self.put(view.begin())))
+            shown = _LiveCard(self, card, self.put(card.begin()))
+            with self._lock:
+                self._ticking[shown] = None
             self._go_on()
-        view.work.on_done(lambda _: self._wake.set())
+        card.work.on_done(lambda _: self.draw_soon(shown))
 
     def put(self, bundle: Bundle) -> OutputHandle:
         """Show something below the running cell, which `replace` changes later."""
@@ -186,6 +186,12 @@ class LiveOutputs:
             heard = attempt(place.replace)
             if not (heard and self._in_cell) and place not in self._unheard:
                 self._unheard.append(place)
+
+    def keep_open(self, close: Callable[[], None]) -> None:
+        """Close the widgets of what has ended, once enough others have ended after it."""
+        self._open.append(close)
+        while len(self._open) > _KEPT_OPEN:
+            attempt(self._open.popleft())
 
     def draw_soon(self, drawing: Redrawable) -> None:
         """Have something drawn at once, then each second for as long as it changes with time.
@@ -208,7 +214,7 @@ class LiveOutputs:
             with self._lock:
                 self._ticking.pop(drawing, None)
                 if changes:
-                    self._ticking[drawing] = None
+                    self._ticking[drawing] = None  # behind the others
             if changes:
                 self._go_on()
 
@@ -216,11 +222,6 @@ class LiveOutputs:
     def paused(self) -> AbstractContextManager[object]:
         """A context in which no other thread draws anything."""
         return self._drawing
-
-    def settle(self) -> None:
-        """Have the page show all that happened until now."""
-        self._draw_all()
-        self._send_unheard()
 
     def _go_on(self) -> None:
         """Have a thread that draws."""
@@ -236,83 +237,53 @@ class LiveOutputs:
         next_tick = time.monotonic() + TICK_S
         while True:
             with self._lock:
-                if not (self._shown or self._due or self._ticking):
+                if not (self._due or self._ticking):
                     self._thread = None
                     return
             self._wake.wait(max(0.0, next_tick - time.monotonic()))
             self._wake.clear()
             # A message names its cell, which ipykernel 7 takes from the context (7.0 fails without
             # one). It must be the latest cell, as nbclient drops what names another.
-            self._context.run(self._draw_all)
+            self._context.run(self._draw_due)
             if time.monotonic() >= next_tick:
-                self._context.run(self._tick)
+                for drawing in [*self._ticking][:_REDRAWS_PER_TICK]:
+                    self._context.run(self.drawn, drawing)
                 next_tick = time.monotonic() + TICK_S
 
-    def _draw_all(self) -> None:
-        """End what has ended, and draw all that waits for it.
+    def _draw_due(self) -> None:
+        """Draw all that waits for it.
 
-        One at a time: who settles must not find something taken and not yet drawn, and other
-        threads get their turn between two.
+        One at a time: who looks at the end of a cell must not find something taken and not yet
+        drawn, and other threads get their turn between two.
         """
-        while self._end_one():
-            pass
-        while self._draw_next():
-            pass
-
-    def _end_one(self) -> bool:
-        """End one view whose work has ended; `False` if there is none."""
-        with self._drawing:
-            ended = next((shown for shown in self._shown if shown[0].work.done()), None)
-            if ended is None:
-                return False
-            self._shown.remove(ended)
-            view, place = ended
-            bundle: Bundle | None
-            try:
-                bundle, metadata = view.end(), view.metadata()
-            except Exception:  # noqa: BLE001 - one view that cannot be drawn must not end the others
-                _log.exception("the end of a live output could not be drawn")
-                bundle, metadata = None, {}  # what shows already stays
-            self.replace(place, bundle, metadata)
-            self._open.append(view.close)
-            while len(self._open) > _KEPT_OPEN:
-                attempt(self._open.popleft())
-        return True
-
-    def _draw_next(self) -> bool:
-        """Draw what waits longest; `False` if nothing does."""
-        with self._drawing:
-            with self._lock:
-                drawing = next(iter(self._due), None)
-                if drawing is None:
-                    return False
-                del self._due[drawing]
-            self.drawn(drawing)
-        return True
-
-    def _tick(self) -> None:
-        """Draw anew what changes with time."""
-        for _ in range(min(len(self._shown), _REDRAWS_PER_TICK)):
+        while True:
             with self._drawing:
-                if not self._shown:
-                    break
-                view, place = self._shown[0]
-                self._shown.rotate(-1)
-                attempt(partial(_redraw, view, place))
-        for drawing in list(self._ticking):
-            self.drawn(drawing)
+                with self._lock:
+                    drawing = next(iter(self._due), None)
+                    if drawing is None:
+                        return
+                    del self._due[drawing]
+                self.drawn(drawing)
 
     def _begin_cell(self, *_: object) -> None:
-        with self._drawing:
-            self._in_cell = True
-            self._context = contextvars.copy_context()
-            self._send_unheard()
+        self._in_cell = True
+        self._context = contextvars.copy_context()
+        self._send_unheard()
 
     def _end_cell(self, *_: object) -> None:
         """Let the cell end with all that ended during it: a saved notebook may hear no more."""
         with self._drawing:
             self.settle()
             self._in_cell = False
+
+    def settle(self) -> None:
+        """Have the page show all that happened until now."""
+        with self._lock:  # whoever waited for a job may go on before its callbacks are called
+            for drawing in self._ticking:
+                if isinstance(drawing, _LiveCard) and drawing.card.work.done():
+                    self._due[drawing] = None
+        self._draw_due()
+        self._send_unheard()
 
     def _send_unheard(self) -> None:
         """Send again what ended between two cells, when nbclient listens to none."""
@@ -321,11 +292,32 @@ class LiveOutputs:
                 attempt(self._unheard.popleft().replace)
 
 
-def _redraw(view: Card[Any], place: OutputHandle) -> None:
-    bundle = view.redraw()
-    if bundle is not None:
-        place.holds = bundle
-        place.replace()
+@dataclass(eq=False)
+class _LiveCard:
+    """A card where it is shown, until what came of its work stands there."""
+
+    live: LiveOutputs
+    card: Card[Any]
+    place: OutputHandle
+    is_over: bool = False
+
+    def draw(self) -> bool:
+        """Show what changed, or what stays."""
+        if self.is_over:
+            return False
+        if not self.card.work.done():
+            attempt(self._redraw)
+            return True
+        self.is_over = True
+        self.live.replace(self.place, self.card.end(), self.card.metadata())
+        self.live.keep_open(self.card.close)
+        return False
+
+    def _redraw(self) -> None:
+        bundle = self.card.redraw()
+        if bundle is not None:
+            self.place.holds = bundle
+            self.place.replace()
 
 
 def attempt(draw: Callable[[], object]) -> bool:

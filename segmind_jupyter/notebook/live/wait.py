@@ -187,9 +187,8 @@ class WaitLine:
 
     def bundle(self, seconds: float) -> Bundle:
         """Return both sides for a page."""
-        from segmind_jupyter.notebook.display.markdown import framed
         from segmind_jupyter.notebook.display.reply import sent_html
-        from segmind_jupyter.notebook.display.styles import FRAME
+        from segmind_jupyter.notebook.display.styles import FRAME, framed
 
         if self._rest_html is None:
             row = sent_html(self._sent) if 0 < len(self._sent) <= _MAX_ITEMS else ""

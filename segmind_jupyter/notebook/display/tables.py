@@ -1,0 +1,98 @@
+"""Tables on a page: what `%segmind` lists, and objects that `--json` gave."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME, div, framed, one_line_html
+from segmind_jupyter.words import aligned, one_line
+
+#: Most rows of a list of objects, and most characters of one value, that are shown.
+_MAX_ROWS: Final = 50
+_MAX_CHARS: Final = 400
+
+
+class Markup(str):
+    """A cell that is finished HTML."""
+
+    __slots__ = ()
+
+
+def table_html(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
+    """Make a table whose first row is its head; all columns but those of `left` end at the right.
+
+    A head without a word is left out.
+    """
+    lines = []
+    for tag, cells in zip(("th", *["td"] * len(rows)), rows, strict=False):
+        if tag == "td" or any(cells):
+            line = ""
+            for n, cell in enumerate(cells):
+                inside = cell if isinstance(cell, Markup) else html.escape(one_line(cell))
+                line += f'<{tag} style="{ELEMENTS[tag if n in left else f"{tag} right"]}">'
+                line += f"{inside}</{tag}>"
+            lines.append(f'<tr style="{ELEMENTS["tr"]}">{line}</tr>')
+    return f'<table style="{ELEMENTS["table"]}">{"".join(lines)}</table>'
+
+
+def table_bundle(
+    rows: Sequence[Sequence[str]], *notes: str, left: Sequence[int] = (0,), right: bool = False
+) -> dict[str, str]:
+    """Return both sides of a table, with notes below it."""
+    page = table_html(rows, left=left) + "".join(div("about", one_line_html(n)) for n in notes)
+    return {
+        "text/html": framed(page),
+        "text/plain": "\n".join([aligned(rows, right=right), *notes]),
+    }
+
+
+def facts_html(facts: Sequence[tuple[str, str]]) -> str:
+    """Make a table of names and what they are; what stands in backquotes becomes code."""
+    rows = "".join(
+        f'<tr style="{ELEMENTS["tr"]}"><th style="{FRAME["fact"]}">{html.escape(name)}</th>'
+        f'<td style="{FRAME["value"]}">{one_line_html(what)}</td></tr>'
+        for name, what in facts
+    )
+    return f'<table style="{ELEMENTS["table"]}">{rows}</table>'
+
+
+def facts_bundle(facts: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return both sides of such a table."""
+    text = aligned([(name, one_line(what)) for name, what in facts])
+    return {"text/html": framed(facts_html(facts)), "text/plain": text}
+
+
+def object_html(value: Any) -> str:
+    """Show an object by its fields, or a list of such as a table; anything else as its words."""
+    fields = _fields(value)
+    if fields is not None:
+        return facts_html([(one_line(name), _words(each)) for name, each in fields.items()])
+    objects = [*map(_fields, value)] if isinstance(value, list | tuple) else []
+    if objects and None not in objects:
+        rows: list[dict[str, Any]] = [each for each in objects if each is not None]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        cells = [[_words(row.get(name)) for name in names] for row in rows[:_MAX_ROWS]]
+        more = f"and {len(rows) - _MAX_ROWS:,} more" if len(rows) > _MAX_ROWS else ""
+        return table_html([names, *cells], left=range(len(names))) + div("about", more)
+    return div("verbatim", html.escape(_words(value)))
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    """Return what an object holds by name; `None` of what is no such object."""
+    if isinstance(value, Mapping):
+        return {str(name): each for name, each in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    names = getattr(type(value), "model_fields", None)  # pydantic's
+    return {name: getattr(value, name) for name in names} if names else None
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple) and all(isinstance(each, str | int) for each in value):
+        value = ", ".join(map(str, value))
+    return one_line(value if isinstance(value, str) else repr(value), max_chars=_MAX_CHARS)
