@@ -25,6 +25,7 @@ from segmind_jupyter.notebook.display.reply import (
     thumbnail_html,
 )
 from segmind_jupyter.notebook.display.styles import (
+    ELEMENTS,
     FRAME,
     MAX_WIDTH,
     div,
