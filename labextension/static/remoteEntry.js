@@ -2,7 +2,7 @@
 // apostrophe would turn the rest of them into a Python string. Written by hand, so that nothing has
 // to be built: what it fills at the end is the container that module federation asks for.
 (() => {
-  const MARKDOWN = "text/x-ipythongfm";
+  const MARKDOWN = "text/x-markdown"; // its maths would colour "$5 and $10"
   const CLAUDE = /^(?:[ \t]*(?:#.*)?\r?\n)*%%claude(?!\S)/; // comments may stand above it
 
   /** Gives the cells of a notebook their language, as they come and as one types. */

@@ -133,7 +133,7 @@ def test_claude_cells_are_coloured_as_markdown(notebook):
     words = notebook.cell(2).locator(".cm-line").nth(1)
     assert words.inner_text() == "What's the trend of {fig}?"
     assert words.locator("span").count() == 0
-    python, markdown = "text/x-ipython", "text/x-ipythongfm"
+    python, markdown = "text/x-ipython", "text/x-markdown"
     assert notebook.page.evaluate(TYPED) == [markdown, python, markdown, python, python]
 
 
