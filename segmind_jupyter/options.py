@@ -1,4 +1,4 @@
-"""The one table of options, which the magic's line, `%config`, `ask` and the README follow.
+"""The one table of options, which the magic's line, `%config`, `ask` and docs/ follow.
 
 A new option is a row of `OPTIONS`, and what it does. Nothing here knows who sends a call.
 """
@@ -51,7 +51,7 @@ class Option:
 
     #: Its name in Python: a keyword of `ask`, a trait, an attribute of the line that was read.
     name: str
-    #: What it does, as the manual and the README say it.
+    #: What it does, as the manual and the documentation say it.
     words: str = ""
     #: How it is written on a magic's line; nothing where it is a setting alone.
     flags: tuple[str, ...] = ()
@@ -151,7 +151,7 @@ def _parameter(text: str) -> tuple[str, Any]:
         return key, value
 
 
-#: In the order of the README. A row without `flags` is a setting of `%config` alone.
+#: In the order of the documentation. A row without `flags` is a setting of `%config` alone.
 OPTIONS: Final = (
     Option(
         name="model", flags=("-m", "--model"), value="MODEL", in_calls=True,

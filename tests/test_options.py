@@ -137,16 +137,22 @@ def test_a_parameter_is_checked_under_its_own_name_too(params: dict[str, Any]):
         call_of(HELLO, Options(), params)
 
 
-def test_the_table_of_the_readme_is_the_table_of_options():
-    """Word by word, in its order."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    rows = [
+def test_the_tables_of_the_documentation_are_the_table_of_options():
+    """Word by word, in its order: the options, then the settings."""
+    page = Path(__file__).parent.parent / "docs" / "reference" / "options.md"
+    options = [
         f"| {', '.join(f'`{flag}`' for flag in option.flags)[:-1]}{f' {option.value}'.rstrip()}` "
         f"| {option.words} |"
         for option in OPTIONS
         if option.flags
     ]
-    assert "| --- | --- |\n" + "\n".join(rows) + "\n\n" in readme
+    settings = [
+        f"| `{option.name}` | {option.setting.default!r} | {option.setting.words} |"
+        for option in OPTIONS
+        if option.setting
+    ]
+    for rows in (options, settings):
+        assert "--- |\n" + "\n".join(rows) + "\n\n" in page.read_text(encoding="utf-8")
 
 
 def test_every_door_takes_what_the_table_says():

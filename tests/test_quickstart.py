@@ -73,18 +73,13 @@ def test_the_quickstart_is_stored_without_outputs():
 def test_the_readmes_two_commands_are_the_ones_that_ci_runs():
     """The promise of the README is kept by every run of the CI."""
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    commands = [line.strip() for block in blocks for line in block.splitlines() if "&&" in line]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("pip install")]
     scripts = ("run", "common.sh")
     ci = "".join((ROOT / ".ci" / name).read_text(encoding="utf-8") for name in scripts)
     assert len(commands) == 2
     for command in commands:
         assert command in ci
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_the_readmes_links_lead_somewhere(target):
-    """Every relative link and picture is a file of the repository."""
-    assert (ROOT / target).exists()
 
 
 def test_binder_opens_the_quickstart():
