@@ -34,8 +34,8 @@ _STRICTEST: Final = {"cache": "only", "journal": False}
 #: The types that a shell learns to show, and where what shows them is at home.
 _DISPLAYS: Final = {
     "segmind_jupyter.api.messages.Reply": "display.reply.ReplyDisplay",
-    "segmind_jupyter.session.Request": "display.reply.RequestDisplay",
-    "segmind_jupyter.batch.preview.BatchPreview": "display.reply.PreviewDisplay",
+    "segmind_jupyter.session.Request": "display.request.RequestDisplay",
+    "segmind_jupyter.batch.preview.BatchPreview": "display.request.PreviewDisplay",
     "segmind_jupyter.api.jobs.Job": "live.cards.JobDisplay",
     "segmind_jupyter.batch.batch.Batch": "live.cards.BatchDisplay",
     "segmind_jupyter.chat.Chat": "chat.panel.ChatDisplay",
@@ -166,7 +166,7 @@ class Displays:
                 self._hushed = _home("display.reply.SuppressedValues")(self._shell)
                 self._waits.shown = self._hushed
             of_reply = self._hushed, self._show_in_place
-            shared = of_reply if ".reply." in home else (self._live, self._hushed)
+            shared = of_reply if home.startswith("display.") else (self._live, self._hushed)
             self._made[home] = _home(home)(self._shell, *shared)
             kind = next(kind for kind, at in _DISPLAYS.items() if at == home)
             for formatter in self._formatters:

@@ -155,17 +155,18 @@ class ClaudeMagics(Defaults):
             if cell is None:
                 hook.fill_exec_result(value)
             return None
-        if use is Use.DROPPED:
-            display(value)
-            hook.update_user_ns(value)
         if reply is None or reply is value:
+            if use is Use.DROPPED:
+                display(value)
+                hook.update_user_ns(value)
             return value
         # An object that `--json` gave: what it took stands below it.
-        from segmind_jupyter.notebook.display.reply import footer_bundle, provenance
+        from segmind_jupyter.notebook.display.reply import object_bundle, provenance
 
+        display(object_bundle(value, reply), raw=True, metadata=provenance(reply))
+        hook.update_user_ns(value)
         if use is Use.SHOWN:
-            hook(value)
-        display(footer_bundle(reply), raw=True, metadata=provenance(reply))
+            hook.fill_exec_result(value)
         return None
 
     def _answer(

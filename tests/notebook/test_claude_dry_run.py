@@ -47,7 +47,7 @@ class TestDryRun:
     def test_the_blocks_stand_in_order_with_their_sizes(self, run, shown, no_key):
         """Words, then the figure by its name, its pixels, its bytes and its tokens."""
         run(FIGURE)
-        text, _ = shown(run("%%claude --dry-run\nWhat does {fig} show?").result)
+        text, page = shown(run("%%claude --dry-run\nWhat does {fig} show?").result)
         assert text.startswith(
             "Nothing was sent. This would be: POST /v1/claude-4-sonnet\n3 blocks"
         )
@@ -58,6 +58,10 @@ class TestDryRun:
         )
         assert numbered[2] == "3 · text, 6 characters, ≈2 tokens"
         assert "    What does " in text
+        # On a page, as it is read.
+        assert re.search(
+            r">What does <img [^>]*><div [^>]*>2 · fig · [^<]*</div> show\?</div>", page
+        )
 
     def test_the_picture_is_the_one_that_would_go(self, run, shown, no_key):
         """In small, on the page; its only address is its own data."""

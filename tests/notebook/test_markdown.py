@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.notebook.display.markdown import (
-    _LEXER_OF,
+    LANGUAGES,
     MAX_CODE_CHARS,
     MAX_HTML_CHARS,
     MAX_MARKDOWN_CHARS,
@@ -169,7 +169,7 @@ def test_code_of_an_odd_shape_and_a_slow_lexer_stay_plain():
 def test_each_language_has_a_lexer_and_keeps_every_character():
     """Every name on the list is one that Pygments knows, and colouring loses nothing."""
     code = 'if (x < 1) { return "a & b"; } # é\n\n\tkey: [1, 2.5]\n'
-    for language in set(_LEXER_OF.values()):
+    for language in set(LANGUAGES.values()):
         coloured = to_coloured(code, language=language, clock=lambda: 0.0)
         assert coloured is not None, language
         assert BeautifulSoup(f"<pre>{coloured}</pre>", "html.parser").get_text() == code

@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import re
+import sys
+from unittest.mock import Mock
 
 import pytest
 from bs4 import BeautifulSoup
@@ -18,6 +20,7 @@ from segmind_jupyter.content.parts import Image, Text
 from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.errors import InsufficientCreditsError
 from segmind_jupyter.notebook.display.reply import (
+    ReplyDisplay,
     failure_bundle,
     provenance,
     reply_bundle,
@@ -25,6 +28,7 @@ from segmind_jupyter.notebook.display.reply import (
     reply_text,
 )
 from segmind_jupyter.notebook.display.styles import CODE
+from segmind_jupyter.notebook.display.tables import object_html
 from segmind_jupyter.session import session
 
 FULL = Reply(
@@ -65,6 +69,7 @@ def test_the_text_side_reads_well() -> None:
     assert lines[-1] == "   `{figg}` is no name here."
     # Front ends prefer Markdown to HTML, and run the HTML inside: there is none.
     assert reply_bundle(FULL) == {"text/html": reply_html(FULL), "text/plain": reply_text(FULL)}
+    assert page(reply_html(FULL)).div["aria-live"] == "polite"
 
 
 KNOWN = {
@@ -107,6 +112,44 @@ def test_no_line_of_a_reply_passes_for_one_of_ours() -> None:
     for words in FORGED:
         shown = reply_text(Reply(text=words, model="m")).split("\n")
         assert [line for line in shown if line and not line.startswith("  ")] == ["── m"]
+
+
+def test_a_terminal_draws_the_markdown_where_rich_is_there(shell, monkeypatch) -> None:
+    """Indented too; addresses are shown, and no sequence of a reply's own comes through."""
+    pytest.importorskip("rich")
+    words = "**bold** [a](https://x.example) <b> &#x1b;]8;;x \x1b]8;;https://y.example\x1b\\z"
+    display = ReplyDisplay(shell)
+    assert "**bold**" in display.text(Reply(text=words))
+    monkeypatch.setattr(sys, "stdout", Mock(isatty=lambda: True))
+    drawn = display.text(Reply(text=words, model="m"))
+    assert "\x1b[1mbold\x1b[0m" in drawn
+    assert "(\x1b[4;34mhttps://x.example\x1b[0m) <b>" in drawn
+    assert "\x1b]" not in drawn
+    assert drawn.startswith("  ")
+    assert drawn.endswith("\n\n── m")
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    tags: list[str]
+
+
+def test_objects_are_small_tables() -> None:
+    """An object a line a field, a list of them a line each; of all others their words."""
+    shown = page(object_html(Point(1, ["<b>", "c"])))
+    assert [cell.get_text() for cell in shown.find_all(["th", "td"])] == [
+        "x",
+        "1",
+        "tags",
+        "<b>, c",
+    ]
+    rows = page(object_html([Point(n, []) for n in range(60)] + [{"y": None}])).find_all("tr")
+    assert [cell.get_text() for cell in rows[0]] == ["x", "tags", "y"]
+    assert [cell.get_text() for cell in rows[50]] == ["49", "", ""]
+    assert len(rows) == 51
+    for value, words in (("<b>", "&lt;b&gt;"), ([1, 2], "1, 2"), ([], ""), ([{}, 1], "[{}, 1]")):
+        assert words in object_html(value)
 
 
 def test_what_is_wrong_with_a_reply_is_said() -> None:

@@ -47,10 +47,13 @@ def test_a_hostile_reply_holds_nothing_live(walk: Walk) -> None:
 
 
 def test_a_hostile_reply_is_quiet_in_a_terminal() -> None:
-    """The text side of each reply holds no control, hidden or reordering character."""
+    """As text, also drawn, each reply holds no control, hidden or reordering character."""
     for case in CORPUS:
-        text = reply_text(Reply(text=case["text"], model=case["text"]), notes=[case["text"]])
-        assert not UNSEEN.search(text.replace("\n", "").replace("\t", "")), case["name"]
+        reply = Reply(text=case["text"], model=case["text"])
+        drawn = reply_text(reply, is_rich=True, notes=[case["text"]])
+        drawn = re.sub(r"\x1b\[[\d;]*m", "", drawn)  # colours, which are rich's
+        for text in (reply_text(reply, notes=[case["text"]]), drawn):
+            assert not UNSEEN.search(text.replace("\n", "").replace("\t", "")), case["name"]
 
 
 def test_raw_html_stays_readable(walk: Walk) -> None:

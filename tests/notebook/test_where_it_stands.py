@@ -71,26 +71,14 @@ def words(online):
 
 
 def test_a_magic_in_a_function_sees_its_names(run, online):
-    """Its own, those of functions around it that still run, and the notebook's."""
+    """Its own, and the notebook's."""
     run("n, word = 1, 'notebook'")
     run("def f(n):\n    r = %claude {n} {word}\n    return r\nf(2)")
     assert words(online) == "2 notebook"
-    run("def f(a):\n    def g(b):\n        %claude {a} {b} {n}\n    g('b')\nf('a')")
-    assert words(online) == "a b 1"
     run("def f(word):\n    get_ipython().run_cell_magic('claude', '-q', '{word}')\nf('own')")
     assert words(online) == "own"
     run("%claude {word}")
     assert words(online) == "notebook"
-
-
-def test_a_name_that_cannot_be_seen_is_refused(run, online):
-    """A function that has ended has taken its names with it; those that are used stay."""
-    code = "def outer():\n    a, b = 'used', 2\n    def inner():\n        {}\n    return inner\n"
-    done = run(code.format("%claude {a} {b}") + "outer()()")
-    assert "`{a}` is a name of the function around this one" in str(done.error)
-    assert online.requests == []
-    run(code.format("a\n        %claude {a}") + "outer()()")
-    assert words(online) == "used"
 
 
 def test_under_time_and_in_a_script_that_is_run_it_shows_too(run, tmp_path, online):
@@ -115,9 +103,11 @@ def test_the_object_of_json_stands_above_what_it_took(run, shell, online):
     ):
         online.will_say('{"n": 1}')
         done = run(cell)
-        shown = "".join([done.stdout, *(o.data["text/plain"] for o in done.displayed)])
-        assert "{'n': 1}" in shown, cell
-        assert shown.count("── claude") == 1
+        (output,) = done.displayed
+        assert output.data["text/plain"].startswith("{'n': 1}\n\n── claude"), cell
+        assert ">n</th>" in output.data["text/html"]
+        assert output.metadata["segmind"]["model"] == "claude-4-sonnet"
+        assert run("_").result == {"n": 1}
     online.will_say('{"n": 1}')
     assert run("r = %claude --json how?").shown == ""
     assert shell.user_ns["r"] == {"n": 1}

@@ -251,8 +251,8 @@ def _image(token: Token, env: _Env) -> str:
 
 
 def _fence(token: Token, env: _Env) -> str:
-    language = (token.info.split() or [""])[0]
-    coloured = to_coloured(token.content, language=language) if _afford(env, "code", token) else ""
+    is_cheap = _afford(env, "code", token)
+    coloured = to_coloured(token.content, language=token.info) if is_cheap else ""
     code = coloured or _escaped(token.content)
     return (
         f'<pre style="{ELEMENTS["pre"]}"><code style="{ELEMENTS["pre code"]}">{code}</code></pre>\n'
@@ -297,32 +297,36 @@ _MAX_LINE_CHARS, _MAX_BLANK_LINES = 500, 40
 #: Seconds after which a block stays plain; 500 lines of Python take a tenth of it.
 MAX_SECONDS = 0.5
 
-#: Pygments' names of lexers, each with further words behind a fence that ask for it.
-_LANGUAGES = """
-bash sh shell zsh console | c h | cpp c++ cc hpp | csharp c# cs | css | diff patch
-docker dockerfile | fortran f90 | go golang | haskell hs | html | ini cfg | java
-javascript js jsx | json jsonc ipynb | julia jl | kotlin kt | latex tex | lua | makefile make
-matlab octave | php | powershell ps1 | pycon | python py python3 ipython ipython3 | r | ruby rb
-rust rs | scala | sql mysql postgresql sqlite | swift | toml | typescript ts tsx | xml svg
-yaml yml
+#: What may stand behind a fence: Pygments' names, and words for them that it does not know.
+_NAMES = """
+    bash sh shell zsh console c cpp c++ csharp c# css diff docker dockerfile fortran f90 go golang
+    haskell hs html ini cfg java javascript js json julia jl kotlin latex tex lua make makefile
+    matlab octave php powershell ps1 pycon python py python3 r ruby rb rust rs scala sql mysql
+    postgresql swift toml typescript ts xml yaml
 """
-_LEXER_OF = {
-    word: words.split()[0]
-    for words in re.split(r"[|\n]", _LANGUAGES.strip())
-    for word in words.split()
-}
+LANGUAGES = {name: name for name in _NAMES.split()} | {
+    "cc": "cpp", "h": "c", "hpp": "cpp", "ipynb": "json", "ipython": "python", "jsonc": "json",
+    "ipython3": "python", "jsx": "js", "kt": "kotlin", "patch": "diff", "sqlite": "sql",
+    "svg": "xml", "tsx": "ts", "yml": "yaml",
+}  # fmt: skip
+
+
+def lexer_of(code: str, info: str) -> str | None:
+    """Return Pygments' name for what stands behind a fence; `None` where it is to stay plain."""
+    language = LANGUAGES.get((info.lower().split() or [""])[0])
+    if language is None or len(code) > MAX_CODE_CHARS:
+        return None
+    without_blanks = code.translate({ord(" "): None, ord("\t"): None})
+    is_odd = max(map(len, code.split("\n"))) > _MAX_LINE_CHARS
+    return None if is_odd or "\n" * _MAX_BLANK_LINES in without_blanks else language
 
 
 def to_coloured(
     code: str, *, language: str, clock: Callable[[], float] = time.monotonic
 ) -> str | None:
     """Colour code as HTML; `None` where the language is unknown, the shape odd, or time is up."""
-    lexer_name = _LEXER_OF.get(language.lower())
-    if lexer_name is None or len(code) > MAX_CODE_CHARS:
-        return None
-    without_blanks = code.translate({ord(" "): None, ord("\t"): None})
-    is_odd = max(map(len, code.split("\n"))) > _MAX_LINE_CHARS
-    if is_odd or "\n" * _MAX_BLANK_LINES in without_blanks:
+    lexer_name = lexer_of(code, language)
+    if lexer_name is None:
         return None
     from pygments.lexers import get_lexer_by_name
 

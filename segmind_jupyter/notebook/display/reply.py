@@ -14,18 +14,20 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from IPython.lib.pretty import pretty
+
 from segmind_jupyter.errors import JobCancelled, SegmindError
 from segmind_jupyter.notebook.display.markdown import body_html
 from segmind_jupyter.notebook.display.styles import FRAME, div, folded, framed, one_line_html
+from segmind_jupyter.notebook.display.tables import object_html
+from segmind_jupyter.notebook.display.terminal import is_terminal
 from segmind_jupyter.session import session
-from segmind_jupyter.words import format_credits, format_time, one_line, set_apart
+from segmind_jupyter.words import format_credits, format_time, one_line, set_apart, to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
-    from segmind_jupyter.batch.preview import BatchPreview
     from segmind_jupyter.content.parts import Image
     from segmind_jupyter.content.prompt import Attachment
-    from segmind_jupyter.session import Request
 
 #: More objects than this are folded away.
 _MAX_OPEN_ITEMS = 6
@@ -52,7 +54,7 @@ def reply_bundle(reply: Reply, **about: Any) -> dict[str, str]:
 
 def reply_html(reply: Reply, **about: Any) -> str:
     """Show a reply as HTML that runs and fetches nothing, whatever the reply holds."""
-    return framed(reply_inside(reply, **about))
+    return framed(reply_inside(reply, **about), is_news=True)
 
 
 def reply_inside(reply: Reply, **about: Any) -> str:
@@ -61,9 +63,14 @@ def reply_inside(reply: Reply, **about: Any) -> str:
     return body_html(_text(reply)) + notice + footer_html(reply, **about)
 
 
-def reply_text(reply: Reply, **about: Any) -> str:
-    """Show a reply in a terminal: its Markdown, set apart, then the footer."""
-    pieces = (set_apart(_text(reply)), _notice(reply), footer_text(reply, **about))
+def reply_text(reply: Reply, *, is_rich: bool = False, **about: Any) -> str:
+    """Show a reply as text: its Markdown, set apart and maybe drawn, then the footer."""
+    words = None
+    if is_rich:
+        from segmind_jupyter.notebook.display.terminal import to_rich_text
+
+        words = to_rich_text(_text(reply))
+    pieces = (words or set_apart(_text(reply)), _notice(reply), footer_text(reply, **about))
     return "\n\n".join(filter(None, pieces))
 
 
@@ -98,9 +105,11 @@ def provenance(reply: Reply) -> dict[str, Any]:
     }
 
 
-def footer_bundle(reply: Reply) -> dict[str, str]:
-    """Return both sides of what stands under a reply, without the reply."""
-    return {"text/html": framed(footer_html(reply)), "text/plain": footer_text(reply)}
+def object_bundle(value: Any, reply: Reply) -> dict[str, str]:
+    """Return both sides of an object that `--json` gave, with what it took below it."""
+    page = framed(object_html(value) + footer_html(reply), is_news=True)
+    words = filter(None, (to_text(pretty(value)), footer_text(reply)))
+    return {"text/html": page, "text/plain": "\n\n".join(words)}
 
 
 def footer_html(reply: Reply, **about: Any) -> str:
@@ -204,7 +213,7 @@ def _line(text: str) -> str:
 def failure_bundle(error: BaseException) -> dict[str, str]:
     """Return both sides of an error, as IPython's `display(..., raw=True)` takes them."""
     return {
-        "text/html": framed(boxed(error, failure_html(error))),
+        "text/html": framed(boxed(error, failure_html(error)), is_news=True),
         "text/plain": failure_text(error),
     }
 
@@ -285,7 +294,7 @@ class Display(abc.ABC, Generic[V]):
         self._show_in_place = show_in_place
 
     @abc.abstractmethod
-    def text(self, value: V) -> str:
+    def text(self, value: V, /) -> str:
         """Return it as text."""
 
     def install(self) -> None:
@@ -323,64 +332,21 @@ class ReplyDisplay(Display["Reply"]):
     """The displays that a shell has for a `Reply`, with what was sent for it."""
 
     kind = "segmind_jupyter.api.messages.Reply"
-
-    def html(self, value: Reply) -> str:
-        """Return it as safe HTML."""
-        return reply_html(value)
-
-    def _show(self, value: Reply) -> None:
-        """Show it where the cell waited for it, or as any value."""
-
-        def drawn() -> tuple[Any, Any]:
-            return {"text/html": self.html(value), "text/plain": self.text(value)}, provenance(
-                value
-            )
-
-        if value in self._hushed or not self._show_in_place(drawn):
-            super()._show(value)
+    html = staticmethod(reply_html)
 
     def text(self, value: Reply) -> str:
         """Return it as text."""
-        return reply_text(value)
+        return reply_text(value, is_rich=is_terminal(self._shell))
+
+    def _show(self, value: Reply) -> None:
+        """Show it where the cell waited for it, or as any value."""
+        if value in self._hushed or not self._show_in_place(
+            lambda: (reply_bundle(value), provenance(value))
+        ):
+            super()._show(value)
 
     def _printers(self) -> Iterator[tuple[Any, Callable[..., Any]]]:
         yield from super()._printers()
         # Nothing but metadata of the whole output: the others have the words.
         about = self._shell.display_formatter.mimebundle_formatter
         yield about, lambda value: ({}, provenance(value))
-
-
-class RequestDisplay(Display["Request"]):
-    """The displays that a shell has for a `Request`: its blocks, with pictures."""
-
-    kind = "segmind_jupyter.session.Request"
-
-    def html(self, value: Request) -> str:
-        """Return it as safe HTML."""
-        from segmind_jupyter.notebook.display.request import request_html
-
-        return request_html(value)
-
-    def text(self, value: Request) -> str:
-        """Return it as text."""
-        from segmind_jupyter.notebook.display.request import request_text
-
-        return request_text(value)
-
-
-class PreviewDisplay(Display["BatchPreview"]):
-    """The displays that a shell has for a `BatchPreview`."""
-
-    kind = "segmind_jupyter.batch.preview.BatchPreview"
-
-    def html(self, value: BatchPreview) -> str:
-        """Return it as safe HTML."""
-        from segmind_jupyter.notebook.display.request import preview_html
-
-        return preview_html(value)
-
-    def text(self, value: BatchPreview) -> str:
-        """Return it as text."""
-        from segmind_jupyter.notebook.display.request import preview_text
-
-        return preview_text(value)

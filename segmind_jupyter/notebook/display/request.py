@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from segmind_jupyter.content.parts import Image, Part, Text, part_of
 from segmind_jupyter.content.prompt import counted, described, estimated_tokens, readable_bytes
-from segmind_jupyter.notebook.display.reply import thumbnail_html
+from segmind_jupyter.notebook.display.reply import Display, thumbnail_html
 from segmind_jupyter.notebook.display.styles import div, folded, framed, one_line_html
 from segmind_jupyter.session import Request
 from segmind_jupyter.words import format_time, one_line, to_text
@@ -28,20 +28,35 @@ _MAX_CHARS: Final = 800
 
 
 def request_html(request: Request) -> str:
-    """Show a request as HTML: where it goes, its settings, its blocks in order, with pictures."""
-    headline, *about = _head(request)
-    pieces = [div("head", f"<strong>{_escaped(headline)}</strong>")]
-    pieces += [div("about", _escaped(line)) for line in about]
+    """Show a request as HTML: where it goes, its settings, and all of it as the model reads it."""
+    pieces = [_head_html(_head(request))]
     if request.earlier:
         earlier = ""
         for message in request.earlier:
+            parts = [*map(part_of, message["content"])]
             earlier += div("block", f"<strong>{_escaped(message['role'])}</strong>")
-            for part in map(part_of, message["content"]):
-                earlier += _block_html(_described(part), part)
+            earlier += _read_html((_described(part), part) for part in parts)
         pieces.append(folded(_escaped(_earlier(request)), earlier))
-    pieces += [_block_html(title, part) for title, part in _titled(request)]
+    pieces.append(_read_html(_titled(request)))
     pieces += [div("note", one_line_html(note)) for note in request.notes]
     return framed("".join(pieces))
+
+
+def _head_html(lines: Iterable[str]) -> str:
+    headline, *about = map(_escaped, lines)
+    return div("head", f"<strong>{headline}</strong>") + "".join(div("about", a) for a in about)
+
+
+def _read_html(parts: Iterable[tuple[str, Part]]) -> str:
+    """Show words and pictures in one box, as they are read, each picture with its sizes."""
+    inside = ""
+    for title, part in parts:
+        if isinstance(part, Text):
+            inside += html.escape(to_text(part.text))
+        else:
+            picture = thumbnail_html(part, title, max_px=_PICTURE_PX, style="picture")
+            inside += picture + div("about", _escaped(title))
+    return div("verbatim", inside)
 
 
 def request_text(request: Request) -> str:
@@ -59,10 +74,8 @@ def request_text(request: Request) -> str:
 
 def preview_html(preview: BatchPreview) -> str:
     """Show what a batch would send: its sums, and its first requests in full."""
-    headline, *about = str(preview).splitlines()
-    pieces = [div("head", f"<strong>{_escaped(headline)}</strong>")]
-    pieces += [div("about", _escaped(line)) for line in about]
-    return framed("".join(pieces)) + "".join(map(request_html, preview.first))
+    head = framed(_head_html(str(preview).splitlines()))
+    return head + "".join(map(request_html, preview.first))
 
 
 def preview_text(preview: BatchPreview) -> str:
@@ -118,13 +131,21 @@ def _earlier(request: Request) -> str:
     return f"before it: {', '.join(filter(None, facts))}"
 
 
-def _block_html(title: str, part: Part) -> str:
-    if isinstance(part, Text):
-        inside = div("verbatim", html.escape(to_text(part.text)))
-    else:
-        inside = thumbnail_html(part, title, max_px=_PICTURE_PX, style="picture")
-    return div("block", div("about", _escaped(title)) + inside)
-
-
 def _escaped(text: str) -> str:
     return html.escape(one_line(text))
+
+
+class RequestDisplay(Display["Request"]):
+    """The displays that a shell has for a `Request`."""
+
+    kind = "segmind_jupyter.session.Request"
+    html = staticmethod(request_html)
+    text = staticmethod(request_text)
+
+
+class PreviewDisplay(Display["BatchPreview"]):
+    """The displays that a shell has for a `BatchPreview`."""
+
+    kind = "segmind_jupyter.batch.preview.BatchPreview"
+    html = staticmethod(preview_html)
+    text = staticmethod(preview_text)

@@ -22,6 +22,7 @@ from segmind_jupyter.notebook.display.reply import (
     failure_text,
     provenance,
     reply_bundle,
+    reply_text,
     thumbnail_html,
 )
 from segmind_jupyter.notebook.display.styles import (
@@ -34,6 +35,7 @@ from segmind_jupyter.notebook.display.styles import (
     one_line_html,
 )
 from segmind_jupyter.notebook.display.tables import Markup, object_html, table_html
+from segmind_jupyter.notebook.display.terminal import is_terminal
 from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Mark, StatusLine
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, one_line
@@ -121,6 +123,8 @@ class JobDisplay(LiveDisplay["Job"]):
 
     def text(self, value: Job) -> str:
         """Say how it stands, or what came of it."""
+        if value.reply is not None and value.error is None:
+            return reply_text(value.reply, is_rich=is_terminal(self._shell))
         card = JobCard(value)
         return str((card.ended() if value.done() else card.pending())["text/plain"])
 
