@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
+from segmind_jupyter.comparison import Comparison, compare
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import SegmindError, SettingsError
-from segmind_jupyter.session import session
+from segmind_jupyter.options import one_model, smallest
+from segmind_jupyter.session import Request, session
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
@@ -15,9 +18,13 @@ if TYPE_CHECKING:
     from segmind_jupyter.content.json_schema import Expected
 
 
+@overload
+def ask(*contents: Any, model: str | None = None, **how: Any) -> Reply: ...
+@overload
+def ask(*contents: Any, model: list[str] | tuple[str, ...], **how: Any) -> Comparison: ...
 def ask(
     *contents: Any,
-    model: str | None = None,
+    model: str | list[str] | tuple[str, ...] | None = None,
     system: str | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
@@ -25,7 +32,7 @@ def ask(
     cache: Caching | None = None,
     json: Any = None,
     **params: Any,
-) -> Reply:
+) -> Reply | Comparison:
     """Ask a Claude model about anything in your notebook, and wait for its answer.
 
     Parameters
@@ -34,7 +41,8 @@ def ask(
         Words and objects, in the order in which the model is to see them: strings, figures,
         images, arrays, data frames, ...
     model
-        Slug of the model, such as ``"claude-4-sonnet"``.
+        Slug of the model, such as ``"claude-4-sonnet"``; of several in a list, all are asked at
+        once.
     system
         System prompt.
     max_tokens
@@ -56,7 +64,8 @@ def ask(
     Returns
     -------
     Reply
-        `reply.text`, `reply.usage`, ...; in a notebook it shows as safe HTML.
+        `reply.text`, `reply.usage`, ...; in a notebook it shows as safe HTML. Of several models a
+        `Comparison`: a mapping of each slug to its reply, shown side by side.
 
     Raises
     ------
@@ -75,17 +84,15 @@ def ask(
     >>> reply.text  # doctest: +SKIP
     """
     with ShortTracebacks():
-        options = session().options.replace(
-            model=model,
-            system=system,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            timeout_s=timeout,
-            cache=cache,
-        )
-        expected = expected_of(json, params)
-        prompt = gather(contents, limits=options.limits)
-        return session().ask(prompt, options, params, expected=expected)
+        chosen = {
+            "system": system,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "timeout_s": timeout,
+            "cache": cache,
+        }
+        requests = _requests(contents, model, chosen, json, params)
+        return compare(requests) if isinstance(model, list | tuple) else session().ask(*requests)
 
 
 def submit(
@@ -138,17 +145,14 @@ def submit(
     >>> job.wait(timeout=600).text  # doctest: +SKIP
     """
     with ShortTracebacks():
-        options = session().options.replace(
-            model=model,
-            system=system,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            timeout_s=timeout,
-            cache=cache,
-        )
-        expected = expected_of(json, params)
-        prompt = gather(contents, limits=options.limits)
-        return session().submit(prompt, options, params, expected=expected)
+        chosen = {
+            "system": system,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "timeout_s": timeout,
+            "cache": cache,
+        }
+        return session().submit(*_requests(contents, one_model(model), chosen, json, params))
 
 
 def resume(request_id: str) -> Job:
@@ -178,6 +182,20 @@ def resume(request_id: str) -> Job:
     """
     with ShortTracebacks():
         return session().resume(request_id)
+
+
+def _requests(
+    contents: Sequence[Any],
+    model: str | Sequence[str] | None,
+    chosen: Mapping[str, Any],
+    kind: Any,
+    params: dict[str, Any],
+) -> list[Request]:
+    """Put together what goes to each model: the same words and pixels to all of them."""
+    each = session().options.replace(**chosen).each(model)
+    expected = expected_of(kind, params)
+    prompt = gather(contents, limits=smallest(each))
+    return [session().request(prompt, options, params, expected=expected) for options in each]
 
 
 def expected_of(kind: Any, params: dict[str, Any]) -> Expected | None:

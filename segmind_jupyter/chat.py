@@ -330,7 +330,7 @@ class Chat:
         from anyio.to_thread import run_sync  # the disk holds up no other job
 
         desk = session()
-        slot = None if options.cache == "off" else await run_sync(desk.slot, call, options)
+        slot = None if options.cache == "off" else await run_sync(desk.slot, call, options.cache)
         # Whoever asks again wants another answer, as long as anything may be sent.
         if slot is not None and (turn.replacing is None or options.cache == "only"):
             kept = await run_sync(slot.find)

@@ -154,9 +154,10 @@ def _parameter(text: str) -> tuple[str, Any]:
 #: In the order of the documentation. A row without `flags` is a setting of `%config` alone.
 OPTIONS: Final = (
     Option(
-        name="model", flags=("-m", "--model"), value="MODEL", in_calls=True,
-        words="another model: any Claude model's slug at Segmind (`%segmind models` lists some)",
-        example=("-m claude-3.5-sonnet", "another model, for this cell"),
+        name="model", flags=("-m", "--model"), value="MODEL", many=True, in_calls=True,
+        words="another model: any Claude model's slug at Segmind (`%segmind models` lists some); "
+        "of several, each with a `-m`, all are asked at once, and stand side by side",
+        example=("-m claude-3.5-sonnet", "another model, for this cell; a second `-m` compares"),
         setting=Setting(default=DEFAULT_MODEL, words="Model of a call that names none with -m."),
     ),
     Option(
@@ -164,6 +165,22 @@ OPTIONS: Final = (
         words="system prompt; `-s {name}` takes that of a variable",
         example=('-s "Answer in French."', "a system prompt"),
         setting=Setting(default="", words="System prompt of a call that gives none with -s."),
+    ),
+    Option(
+        name="blind", flags=("--blind",),
+        words="hide which of several models said what, until `%claude --reveal`",
+        example=("-m ONE -m OTHER --blind", "two models side by side, as A and B"),
+    ),
+    Option(
+        name="reveal", flags=("--reveal",),
+        words="`%claude --reveal` alone tells which model said what in the last comparison",
+        example=("--reveal", "which model was A?"),
+    ),
+    Option(
+        name="best", flags=("--best",), value="NAME",
+        words="`%claude --best A` alone reveals too, and keeps that A (or a model) was the best of "
+        "them, for `%segmind usage --by model`",
+        example=("--best A", "A was the best: kept, and revealed"),
     ),
     Option(
         name="include", flags=("-i", "--include"), value="NAME", many=True,
@@ -410,6 +427,14 @@ class Options:
                 )
         return dataclasses.replace(self, **chosen, given=self.given | chosen.keys())
 
+    def each(self, model: Any) -> list[Options]:
+        """Return a copy for each of several models, or for the one."""
+        if not isinstance(model, list | tuple):
+            return [self.replace(model=model)]
+        if not model or len({*map(checked_slug, model)}) < len(model):
+            raise SettingsError(f"model={_brief(model)}: name each model once, and at least one.")
+        return [self.replace(model=slug) for slug in model]
+
     @property
     def limits(self) -> Limits:
         """How large pictures and texts may be: those of a model that sees more may be larger."""
@@ -432,6 +457,22 @@ class Options:
         """Return the model parameters that are set."""
         params = {"max_tokens": self.max_tokens, "temperature": self.temperature}
         return {name: value for name, value in params.items() if value is not None}
+
+
+def smallest(each: Sequence[Options]) -> Limits:
+    """Return the limits that all of them bear, so that all get the same pixels."""
+    return min((options.limits for options in each), key=lambda limits: limits.image_tokens)
+
+
+def one_model(model: Any) -> str | None:
+    """Refuse a list of models where one reply is to come."""
+    if isinstance(model, list | tuple):
+        raise SettingsError(
+            f"model={_brief(model)}: several models are compared by `ask`, `ask_each` and cells "
+            "alone. Name one."
+        )
+    named: str | None = model
+    return named
 
 
 def call_of(

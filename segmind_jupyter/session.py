@@ -15,7 +15,7 @@ import json
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.journal import Journal, ReplyCache
     from segmind_jupyter.api.loop import BackgroundLoop, Waiter, WaitView
     from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.api.settings import Caching
     from segmind_jupyter.api.watch import JobManager
-    from segmind_jupyter.budget import Budget, Estimate
+    from segmind_jupyter.budget import Budget, Estimate, Reservation
+    from segmind_jupyter.comparison import Comparison
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
     from segmind_jupyter.conversation import Conversation, ConversationRegistry, Turn
@@ -71,6 +73,10 @@ class Request(Call):
     kept_at: float | None = None
     is_withheld: bool = False
     estimate: Estimate | None = None
+    cache: Caching = "off"
+    timeout_s: float | None = None
+    #: What its conversation gains with the reply.
+    turn: Turn | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, prompt: Prompt, call: Call, **how: Any) -> Request:
@@ -172,6 +178,8 @@ class Session:
         self.unattended: Callable[[], bool] = lambda: False
         self.footer = "full"
         self.keeps_chats = False
+        #: The last comparison of models, for `%claude --reveal`.
+        self.compared: Comparison | None = None
         #: What has not ended, and what failed unattended, by identity, in the order of beginning.
         #: No lock is needed, as each step is one of a dict's own.
         self._works: dict[int, Trackable] = {}
@@ -274,49 +282,71 @@ class Session:
             api_key=self._api_key, base_url=self._base_url, auth=self._auth, environ=environ
         )
 
-    def ask(
+    def request(
         self,
         prompt: Prompt,
         options: Options | None = None,
         params: Mapping[str, Any] = MappingProxyType({}),
         conversation: Conversation | None = None,
-        *,
-        expected: Expected | None = None,
-    ) -> Reply:
-        """Send a prompt and wait for the reply; an interrupt cancels the request.
-
-        Nothing is sent where `options` let a kept reply do.
-        """
+        **how: Any,
+    ) -> Request:
+        """Put together what is sent, and what becomes a part of the conversation with its reply."""
         options = options or self.options
-        turn, request = self._request(prompt, options, params, conversation, expected=expected)
-        with self.conversations.asking(turn):
-            cache = self.slot(request, options)
-            reply = cache.find()
-            if reply is None:
-                with self._unknown_outcomes("`%segmind history` shows whether it was charged."):
-                    wait = functools.partial(self.waiter, of=request)
-                    reply = self._portal.call(self.chat, request, options.timeout_s, wait=wait)
-                self.ledger.add(reply, model=request.model)
-            reply = dataclasses.replace(reply, request=request)
-            cache.keep(reply)
-            self.conversations.answered(turn, reply)
-        return reply
-
-    def submit(
-        self,
-        prompt: Prompt,
-        options: Options | None = None,
-        params: Mapping[str, Any] = MappingProxyType({}),
-        conversation: Conversation | None = None,
-        *,
-        expected: Expected | None = None,
-    ) -> Job:
-        """Queue a prompt as a job, which is followed in the background from then on."""
-        options = options or self.options
-        turn, request = self._request(
-            prompt, options, params, conversation, expected=expected, queued=True
+        prompt, messages, turn = self.conversations.say(
+            prompt, conversation, model=options.model, system=options.system
         )
-        cache = self.slot(request, options)
+        request = Request.of(
+            prompt,
+            call_of(messages, options, params),
+            turn=turn,
+            cache=options.cache,
+            timeout_s=options.timeout_s,
+            **how,
+        )
+        return request.noting(*options.left_out())
+
+    def ask(self, request: Request) -> Reply:
+        """Send a request and wait for the reply; an interrupt cancels it.
+
+        Nothing is sent where a kept reply does.
+        """
+        with self.conversations.asking(request.turn):
+            (answer,) = self.answers([dataclasses.replace(request, turn=None)])
+            assert not isinstance(answer, SegmindError)  # noqa: S101 - it would have been raised
+            self.conversations.answered(request.turn, answer)
+        return answer
+
+    def answers(self, requests: Sequence[Request]) -> list[Reply | SegmindError]:
+        """Send requests at once, and wait for the reply or the error of each.
+
+        All that their budget refuses is refused before any of them is sent; where none is answered,
+        that is raised.
+        """
+        caches = [self.slot(request, request.cache) for request in requests]
+        kept = {n: reply for n, cache in enumerate(caches) if (reply := cache.find())}
+        sent = [request for n, request in enumerate(requests) if n not in kept]
+        came = iter(self._sent(sent, raises=not kept) if sent else ())
+        answers: list[Reply | SegmindError] = []
+        for n, request in enumerate(requests):
+            answer = kept.get(n) or next(came)
+            if not isinstance(answer, SegmindError):
+                if n not in kept:
+                    self.ledger.add(answer, model=request.model)
+                answer = dataclasses.replace(answer, request=request)
+                caches[n].keep(answer)
+            answers.append(answer)
+        return answers
+
+    def _sent(self, requests: Sequence[Request], *, raises: bool) -> list[Reply | SegmindError]:
+        shown = dataclasses.replace(requests[0], model=", ".join(r.model for r in requests))
+        wait = functools.partial(self.waiter, of=shown)
+        with self._interruptible("`%segmind history` shows whether it was charged."):
+            return self._portal.call(self._chat_all, requests, raises, wait=wait)
+
+    def submit(self, request: Request) -> Job:
+        """Queue a request as a job, which is followed in the background from then on."""
+        turn, request = request.turn, dataclasses.replace(request, queued=True, turn=None)
+        cache = self.slot(request, request.cache)
         kept = cache.find()
         if kept is not None:  # the job of a reply that is there: nothing is queued
             from segmind_jupyter.api.jobs import Job
@@ -334,52 +364,25 @@ class Session:
 
             async def queue() -> Job:
                 watch = self.watch()
-                job = await watch.submit(request, request=request, timeout_s=options.timeout_s)
+                with self._counting():
+                    job = await watch.submit(request, request=request, timeout_s=request.timeout_s)
                 self._caches[job] = cache
                 return self._begun(watch, job)
 
-            with self._unknown_outcomes("if it had been queued, `%segmind jobs` lists it."):
+            with self._interruptible("if it had been queued, `%segmind jobs` lists it."):
                 job = self._portal.call(queue)
         self.conversations.queued(turn, job)
         return job
 
-    def preview(
-        self,
-        prompt: Prompt,
-        options: Options | None = None,
-        params: Mapping[str, Any] = MappingProxyType({}),
-        conversation: Conversation | None = None,
-        *,
-        expected: Expected | None = None,
-        queued: bool = False,
-    ) -> Request:
-        """Put together what `ask` (or, `queued`, `submit`) would send, and send nothing."""
-        options = options or self.options
-        _, request = self._request(
-            prompt, options, params, conversation, expected=expected, queued=queued, dry=True
-        )
+    def preview(self, request: Request) -> Request:
+        """Say what would become of a request, and send nothing."""
         encoded(request.body, api_key=self.settings().api_key)
-        request = self.estimated(request)
+        request = self.estimated(dataclasses.replace(request, dry=True))
         try:
-            kept = self.slot(request, options).find()
+            kept = self.slot(request, request.cache).find()
         except NotCachedError:
             return dataclasses.replace(request, is_withheld=True)
         return dataclasses.replace(request, kept_at=kept.cached_at) if kept else request
-
-    def _request(
-        self,
-        prompt: Prompt,
-        options: Options,
-        params: Mapping[str, Any],
-        conversation: Conversation | None,
-        **how: Any,
-    ) -> tuple[Turn | None, Request]:
-        """Put together what is sent, and what becomes a part of the conversation with its reply."""
-        prompt, messages, turn = self.conversations.say(
-            prompt, conversation, model=options.model, system=options.system
-        )
-        call = call_of(messages, options, params)
-        return turn, Request.of(prompt, call, **how).noting(*options.left_out())
 
     def estimated(self, request: Request) -> Request:
         """Return a request with what it is likely to take."""
@@ -387,14 +390,14 @@ class Session:
         found = self.budget.estimate(request.model, request.tokens, origin=origin)
         return dataclasses.replace(request, estimate=found)
 
-    def slot(self, call: Call, options: Options) -> ReplyCache:
+    def slot(self, call: Call, cache: Caching) -> ReplyCache:
         """Find where the reply to a call may be kept; it takes neither a key nor a client."""
         from segmind_jupyter.api.journal import ReplyCache
 
-        if options.cache == "off":
+        if cache == "off":
             return ReplyCache()
         origin = self.settings().base_url
-        return ReplyCache.of(call, cache=options.cache, journal=self.journal, origin=origin)
+        return ReplyCache.of(call, cache=cache, journal=self.journal, origin=origin)
 
     def resume(self, request_id: str) -> Job:
         """Take up a job by its id, without sending it again."""
@@ -424,19 +427,25 @@ class Session:
             cache.keep(reply)
 
     @contextlib.contextmanager
-    def _unknown_outcomes(self, how_to_look: str) -> Iterator[None]:
-        """Count a POST that may have been billed, and say so where the user interrupted it."""
+    def _interruptible(self, how_to_look: str) -> Iterator[None]:
+        """Count a POST that the user interrupted, and say that it may have been billed."""
         try:
             yield
-        except MaybeBilledError:
-            self.ledger.add_unknown()
-            raise
         except KeyboardInterrupt:
             self.ledger.add_unknown()
             raise Interrupted(
                 "The request was cancelled here. If the model had begun, it may still be billed; "
                 + how_to_look
             ) from None
+
+    @contextlib.contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Count a POST that may have been billed."""
+        try:
+            yield
+        except MaybeBilledError:
+            self.ledger.add_unknown()
+            raise
 
     def followed(self, request_id: str) -> Job | None:
         """Find the job of that id among those that this process follows, a batch's too."""
@@ -521,15 +530,16 @@ class Session:
             self._clients[key] = SegmindClient(settings=key[1])
         return self._clients[key]
 
-    async def chat(self, call: Call, timeout_s: float | None = None) -> Reply:
+    async def chat(
+        self, call: Call, timeout_s: float | None = None, hold: Reservation | None = None
+    ) -> Reply:
         """Send a call and wait for its reply (v1); on the background loop alone."""
         from anyio import CancelScope, to_thread
 
-        client = self.client()
-        with CancelScope(shield=True):
-            hold = await to_thread.run_sync(self.budget.reserve, call, client.settings.base_url)
+        if hold is None:
+            (hold,) = await self._reserved([call])
         try:
-            reply = await client.chat(
+            reply = await self.client().chat(
                 call.model,
                 call.messages,
                 instruction=call.instruction,
@@ -542,6 +552,51 @@ class Session:
         with CancelScope(shield=True):
             await to_thread.run_sync(hold.settle, reply)
         return reply
+
+    async def _reserved(self, calls: Sequence[Call]) -> list[Reservation]:
+        """Set aside what all of them may take, or nothing."""
+        from anyio import CancelScope, to_thread
+
+        holds: list[Reservation] = []
+        origin = self.client().settings.base_url
+        with CancelScope(shield=True):
+            try:
+                for call in calls:
+                    holds.append(await to_thread.run_sync(self.budget.reserve, call, origin))
+            except BaseException:
+                for hold in holds:
+                    self.budget.release(hold)
+                raise
+        return holds
+
+    async def _chat_all(
+        self, requests: Sequence[Request], raises: bool
+    ) -> list[Reply | SegmindError]:
+        """Send requests at once; on the background loop alone. It may raise if none is answered."""
+        import asyncio
+
+        async def answer(request: Request, hold: Reservation) -> Reply | SegmindError:
+            try:
+                with self._counting():
+                    return await self.chat(request, request.timeout_s, hold)
+            except SegmindError as error:
+                error.__context__ = None
+                return error.with_traceback(None)
+
+        holds = await self._reserved(requests)
+        try:
+            answers = await asyncio.gather(*map(answer, requests, holds))
+        finally:
+            for hold in holds:  # of what was cancelled before it began
+                hold.settle(None)
+        errors = [each for each in answers if isinstance(each, SegmindError)]
+        if raises and len(errors) == len(answers):
+            error = next((e for e in errors if isinstance(e, MaybeBilledError)), errors[0])
+            if len(errors) > 1:
+                told = zip(requests, errors, strict=True)
+                error.args = (" ".join(f"{request.model}: {why}" for request, why in told),)
+            raise error
+        return answers
 
     def watch(self) -> JobManager:
         """Return what submits and follows jobs under the present settings; on the loop alone."""

@@ -81,7 +81,7 @@ def posts(gateway: Gateway) -> list[str]:
 
 
 def submit(service: Session, words: str = "echo: done"):
-    return service.submit(gather([words], limits=service.options.limits))
+    return service.submit(service.request(gather([words])))
 
 
 #: Programs that end with the word "done".

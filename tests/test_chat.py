@@ -481,7 +481,7 @@ class TestNames:
         heard: list[int] = []
         chat.on_change(lambda chat: heard.append(len(chat.turns)))
         prompt = gather(["Two"])
-        reply = session().ask(prompt, Options(), {}, chat.conversation)
+        reply = session().ask(session().request(prompt, None, {}, chat.conversation))
         # At its beginning and its end; the end of the first turn may be told after its `wait`.
         assert [count for count in heard if count != 1] == [2, 2]
         turn = chat.turns[-1]
@@ -496,14 +496,15 @@ class TestNames:
         """A cell may run while Send is pressed, and refuses to wait itself."""
         online.will_hang()
         chat = Chat(name="review", mode="v1")
+        where = {"conversation": chat.conversation}
         cell = threading.Thread(
-            target=lambda: session().ask(gather(["One"]), Options(), {}, chat.conversation)
+            target=lambda: session().ask(session().request(gather(["One"]), **where))
         )
         cell.start()
         assert online.asked.wait(60)
         turn = chat.send("Two")
         with pytest.raises(ContentError, match="another cell"):
-            session().ask(gather(["Three"]), Options(), {}, chat.conversation)
+            session().ask(session().request(gather(["Three"]), **where))
         assert not turn.done()
         online.release.set()
         turn.wait()

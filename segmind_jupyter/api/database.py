@@ -63,6 +63,7 @@ _SCHEMAS: Final = (
         "CREATE TABLE turns (chat TEXT NOT NULL, key TEXT PRIMARY KEY, body BLOB NOT NULL)",
         "CREATE INDEX turns_by_chat ON turns (chat)",
     ),
+    ("CREATE TABLE verdicts (id TEXT PRIMARY KEY, best TEXT NOT NULL, models TEXT NOT NULL)",),
 )
 
 #: What SQLite puts beside a database, with the mode of the database.

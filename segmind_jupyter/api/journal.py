@@ -316,6 +316,20 @@ class Journal:
             and isinstance(row["request_id"], str | None)
         ]
 
+    def keep_verdict(self, key: str, *, best: str, models: Iterable[str]) -> None:
+        """Keep which of several models the user found best; the last word on a comparison counts.
+
+        Slugs hold no spaces.
+        """
+        row = (key, best, " ".join(models))
+        self._write(lambda db: db.execute("REPLACE INTO verdicts VALUES (?, ?, ?)", row))
+
+    def verdicts(self) -> list[tuple[str, list[str]]]:
+        """List the best model of each comparison, and all that were compared."""
+        query = "SELECT CAST(best AS TEXT), CAST(models AS TEXT) FROM verdicts"
+        rows = self._read(lambda db: db.execute(query).fetchall())
+        return [(best, models.split()) for best, models in rows]
+
     # What may be spent in a day ----------------------------------------------------------------
 
     def daily_budget(self) -> float | None:
@@ -529,6 +543,8 @@ class Journal:
             "INSERT OR IGNORE INTO reserved VALUES (?, ?, ?, ?)", waiting("SELECT * FROM reserved")
         )
         db.executemany("REPLACE INTO budget VALUES (?, ?)", waiting("SELECT * FROM budget"))
+        verdicts = waiting("SELECT * FROM verdicts")
+        db.executemany("REPLACE INTO verdicts VALUES (?, ?, ?)", verdicts)
         turns = waiting("SELECT * FROM turns ORDER BY rowid")
         db.executemany("INSERT OR IGNORE INTO turns VALUES (?, ?, ?)", turns)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segmind_jupyter.batch.batch import Batch, Outcome, ask_each
+from segmind_jupyter.batch.batch import Batch, BatchComparison, Outcome, ask_each
 from segmind_jupyter.batch.runner import Progress
 
-__all__ = ["Batch", "Outcome", "Progress", "ask_each"]
+__all__ = ["Batch", "BatchComparison", "Outcome", "Progress", "ask_each"]

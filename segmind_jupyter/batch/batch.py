@@ -6,12 +6,9 @@ import asyncio
 import concurrent.futures
 import copy
 import logging
-import math
-import shutil
-import sys
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, overload
 
@@ -29,7 +26,7 @@ from segmind_jupyter.errors import (
     SettingsError,
     shortened,
 )
-from segmind_jupyter.options import call_of
+from segmind_jupyter.options import call_of, smallest
 from segmind_jupyter.session import Session, session
 
 if TYPE_CHECKING:
@@ -38,8 +35,8 @@ if TYPE_CHECKING:
 
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
 _OWN: Final = (
-    "dry_run",
-    "items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume", "retry_misfits",
+    "dry_run", "items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume",
+    "retry_misfits",
 )  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -51,26 +48,20 @@ def ask_each(
     items: Any,
     *,
     model: str | None = None,
-    system: str | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    timeout: float | None = None,
-    max_in_flight: int = 32,
-    progress: bool = True,
-    on_error: Literal["keep", "raise"] = "keep",
-    resume: bool = True,
-    json: Any = None,
-    retry_misfits: int = 0,
     dry_run: Literal[False] = False,
-    **params: Any,
+    **how: Any,
 ) -> Batch: ...
 @overload
-def ask_each(prompt: str, items: Any, *, dry_run: bool, **how: Any) -> Batch | BatchPreview: ...
+def ask_each(
+    prompt: str, items: Any, *, model: list[str], dry_run: Literal[False] = False, **how: Any
+) -> BatchComparison: ...
+@overload
+def ask_each(prompt: str, items: Any, *, dry_run: Literal[True], **how: Any) -> BatchPreview: ...
 def ask_each(
     prompt: str,
     items: Any,
     *,
-    model: str | None = None,
+    model: str | list[str] | None = None,
     system: str | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
@@ -83,7 +74,7 @@ def ask_each(
     retry_misfits: int = 0,
     dry_run: bool = False,
     **params: Any,
-) -> Batch | BatchPreview:
+) -> Batch | BatchComparison | BatchPreview:
     """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
 
     Parameters
@@ -102,7 +93,7 @@ def ask_each(
         settled at the call, cells of a table included; what an item holds (a file, a figure, a
         dict) is read when its turn comes.
     model, system, max_tokens, temperature, **params
-        As for `ask`.
+        As for `ask`; several models in a list share `max_in_flight`.
     timeout
         Seconds that one submission may take, as for `submit`.
     max_in_flight
@@ -130,7 +121,7 @@ def ask_each(
     -------
     Batch
         `batch.wait()`, `batch.replies`, `batch.to_frame()`, `batch.join()`,
-        ``for outcome in batch``, `batch.outcomes`, ...
+        ``for outcome in batch``, `batch.outcomes`, ... Of several models a `BatchComparison`.
 
     Raises
     ------
@@ -160,38 +151,41 @@ def ask_each(
     desk = session()
     with ShortTracebacks():
         options = desk.options.replace(
-            model=model,
-            system=system,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            timeout_s=timeout,
+            system=system, max_tokens=max_tokens, temperature=temperature, timeout_s=timeout
         )
+        models = options.each(model)
         expected = expected_of(json, params)
-        call = call_of((), options, params, own=_OWN)
-        each = PromptTemplate(prompt, items, limits=options.limits)
+        calls = [call_of((), one, params, own=_OWN) for one in models]
+        each = PromptTemplate(prompt, items, limits=smallest(models))
     for note in each.notes:  # at once: what is mistyped is about to be paid for many times
         warnings.warn(note, stacklevel=2)
-    plan = Plan(
-        call=call,
-        max_in_flight=max_in_flight,
-        resumes=resume,
-        stops_at_error=on_error == "raise",
-        timeout_s=options.timeout_s,
-        may_send=options.cache != "only",
-        expected=expected,
-        retry_misfits=retry_misfits,
-    )
+    plans = [
+        Plan(
+            call=call,
+            max_in_flight=max(max_in_flight // len(calls), 1),
+            resumes=resume,
+            stops_at_error=on_error == "raise",
+            timeout_s=options.timeout_s,
+            may_send=options.cache != "only",
+            expected=expected,
+            retry_misfits=retry_misfits,
+        )
+        for call in calls
+    ]
     if dry_run:
         from segmind_jupyter.batch.preview import preview
 
-        return preview(each, plan, desk)
-    return _begun(each, plan, desk, shows=progress)
+        return preview(each, plans, desk)
+    batches = [_begun(each, plan, desk, shows=progress) for plan in plans]
+    if not isinstance(model, list | tuple):
+        return batches[0]
+    return BatchComparison(batches)
 
 
 def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
     """Start a batch on the background loop, and show it, if that can be done."""
     results = Results(len(each))
-    batch = Batch(each, results, plan, wait=desk.waiter, writes=shows and not desk.batch_shows)
+    batch = Batch(each, results, plan, wait=desk.waiter)
 
     def ended(run: concurrent.futures.Future[None]) -> None:
         """End what the run left over: its loop was closed, or it failed in a way of its own."""
@@ -230,11 +224,8 @@ class Batch:
     ...     print(outcome.key, outcome.error or outcome.text)
     """
 
-    def __init__(
-        self, each: PromptTemplate, results: Results, plan: Plan, *, wait: Waiter, writes: bool
-    ) -> None:
-        self._each, self._results, self._plan = each, results, plan
-        self._wait, self._writes = wait, writes
+    def __init__(self, each: PromptTemplate, results: Results, plan: Plan, *, wait: Waiter) -> None:
+        self._each, self._results, self._plan, self._wait = each, results, plan, wait
         self._raised = False
 
     def __len__(self) -> int:
@@ -265,14 +256,14 @@ class Batch:
         return self._checked()
 
     @property
+    def model(self) -> str:
+        """Slug of the model that is asked."""
+        return self._plan.call.model
+
+    @property
     def progress(self) -> Progress:
         """How far it has come."""
         return self._results.progress
-
-    @property
-    def model(self) -> str:
-        """The slug of the model that is asked."""
-        return self._plan.call.model
 
     @property
     def pictures(self) -> dict[int, Image]:
@@ -340,7 +331,7 @@ class Batch:
             The first item's that failed, with ``on_error="raise"``.
         """
         timeout_s = checked_patience(timeout)
-        self._wait_for(self._results.end, timeout_s, writes=self._writes)
+        self._wait_for(self._results.end, timeout_s)
         if not self.done():
             raise JobTimeout(f"After {timeout_s:g} s: {self}. It goes on; wait again.")
         return self._checked()
@@ -404,36 +395,16 @@ class Batch:
         self._results.end.add_done_callback(lambda end: tell(callback, self))
 
     def _wait_for(
-        self,
-        future: concurrent.futures.Future[None],
-        timeout_s: float | None = None,
-        *,
-        writes: bool = False,
+        self, future: concurrent.futures.Future[None], timeout_s: float | None = None
     ) -> None:
-        """Wait, and write the progress over and over on one line where that is to be done."""
-        terminal = sys.stderr if writes and sys.stderr and sys.stderr.isatty() else None
-
-        def show(end: str = "") -> None:
-            if terminal is not None:
-                # ECMA-48's EL clears the line, once the cursor is at its start.
-                line = str(self)[: shutil.get_terminal_size().columns - 1]
-                terminal.write(f"\r\x1b[K{line}{end}")
-                terminal.flush()
-
-        ends_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         try:
-            if terminal is None and not future.done():  # a callback may ask where it must not wait
+            if not future.done():  # a callback may ask where it must not wait
                 self._wait(future, timeout_s)
-            while terminal and not future.done() and (left_s := ends_s - time.monotonic()) > 0:
-                show()
-                self._wait(future, min(left_s, 1.0))
         except KeyboardInterrupt:
             self.cancel()
             raise Interrupted(
                 f"Stopped: {self._so_far()} What is in flight is still fetched."
             ) from None
-        finally:
-            show(end="\n")
 
     def _checked(self) -> Batch:
         """Return the batch, unless one of its errors is to be raised."""
@@ -463,6 +434,76 @@ class Batch:
             f"{progress.done:,} of {progress.total:,} done, and kept (`batch.outcomes`); run "
             f"{again} to go on where it stopped."
         )
+
+
+class BatchComparison(Mapping[str, Batch]):
+    """The batches of several models about the same items, by the models' slugs.
+
+    Examples
+    --------
+    >>> both = ask_each("{x}", df, model=["claude-4-sonnet", "claude-3.5-sonnet"])  # doctest: +SKIP
+    >>> both.to_frame()["claude-4-sonnet"]  # doctest: +SKIP
+    """
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = {batch.model: batch for batch in batches}
+
+    def __getitem__(self, model: str) -> Batch:
+        return self._batches[model]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{model}: {batch}" for model, batch in self.items())
+
+    @property
+    def errors(self) -> dict[tuple[str, int], SegmindError]:
+        """The errors so far, by model and position."""
+        return {(model, n): e for model, batch in self.items() for n, e in batch.errors.items()}
+
+    def done(self) -> bool:
+        """Return whether every item of every model has ended."""
+        return all(batch.done() for batch in self.values())
+
+    def wait(self, timeout: float | None = None) -> BatchComparison:
+        """Wait for the end of all of them, as `Batch.wait` does, and return itself."""
+        timeout_s = checked_patience(timeout)
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            for batch in self.values():
+                batch.wait(None if ends_s is None else max(ends_s - time.monotonic(), 0))
+        except Interrupted:
+            self.cancel()
+            raise
+        return self
+
+    def cancel(self) -> None:
+        """Send nothing more, as `Batch.cancel` does."""
+        for batch in self.values():
+            batch.cancel()
+
+    def to_frame(self) -> Any:
+        """Return the replies as a table with a column level a model; waits as `wait` does.
+
+        A column that is of no model has its name in the first level. Polars has no levels: there
+        the columns are called ``claude-4-sonnet.reply``.
+        """
+        return self._frame(joins=False)
+
+    def join(self) -> Any:
+        """Return the table that was asked about, with the columns of `to_frame` beside its own."""
+        return self._frame(joins=True)
+
+    def _frame(self, *, joins: bool) -> Any:
+        from segmind_jupyter.batch.frame import side_by_side
+
+        self.wait()
+        frames = {model: batch.to_frame() for model, batch in self.items()}
+        return side_by_side(frames, next(iter(self.values()))._each.items, joins=joins)
 
 
 @dataclass(frozen=True, slots=True)

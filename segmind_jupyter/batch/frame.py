@@ -247,6 +247,27 @@ def _polars_frame(
     return __getattr__("ReplyPolarsFrame")(made)
 
 
+def side_by_side(frames: Mapping[str, Any], items: Rows, *, joins: bool) -> Any:
+    """Put what several models made of the same items beside one another."""
+    own = items.table if joins else None
+    if is_kind(items.table, "polars", "DataFrame"):
+        columns = [] if own is None else own.get_columns()
+        for model, frame in frames.items():
+            columns += [column.alias(f"{model}.{column.name}") for column in frame.get_columns()]
+        return __getattr__("ReplyPolarsFrame")(columns)
+    import pandas
+
+    if items.is_plain:
+        own = next(iter(frames.values()))[["item"]]
+        frames = {model: frame.drop(columns="item") for model, frame in frames.items()}
+    joined = pandas.concat(frames, axis=1)
+    if own is not None:
+        own = own if hasattr(own, "iloc") else own.to_pandas()
+        own = own.set_axis(pandas.MultiIndex.from_tuples([(c, "") for c in own.columns]), axis=1)
+        joined = pandas.concat([own, joined], axis=1)
+    return __getattr__("ReplyFrame")(joined)
+
+
 def __getattr__(name: str) -> Any:
     """Make the classes of frames at their first use, under names by which they can be pickled."""
     if name not in ("ReplyFrame", "ReplySeries", "ReplyPolarsFrame"):

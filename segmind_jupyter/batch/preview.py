@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 
 from segmind_jupyter.api.messages import encoded, user_message
 from segmind_jupyter.api.watch import work_of
 from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.batch.runner import Plan
+from segmind_jupyter.budget import Estimate
 from segmind_jupyter.content.parts import format_error
 from segmind_jupyter.errors import SegmindError
 from segmind_jupyter.session import Request, Session
@@ -24,15 +27,16 @@ _PACE = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPreview:
-    """What a batch would send; in a notebook it shows its first requests in full."""
+    """What several requests would be; in a notebook it shows the first of them in full."""
 
-    rows: int
+    #: The rows of a batch; `None` of a cell that asks several models.
+    rows: int | None = None
     #: How many were looked at; the sums are for all.
-    looked_at: int
+    looked_at: int | None = None
     requests: int
-    kept: int
+    kept: int = 0
     #: Why items cannot be sent, by position.
-    errors: dict[int, SegmindError]
+    errors: dict[int, SegmindError] = field(default_factory=dict)
     tokens: int
     #: In Segmind credits: half of the calls at their median, 9 of 10; `None` where it is not known.
     cost: float | None
@@ -44,7 +48,8 @@ class BatchPreview:
 
     def __str__(self) -> str:
         about = "" if self.looked_at == self.rows else f" (from {self.looked_at:,} of the rows)"
-        counts = [f"{self.rows:,} rows, {self.requests:,} requests{about}"]
+        counts = [] if self.rows is None else [f"{self.rows:,} rows"]
+        counts += [f"{self.requests:,} requests{about}"]
         counts += [f"{self.kept:,} answered before"] if self.kept else []
         counts += [f"{len(self.errors):,} cannot be sent"] if self.errors else []
         money = "not known" if self.cost is None else f"≈{format_credits(self.cost)}"
@@ -62,54 +67,67 @@ class BatchPreview:
     __repr__ = __str__
 
 
-def preview(each: PromptTemplate, plan: Plan, desk: Session) -> BatchPreview:
+def preview(each: PromptTemplate, plans: Sequence[Plan], desk: Session) -> BatchPreview:
     """Make the prompts of a batch, or of some of its items evenly spread, and send nothing."""
     settings, rows = desk.settings(), len(each)
     positions = range(0, rows, max(1, -(-rows // _MOST)))
-    first: list[Request] = []
+    scale = rows / max(len(positions), 1)
     errors: dict[int, SegmindError] = {}
     met: Counter[bytes] = Counter()
-    found, tokens = [], 0
-    for position in positions:
-        try:
-            prompt = each.prompt(position)
-            call = dataclasses.replace(plan.call, messages=[user_message(prompt.blocks())])
-            encoded(call.body, api_key=settings.api_key)
-        except SegmindError as error:
-            errors[position] = error
-            continue
-        except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
-            errors[position] = SegmindError(f"The item cannot be sent ({format_error(error)}).")
-            continue
-        work = work_of(desk.journal, call, met[call.digest], settings.base_url)
-        met[call.digest] += 1
-        if plan.resumes and desk.journal.find_work(work) is not None:
-            continue
-        request = Request.of(prompt, call, expected=plan.expected, queued=True, dry=True)
-        request = desk.estimated(request)
+    kept = 0
+
+    def requests() -> Iterator[Request]:
+        nonlocal kept
+        for position, plan in product(positions, plans):
+            try:
+                prompt = each.prompt(position)
+                call = dataclasses.replace(plan.call, messages=[user_message(prompt.blocks())])
+                encoded(call.body, api_key=settings.api_key)
+            except SegmindError as error:
+                errors[position] = error
+                continue
+            except Exception as error:  # noqa: BLE001  whatever is wrong with one, others go on
+                errors[position] = SegmindError(f"The item cannot be sent ({format_error(error)}).")
+                continue
+            work = work_of(desk.journal, call, met[call.digest], settings.base_url)
+            met[call.digest] += 1
+            if plan.resumes and desk.journal.find_work(work) is not None:
+                kept += 1
+                continue
+            request = Request.of(prompt, call, expected=plan.expected, queued=True, dry=True)
+            yield desk.estimated(request)
+
+    in_flight = sum(plan.max_in_flight for plan in plans)
+    found = summed(requests(), desk, in_flight=in_flight, scale=scale)
+    kept = round(kept * scale)
+    return dataclasses.replace(found, rows=rows, looked_at=len(positions), kept=kept, errors=errors)
+
+
+def summed(
+    requests: Iterable[Request], desk: Session, *, in_flight: int = 1, scale: float = 1.0
+) -> BatchPreview:
+    """Sum what requests take, each `scale` times; no more than the first are held."""
+    first: list[Request] = []
+    estimates: list[Estimate] = []
+    tokens = 0
+    for request in requests:
         assert request.estimate is not None  # noqa: S101
-        found.append(request.estimate)
+        estimates.append(request.estimate)
         tokens += request.tokens
         if len(first) < _SHOWN:
             first.append(request)
-    scale = rows / max(len(positions), 1)
-    requests = round(len(found) * scale)
-    costs = [estimate.cost for estimate in found if estimate.cost is not None]
-    highs = [estimate.high for estimate in found if estimate.high is not None]
-    in_flight = max(min(plan.max_in_flight, requests), 1)
-    work_s = scale * sum(estimate.seconds or 0.0 for estimate in found) / in_flight
+    count = round(len(estimates) * scale)
+    costs = [estimate.cost for estimate in estimates if estimate.cost is not None]
+    highs = [estimate.high for estimate in estimates if estimate.high is not None]
+    work_s = scale * sum(estimate.seconds or 0.0 for estimate in estimates)
     pace = desk.pace or _PACE
     return BatchPreview(
-        rows=rows,
-        looked_at=len(positions),
-        requests=requests,
-        kept=round((len(positions) - len(found) - len(errors)) * scale),
-        errors=errors,
+        requests=count,
         tokens=round(tokens * scale),
-        cost=sum(costs) * scale if len(costs) == len(found) else None,
-        high=sum(highs) * scale if highs and len(highs) == len(found) else None,
-        basis="; ".join(dict.fromkeys(estimate.basis for estimate in found)) or "nothing is sent",
-        seconds=max(work_s, requests / pace * 60),
+        cost=sum(costs) * scale if len(costs) == len(estimates) else None,
+        high=sum(highs) * scale if highs and len(highs) == len(estimates) else None,
+        basis="; ".join(dict.fromkeys(e.basis for e in estimates)) or "nothing is sent",
+        seconds=max(work_s / max(min(in_flight, count), 1), count / pace * 60),
         pace=pace,
         first=tuple(first),
     )

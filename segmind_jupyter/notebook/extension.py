@@ -34,6 +34,7 @@ _STRICTEST: Final = {"cache": "only", "journal": False}
 #: The types that a shell learns to show, and where what shows them is at home.
 _DISPLAYS: Final = {
     "segmind_jupyter.api.messages.Reply": "display.reply.ReplyDisplay",
+    "segmind_jupyter.comparison.Comparison": "display.comparison.ComparisonDisplay",
     "segmind_jupyter.session.Request": "display.request.RequestDisplay",
     "segmind_jupyter.batch.preview.BatchPreview": "display.request.PreviewDisplay",
     "segmind_jupyter.api.jobs.Job": "live.cards.JobDisplay",

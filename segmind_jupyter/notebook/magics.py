@@ -30,12 +30,13 @@ from segmind_jupyter.notebook.namespace import (
     names_at,
     use_of_value,
 )
-from segmind_jupyter.options import OPTIONS, Option, Options
+from segmind_jupyter.options import OPTIONS, Option, smallest
 from segmind_jupyter.session import session
 from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.content.parts import Limits
     from segmind_jupyter.content.prompt import Prompt
     from segmind_jupyter.conversation import Conversation
 
@@ -124,6 +125,10 @@ class ClaudeMagics(Defaults):
         value of the cell is the object, and a reply that does not fit is an error that keeps it.
         Of a job, ``job.wait().parsed`` is the object.
 
+        Of several models the value is a mapping of each name to its reply: an error is its model's
+        alone. ``--blind`` shows letters and no figures until ``%claude --reveal``; ``--best A``
+        keeps what you found best, and ``%segmind usage --by model`` counts it.
+
         ``reply.request`` shows what was sent, block by block.
 
         With ``--cache`` an equal request (model, options, words, pixels) is sent once: run again,
@@ -140,6 +145,8 @@ class ClaudeMagics(Defaults):
         frame = calling_frame()
         names = names_at(shell, frame)
         args, words = parse(self.claude.parser, line, names=names, cell=cell is not None)
+        if args.reveal or args.best is not None:
+            return _reveal(args, words, cell, frame)
         if args.code and not (words or cell or args.include or args.plot or args.error):
             value, reply = self._code_of_the_last(args, frame), None
         else:
@@ -187,13 +194,14 @@ class ClaudeMagics(Defaults):
             system=system,
             **{row.field: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
         )
+        each = options.each(_models(args))
         expected = None
         if args.json is not None:
             from segmind_jupyter.content.json_schema import expected as expecting
 
             kind = type_at(args.json, names) if args.json else None  # else, any object
             expected = expecting(kind, args.json or None)
-        prompt = self._prompt(args, words, cell, names, options)
+        prompt = self._prompt(args, words, cell, names, smallest(each))
         prompt = dataclasses.replace(prompt, notes=(*notes, *of_system, *prompt.notes))
         params = dict(args.param)
         if expected is not None:
@@ -202,12 +210,25 @@ class ClaudeMagics(Defaults):
                     "--json sets `response_format`. Leave `--param response_format=` out"
                 )
             params["response_format"] = expected.response_format
-        asked = prompt, options, params, conversation
+        goes_on = conversation if len(each) == 1 else None
+        how = {"expected": expected, "queued": bool(args.job)}
+        requests = [session().request(prompt, one, params, goes_on, **how) for one in each]
         if args.dry_run:
-            return session().preview(*asked, expected=expected, queued=bool(args.job)), None
+            from segmind_jupyter.batch.preview import summed
+
+            looked = [session().preview(request) for request in requests]
+            if len(looked) == 1:
+                return looked[0], None
+            left = [r for r in looked if r.kept_at is None and not r.is_withheld]
+            found = summed(left, session(), in_flight=len(left))
+            return dataclasses.replace(found, kept=len(looked) - len(left)), None
         if args.job:
-            return session().submit(*asked, expected=expected), None
-        reply = session().ask(*asked, expected=expected)
+            return session().submit(*requests), None
+        if len(requests) > 1:
+            from segmind_jupyter.comparison import compare
+
+            return compare(requests, blind=bool(args.blind)), None
+        reply = session().ask(*requests)
         if args.code:
             note = put_code(self.shell, reply, args.code)
             if note:
@@ -229,16 +250,17 @@ class ClaudeMagics(Defaults):
         kind = None
         if args.json is not None:
             kind = type_at(args.json, names) if args.json else dict
-        asked: Any = ask_each(
-            "\n".join(filter(None, (words, (cell or "").removesuffix("\n")))),
-            value_at(args.each, names, option="--each"),
-            system=_system(args, names)[0],
-            json=kind,
-            progress=not args.quiet,
-            dry_run=bool(args.dry_run),
+        how: dict[str, Any] = {
+            "model": _models(args),
+            "system": _system(args, names)[0],
+            "json": kind,
+            "progress": not args.quiet,
+            "dry_run": bool(args.dry_run),
             **{row.name: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
             **dict(args.param),
-        )
+        }
+        prompt = "\n".join(filter(None, (words, (cell or "").removesuffix("\n"))))
+        asked: Any = ask_each(prompt, value_at(args.each, names, option="--each"), **how)
         if args.dry_run or args.job:
             return asked
         frame = asked.join()
@@ -248,7 +270,7 @@ class ClaudeMagics(Defaults):
         return frame
 
     def _prompt(
-        self, args: Namespace, words: str, cell: str | None, names: Any, options: Options
+        self, args: Namespace, words: str, cell: str | None, names: Any, limits: Limits
     ) -> Prompt:
         """Put the words of the line before those of the cell, behind what is attached."""
         from segmind_jupyter.content.prompt import compose
@@ -264,7 +286,6 @@ class ClaudeMagics(Defaults):
                     "Ask something: %claude What is a violin plot? (%%claude? has more)"
                 )
             body = (DEFAULT_QUESTION if args.error else _DESCRIBE) if attached else body
-        limits = options.limits
         above = [last_error(self.shell, limits=limits)] if args.error else []
         if args.plot:
             from segmind_jupyter.notebook.plots.last_plot import LastPlots
@@ -296,17 +317,51 @@ class ClaudeMagics(Defaults):
 
 
 def _goes_as_it_is(row: Option) -> bool:
-    return row.in_calls and row.name != "system"
+    return row.in_calls and row.name not in ("system", "model")
+
+
+def _models(args: Namespace) -> Any:
+    """Return the model that was named, all of several, or `None`."""
+    return args.model if len(args.model) > 1 else next(iter(args.model), None)
+
+
+def _reveal(args: Namespace, words: str, cell: str | None, frame: FrameType | None) -> Any:
+    """Tell which model said what in the last comparison; nothing is asked."""
+    own = ("reveal", "best", "quiet")
+    others = [row.name for row in OPTIONS if row.flags and row.name not in own]
+    if words or (cell or "").strip() or any(getattr(args, name) for name in others):
+        raise UsageError("`%claude --reveal` and `--best NAME` stand alone: they ask nothing")
+    compared = session().compared
+    if compared is None:
+        raise UsageError("No models were compared yet: `%%claude -m ONE -m OTHER --blind`")
+    compared.reveal(args.best)
+    if use_of_value(frame) is Use.TAKEN:
+        return compared
+    if not args.quiet:
+        from segmind_jupyter.notebook.display.comparison import revealed_bundle
+
+        display(revealed_bundle(compared), raw=True)
+    return None
 
 
 def _check(args: Namespace) -> None:
     """Refuse options that contradict each other."""
     if args.goes_on and args.chat is not None:
         raise UsageError("Give -c or --chat NAME, not both: each of them continues (%%claude?)")
-    alone = ("goes_on", "chat", "include", "plot", "error", "code", "raw", "cache")
-    for row in OPTIONS if args.each is not None else ():
-        if row.name in alone and getattr(args, row.name):
-            raise UsageError(f"--each takes no {row.flags[-1]}: its rows are asked by themselves")
+    several = len(args.model) > 1 and args.each is None
+    if args.blind and len(args.model) < 2:
+        raise UsageError("--blind hides which of several models said what: give -m twice")
+    rows_alone = ("goes_on", "chat", "include", "plot", "error", "code", "raw", "cache", "blind")
+    for given, takes, names, why in (
+        (args.each is not None, "--each takes", rows_alone, "its rows are asked by themselves"),
+        (
+            several, "Several models take", ("goes_on", "chat", "job", "code"),
+            "the cell waits for their replies, and shows them side by side",
+        ),
+    ):  # fmt: skip
+        for row in OPTIONS if given else ():
+            if row.name in names and getattr(args, row.name):
+                raise UsageError(f"{takes} no {row.flags[-1]}: {why}")
     if args.code and args.json is not None:
         raise UsageError("Give --code or --json, not both: a reply is code or JSON (%%claude?)")
     if args.code and args.job:

@@ -61,6 +61,7 @@ class SegmindMagics(Magics):
             %segmind usage            tokens, cost and calls of this kernel, by model and by call;
                                       credits by day, and what is left of a budget
             calls = %segmind usage    the calls as a table; a `;` at the end shows nothing
+            %segmind usage --by model    the same of all kernels, and how often each was the best
             %segmind budget 2.00      credits that this kernel may spend; `off` takes it away
             %segmind budget --day 5   credits that all kernels may spend in a day
             %segmind history          what Segmind charged (asks Segmind, with your key)
@@ -462,9 +463,28 @@ _COLUMNS: Final = {
 
 
 def _usage(rest: Sequence[str]) -> Shown:
+    if list(rest) == ["--by", "model"]:
+        return Shown(table_bundle(_models_used()))
     _no_more(rest, "usage")
     more = [rows for rows in (_days(), _budgets()) if len(rows) > 1]
     return Shown(usage(session().ledger, *more), table(session().ledger.calls))
+
+
+def _models_used() -> list[tuple[str, ...]]:
+    """Sum the remembered calls of all kernels by model, with how often it was found the best."""
+    calls = session().journal.calls(session().settings().base_url)
+    verdicts = session().journal.verdicts()
+    rows: list[tuple[str, ...]] = [("model, all kernels", "calls", "credits", "a call", "best of")]
+    compared = [model for _, models in verdicts for model in models]
+    for model in sorted({call.model for call in calls} | {*compared}):
+        costs = [call.cost for call in calls if call.model == model and call.cost is not None]
+        count = sum(call.model == model for call in calls)
+        mean = f"{sum(costs) / len(costs):.4f}" if costs else ""
+        won = sum(best == model for best, _ in verdicts)
+        times = compared.count(model)
+        verdict = f"{won} of {times}" if times else ""
+        rows.append((one_line(model), f"{count:,}", f"{sum(costs):.4f}", mean, verdict))
+    return rows
 
 
 def _days() -> list[tuple[str, ...]]:

@@ -350,7 +350,7 @@ def test_a_file_of_an_earlier_version_gains_what_it_lacks(bench):
     """A kernel of that version that has it open goes on with its jobs."""
     bench.open().submitted(queued("before"))
     bench.close()
-    for table in ("replies", "sends", "calls", "budget", "reserved", "turns"):
+    for table in ("replies", "sends", "calls", "budget", "reserved", "turns", "verdicts"):
         outside(bench.path, f"DROP TABLE {table}")
     outside(bench.path, "PRAGMA user_version = 1")
     earlier = sqlite3.connect(bench.path, isolation_level=None)

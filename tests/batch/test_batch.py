@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import pickle
-import pty
 import signal
 import sqlite3
 import sys
@@ -542,27 +540,6 @@ class TestPrograms:
         batch = ask_each("echo: {item}", [str(n) for n in range(12)])
         assert [reply.text for reply in batch.replies] == [str(n) for n in range(12)]
         assert slow.billed == posts(slow) == 12
-
-    def test_a_terminal_shows_one_line_that_is_written_over(self, gateway: Gateway, program: Any):
-        """Only while somebody waits; at the end it stays. A pipe gets nothing."""
-        code = """
-        from segmind_jupyter.batch import ask_each
-        ask_each("{item}", list(range(5))).wait()
-        """
-        terminal, end = pty.openpty()
-        running = program(code, stderr=end)
-        os.close(end)
-        assert running.wait(60) == 0
-        data = b""
-        with contextlib.suppress(OSError):  # Linux: the other end is closed
-            while piece := os.read(terminal, 4096):
-                data += piece
-        os.close(terminal)
-        shown = data.decode()
-        assert shown.startswith("\r\x1b[K0 of 5 done")
-        assert "5 of 5 done · " in shown
-        assert shown.count("\n") == 1
-        assert program(code).communicate(timeout=60) == ("", "")
 
 
 class TestProgress:

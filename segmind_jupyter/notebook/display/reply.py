@@ -328,7 +328,31 @@ class Display(abc.ABC, Generic[V]):
             raise NotImplementedError  # IPython then asks the other formatters
 
 
-class ReplyDisplay(Display["Reply"]):
+class AnswerDisplay(Display[V]):
+    """The displays of what a cell waits for: where it waited, with where its words come from."""
+
+    @abc.abstractmethod
+    def about(self, value: V) -> dict[str, Any]:
+        """Return what the notebook's file is to know of it."""
+
+    def _show(self, value: V) -> None:
+        """Show it where the cell waited for it, or as any value."""
+
+        def drawn() -> tuple[Any, Any]:
+            page = self.html(value) if self.html is not None else ""
+            return {"text/html": page, "text/plain": self.text(value)}, self.about(value)
+
+        if value in self._hushed or not self._show_in_place(drawn):
+            super()._show(value)
+
+    def _printers(self) -> Iterator[tuple[Any, Callable[..., Any]]]:
+        yield from super()._printers()
+        # Nothing but metadata of the whole output: the others have the words.
+        about = self._shell.display_formatter.mimebundle_formatter
+        yield about, lambda value: ({}, self.about(value))
+
+
+class ReplyDisplay(AnswerDisplay["Reply"]):
     """The displays that a shell has for a `Reply`, with what was sent for it."""
 
     kind = "segmind_jupyter.api.messages.Reply"
@@ -338,15 +362,6 @@ class ReplyDisplay(Display["Reply"]):
         """Return it as text."""
         return reply_text(value, is_rich=is_terminal(self._shell))
 
-    def _show(self, value: Reply) -> None:
-        """Show it where the cell waited for it, or as any value."""
-        if value in self._hushed or not self._show_in_place(
-            lambda: (reply_bundle(value), provenance(value))
-        ):
-            super()._show(value)
-
-    def _printers(self) -> Iterator[tuple[Any, Callable[..., Any]]]:
-        yield from super()._printers()
-        # Nothing but metadata of the whole output: the others have the words.
-        about = self._shell.display_formatter.mimebundle_formatter
-        yield about, lambda value: ({}, provenance(value))
+    def about(self, value: Reply) -> dict[str, Any]:
+        """Return where its words come from."""
+        return provenance(value)

@@ -140,6 +140,10 @@ FRAME = MappingProxyType(
         "background:rgba(201,138,27,.12)",
         "footer": f"margin-top:.8em;padding-top:.45em;border-top:1px solid {_LINE};"
         f"{_BESIDE};line-height:1.45;color:{_QUIET}",
+        # As many as there is room for side by side; a single one takes all of it.
+        "columns": "display:grid;grid-template-columns:"
+        "repeat(auto-fit,minmax(min(100%,20em),1fr));gap:1em 2em",
+        "column": "min-width:0;overflow-x:auto;overflow-y:hidden",
         "row": "display:flex;flex-wrap:wrap;gap:.5em 1.6em;margin:.5em 0 .1em",
         # All of one width, so that what is said of them begins in columns.
         "item": "display:flex;align-items:center;gap:.6em;flex:0 1 26em;min-width:0",

@@ -140,7 +140,7 @@ class BatchDisplay(LiveDisplay["Batch"]):
         return in_kernel(self._shell)
 
     def install(self) -> None:
-        """Add the displays; in a terminal `Batch` writes its own line where it is waited for."""
+        """Add the displays; a terminal shows a batch where it is waited for."""
         super().install()
         if self.can_show:
             session().batch_shows.append(self.show)

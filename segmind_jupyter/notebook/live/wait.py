@@ -67,8 +67,7 @@ class WaitDisplay:
             return None
         line = WaitLine(of)
         if getattr(self._shell, "kernel", None) is None:
-            by_itself = hasattr(of, "progress")  # a batch writes a line of its own
-            return None if by_itself or not sys.stderr.isatty() else _OnTerminal(line)
+            return _OnTerminal(line) if sys.stderr.isatty() else None
         captured = getattr(self._shell.display_pub, "pub_socket", None) is None
         return None if captured else _InCell(line, self)
 
@@ -167,7 +166,9 @@ class WaitLine:
         self._sent = getattr(request, "sent", ())
         self._tokens = getattr(request, "tokens", None)
         self._model = getattr(of, "model", None)
-        self._expected_s = session().expected_s(self._model) if self._model else None
+        self._expected_s: float | None = None
+        if self._model and not hasattr(of, "progress"):
+            self._expected_s = session().expected_s(self._model)
         self._rest_html: str | None = None
 
     def status(self, seconds: float) -> StatusLine:
