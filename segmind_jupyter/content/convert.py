@@ -21,6 +21,7 @@ from segmind_jupyter.content.documents import notebook_parts, pdf_page, pdf_part
 from segmind_jupyter.content.files import (
     bytes_part,
     file_notes,
+    held_file_notes,
     is_image_bytes,
     is_image_path,
     path_part,
@@ -58,9 +59,8 @@ from segmind_jupyter.content.register import (
 from segmind_jupyter.content.text import (
     MAX_DEPTH,
     as_text,
-    cut,
+    code_text,
     entries,
-    fenced,
     is_container,
     is_notebook,
     is_plain,
@@ -143,7 +143,8 @@ def _parts(obj: Any, scope: Scope) -> list[Part]:
         converter = known_converter(obj)
         if converter is not None:
             found = converter.convert(obj, limits=scope.limits, name=scope.title)
-            return found if isinstance(found, list) else [found]
+            parts = found if isinstance(found, list) else [found]
+            return _with_notes(parts, held_file_notes(_first_cells(obj), scope.label))
         return [displayed_part(obj, limits=scope.limits) or _own_text(obj, scope.limits)]
     except _UnsendableError:
         raise
@@ -157,6 +158,21 @@ def _parts(obj: Any, scope: Scope) -> list[Part]:
             "or its text; or register() a form for its type."
         )
         raise _UnsendableError(scope.label, reason) from error
+
+
+def _with_notes(parts: list[Part], notes: tuple[str, ...]) -> list[Part]:
+    first, *others = parts
+    return [replace(first, notes=(*first.notes, *notes)), *others] if notes else parts
+
+
+def _first_cells(obj: Any) -> Iterator[Any]:
+    """Return some cells of a table of pandas or polars, in which names of files may stand."""
+    for package in ("pandas", "polars"):
+        if is_kind(obj, package, "DataFrame"):
+            for n in range(min(obj.shape[1], 50)):
+                yield from (obj.iloc[:3, n] if package == "pandas" else obj[:3, n]).to_list()
+        elif is_kind(obj, package, "Series"):
+            yield from obj.head(3).to_list()
 
 
 def _own_text(obj: object, limits: Limits) -> Text:
@@ -187,7 +203,7 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
     text, left_out = listed(obj, max_chars=scope.limits.text_chars)
     noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
     whole = as_text(text, limits=scope.limits, noun=noun, lines="\n" in text)
-    return [replace(whole, left_out=left_out)]
+    return [replace(whole, left_out=left_out, notes=held_file_notes(leaves, scope.label))]
 
 
 def _opened(obj: Any) -> Any:
@@ -384,7 +400,7 @@ def _widget_image(widget: Any, *, limits: Limits) -> Part | list[Part]:
     return bytes_part(bytes(widget.value), limits=limits)
 
 
-def _widget_output(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
+def _widget_output(widget: Any, *, limits: Limits) -> list[Part]:
     """Send what an `ipywidgets.Output` shows."""
     parts: list[Part] = []
     for output in widget.outputs:
@@ -400,22 +416,13 @@ def _widget_output(widget: Any, *, limits: Limits, name: str | None) -> list[Par
 
 
 def _widget_box(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
-    """Send what stands in a box of ipywidgets and in the boxes in it, one behind the other."""
-
-    def shown(box: Any) -> Iterator[Any]:
-        for child in box.children:
-            yield from shown(child) if hasattr(child, "children") else (child,)
-
-    if not (children := list(shown(widget))):
-        raise ContentError(f"The {type_name(widget)} holds nothing. Name it when it does.")
-    return to_parts(children, name=name, limits=limits)
+    """Send what stands in a box of ipywidgets."""
+    return to_parts(list(widget.children), name=name, limits=limits)
 
 
 def _widget_upload(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
     """Send the files that were chosen in an `ipywidgets.FileUpload`."""
     files = {file["name"]: bytes(file["content"]) for file in widget.value}
-    if not files:
-        raise ContentError("No file was chosen in the FileUpload. Choose one, and ask again.")
     return to_parts(files, name=name, limits=limits)
 
 
@@ -427,35 +434,28 @@ def _code(obj: Any, *, limits: Limits) -> Text:
     source = source_code(obj)
     if source is None:
         return as_text(safe_repr(obj), limits=limits)
-    code = cut(source, max_chars=limits.text_chars - 40)  # room for the fence
     about = f"source of {obj.__name__}, {len(source.splitlines()):,} lines"
-    part = as_text(fenced(code, language="python"), limits=limits, about=about, lines=True)
-    left_out = f"{len(code):,} of {len(source):,} characters" if len(code) < len(source) else ""
-    return replace(part, left_out=left_out)
-
-
-def _exception(error: BaseException, *, limits: Limits) -> Text:
-    message = without_addresses(safe_str(str, error))
-    return as_text(f"{type_name(error)}{': ' if message else ''}{message}", limits=limits)
+    return code_text(source, language="python", about=about, limits=limits)
 
 
 _CODE: Final = _of_type(FunctionType, MethodType, BuiltinFunctionType, type)
 _BYTES: Final = _of_type(bytes, bytearray, memoryview)
+_POLARS_GROUPS: Final = ("GroupBy", "LazyGroupBy", "RollingGroupBy", "DynamicGroupBy")
 _Row = Converter
 
 #: Asked from the top: pandas before figures, since a column may be called "figure"; figures
 #: before anything that is opened, since the bars of a plot are a tuple.
 _CONVERTERS: Final = (
     _Row("", (), _plain, is_rich=_never, matches=is_plain),
-    _Row("geopandas", ("GeoDataFrame",), special_tables.summarize_geo_frame, _shape),
-    _Row("geopandas", ("GeoSeries",), special_tables.summarize_geo_series, _shape),
+    _Row("geopandas", ("GeoDataFrame", "GeoSeries"), special_tables.summarize_geo, _shape),
     _Row("shapely", ("BaseGeometry",), _unnamed(special_tables.describe_geometry), is_rich=_never),
     _Row("pandas", ("DataFrame",), tables.summarize_frame, _shape),
     _Row("pandas", ("Series",), tables.summarize_series, _shape),
     _Row("pandas", ("Index",), tables.summarize_index, _shape),
     _Row("pandas", ("Styler",), special_tables.summarize_styler),
     _Row("pandas", ("GroupBy",), special_tables.summarize_groups),
-    _Row("", (), special_tables.refuse_window, matches=special_tables.is_window),
+    _Row("pandas", ("Resampler", "BaseWindow"), special_tables.refuse_window),
+    _Row("polars", _POLARS_GROUPS, special_tables.refuse_window),
     _Row("polars", ("DataFrame",), tables.summarize_frame, _shape),
     _Row("pyarrow", ("Table",), tables.summarize_frame, _shape),
     _Row("polars", ("LazyFrame",), tables.describe_lazy_frame),
@@ -475,12 +475,12 @@ _CONVERTERS: Final = (
     _Row("IPython", ("TextDisplayObject",), _unnamed(_notebook_text)),
     _Row("ipywidgets", ("Image",), _unnamed(_widget_image)),
     _Row("ipywidgets", ("Audio", "Video"), _unnamed(_refuse_sound)),
-    _Row("ipywidgets", ("Output",), _widget_output),
+    _Row("ipywidgets", ("Output",), _unnamed(_widget_output)),
     _Row("ipywidgets", ("Box",), _widget_box),
     _Row("ipywidgets", ("FileUpload",), _widget_upload),
     _Row("", (), _unnamed(encode_chart), matches=is_chart),
-    _Row("", (), special_tables.summarize_network, matches=special_tables.is_network),
-    _Row("", (), _unnamed(special_tables.summarize_dot), matches=special_tables.is_dot),
+    _Row("networkx", ("Graph",), special_tables.summarize_network),
+    _Row("graphviz", ("Graph", "Digraph", "Source"), _unnamed(special_tables.summarize_dot)),
     _Row(
         "matplotlib",
         ("Figure",),
@@ -491,7 +491,5 @@ _CONVERTERS: Final = (
     _Row("", (), _unnamed(bytes_part), is_rich=is_image_bytes, matches=_BYTES),
     _Row("", (), _unnamed(path_part), is_rich=is_image_path, matches=_is_path),
     _Row("", (), _unnamed(_file_part), matches=_of_type(io.IOBase)),
-    _Row("tempfile", ("_TemporaryFileWrapper", "SpooledTemporaryFile"), _unnamed(_file_part)),
     _Row("", (), _unnamed(_code), is_rich=_never, matches=_CODE),
-    _Row("", (), _unnamed(_exception), is_rich=_never, matches=_of_type(BaseException)),
 )

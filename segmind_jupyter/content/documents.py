@@ -8,7 +8,6 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from html import unescape
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,15 +112,10 @@ _OUTPUT_CHARS: Final = (4_000, 1_000, 300, 80)
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _DATA_URI: Final = re.compile(r"data:[\w/+.;=-]*;base64,[A-Za-z0-9+/=%]*(?:\s[A-Za-z0-9+/=]{40,})*")
 
-#: The forms of an output that are read, the best first; what they were called in version 3.
-_FORMS: Final = {
-    "image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "text/markdown": "markdown",
-    "text/plain": "text", "text/latex": "latex", "text/html": "html",
-}  # fmt: skip
-
-#: A text that says nothing, and what in HTML is no text.
-_ADDRESS: Final = re.compile(r"<[\w.]+ object(?: at 0x\w+)?>")
-_TAG: Final = re.compile(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*>")
+#: The forms of an output that are read, the best first.
+_FORMS: Final = (
+    "image/png", "image/jpeg", "image/gif", "text/markdown", "text/plain", "text/latex",
+)  # fmt: skip
 
 #: A piece of a cell: its number, what it is (``source``, ``output`` or ``picture``), and its text
 #: or base64.
@@ -142,8 +136,7 @@ def notebook_parts(
     try:
         if isinstance(source, Path):
             document = json.loads(source.read_bytes())
-        sheets = document.get("worksheets") or [document]  # of version 3
-        cells = [cell for sheet in sheets for cell in sheet["cells"]]
+        cells = document["cells"]
         language = str(document.get("metadata", {}).get("language_info", {}).get("name", "python"))
         read = [piece for n, cell in enumerate(cells, 1) for piece in _pieces(n, cell, language)]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -198,9 +191,9 @@ def _fitting(read: list[_Piece], n_cells: int, room: int) -> tuple[list[_Piece],
 
 
 def _pieces(number: int, cell: Mapping[str, Any], language: str) -> Iterator[_Piece]:
-    """Read a cell of version 3 or 4; what has another form raises."""
+    """Read a cell; what has another form raises."""
     kind = str(cell["cell_type"])
-    source = _DATA_URI.sub("[data]", _joined(cell.get("source", cell.get("input", ""))))
+    source = _DATA_URI.sub("[data]", _joined(cell.get("source", "")))
     code = fenced(source, language=language) if kind == "code" else source
     yield number, "source", f"[cell {number}, {kind}]\n{code}"
     for attached in cell.get("attachments", {}).values():
@@ -211,24 +204,18 @@ def _pieces(number: int, cell: Mapping[str, Any], language: str) -> Iterator[_Pi
         elif output.get("output_type") == "stream":
             yield number, "output", _clean(_joined(output["text"]))
         else:
-            yield from _bundle(number, output.get("data", output))
+            yield from _bundle(number, output["data"])
 
 
 def _bundle(number: int, data: Mapping[str, Any]) -> Iterator[_Piece]:
     """Choose from the forms of an output: a picture, else the best of the texts."""
-    forms = {mime: data.get(mime, data.get(short)) for mime, short in _FORMS.items()}
-    found = [(mime, _joined(form)) for mime, form in forms.items() if form]
-    if found and found[0][0] == "text/plain" and _ADDRESS.fullmatch(found[0][1]):
-        found = found[1:] or found
-    if found and found[0][0].startswith("image/"):
-        yield number, "picture", found[0][1]
-    elif found:
-        mime, text = found[0]
-        if mime == "text/html":
-            text = unescape(_TAG.sub("", text)).strip()
-        yield number, "output", _clean(text)
-    elif data:
-        yield number, "output", f"[{next(iter(data))}, not sent]"
+    mime = next((form for form in _FORMS if data.get(form)), None)
+    if mime is None:
+        yield from [(number, "output", f"[{next(iter(data))}, not sent]")] if data else []
+    elif mime.startswith("image/"):
+        yield number, "picture", _joined(data[mime])
+    else:
+        yield number, "output", _clean(_joined(data[mime]))
 
 
 def _joined(lines: str | list[str]) -> str:

@@ -8,8 +8,10 @@ import importlib
 import io
 import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,24 +19,21 @@ from segmind_jupyter.content.documents import notebook_parts, pdf_parts
 from segmind_jupyter.content.images.encode import image_from_bytes, image_from_path
 from segmind_jupyter.content.images.figures import svg_part
 from segmind_jupyter.content.parts import Limits, Part, Text, format_error, safe_str
-from segmind_jupyter.content.tables import plural, ranged, table_text
+from segmind_jupyter.content.tables import plural, table_text
 from segmind_jupyter.content.text import TAIL_SHARE, as_text, one_line
 from segmind_jupyter.errors import ContentError, shortened
 
 #: How files of the formats that are decoded begin.
 _SIGNATURES: Final = {
-    name: re.compile(signature, re.DOTALL)
-    for name, signature in (
-        ("PNG", rb"\x89PNG\r\n\x1a\n"),
-        ("JPEG", rb"\xff\xd8\xff"),
-        ("GIF", rb"GIF8[79]a"),
-        ("WebP", rb"RIFF.{4}WEBP"),
-        ("BMP", rb"BM.{4}\0{4}"),
-        ("TIFF", rb"II\*\0|MM\0\*"),
-        ("AVIF", rb".{4}ftypavi[fs]"),
-        ("JPEG 2000", rb"\0{3}\x0cjP  "),
-        ("PPM", rb"P[4-6]\s+\d+\s+\d+\s"),
-    )
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "JPEG": rb"\xff\xd8\xff",
+    "GIF": rb"GIF8[79]a",
+    "WebP": rb"RIFF.{4}WEBP",
+    "BMP": rb"BM.{4}\0{4}",
+    "TIFF": rb"II\*\0|MM\0\*",
+    "AVIF": rb".{4}ftypavi[fs]",
+    "JPEG 2000": rb"\0{3}\x0cjP  ",
+    "PPM": rb"P[4-6]\s+\d+\s+\d+\s",
 }
 
 #: Enough bytes of a file for every signature.
@@ -44,9 +43,10 @@ _SIGNATURE_BYTES: Final = 64
 _MAX_BYTES, _BYTES_PER_CHAR, _CUT_CHARS = 32_000_000, 4, 80
 
 #: What files of images are called, those that cannot be decoded too; SVG is text.
-_IMAGE_SUFFIX: Final = re.compile(
-    r"\.(avif|bmp|gif|heic|heif|jfif|jp2|jpe|jpe?g|pbm|pgm|png|pnm|ppm|tiff?|webp)", re.IGNORECASE
-)
+_IMAGE_SUFFIXES: Final = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif",
+    ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif",
+)  # fmt: skip
 
 #: Suffixes of delimited text, and what stands between the cells; empty where the file tells.
 _DELIMITED: Final = {".csv": "", ".tsv": "\t", ".tab": "\t"}
@@ -55,22 +55,16 @@ _PARQUET: Final = (".parquet", ".pq")
 
 #: Names of files that nobody names to ask about the name: pictures and tables; and others that a
 #: `Path` sends as a document or a text.
-_TELLING_SUFFIXES: Final = (
-    *_DELIMITED, *_PARQUET, ".pdf", ".xlsx",
-    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
-)  # fmt: skip
+_TELLING_SUFFIXES: Final = (*_IMAGE_SUFFIXES, *_DELIMITED, *_PARQUET, ".pdf", ".xlsx")
 _SUFFIXES: Final = (*_TELLING_SUFFIXES, ".ipynb", ".txt", ".md", ".json", ".log")
 
 #: What opens files that are often named by mistake.
 _READERS: Final = {
-    ".xlsx": "pandas.read_excel(path)",
-    ".xls": "pandas.read_excel(path)",
-    ".feather": "pandas.read_feather(path)",
-    ".npy": "numpy.load(path)",
-    ".npz": "numpy.load(path)",
-    ".nc": "xarray.open_dataset(path)",
-    ".gz": "pandas.read_csv(path)",
-    ".zip": "pandas.read_csv(path)",
+    (".xlsx", ".xls"): "pandas.read_excel(path)",
+    (".csv.gz", ".csv.zip", ".tsv.gz"): "pandas.read_csv(path)",
+    (".feather",): "pandas.read_feather(path)",
+    (".npy", ".npz"): "numpy.load(path)",
+    (".nc",): "xarray.open_dataset(path)",
 }
 
 #: No path is longer (Linux's PATH_MAX); longest path in an error.
@@ -112,12 +106,11 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
         ) from error
     content = _decoded(data, is_whole=len(data) >= n_bytes)
     if content is None:
-        said = f"{file} is neither an image that can be read nor text."
-        if reader := _READERS.get(suffix):
-            raise ContentError(f"{said} Open it with {reader}, and name what that gives.")
+        readers = (how for ends, how in _READERS.items() if file.name.lower().endswith(ends))
         raise ContentError(
-            f"{said} Open it with a library that reads it, and name what you want to ask about; if "
-            "it is text in an old encoding, name what path.read_text(encoding=...) gives."
+            f"{file} is neither an image that can be read nor text. Open it with "
+            f"{next(readers, 'a library that reads it')}, and name what that gives; if it is text "
+            "in an old encoding, name what path.read_text(encoding=...) gives."
         )
     if suffix == ".svg" and content.is_whole:
         return svg_part(content.text, limits=limits, about=f"SVG file {file.name}")
@@ -157,7 +150,8 @@ def bytes_part(data: bytes | bytearray | memoryview, *, limits: Limits) -> Part 
 
 def image_format(data: bytes) -> str:
     """Name the image format of which `data` is the beginning; empty if it is none."""
-    return next((name for name, begin in _SIGNATURES.items() if begin.match(data)), "")
+    found = (name for name, begin in _SIGNATURES.items() if re.match(begin, data, re.DOTALL))
+    return next(found, "")
 
 
 def is_image_bytes(data: bytes | bytearray | memoryview) -> bool:
@@ -176,7 +170,7 @@ def is_image_path(path: os.PathLike[Any]) -> bool:
 
 def is_named_as_image(path: os.PathLike[Any]) -> bool:
     """Return whether a path ends as those of images do, whatever is there."""
-    return bool(_IMAGE_SUFFIX.fullmatch(Path(os.fsdecode(path)).suffix))
+    return os.fsdecode(path).lower().endswith(_IMAGE_SUFFIXES)
 
 
 def is_file_name(text: object, suffixes: tuple[str, ...] = _TELLING_SUFFIXES) -> bool:
@@ -213,6 +207,18 @@ def file_notes(text: str, name: str = "") -> tuple[str, ...]:
     quoted = shortened(repr(text))
     said, path = (f"`{name}` ({quoted})", name) if name else (f"`{quoted}`", quoted)
     return (f"{said} is sent as words; `Path({path})` sends the file of that name.",)
+
+
+def held_file_notes(texts: Iterable[Any], name: str | None) -> tuple[str, ...]:
+    """Say the same of what holds names of pictures or tables among other values."""
+    held = next(filter(is_file_name, texts), None)
+    if held is None:
+        return ()
+    quoted = shortened(repr(held))
+    said = (
+        f"`{name}` holds the name of a file ({quoted})" if name else f"A name of a file ({quoted})"
+    )
+    return (f"{said}, which is sent as words; `Path({quoted})` sends the file of that name.",)
 
 
 #: Byte-order marks, and what follows them.
@@ -275,14 +281,11 @@ def _text_part(file: Path, content: _Content, n_bytes: int, *, limits: Limits) -
     return replace(as_text(text, limits=limits, about=about, lines=True), left_out=shown)
 
 
-#: Of a delimited file so many columns, cells and rows are read: a second's work.
+#: Of a table in a file so many columns, cells and rows are read: a second's work.
 _MAX_COLUMNS, _MAX_CELLS, _MAX_ROWS = 5_000, 1_000_000, 100_000
 
 #: What may stand between the cells, the likeliest first; so much of a header tells it.
 _DELIMITERS, _HEADER_CHARS = ",;\t|", 10_000
-
-#: The lines above a table: blank ones, and those that begin with ``#``; most that are told of them.
-_ABOVE, _ABOVE_CHARS = re.compile(r"(?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))*+"), 300
 
 #: The line by which Excel is told the delimiter.
 _SEPARATOR: Final = re.compile(r"sep=([,;\t|])\r?\n")
@@ -303,9 +306,6 @@ _ZERO_AT_END, _DECIMALS = (
     re.compile(r"\.(\d+) *$", re.MULTILINE),
 )
 
-#: What stands for a missing number; it is no empty cell, so the column stays text.
-_MARKERS: Final = frozenset({"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "-", "."})
-
 
 class _NoTableError(Exception):
     """A text that is no table; the message says why, and is empty where there is nothing to say."""
@@ -316,35 +316,27 @@ def _delimited_part(file: Path, content: _Content, *, limits: Limits) -> Text | 
     pandas = _imported("pandas")
     if pandas is None:
         return None
-    text, is_whole = content.text, content.is_whole
-    begin = _ABOVE.match(text).end()  # type: ignore[union-attr]
-    above = [line.strip() for line in text[:begin].splitlines() if line.strip()]
-    table = text[begin : None if is_whole else text.rfind("\n") + 1]
-    delimiter = _DELIMITED[file.suffix.lower()]
-    if hint := _SEPARATOR.match(table):
-        delimiter, begin, table = hint[1], begin + hint.end(), table[hint.end() :]
-    if not delimiter:
-        first = table[:_HEADER_CHARS].partition("\n")[0]
-        delimiter = max(_DELIMITERS, key=first.count)
+    is_whole, delimiter = content.is_whole, _DELIMITED[file.suffix.lower()]
+    table = content.text[: None if is_whole else content.text.rfind("\n") + 1]
+    hint = _SEPARATOR.match(table)
+    if hint:
+        delimiter, table = hint[1], table[hint.end() :]
+    elif not delimiter:
+        delimiter = max(_DELIMITERS, key=table[:_HEADER_CHARS].partition("\n")[0].count)
     reader = csv.reader(io.StringIO(table, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     try:
         header = next(reader, [])
-        if above and _FLOATS.fullmatch("\n".join(header) + "\n"):  # as NumPy writes it
-            named = next(csv.reader(above[-1:], delimiter=delimiter), [])
-            if len(named) == len(header):
-                rows, header = [header], named
-                above.pop()
         width = min(len(header), _MAX_COLUMNS)
         most = min(_MAX_ROWS, _MAX_CELLS // max(1, width))
         for row in reader:
             if not row or (len(row) == 1 and row[0].isspace()):
                 continue
-            if len(row) > len(header) and any(row[len(header) :]):
-                line = text[:begin].count("\n") + reader.line_num
+            if any(row[len(header) :]):
                 raise _NoTableError(
-                    f"line {line:,} has {len(row):,} cells, the header {len(header):,}; if the "
-                    "header leaves out the first column, name `pd.read_csv(path, index_col=0)`"
+                    f"line {reader.line_num + bool(hint):,} has {len(row):,} cells, the header "
+                    f"{len(header):,}; `pd.read_csv` has options for what stands above a header, "
+                    "and for one that leaves out the first column"
                 )
             if len(rows) == most:
                 is_whole = False
@@ -354,47 +346,30 @@ def _delimited_part(file: Path, content: _Content, *, limits: Limits) -> Text | 
         raise _NoTableError(format_error(error)) from error
     if not header or not (rows or is_whole):  # empty, or one row that is longer than what is read
         raise _NoTableError
-    facts: dict[int, str] = {}
-    columns: dict[int, list[Any]] = {}
-    for n, cells in enumerate(zip(*rows, strict=True) if rows else [()] * width):
-        columns[n], facts[n] = _typed(cells)
-    frame = pandas.DataFrame(columns)
+    cells = zip(*rows, strict=True) if rows else [()] * width
+    frame = pandas.DataFrame({n: _typed(column) for n, column in enumerate(cells)})
     frame.columns = [name or f"Unnamed: {n}" for n, name in enumerate(header[:width])]
-    said = f"above it: {one_line('; '.join(above), max_chars=_ABOVE_CHARS)}" if above else ""
-    remarks = "; ".join(filter(None, (content.guess, said)))
     total = len(frame) if is_whole else None
-    return _file_table(frame, file, total, len(header), limits, facts=facts, remarks=remarks)
+    return _file_table(frame, file, total, len(header), limits, remark=content.guess)
 
 
-def _typed(cells: tuple[str, ...]) -> tuple[list[Any], str]:
-    """Return numbers where a column has nothing else, else its texts; and what else is known."""
+def _typed(cells: tuple[str, ...]) -> list[Any]:
+    """Return numbers where a column has nothing else, else its texts."""
     present = [cell for cell in cells if cell]
     lines = "\n".join(present) + "\n"
     try:
         if len(present) == len(cells) and _INTEGERS.fullmatch(lines):
-            return list(map(int, cells)), ""
+            return list(map(int, cells))
         is_mixed = _ZERO_AT_END.search(lines) and len(set(map(len, _DECIMALS.findall(lines)))) > 1
         if not present or (_FLOATS.fullmatch(lines) and not is_mixed):
-            return [float(cell or "nan") for cell in cells], ""
-        fact, numbers = "", [cell for cell in present if cell not in _MARKERS]
-        if numbers and _FLOATS.fullmatch("\n".join(numbers) + "\n"):
-            floats = list(map(float, numbers))
-            span = ranged(min(floats), max(floats), sum(floats) / len(floats))
-            fact = f"{plural(len(numbers), 'number')}, {span}"
+            return [float(cell or "nan") for cell in cells]
     except ValueError:  # a cell of several lines, each of them a number
-        fact = ""
-    return [cell or None for cell in cells], fact
+        pass
+    return [cell or None for cell in cells]
 
 
 def _file_table(
-    frame: Any,
-    file: Path,
-    total: int | None,
-    n_columns: int,
-    limits: Limits,
-    *,
-    facts: Mapping[int, str] | None = None,
-    remarks: str = "",
+    frame: Any, file: Path, total: int | None, n_columns: int, limits: Limits, *, remark: str = ""
 ) -> Text:
     """Summarize what was read of a file with so many columns, and so many rows if that is known."""
     (n_rows, width), left_out = frame.shape, []
@@ -406,41 +381,41 @@ def _file_table(
     if width < n_columns:
         columns = f"the first {width:,} of {n_columns:,} columns"
         left_out.append(f"{columns} read")
-    heading = f"{file.name}: table, {rows} × {columns}{f' ({remarks})' if remarks else ''}"
+    heading = f"{file.name}: table, {rows} × {columns}{f' ({remark})' if remark else ''}"
     about = f"file {file.name}, {n_rows}×{width}"
-    part = table_text(frame, heading=heading, about=about, limits=limits, facts=facts)
+    part = table_text(frame, heading=heading, about=about, limits=limits)
     return replace(part, left_out=", ".join(left_out)) if left_out else part
 
 
 def _parquet_part(file: Path, *, limits: Limits) -> Text:
     """Summarize a Parquet file, of a long one the first rows."""
-    pandas, arrow = _imported("pandas"), _imported("pyarrow.parquet")
-    polars = None if pandas and arrow else _imported("polars")
-    if not polars and not (pandas and arrow):
-        missing = "pandas" if arrow else "pyarrow" if pandas else "pandas pyarrow"
+    arrow = _imported("pyarrow.parquet")
+    polars: Any = None if arrow else _imported("polars")
+    if not (arrow or polars):
         raise ContentError(
             f"{file.name} is a Parquet file, and nothing that reads it is installed. Run "
-            f"`pip install {missing}` (or `pip install polars`) and try again."
+            "`pip install pyarrow` (or `pip install polars`) and try again."
         )
     try:
-        if polars:
+        if arrow:
+            with arrow.ParquetFile(file) as content:
+                total, names = content.metadata.num_rows, content.schema_arrow.names
+                chosen, n_rows = names[:_MAX_COLUMNS], _parquet_rows(names)
+                read = content.iter_batches(batch_size=n_rows, columns=chosen)
+                first = list(islice(read, 1))
+                table = sys.modules["pyarrow"].Table
+                frame = table.from_batches(first) if first else content.read(columns=chosen)
+        else:
             scan = polars.scan_parquet(file, glob=False)
             names = scan.collect_schema().names()
             total = scan.select(polars.len()).collect().item()
             frame = scan.select(names[:_MAX_COLUMNS]).head(_parquet_rows(names)).collect()
-        else:
-            with arrow.ParquetFile(file) as content:
-                total, names = content.metadata.num_rows, content.schema_arrow.names
-                chosen = names[:_MAX_COLUMNS] if len(names) > _MAX_COLUMNS else None
-                batches = content.iter_batches(batch_size=_parquet_rows(names), columns=chosen)
-                frame = next(batches, content.schema_arrow.empty_table()).to_pandas()
     except Exception as error:
         raise ContentError(
             f"{file} cannot be read as Parquet ({format_error(error)}). Write it again, or name a "
             "DataFrame that you read from it."
         ) from error
-    n_columns = len(names) if len(names) > _MAX_COLUMNS else frame.shape[1]  # pandas' index is one
-    return _file_table(frame, file, total, n_columns, limits)
+    return _file_table(frame, file, total, len(names), limits)
 
 
 def _parquet_rows(names: list[str]) -> int:

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from segmind_jupyter.content.files import file_notes, refuse_file_names
-from segmind_jupyter.content.parts import MAX_IMAGES, STANDARD, Image, Limits, Part, Text, merged
+from segmind_jupyter.content.parts import (
+    MAX_IMAGES,
+    STANDARD,
+    Image,
+    Limits,
+    Part,
+    Text,
+    is_kind,
+    merged,
+)
 from segmind_jupyter.errors import ContentError, shortened
 
 #: Where a request has more than a few images, their sides are bounded (Anthropic's vision page).
@@ -51,9 +60,9 @@ class Attachment:
         if self.name and not any(part.tokens for part in self.parts):
             notes.append(f"{called}it is empty, so nothing of it went.")
         for words in self.left_out[:_MAX_NOTES]:
-            if setting := _SETTINGS.get(words.rpartition(" ")[2]):
+            if words.endswith((" characters", " items")):  # a table is summed up in any case
                 notes.append(
-                    f"{called}{words} went; `%config ClaudeMagics.{setting}` sets how many."
+                    f"{called}{words} went; `%config ClaudeMagics.text_chars` sets how many."
                 )
         return tuple(notes)
 
@@ -68,16 +77,10 @@ class Attachment:
         """What went out for it: ``"800×400 PNG, 23 kB, ≈435 tokens"``, or the sum of many parts."""
         if len(self.parts) == 1:
             return described(self.parts[0])
-        images = len(self.images)
+        images, tokens = len(self.images), sum(part.tokens for part in self.parts)
         counts = [counted(images, "image"), counted(len(self.parts) - images, "text")]
-        tokens = sum(part.tokens for part in self.parts)
-        return ", ".join(
-            [*filter(None, counts), *self.left_out[:_MAX_NOTES], estimated_tokens(tokens)]
-        )
-
-
-#: The settings that say how much goes, by what is counted; a table is summed up in any case.
-_SETTINGS: Final = {"characters": "text_chars", "items": "text_chars"}
+        said = (*counts, *self.left_out[:_MAX_NOTES], estimated_tokens(tokens))
+        return ", ".join(filter(None, said))
 
 
 def described(part: Part) -> str:
@@ -223,11 +226,24 @@ def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits, if_empty: s
     return prompt
 
 
-def _item(name: str, value: Any, limits: Limits) -> Attachment:
+def _is_empty(value: Any) -> bool:
+    """Return whether a container, an array or a table holds nothing at all."""
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        return not value
+    is_table = is_kind(value, "pandas", "DataFrame", "Series") or is_kind(value, "numpy", "ndarray")
+    return (is_table or is_kind(value, "polars", "DataFrame", "Series")) and 0 in value.shape
+
+
+def _item(name: str, value: Any, limits: Limits, *, is_template: bool = False) -> Attachment:
     if value is None:
         raise ContentError(
             f"{f'`{name}`' if name else 'What is to be sent'} is None: there is nothing to send. "
             "Look where it comes from; `cv2.imread` gives None for a path that is not there."
+        )
+    if not is_template and _is_empty(value):  # of a template's items, one may well be
+        raise ContentError(
+            f"{f'`{name}`' if name else 'What is to be sent'} ({type(value).__name__}) is empty: "
+            "there is nothing to send. Look where it comes from, or say in words that it is."
         )
     # Here, as many a prompt names no object: what converts them is a fifth of a first cell's time.
     from segmind_jupyter.content.convert import to_parts
@@ -253,8 +269,8 @@ _BRACED: Final = re.compile(
     rf"\{{\{{(?P<escaped>{_PATH})\}}\}}|\{{(?P<path>{_PATH})\}}", re.VERBOSE
 )
 
-#: What an object without a repr of its own says, a generator or an iterator, say.
-_BARE: Final = re.compile(r"<[\w.<>]+ (?:object|generator)\b[^\n]*>")
+#: What an object without a repr of its own says, a generator or a lock, say.
+_BARE: Final = re.compile(r"<(?:\w+ )?[\w.<>]+ (?:object|generator)\b[^\n]*>")
 
 #: IPython's names for the values that cells gave: ``_``, ``__``, ``___`` and ``_3``.
 _OUTPUT: Final = re.compile(r"_{1,3}|_\d+")
@@ -305,19 +321,15 @@ class _Reader:
         self._unread: dict[str, str] = {}
         self._in_code: dict[str, str] = {}
         self._items: dict[str, Attachment] = {}
-        self._compared = 0
 
     def pieces(self, body: str) -> Iterator[str | Attachment]:
         """Return words and objects in the order in which they stand."""
         end = 0
-        untouched = [] if self._is_template else sorted(as_typed(body))
-        kept = iter([*untouched, (len(body), len(body), "")])
-        start, stop, why = next(kept)
+        kept = [] if self._is_template else list(as_typed(body))
         for match in _BRACED.finditer(body):
-            while match.start() >= stop < len(body):
-                start, stop, why = next(kept)
-            if match.start() >= start and why:
-                path = match["path"]
+            why = next((why for start, stop, why in kept if start <= match.start() < stop), "")
+            path = match["path"]
+            if why:
                 if path and _root(path) in self._namespace:
                     self._in_code[path] = why
                 continue
@@ -362,7 +374,7 @@ class _Reader:
             # One object named twice is converted once.
             if path not in self._items:
                 value = _looked_up(path, self._namespace)
-                self._items[path] = _item(path, value, self._limits)
+                self._items[path] = _item(path, value, self._limits, is_template=self._is_template)
             return self._items[path]
         except _UnreadableError as error:
             self._unread[path] = str(error)
@@ -378,10 +390,7 @@ class _Reader:
             return
         if root in self._namespace:
             raise ContentError(f"`{{{path}}}`: {why} {way_out}")
-        self._compared += 1
-        # Each costs a millisecond beside thousands of names.
-        near = _near(root, self._namespace) if self._compared <= 20 else None
-        if near:
+        if near := _near(root, self._namespace):
             meant = near + path.removeprefix(root)
             raise ContentError(f"`{{{path}}}`: {why} Did you mean `{{{meant}}}`? {way_out}")
 
@@ -400,14 +409,13 @@ def as_typed(body: str) -> Iterator[tuple[int, int, str]]:
             opened.append(brace.start())
         elif opened:
             pairs[opened.pop()] = brace.end()
-    end = 0
     for match in _TEX.finditer(body):
         begin = at = match.end()
-        while at in pairs or (match[0][0] == "\\" and body[at : at + 1] == "["):
+        is_command = match[0][0] == "\\"  # which may have many arguments
+        while at in pairs or (is_command and body[at : at + 1] == "[" and "]" in body[at:]):
             at = pairs.get(at) or body.find("]", at) + 1
-            if not at:
+            if not is_command:
                 break
-            end = max(end, at)
         if at > begin:
             yield begin, at, f"it stands behind `{match[0]}`, as in TeX"
 
@@ -450,11 +458,9 @@ def _near(root: str, namespace: Mapping[str, Any]) -> str | None:
     if root in namespace or root.startswith("_") or len(root) < 2:
         return None
     public = [known for known in namespace if not known.startswith("_")]
-    folded = root.casefold()
     for known in public:
-        if known.casefold() == folded or (len(root) > 2 and sorted(known) == sorted(root)):
+        is_reordered = len(root) > 2 and sorted(known) == sorted(root)
+        if is_reordered or known.casefold() == root.casefold():
             return known
-    if len(root) == 2:  # `id` is no `idx`
-        return None
-    cutoff = 0.8 if len(root) == 3 else 0.75
+    cutoff = {2: 1.0, 3: 0.8}.get(len(root), 0.75)  # `id` is no `idx`
     return next(iter(difflib.get_close_matches(root, public, n=1, cutoff=cutoff)), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import inspect
 from collections.abc import Callable, Mapping
 from functools import singledispatch
@@ -64,12 +63,11 @@ def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], A
         raise TypeError(f"register() takes a class other than object, not {kind!r}.")
 
     def decorator(function: Callable[[_T], Any]) -> Callable[[_T], Any]:
-        if not callable(function):
-            raise TypeError(f"@register({kind.__name__}) decorates a function, not {function!r}.")
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        if is_async or not callable(function):
             raise TypeError(
-                f"@register({kind.__name__}) decorates a plain function, not an async one: a form "
-                "is made at once. Leave `async` out, and await before."
+                f"@register({kind.__name__}) decorates a plain function, not {function!r}: a form "
+                "is made at once."
             )
         _registry.register(kind, function)
         return function
@@ -107,9 +105,8 @@ def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
         if function is None:
             return None
         raise ContentError(f"{title} returned None. Return text, an image or a list of such.")
-    if inspect.iscoroutine(value):
-        value.close()  # else Python warns that it was never awaited
     if inspect.iscoroutine(value) or inspect.isasyncgen(value):
+        getattr(value, "close", bool)()  # else Python warns that it was never awaited
         raise ContentError(f"{title} is async, and a form is made at once. Leave `async` out.")
     if inspect.isgenerator(value):
         value = _called(lambda: list(islice(value, _MOST_YIELDED + 1)), title)
@@ -120,22 +117,19 @@ def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
 
 def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Part]:
     """Read a form: text, a content block, any object, or a list of such."""
-    limits = scope.limits
     if type(value) in (list, tuple):
         return [part for item in value for part in _accepted(item, scope, convert, title)]
-    if value is None:
-        raise ContentError(f"{title} returned a list with None in it. Leave it out.")
-    if not isinstance(value, str | Mapping):
-        return convert(value, scope)
     match value:
         case str(text) | {"type": "text", "text": str(text)}:
-            return [as_text(text, limits=limits, lines="\n" in text)]
+            return [as_text(text, limits=scope.limits, lines="\n" in text)]
         case {"type": "image", "source": {"type": "base64", "data": str(data)}}:
-            return [image_from_bytes(as_bytes(data), limits=limits)]  # so that it fits
-    raise ContentError(
-        f"{title} returned a dict that is no content block. Return "
-        '{"type": "text", "text": ...}, or the text or the image itself.'
-    )
+            return [image_from_bytes(as_bytes(data), limits=scope.limits)]  # so that it fits
+    if value is None or isinstance(value, Mapping):
+        raise ContentError(
+            f"{title} returned a {type_name(value)} that is no content block. "
+            'Return {"type": "text", "text": ...}, or the text or the image itself.'
+        )
+    return convert(value, scope)
 
 
 #: The display methods that are asked, in this order; all but the bundle give one form each.
@@ -207,5 +201,5 @@ def as_bytes(data: Any) -> bytes:
         return bytes(data)
     try:
         return base64.b64decode(data)
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:  # binascii's is a ValueError
         raise ContentError(f"An image is given as bytes or base64 text ({error}).") from error

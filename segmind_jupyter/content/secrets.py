@@ -11,7 +11,6 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
 from itertools import islice, repeat
 from types import (
     BuiltinFunctionType,
@@ -23,7 +22,6 @@ from types import (
 )
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
-from uuid import UUID
 
 from segmind_jupyter.content.text import one_line
 from segmind_jupyter.errors import plain
@@ -278,9 +276,6 @@ _COLLECTIONS: Final = (list, tuple, set, frozenset)
 #: What holds nothing that could be looked into.
 _CLOSED: Final = (str, bytes, bytearray, int, float, complex, type(None), ModuleType)
 
-#: Columns that name what stands in the column beside them.
-_NAMING: Final = frozenset({"name", "key", "variable", "setting", "parameter", "option", "field"})
-
 _Entry = tuple[str, Any]
 
 
@@ -303,27 +298,18 @@ def secrets_in(*scopes: Mapping[str, Any]) -> set[str]:
 
 
 def spellings(value: Any) -> list[str]:
-    """Give a value as its type writes it, without running code of its own; most types give none."""
+    """Give a text, bytes or a number as written, without running code of its own."""
     kind: type = type(value)
     if issubclass(kind, str):
         return [str.__str__(value)]
     if issubclass(kind, bytes | bytearray):
         data = b"".join([value])
-        with contextlib.suppress(UnicodeDecodeError):
-            return [data.decode()]
         return [data.decode("utf-8", "replace"), repr(data)[2:-1]]
-    if kind is UUID:
-        return [str(value), value.hex]
-    name = class_name(value)
-    if name.startswith(("int", "uint", "float")) and is_exactly(value, "numpy", name):
-        value = value.item()
     number = ""
-    if issubclass(type(value), int) and int.bit_length(value) <= 8_192:  # others take their time
+    if issubclass(kind, int) and int.bit_length(value) <= 8_192:  # others take their time
         number = int.__repr__(value)
-    elif issubclass(type(value), float):
+    elif issubclass(kind, float):
         number = float.__repr__(value)
-    elif issubclass(kind, Decimal):
-        number = Decimal.__str__(value)
     return [number.lstrip("-")] if sum(map(str.isdigit, number)) >= _MIN_CHARS else []
 
 
@@ -339,7 +325,7 @@ def _inside(name: str, value: Any) -> Iterable[_Entry]:
         entries = list(islice(dict.items(value), _MAX_INSIDE))
         held = [(_as_name(key), item) for key, item in entries]
         named = dict(held)
-        held += [(_as_name(named[key]), named.get("value")) for key in _NAMING & named.keys()]
+        held += [(_as_name(named.get("name")), named.get("value"))]
     elif issubclass(kind, _COLLECTIONS):
         base = next(each for each in _COLLECTIONS if issubclass(kind, each))
         items = list(islice(base.__iter__(value), _MAX_INSIDE))
@@ -347,7 +333,7 @@ def _inside(name: str, value: Any) -> Iterable[_Entry]:
         if any(type(item) is str and _PEM.match(item) for item in items):
             name = "private_key"
     elif is_exactly(value, "pandas", "DataFrame", "Series"):
-        return _cells(value)
+        return _columns(value)
     else:
         classes = (("", each) for each in kinds_of(value)[:-1])
         return [*attributes_of(value).items(), *_slots(value), *classes]
@@ -385,19 +371,14 @@ def _slots(value: object) -> Iterator[_Entry]:
                     yield name, slot.__get__(value)
 
 
-def _cells(value: Any) -> list[_Entry]:
-    """Return the cells of a pandas table that a column, an index or the cell beside names."""
-    found: list[_Entry] = []
+def _columns(table: Any) -> list[_Entry]:
+    """Return the columns of a pandas table, or a series, that have the name of a secret."""
     with contextlib.suppress(Exception):  # a half-made frame
-        head = value.head(_MAX_INSIDE)
-        frame = head.to_frame() if value.ndim == 1 else head
-        columns = {name: frame[name].tolist() for name in frame.columns if type(name) is str}
-        found += [(name, cells) for name, cells in columns.items() if hides(name)]
-        found += zip(frame.index.tolist(), head.tolist(), strict=True) if value.ndim == 1 else []
-        named = {name.lower(): cells for name, cells in columns.items()}
-        for name in _NAMING & named.keys():
-            found += zip(named[name], named.get("value", ()), strict=False)
-    return [(name, item) for name, item in found if type(name) is str]
+        head = table.head(_MAX_INSIDE)
+        frame = head.to_frame() if table.ndim == 1 else head
+        names = [name for name in frame.columns if type(name) is str and hides(name)]
+        return [(name, frame[name].tolist()) for name in names]
+    return []
 
 
 class Blanker:
@@ -435,17 +416,14 @@ _PARTS: Final = re.compile(rf"[^\s'\"`=:,;()<>{{}}\[\]\\]{{{_MIN_PART_CHARS},}}"
 def _written(secret: str) -> set[str]:
     """Return the ways in which a text may hold a secret."""
     data = secret.encode("utf-8", "surrogatepass")
-    written = {secret, plain(secret), secret[::-1], repr(data)[2:-1]}
+    written = {secret, plain(secret), repr(data)[2:-1]}
     quoted = {form for each in written for form in (repr(each)[1:-1], json.dumps(each)[1:-1])}
-    forms = written | quoted | {quote(data), quote(data, safe=""), quote_plus(data)}
-    if secret.isascii() and secret.isdigit():
-        forms |= {f"{int(secret):,}"} if len(secret) < 1_000 else set()
-    return forms
+    return written | quoted | {quote(data), quote(data, safe=""), quote_plus(data)}
 
 
 def _pattern(form: str) -> str:
     """Return what finds one form of a secret; a number is none inside a longer one."""
-    is_number = re.fullmatch(r"[\d.,]+", form, re.ASCII)
+    is_number = re.fullmatch(r"[\d.]+", form, re.ASCII)
     if len(form) >= _MIN_INSIDE_CHARS and not is_number:
         return re.escape(form)
     beside = r"\d" if is_number else r"\w"
@@ -459,6 +437,12 @@ _INNER_CHARS, _TEXT_CHARS, _SEARCHED_CHARS = 60, 120, 4_000
 
 #: Entries that are shown with their values, names that are shown without, and how deep.
 _ENTRIES, _NAMES, _DEPTH = 6, 40, 2
+
+#: Tables and arrays, which say by attributes of their own what they are.
+_SHAPED: Final = {
+    "numpy": ("ndarray",), "pandas": ("DataFrame", "Series", "Index"), "torch": ("Tensor",),
+    "jaxlib": ("ArrayImpl",), "polars": ("DataFrame", "Series"), "xarray": ("DataArray",),
+}  # fmt: skip
 
 
 def glimpse(
@@ -485,53 +469,23 @@ def _described(value: Any, clean: Callable[[str], str], depth: int) -> str:
         return repr(shown) if whole else f"{shown[:_TEXT_CHARS]!r}… ({len(text):,} characters)"
     if issubclass(kind, bytes | bytearray):
         return f"{name} of {len(b''.join([value])):,}"
-
-    def inner(item: object, *, depth: int = depth - 1) -> str:
-        return one_line(_described(item, clean, depth), max_chars=_INNER_CHARS)
-
-    def entry(own: object, item: object) -> str:
-        return HIDDEN if is_secret(_as_name(own), item) else inner(item)
-
     if issubclass(kind, dict | list | tuple | set | frozenset):
-        base: Any = next(each for each in (dict, *_COLLECTIONS) if issubclass(kind, each))
-        size = base.__len__(value)
-        if not depth or (not size and base is not dict):
-            return f"{name} of {size:,}"
-        more = ", …" * (size > _ENTRIES)
-        if base is not dict:
-            first = list(islice(base.__iter__(value), _ENTRIES))
-            if any(type(item) is str and _PEM.match(item) for item in first):
-                return f"{name} of {size:,}: {HIDDEN}"
-            shown = ", ".join(map(entry, item_names(value), first))
-            return f"{name} of {size:,}: {shown}{more}"
-        # The keys of more: the missing one is often beside them.
-        pairs = list(islice(dict.items(value), _NAMES))
-        shown = ", ".join(f"{inner(k, depth=0)}: {entry(k, v)}" for k, v in pairs[:_ENTRIES])
-        others = ", ".join(inner(k, depth=0) for k, _ in pairs[_ENTRIES:])
-        inside = f"{{{shown}{f', and {others}' * bool(others)}{', …' * (size > _NAMES)}}}"
-        return inside if size <= _ENTRIES else f"{name} of {size:,}: {inside}"
+        return _contained(value, clean, depth)
     if kind is ModuleType:
         return f"module {attributes_of(value).get('__name__')}"
     if issubclass(kind, type):
         return f"class {type.__dict__['__name__'].__get__(value)}"
-    if kind is FunctionType:  # the defaults of its parameters may be secrets
-        code = value.__code__
-        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        return f"function {value.__name__}({', '.join(names)})"
-    if kind in (BuiltinFunctionType, MethodType):
+    if kind in (FunctionType, BuiltinFunctionType, MethodType):
         return f"function {value.__name__}"
     with contextlib.suppress(Exception):  # a half-made table; its type is told at least
-        if is_exactly(value, "pandas", "DataFrame") or is_exactly(value, "polars", "DataFrame"):
-            rows, columns = value.shape
-            names = [inner(column, depth=0) for column in islice(value.columns, _NAMES)]
-            kinds = [_dtype(each) for each in islice(value.dtypes, _NAMES)]
-            head, more = f"{name} {rows:,}×{columns:,}: ", ", …" * (columns > _NAMES)
-            typed = ", ".join(map("{} {}".format, names, kinds))
-            is_short = depth == _DEPTH and len(head + typed + more) <= 400
-            return f"{head}{typed if is_short else ', '.join(names)}{more}"
-        if any(is_exactly(value, package, *names) for package, names in _ARRAYS.items()):
-            shape = "×".join(map(str, value.shape))
-            return f"{name} {shape or 'scalar'} {_dtype(value.dtype)}"
+        if any(is_exactly(value, package, *names) for package, names in _SHAPED.items()):
+            shape = "×".join(f"{side:,}" for side in value.shape)
+            if name != "DataFrame":
+                return f"{name} {shape or 'scalar'} {_dtype(value.dtype)}"
+            names = [_inner(column, clean, 0) for column in islice(value.columns, _NAMES)]
+            typed = [f"{n} {_dtype(d)}" for n, d in zip(names, value.dtypes, strict=False)]
+            listed = ", ".join(typed if len(", ".join(typed)) <= 300 else names)
+            return f"{name} {shape}: {listed}{', …' * (value.shape[1] > _NAMES)}"
     # Of any other object its type, and the attributes that it keeps itself.
     qualified = type.__dict__["__qualname__"].__get__(kind)
     names = [own for own in attributes_of(value) if type(own) is str and own[:1] != "_"]
@@ -539,14 +493,37 @@ def _described(value: Any, clean: Callable[[str], str], depth: int) -> str:
     return f"<{f'{_module(value)}.{qualified}'.removeprefix('__main__.')}{listed}>"
 
 
+def _inner(item: object, clean: Callable[[str], str], depth: int) -> str:
+    return one_line(_described(item, clean, depth), max_chars=_INNER_CHARS)
+
+
+def _contained(value: Any, clean: Callable[[str], str], depth: int) -> str:
+    """Describe a container: its size, its first entries, and the names of the others."""
+
+    def entry(own: object, item: object) -> str:
+        return HIDDEN if is_secret(_as_name(own), item) else _inner(item, clean, depth - 1)
+
+    name = class_name(value)
+    base: Any = next(each for each in (dict, *_COLLECTIONS) if issubclass(type(value), each))
+    size = base.__len__(value)
+    if not depth or (not size and base is not dict):
+        return f"{name} of {size:,}"
+    if base is not dict:
+        first = list(islice(base.__iter__(value), _ENTRIES))
+        if any(type(item) is str and _PEM.match(item) for item in first):
+            return f"{name} of {size:,}: {HIDDEN}"
+        shown = ", ".join(map(entry, item_names(value), first))
+        return f"{name} of {size:,}: {shown}{', …' * (size > _ENTRIES)}"
+    # The keys of more: the missing one is often beside them.
+    pairs = list(islice(dict.items(value), _NAMES))
+    parts = [f"{_inner(k, clean, 0)}: {entry(k, v)}" for k, v in pairs[:_ENTRIES]]
+    others = ", ".join(_inner(k, clean, 0) for k, _ in pairs[_ENTRIES:])
+    parts += [f"and {others}"] if others else []
+    inside = f"{{{', '.join(parts)}{', …' * (size > _NAMES)}}}"
+    return inside if size <= _ENTRIES else f"{name} of {size:,}: {inside}"
+
+
 def _dtype(dtype: object) -> str:
     name = str(dtype)
     is_polars = _module(dtype).startswith("polars")  # may list the values of a column
     return one_line(name.partition("(")[0] if is_polars else name, max_chars=_INNER_CHARS)
-
-
-#: Arrays, which say by attributes of their own what they are.
-_ARRAYS: Final = {
-    "numpy": ("ndarray",), "pandas": ("Series", "Index"), "torch": ("Tensor",),
-    "jaxlib": ("Array", "ArrayImpl"), "polars": ("Series",), "xarray": ("DataArray",),
-}  # fmt: skip

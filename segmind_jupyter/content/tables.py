@@ -11,7 +11,7 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -46,9 +46,6 @@ _NOTE_CHARS: Final = 160
 
 _GAP: Final = "  "
 
-#: What a listing ends with that is not whole.
-_SHOWN: Final = re.compile(r"… ([\d,]+) of [\d,]+ items shown\s*[\])}]\Z")
-
 
 def summarize_frame(frame: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a table: shape, columns with their types and ranges, and its rows or their ends."""
@@ -68,16 +65,10 @@ def summarize_series(series: Any, *, limits: Limits, name: str | None = None) ->
 
 
 def summarize_index(index: Any, *, limits: Limits, name: str | None = None) -> Text:
-    """Summarize a ``pandas.Index`` of any kind: its length, its type and its first labels."""
+    """Summarize a ``pandas.Index`` as a table of its levels; see `summarize_frame`."""
     head = heading(index, f"{plural(len(index), 'label')}, {index.dtype}", name)
-    room = max(0, _max_chars(limits) - len(head) - _NOTE_CHARS)
-    text, count = listed(list(index[: room // 3]), max_chars=room)  # one takes three characters
-    lines, left_out = [head, text], ""
-    if count < len(index):
-        lines.append(f"[labels {count + 1:,}-{len(index):,} of {len(index):,} not shown]")
-        left_out = f"{count:,} of {len(index):,} labels"
-    about = f"{type_name(index)} {len(index)}"
-    return bounded("\n".join(lines), about=about, limits=limits, left_out=left_out)
+    frame, about = index.to_frame(index=False), f"{type_name(index)} {len(index)}"
+    return table_text(frame, heading=head, about=about, limits=limits)
 
 
 def describe_lazy_frame(frame: Any, *, limits: Limits, name: str | None = None) -> Text:
@@ -85,21 +76,16 @@ def describe_lazy_frame(frame: Any, *, limits: Limits, name: str | None = None) 
     lines = [heading(frame, "polars, not collected: no rows are read", name)]
     try:
         schema, plan = frame.collect_schema(), frame.explain(optimized=False)
+        columns = (f"- {column_name(label)} ({dtype})" for label, dtype in schema.items())
+        lines += ["Columns:", *columns, f"Plan, not optimized:\n{plan}"]
     except Exception as error:  # noqa: BLE001 - polars raises many kinds, for any faulty step
         lines.append(f"The plan does not work: {format_error(error)}")
-    else:
-        lines.append(f"{plural(len(schema), 'column')}:")
-        for label, dtype in schema.items():
-            lines.append(f"- {column_name(label)} ({one_line(str(dtype), max_chars=NAME_CHARS)})")
-        lines.append(f"Plan, not optimized:\n{plan.rstrip()}")
     return bounded("\n".join(lines), about="polars LazyFrame", limits=limits)
 
 
-def table_text(
-    frame: Any, *, heading: str, about: str, limits: Limits, facts: Mapping[int, str] | None = None
-) -> Text:
+def table_text(frame: Any, *, heading: str, about: str, limits: Limits) -> Text:
     """Write a table below its heading: whole if it fits `limits.table_tokens`, else its ends."""
-    table = _Table(frame, facts or {})
+    table = _Table(frame)
     room = _max_chars(limits) - len(heading) - 1
     text, left_out = _whole(table, room) or _abridged(table, room)
     text = f"{heading}\n{text}".rstrip()
@@ -137,13 +123,6 @@ def joined(names: Iterable[str], *, max_chars: int) -> str:
             break
         fitting.append(name)
     return ", ".join(fitting)
-
-
-def listed(values: Collection[Any], *, max_chars: int) -> tuple[str, int]:
-    """List values as `listing` does, and tell how many of them are shown."""
-    text = listing(values, max_chars=max_chars)
-    cut = _SHOWN.search(text)
-    return text, int(cut[1].replace(",", "")) if cut else len(values)
 
 
 def bounded(text: str, *, about: str, limits: Limits, left_out: str = "") -> Text:
@@ -295,8 +274,8 @@ _MOST_ELEMENTS: Final = 100
 class _Table:
     """A table of any library, read in place; columns go by position, as names may occur twice."""
 
-    def __init__(self, frame: Any, facts: Mapping[int, str]) -> None:
-        self._frame, self._facts = frame, facts
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
         self.n_rows, self.n_columns = frame.shape
         self.labels = frame.column_names if hasattr(frame, "column_names") else frame.columns
 
@@ -317,8 +296,6 @@ class _Table:
             native = frame.column(position) if _library(frame) == "pyarrow" else frame[:, position]
         name = column_name(self.labels[position])
         line = described(native, name=name)
-        if fact := self._facts.get(position):
-            line += f"; {fact}"
         series = nw.from_native(native, series_only=True)
         dtype = series.dtype
         if dtype == nw.List and series.implementation.is_polars():  # of a long list, its beginning
@@ -347,13 +324,9 @@ class _Table:
         return columns
 
 
-#: Numbers are read to this length: 50 ms for ten million. Longer columns of Python objects and
-#: texts are looked at in so many places, evenly spaced (hashing ten million strings takes seconds),
-#: and from so many rows on what is missing is, too (20 ms a million).
-_EXACT_ROWS, _SAMPLED_ROWS, _EXACT_OBJECTS = 50_000_000, 100_000, 2_000_000
-
-#: How many levels of an ordered category are listed.
-_NAMED_LEVELS: Final = 8
+#: Longer columns of texts and objects are looked at in so many places, evenly spaced: hashing ten
+#: million strings takes seconds. Of numbers that many take 50 ms.
+_SAMPLED_ROWS: Final = 100_000
 
 
 def described(series: Any, *, name: str) -> str:
@@ -365,10 +338,6 @@ def described(series: Any, *, name: str) -> str:
     has_few = isinstance(kind, nw.Boolean | nw.Categorical | nw.Enum)
     is_number = kind.is_numeric() or _letter(series) in "iuf"  # as pandas' sparse columns are
     is_ranged = is_number or kind.is_temporal()
-    step = 1
-    if len(column) > (_EXACT_ROWS if has_few or is_ranged else _EXACT_OBJECTS):
-        step = _stride(len(column))
-        column = column.gather_every(step)
     facts: list[str] = []
     with suppress(Exception):  # a foreign extension array may refuse, and its values to be compared
         n_missing = int(column.null_count())
@@ -389,41 +358,25 @@ def described(series: Any, *, name: str) -> str:
         elif kind == nw.List:
             facts.append(f"length {_range_of(column.list.len(), has_mean=True)}")
         elif not kind.is_nested() and not is_ranged:
-            inner = _stride(len(column))
-            values = column.gather_every(inner).drop_nulls().to_list()
-            types = types_of(values) if str(series.dtype).lower() == "object" else ""
+            step = max(1, -(-len(column) // _SAMPLED_ROWS))
+            values = column.gather_every(step).drop_nulls().to_list()
+            types = types_of(values) if _dtype(series).lower() == "object" else ""
             found = [f"holds {types}" if types not in ("", "str") else "", *facts_of(values)]
-            facts += _sampled(found, inner)
-    said = "; ".join(filter(None, _sampled(facts, step)))
-    return f"- {name} ({_dtype(series)}){f': {said}' if said else ''}"
+            said = "; ".join(filter(None, found))
+            facts.append(f"in one of every {step:,} rows: {said}" if step > 1 and said else said)
+    known = "; ".join(filter(None, facts))
+    return f"- {name} ({_dtype(series)}){f': {known}' if known else ''}"
 
 
 def _dtype(series: Any) -> str:
-    """Write the type of a column as its library calls it, with the order of a category's levels."""
+    """Write the type of a column as its library calls it."""
     dtype = series.type if is_kind(series, "pyarrow", "ChunkedArray") else series.dtype
-    text = one_line(str(dtype), max_chars=NAME_CHARS)
-    if is_kind(dtype, "pandas", "CategoricalDtype") and dtype.ordered:
-        levels = [cell(v, max_chars=_NAMED_CHARS) for v in dtype.categories[:_NAMED_LEVELS]]
-        more = " < …" if len(dtype.categories) > _NAMED_LEVELS else ""
-        return f"{text}, ordered {' < '.join(levels)}{more}"
-    return text
+    return one_line(str(dtype), max_chars=NAME_CHARS)
 
 
 def _letter(series: Any) -> str:
     """Return NumPy's letter for the type of a column; that of Python's objects is O."""
     return str(getattr(getattr(series, "dtype", None), "kind", "O"))
-
-
-def _stride(n_rows: int) -> int:
-    return max(1, -(-n_rows // _SAMPLED_ROWS))
-
-
-def _sampled(facts: Iterable[str], step: int) -> list[str]:
-    """Put before some facts in how many of the rows they were found, if not in all."""
-    said = [fact for fact in facts if fact]
-    if step > 1 and said:
-        said[0] = f"in one of every {step:,} rows: {said[0]}"
-    return said
 
 
 def _range_of(column: Any, *, has_mean: bool) -> str:
@@ -518,12 +471,10 @@ def column_name(label: object) -> str:
 
 def cell(value: Any, *, max_chars: int) -> str:
     """Write one value on one line of at most `max_chars` characters."""
-    if is_kind(value, "numpy", "floating"):
+    if is_kind(value, "numpy", "floating"):  # of any width
         value = float(value)
-    elif is_kind(value, "numpy", "complexfloating"):
-        value = complex(value)
-    elif is_kind(value, "numpy", "integer", "bool", "bool_"):
-        value = value.item()
+    elif is_kind(value, "numpy", "number", "bool", "bool_"):
+        value = value if is_kind(value, "numpy", "timedelta64") else value.item()
     kind = type(value)
     if isinstance(value, str):
         return one_line(value, max_chars=max_chars) or "''"

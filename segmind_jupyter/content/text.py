@@ -103,6 +103,14 @@ def fenced(text: str, *, language: str = "") -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
+def code_text(source: str, *, language: str, about: str, limits: Limits) -> Text:
+    """Put source code in a fence that is closed also where the code is cut."""
+    code = cut(encodable(source), max_chars=limits.text_chars - 40)  # room for the fence
+    left_out = of_all(len(code), len(source), "character") if len(code) < len(source) else ""
+    fence = fenced(code, language=language)
+    return Text(fence, about=about, inline=False, left_out=left_out)
+
+
 #: Read by their entries, whatever their repr says.
 _CONTAINERS: Final[tuple[type, ...]] = (
     dict, list, tuple, set, frozenset, deque, UserDict, UserList, MappingProxyType, ChainMap,

@@ -74,8 +74,8 @@ class TestDelimited:
             (["1,5", "2,5"], "2 distinct"),
             (["1_000", "0x10"], "2 distinct"),
             (["TRUE", "FALSE", "TRUE"], "2 distinct: TRUE ×2, FALSE ×1"),
-            (["1.10", "1.9"], "2 distinct; 2 numbers, 1.1 to 1.9, mean 1.5"),
-            (["NA", "1.5", "3"], "3 distinct; 2 numbers, 1.5 to 3, mean 2.25"),
+            (["1.10", "1.9"], "2 distinct"),
+            (["NA", "1.5", "3"], "3 distinct"),
             (["1\n2", "3"], "2 distinct"),
         ]:
             lines = "\n".join(f'{n},"{text}"' for n, text in enumerate(cells))
@@ -120,23 +120,11 @@ class TestDelimited:
         assert "Málaga" in text
         assert ("read as Windows-1252" in text) == (encoding == "cp1252")
 
-    def test_comments_above_the_header_are_read_as_such(self, sent):
-        """NumPy writes the header as one; below it nothing is a comment."""
-        for content, first, above in [
-            ("# by X\n# unit: ppm, year\nyear,co2\n1960,3\n", "year", "# by X; # unit: ppm, year"),
-            ("# by X\n\nyear;co2\n1960;3\n", "year", "# by X"),
-            ("#year,co2\n1960,3\n", "#year", ""),
-            ("name,tag\n#1,x\n", "name", ""),
-        ]:
-            part = sent(content)
-            assert columns_of(part)[0].startswith(f"- {first} (")
-            assert (f"(above it: {above})" in part.text) == bool(above)
-
     def test_what_is_no_table_goes_as_its_text(self, sent):
         """Ragged lines or a quote without its end: the words are there, the note says why."""
         for content, why in [
-            ("# by X\na,b\n1,2\n3,4,5\n", "line 4 has 3 cells, the header 2"),
-            ("x,y\n1,2,3\n4\n", r"`pd.read_csv(path, index_col=0)`"),
+            ("a,b\n1,2\n3,4,5\n", "line 3 has 3 cells, the header 2; `pd.read_csv` has options"),
+            ("# by X\nyear,co2\n1960,3\n", "line 2 has 2 cells, the header 1"),
             ('a,b\n"1,2\n3,4\n', "unexpected end of data"),
         ]:
             part = sent(content)
@@ -266,8 +254,11 @@ class TestTexts:
         ):
             with pytest.raises(ContentError, match=r"neither an image .*read_text\(encoding="):
                 sent(data, "notes.txt")
-        for name, reader in (("book.xlsx", "read_excel"), ("x.NPY", r"numpy\.load")):
-            with pytest.raises(ContentError, match=reader):
+        for name, reader in (
+            ("book.xlsx", r"pandas\.read_excel"), ("x.NPY", r"numpy\.load"),
+            ("a.csv.gz", r"pandas\.read_csv"), ("a.zip", "a library that reads it"),
+        ):  # fmt: skip
+            with pytest.raises(ContentError, match=f"Open it with {reader}"):
                 sent(b"\x93\x00\xff", name)
 
     def test_an_empty_file_is_said_to_be_empty(self, sent):
@@ -334,8 +325,8 @@ def test_what_is_said_of_an_object_is_true_of_what_leaves(tmp_path):
         (pd.DataFrame({"n": range(3_000)}), "{} of 3,000 rows", r"^\d+ +\d+$"),
         (pd.DataFrame([range(900)] * 9), "{} of 900 columns", r"^- \d+ \("),
         (pd.Series(["x" * 300] * 900), "{} of 900 rows", r"^\d+ +x+…$"),
-        (pd.RangeIndex(10**6), "{} of 1,000,000 labels", r"\b(?<!,)\d+(?=,\s)"),
-        (pd.Series(range(5_000)).groupby(list(range(5_000))), "{} of 5,000 groups", r"\b\d+: 1\b"),
+        (pd.RangeIndex(10**6), "{} of 1,000,000 rows", r"^\d+ +\d+$"),
+        (pd.Series(range(5_000)).groupby(list(range(5_000))), "{} of 5,000 groups", r"^\d+ +1$"),
         (networkx.path_graph(9_000), "{} of 8,999 edges", r"^\d+ -- \d+$"),
         (text, "{} of 90,000 characters", r"(?s)."),
         (notebook, "the last {} of 11 pictures", None),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 from hypothesis import given
@@ -151,6 +154,7 @@ def test_a_name_in_code_is_read_where_it_stands_in_words_too():
     for body, text in (
         ("make `f({n})` fit {n}", "make `f({n})` fit 3"),
         (r"is {n} in \sqrt{n}", r"is 3 in \sqrt{n}"),
+        ("x_{n}{n}", "x_{n}3"),
     ):
         prompt = compose(body, {"n": 3})
         assert text_of(prompt) == text
@@ -188,8 +192,14 @@ def test_none_is_refused():
 
 
 def test_what_says_nothing_of_itself_is_refused_or_pointed_out():
-    """A generator's repr would be billed; an empty text leaves a gap."""
-    for says_nothing in ((n for n in "ab"), iter([1]), map(int, "1"), object()):
+    """A generator's repr would be billed, or an empty table; an empty text leaves a gap."""
+    for empty in ([], {}, (), set(), np.zeros((0, 3)), pd.DataFrame({"a": []}), pd.Series([])):
+        with pytest.raises(ContentError, match=r"^`x` \(\w+\) is empty: there is nothing to send"):
+            compose("Sum up {x}", {"x": empty})
+    with pytest.raises(ContentError, match=r"^What is to be sent \(list\) is empty"):
+        gather(["Sum up", []])
+    assert compose("Sum up {x}", {"x": []}, is_template=True).blocks()
+    for says_nothing in ((n for n in "ab"), iter([1]), map(int, "1"), object(), threading.Lock()):
         with pytest.raises(ContentError, match=r"`x`: all that it says of itself is <.*list\(x\)"):
             compose("Sum up {x}", {"x": says_nothing})
     prompt = compose("Sum up {x}", {"x": ""})
@@ -211,6 +221,12 @@ def test_names_of_files_are_refused_where_the_files_were_meant(tmp_path, monkeyp
     for spared in ("notes.txt", "gone.png", ["a.png", "notes.txt"], "a.png\nb.csv", settings):
         assert compose("Caption {x}", {"x": spared}).blocks()
     assert gather(["Is a.png a good name?"]).blocks()
+    frame = pd.DataFrame({"file": ["a.png"], "n": [1]})
+    for holder in (settings, frame, frame["file"], {"deep": [{"file": "a.png"}, 3]}):
+        (note,) = compose("Caption {x}", {"x": holder}).notes
+        assert note.startswith("`x` holds the name of a file ('")
+        assert "`Path('" in note
+    assert compose("Caption {x}", {"x": pd.DataFrame({"file": ["gone.png"]})}).notes == ()
 
 
 def test_words_from_code_with_braces_are_pointed_out():

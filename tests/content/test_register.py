@@ -98,9 +98,9 @@ def test_only_a_plain_function_of_a_class_can_be_registered():
         with pytest.raises(TypeError, match="takes a class"):
             register(kind)
     for function in (awaited, awaited_pieces, functools.partial(awaited)):
-        with pytest.raises(TypeError, match=r"@register\(Thing\).*not an async one"):
+        with pytest.raises(TypeError, match=r"@register\(Thing\) decorates a plain function"):
             register(Thing)(function)
-    with pytest.raises(TypeError, match=r"@register\(Thing\) decorates a function, not 'text'"):
+    with pytest.raises(TypeError, match=r"a plain function, not 'text'"):
         register(Thing)("text")
     assert "Thing object" in to_parts(Thing())[0].text
 

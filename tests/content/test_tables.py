@@ -132,7 +132,6 @@ def test_a_long_frame_shows_its_ends_and_says_what_is_between(sales):
 
 def test_every_type_of_pandas_is_described_by_what_it_offers():
     """What a type does not offer is left out."""
-    ordered = pd.Categorical(["b"], ["b", "a"], ordered=True)
     oslo = pd.to_datetime(["2024-01-01 10:00"]).tz_localize("Europe/Oslo")
     for series, fact in [
         (pd.Series([np.nan, np.nan]), "float64): all 2 missing"),
@@ -149,7 +148,6 @@ def test_every_type_of_pandas_is_described_by_what_it_offers():
         (pd.Series([1 + 1j]), "complex128): 1 distinct"),
         (pd.Series([0, 0, 1], dtype="Sparse[int64]"), "Sparse[int64, 0]): 0 to 1"),
         (pd.Series([60_000] * 9 + [0], dtype="float16"), "float16): 0 to 60000"),
-        (pd.Series(ordered), "category, ordered b < a)"),
         (objects(datetime.date(2024, 1, 1), None), "object): 1 missing; holds date; always 2024-"),
         (objects(Decimal("1.5"), Decimal(2)), "object): holds Decimal; 1.5 to 2"),
         (objects(1, "a", 2.5, "a", None), "1 missing; holds str, int, float; 3 distinct: a ×2"),
@@ -323,18 +321,14 @@ def test_a_series_is_a_table_of_one_column():
         assert text.startswith("s: Series, polars, 1 value\nColumns:\n- values (Int64): always 1")
 
 
-def test_an_index_lists_its_labels():
-    """A short index is listed; of a long one the labels that fit."""
-    part = part_of(pd.Index(["a", "b"]))
-    assert part.text.splitlines()[1] == "['a', 'b']"
+def test_an_index_is_a_table_of_its_labels():
+    """Of a long one both ends."""
+    part = part_of(pd.Index(["a", "b"], name="k"), "i")
+    assert part.text.startswith("i: Index, 2 labels, ")
+    assert part.text.endswith("Rows:\n   k\n0  a\n1  b")
     assert part.about == "Index 2"
-    long = part_of(pd.RangeIndex(10_000_000))
-    assert long.text.startswith("RangeIndex, 10,000,000 labels, int64\n[\n 0, 1, 2,")
-    assert long.text.endswith(" of 10,000,000 not shown]")
-    count = int(long.left_out.removesuffix(" of 10,000,000 labels").replace(",", ""))
-    assert f" {count - 1}," in long.text
-    assert f"[labels {count + 1:,}-10,000,000 of " in long.text
-    assert "[('a', 1)]" in text_of(pd.MultiIndex.from_tuples([("a", 1)]))
+    assert part_of(pd.RangeIndex(10**6)).left_out == "20 of 1,000,000 rows"
+    assert text_of(pd.MultiIndex.from_tuples([("a", 1)])).endswith("\n0  a  1")
 
 
 def test_neither_options_nor_the_frame_matter(sales):
@@ -352,7 +346,7 @@ def test_long_columns_are_looked_at_in_fixed_places():
         text = text_of(library.DataFrame({"word": words}))
         assert "): in one of every 3 rows: 1 distinct: a ×100,000\n" in text
     text = text_of(pd.Series(np.full(3_000_000, None, dtype=object)))
-    assert "in one of every 30 rows: all 100,000 missing" in text
+    assert "(object): all 3,000,000 missing" in text
     assert f"(int64): 0 to {n_rows - 1}" in text_of(pd.Series(range(n_rows)))
 
 
@@ -382,7 +376,7 @@ def test_a_lazy_frame_is_described_and_not_run(tmp_path):
     lazy = pl.LazyFrame({"n": [1, 2], "word": ["a", "b"]}).filter(pl.col("n") > 1)
     lazy = lazy.map_batches(lambda frame: calls.append(frame) or frame)
     text = text_of(lazy, "df")
-    assert text.startswith("df: LazyFrame, polars, not collected: no rows are read\n2 columns:\n")
+    assert text.startswith("df: LazyFrame, polars, not collected: no rows are read\nColumns:\n")
     assert "- n (Int64)\n- word (String)\nPlan, not optimized:\n" in text
     assert 'FILTER col("n") > 1' in text.replace("[(", "").replace(")]", "").replace("(1)", "1")
     assert calls == []

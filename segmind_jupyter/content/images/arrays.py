@@ -20,11 +20,10 @@ from segmind_jupyter.content.parts import (
     Limits,
     Part,
     Text,
-    format_error,
     is_kind,
     type_name,
 )
-from segmind_jupyter.content.tables import bounded, cell
+from segmind_jupyter.content.tables import cell
 from segmind_jupyter.content.text import as_text, listed, listing, literal, of_all
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -47,8 +46,7 @@ FIELD_SIDE_PX: Final = 16
 #: features, counts and correlation matrices are near 0 in one direction at least.
 _LEAST_SMOOTHNESS: Final = 0.5
 
-#: Larger arrays (a memory map of a disk, say) are not read for their range and mean, nor copied
-#: from a device.
+#: Larger arrays (a memory map of a disk, say) are not read for their range and mean.
 _READ_ELEMENTS: Final = 50_000_000
 
 #: Of more numbers than these evenly spaced rows and columns are drawn; of bytes, which are not
@@ -63,17 +61,15 @@ def array_part(
     name: str | None = None,
     title: str | None = None,
     about: str | None = None,
-    total: int | None = None,
-    channels_first: bool = True,
 ) -> Part:
     """Make the picture or the summary of a NumPy array, with a note on how to have the other."""
     if not array.ndim:
         return as_text(literal(array[()]), limits=limits)
     one = array[0] if array.ndim == 4 and array.shape[0] == 1 else array
-    is_first = channels_first and one.ndim == 3 and one.shape[0] in _CHANNELS
-    picture = one.transpose(1, 2, 0) if is_first and one.shape[2] not in _CHANNELS else one
+    is_first = one.ndim == 3 and one.shape[0] in _CHANNELS and one.shape[2] not in _CHANNELS
+    picture = one.transpose(1, 2, 0) if is_first else one
     called = name or "x"
-    if total is None and is_image_array(picture):
+    if is_image_array(picture):
         image = image_from_array(picture, limits=limits, about=about or about_array(array))
         if picture.dtype == "uint8":
             return image
@@ -84,8 +80,6 @@ def array_part(
     advice = f"; a batch of pictures? name one: {called}[0]" if is_batch else ""
     title = (title or array_title(array)) + advice
     text = summarize_array(array, limits=limits, name=name, title=title, about=about)
-    if total is not None:
-        return replace(text, left_out=of_all(array.size, total, "value"))
     if _channels(picture) is None or min(picture.shape[:2]) < _LEAST_SIDE_LIKELY_PX:
         return text
     made = f'{called}.astype("float32")'
@@ -351,101 +345,34 @@ def _written(array: Any, max_chars: int) -> tuple[str, str]:
     return f"{heading}\n{values}", of_all(_MAX_FIRST, array.size, "value")
 
 
-#: How many elements the corner of a tensor has that is not read whole, about.
-_CORNER_ELEMENTS: Final = 1_000
-
-#: Types of PyTorch that NumPy has too; any other is read as 32-bit floats.
-_NUMPY_TYPES: Final = frozenset(
-    {"bool", "float16", "float32", "float64", "complex64", "complex128"}
-    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-)
-
-
 def is_large_array(array: Any) -> bool:
     """Return whether an array or a tensor is more than a word of a listing."""
-    try:
-        shape = tuple(array.shape)
-    except RuntimeError:  # a nested tensor has none
-        return True
     is_open = getattr(getattr(array, "dtype", None), "kind", "") == "O"
-    return len(shape) > 1 or math.prod(shape) > 10 or is_open
+    return len(array.shape) > 1 or math.prod(array.shape) > 10 or is_open
 
 
 def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Part:
     """Make the picture or the summary of a ``torch.Tensor``."""
-    kind, dtype = type_name(tensor), str(tensor.dtype).removeprefix("torch.")
-    is_sparse = "sparse" in str(tensor.layout)
-    if tensor.is_nested:  # it has no shape
-        title, about = f"{kind}, nested, {dtype}", f"{kind} {dtype}"
-    else:
-        title = f"{kind}, shape {tuple(tensor.shape)}, {dtype}"
-        title += f", on {tensor.device}" if tensor.device.type != "cpu" else ""
-        title += ", requires grad" if tensor.requires_grad else ""
-        if is_sparse:
-            layout = str(tensor.layout).removeprefix("torch.")
-            title += f", {layout}, {tensor._nnz():,} values stored"
-        about = about_array(tensor, dtype=dtype)
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if "sparse" in str(tensor.layout):
+        raise ContentError(f"It is sparse. Name `{name or 'x'}.to_dense()`, or a part of that.")
+    values = tensor.detach().cpu().resolve_conj().resolve_neg()
     try:
-        if is_sparse and tensor.numel() > _CORNER_ELEMENTS:
-            raise ContentError("it is sparse: name its .to_dense()")
-        values, note = tensor.detach(), ""
-        is_known = dtype in _NUMPY_TYPES
-        if values.numel() > _READ_ELEMENTS and not (is_known and values.device.type == "cpu"):
-            values, note = _corner(values)
-        values = values.to_dense() if is_sparse else values
-        if values.is_quantized:
-            values = values.dequantize()
-        elif not is_known:
-            values = values.cfloat() if values.is_complex() else values.float()
-        array = values.cpu().resolve_conj().resolve_neg().numpy()
-    except Exception as error:  # no storage, or a subclass that refuses: many kinds
-        if "numpy" not in sys.modules:
-            raise ContentError(
-                "A torch tensor is read through NumPy, which is not installed: run "
-                "`pip install numpy`, restart the kernel and try again."
-            ) from error
-        reason = str(error) if isinstance(error, ContentError) else format_error(error)
-        text = f"{f'{name}: ' if name else ''}{title}\n[its values are not read: {reason}]"
-        return bounded(text, about=about, limits=limits)
-    total = tensor.numel() if note else None
-    title += note
-    return array_part(array, limits=limits, name=name, title=title, about=about, total=total)
+        array = values.numpy()
+    except TypeError:  # of a type that NumPy does not have: bfloat16, say
+        array = values.float().numpy()
+    title = f"{type_name(tensor)}, shape {tuple(tensor.shape)}, {dtype}"
+    title += f", on {tensor.device}" if tensor.device.type != "cpu" else ""
+    title += ", requires grad" if tensor.requires_grad else ""
+    about = about_array(tensor, dtype=dtype)
+    return array_part(array, limits=limits, name=name, title=title, about=about)
 
 
 def jax_part(array: Any, *, limits: Limits = STANDARD, name: str | None = None) -> Part:
     """Make the picture or the summary of a ``jax.Array``."""
-    if array.is_deleted():
-        raise ContentError(
-            "The JAX array was deleted, or donated to a function: its values are gone. "
-            "Name one that has them."
-        )
-    devices = list(array.sharding.device_set)
-    place = "" if devices[0].platform == "cpu" else f", on {devices[0]}"
-    if len(devices) > 1:
-        place = f", over {len(devices)} devices"
-    title = f"jax.Array, shape {tuple(array.shape)}, {array.dtype}{place}"
+    values = sys.modules["numpy"].asarray(array)
+    if values.dtype.kind == "V":  # bfloat16
+        values = values.astype("float32")
+    title = f"jax.Array, shape {tuple(array.shape)}, {array.dtype}"
     about = about_array(array, kind="jax.Array")
-    note, total = "", array.size
-    if not array.is_fully_addressable:
-        array, _ = _corner(array.addressable_data(0))
-        note = " (parts of it lie in other processes: only a corner of one here is read)"
-    elif array.size > _READ_ELEMENTS:
-        array, note = _corner(array)
-    values = array.__array__()
-    values = values.astype("float32") if values.dtype.kind == "V" else values
-    return array_part(
-        values,
-        limits=limits,
-        name=name,
-        title=title + note,
-        about=about,
-        total=total if note else None,
-        channels_first=False,
-    )
-
-
-def _corner(values: Any) -> tuple[Any, str]:
-    edge = max(1, round(_CORNER_ELEMENTS ** (1 / max(1, len(values.shape)))))
-    corner = values[tuple(slice(0, edge) for _ in values.shape)]
-    shape = "×".join(str(side) for side in corner.shape)
-    return corner, f" (large: of its values, only the first {shape} are read)"
+    return array_part(values, limits=limits, name=name, title=title, about=about)

@@ -43,12 +43,14 @@ def encode_image(image: Picture, *, limits: Limits = STANDARD, about: str = "") 
     about = about or f"PIL {image.mode} {image.width}×{image.height}"
     again = _opened_again(image)
     with _decoding(about), again or nullcontext():
-        frame = _frame_of(again, image.tell()) if again is not None else ""
-        picture = image
-        if again is not None and getattr(image, "_im", vars(image).get("im")) is None:
-            # Not loaded yet, unless the user had it decoded otherwise (`Image.draft`).
+        picture, frame = image, ""
+        if again is not None:
+            frame = _frame_of(again, image.tell())  # counting moves to the last one
+            # One that is not loaded stays so: a list of thousands would hold the pixels of all. But
+            # the user may have had it decoded otherwise (`Image.draft`).
+            is_unloaded = getattr(image, "_im", vars(image).get("im")) is None
             same = not image.tell() and (again.size, again.mode) == (image.size, image.mode)
-            picture = again if same else image
+            picture = again if is_unloaded and same else image
         picture.load()  # may turn a TIFF upright, and so change its size
         encoded = fitted_image(picture, size=_fitted(picture, limits), limits=limits, about=about)
         return _of_frames(encoded, frame)
@@ -97,7 +99,7 @@ def thumbnail_png(image: Image, *, max_px: int = 96) -> bytes:
 
 
 def shown_image(data: bytes, *, limits: Limits = STANDARD) -> Image:
-    """Make an image to send of the bytes that a page showed."""
+    """Make an image to send of the bytes that a page showed; a PNG goes as it is if it may."""
     if is_bare(data) and _base64_bytes(data) <= limits.image_base64_bytes:
         with suppress(Exception), _opened(data, what="It") as picture:  # damaged: below, in words
             picture.load()
@@ -106,8 +108,7 @@ def shown_image(data: bytes, *, limits: Limits = STANDARD) -> Image:
                 and picture.getchannel("A").getextrema() == (255, 255)
             )
             if is_opaque and _fitted(picture, limits) == picture.size:
-                media_type = f"image/{str(picture.format).lower()}"
-                return Image(data, media_type, *picture.size, "as shown")
+                return Image(data, "image/png", *picture.size, "as shown")
     return image_from_bytes(data, limits=limits)
 
 
@@ -117,37 +118,17 @@ _PNG_CHUNKS: Final = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"pHYs", b"sRGB")
 #: What matplotlib writes into each PNG: its own version, which tells of nobody.
 _MATPLOTLIB: Final = re.compile(rb"Software\0Matplotlib version\S{1,40}, https?://matplotlib\.org/")
 
-#: The segments in which programs write that hold nothing of theirs: resolution without a
-#: thumbnail, and how Adobe's colours are meant. EXIF, comments and colour profiles are in others.
-_JPEG_HARMLESS: Final = re.compile(rb"JFIF\0.{7}\0\0|Adobe.{7}", re.DOTALL)
-
-#: A marker that ends a scan: within it, FF is followed by 00 or is a restart marker.
-_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7]")
-
 
 def is_bare(data: bytes) -> bool:
-    """Return whether a PNG or a baseline JPEG holds pixels and nothing else; it is not decoded."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        at, name = 8, b""
-        while name != b"IEND" and at + 12 <= len(data):  # length, name, checksum: 4 bytes each
-            length, name = struct.unpack_from(">I4s", data, at)
-            software = name == b"tEXt" and _MATPLOTLIB.fullmatch(data, at + 8, at + 8 + length)
-            if not (name in _PNG_CHUNKS or software):
-                return False
-            at += 12 + length
-        return name == b"IEND" and at == len(data)
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    scan = data.find(b"\xff\xda") + 2
-    after = _AFTER_SCAN.search(data, scan) if scan > 1 else None
-    if after is None or data[after.start() :] != b"\xff\xd9":
-        return False
-    from PIL.JpegImagePlugin import JpegImageFile
-
-    with suppress(Exception), JpegImageFile(io.BytesIO(data)) as picture:
-        segments = (content for _, content in picture.applist)
-        return not picture.info.get("progressive") and all(map(_JPEG_HARMLESS.fullmatch, segments))
-    return False
+    """Return whether these are a PNG that holds pixels and nothing else; it is not decoded."""
+    at, name = 8, b""
+    while data.startswith(b"\x89PNG\r\n\x1a\n") and name != b"IEND" and at + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        software = name == b"tEXt" and _MATPLOTLIB.fullmatch(data, at + 8, at + 8 + length)
+        if not (name in _PNG_CHUNKS or software):
+            return False
+        at += 12 + length  # length, name and checksum take four bytes each
+    return name == b"IEND" and at == len(data)
 
 
 def fitted_size(
@@ -192,8 +173,8 @@ def fitted_image(picture: Picture, *, size: tuple[int, int], limits: Limits, abo
         attempts.insert(0, ("PNG", 0))
     while True:
         for kind, quality in attempts:
-            # A lower level of zlib's: half the time, for a fifth more bytes.
-            how = {"quality": quality} if quality else {"compress_level": 3}
+            # The fastest level of zlib's at which no plot is larger than `savefig` makes it.
+            how = {"quality": quality} if quality else {"compress_level": 4}
             data = _saved(picture, kind, **how)
             if _base64_bytes(data) <= limits.image_base64_bytes:
                 return Image(data, f"image/{kind.lower()}", *picture.size, about)
@@ -225,12 +206,16 @@ def is_drawing(picture: Picture) -> bool:
     """Tell a plot, a mask or a screenshot from a photo by how often neighbours are equal."""
     from PIL import ImageChops
 
-    pixels = picture.width * picture.height
-    grey = picture.convert("L")
-    # The pixels at the edge meet those at the opposite one.
-    steps = (ImageChops.difference(grey, ImageChops.offset(grey, *by)) for by in ((1, 0), (0, 1)))
-    flat = (step.histogram()[0] / pixels >= _FLAT_IN_DRAWINGS for step in steps)
-    return pixels <= 32 * 32 or any(flat)  # small anyway, and exact as a PNG
+    width, height = picture.size
+    if width * height <= 32 * 32:  # small anyway, and exact as a PNG
+        return True
+    # A quarter of the rows tell, or of the columns. The pixels at the edge meet the opposite ones.
+    for size, by in (((width, -(-height // 4)), (1, 0)), ((-(-width // 4), height), (0, 1))):
+        grey = picture.resize(size, 0).convert("L")
+        step = ImageChops.difference(grey, ImageChops.offset(grey, *by))
+        if step.histogram()[0] >= _FLAT_IN_DRAWINGS * grey.width * grey.height:
+            return True
+    return False
 
 
 def flattened(picture: Picture, *, size: tuple[int, int]) -> Picture:

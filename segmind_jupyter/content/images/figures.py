@@ -18,8 +18,6 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 from segmind_jupyter.content.images.encode import encode_image, fitted_size, image_from_bytes
@@ -103,7 +101,7 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
     root = figure.canvas.figure
     width, height = (f"{round(float(side), 2):g}" for side in root.get_size_inches())
     about = about or f"{'' if figure is root else 'Part of '}Figure {width}×{height} in"
-    if len(root.get_children()) <= 1 and not root.subfigs:  # its own background
+    if _is_empty(root):
         raise ContentError(
             f"The {about.lower()} is empty: a cell that shows a figure closes it, and "
             "`plt.gcf()` then makes a new one. `--plot` sends the plot that was shown; or name "
@@ -141,6 +139,14 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
         if pixels[..., 3].min() == 255:
             picture = picture.convert("RGB")
         return encode_image(picture, limits=limits, about=about)
+
+
+def _is_empty(figure: Any) -> bool:
+    """Return whether nothing is in it but its own background, or one axes without anything."""
+    axes = figure.axes
+    is_bare = len(figure.get_children()) == 1 + len(axes) < 3
+    drawn = (each._children or each.child_axes or each.get_title() for each in axes)
+    return is_bare and not any(drawn)
 
 
 def _fitted(
@@ -277,15 +283,18 @@ def drawing_scale(width_px: float, height_px: float, *, limits: Limits) -> float
     return 1.0 if within == own else (max(within) - 0.5) / max(own)
 
 
-def _renderer(module: str, *, what: str, install: str) -> ModuleType:
-    """Import the package that draws for a plotting library."""
+def _renderer(module: str, *, what: str, install: str, calls: str = "") -> Any:
+    """Import the package that draws for a plotting library, or a function of it."""
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
+        if calls and not hasattr(found, calls):
+            raise ImportError(f"it is too old and has no {calls}")
     except ImportError as error:
         raise ContentError(
             f"{what}: to draw it takes {module}, which cannot be imported ({format_error(error)}). "
             f"Run `%pip install {install}`, then this again."
         ) from error
+    return getattr(found, calls) if calls else found
 
 
 def _refuse_fetching(about: str, links: Iterable[str], advice: str) -> None:
@@ -333,7 +342,7 @@ def _encode_plotly(figure: Any, *, limits: Limits = STANDARD, about: str = "") -
         itertools.chain((f"the map below its {kind} trace" for kind in maps), links),
         'Run `fig.write_image("figure.png")` yourself, and name that file.',
     )
-    kaleido = _renderer("kaleido", what=about, install="-U kaleido")
+    calc_fig = _renderer("kaleido", calls="calc_fig", what=about, install="-U kaleido")
     # plotly finds a side of the figure in its layout, then in its template's.
     layout = spec.get("layout") or {}
     template = layout.get("template") or {}
@@ -343,22 +352,18 @@ def _encode_plotly(figure: Any, *, limits: Limits = STANDARD, about: str = "") -
     }
     options = {"format": "png", **size, "scale": drawing_scale(*size.values(), limits=limits)}
     with _naming_failures(about):
-        try:
-            if hasattr(kaleido, "calc_fig"):  # without MathJax, which it would load
-                data = _run_apart(kaleido.calc_fig(spec, opts=options, kopts={"mathjax": False}))
-            else:
-                data = _drawn_by_bundle(spec, options)
+        try:  # without MathJax, which it would load
+            data = _run_apart(calc_fig(spec, opts=options, kopts={"mathjax": False}))
         except Exception as error:
-            if is_kind(error, "choreographer", "ChromeNotFoundError"):
-                happened = "kaleido draws with Chrome, and finds none"
-            elif is_kind(error, "choreographer", "BrowserFailedError", "BrowserClosedError"):
-                happened = "the Chrome with which kaleido draws does not run (`!choreo_diagnose`)"
-            else:
+            if not is_kind(
+                error, "choreographer", "ChromeNotFoundError", "BrowserFailedError",
+                "BrowserClosedError",
+            ):  # fmt: skip
                 raise
             raise ContentError(
-                f"{about}: {happened}. Run `!kaleido_get_chrome`, or name a Chrome with "
-                '`%env BROWSER_PATH=…`, or `%pip install "kaleido<1"`, which brings its own, and '
-                "restart the kernel."
+                f"{about}: kaleido draws with Chrome, and finds none that runs. Run "
+                "`!kaleido_get_chrome`, or name a Chrome with `%env BROWSER_PATH=…`, and restart "
+                "the kernel (`!choreo_diagnose` says more)."
             ) from error
         if not data.startswith(b"\x89PNG"):  # the browser gives an empty one of what it cannot hold
             raise ValueError(f"no picture of {size['width']:g}×{size['height']:g} px came out")
@@ -379,18 +384,6 @@ def _run_apart(drawing: Coroutine[Any, Any, bytes]) -> bytes:
     while not done.done():
         wait([done], timeout=0.1)
     return done.result()
-
-
-def _drawn_by_bundle(spec: Any, options: dict[str, Any]) -> bytes:
-    """Draw with kaleido 0.2, which brings its own browser and its own MathJax."""
-    scopes = importlib.import_module("kaleido.scopes.plotly")
-    library = Path(sys.modules["plotly"].__path__[0]) / "package_data" / "plotly.min.js"
-    scope = scopes.PlotlyScope(plotlyjs=str(library))
-    try:
-        data: bytes = scope.transform(spec, **options)
-        return data
-    finally:
-        scope._shutdown_kaleido()  # the process outlives the scope; 0.2.1 was the last of its line
 
 
 #: The size of the drawing, in the first tag of the SVG that vl-convert writes.
@@ -504,23 +497,6 @@ def _encode_bokeh(plot: Any, *, limits: Limits = STANDARD, about: str = "") -> I
     return encode_image(picture, limits=limits, about=about)
 
 
-def _encode_holoviews(obj: Any, *, limits: Limits) -> Image:
-    """Let HoloViews make the figure of the backend that it shows, and draw that."""
-    about = f"HoloViews {type_name(obj)}"
-    with _naming_failures(about):
-        figure = sys.modules["holoviews"].render(obj)
-    encode = _encode_plotly if isinstance(figure, dict) else _encoder(figure) or encode_figure
-    return encode(figure, limits=limits, about=about)
-
-
-def _refuse_page(obj: Any, *, limits: Limits) -> Image:
-    package = type(obj).__module__.partition(".")[0]
-    raise ContentError(
-        f"{package} {type_name(obj)}: it is a page, for which a browser fetches map tiles, and "
-        "nothing is fetched here. Take a screenshot and name the file, or name the data itself."
-    )
-
-
 #: Who draws a chart, by the package and the name of a class in its ancestry.
 _ENCODERS: Final[dict[tuple[str, str], _Encode]] = {
     ("plotly", "BaseFigure"): _encode_plotly,
@@ -528,8 +504,4 @@ _ENCODERS: Final[dict[tuple[str, str], _Encode]] = {
     ("altair", "JupyterChart"): _encode_altair,
     ("bokeh", "UIElement"): _encode_bokeh,
     ("bokeh", "LayoutDOM"): _encode_bokeh,  # in bokeh 2
-    ("holoviews", "Dimensioned"): _encode_holoviews,
-    ("folium", "Map"): _refuse_page,
-    ("ipyleaflet", "Map"): _refuse_page,
-    ("pydeck", "Deck"): _refuse_page,
 }
