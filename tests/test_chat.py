@@ -592,7 +592,8 @@ class TestReading:
         assert len(repr(failed)) < 110
         for said, shown in (
             ((picture,), "<Turn waiting: PIL RGB 40×30>"), ((0.5,), "0.5"),
-            (("Which", [0], {0: 1}), "'Which' with [0], {0: 1}"), (({"long": "x" * 90},), "'long': 'xxxxx"),
+            (("Which", [0], {0: 1}), "'Which' with [0], {0: 1}"),
+            (({"long": "x" * 90},), "'long': 'xxxxx"),
         ):  # fmt: skip
             assert shown in repr(Turn(gather(said)))
 
