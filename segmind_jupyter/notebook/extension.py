@@ -186,8 +186,7 @@ class Displays:
         return place is not None
 
     def _show_batch(self, batch: Any) -> None:
-        """Show the first batch; from then on its display does."""
-        session().batch_shows.remove(self._show_batch)
+        """Show a batch where it is begun."""
         self._make(_DISPLAYS["segmind_jupyter.batch.batch.Batch"]).show(batch)
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.database import JobRecord
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import AnsweredCall, Ledger
-    from segmind_jupyter.chat import Chat
     from segmind_jupyter.session import Trackable
 
 
@@ -206,70 +205,55 @@ def _jobs(rest: Sequence[str]) -> str | Shown:
 
     if rest:
         raise UsageError("It is `%segmind jobs`; `%segmind resume ID` takes one up")
-    entries = session().recorded(limit=_LOOKED_AT)
-    if not entries:
-        return "No jobs are known. `%%claude --job` and `submit` begin one."
-    named = _named_works()
     groups: list[list[JobRecord]] = []
-    for entry in entries:
+    for entry in session().recorded(limit=_LOOKED_AT):
         if not groups or not _is_of_one_batch(groups[-1][-1], entry):
             groups.append([])
         groups[-1].append(entry)
-    text = [("id", "model", "state", "age", "where")]
-    page: list[tuple[str, ...]] = [("asked", "model", "state", "age", "id", "name")]
+    if not groups:
+        return "No jobs are known. `%%claude --job` and `submit` begin one."
+    names = _names_of_jobs()
+    text = [("asked", "model", "state", "age", "id", "name")]
+    page: list[tuple[str, ...]] = [*text]
     for group in groups[:_LISTED]:
         entry = group[0]
-        works = [session().followed(each.request_id) for each in group]
-        states = Counter(map(_state, group, works))
+        here = [session().followed(each.request_id) for each in group]
+        states = Counter(map(_state, group, here))
         is_answered = any(state.startswith("completed") for state in states)
         mark: Mark = "works" if "processing" in states else "ended" if is_answered else "waits"
-        known = (named[each.request_id] for each in group if each.request_id in named)
-        name, job = next(known, ("", works[0]))
-        asked, state, short = "", next(iter(states)), entry.request_id[:_SHORTEST_ID]
-        if len(group) > 1:
-            asked = f"{len(group):,} items of ask_each"
-            state = ", ".join(f"{count:,} {each}" for each, count in states.items())
-        elif job is not None and job.request:
-            pieces = job.request.prompt.pieces
-            asked = "".join(p if isinstance(p, str) else f"{{{p.name}}}" for p in pieces)
-        is_here = any(works)
-        place = "this kernel" if is_here else entry.place
-        where = f"{place} → {entry.origin.removeprefix('https://')}" if place else entry.origin
-        age, model = _age(entry.submitted_at), entry.model or "?"
-        more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
-        text.append((entry.request_id + more, model, state, age, where))
-        foreign = "" if entry.origin == DEFAULT_BASE_URL else entry.origin
-        about = ", ".join(filter(None, (state, "" if is_here else entry.place, foreign)))
+        known = (names[each.request_id] for each in group if each.request_id in names)
+        name, job = next(known, ("", here[0]))
+        ids, state = (entry.request_id, "") if len(group) == 1 else ("", f"{len(group):,} items: ")
+        counts = (f"{count:,} {each}" for each, count in states.items())
+        state += ", ".join(counts) if len(group) > 1 else next(iter(states))
+        asked = "ask_each" if len(group) > 1 else _asked(job)
+        origin = "" if entry.origin == DEFAULT_BASE_URL else entry.origin.removeprefix("https://")
+        about = ", ".join(filter(None, (state, "" if any(here) else entry.place, origin)))
+        row = asked, entry.model or "?", about, _age(entry.submitted_at), ids, name
+        text.append(row)
         dot = f'<span style="{FRAME[mark]}">{DOTS[mark]}</span> '
-        page.append((
-            one_line(asked, max_chars=_MAX_WORDS),
-            model,
-            Markup(dot + html.escape(about)),
-            age,
-            "" if more else Markup(f'<span style="{FRAME["id"]}">{html.escape(short)}</span>'),
-            name,
-        ))  # fmt: skip
+        short = html.escape(ids[:_SHORTEST_ID])
+        short = Markup(f'<span style="{FRAME["id"]}">{short}</span>')
+        page.append((*row[:2], Markup(dot + html.escape(about)), row[3], short, name))
     more = "" if len(groups) <= _LISTED else f"Older ones are not listed ({_LISTED} are)."
     table = table_html(page, left=(0, 1, 2, 4, 5)) + div("about", more)
     words = "\n".join(filter(None, (aligned(text), more)))
     return Shown({"text/html": framed(table), "text/plain": words})
 
 
-def _named_works() -> dict[str, tuple[str, Job | None]]:
-    """Return the user's names of jobs and batches, by the ids of what they hold."""
+def _names_of_jobs() -> dict[str, tuple[str, Job | None]]:
+    """Return what the user calls jobs and batches, by the ids of jobs."""
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.batch.batch import Batch
 
     shell: Any = get_ipython()
     found: dict[str, tuple[str, Job | None]] = {}
     for name, value in [*shell.user_ns.items()]:
-        if name.startswith("_"):
-            continue
-        if type(value) is Job:
+        if type(value) is Job and not name.startswith("_"):
             found[value.request_id] = name, value
-        elif type(value) is Batch:
-            replies = (each.reply for each in value.outcomes if each.reply is not None)
-            found |= {each.request_id: (name, None) for each in replies if each.request_id}
+        elif type(value) is Batch and not name.startswith("_"):
+            ids = (each.reply.request_id for each in value.outcomes if each.reply is not None)
+            found |= {request_id: (name, None) for request_id in ids if request_id}
     return found
 
 
@@ -285,6 +269,13 @@ def _state(entry: JobRecord, here: Job | None) -> str:
     if here is None and state == "queued":
         return "not watched"
     return f"{state}, reply kept" if entry.kept else state
+
+
+def _asked(job: Job | None) -> str:
+    """Return the first words of what was asked."""
+    pieces = job.request.prompt.pieces if job is not None and job.request else ()
+    words = "".join(each if isinstance(each, str) else f"{{{each.name}}}" for each in pieces)
+    return one_line(words, max_chars=_MAX_WORDS)
 
 
 def _age(submitted_at: float | None) -> str:
@@ -342,71 +333,43 @@ def _wait(rest: Sequence[str]) -> str:
     return "It has ended." if len(work) == 1 else f"All {len(work)} have ended."
 
 
-_NO_CHATS = (
+_NO_CHATS: Final = (
     'No conversation has a name yet. `%%claude --chat NAME` or `Chat(name="NAME")` begins one.'
 )
 
 
 def _chat(rest: Sequence[str]) -> str | Shown:
     """List the conversations, show one, or forget one."""
+    from segmind_jupyter.chat import Chat
+    from segmind_jupyter.conversation import spelled_alike
     from segmind_jupyter.notebook.chat import transcript
 
-    names = _chat_names()
+    kept = session().journal.kept_chats()
+    names = list(dict.fromkeys((*session().conversations.names, *kept)))
     if rest:
-        name = " ".join(rest)
-        if rest[-1] == "clear" and len(rest) > 1 and _unquoted(name) not in names:
-            chat = _known(" ".join(rest[:-1]))
-            chat.clear()
-            # The next one of this name begins with what holds for all.
-            chat.conversation.model = chat.conversation.system = None
-            return (
-                f"What was said in `{one_line(chat.name)}` is forgotten; `%segmind usage` still "
-                "counts it."
-            )
-        chat = _known(name)
-        return Shown({"text/html": transcript.html(chat), "text/plain": transcript.text(chat)})
-    chats = [chat for chat in map(_named_chat, names) if chat.turns]
-    if not chats:
-        return _NO_CHATS
+        name = spelled_alike(" ".join(rest).strip("'\""))
+        forgets = rest[-1] == "clear" and len(rest) > 1 and name not in names
+        name = spelled_alike(" ".join(rest[:-1]).strip("'\"")) if forgets else name
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(names)}"
+            unknown = f"No conversation has the name `{one_line(name)}`. {hint}"
+            raise UsageError(unknown if names else _NO_CHATS)
+        chat = Chat(name=name, keep=name in kept or None)
+        if not forgets:
+            return Shown({"text/html": transcript.html(chat), "text/plain": transcript.text(chat)})
+        chat.clear()
+        # The next one of this name begins with what holds for all.
+        chat.conversation.model = chat.conversation.system = None
+        return f"What was said in `{one_line(name)}` is forgotten; `%segmind usage` still counts it"
     rows = [("name", "model", "turns", "tokens in", "tokens out", "credits", "last reply")]
-    for chat in chats:
+    for chat in (Chat(name=name, keep=name in kept or None) for name in names):
         usage, turns = chat.usage, chat.conversation.turns
         ago = format_duration(time.time() - turns[-1].replied_at) + " ago" if turns else "none"
         tokens = f"{usage.input_tokens:,}", f"{usage.output_tokens:,}"
         about = one_line(chat.name), one_line(chat.model), str(len(turns))
-        rows.append((*about, *tokens, _cost(usage.cost), ago))
-    return Shown(table_bundle(rows, right=True))
-
-
-def _chat_names() -> list[str]:
-    """Return the names in use here, and those that the journal keeps."""
-    return list(dict.fromkeys((*session().conversations.names, *session().journal.kept_chats())))
-
-
-def _named_chat(name: str) -> Chat:
-    """Return a conversation, with what the journal keeps of it."""
-    from segmind_jupyter.chat import Chat
-
-    return Chat(name=name, keep=name in session().journal.kept_chats() or None)
-
-
-def _known(name: str) -> Chat:
-    """Return the conversation of that name, quoted or not."""
-    from segmind_jupyter.conversation import spelled_alike
-
-    name, names = spelled_alike(_unquoted(name)), _chat_names()
-    if name in names:
-        return _named_chat(name)
-    if not names:
-        raise UsageError(_NO_CHATS)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(names)}"
-    raise UsageError(f"No conversation has the name `{one_line(name)}`. {hint}")
-
-
-def _unquoted(name: str) -> str:
-    quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "'\""
-    return name[1:-1] if quoted else name
+        rows += [(*about, *tokens, _cost(usage.cost), ago)] if chat.turns else []
+    return Shown(table_bundle(rows, right=True)) if len(rows) > 1 else _NO_CHATS
 
 
 #: What each value of `ClaudeMagics.cache` does.
@@ -449,17 +412,6 @@ _DAYS: Final = 7
 _DRAWN: Final = 40
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
-
-#: What the table holds of a call; each of these types has a place for what is missing.
-_COLUMNS: Final = {
-    "when": "datetime64[ns]",
-    "model": "string",
-    "tokens_in": "Int64",
-    "tokens_out": "Int64",
-    "cost": "float64",
-    "seconds": "float64",
-    "simulated": "bool",
-}
 
 
 def _usage(rest: Sequence[str]) -> Shown:
@@ -565,7 +517,7 @@ def _history(rest: Sequence[str]) -> Shown | str:
 
 
 def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, Any]]:
-    """Return the calls as a table, oldest first; as a list where pandas is not there."""
+    """Make a frame of the calls, a row each; a list of dicts where pandas is not there."""
     rows = [
         {
             "when": datetime.datetime.fromtimestamp(round(call.answered_at)),
@@ -582,7 +534,7 @@ def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, An
         import pandas
     except ModuleNotFoundError:
         return rows
-    return pandas.DataFrame(rows, columns=[*_COLUMNS]).astype(_COLUMNS)
+    return pandas.DataFrame(rows).convert_dtypes()
 
 
 def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
@@ -615,12 +567,12 @@ def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
     if ledger.unknown:
         calls = "1 call" if ledger.unknown == 1 else f"{ledger.unknown} calls"
         notes.append(f"{calls} with an unknown outcome, which may have been billed too.")
-    page = (table_html(rows) if sums else "") + (
-        table_html([(), *chart], left=(0, 1)) if chart else ""
-    )
+    page = table_html(rows) if sums else ""
+    page += table_html([(), *chart], left=(0, 1)) if chart else ""
     page += "".join(div("about", one_line_html(note)) for note in notes)
     page += "".join(table_html(each) for each in more)
-    text = [aligned(each, right=each is rows) for each in (rows * bool(sums), chart) if each]
+    text = [aligned(rows, right=True)] if sums else []
+    text += [aligned(chart)] if chart else []
     text += [*notes, *("\n" + aligned(each) for each in more)]
     return {"text/html": framed(page), "text/plain": "\n".join(text)}
 

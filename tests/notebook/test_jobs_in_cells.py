@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -14,10 +11,6 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from segmind_jupyter.api.jobs import Job
-from segmind_jupyter.errors import JobTimeout
-from segmind_jupyter.notebook.live import headless
-from segmind_jupyter.notebook.live.headless import WaitAtCellEnd, wait_until_done
 from segmind_jupyter.session import session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
@@ -163,7 +156,7 @@ class TestWhereNobodyLooksOn:
         assert "three" in shown(notebook.cells[2])
 
     def test_without_widgets_a_batch_and_a_job_show_once_too(self, gateway):
-        """The batch where it began, as with widgets; the job's reply below its line."""
+        """Each where it began, as with widgets."""
         notebook = executed(
             "import sys; sys.modules['ipywidgets'] = None",
             "from segmind_jupyter import ask_each\n"
@@ -173,7 +166,8 @@ class TestWhereNobodyLooksOn:
         (output,) = notebook.cells[2].outputs
         assert "2 of 2 done" in output["data"]["text/html"]
         assert "2 of 2 done" in output["data"]["text/plain"]
-        assert shown(notebook.cells[3]).count("In the file.") == 1
+        (output,) = notebook.cells[3].outputs
+        assert "In the file." in output["data"]["text/html"]
 
     def test_jobs_run_side_by_side_if_the_last_cell_waits(self, gateway):
         """With `wait_for_jobs = "never"`, no cell but `%segmind wait` does."""
@@ -255,48 +249,6 @@ class TestFailuresWhereNobodyLooksOn:
         assert "Nothing is under way" in shown(notebook.cells[-1])
 
 
-class Stuck:
-    """A batch of which nothing more ends once some items have."""
-
-    def __init__(self, *ended: int) -> None:
-        self._ended = [*ended]
-
-    @property
-    def progress(self) -> Any:
-        done = self._ended.pop(0) if len(self._ended) > 1 else self._ended[0]
-        return SimpleNamespace(done=done, failed=0)
-
-    def __str__(self) -> str:
-        return "1 of 3 done"
-
-    def on_done(self, callback: Any) -> None:
-        pass
-
-
-def test_what_brings_nothing_for_an_hour_is_given_up(monkeypatch):
-    """As results are kept no longer: a job by its age, a batch since its last item."""
-    old = Job("2c7f-1", submitted_at=time.time() - 4_000)
-    with pytest.raises(JobTimeout, match="Job 2c7f-1 brought nothing for an hour") as failure:
-        wait_until_done(old)
-    assert failure.value.request_id == "2c7f-1"
-    monkeypatch.setattr(headless, "RESULTS_LIVE_S", 0.01)
-    batch = Stuck(0, 1, 1)
-    with pytest.raises(JobTimeout, match="1 of 3 done brought nothing"):
-        wait_until_done(batch)
-    assert len(batch._ended) == 1
-
-
-def test_a_headless_run_ends_though_a_job_does_not(bare_shell, capsys):
-    """The cell says so once, and later cells wait for that job no more."""
-    old = Job("2c7f-2", submitted_at=time.time() - 4_000)
-    session().track(old)
-    waiting = WaitAtCellEnd(bare_shell, lambda: "always")
-    waiting.wait()
-    waiting.wait()
-    assert capsys.readouterr().out.count("JobTimeout: Job 2c7f-2 brought nothing") == 1
-    old.cancel()
-
-
 def test_a_terminal_prints_a_line_and_the_reply_when_waited_for(run, gateway):
     """Nothing there can change what was printed."""
     cell = run("%%claude --job\necho: In a terminal.")
@@ -306,25 +258,18 @@ def test_a_terminal_prints_a_line_and_the_reply_when_waited_for(run, gateway):
     assert "In a terminal." in waited.shown
 
 
-def test_jobs_are_listed_with_where_they_are(run, gateway):
+def test_jobs_are_listed_with_what_is_known_of_them(run, gateway):
     """Those of this kernel by their live state; elsewhere an id means nothing, and is not asked."""
     assert "No jobs are known" in run("%segmind jobs").shown
     run("%%claude -j -q -o job\necho: <b>One.")
     shown = run("%segmind jobs").displayed[0].data
     head, row = shown["text/plain"].splitlines()
-    short = row.split()[0][:8]
-    for words in (
-        "echo: &lt;b&gt;One.",
-        ">job<",
-        f">{short}<",
-        "127.0.0.1",
-        "●",
-        "claude-4-sonnet",
-    ):
-        assert words.replace("●", "○") in shown["text/html"] or words in shown["text/html"], words
-    assert head.split() == ["id", "model", "state", "age", "where"]
-    assert "claude-4-sonnet" in row
-    assert "this kernel" in row
+    assert head.split() == ["asked", "model", "state", "age", "id", "name"]
+    request_id = run("job.request_id").result
+    for words in ("echo: <b>One.", "claude-4-sonnet", "127.0.0.1", f"  {request_id}  job"):
+        assert words in row
+    for words in ("echo: &lt;b&gt;One.", ">job<", f">{request_id[:8]}<", "127.0.0.1", "○"):
+        assert words in shown["text/html"], words
     run("job.wait()")
     assert "completed, reply kept" in run("%segmind jobs").shown
     run("%%claude -j -q -o job\necho: Two.")
@@ -334,19 +279,17 @@ def test_jobs_are_listed_with_where_they_are(run, gateway):
     assert "was sent to http://127.0.0.1" in str(cell.error)
 
 
-def test_a_job_of_a_batch_is_listed_as_one_of_this_kernel(run, gateway):
-    """It is followed here, if not by a handle of its own."""
-    polled = threading.Event()
-    gateway.script("GET /v2/", change=lambda body: (polled.set(), body)[1])
-    run("from segmind_jupyter import ask_each\nbatch = ask_each('echo: {item}', ['one'])")
-    assert polled.wait(30)
-    _, row = run("%segmind jobs").displayed[0].data["text/plain"].splitlines()
-    assert "this kernel" in row
-    assert "not watched" not in row
-    request_id = row.split()[0]
+def test_the_jobs_of_a_batch_are_one_row(run, gateway):
+    """Each can be taken up by its id, and is counted once."""
+    run("from segmind_jupyter import ask_each\nbatch = ask_each('echo: {item}', ['one', 'two'])")
+    run("batch.wait()")
+    request_id = run("batch.replies[0].request_id").result
     assert run(f"%segmind resume {request_id}").result.wait(timeout=30).text == "one"
-    assert run("batch.wait().progress.done").result == 1
-    assert len(session().ledger.calls) == gateway.billed == 1
+    assert len(session().ledger.calls) == gateway.billed == 2
+    run("%%claude -j -q -o job\necho: Another.")
+    _, job, row = run("%segmind jobs").displayed[0].data["text/plain"].splitlines()
+    assert "2 items: 2 completed, reply kept" in row
+    assert (job.split()[-1], row.split()[-1]) == ("job", "batch")
 
 
 def test_a_wrong_command_says_what_is_right(run, gateway):

@@ -81,7 +81,6 @@ def test_the_frame_has_a_row_a_call(online):
     assert frame["seconds"].tolist() == [1.5, 1.5]
     assert not frame["simulated"].any()
     assert (frame["when"].diff().dropna().dt.total_seconds() == 1).all()
-    assert table(()).columns.tolist() == frame.columns.tolist()
 
 
 def test_bars_are_as_high_as_their_numbers(online):

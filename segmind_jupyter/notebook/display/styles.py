@@ -152,7 +152,7 @@ FRAME = MappingProxyType(
         "picture": "display:block;margin:.3em 0 0;max-width:320px;max-height:200px;"
         f"border:1px solid {_LINE};border-radius:3px;background:#fff",
         "block": "margin:.7em 0 0",
-        "verbatim": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:26em;overflow-y:auto",
+        "verbatim": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:40em;overflow-y:auto",
         "caption": "min-width:0;overflow-wrap:anywhere",
         "summary": "cursor:pointer;margin-top:.4em",
         "note": "margin:.5em 0 0;padding-left:.7em;border-left:2px solid #c98a1b",

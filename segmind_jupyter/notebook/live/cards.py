@@ -73,7 +73,7 @@ V = TypeVar("V")
 
 
 def can_show(shell: Any) -> bool:
-    """Return whether a card can be shown: in a kernel, with ipywidgets."""
+    """Return whether widgets can be shown: in a kernel, with ipywidgets."""
     return in_kernel(shell) and _has_widgets()
 
 
@@ -113,12 +113,15 @@ class LiveDisplay(Display[V]):
 
 
 class JobDisplay(LiveDisplay["Job"]):
-    """The displays that a shell has for a `Job`."""
+    """The displays that a shell has for a `Job`: a card, or what it has become."""
 
     kind = "segmind_jupyter.api.jobs.Job"
 
+    @property
+    def can_show(self) -> bool:
+        return in_kernel(self._shell)  # it needs no widgets
+
     def show(self, value: Job) -> None:
-        """Show its card, or what it has become."""
         self._live.show(JobCard(value))
 
     def text(self, value: Job) -> str:
@@ -136,21 +139,7 @@ class BatchDisplay(LiveDisplay["Batch"]):
 
     @property
     def can_show(self) -> bool:
-        """Whether there is a page; it need not have widgets."""
-        return in_kernel(self._shell)
-
-    def install(self) -> None:
-        """Add the displays; a terminal shows a batch where it is waited for."""
-        super().install()
-        if self.can_show:
-            session().batch_shows.append(self.show)
-
-    def remove(self) -> None:
-        """Take them back; the views that are live stay so."""
-        super().remove()
-        if self.can_show:
-            shows = session().batch_shows
-            shows[:] = [s for s in shows if not isinstance(getattr(s, "__self__", 0), BatchDisplay)]
+        return in_kernel(self._shell)  # it needs no widgets
 
     def show(self, value: Batch) -> None:
         """Show how far it has come, below the cell that runs, and there not twice."""
@@ -173,6 +162,8 @@ class Card(abc.ABC, Generic[W]):
 
     def __init__(self, work: W) -> None:
         self.work = work
+        model = None if work.done() else work.model
+        self._expected_s = session().expected_s(model) if model else None
         self._head: Any = None
         self._card: Any = None
         self._box: Any = None
@@ -265,11 +256,6 @@ class JobCard(Card["Job"]):
 
     stop_hint = "Stop watching. Segmind cannot stop a job: it may still run, and be billed."
 
-    def __init__(self, work: Job) -> None:
-        super().__init__(work)
-        is_over = work.done() or work.model is None
-        self._expected_s = None if is_over else session().expected_s(str(work.model))
-
     def head(self) -> str:
         """Say how it stands, and for how long."""
         return self._status(self.work.elapsed_s).html()
@@ -323,7 +309,6 @@ class BatchView(Card["Batch"]):
         self._answers: Any = None
         #: The rows of the replies that were drawn, by position.
         self._rows: dict[int, tuple[str, str, str]] = {}
-        self._expected_s = None if work.done() else session().expected_s(work.model)
 
     def head(self) -> str:
         """Say what is done, what it took, and what it is likely to take."""
