@@ -617,7 +617,13 @@ class TestScripts:
     def test_a_forked_child_goes_on_by_itself(self, program, online):
         """It waits for nothing that only its parent hears of, and can stop it without harm."""
         online.will_say("First.")
-        online.will_hang()
+
+        def answer(request: Any) -> tuple[int, dict[str, str], bytes]:
+            if "One" in str(request.blocks):  # whichever comes first
+                online.release.wait(60)
+            return 200, {}, b'{"content": "A sunset."}'
+
+        online.answers += 2 * [answer]
         running = program(
             """
             import os, threading, warnings

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import logging
 import os
-import platform
 import shutil
 import sqlite3
 import stat
@@ -20,29 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from segmind_jupyter.api.database import CallRecord, JobRecord, joined, transaction
+from segmind_jupyter.api.database import CallRecord, JobRecord, transaction
 from segmind_jupyter.api.journal import LEASE_S, Journal, default_path, why_unusable
+from segmind_jupyter.errors import SettingsError
 
 #: Before the real time, at which the processes below write: they must not find old jobs.
 NOW = 1_700_000_000.0
 DAY_S = 24 * 3600.0
 BODY = '{"status": "COMPLETED", "output": "{}"}'
+ORIGIN = "https://api.segmind.com"
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="modes, fork and signals of POSIX")
 
 
 def queued(request_id: str = "a", **fields: Any) -> JobRecord:
-    known = {"origin": "https://api.segmind.com", "model": "claude-4-sonnet", "submitted_at": NOW}
+    known = {"origin": ORIGIN, "model": "claude-4-sonnet", "submitted_at": NOW}
     return JobRecord(request_id=request_id, state="QUEUED", **{**known, **fields})
 
 
@@ -79,10 +74,10 @@ def journal(request, bench) -> Journal:
     return bench.open(path=bench.path if request.param == "file" else None)
 
 
-def outside(path: Path, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def outside(path: Path, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement as another program would."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        return connection.execute(statement, values).fetchall()
+        return connection.execute(statement).fetchall()
 
 
 def start(code: str, *args: object) -> subprocess.Popen[str]:
@@ -188,10 +183,12 @@ def test_what_is_claimed_is_claimed_once_until_its_job_is_there(bench):
     first.ended("a", state="COMPLETED", raw=BODY)
     assert second.claim("w").job.raw == BODY
     assert outside(bench.path, "SELECT work FROM sends") == [("other",)]
+    second.release("other")
+    assert first.claim("other").state == "ours"
 
 
 def test_a_claim_that_nobody_holds_up_is_lost_until_it_is_claimed_anew(bench):
-    """A process that is alive and says so every few seconds holds it, however long that takes."""
+    """A process that says every few seconds that it is there holds it, however long that takes."""
     first, second = bench.open(), bench.open()
     first.claim("w")
     for _ in range(10):
@@ -209,57 +206,44 @@ def test_a_claim_that_nobody_holds_up_is_lost_until_it_is_claimed_anew(bench):
 
 
 CLAIMS = """
-import sys, time
+import sys
 from pathlib import Path
 from segmind_jupyter.api.journal import Journal
 journal = Journal(Path(sys.argv[1]), warn=sys.exit)
+print("ready", flush=True)
 sys.stdin.readline()
 print(sum(journal.claim(f"{n}").state == "ours" for n in range(60)), flush=True)
-sys.stdin.readline()
 """
 
 
-def test_processes_that_claim_the_same_at_once_get_each_claim_once_and_take_it_to_the_grave(bench):
-    """60 items, 60 claims; when the processes were killed all are lost, at once."""
+def test_processes_that_claim_the_same_at_once_get_each_claim_once(bench):
+    """60 items, 60 claims."""
     kernels = [start(CLAIMS, bench.path) for _ in range(2)]
+    assert [kernel.stdout.readline() for kernel in kernels] == ["ready\n"] * 2
     for kernel in kernels:
         kernel.stdin.write("go\n")
         kernel.stdin.flush()
-    claimed = [int(kernel.stdout.readline()) for kernel in kernels]
-    assert sum(claimed) == 60
-    journal = Journal(bench.path)
-    assert {journal.claim(f"{n}").state for n in range(60)} == {"theirs"}
-    for kernel in kernels:
-        kernel.kill()
-        kernel.communicate(timeout=60)
-    assert {journal.claim(f"{n}").state for n in range(60)} == {"lost"}
-    journal.close()
-
-
-def test_claims_in_memory_are_claims_too(bench):
-    """With the file turned off, or out of order."""
-    bench.path.parent.write_text("in the way")
-    for journal in (bench.open(path=None), bench.open()):
-        assert [journal.claim("w").state for _ in range(2)] == ["ours", "theirs"]
-        journal.submitted(queued(work="w"))
-        assert journal.claim("w").state == "known"
+    told = [kernel.communicate(timeout=120) for kernel in kernels]
+    assert [err for _, err in told] == ["", ""]
+    assert sum(int(out) for out, _ in told) == 60
 
 
 # The replies that it caches -------------------------------------------------------------------
 
 
-def test_beyond_the_bound_the_reply_goes_that_was_not_used_for_the_longest(bench):
-    """Days count, not seconds: noting each use would write at every look."""
+def test_beyond_the_bound_the_oldest_reply_goes(bench):
+    """Looking at one writes nothing: a file under version control stays as it is."""
     journal = bench.open(max_reply_bytes=30)
-    for name in "abc":
+    for name in "abcd":
         journal.keep_reply(name, b"0123456789")
-        bench.now += 2 * DAY_S
-    assert journal.kept_reply("a") is not None
-    bench.now += 2 * DAY_S
-    journal.keep_reply("d", b"0123456789")
-    journal.keep_reply("too long", b"0" * 31)
-    kept = [name for name in ("a", "b", "c", "d", "too long") if bench.open().kept_reply(name)]
-    assert kept == ["a", "c", "d"]
+        bench.now += 1
+    assert [name for name in "abcd" if journal.kept_reply(name)] == ["b", "c", "d"]
+    assert dataclasses.astuple(journal.kept_replies()) == (3, 30, NOW + 1)
+    bench.close()
+    before = bench.path.read_bytes()
+    assert bench.open().kept_reply("b") == (b"0123456789", NOW + 1)
+    bench.close()
+    assert bench.path.read_bytes() == before
 
 
 def test_what_is_cleared_is_gone_from_the_disk(bench):
@@ -280,24 +264,12 @@ def test_a_copy_of_the_file_alone_or_of_its_folder_has_the_reply_at_once(bench, 
     """Also while a kernel has it open, or after one was killed."""
     bench.open().keep_reply("k", b"{}")
     copied = shutil.copy(bench.path, tmp_path / "copy.sqlite3")
-    assert bench.open(path=Path(copied)).kept_reply("k").body == b"{}"
+    assert bench.open(path=Path(copied)).kept_reply("k") == (b"{}", NOW)
     shutil.copytree(bench.path.parent, tmp_path / "elsewhere")
     folder = bench.open(path=tmp_path / "elsewhere" / bench.path.name)
-    assert folder.kept_reply("k").body == b"{}"
+    assert folder.kept_reply("k") == (b"{}", NOW)
     folder.keep_reply("l", b"{}")
     assert bench.warned == []
-
-
-def test_looking_does_not_write(bench):
-    """A file under version control stays as it is when a notebook runs again."""
-    bench.open().keep_reply("k", b"{}")
-    bench.close()
-    before = bench.path.read_bytes()
-    for days, read_only in ((0, False), (2, True)):
-        bench.now += days * DAY_S
-        assert bench.open().kept_reply("k", read_only=read_only) is not None
-        bench.close()
-    assert bench.path.read_bytes() == before
 
 
 @pytest.fixture
@@ -331,119 +303,18 @@ def test_a_read_only_checkout_gives_its_replies_and_warns_once_of_what_it_does_n
     frozen()
     journal = bench.open()
     assert journal.fingerprint(b"x") == key
-    bench.now += 2 * DAY_S
-    assert journal.kept_reply("k").body == b"{}"
+    assert journal.kept_reply("k") == (b"{}", NOW)
     assert bench.warned == []
     assert [file.name for file in bench.path.parent.iterdir()] == ["jobs.sqlite3"]
     journal.keep_reply("l", b"[]")
     journal.submitted(queued())
-    assert [journal.kept_reply(name).body for name in "kl"] == [b"{}", b"[]"]
+    assert [journal.kept_reply(name)[0] for name in "kl"] == [b"{}", b"[]"]
     assert journal.find("a") is not None
     assert len(bench.warned) == 1
     assert journal.clear_replies() is None
 
 
-# Files of other versions, and damage ----------------------------------------------------------
-
-
-def test_a_file_of_an_earlier_version_gains_what_it_lacks(bench):
-    """A kernel of that version that has it open goes on with its jobs."""
-    bench.open().submitted(queued("before"))
-    bench.close()
-    for table in ("replies", "sends", "calls", "budget", "reserved", "turns", "verdicts"):
-        outside(bench.path, f"DROP TABLE {table}")
-    outside(bench.path, "PRAGMA user_version = 1")
-    earlier = sqlite3.connect(bench.path, isolation_level=None)
-    earlier.execute("SELECT * FROM jobs").fetchall()
-    journal = bench.open()
-    journal.keep_reply("k", b"{}")
-    earlier.execute("UPDATE jobs SET state = 'COMPLETED' WHERE request_id = 'before'")
-    earlier.close()
-    assert journal.kept_reply("k") is not None
-    assert journal.claim("w").state == "ours"
-    assert journal.find("before").state == "COMPLETED"
-
-
-WRONG = ["17", "1.5", "x'ff00'", "'a text'", "1e300", "-9e99", "''"]
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-def test_values_of_a_wrong_type_cost_their_row_alone(bench, wrong):
-    """Each column of each table in turn; the others are read, the misfit is said once at most."""
-    columns = [
-        ("jobs", "request_id origin model submitted_at noted_at state ended_at seconds error work "
-                 "place raw"),
-        ("sends", "holder at beat_at"),
-        ("calls", "at origin model input_tokens cost seconds request_id"),
-        ("replies", "kept_at used_at n_bytes body"),
-        ("salt", "value"),
-    ]  # fmt: skip
-    for table, names in columns:
-        for name in names.split():
-            path = bench.path.with_name(f"{table}-{name}.sqlite3")
-            journal = bench.open(path=path)
-            for n, request_id in enumerate("ab"):
-                journal.submitted(queued(request_id, work="w", submitted_at=NOW - n))
-                journal.ended(request_id, state="COMPLETED", raw=BODY, seconds=2.0)
-                journal.keep_reply(request_id, b"{}")
-                journal.claim(request_id)
-            only = {"jobs": "request_id = 'a'", "sends": "work = 'a'"}
-            where = f"WHERE {only.get(table, 1)}"
-            outside(path, f"UPDATE {table} SET {name} = {wrong} {where}")
-            journal = bench.open(path=path)
-            said = len(bench.warned)
-            assert "b" in [record.request_id for record in journal.entries()]
-            assert journal.durations("https://api.segmind.com", "claude-4-sonnet")[-1] == 2.0
-            assert journal.find_work("w") is not None
-            assert journal.find("b").raw == BODY
-            assert journal.fingerprint(b"x") == bench.open(path=path).fingerprint(b"x")
-            kept = journal.kept_reply("b")
-            assert kept is None or isinstance(kept.body, bytes)
-            assert journal.kept_replies().n_bytes >= 0
-            if name != "at":  # as an old time it is forgotten
-                assert journal.claim("a").state in {"theirs", "lost"}
-            journal.ended("a", state="FAILED")
-            assert len(bench.warned) <= said + 1
-            bench.close()
-
-
-def test_no_amount_gives_credit_back_and_no_size_stops_the_cache(bench):
-    """Nor does the name of a holder that is no number of a process: damage costs its row alone."""
-    journal = bench.open()
-    origin = "https://api.segmind.com"
-    for n in range(3):
-        call = CallRecord(at=NOW, origin=origin, model="m", cost=1.0, request_id=str(n))
-        journal.record_call(call)
-        journal.keep_reply(str(n), b"{}")
-        journal.lost(str(n), origin, 1.0)
-    journal.claim("w")
-    holder = f"{platform.node()}:{'9' * 5000}:x"
-    outside(bench.path, "UPDATE sends SET holder = ?", (holder,))
-    for wrong in (-1, -9e999, 9e999, 2**63 - 1):
-        for row, value in ((1, wrong), (2, -9e999)):
-            at = (value, row)
-            outside(bench.path, "UPDATE calls SET cost = ? WHERE rowid = ?", at)
-            outside(bench.path, "UPDATE reserved SET amount = ? WHERE rowid = ?", at)
-        outside(bench.path, "UPDATE replies SET n_bytes = ? WHERE key != '2'", (2**63 - 1,))
-        assert journal.spent(origin, since=0.0) == 4.0  # a call as dear as the mean
-        journal.keep_reply("new", b"{}")
-        assert journal.kept_reply("new") is not None
-        assert journal.kept_reply("2") is not None
-    assert journal.claim("w").state == "theirs"
-    assert bench.warned == []
-
-
 # Where it is ----------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
-def test_nothing_waits_for_a_pipe_in_the_place_of_a_file(bench):
-    """Nobody writes into it."""
-    bench.open().claim("w")
-    bench.close()
-    os.mkfifo(f"{bench.path}-journal")
-    assert bench.open().claim("w").state == "ours"  # in memory
-    assert "-journal is a pipe" in bench.warned[0]
 
 
 def test_the_environment_names_the_folder(tmp_path):
@@ -492,23 +363,19 @@ def test_only_its_owner_can_read_it_whatever_the_umask_and_whoever_made_it(bench
 
 
 @needs_posix
-@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
-@pytest.mark.parametrize("there", [True, False])
-def test_a_symbolic_link_is_refused(bench, tmp_path, suffix, there):
-    """Somebody else's file keeps its mode and its bytes, and nothing is made where one dangles."""
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_a_symbolic_link_is_refused(bench, tmp_path, suffix):
+    """Somebody else's file keeps its mode and its bytes."""
     target = tmp_path / "foreign"
-    if there:
-        target.write_bytes(b"mine")
-        target.chmod(0o644)
+    target.write_bytes(b"mine")
+    target.chmod(0o644)
     bench.path.parent.mkdir()
     bench.path.with_name(bench.path.name + suffix).symlink_to(target)
     journal = bench.open()
     journal.submitted(queued())
     assert journal.find("a") is not None
     assert "symbolic link" in bench.warned[0]
-    assert target.exists() is there
-    if there:
-        assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"mine", 0o644)
+    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"mine", 0o644)
 
 
 # With whom it is shared -----------------------------------------------------------------------
@@ -518,7 +385,7 @@ import sys
 from pathlib import Path
 from segmind_jupyter.api.journal import Journal; from segmind_jupyter.api.database import JobRecord
 known = {"origin": "o", "model": "m", "submitted_at": None, "state": "QUEUED"}
-for n in range(200):
+for n in range(100):
     print("ready", flush=True)
     sys.stdin.readline()
     journal = Journal(Path(sys.argv[1]) / f"{n % 20}.sqlite3", warn=sys.exit)
@@ -533,7 +400,7 @@ for n in range(200):
 def test_processes_that_make_and_write_files_at_the_same_moment_lose_nothing(tmp_path, bench):
     """Run All in two notebooks on a new machine: neither takes the other's half-made file ill."""
     kernels = [start(WRITER, tmp_path, name) for name in ("one", "two")]
-    for _ in range(200):
+    for _ in range(100):
         assert [kernel.stdout.readline() for kernel in kernels] == ["ready\n", "ready\n"]
         for kernel in kernels:
             kernel.stdin.write("go\n")
@@ -542,33 +409,34 @@ def test_processes_that_make_and_write_files_at_the_same_moment_lose_nothing(tmp
     for n in range(20):
         made = bench.open(path=tmp_path / f"{n}.sqlite3")
         names = {record.request_id for record in made.entries()}
-        assert names == {f"{k}-{m}" for k in ("one", "two") for m in range(n, 200, 20)}
+        assert names == {f"{k}-{m}" for k in ("one", "two") for m in range(n, 100, 20)}
         assert all(made.find(name).raw == f"reply {name}" for name in names)
-        assert made.kept_replies().count == 20
+        assert made.kept_replies().count == 10
         made.close()
 
 
 FORKED = """
 import os, sys, threading, warnings
 from pathlib import Path
-from segmind_jupyter.api import journal as module
-journal = module.Journal(Path(sys.argv[1]), warn=sys.exit)
+from segmind_jupyter.api.journal import Journal
+path = Path(sys.argv[1])
+journal = Journal(path, warn=sys.exit)
 journal.ended("before", state="COMPLETED", raw="1")
 warnings.simplefilter("ignore")  # of forking with threads, which is the point
 entered, leave = threading.Event(), threading.Event()
 def query(db):
     entered.set()
     leave.wait(30)
-    return []
-thread = threading.Thread(target=journal._read, args=[query])
+thread = threading.Thread(target=journal._run, args=[query])
 thread.start()
 entered.wait()
 threading.Timer(0.2, leave.set).start()
 child = os.fork()
 if not child:
-    journal.ended("child", state="COMPLETED", raw=journal.find("before").raw)
-    journal.close()
-    sys.exit()
+    own = Journal(path, warn=sys.exit)
+    own.ended("child", state="COMPLETED", raw=own.find("before").raw)
+    own.close()
+    os._exit(0)
 _, status = os.waitpid(child, 0)
 journal.ended("after", state="COMPLETED", raw=journal.find("child").raw)
 seen = sorted(record.request_id for record in journal.entries())
@@ -578,8 +446,8 @@ print(status, *seen)
 
 
 @needs_posix
-def test_a_forked_child_opens_the_file_for_itself_and_waits_for_no_thread_that_it_lacks(bench):
-    """A fork waits until SQLite is not at work; the child closes its own, the parent goes on."""
+def test_a_forked_child_waits_for_no_thread_that_it_lacks(bench):
+    """A fork waits until SQLite is not at work; the child has a journal of its own."""
     forked = start(FORKED, bench.path)
     out, err = forked.communicate(timeout=60)
     assert (out, err, forked.returncode) == ("0 after before child\n", "", 0)
@@ -608,22 +476,30 @@ def test_an_interrupted_transaction_leaves_nothing_behind():
 
 
 def remembers_in_memory(journal: Journal) -> None:
-    """Go through what a job needs of a journal."""
+    """Go through what a job needs of a journal; what would be claimed is refused."""
     journal.submitted(queued("a", work="w"))
     assert journal.find_work("w").request_id == "a"
     journal.ended("a", state="COMPLETED", raw=BODY, seconds=2.0)
     assert journal.find("a").raw == journal.find_work("w").raw == BODY
-    assert [(record.request_id, record.kept) for record in journal.entries()] == [("a", True)]
-    assert journal.durations("https://api.segmind.com", "claude-4-sonnet") == [2.0]
+    assert [record.kept for record in journal.entries() if record.request_id == "a"] == [True]
+    assert 2.0 in journal.durations(ORIGIN, "claude-4-sonnet")
     assert journal.fingerprint(b"x") == journal.fingerprint(b"x")
     journal.keep_reply("k", b"{}")
-    assert journal.kept_reply("k").body == b"{}"
+    assert journal.kept_reply("k") == (b"{}", NOW)
+    journal.keep_turn("c", "1", b"{}")
+    assert journal.kept_turns("c") == [("1", b"{}")]
+    journal.set_daily_budget(1.0)
+    assert journal.reserve("1", ORIGIN, cost=0.6, most=0.8, since=0.0) == (1.0, 0.0)
+    journal.record_call(CallRecord(at=NOW, origin=ORIGIN, model="m", cost=0.5), settles="1")
+    assert journal.spent(ORIGIN, since=0.0) == 0.5
+    assert journal.claim("w").state == "known"
+    for anew in (False, True):
+        with pytest.raises(SettingsError, match=r"not sent.*journal = False"):
+            journal.claim("other", anew=anew)
 
 
 def made(path: Path, statement: str = "SELECT 1") -> bytes:
-    journal = Journal(path)
-    journal._write(lambda db: None)
-    journal.close()
+    Journal(path).set_daily_budget(None)
     outside(path, statement)
     return path.read_bytes()
 
@@ -640,7 +516,10 @@ TROUBLES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: outside(path, "CREATE TABLE bookmarks (url TEXT)"),
         "belongs to another program",
     ),
-    "newer": (lambda path: made(path, "PRAGMA user_version = 99"), "a newer segmind-jupyter"),
+    "another version's": (
+        lambda path: made(path, "PRAGMA user_version = 99"),
+        "another version of segmind-jupyter",
+    ),
 }
 
 
@@ -664,27 +543,27 @@ def test_a_file_that_cannot_be_used_warns_once_and_jobs_go_on(bench, trouble):
 
 
 def test_a_folder_that_cannot_be_made_and_then_can(bench):
-    """A file stands where the folder should be; once it is gone the journal takes all."""
+    """A file stands where the folder should be; who closes the journal and goes on has it again."""
     bench.path.parent.write_text("in the way")
     journal = bench.open()
     remembers_in_memory(journal)
     (sentence,) = bench.warned
     assert str(bench.path.parent) in sentence
     bench.path.parent.unlink()
+    journal.close()
     journal.submitted(queued("b"))
-    other = bench.open()
-    assert (other.find("a").raw, other.find("b").state) == (BODY, "QUEUED")
-    assert other.kept_reply("k").body == b"{}"
+    assert bench.open().find("b").state == "QUEUED"
     assert why_unusable(bench.path) is None
 
 
 @needs_posix
 def test_a_disk_that_is_full(bench):
-    """Nothing larger can be written for a while: the reply is kept, and written afterwards."""
+    """Nothing larger can be written: memory has the reply, with all that the file had."""
     import resource
 
     journal = bench.open()
     journal.ended("earlier", state="COMPLETED", raw=BODY)
+    journal.set_daily_budget(1.0)
     journal.submitted(queued("a", work="w"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, limits[1]))
@@ -692,61 +571,31 @@ def test_a_disk_that_is_full(bench):
         journal.ended("a", state="COMPLETED", raw="x" * 1_000_000)
         assert len(journal.find_work("w").raw) == 1_000_000
         assert journal.find("earlier").raw == BODY
+        assert journal.daily_budget() == 1.0
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    journal.submitted(queued("b"))
-    assert len(bench.open().find("a").raw) == 1_000_000
+    assert bench.open().find("a").pending
     assert len(bench.warned) == 1
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_a_locked_file_gets_everything_with_the_next_write_or_the_end(bench, used):
-    """Meanwhile all is answered from memory, with one warning, and only the first call waits."""
+def test_a_locked_file_is_left_to_whoever_holds_it(bench, used):
+    """With one warning; only the first call waits. What is there can be read where WAL lets one."""
     if used:
         bench.open().submitted(queued("before", submitted_at=NOW - 1000))
     else:
         bench.path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(bench.path, isolation_level=None)) as holder:
-        for last in ("b", None):
-            journal = bench.open()
-            holder.execute("BEGIN EXCLUSIVE")
-            journal.submitted(queued("a", work="w"))
-            journal.ended("a", state="COMPLETED", raw=BODY, seconds=2.0)
-            journal.keep_reply("k", b"{}")
-            assert journal.find_work("w").raw == BODY
-            assert journal.entries()[0].request_id == "a"
-            assert journal.kept_reply("k").body == b"{}"
-            assert "locked" in bench.warned.pop()
-            assert bench.warned == []
-            holder.rollback()
-            journal.submitted(queued(last, submitted_at=NOW - 9)) if last else journal.close()
-            assert bench.open().find("a").raw == BODY
-            assert bench.open().kept_reply("k").body == b"{}"
-
-
-def test_what_a_locked_file_knows_of_a_job_counts_before_what_it_has_yet_to_take(bench):
-    """Whoever looks for work finds what is said of the job afterwards too."""
-    journal = bench.open()
-    journal.submitted(queued(work="first"))
-    journal.ended("a", state="COMPLETED", raw=BODY)
-    with contextlib.closing(sqlite3.connect(bench.path, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
-        journal.submitted(queued(work="second"))
+        journal = bench.open()
+        remembers_in_memory(journal)
+        assert (journal.find("before") is not None) is used
+        assert "locked" in bench.warned.pop()
+        assert bench.warned == []
         holder.rollback()
-    assert journal.find_work("second") is None
-    assert journal.find("a").work == journal.find_work("first").work == "first"
-
-
-def test_what_is_asked_while_a_new_file_is_locked_is_found_by_all_afterwards(bench):
-    """The file gets the key of the fingerprints that were made without it."""
-    bench.path.parent.mkdir()
-    journal = bench.open()
-    with contextlib.closing(sqlite3.connect(bench.path, isolation_level=None)) as holder:
-        holder.execute("BEGIN EXCLUSIVE")
-        journal.submitted(queued("a", work=journal.fingerprint(b"work")))
     journal.close()
-    for kernel in (journal, bench.open()):
-        assert kernel.find_work(kernel.fingerprint(b"work")).request_id == "a"
+    journal.submitted(queued("b"))
+    assert bench.open().find("b") is not None
 
 
 def test_a_file_deleted_under_a_running_kernel_is_made_again(bench):
@@ -764,7 +613,8 @@ def test_where_the_log_of_sqlite_cannot_be_shared_the_rollback_journal_does(benc
     bench.path.parent.mkdir()
     bench.path.with_name("jobs.sqlite3-shm").mkdir()
     journal = bench.open()
-    remembers_in_memory(journal)
+    journal.ended("a", state="COMPLETED", raw=BODY)
+    assert journal.claim("w").state == "ours"
     assert bench.warned == []
     journal.close()
     assert outside(bench.path, "PRAGMA journal_mode") == [("delete",)]
@@ -779,55 +629,25 @@ def test_a_warning_reads_as_one_sentence_and_is_logged_where_it_would_raise(benc
     assert (told[0].filename, "\n" in str(told[0].message)) == ("segmind_jupyter", False)
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
-        remembers_in_memory(Journal(bench.path))
+        Journal(bench.path).entries()
     assert len([r for r in caplog.records if "journal of jobs" in r.getMessage()]) == 1
 
 
 # Whatever happens -----------------------------------------------------------------------------
 
 SHORT = st.none() | st.sampled_from(["x", "y"])
-ACCOUNTS = st.builds(
-    JobRecord,
-    request_id=st.just("a"),
-    origin=st.sampled_from(["", "o", "p"]),
-    model=SHORT,
-    submitted_at=st.none() | st.sampled_from([1.0, 2.0]),
-    state=st.sampled_from(["QUEUED", "COMPLETED", "EXPIRED", "FAILED", "PAUSED"]),
-    ended_at=st.none() | st.sampled_from([3.0, 4.0]),
-    raw=SHORT,
-    error=SHORT,
-    work=SHORT,
-)
-
-
-@given(ACCOUNTS, ACCOUNTS, ACCOUNTS)
-def test_accounts_of_a_job_may_be_joined_in_any_grouping_and_again(a, b, c):
-    """So what waited in memory may be told to the file late, and more than once."""
-    assert joined(joined(a, b), c) == joined(a, joined(b, c))
-    assert joined(joined(a, b), b) == joined(a, b)
-    assert joined(a, a) == joined(None, a) == a
-
-
-#: From the least to the most that can be known of a job's end.
-FINALITY = [("QUEUED", False), ("COMPLETED", False), ("EXPIRED", False), ("FAILED", False)]
-FINALITY += [("COMPLETED", True)]
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 
 
 class JournalMachine(RuleBasedStateMachine):
-    """A journal and a dict are told the same; the file is taken away and comes back."""
+    """A journal and a dict are told the same, by one kernel after the other."""
 
-    @initialize()
-    def begin(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.bench = Bench(Path(self.folder.name) / "jobs.sqlite3")
         self.journal = self.bench.open()
         self.jobs: dict[str, dict[str, Any]] = {}
-        self.away = self.bench.path.with_name("away")
-
-    @property
-    def is_usable(self) -> bool:
-        return not self.away.exists()
 
     def job(self, name: str) -> dict[str, Any]:
         new = {"state": "QUEUED", "raw": None, "noted": self.bench.now, "model": None, "work": None}
@@ -840,12 +660,10 @@ class JournalMachine(RuleBasedStateMachine):
         job["work"] = job["work"] or work
         self.journal.submitted(queued(name, submitted_at=None, model=model, work=work))
 
-    @rule(name=NAMES, state=st.sampled_from(["COMPLETED", "EXPIRED", "FAILED"]), raw=SHORT)
-    def end(self, name: str, state: str, raw: str | None) -> None:
-        raw = raw if state == "COMPLETED" else None
-        job = self.job(name)
-        told, known = (state, raw is not None), (job["state"], job["raw"] is not None)
-        if FINALITY.index(told) > FINALITY.index(known):
+    @rule(name=NAMES, state=st.sampled_from(["COMPLETED", "EXPIRED", "FAILED"]))
+    def end(self, name: str, state: str) -> None:
+        job, raw = self.job(name), f"{self.bench.now}" if state == "COMPLETED" else None
+        if job["raw"] is None and (job["state"], state) != ("FAILED", "EXPIRED"):
             job.update(state=state, raw=raw)
         self.journal.ended(name, state=state, raw=raw)
 
@@ -853,33 +671,16 @@ class JournalMachine(RuleBasedStateMachine):
     def wait(self) -> None:
         self.bench.now += DAY_S / 24
 
-    @precondition(lambda self: self.is_usable)
     @rule()
     def reopen(self) -> None:
         self.journal.close()
         self.journal = self.bench.open()
 
-    @precondition(lambda self: self.is_usable and self.bench.path.exists())
-    @rule()
-    def take_the_file_away(self) -> None:
-        self.bench.path.rename(self.away)
-        self.bench.path.mkdir()
-        self.journal.entries()
-
-    @precondition(lambda self: not self.is_usable)
-    @rule()
-    def bring_it_back(self) -> None:
-        self.bench.path.rmdir()
-        self.away.rename(self.bench.path)
-
     @invariant()
     def knows_what_the_dict_knows(self) -> None:
-        if not self.is_usable:
-            return
         assert {record.request_id for record in self.journal.entries()} == set(self.jobs)
         for name, job in self.jobs.items():
             found = self.journal.find(name)
-            assert found is not None
             assert (found.state, found.raw, found.model, found.work, found.noted_at) == tuple(
                 job[field] for field in ("state", "raw", "model", "work", "noted")
             )
