@@ -490,11 +490,8 @@ def is_of(request_id: str, body: Any) -> bool:
 
 def is_result(body: Any, request_id: str) -> bool:
     """Return whether a body can be a job's result, and not something that came in its place."""
-    if not is_of(request_id, body):
-        return False
-    if isinstance(body, dict) and ("status" in body or "output" in body):
-        return True
-    return find_text(body) is not None
+    is_ours = isinstance(body, dict) and is_of(request_id, body)
+    return is_ours and ("status" in body or "output" in body or find_text(body) is not None)
 
 
 def read_result(

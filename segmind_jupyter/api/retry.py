@@ -12,9 +12,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import reduce
 from typing import Final
 
 import anyio
@@ -87,134 +86,72 @@ def parse_wait(value: str | None, *, now: datetime) -> float | None:
     `None` where it says nothing usable; the form of `x-rate-limit-reset-at-utc` is not documented.
     """
     text = (value or "").strip()
+    seconds = math.nan
     try:
         number = float(text)
-    except ValueError:
-        then = _parse_date(text, now=now)
-        seconds = math.nan if then is None else (then - now).total_seconds()
-    else:
         unix_s = number / 1000 if number >= _UNIX_MS else number
         seconds = unix_s - now.timestamp() if unix_s >= _UNIX_S else number
+    except ValueError:
+        for parse in (datetime.fromisoformat, parsedate_to_datetime):  # ISO 8601, RFC 9110
+            try:
+                then = parse(text.removesuffix("UTC").removesuffix("GMT").strip())
+                then = then if then.tzinfo else then.replace(tzinfo=UTC)
+                seconds = (then - now).total_seconds()
+                break
+            except (ValueError, TypeError, OverflowError, IndexError):
+                continue
     return seconds if 0 < seconds <= _DAY_S else None
-
-
-def _parse_date(text: str, *, now: datetime) -> datetime | None:
-    """Read a date of ISO 8601 or RFC 9110, or a time of day; without a zone it is in UTC."""
-    text = text.removesuffix("UTC").removesuffix("GMT").strip()
-    parsers: tuple[Callable[[str], datetime], ...] = (
-        datetime.fromisoformat,
-        parsedate_to_datetime,
-        lambda clock: datetime.fromisoformat(f"{now.astimezone(UTC):%Y-%m-%d}T{clock}"),
-    )
-    for parse in parsers:
-        try:
-            then = parse(text)
-        except (ValueError, TypeError, OverflowError, IndexError):
-            continue
-        then = then if then.tzinfo else then.replace(tzinfo=UTC)
-        is_time_alone = parse is parsers[-1]
-        return then + timedelta(days=1) if is_time_alone and then < now else then
-    return None
 
 
 # When a job is looked at --------------------------------------------------------------------
 
-#: A poll's round trip takes some tens of milliseconds, so a closer one would learn nothing new;
-#: and ten requests a second for one job is as much as can be called polite.
-MIN_DELAY_S: Final = 0.1
+#: Bounds of the wait: no model answers sooner; and results live one hour (Segmind's v2 page), so
+#: that a minute off it is harmless.
+MIN_DELAY_S, MAX_DELAY_S = 0.5, 60.0
 
-#: Results live one hour (Segmind's v2 page): a minute off it is harmless, and few requests.
-MAX_DELAY_S: Final = 60.0
+#: How much of a job's age is waited once it may end at any time: an end is then noticed late by a
+#: twentieth of what it took.
+_SHARE: Final = 0.1
 
-#: Seconds of waiting that one poll is worth, in a job one second old, and the power of its age by
-#: which that falls: what is polite is the vendor's own loop, one poll a second, which leaves long
-#: jobs more polls than short ones.
-_PRICE_S, _CHEAPER = 0.022, 0.05
+#: Jobs that became faster are found out after so long.
+_DOUBT_S: Final = 10.0
 
-#: No model answers sooner than this, so the first polls are saved for later.
-_SOONEST_S: Final = 0.5
-
-#: What a new duration counts beside all earlier ones.
-_NEWEST: Final = 0.15
-
-#: A lone duration says no more than about where others end; none is better known than this part.
-_SPREAD_AT_FIRST, _SPREAD_AT_LEAST = 0.3, 0.04
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long a model's jobs take: mean and spread (one standard deviation), in seconds."""
-
-    mean_s: float
-    spread_s: float
-
-
-def learned(pace: Pace | None, seconds: float) -> Pace | None:
-    """Return the pace after one more duration; what is no duration changes nothing."""
-    if not 0 < seconds <= _DAY_S:
-        return pace
-    if pace is None:
-        return Pace(seconds, _SPREAD_AT_FIRST * seconds)
-    off_s = seconds - pace.mean_s
-    variance = (1 - _NEWEST) * (pace.spread_s**2 + _NEWEST * off_s**2)
-    return Pace(pace.mean_s + _NEWEST * off_s, math.sqrt(variance))
+#: How many durations of a model are looked back at.
+_LOOKED_BACK: Final = 20
 
 
 class History:
-    """The pace of each model, seeded with earlier durations, oldest first. For one event loop."""
+    """How long each model's jobs took, seeded with the newest durations. For one event loop."""
 
     def __init__(self, seed: Callable[[str], Iterable[float]] = lambda model: ()) -> None:
         self._seed = seed
-        self._paces: dict[str, Pace | None] = {}
+        self._durations: dict[str, deque[float]] = {}
 
-    def of(self, model: str) -> Pace | None:
-        """Return how long jobs of `model` take, as far as it is known."""
-        if model not in self._paces:
-            self._paces[model] = reduce(learned, self._seed(model), None)
-        return self._paces[model]
+    def soonest_s(self, model: str) -> float:
+        """Return after how many seconds a job of `model` may end; 0 where nothing is known."""
+        return 0.95 * min(self._of(model), default=0.0)
 
     def add(self, model: str, seconds: float) -> None:
         """Note that a job of `model` took `seconds` from submission to end."""
-        self._paces[model] = learned(self.of(model), seconds)
+        self._of(model).append(seconds)
+
+    def _of(self, model: str) -> deque[float]:
+        if model not in self._durations:
+            newest_first = list(self._seed(model))[:_LOOKED_BACK]
+            self._durations[model] = deque(reversed(newest_first), maxlen=_LOOKED_BACK)
+        return self._durations[model]
 
 
-def next_poll(elapsed_s: float, pace: Pace | None = None) -> float:
+def next_poll(elapsed_s: float, soonest_s: float = 0.0) -> float:
     """Return in how many seconds to poll a job that is not known to have ended.
 
-    With r polls a second an end is noticed 1 / 2r seconds late in the mean, and a job that has
-    hazard h (ends a second, given that it still runs) costs r polls a second. Delay plus price
-    times polls is least where ``r = sqrt(h / (2 * price))``. That rate is summed up from now on,
-    and the next poll is due where the sum reaches one.
+    Until it may end, half of the time that is left; then the longer the longer it has taken.
     """
-    # In this order `max` makes a 0 of what is not a number.
-    now_s = min(max(0.0, elapsed_s), _DAY_S)
-    age_s, owed = max(now_s, _SOONEST_S), 1.0
-    while age_s < now_s + MAX_DELAY_S:
-        step_s = max(0.02, 0.01 * age_s)
-        middle_s = age_s + step_s / 2
-        price_s = _PRICE_S / math.pow(middle_s, _CHEAPER)
-        rate_per_s = math.sqrt(_hazard(middle_s, pace) / (2 * price_s))
-        if rate_per_s * step_s >= owed:
-            return min(MAX_DELAY_S, max(MIN_DELAY_S, age_s + owed / rate_per_s - now_s))
-        owed -= rate_per_s * step_s
-        age_s += step_s
-    return MAX_DELAY_S
-
-
-def _hazard(age_s: float, pace: Pace | None) -> float:
-    """Return how many of the jobs that still run at this age end in a second of it."""
-    # Where nothing is known: much the same in the first seconds, in which many jobs end, and then
-    # the lower the longer it has taken.
-    unknown = 0.82 / (1 + math.pow(age_s / 3.5, 1.85))
-    if pace is None:
-        return unknown
-    # Logistic, as its hazard can be written down; its scale is its deviation by pi / sqrt(3).
-    scale_s = max(pace.spread_s, _SPREAD_AT_LEAST * pace.mean_s, 1e-3) * math.sqrt(3) / math.pi
-    late = (age_s - pace.mean_s) / scale_s
-    if late > 6:  # slower than any before: they have no more to say
-        return unknown
-    # A part of the unknown stays, so that jobs which became faster are found out.
-    return 1 / (scale_s * (1 + math.exp(-max(late, -500)))) + 0.004 * unknown
+    if elapsed_s < soonest_s:
+        wait_s = min(_DOUBT_S, (soonest_s - elapsed_s) / 2)
+    else:
+        wait_s = _SHARE * elapsed_s
+    return min(MAX_DELAY_S, max(MIN_DELAY_S, wait_s))
 
 
 # Whose turn it is ---------------------------------------------------------------------------
@@ -225,11 +162,16 @@ _WINDOW_S: Final = 60.0
 #: The longest pause that is believed; results live as long, and no limit is known to last longer.
 MAX_PAUSE_S: Final = 3600.0
 
-#: A little less than the smallest published plan, five a minute, and six times the largest.
-_FLOOR_PER_S, _CEILING_PER_S = 4.5 / _WINDOW_S, 6000 / _WINDOW_S
+#: A little less than the smallest published plan, five a minute; and what is tried where nothing is
+#: known.
+_FLOOR_PER_S, _GUESS_PER_S = 4.5 / _WINDOW_S, 1.0
 
 #: What is used of a limit: clocks and ways differ by a little, and a refusal costs a pause.
 _USED: Final = 0.98
+
+#: After so long the rate is doubled, as the server may take more by now; after the next refusal it
+#: takes twice as long.
+_STEADY_S: Final = 300.0
 
 
 class LimitReached(Exception):
@@ -240,10 +182,9 @@ class RateLimiter:
     """Say when the next request may go, to all who send requests with one key.
 
     The limit is the server's. Until it refuses a request, each goes at once. Then all pause until
-    the moment that it names (or try one by one after 1/4, 1/2, 1, ... s), and from there on
-    requests are spaced as they were taken before. Should the server take more by now, that is
-    found out by doubling the rate at times. Whether it counts looks too is not documented, so
-    POSTs are spaced by themselves, and looks and POSTs together where a look was refused.
+    the moment that it names (or 1/4, 1/2, 1, ... s), and from there on requests are spaced as they
+    were taken before. Whether it counts looks too is not documented, so POSTs are spaced by
+    themselves, and looks and POSTs together where a look was refused.
     """
 
     def __init__(
@@ -255,8 +196,8 @@ class RateLimiter:
         self._clock, self._sleep = clock, sleep
         self._posts, self._all = _Spacing(), _Spacing()
         self._paused_until_s = -math.inf
-        #: How often the present refusal was met, whose it is, and when that request was sent.
-        self._refusals, self._refused, self._wall_s = 0, self._all, 0.0
+        #: How often in a row a request was refused.
+        self._refusals = 0
 
     @property
     def pause_s(self) -> float:
@@ -297,8 +238,7 @@ class RateLimiter:
                         if wait_s <= 0:
                             break
                         await self._sleep(wait_s)
-                    trying = self._refusals > 0 and spacing is self._refused
-                    spacing.take(self._clock(), one_by_one=trying)
+                    spacing.take(self._clock())
             queued_s += self._clock() - asked_s
             if not self.pause_s:
                 return queued_s
@@ -310,21 +250,19 @@ class RateLimiter:
         now_s, spacings = self._clock(), self._spacings(method)
         if status == 429 or (status == 503 and wait_s):
             if not self.pause_s:  # else it was on its way when the pause began
-                self._wall_s = self._wall_s if self._refusals else sent_s
-                if not self._refusals or method == "GET":
-                    self._refused = spacings[-1]
                 self._refusals += 1
-                first_s = 0.5 / rate_per_s if (rate_per_s := self._refused.rate_per_s) else 0.25
-                wait_s = wait_s or min(_WINDOW_S, first_s * 2.0 ** (self._refusals - 1))
+                if self._refusals == 1:
+                    spacings[-1].learn(sent_s, open_s=now_s + min(wait_s or _WINDOW_S, MAX_PAUSE_S))
+                wait_s = wait_s or min(_WINDOW_S, 0.25 * 2.0 ** (self._refusals - 1))
+                spacings[-1].next_s = now_s + wait_s
             if wait_s:
                 until_s = now_s + min(wait_s, MAX_PAUSE_S)
                 self._paused_until_s = max(self._paused_until_s, until_s)
         elif status is not None and status != 503:
             for spacing in spacings:
                 spacing.taken_s.append(sent_s)
-            if self._refusals and sent_s >= self._paused_until_s and self._refused in spacings:
+            if sent_s >= self._paused_until_s:
                 self._refusals = 0
-                self._refused.learn(wall_s=self._wall_s, open_s=sent_s)
 
     def _spacings(self, method: str) -> tuple[_Spacing, ...]:
         return (self._all, self._posts) if method == "POST" else (self._all,)
@@ -340,30 +278,20 @@ class _Spacing:
         self.queue = anyio.Lock()
         #: When requests were sent that were taken: as many as the largest plan has in a minute.
         self.taken_s: deque[float] = deque(maxlen=1000)
-        #: When the rate is doubled, after which time without a refusal, and whether it was.
-        self._raise_at_s, self._steady_s, self._raised = math.inf, _WINDOW_S, False
+        self._raised_at_s, self._steady_s = math.inf, _STEADY_S
 
-    def take(self, now_s: float, *, one_by_one: bool) -> None:
-        """Take the next place; one by one it is found out whether a refusal is over."""
-        if self.rate_per_s and now_s >= self._raise_at_s and not one_by_one:
-            self.rate_per_s, self._raise_at_s = 2 * self.rate_per_s, now_s + _WINDOW_S
-            self._steady_s = _WINDOW_S if self._raised else self._steady_s  # it was survived
-            self._raised = True
-            if self.rate_per_s > _CEILING_PER_S:
-                self.rate_per_s = None  # there is no limit
-        gap_s = 1 / self.rate_per_s if self.rate_per_s else 0.0
-        self.next_s = max(now_s, self.next_s) + (max(gap_s, 1.0) if one_by_one else gap_s)
+    def take(self, now_s: float) -> None:
+        """Take the next place."""
+        if self.rate_per_s and now_s >= self._raised_at_s:
+            self.rate_per_s, self._raised_at_s = 2 * self.rate_per_s, now_s + _WINDOW_S
+        self.next_s = max(now_s, self.next_s) + (1 / self.rate_per_s if self.rate_per_s else 0.0)
 
-    def learn(self, *, wall_s: float, open_s: float) -> None:
-        """Take the limit to be what was taken before a refusal, in the time until it ended."""
+    def learn(self, wall_s: float, *, open_s: float) -> None:
+        """Take the limit to be what was taken before a refusal, in the time until it ends."""
         before_s = [s for s in self.taken_s if wall_s - _WINDOW_S < s <= wall_s]
-        if not before_s:  # another process used it up
-            return
-        span_s = min(_WINDOW_S, max(open_s - min(before_s), 1e-3))
-        self.rate_per_s = max(_FLOOR_PER_S, _USED * len(before_s) / span_s)
-        # It is doubled the more rarely the more often that was too much.
-        if self._raised:
-            self._steady_s = min(2 * self._steady_s, 3600.0)
-        self._raise_at_s, self._raised = open_s + self._steady_s, False
-        # What was sent too early is made up for, or the next one meets the same wall.
-        self.next_s = open_s + 2 / self.rate_per_s
+        if before_s:
+            span_s = min(_WINDOW_S, max(open_s - min(before_s), 1.0))
+            self.rate_per_s = max(_FLOOR_PER_S, _USED * len(before_s) / span_s)
+        else:  # another process used it up
+            self.rate_per_s = _GUESS_PER_S
+        self._raised_at_s, self._steady_s = open_s + self._steady_s, 2 * self._steady_s

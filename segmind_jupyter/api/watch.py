@@ -7,6 +7,7 @@ means `states`'.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import math
@@ -66,9 +67,8 @@ LIFE_S: Final = 3600.0
 _POLL_TIMEOUT_S: Final = 8.0
 _RESULT_TIMEOUT_S: Final = 20.0
 
-#: Answers in a row that make no sense (the page of a hotel's network, say), and results that are
-#: whole and hold no reply, before that is believed.
-_MAX_SENSELESS, _MAX_EMPTY = 12, 3
+#: Answers in a row that make no sense (the page of a hotel's network, say) before that is believed.
+_MAX_SENSELESS: Final = 12
 
 #: Waits after trouble: shorter than a request's, as most trouble with a read passes at once, and
 #: longer in the end, as a network may be away for minutes.
@@ -122,8 +122,7 @@ class JobManager:
         self.client = client
         self.origin = client.settings.base_url
         self.journal = journal
-        # The journal lists the newest first.
-        self.history = History(seed=lambda model: journal.durations(self.origin, model)[::-1])
+        self.history = History(seed=lambda model: journal.durations(self.origin, model))
         self.delivered = delivered
         self.followed = followed or JobRegistry()
         self.give_up_s = give_up_s
@@ -346,23 +345,15 @@ class JobManager:
         """Make the handle of a job that the journal knows; a result without a reply is no end."""
         job = self._job(record.request_id, record.model, submitted_at=record.submitted_at)
         if record.raw is not None:
-            read = self.read(job, record.raw, record.seconds)
-            if not isinstance(read, ReplyError | None):
-                hand_over(job, read)
+            with contextlib.suppress(ReplyError, JobError):
+                hand_over(job, self.read(job, record.raw, record.seconds))
         elif record.state == Failed.word:
             hand_over(job, Failed(record.error))
         return job
 
-    def read(self, job: Job, raw: str, seconds: float | None) -> Reply | State | ReplyError | None:
-        """Read a result; `None` where its state is not known here."""
-        try:
-            read = self.client.read(
-                raw, request_id=job.request_id, model=job.model, elapsed_s=seconds
-            )
-        except ReplyError as error:
-            return error
-        except JobError:
-            return None
+    def read(self, job: Job, raw: str, seconds: float | None = None) -> Reply | State:
+        """Read a result."""
+        read = self.client.read(raw, request_id=job.request_id, model=job.model, elapsed_s=seconds)
         return dataclasses.replace(read, request=job.request) if isinstance(read, Reply) else read
 
 
@@ -386,32 +377,29 @@ class JobPoller:
         self._manager, self._job = manager, job
         self._begun = manager.clock()
         age_s = math.nan if job.submitted_at is None else time.time() - job.submitted_at
-        #: Whether every moment since the submission was watched, so that its time is known. One
-        #: that lies ahead was told by another machine's clock.
+        #: Whether it was watched since its submission, so that its time is known. One that lies
+        #: ahead was told by another machine's clock.
         self._throughout = 0.0 <= age_s < 1.0
         self._age_s = age_s if age_s > 0 else 0.0
-        #: Ages at which it was last seen not to have ended, and first seen to have completed.
-        self._pending_s, self._completed_s = 0.0, 0.0
-        #: Whether trouble kept anybody from looking since then, so that the two are far apart.
-        self._blind = False
+        #: The age at which it was first seen to have completed.
+        self._completed_s: float | None = None
         #: The age at which 404 began to be the only answer.
         self._missing_s: float | None = None
-        self._is_pending = self._is_completed = self._was_seen = False
-        self._troubles = self._senseless = self._empty = 0
+        self._was_seen = False
+        self._troubles = self._senseless = 0
 
     async def run(self) -> None:
         """Look again and again, at the right moments, until the job has ended."""
         manager, job = self._manager, self._job
         # Once a model this reads the journal; from then on it is at hand.
-        await _threaded(manager.history.of, job.model or "")
+        await _threaded(manager.history.soonest_s, job.model or "")
         while not job.done():
             await manager.sleep(self._delay_s())
             if job.done():  # cancelled meanwhile
                 return
             try:
                 await self._look()
-                self._troubles = self._senseless = 0
-                self._missing_s = None
+                self._troubles, self._senseless, self._missing_s = 0, 0, None
             except (APIError, APIConnectionError, JobExpired) as error:
                 self._bear(error)
             if not job.done() and manager.clock() - self._begun >= manager.give_up_s:
@@ -430,16 +418,16 @@ class JobPoller:
         pause_s = 0.0
         if self._troubles:
             pause_s = _PATIENT.backoff_s(self._troubles, luck=self._manager.jitter())
-        if self._is_completed or not (self._throughout or self._is_pending):
-            return pause_s  # the result is there; or the job may have ended long ago
-        history = self._manager.history.of(self._job.model or "")
-        return max(pause_s, next_poll(self._elapsed_s, history))
+        is_unsure = self._missing_s is not None or not (self._throughout or self._was_seen)
+        if self._completed_s is not None or is_unsure:
+            return pause_s  # the result is there; or the job is gone, or may have ended long ago
+        soonest_s = self._manager.history.soonest_s(self._job.model or "")
+        return max(pause_s, next_poll(self._elapsed_s, soonest_s))
 
     async def _look(self) -> None:
         """Ask once, for the state or, if that is known to be COMPLETED, for the result."""
         manager, job = self._manager, self._job
-        if not self._is_completed:
-            asked_s = self._elapsed_s
+        if self._completed_s is None:
             state = await manager.client.status(
                 job.request_id, timeout_s=_POLL_TIMEOUT_S, repeat=False
             )
@@ -448,69 +436,46 @@ class JobPoller:
                 await manager.keep(job, state)
                 hand_over(job, state)
             elif isinstance(state, Completed):
-                self._is_completed, self._completed_s = True, self._elapsed_s
+                self._completed_s = self._elapsed_s
             else:
                 job.move(state)
-                self._still_pending(asked_s)
-        if self._is_completed:
-            await self._fetch()
+        if self._completed_s is not None:
+            await self._fetch(self._completed_s)
 
-    def _still_pending(self, age_s: float) -> None:
-        self._is_pending, self._is_completed, self._blind = True, False, False
-        self._pending_s = age_s
-
-    async def _fetch(self) -> None:
-        manager, job, asked_s = self._manager, self._job, self._elapsed_s
+    async def _fetch(self, completed_s: float) -> None:
+        manager, job = self._manager, self._job
         known = await _threaded(manager.journal.find, job.request_id)
         if known is not None and known.answered:  # another kernel was here, and has counted it
-            read = manager.read(job, known.raw or "", known.seconds)
-            if isinstance(read, Reply):
-                hand_over(job, read)
-                return
+            hand_over(job, manager.read(job, known.raw or "", known.seconds))
+            return
         answer = await manager.client.fetch(
             job.request_id, timeout_s=_RESULT_TIMEOUT_S, repeat=False
         )
-        body, read = answer.json(), manager.read(job, answer.text, None)
-        if isinstance(read, State) and not read.ended:  # after all: the poll said otherwise
-            self._still_pending(asked_s)
-        elif isinstance(read, Failed):
-            await manager.keep(job, read)
-            hand_over(job, read)
-        elif isinstance(read, Reply) and isinstance(body, dict):
-            seconds = self._seconds(read.elapsed_s) if self._throughout else None
+        try:
+            read = manager.read(job, answer.text)
+        except (ReplyError, JobError) as error:
+            # A lagging server, or a proxy; nothing of it is kept, as the reply may come yet.
+            why = str(error).rstrip(".")
+            raise senseless(f"The result of job {job.request_id}", answer, why) from None
+        if isinstance(read, Reply):
+            seconds = completed_s if self._throughout else None
             await manager.keep(job, Completed(), raw=answer.text, seconds=seconds)
             if seconds is not None:
                 manager.history.add(job.model or "", seconds)
-            if self._throughout:
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
             if not job.done():  # if it was cancelled, whoever resumes it finds the reply kept
                 if (hold := manager.holds.get(job.request_id)) is not None:
                     await _noted(hold.settle, read)
                 await _noted(manager.delivered, job, read)
-            hand_over(job, read)
-        else:
-            # A lagging server, or a proxy; nothing of it is kept, as the reply may come yet.
-            self._empty += isinstance(body, dict) and body.get("output") is not None
-            if self._empty >= _MAX_EMPTY:
-                why = read if isinstance(read, ReplyError) else "its state is not known here."
-                raise ReplyError(
-                    f"Job {job.request_id} has completed, and may have been billed, but its result "
-                    f"holds no reply: {why}"
-                )
-            what = f"The result of job {job.request_id}"
-            raise senseless(what, answer, "it has no output")
-
-    def _seconds(self, told_s: float | None) -> float | None:
-        """Estimate when it ended: between the last two polls, or when the gateway says."""
-        if told_s is not None and self._pending_s <= told_s <= self._completed_s:
-            return told_s
-        return None if self._blind else (self._pending_s + self._completed_s) / 2
+        elif isinstance(read, Failed):
+            await manager.keep(job, read)
+        else:  # after all: the poll said otherwise
+            self._completed_s = None
+        hand_over(job, read)
 
     def _bear(self, error: APIError | APIConnectionError | JobExpired) -> None:
         """Go on after trouble that may pass; raise what will not."""
         self._troubles += 1
-        # Trouble after COMPLETED does not make its moment less certain.
-        self._blind |= not self._is_completed
         if isinstance(error, JobExpired):
             # A 404 may come too early, or from a server that lags.
             age_s = self._elapsed_s
