@@ -62,6 +62,18 @@ lint() {
   ruff format --check .
   mypy
   lint-imports
+  lint_javascript
+}
+
+# The types of the chat's JavaScript, where npm can fetch what reads them.
+lint_javascript() {
+  local chat=$PWD/segmind_jupyter/notebook/chat/chat.js
+  if npm install --silent --no-audit --no-fund --prefix "$scratch/npm" typescript@5; then
+    "$scratch/npm/node_modules/.bin/tsc" --noEmit --checkJs --allowJs --strict --target es2022 --module es2022 \
+      --lib es2022,dom,dom.iterable "$chat"
+  else
+    say "chat.js is not type-checked: npm is not here, or cannot fetch typescript"
+  fi
 }
 
 # The README's second command, with options for pytest.

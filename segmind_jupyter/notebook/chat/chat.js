@@ -16,7 +16,7 @@
  *   began_ms?: number,
  * }} Turn
  * @typedef {{
- *   n: number, name: string, variable: string, model: string, models: string[][], system: string,
+ *   n: number, name: string, variable: string, kept: string, model: string, models: string[][], system: string,
  *   usage: string, turns: Turn[], prompts: {text: string, plot?: boolean, error?: boolean}[], names: string[][],
  *   plot: boolean, notice: string, alarm: boolean, max_file_bytes: number, chunk_bytes: number,
  * }} State
@@ -236,10 +236,15 @@ class View {
     this.rows = new Map();
     this.choice = -1;
     this.follows = true;
+    /** The message that is being edited, and what was in the box before.
+     * @type {{id: string, text: string, chips: Chip[]} | null} */
+    this.editing = null;
+    /** For how many seconds the kept transcript has not been what the kernel sent. */
+    this.behind = 0;
     this.build();
     this.root.dataset.lmSuppressShortcuts = "true"; // Notebook 7 would run the cell on Shift+Enter
     for (const event of ["keydown", "keyup", "keypress", "paste", "copy", "cut"]) {
-      this.root.addEventListener(event, (e) => e.stopPropagation());
+      this.root.addEventListener(event, (/** @type {Event} */ e) => e.stopPropagation());
     }
     el.append(this.root);
     this.hear = (/** @type {any} */ message) => this.heard(message);
@@ -295,8 +300,14 @@ class View {
       "↓ Latest",
     );
     this.notice = make("div", { class: "segmind-notice", role: "status" });
+    this.stale = make("div", { class: "segmind-notice", role: "status" });
+    this.editWords = make("span");
+    this.editBar = make(
+      "div", { class: "segmind-notice", role: "status", hidden: true }, this.editWords,
+      this.tool("Cancel", "Leave the message as it was", () => this.endEdit()),
+    );
     this.tray = make("div", { class: "segmind-tray" });
-    this.options = make("ul", { class: "segmind-options", role: "listbox", id: `segmind-options-${id}`, hidden: true });
+    this.options = make("ul", { class: "segmind-options", role: "listbox", "aria-label": "Variables", id: `segmind-options-${id}`, hidden: true });
     this.box = make("textarea", {
       class: "segmind-box", rows: 1, "aria-label": "Message", "aria-autocomplete": "list",
       "aria-controls": this.options.id, placeholder: "Ask about your notebook; {name} stands for a variable",
@@ -322,12 +333,12 @@ class View {
           e.preventDefault();
           this.take(e.dataTransfer.files);
         } },
-      this.tray, this.box, this.options, this.picker,
+      this.editBar, this.tray, this.box, this.options, this.picker,
       make("div", { class: "segmind-bar" }, this.attach, this.more, make("span", { class: "segmind-hint" }), this.send),
     );
     this.root = make(
       "section", { class: "segmind-chat", "aria-label": "Chat" }, this.head,
-      make("div", { class: "segmind-scroll" }, this.log, this.jump), this.notice, this.form,
+      make("div", { class: "segmind-scroll" }, this.jump, this.log), this.notice, this.stale, this.form,
     );
   }
 
@@ -353,6 +364,7 @@ class View {
     this.notice.textContent = state.notice;
     this.notice.classList.toggle("segmind-alarm", state.alarm);
     this.drawTurns(changed);
+    this.drawEdit();
     this.drawEmpty();
     this.drawSend();
   }
@@ -425,7 +437,7 @@ class View {
     const said = make("div", { class: "segmind-said" }, turn.text && make("div", { class: "segmind-words" }, turn.text));
     if (turn.sent.length) said.append(make("div", { class: "segmind-sent" }, ...turn.sent.map(chip)));
     const own = make("div", { class: "segmind-tools" }, turn.text && copyButton("Copy message", () => turn.text));
-    if (turn.ended) own.append(this.tool("Edit", "Edit and send again", () => this.edit(turn, isLast)));
+    if (turn.ended) own.append(this.tool("Edit", "Edit and send again", () => this.edit(turn)));
     const element = make("article", { class: "segmind-turn" }, make("div", { class: "segmind-mine" }, said, own));
     if (!turn.ended) {
       const clock = make("span", { class: "segmind-clock" });
@@ -508,12 +520,11 @@ class View {
       id: `ref-${ref}`, after: null, ref, text, stage: "unheard", ended: false, elapsed_s: 0,
       sent: chips.map((chip) => ({ label: chip.label, about: chip.about ?? "", thumb: chip.thumb ?? "" })),
     });
-    this.store.say("send", { ref, text, attached: chips.map((chip) => chip.id), model: this.model.value.trim() });
-    this.lastSent = { ref, text, chips };
-    this.box.value = "";
-    this.chips = [];
-    this.drawChips();
-    this.typed();
+    const instead = this.editing?.id;
+    this.store.say("send", { ref, text, attached: chips.map((chip) => chip.id), model: this.model.value.trim(), instead });
+    this.lastSent = { ref, text, chips, instead };
+    this.put(this.editing ?? { text: "", chips: [] });
+    this.editing = null;
     this.follows = true;
     this.tell("", false);
     this.draw(`ref-${ref}`);
@@ -525,29 +536,59 @@ class View {
    */
   giveBack(ref) {
     if (!this.lastSent || this.lastSent.ref !== ref || this.hasDraft) return;
-    this.box.value = this.lastSent.text;
-    this.chips = this.lastSent.chips;
+    const { instead } = this.lastSent;
+    this.editing = instead ? { id: instead, text: "", chips: [] } : null;
+    this.put(this.lastSent);
     this.lastSent = undefined;
+  }
+
+  /** Fill the box.
+   *
+   * @param {{text: string, chips: Chip[]}} draft
+   */
+  put(draft) {
+    this.box.value = draft.text;
+    this.chips = draft.chips;
     this.drawChips();
     this.typed();
   }
 
-  /**
+  /** Ask for the words of a message, and for what went with them.
+   *
    * @param {Turn} turn
-   * @param {boolean} isLast
    */
-  edit(turn, isLast) {
-    if (isLast) this.store.say("edit", { ref: this.nextRef() });
-    else this.takeDraft({ text: turn.text, attached: [] });
+  edit(turn) {
+    this.store.say("edit", { ref: this.nextRef(), id: turn.id });
   }
 
-  /** @param {{text: string, attached: Chip[]}} draft */
+  /** @param {{id: string, text: string, attached: Chip[]}} draft */
   takeDraft(draft) {
-    const words = this.box.value.trim();
-    this.box.value = words && !draft.text.includes(words) ? `${draft.text}\n\n${words}` : draft.text;
-    for (const chip of draft.attached) this.addChip(chip);
-    this.typed();
+    const { text, chips } = this.editing ?? { text: this.box.value, chips: this.chips };
+    this.editing = { id: draft.id, text, chips };
+    this.put({ text: draft.text, chips: draft.attached });
     this.box.focus();
+  }
+
+  endEdit() {
+    if (!this.editing) return;
+    this.put(this.editing);
+    this.editing = null;
+    this.drawEdit();
+    this.box.focus();
+  }
+
+  /** Say what sending will do to the message that is edited, and to what came after it. */
+  drawEdit() {
+    const at = this.state.turns.findIndex((turn) => turn.id === this.editing?.id);
+    if (at < 0) this.editing = null;
+    const later = this.state.turns.length - at - 1;
+    const drops = later ? `, and drops ${later === 1 ? "the turn" : `the ${later} turns`} after it` : "";
+    const words = `Sending replaces this message and its reply${drops}. Escape leaves all as it was. `;
+    if (this.editWords.textContent !== words) this.editWords.textContent = this.editing ? words : "";
+    this.editBar.hidden = !this.editing;
+    for (const [n, turn] of this.state.turns.entries()) {
+      this.rows.get(turn.id)?.element.classList.toggle("segmind-leaves", Boolean(this.editing) && n >= at);
+    }
   }
 
   /**
@@ -562,6 +603,18 @@ class View {
 
   tick() {
     for (const row of this.rows.values()) row.update();
+    this.checkKept();
+  }
+
+  /** Say when the transcripts of this page, which the file keeps, have remained behind: outputs of a
+   * page that was reloaded hear no more of the kernel. Elsewhere they need a moment. */
+  checkKept() {
+    const child = this.root.closest(".jp-OutputArea-child");
+    const keeps = child?.nextElementSibling?.querySelector(".segmind-kept");
+    this.behind = keeps && !document.querySelector(`.segmind-kept-${this.state.kept}`) ? this.behind + 1 : 0;
+    const words = this.behind < 3 ? "" : "This page was reloaded: the newest turns do not reach the saved notebook. " +
+      `Run \`${this.state.variable}\` in a cell again before you save, or choose Save as Markdown.`;
+    if (this.stale.textContent !== words) this.stale.textContent = words;
   }
 
   // Writing.
@@ -588,8 +641,11 @@ class View {
       const last = this.state.turns.at(-1);
       if (last?.ended) {
         event.preventDefault();
-        this.edit(last, true);
+        this.edit(last);
       }
+    } else if (event.key === "Escape" && this.editing) {
+      event.preventDefault();
+      this.endEdit();
     }
   }
 
@@ -598,7 +654,6 @@ class View {
     const names = brace ? this.state.names.filter(([name]) => name.startsWith(brace.typed)).slice(0, 50) : [];
     this.brace = names.length ? brace : null;
     this.options.hidden = !this.brace;
-    this.box.setAttribute("aria-expanded", String(!this.options.hidden));
     this.choice = 0;
     this.options.replaceChildren(
       ...names.map(([name, about], index) =>
@@ -693,7 +748,7 @@ class View {
   async take(files) {
     for (const file of files) {
       if (file.size > this.state.max_file_bytes) {
-        const mb = (n) => (n / 1e6).toFixed(0);
+        const mb = (/** @type {number} */ n) => (n / 1e6).toFixed(0);
         this.tell(`${file.name} has ${mb(file.size)} MB; a chat takes up to ${mb(this.state.max_file_bytes)} MB. ` +
           `Put it beside the notebook, run path = Path("${file.name}"), and write {path}.`, true);
         continue;

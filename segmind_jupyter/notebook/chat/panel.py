@@ -6,16 +6,19 @@ state, so that one which the snapshot holds already is passed over. To the page:
 
     {"kind": "turn", "n", "turn"}         it began, moved on or ended; its `html` is sanitized
     {"kind": "gone", "n", "ids"}          turns that are no more
-    {"kind": "head" | "names", "n", ...}  name, models, usage; what can be attached now
+    {"kind": "head" | "names", "n", ...}  name, models, usage, which transcript the file is to
+        have (`kept`), the user's name for the chat; what can be attached now
     {"kind": "notice" | "refused", "n", "notice", "alarm", "ref"?}
-    {"kind": "draft", "to", "text", "attached": [{"id", "label", "about"}]}  words to edit
+    {"kind": "draft", "to", "id", "text", "attached": [{"id", "label"}]}  a message to edit
     {"kind": "file", "id", "about" | "error"}
 
 From the page, where `ref` is its own name for a message::
 
-    {"kind": "send", "ref", "text", "attached": [id], "model"}
-        an id is "plot", "error", "name:df", or a file's
-    {"kind": "again" | "edit", "ref"}     the last turn once more, or back into the box
+    {"kind": "send", "ref", "text", "attached": [id], "model", "instead"?}
+        an id is "plot", "error", "name:df", or a file's; a turn's id in `instead` has that turn
+        and all after it dropped
+    {"kind": "again", "ref"}              the last turn once more
+    {"kind": "edit", "ref", "id"}         asks for the draft of a turn, which stays
     {"kind": "stop" | "clear" | "save" | "names"}
     {"kind": "model", "model"}, {"kind": "system", "text"}
     {"kind": "file", "id", "name", "part", "parts"}  with the part's bytes as its one buffer
@@ -29,7 +32,6 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import os
 import threading
 import time
 import weakref
@@ -167,11 +169,12 @@ class ChatPanel:
                     message = self._described(turn, before)
                     self._known[turn] = (standing, message)
                     self._say("turn", turn=message)
+        self._transcript.update(turns)
+        with self._lock:
             head = self._heading()
             if head != self._head:
                 self._head = head
                 self._say("head", **head)
-        self._transcript.update(turns)
         return any(not turn.done() for turn in turns)
 
     def snapshot(self) -> dict[str, Any]:
@@ -194,16 +197,6 @@ class ChatPanel:
                 "max_file_bytes": MAX_FILE_BYTES,
                 "chunk_bytes": _CHUNK_BYTES,
             }
-
-    def reloaded(self) -> None:
-        """Say that a page which was reloaded shows turns that the saved notebook does not."""
-        names = sendable_names(self._shell).items()
-        name = next((n for n, v in names if v is self._chat and n[0] != "_"), "chat")
-        self._alarm = False
-        self._notice = (
-            "This page was reloaded: new turns do not reach the saved notebook. Run "
-            f"`{name}` in a cell again before you save, or choose Save as Markdown."
-        )
 
     def close(self) -> None:
         """Take the view off every page. What is kept of the chat shows in its place."""
@@ -267,7 +260,7 @@ class ChatPanel:
         return described
 
     def _heading(self) -> dict[str, Any]:
-        chat, usage = self._chat, self._chat.usage
+        chat, usage, names = self._chat, self._chat.usage, sendable_names(self._shell)
         took: list[str] = []
         if usage.calls:
             took = [f"{usage.calls:,} {'reply' if usage.calls == 1 else 'replies'}"]
@@ -275,6 +268,8 @@ class ChatPanel:
             took += [f"{usage.cost:,.4f} credits"] if usage.cost is not None else []
         return {
             "name": one_line(chat.name),
+            "variable": next(reversed([n for n, v in names.items() if v is chat]), "chat"),
+            "kept": self._transcript.mark,
             "model": chat.model,
             "models": [[slug, _about_model(slug)] for slug in KNOWN_MODELS],
             "system": chat.system or "",
@@ -345,6 +340,8 @@ class ChatPanel:
         self._take_model(content, ())
         prompt = draft.prompt(sendable_names(self._shell), limits=_limits())
         with self._lock:  # so that no page hears of the turn before its name is known
+            if content.get("instead") and prompt.parts():
+                self._chat.take_back(self._turn(content["instead"]))
             turn = self._chat.say(prompt)
             self._refs[turn], self._drafts[turn] = str(content.get("ref", "")), draft
 
@@ -358,16 +355,21 @@ class ChatPanel:
                 self._drafts[again] = self._drafts[last]
 
     def _edit(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        last = self._chat.take_back()
-        draft = self._drafts.get(last) or Draft.of(last)
+        turn = self._turn(content.get("id"))
+        draft = self._drafts.get(turn) or Draft.of(turn)
         chips = []
         for number, attachment in enumerate(draft.attachments):
-            key = f"name:{attachment.name}" if attachment.name else f"{self._id(last)}.{number}"
+            key = f"name:{attachment.name}" if attachment.name else f"{self._id(turn)}.{number}"
             self._hold(key, attachment)
-            chips.append({"id": key, "label": attachment.label, "about": ""})
-        self.widget.send(
-            {"kind": "draft", "to": content.get("ref"), "text": draft.text, "attached": chips}
-        )
+            chips.append({"id": key, "label": attachment.label})
+        told = {"to": content.get("ref"), "id": self._id(turn), "text": draft.text}
+        self.widget.send({"kind": "draft", **told, "attached": chips})
+
+    def _turn(self, key: object) -> Turn:
+        for turn in self._chat.turns:
+            if self._ids.get(turn) == key:
+                return turn
+        raise ContentError("That message is not part of the conversation any more.")
 
     def _save(self, *_: Any) -> None:
         self._tell(f"The transcript was saved as {save(self._chat, Path.cwd())}", alarm=False)
@@ -445,16 +447,7 @@ def _widget_class() -> Any:
         def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
             """Return the state; all of it at once goes to a page that knows nothing."""
             state = super().get_state(key=key, drop_defaults=drop_defaults)
-            if key is None:
-                parent = getattr(self._panel._shell, "parent_header", None) or {}
-                by_page = parent.get("header", {}).get("msg_type") == "comm_msg"
-                # Voila asks for all state at once, and saves no notebook; so does a cell that
-                # embeds widgets.
-                is_voila = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
-                if self.comm is not None and by_page and not is_voila:
-                    self._panel.reloaded()
-                state["snapshot"] = self._panel.snapshot()
-            return state
+            return state if key is not None else {**state, "snapshot": self._panel.snapshot()}
 
     return ChatWidget
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html as escaping
 import itertools
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -145,6 +146,11 @@ class Transcript:
         self._pages: dict[Turn, tuple[bool, str, str]] = {}
         self._bundle: Bundle = bundle([])
 
+    @property
+    def mark(self) -> str:
+        """The class by which a page knows whether it shows the newest one."""
+        return _mark(self._bundle["text/plain"])
+
     def put(self) -> None:
         """Show it below the running cell, right behind the view."""
         self._cells.append(self._live.put(self._bundle))
@@ -177,8 +183,13 @@ def bundle(pages: Sequence[tuple[str, str]]) -> Bundle:
         inside += folded(f"{_turns(whole - older)} before", before)
     inside += "".join(page for page, _ in pages[whole:])
     words = "\n\n".join(filter(None, [rest, *(text for _, text in pages[older:])])) or EMPTY
-    page = f'<div class="segmind-kept"></div>{_HIDES_DEAD_VIEW}{framed(inside)}'
-    return {"text/html": page, "text/plain": words}
+    mark = f'<div class="segmind-kept segmind-kept-{_mark(words)}"></div>'
+    return {"text/html": f"{mark}{_HIDES_DEAD_VIEW}{framed(inside)}", "text/plain": words}
+
+
+def _mark(words: str) -> str:
+    """Tell one transcript from another; the same talk has the same mark."""
+    return f"{zlib.crc32(words.encode()):08x}"
 
 
 def _newest(pages: Sequence[tuple[str, str]], max_bytes: int) -> int:

@@ -113,30 +113,6 @@ def test_a_pending_turn_sends_nothing_while_nothing_changes(page, kernel, record
     page("chat.turns[-1].wait();")
 
 
-def ask_for_state(kernel: Any, opened: Any) -> None:
-    """Ask for all of these widgets, as a page that knows nothing does."""
-    for content in opened:
-        ask = {"comm_id": content["comm_id"], "data": {"method": "request_state"}}
-        message = kernel.client.session.msg("comm_msg", ask)
-        kernel.client.shell_channel.send(message)
-
-
-@pytest.mark.kernel
-def test_a_page_that_was_reloaded_is_told_until_the_chat_is_shown_again(page, kernel):
-    """Its outputs hear no more of the transcript; a cell that reads all widgets is no page."""
-    opened = page("import ipywidgets\nchat").of("comm_open")
-    told = "page was reloaded"
-    assert told not in str(page("print(ipywidgets.Widget.get_manager_state())"))
-    page("os.environ['SERVER_SOFTWARE'] = 'voila/0.5.10'")  # whose pages ask as these are made
-    ask_for_state(kernel, opened)
-    assert told not in str(page("del os.environ['SERVER_SOFTWARE']"))
-    ask_for_state(kernel, opened)
-    assert told in str(page("pass"))
-    assert told in str(page("print(ipywidgets.Widget.get_manager_state())"))
-    page("chat")
-    assert told not in str(page("print(ipywidgets.Widget.get_manager_state())"))
-
-
 @pytest.mark.kernel
 def test_closing_leaves_no_widget_in_the_kernel_nor_on_its_page(page):
     """Of a chat that was shown three times, with all that was opened in it."""

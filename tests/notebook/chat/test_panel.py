@@ -17,7 +17,9 @@ import pytest
 from IPython.utils.capture import capture_output
 from PIL import Image
 
-from segmind_jupyter.chat import Chat
+from segmind_jupyter import Chat, Reply
+from segmind_jupyter.content.prompt import gather
+from segmind_jupyter.conversation import Turn
 from segmind_jupyter.notebook.chat.draft import attachables
 from segmind_jupyter.notebook.chat.panel import ChatDisplay, ChatPanel
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
@@ -58,10 +60,10 @@ class Page:
     def say(self, kind: str, *buffers: bytes, **fields: Any) -> None:
         self.panel._heard(None, {"kind": kind, **fields}, list(map(memoryview, buffers)))
 
-    def send(self, text: str, *attached: str, model: str = "") -> str:
+    def send(self, text: str, *attached: str, **more: str) -> str:
         self._refs += 1
         ref = f"r{self._refs}"
-        self.say("send", ref=ref, text=text, attached=list(attached), model=model)
+        self.say("send", ref=ref, text=text, attached=list(attached), **more)
         return ref
 
     def attach_file(self, name: str, content: bytes, *, chunk: int = 1 << 20) -> dict[str, Any]:
@@ -86,8 +88,8 @@ class Page:
             assert ended.wait(LONG_S)
         self.live.settle()
 
-    def ask(self, text: str, *attached: str) -> dict[str, Any]:
-        ref = self.send(text, *attached)
+    def ask(self, text: str, *attached: str, **more: str) -> dict[str, Any]:
+        ref = self.send(text, *attached, **more)
         self.settle()
         return next(turn for turn in self.turns if turn.get("ref") == ref)
 
@@ -245,26 +247,28 @@ def test_again_asks_once_more_and_a_second_click_nothing(page, online):
     assert len(page.turns) == 1
 
 
-def test_edit_takes_the_last_message_back_with_what_went_with_it(page, online, names):
-    """To the view that asked, for its box; what was said from code comes back too."""
+def test_an_edited_message_takes_its_place_and_drops_what_came_after_it(page, online, names):
+    """Words and attachments are told to the view that asked; all stays until that sends."""
     names["n"] = [1, 2, 3]
-    page.ask("Sum of it?", "name:n")
-    page.say("edit", ref="e1")
+    first = page.ask("Sum of it?", "name:n")
+    second = page.chat.send("From code", Image.new("RGB", (8, 4)))
+    second.wait()
+    page.ask("Sure?")
+    page.say("edit", ref="e1", id=page.turns[1]["id"])
     draft = page.last("draft")
-    assert (draft["to"], draft["text"]) == ("e1", "Sum of it?")
-    assert draft["attached"] == [{"id": "name:n", "label": "n", "about": ""}]
-    page.live.settle()
-    assert page.turns == []
-    page.chat.send("From code", Image.new("RGB", (8, 4))).wait()
-    page.live.settle()
-    page.say("edit", ref="e2")
-    draft = page.last("draft")
-    assert draft["text"] == "From code"
-    page.ask("Changed", *[chip["id"] for chip in draft["attached"]])
+    assert (draft["to"], draft["id"], draft["text"]) == ("e1", page.turns[1]["id"], "From code")
+    page.say("edit", ref="e2", id=first["id"])
+    assert page.last("draft")["attached"] == [{"id": "name:n", "label": "n"}]
+    page.send(" ", instead=first["id"])
+    assert "nothing to say" in page.last("refused")["notice"].lower()
+    assert len(page.turns) == 3
+    changed = page.ask("Changed", *[chip["id"] for chip in draft["attached"]], instead=draft["id"])
+    assert [turn["id"] for turn in page.turns] == [first["id"], changed["id"]]
     assert [block["type"] for block in online.posts[-1].blocks] == ["image", "text"]
-    page.say("clear")
-    page.say("edit", ref="e3")
-    assert "Nothing was said yet" in page.last("refused")["notice"]
+    assert len(online.posts[-1].json["messages"]) == 3
+    ref = page.send("Again", instead=draft["id"])
+    assert page.last("refused")["ref"] == ref
+    assert "not part of the conversation" in page.last("refused")["notice"]
 
 
 def test_the_model_and_the_system_prompt_are_set_from_the_page(page, online):
@@ -296,12 +300,16 @@ def test_save_and_clear(page, online, tmp_path, monkeypatch):
     assert page.last("head")["usage"].startswith("1 reply")
 
 
-def test_turns_from_code_and_from_cells_show_where_they_belong(page, online, run):
-    """In the order of the conversation, in every page of it, and as themselves."""
+def test_turns_from_code_and_from_cells_show_where_they_belong(page, online, names):
+    """In the order of the conversation; the page knows the mark of the file's transcript."""
+    names["talk"] = page.chat
     page.ask("One")
     page.chat.send("Two").wait()
     page.live.settle()
     assert [turn["text"] for turn in page.turns] == ["One", "Two"]
+    assert page.last("head")["variable"] == "talk"
+    kept = page.panel._transcript._bundle["text/html"]
+    assert f"segmind-kept-{page.last('head')['kept']}" in kept
     assert [turn["id"] for turn in page.turns] == [
         turn["id"] for turn in page.panel.snapshot()["turns"]
     ]
@@ -318,16 +326,22 @@ def test_a_snapshot_and_later_messages_fit_together(page, open_page, online):
     assert numbers == sorted(set(numbers))
 
 
-def test_a_turn_costs_the_same_late_as_early(page, online):
-    """Bytes of its messages, over sixty turns; an ended turn is never sent again."""
+def test_a_turn_costs_the_same_late_as_early(page):
+    """Bytes of its messages, over two hundred turns; an ended turn is never sent again."""
     costs = []
-    for number in range(60):
+    for number in range(200):
         before = len(page.messages)
-        page.ask(f"Message {number:02}")
+        turn, talk = Turn(gather([f"Message {number:03}"])), page.chat.conversation
+        talk.begin(turn)
+        page.live.settle()
+        talk.take(turn, Reply(text="A sunset."))
+        page.live.settle()
         costs.append(len(json.dumps(page.messages[before:])))
-    assert sum(costs[-20:]) < 1.2 * sum(costs[10:30])
+    assert sum(costs[-50:]) < 1.2 * sum(costs[50:100])
     ended = [m["turn"]["id"] for m in page.of("turn") if m["turn"]["ended"]]
-    assert len(ended) == len(set(ended)) == 60
+    assert len(ended) == len(set(ended)) == 200
+    kept = page.panel._transcript._bundle
+    assert len(kept["text/html"]) + len(kept["text/plain"]) < 200_000
 
 
 def test_what_is_suggested_comes_from_the_notebook(open_page, names, run, online):
