@@ -21,6 +21,8 @@ exclude_patterns = ["README.md", "_build"]
 html_theme = "furo"
 html_title = "segmind_jupyter"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 templates_path: list[str] = []
 pygments_style = "friendly"
 
@@ -32,6 +34,7 @@ nb_execution_in_temp = True
 nb_execution_timeout = 120
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_error_lexer = "myst-ansi"
 # What a reader sees without a kernel: the plain output, not the widget beside it.
 nb_mime_priority_overrides = [
     ("html", "application/vnd.jupyter.widget-view+json", None),
@@ -46,8 +49,9 @@ copybutton_exclude = ".linenos, .gp, .go"
 # The kernels that run the cells: offline, without waiting, and with a journal of their own.
 for _name in [name for name in os.environ if name.startswith("SEGMIND_")]:
     del os.environ[_name]
+os.environ["SEGMIND_BASE_URL"] = "simulator"
 os.environ["SEGMIND_SIMULATOR_SPEED"] = "instant"
-os.environ["SEGMIND_JUPYTER_STATE"] = tempfile.mkdtemp(prefix="segmind-docs-")
+os.environ["SEGMIND_JUPYTER_STATE"] = "state"  # below the folder of each page
 _SOCKETS = tempfile.mkdtemp(prefix="kernels-")
 
 

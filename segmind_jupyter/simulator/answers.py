@@ -119,7 +119,7 @@ def _talk(chat: ChatRequest) -> list[str]:
         said += [followed if courses else "What can be seen:", "\n".join(rows)]
     if re.search(r"\balt(ernative)?[ -]texts?\b|colou?r-?blind|screen reader", words):
         said.append(f"**Alternative text:** {_alt_text(chat)}")
-    if failed := re.findall(r"^-+> ?\d+ (.+)$", chat.prompt, re.MULTILINE):
+    if failed := re.findall(r"^-+> *\d+ (.+)$", chat.prompt, re.MULTILINE):
         error = re.findall(r"^(\w*(?:Error|Exception)): (.+)$", chat.prompt, re.MULTILINE)
         name, reason = error[-1] if error else ("The error", "see the traceback")
         said.append(
