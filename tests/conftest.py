@@ -25,8 +25,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from segmind_jupyter.session import _only_session, session
-from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import Behaviour
 
 # How long an example takes is the machine's affair; no test asserts a time. CI repeats the same
 # examples, so that a change is judged by itself.
@@ -186,25 +184,6 @@ class LeapingSelector(selectors.DefaultSelector):
             return ready
         self.now_s += timeout
         return []
-
-
-class Recording(Gateway):
-    """A simulated gateway that keeps the bodies of what it is sent."""
-
-    def __init__(self, behaviour: Behaviour) -> None:
-        super().__init__(behaviour)
-        self.bodies: list[Any] = []
-
-    def handle(self, request: Any) -> Any:
-        if request.method == "POST":
-            self.bodies.append(json.loads(request.body))
-        return super().handle(request)
-
-
-@pytest.fixture
-def recording() -> type[Recording]:
-    """The kind of gateway that keeps what it is sent."""
-    return Recording
 
 
 @pytest.fixture

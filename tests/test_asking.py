@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import segmind
+from scripted import Gateway
 
 from segmind_jupyter.api.loop import wait_interruptibly
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import Interrupted, MaybeBilledError
 from segmind_jupyter.session import Session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter import BudgetError, Chat, ask, ask_each, submit
 from segmind_jupyter.api.database import CallRecord
@@ -23,7 +24,6 @@ from segmind_jupyter.errors import (
     SettingsError,
 )
 from segmind_jupyter.session import _only_session, session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from scripted import Gateway
 
 from segmind_jupyter import Chat, ask, register, submit
 from segmind_jupyter.chat import Stage, Turn
@@ -28,7 +29,6 @@ from segmind_jupyter.errors import (
 )
 from segmind_jupyter.options import Options
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

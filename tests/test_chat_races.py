@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter import Chat
 from segmind_jupyter.chat import Turn
@@ -30,9 +31,9 @@ HANDS, ACTS = 6, 30
 
 
 @pytest.fixture
-def gateway(recording: type, restart: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def gateway(restart: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The simulated gateway, and a session with a journal of its own."""
-    gateway = recording(Behaviour(credits=1e6))
+    gateway = Gateway(Behaviour(credits=1e6))
     with serve(gateway) as url:
         monkeypatch.setenv("SEGMIND_BASE_URL", url)
         yield gateway

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter import BudgetError, Chat, SettingsError, ask, ask_each, submit
 from segmind_jupyter.api.journal import Journal, default_path
 from segmind_jupyter.errors import InsufficientCreditsError, Interrupted, MaybeBilledError
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter import Job, ask_each, resume, submit
 from segmind_jupyter.api.journal import default_path
 from segmind_jupyter.errors import MaybeBilledError
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

@@ -9,29 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import (
-    DEMO,
-    Behaviour,
-    SimAnswer,
-    SimRequest,
-    demo_behaviour,
-)
+from segmind_jupyter.simulator.protocol import Behaviour, demo_behaviour
 from segmind_jupyter.simulator.server import serve
 
 if TYPE_CHECKING:
     from segmind_jupyter.simulator.inprocess import SimulatorTransport
 
-__all__ = [
-    "DEMO",
-    "Behaviour",
-    "Gateway",
-    "SimAnswer",
-    "SimRequest",
-    "control",
-    "serve",
-    "shared",
-    "transport",
-]
+__all__ = ["Behaviour", "Gateway", "control", "serve", "shared", "transport"]
 
 
 def transport(gateway: Gateway | None = None) -> SimulatorTransport:
@@ -51,7 +35,7 @@ def shared() -> Gateway:
     return Gateway(demo_behaviour())
 
 
-#: What `control` takes: three outcomes of the next calls, a pace, and a limit.
+#: What `control` takes: four outcomes of the next calls, a pace, and a limit.
 ORDERS = "fail 429|406|504|refusal [TIMES], slow SECONDS, limit N/min; each takes off"
 
 
@@ -63,31 +47,25 @@ def control(order: str, *words: str) -> str:
     gateway, plain = shared(), demo_behaviour()
     match (order, *words):
         case ("fail", "off"):
-            gateway.clear_script()
-            gateway.declining = 0
+            gateway.troubles.clear()
             return "calls are answered again"
-        case ("fail", "429" | "406" | "504" | "refusal" as outcome, *times):
-            count = int(times[0][:4]) if times and times[0].isdecimal() else 1
-            if times not in ([], [str(count)]) or not 0 < count <= 1_000:
-                raise ValueError(f"`{' '.join(times)}` is no number of times from 1 to 1000")
-            if outcome == "refusal":
-                gateway.declining = count
-            else:
-                # After the work: a 504 leaves open what was billed, and the history tells.
-                body = {"error": "Insufficient credits"} if outcome == "406" else None
-                gateway.script(
-                    "POST", times=count, status=int(outcome), body=body, after_work=outcome == "504"
-                )
-            return f"the next {'call' if count == 1 else f'{count} calls'} will meet {outcome}"
-        case ("slow", pace):
+        case ("fail", "429" | "406" | "504" | "refusal" as outcome, *times) if len(times) < 2:
+            if not re.fullmatch(r"[1-9]\d{0,2}", count := times[0] if times else "1"):
+                raise ValueError(f"`{count}` is no number of times from 1 to 999")
+            gateway.troubles.extend([outcome] * int(count))
+            return f"the next {'call' if count == '1' else f'{count} calls'} will meet {outcome}"
+        case ("slow", "off"):
+            latency_s, work_s = plain.latency_s, plain.work_s
+            gateway.behaviour = replace(gateway.behaviour, latency_s=latency_s, work_s=work_s)
+            return f"a call takes {latency_s:g} s"
+        case ("slow", words_of_pace):
             try:
-                seconds = plain.latency_s if pace == "off" else float(pace)
+                seconds = float(words_of_pace)
             except ValueError:
                 seconds = math.nan
             if not 0 <= seconds < math.inf:
-                raise ValueError(f"`{pace}` is no number of seconds")
-            work_s = plain.work_s if pace == "off" else seconds
-            gateway.behaviour = replace(gateway.behaviour, latency_s=seconds, work_s=work_s)
+                raise ValueError(f"`{words_of_pace}` is no number of seconds")
+            gateway.behaviour = replace(gateway.behaviour, latency_s=seconds, work_s=seconds)
             return f"a call takes {seconds:g} s"
         case ("limit", "off"):
             gateway.behaviour = replace(gateway.behaviour, rate_limit=None)

@@ -153,9 +153,7 @@ def _alt_text(chat: ChatRequest) -> str:
 
 
 #: A schema is a client's input: these bound what it can ask for.
-_MAX_VALUES = 2_000
-_MAX_DEPTH = 40
-_MAX_CHARS = 10_000
+_MAX_VALUES, _MAX_DEPTH, _MAX_CHARS = 2_000, 40, 10_000
 
 #: Arrays get one item, for the reader's sake, down to this depth; deeper ones as few as allowed,
 #: so that a tree ends.
@@ -250,14 +248,12 @@ class _Filling:
 
     def _referred(self, reference: object) -> object:
         """Follow a reference into the schema itself: ``#/$defs/Point``."""
-        if not isinstance(reference, str) or not reference.startswith("#"):
-            raise _refusal("refers to something outside itself")
-        place = self._root
-        for step in unquote(reference[1:]).split("/")[1:]:
-            name = step.replace("~1", "/").replace("~0", "~")
-            if not isinstance(place, dict) or name not in place:
-                raise _refusal(f"refers to {reference[:80]}, which it does not hold")
-            place = place[name]
+        place, steps = self._root, str(reference).split("/")
+        for step in steps[1:]:
+            name = unquote(step).replace("~1", "/").replace("~0", "~")
+            place = place.get(name) if isinstance(place, dict) else None
+        if steps[0] != "#" or place is None:
+            raise _refusal(f"refers to {str(reference)[:80]}, which it does not hold")
         return place
 
 
@@ -284,18 +280,13 @@ def _number(rules: dict[str, Any], *, whole: bool) -> float:
     above = _bound(rules, "exclusiveMinimum", -math.inf)
     below = _bound(rules, "exclusiveMaximum", math.inf)
     step = _bound(rules, "multipleOf", 0)
-    step = step if step > 1e-9 else 0  # one too fine for floating-point numbers counts as none
-    stride = step or 1
-    candidates: list[float] = [1, 0, stride]
-    for edge, way in ((max(low, above), 1), (min(high, below), -1)):
-        if math.isfinite(edge):
-            first = way * math.ceil(way * edge / stride) * stride
-            candidates += [edge, edge + way, first, first + way * stride]
-    if math.isfinite(max(low, above) + min(high, below)):
-        candidates.append((max(low, above) + min(high, below)) / 2)
+    least, most = max(low, above), min(high, below)
+    candidates = [1, 0, least, least + 1, most, most - 1, (least + most) / 2]
+    if step > 1e-9:  # one too fine for floating-point numbers counts as none
+        candidates = [n / step for n in candidates if math.isfinite(n)]
+        candidates = [step * near(n) for n in candidates for near in (math.ceil, math.floor)]
     for number in candidates:
-        fits = low <= number <= high and above < number < below
-        fits &= not whole or number == int(number)
-        if fits and (not step or math.isclose(number / step, round(number / step), abs_tol=1e-9)):
+        fits = low <= number <= high and above < number < below and math.isfinite(number)
+        if fits and (not whole or number == int(number)):
             return int(number) if number == int(number) else number
     raise _refusal("has bounds that no simple number satisfies")

@@ -5,10 +5,8 @@ Knows sockets and HTTP/1.1, and leaves every decision to the gateway.
 
 from __future__ import annotations
 
-import logging
 import socket
 import socketserver
-import struct
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,13 +14,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from segmind_jupyter.simulator.gateway import Gateway
+from segmind_jupyter.simulator.gateway import MAX_REQUEST_BYTES, Gateway
 from segmind_jupyter.simulator.protocol import Refusal, SimAnswer, SimRequest
-
-#: Bodies up to this size are kept, so that the gateway itself can refuse what is over its 32 MB.
-MAX_KEPT_BYTES = 40_000_000
-
-_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -57,7 +50,6 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], gateway: Gateway) -> None:
         self.gateway = gateway
         self.closing = threading.Event()
-        self.resetting: set[socket.socket] = set()
         self._open: set[socket.socket] = set()
         super().__init__(address, _Handler)
 
@@ -79,16 +71,8 @@ class _Server(ThreadingHTTPServer):
         self._open.add(connection)
         return connection, address
 
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection politely (FIN first), unless it is to end in a reset."""
-        if request in self.resetting:
-            self.close_request(request)
-        else:
-            super().shutdown_request(request)
-
     def close_request(self, request: Any) -> None:
         self._open.discard(request)
-        self.resetting.discard(request)
         super().close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -108,52 +92,26 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _exchange(self) -> None:
-        try:
-            body = self._body()
-        except Refusal as refusal:
+        told = self.headers.get("content-length", "0")
+        if self.headers.get("transfer-encoding") or not (told.isascii() and told.isdigit()):
             self.close_connection = True
-            self._send(refusal.answer)
+            self._send(Refusal(411, "Length required: send one Content-Length header").answer)
             return
-        if body is None:
-            self.close_connection = True
-            return
-        server = self.server
-        request = SimRequest(self.command, self.path, dict(self.headers.items()), body)
-        answer = server.gateway.handle(request)
-        server.closing.wait(answer.delay_s)
-        if server.closing.is_set() or answer.drop == "before_work":
-            self.close_connection = True
-        elif answer.drop == "after_work":
-            self.close_connection = True
-            server.resetting.add(self.connection)
-            # Lingering for no time at all makes closing send a reset (RST).
-            no_time = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
-        else:
-            self._send(answer)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = (  # noqa: N815
-        _exchange  # the base class looks methods up by these names
-    )
-
-    def _body(self) -> bytes | None:
-        """Read the body; `None` if the client left before its end."""
-        if self.headers.get("transfer-encoding"):
-            raise Refusal(411, "Length required: chunked bodies are not accepted")
-        lengths = set(self.headers.get_all("content-length", []))
-        if not lengths and self.command in ("POST", "PUT", "PATCH"):
-            raise Refusal(411, "Length required: send a Content-Length header")
-        told = lengths.pop() if lengths else "0"
-        if lengths or not (told.isascii() and told.isdigit()):
-            raise Refusal(400, "Content-Length: must be one whole number")
-        length = int(told)
-        if length > MAX_KEPT_BYTES:
-            # A client that is still sending does not read an answer.
-            while length > 0 and (chunk := self.rfile.read(min(length, 65_536))):
-                length -= len(chunk)
-            raise Refusal(413, f"Request too large: at most {MAX_KEPT_BYTES} bytes")
+        # Of what is too long so much is read that the gateway refuses it.
+        length = min(int(told), MAX_REQUEST_BYTES + 1)
         body = self.rfile.read(length)
-        return body if len(body) == length else None
+        self.close_connection |= length < int(told)
+        if len(body) < length:  # the client left before its end
+            self.close_connection = True
+            return
+        request = SimRequest(self.command, self.path, dict(self.headers.items()), body)
+        answer = self.server.gateway.handle(request)
+        if self.server.closing.wait(answer.delay_s):
+            self.close_connection = True
+            return
+        self._send(answer)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _exchange  # noqa: N815 - looked up by these names
 
     def _send(self, answer: SimAnswer) -> None:
         self.send_response(answer.status)
@@ -166,5 +124,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Hand the line to `logging` in place of standard error."""
-        _log.info(format, *args)
+        """Say nothing."""

@@ -16,13 +16,13 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter.api.client import SegmindClient
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.watch import Call, JobManager
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.inprocess import SimulatorTransport
 from segmind_jupyter.simulator.protocol import Behaviour
 

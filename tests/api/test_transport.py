@@ -116,7 +116,7 @@ def test_a_batch_learns_the_plans_rate(world, jobs: int, counts_looks: bool, say
 
     Fewer jobs meet the same first wall: what is on its way then is refused, and all wait.
     """
-    limits = {"rate_limits_reads": counts_looks, "sends_retry_after": says_when}
+    limits = {"rate_limits_reads": counts_looks, "sends_reset": says_when}
     world.set(queue_s=0.0, work_s=15.0, rate_limit=60, **limits)
     world.gateway.log = log = deque()
     client, todo = world.watch.client, iter(range(jobs))

@@ -10,6 +10,7 @@ import time
 import anyio
 import anyio.from_thread
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter.api.database import JobRecord
 from segmind_jupyter.api.journal import Journal
@@ -26,7 +27,6 @@ from segmind_jupyter.errors import (
     PermissionDeniedError,
     SegmindError,
 )
-from segmind_jupyter.simulator.gateway import Gateway
 
 MODEL = "claude-4-sonnet"
 KEY = "sk-live-0123456789abcdef"

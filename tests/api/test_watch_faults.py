@@ -115,9 +115,8 @@ class Unreliable(RuleBasedStateMachine):
         self.world.set(
             work_s=work_s,
             result_life_s=1e9,
-            sends_retry_after=lies,
-            poll_host="elsewhere.example" if lies else None,
         )
+        self.world.gateway.poll_host = "elsewhere.example" if lies else None
         return self.submit(faults=[], fails=False)
 
     @rule(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter.api.journal import default_path
 from segmind_jupyter.api.settings import MAX_CONNECTIONS
@@ -41,7 +42,6 @@ from segmind_jupyter.errors import (
     SettingsError,
 )
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from scripted import Gateway
 
 from segmind_jupyter.api.client import SegmindClient
 from segmind_jupyter.api.journal import Journal
@@ -22,7 +23,6 @@ from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.batch.runner import Plan, Results, Run
 from segmind_jupyter.content.convert import to_blocks
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.inprocess import SimulatorTransport
 from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
 

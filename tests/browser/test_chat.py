@@ -12,8 +12,8 @@ from typing import Any
 
 import nbformat
 import pytest
+from scripted import Gateway
 
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 from tests.browser.conftest import METADATA

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter.errors import NotCachedError, SettingsError
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter import Chat
 from segmind_jupyter.errors import BadRequestError, ContentError
@@ -24,9 +25,9 @@ PICTURE = "from PIL import Image; photo = Image.new('RGB', (40, 30), 'red')"
 
 
 @pytest.fixture
-def gateway(recording: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """The simulated gateway, which has jobs."""
-    gateway = recording(QUICK)
+    gateway = Gateway(QUICK)
     with serve(gateway) as url:
         monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
         monkeypatch.setenv("SEGMIND_BASE_URL", url)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.comparison import Comparison
@@ -13,7 +14,6 @@ from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.notebook.display.comparison import ComparisonDisplay, revealed_bundle
 from segmind_jupyter.options import Options
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter import BudgetError
 from segmind_jupyter.api.database import CallRecord
@@ -15,7 +16,6 @@ from segmind_jupyter.api.settings import Settings, of_history
 from segmind_jupyter.errors import MaybeBilledError, SettingsError
 from segmind_jupyter.notebook.display.request import preview_html
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 

@@ -20,8 +20,7 @@ V1 = "/v1/claude-4-sonnet"
 class Clock:
     """Seconds that pass only when a test says so."""
 
-    def __init__(self) -> None:
-        self.now_s = 1000.0
+    now_s = 1000.0
 
     def __call__(self) -> float:
         return self.now_s

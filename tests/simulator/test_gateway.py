@@ -1,4 +1,4 @@
-"""The gateway's protocol, driven with a clock that the test moves; and its forced outcomes."""
+"""The gateway's protocol, driven with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import scripted
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -74,21 +75,14 @@ def test_a_job_goes_through_its_states_by_the_clock(calling, clock):
     assert caller.get(path).status == 404  # it does not pile up
 
 
-def test_submitting_names_the_urls_on_the_origin_that_was_asked(caller, calling):
-    """By the request's Host and scheme; or on another host, as a lie."""
+def test_submitting_names_the_urls_on_the_origin_that_was_asked(caller):
+    """By the request's Host and scheme."""
     headers = {"x-api-key": "k", "content-type": "application/json", "Host": "example.test:81"}
     body = b'{"messages": [{"role": "user", "content": "a"}]}'
     answer = content(caller.gateway.handle(SimRequest("POST", V2, headers, body, "https")))
-    base = f"https://example.test:81/v2/requests/{answer['request_id']}"
-    assert answer == {
-        "request_id": answer["request_id"],
-        "status": "QUEUED",
-        "poll_url": base,
-        "status_url": f"{base}/status",
-        "response_url": base,
-    }
-    lie = content(calling(poll_host="elsewhere.example").post("a", path=V2, headers=headers))
-    assert lie["poll_url"].startswith("http://elsewhere.example/v2/requests/")
+    base = f"https://example.test:81/v2/requests/{answer.pop('request_id')}"
+    urls = {"poll_url": base, "status_url": f"{base}/status", "response_url": base}
+    assert answer == {"status": "QUEUED", **urls}
 
 
 def test_failing_and_declining_prompts(caller):
@@ -107,11 +101,11 @@ def test_failing_and_declining_prompts(caller):
     assert caller.gateway.billed == 1
 
 
-def test_what_does_not_exist_is_404_and_what_is_set_to_be_refused_is(caller, calling):
-    """Unknown endpoints, ids and models, with the error envelope."""
+def test_what_does_not_exist_is_404_and_a_wrong_method_405(caller):
+    """Unknown endpoints, ids and models, with the error envelope; an HTML page, and no work."""
     for path in (
         "/", "/v1", "/v1/", "/v3/claude-4-sonnet", "/v2/requests/none", "/v2/requests/none/status",
-        "/v2/requests/none/cancel", "/v1/claude-4-sonnet/stream", f"{HISTORY}/a/b",
+        "/v2/requests/none/cancel", "/v1/claude-4-sonnet/stream", f"{HISTORY}/a", f"{HISTORY}/a/b",
     ):  # fmt: skip
         answer = caller.get(path)
         assert answer.status == 404, path
@@ -119,24 +113,10 @@ def test_what_does_not_exist_is_404_and_what_is_set_to_be_refused_is(caller, cal
     for slug in ("gpt-5.5", "Claude-4", "claude_4", "-claude", "claude%20x"):
         answer = caller.post("a", path=f"/v1/{slug}")
         assert (answer.status, content(answer)) == (404, {"error": "Model not found"}), slug
-    retired = calling(refused_slugs={"claude-3-opus": 410})
-    assert retired.post("a", path="/v2/claude-3-opus").status == 410
-    assert retired.post("a").status == 200
-
-
-def test_methods(caller):
-    """A wrong one gets an HTML page with the right one; HEAD is GET without its body."""
-    handle, key = caller.gateway.handle, {"x-api-key": "k"}
-    for method, path, allowed in (
-        ("GET", V1, "POST"), ("DELETE", V2, "POST"), ("POST", CREDITS, "GET"),
-        ("DELETE", "/v2/requests/x", "GET"),
-    ):  # fmt: skip
-        answer = handle(SimRequest(method, path, key))
+    for method, path, allowed in (("GET", V1, "POST"), ("POST", CREDITS, "GET")):
+        answer = caller.gateway.handle(SimRequest(method, path, {"x-api-key": "k"}))
         assert (answer.status, answer.headers["allow"]) == (405, allowed)
         assert answer.headers["content-type"].startswith("text/html")
-    head = handle(SimRequest("HEAD", CREDITS, key))
-    assert (head.status, head.body) == (200, b"")
-    assert handle(SimRequest("OPTIONS", V1)).headers["allow"] == "POST, OPTIONS"
 
 
 def test_spent_credits_are_406(calling):
@@ -154,78 +134,64 @@ def test_the_key_is_checked_in_the_accepted_forms(calling):
     both = {"x-api-key", "bearer"}
     for headers, accepted, status in (
         ({"x-api-key": "good"}, both, 200),
-        ({"Authorization": "Bearer good"}, both, 200),
         ({"authorization": "bearer good"}, both, 200),
         ({"x-api-key": "good"}, {"bearer"}, 401),
-        ({"authorization": "Bearer good"}, {"x-api-key"}, 401),
+        ({"Authorization": "Bearer good"}, {"x-api-key"}, 401),
         ({"x-api-key": "bad", "authorization": "Bearer good"}, both, 200),
         ({"x-api-key": "bad"}, both, 401),
-        ({"authorization": "Bearer "}, both, 401),
         ({}, both, 401),
     ):
         caller = calling(auth=frozenset(accepted), keys=frozenset({"good"}))
         request = SimRequest("GET", CREDITS, headers)
         assert caller.gateway.handle(request).status == status, headers
-        for path in ("/v2/requests/x", "/v2/requests/x/status", HISTORY):
-            assert caller.get(path, key="").status == 401
-        assert caller.post_body(b"{", headers={"x-api-key": ""}).status == 401
+    for path in ("/v2/requests/x", "/v2/requests/x/status", HISTORY):
+        assert caller.get(path, key="").status == 401
+    assert "sesame" not in str(SimRequest("GET", "/", {"x-api-key": "sesame"}, b"sesame"))
+    assert "sesame" not in str(Behaviour(keys=frozenset({"sesame"})))
 
 
 def test_too_many_calls_are_429_until_the_window_has_passed(calling, clock):
-    """The limit counts model calls in a sliding window, and leaves polls alone."""
-    caller = calling(rate_limit=2, rate_window_s=60)
+    """Model calls in a sliding window; polls too where that is set; and until when."""
+    caller = calling(rate_limit=2)
     assert caller.post("a").status == 200
     clock.advance(30)
     request_id = caller.queue("b")
     refused = caller.post("c")
-    assert refused.status == 429
-    assert not {"retry-after", "x-rate-limit-reset-at-utc"} & set(refused.headers)
+    assert (refused.status, "x-rate-limit-reset-at-utc" in refused.headers) == (429, False)
     assert caller.get(f"/v2/requests/{request_id}").status == 200
     clock.advance(30)
     assert [caller.post("c").status for _ in range(2)] == [200, 429]
+    caller = calling(rate_limit=1, rate_window_s=10, rate_limits_reads=True, sends_reset=True)
+    assert caller.get(CREDITS).status == 200
+    clock.advance(2.5)
+    refused = caller.post("a")
+    assert refused.status == 429
+    reset = datetime.fromisoformat(refused.headers["x-rate-limit-reset-at-utc"])
+    assert (reset - datetime.now(UTC)).total_seconds() <= 7.5
     assert calling(rate_limit=0).post("a").status == 429
 
 
-def test_the_limit_can_count_reads_and_say_when_to_come_back(calling, clock):
-    """By seconds, rounded up, and by the moment."""
-    told = {"rate_limits_reads": True, "sends_retry_after": True, "sends_reset": True}
-    caller = calling(rate_limit=2, rate_window_s=10, **told)
-    request_id = caller.queue("a")
-    assert caller.get(f"/v2/requests/{request_id}/status").status == 200
-    clock.advance(2.5)
-    refused = caller.get(f"/v2/requests/{request_id}")
-    assert refused.status == 429
-    assert refused.headers["retry-after"] == "8"
-    reset = datetime.fromisoformat(refused.headers["x-rate-limit-reset-at-utc"])
-    assert 2 < (reset - datetime.now(UTC)).total_seconds() <= 7.5
-    assert caller.post("b").status == 429
-    clock.advance(8)
-    assert caller.post("b").status == 200
-
-
 def test_the_history_tells_what_was_charged(caller):
-    """Newest first, with the fields that the vendor's SDK names; by model, state, page and id."""
+    """Newest first, with the fields that the vendor's SDK names; by model, state and id."""
     caller.post("one")
     caller.queue("fail: blocked")
     caller.post("two", path="/v1/claude-opus-4.7")
-    body = content(caller.get(HISTORY))
-    assert body["total"] == 3
-    newest, failed, oldest = body["data"]
+    newest, failed, oldest = content(caller.get(HISTORY))["data"]
     assert (newest["model_name"], newest["model_status"]) == ("claude-opus-4.7", "COMPLETED")
     assert (failed["model_status"], failed["error"]) == ("FAILED", "blocked")
     assert failed["credits_deduction"] == 0 < oldest["credits_deduction"]
     assert oldest["request_body"]["messages"][0]["content"] == "one"
     assert content(caller.get(f"{HISTORY}/{oldest['request_id']}")) == oldest
-    assert caller.get(f"{HISTORY}/unknown").status == 404
     for query, count in (
-        ("?model_name=opus", 1), ("?status=FAILED", 1), ("?per_page=2&page=2", 1),
-        ("?from_date=2000-01-01&to_date=2000-01-02", 0), (f"?page={'9' * 5000}", 0),
+        ("?model_name=opus", 1), ("?status=FAILED", 1), ("?from_date=2100-01-01", 0),
     ):  # fmt: skip
         assert len(content(caller.get(HISTORY + query))["data"]) == count, query
+    models = content(caller.get("/inference-model-information/list", key=""))
+    assert {"slug": "claude-4-sonnet", "is_depreciated": False} in models
 
 
 def test_the_history_keeps_sizes_and_no_images(caller, image_block):
-    """A thousand entries at most, each of a few thousand characters, whatever was sent."""
+    """Each entry has a few thousand characters, whatever was sent."""
     noise = image_block(Image.effect_noise((300, 300), 90))
     data = noise["source"]["data"]
     deep = json.loads("[" * 100 + "]" * 100)
@@ -235,13 +201,6 @@ def test_the_history_keeps_sizes_and_no_images(caller, image_block):
     assert image["source"] == {**noise["source"], "data": f"({len(data)} characters)"}
     assert text["text"] == "x" * 500 + "… (9000 characters)"
     assert len(json.dumps(entry)) < 2_000
-    assert caller.gateway._history.maxlen == 1_000
-
-
-def test_the_catalogue_needs_no_key(caller):
-    """It lists slugs, and whether they are to go."""
-    models = content(caller.get("/inference-model-information/list", key=""))
-    assert {"slug": "claude-4-sonnet", "is_depreciated": False} in models
 
 
 def test_the_pace_of_the_embedded_gateway_is_a_variable(monkeypatch):
@@ -253,24 +212,8 @@ def test_the_pace_of_the_embedded_gateway_is_a_variable(monkeypatch):
     assert seen == [2.0, 0.5, 0.0, 2.0, 2.0]
 
 
-def test_the_log_holds_what_tests_count_and_no_key(caller, clock):
-    """Each request with its status, its header form and the time; no repr holds a key."""
-    caller.post("a", headers={"x-api-key": "", "authorization": "Bearer sesame"})
-    clock.advance(3)
-    caller.get(CREDITS, key="sesame")
-    caller.get("/nowhere?q=1", key="")
-    seen = [(e.method, e.path, e.status, e.auth, e.at_s) for e in caller.gateway.log]
-    assert seen == [
-        ("POST", V1, 200, "bearer", 1000.0),
-        ("GET", CREDITS, 200, "x-api-key", 1003.0),
-        ("GET", "/nowhere?q=1", 404, "none", 1003.0),
-    ]
-    request = SimRequest("GET", "/", {"x-api-key": "sesame"}, b"sesame")
-    assert "sesame" not in f"{caller.gateway.log}{request}{Behaviour(keys=frozenset({'sesame'}))}"
-
-
 @given(
-    st.sampled_from(["GET", "POST", "HEAD", "PUT", "BREW"]),
+    st.sampled_from(["GET", "POST", "HEAD", "BREW"]),
     st.text(max_size=30),
     st.dictionaries(st.sampled_from(["host", "authorization", "x-api-key"]), st.text()),
 )
@@ -279,48 +222,30 @@ def test_any_path_and_headers_get_an_answer(method, path, headers):
     assert Gateway().handle(SimRequest(method, path, headers)).status in (200, 401, 404, 405)
 
 
-# Forced outcomes
-
-
-def test_forced_answers_come_in_order_and_as_often_as_asked(caller):
-    """For the requests that they match; they do no work, and can be forgotten."""
-    script = caller.gateway.script
-    script(status=500, times=2)
-    script("GET /v2/", status=502)
-    script("POST /v2/", status=503)
-    script(status=404)
-    answers = [caller.post("a") for _ in range(4)]
-    assert [answer.status for answer in answers] == [500, 500, 404, 200]
+def test_what_tests_force_comes_in_order_and_as_often_as_asked():
+    """For the requests that it matches: made up, after the work, changed, late or lost."""
+    gateway = scripted.Gateway(Behaviour(latency_s=2))
+    headers = {"x-api-key": "k", "content-type": "application/json"}
+    body = b'{"messages": [{"role": "user", "content": "a"}]}'
+    post = SimRequest("POST", V1, headers, body)
+    gateway.script(status=500, times=2)
+    gateway.script("GET /v2/", status=502)
+    gateway.script(status=504, after_work=True)
+    answers = [gateway.handle(post) for _ in range(4)]
+    assert [answer.status for answer in answers] == [500, 500, 504, 200]
     assert content(answers[0]) == {"error": "Internal Server Error"}
-    assert caller.gateway.billed == 1
-    assert caller.post("a", path=V2).status == 503
-    request_id = caller.queue("a")
-    path = f"/v2/requests/{request_id}"
-    assert [caller.get(path).status for _ in range(2)] == [502, 200]
-    script(status=500, times=100)
-    caller.gateway.clear_script()
-    assert caller.post("a").status == 200
-
-
-def test_a_real_answer_can_be_hidden_changed_and_delayed(calling):
-    """The work is done and charged all the same."""
-    caller = calling(latency_s=2)
-    caller.gateway.script(status=504, after_work=True)
-    assert caller.post("a").status == 504
-    assert caller.gateway.billed == 1
-    caller.gateway.script("GET /v2/", change=lambda body: {**body, "status": "PAUSED"})
-    path = f"/v2/requests/{caller.queue('a')}/status"
-    assert [content(caller.get(path))["status"] for _ in range(2)] == ["PAUSED", "COMPLETED"]
-    caller.gateway.script(delay_s=3)
-    assert [caller.post("a").delay_s for _ in range(2)] == [5, 2]
-
-
-def test_a_connection_is_dropped_before_or_after_the_work(caller):
-    """Before it costs nothing; after it the job is there, though the client never learns its id."""
-    caller.gateway.script(drop="before_work")
-    assert caller.post("a").drop == "before_work"
-    assert (caller.gateway.billed, caller.gateway.log[-1].status) == (0, None)
-    caller.gateway.script(drop="after_work")
-    answer = caller.post("a", path=V2)
-    assert (answer.drop, caller.gateway.billed) == ("after_work", 1)
-    assert caller.get(f"/v2/requests/{content(answer)['request_id']}").status == 200
+    assert gateway.billed == 2
+    assert gateway.handle(SimRequest("GET", "/v2/requests/x", headers)).status == 502
+    gateway.script(delay_s=3, change=lambda body: {**body, "model": "?"})
+    late = gateway.handle(post)
+    assert (late.delay_s, content(late)["model"]) == (5, "?")
+    for drop, error, billed in (
+        ("before_work", scripted.Refused, 3), ("after_work", scripted.Lost, 4),
+    ):  # fmt: skip
+        gateway.script(drop=drop)
+        with pytest.raises(error):
+            gateway.handle(post)
+        assert (gateway.billed, gateway.log[-1].status) == (billed, None)
+    gateway.script(status=500, times=100)
+    gateway.clear_script()
+    assert gateway.handle(post).status == 200

@@ -1,4 +1,4 @@
-"""What the service refuses in a body, and what is seen in a picture."""
+"""What the service refuses in a body."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import io
 import json
 from typing import Any
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from PIL import Image
 
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import SimRequest
-from segmind_jupyter.simulator.requests import describe_colours
 
 USER = {"role": "user", "content": "a"}
 REPLY = {"role": "assistant", "content": "b"}
@@ -140,73 +137,6 @@ def test_the_size_and_the_type_of_a_body(caller):
         ("Application/JSON; charset=utf-8", 200),
     ):  # fmt: skip
         assert caller.post("a", headers={"content-type": content_type}).status == status
-
-
-# Colours
-
-X = np.linspace(0, 10, 200)
-
-
-def drawn(draw: Any) -> Image.Image:
-    figure = Figure(figsize=(8, 4), dpi=100)
-    draw(figure.subplots())
-    file = io.BytesIO()
-    figure.savefig(file)
-    return Image.open(file).convert("RGB")
-
-
-def test_a_plotted_line_is_named_by_its_colour():
-    """Every colour of the default cycle is one line: its smoothed edges are no second one."""
-    for colour, words in (
-        ("C0", "a blue line"), ("C1", "an orange line"), ("C2", "a green line"),
-        ("C3", "a red line"), ("C4", "a purple line"), ("C5", "a brown line"),
-        ("C6", "a pink line"), ("C8", "an olive line"), ("C9", "a cyan line"),
-        ("black", "black lines"),
-    ):  # fmt: skip
-        picture = drawn(lambda axes, colour=colour: axes.plot(X, np.sin(X), color=colour))
-        assert describe_colours(picture) == f"mostly white with {words}"
-
-
-def test_lines_areas_and_axes_are_told_apart():
-    """Several lines with their legend and grid, bars, and axes without data."""
-
-    def lines(axes: Any) -> None:
-        for phase in range(3):
-            axes.plot(X, np.sin(X + phase), label=str(phase))
-        axes.legend()
-        axes.grid()
-
-    for draw, words in (
-        (lines, "blue, green and orange lines"),
-        (lambda axes: axes.bar([1, 2, 3], [3, 2, 5]), "blue areas"),
-        (lambda axes: axes, "black lines"),
-    ):
-        assert describe_colours(drawn(draw)) == f"mostly white with {words}"
-
-
-def test_a_photo_has_many_colours():
-    """Noise around four regions of colour is told as a photo, by its largest part."""
-    picture = np.full((480, 640, 3), (140.0, 90.0, 50.0))
-    picture[:120], picture[400:] = (120, 170, 220), (60, 120, 40)
-    picture[200:260, 100:400] = (240, 240, 240)
-    noise = np.random.default_rng(7).normal(0, 18, picture.shape)
-    pixels = (picture + noise).clip(0, 255).astype("uint8")
-    assert describe_colours(Image.fromarray(pixels)) == "mostly brown, many colours"
-
-
-def test_what_is_large_is_named_and_what_is_tiny_is_not():
-    """Blocks by their size, no stray pixels, and a thin line of ten megapixels."""
-    blocks = Image.new("RGB", (100, 10), "red")
-    blocks.paste("blue", (45, 0, 80, 10))
-    blocks.paste("yellow", (80, 0, 100, 10))
-    assert describe_colours(blocks) == "red, blue and yellow"
-    stray = Image.new("RGB", (100, 100), "white")
-    for place, name in enumerate(["red", "green", "blue", "yellow", "magenta", "cyan"]):
-        stray.paste(name, (place * 10, 0, place * 10 + 2, 1))
-    assert describe_colours(stray) == "mostly white"
-    large = Image.new("RGB", (5000, 2000), "white")
-    large.paste("red", (0, 990, 5000, 1004))
-    assert describe_colours(large) == "mostly white with a red line"
 
 
 # Whatever JSON or bytes a client sends, the gateway answers, and never raises
