@@ -460,7 +460,7 @@ _CONVERTERS: Final = (
     _Row("pyarrow", ("Table",), tables.summarize_frame, _shape),
     _Row("polars", ("LazyFrame",), tables.describe_lazy_frame),
     _Row("polars", ("Series",), tables.summarize_series, _shape),
-    _Row("xarray", ("DataArray",), special_tables.data_array_parts, _shape),
+    _Row("xarray", ("DataArray",), special_tables.data_array_part, _shape),
     _Row("xarray", ("Dataset",), special_tables.dataset_part),
     _Row("torch", ("Tensor",), torch_part, _shape, is_rich=is_large_array),
     _Row("jaxlib", ("ArrayImpl",), jax_part, _shape, is_rich=is_large_array),

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -128,66 +129,54 @@ def notebook_parts(
     """Return the cells of a notebook in order: source, text outputs, pictures as pictures."""
     document = source
     if isinstance(source, Path):
-        name = source.name
+        name, document = source.name, None
         if source.stat().st_size > _MAX_NOTEBOOK_BYTES:
             raise ContentError(
                 f"{name} is larger than 256 MB. Clear its outputs, and name it again."
             )
     try:
-        if isinstance(source, Path):
-            document = json.loads(source.read_bytes())
+        document = json.loads(source.read_bytes()) if document is None else source
         cells = document["cells"]
         language = str(document.get("metadata", {}).get("language_info", {}).get("name", "python"))
         read = [piece for n, cell in enumerate(cells, 1) for piece in _pieces(n, cell, language)]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
-    size = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
-    called = f"{name}: " if name else ""
+    size, called = f"{len(cells)} cell{'s' * (len(cells) != 1)}", f"{name}: " if name else ""
     head = f"{called}notebook, {size}"
-    shown, said = _fitting(read, len(cells), limits.text_chars - len(head))
-    kept = [piece for piece in shown if piece[1] == "picture"][-_MAX_PICTURES:]
+    room, said = limits.text_chars - len(head) - _OUTPUT_CHARS[-1], []  # for a note
+
+    def length(most: int) -> int:
+        words = (t[:most] if kind == "output" else t for _, kind, t in read if kind != "picture")
+        return sum(len(text) + 1 for text in words)
+
+    most = next((most for most in _OUTPUT_CHARS if length(most) <= room), _OUTPUT_CHARS[-1])
+    if length(most) < length(sys.maxsize):
+        said.append(f"outputs up to {most:,} characters")
+    shown: list[_Piece] = []
+    for number, kind, text in read:
+        words = cut(text, max_chars=most) if kind == "output" else text
+        if kind != "picture" and len(words) > room:
+            shown.append((number, kind, cut(words, max_chars=max(0, room))))
+            shown.append((number, kind, f"[cells {number}-{len(cells)} of {len(cells)} are cut]"))
+            said.append(f"{number - 1} of {len(cells)} cells whole")
+            break
+        room -= len(words) + 1 if kind != "picture" else 0
+        shown.append((number, kind, words))
+    last = [n for n, (_, kind, _) in enumerate(shown) if kind == "picture"][-_MAX_PICTURES:]
     parts: list[Part] = []
-    for piece in shown:
-        number, kind, text = piece
-        if kind != "picture":
-            parts.append(Text(encodable(text), inline=False))
-            continue
-        is_kept = any(piece is other for other in kept)
-        picture = _picture(text, f"cell {number}", limits) if is_kept else None
-        parts.append(picture or Text("[picture, not sent]", inline=False))
+    for n, (number, kind, text) in enumerate(shown):
+        picture = _picture(text, f"cell {number}", limits) if n in last else None
+        words = "[picture, not sent]" if kind == "picture" else encodable(text)
+        parts.append(picture or Text(words, inline=False))
     n_pictures = sum(kind == "picture" for _, kind, _ in read)
     n_sent = sum(isinstance(part, Image) for part in parts)
     if n_sent < n_pictures:
-        which = "the last " if n_sent == len(kept) and len(shown) == len(read) else ""
+        which = "the last " if n_sent == len(last) and len(shown) == len(read) else ""
         said.append(f"{which}{n_sent} of {n_pictures} pictures")
     left_out = ", ".join(said)
     notes = (f"{called}{left_out} went.",) if said else ()
     about = f"notebook {name or ''}, {size}".replace(" ,", ",")
     return [Text(head, about=about, inline=False, notes=notes, left_out=left_out), *parts]
-
-
-def _fitting(read: list[_Piece], n_cells: int, room: int) -> tuple[list[_Piece], list[str]]:
-    """Cut outputs until all fit, and if they never do, the last cells; say what was cut."""
-    room -= _OUTPUT_CHARS[-1]  # for a note
-    for most in _OUTPUT_CHARS:
-        written = [
-            (number, kind, cut(text, max_chars=most) if kind == "output" else text)
-            for number, kind, text in read
-        ]
-        if sum(len(text) + 1 for _, kind, text in written if kind != "picture") <= room:
-            break
-    said = [f"outputs up to {most:,} characters"] * (written != read)
-    shown: list[_Piece] = []
-    for number, kind, text in written:
-        if kind != "picture":
-            if len(text) > room:
-                shown.append((number, kind, cut(text, max_chars=max(0, room))))
-                shown.append((number, kind, f"[cells {number}-{n_cells} of {n_cells} are cut]"))
-                said.append(f"{number - 1} of {n_cells} cells whole")
-                break
-            room -= len(text) + 1
-        shown.append((number, kind, text))
-    return shown, said
 
 
 def _pieces(number: int, cell: Mapping[str, Any], language: str) -> Iterator[_Piece]:

@@ -66,13 +66,9 @@ class Expected:
     def fields(self) -> dict[str, Any]:
         """The names of an object's fields with their types; none of what has no such names."""
         kind = self.kind
-        if isinstance(kind, dict):
-            return {
-                name: _JSON_TYPES.get(str(rule.get("type")), object)
-                if isinstance(rule, dict)
-                else object
-                for name, rule in kind.get("properties", {}).items()
-            }
+        if isinstance(kind, dict) and "properties" in kind:
+            rules = {n: r if isinstance(r, dict) else {} for n, r in kind["properties"].items()}
+            return {n: _JSON_TYPES.get(str(r.get("type")), object) for n, r in rules.items()}
         if hasattr(kind, "model_fields"):
             return {name: field.annotation for name, field in kind.model_fields.items()}
         is_named = typing.is_typeddict(kind) or hasattr(kind, "_fields")
@@ -93,20 +89,14 @@ class Expected:
                 except MisfitError as error:
                     misfits.append((len(json.dumps(value)), str(error)))
         _, misfit = max(misfits, key=operator.itemgetter(0), default=(0, ""))  # not a footnote's
+        trouble = (
+            f"The reply does not fit `{self.name}`: {shortened(misfit)}. Run it again, or "
+            f"{'`--json list`' if self.kind == _ANY_OBJECT else 'let the schema allow it'}."
+        )
         if not misfit:
             trouble = (
                 f"The reply holds no complete JSON: {shortened(text)!r}. Ask for JSON in the "
                 "prompt; where it breaks off, give it more room with --max-tokens."
-            )
-        elif self.kind == _ANY_OBJECT:
-            trouble = (
-                f"The reply is JSON, and no object: {misfit}. Ask for an object, or name what else "
-                "it may be: `--json list`."
-            )
-        else:
-            trouble = (
-                f"The reply does not fit `{self.name}`: {shortened(misfit)}. Run it again, or let "
-                "the schema allow it."
             )
         raise ReplyError(f"{trouble} The reply itself is in `error.reply`.")
 
@@ -154,18 +144,12 @@ def expected(shape: object | None, name: str | None) -> Expected:
         if isinstance(shape, Mapping):
             shape = _checked_schema(shape, label)
         elif not is_type(shape):
-            is_instance = is_dataclass(shape) or hasattr(shape, "__pydantic_core_schema__")
-            what = "an instance of" if is_instance else "a value of type"
-            what = "None" if shape is None else f"{what} `{type_name(shape)}`"
+            what = "None" if shape is None else f"a value of type `{type_name(shape)}`"
             raise ContentError(f"`{label}` is {what}, and no schema. {_ADVICE}")
         found = Expected(sent_name, shape)
         _ = found.response_format
     except ContentError:
         raise
-    except RecursionError:
-        raise ContentError(
-            f"`{label}` is nested too deeply to be sent as a schema. Give a flatter type."
-        ) from None
     except Exception as error:  # noqa: BLE001 - whatever is wrong with a user's type
         reason = shortened((str(error).splitlines() or [type_name(error)])[0].rstrip("."))
         raise ContentError(f"`{label}` cannot be made a schema ({reason}). {_ADVICE}") from None
@@ -256,52 +240,41 @@ _RIGHT_THERE: Final = (
 _KINDS: Final = frozenset({"type", "enum", "const", "anyOf", "allOf", "$ref"})
 _KEYWORDS: Final = _KINDS | {"oneOf", "properties", "items"}
 
+#: Where references lead to.
+_DEFINITIONS: Final = ("$defs", "definitions")
+
 
 def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
     """Return a dict that is a schema, without what OpenAI's parameter puts around it."""
-    from jsonschema.exceptions import SchemaError
-
-    inner = rules.get("json_schema")
+    inner = rules.get("json_schema", rules.get("schema"))
     if rules.get("type") == "json_schema" and isinstance(inner, Mapping):
-        return _checked_schema(inner, label)
-    inner = rules.get("schema")
-    is_around = (
-        rules.keys() <= {"type", "name", "description", "strict", "schema"}
-        and rules.get("type", "json_schema") == "json_schema"
-    )
-    schema = dict(inner if is_around and isinstance(inner, Mapping) else rules)
+        return _checked_schema(
+            {"type": "json_schema", **inner} if "schema" in inner else inner, label
+        )
+    schema = dict(rules)
     if any(isinstance(value, type) or typing.get_origin(value) for value in schema.values()):
         raise ContentError(
             f"`{label}` holds types, and is no schema. Make it one: "
             f'`{label} = TypedDict("{label}", {{...}})`, with `from typing import TypedDict`.'
         )
+    trouble = ""
     if not _KEYWORDS & schema.keys():
-        raise ContentError(
-            f"`{label}` reads like an example, not like a JSON schema, which has a `type` or "
-            "`properties`. Give a schema, or a dataclass with these fields; an example belongs "
-            "into the prompt."
-        )
-    try:
-        _validator(schema).check_schema(schema)
-        json.dumps(schema)
-    except SchemaError as error:
-        place = error.json_path.replace("$", label, 1)
-        raise ContentError(
-            f"`{label}` is no JSON schema: at `{place}`, {shortened(error.message)}. If it is an "
-            "example, put it into the prompt and give a dataclass with its fields."
-        ) from None
-    except (TypeError, ValueError) as error:
-        raise ContentError(
-            f"`{label}` is no JSON schema ({format_error(error)}). Give a dataclass."
-        ) from None
-    for reference in _references(schema):
+        trouble = "it reads like an example, with neither a `type` nor `properties`"
+    else:
         try:
-            _target(reference, schema)
-        except (LookupError, TypeError, ValueError):
-            raise ContentError(
-                f"`{label}` refers to `{shortened(reference)}`, which it does not hold; nothing is "
-                "fetched. Put that under its `$defs`."
-            ) from None
+            _validator(schema).check_schema(schema)
+            json.dumps(schema)
+            for reference in _references(schema):
+                _target(reference, schema)
+        except LookupError as error:
+            trouble = f"{error} leads to nothing under its `$defs`, and nothing is fetched"
+        except Exception as error:  # noqa: BLE001 - what is wrong is in the words of a library
+            trouble = _misfit(error)
+    if trouble:
+        raise ContentError(
+            f"`{label}` is no JSON schema: {shortened(trouble)}. If it is an example, put it into "
+            "the prompt and give a dataclass with its fields."
+        )
     return schema
 
 
@@ -334,15 +307,12 @@ def _references(schema: Any) -> set[str]:
 
 
 def _target(reference: str, root: Schema) -> Any:
-    """Return what a reference leads to, inside the same schema."""
-    start, *steps = reference.split("/")
-    if start != "#":
-        raise LookupError(reference)
-    found: Any = root
-    for step in steps:
-        key = step.replace("~1", "/").replace("~0", "~")
-        found = found[int(key)] if isinstance(found, list) else found[key]
-    return found
+    """Return the definition that a reference leads to, inside the same schema."""
+    for holder in _DEFINITIONS:
+        name = reference.removeprefix(f"#/{holder}/").replace("~1", "/").replace("~0", "~")
+        if name in root.get(holder, {}) and name != reference:
+            return root[holder][name]
+    raise LookupError(reference)
 
 
 #: Rules that strict servers refuse, and the model can still read in words.
@@ -357,9 +327,6 @@ _FORMATS: Final = frozenset(
     {"date-time", "date", "time", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
 
-#: Where they look references up.
-_DEFINITIONS: Final = ("$defs", "definitions")
-
 
 def _for_servers(schema: Schema) -> Schema:
     """Return an equal schema, or a looser one, as strict servers take it."""
@@ -367,12 +334,7 @@ def _for_servers(schema: Schema) -> Schema:
     if "$ref" in root:  # a root must say itself that it is an object
         root = {**_target(root.pop("$ref"), root), **root}
     if not _is_object(root):
-        for node in _nodes(root):
-            if not node.get("$ref", "#/$defs/").startswith(("#/$defs/", "#/definitions/")):
-                node["$ref"] = f"#/properties/{_KEY}{node['$ref'].removeprefix('#')}"
         shared: Schema = {key: root.pop(key) for key in _DEFINITIONS if key in root}
-        for own in ("$schema", "$id"):
-            root.pop(own, None)
         root = {"type": "object", "properties": {_KEY: root}, "required": [_KEY], **shared}
     for node in _nodes(root):
         words: Schema = {key: node[key] for key in _BOUNDS if key in node}
@@ -400,7 +362,7 @@ def _for_servers(schema: Schema) -> Schema:
 
 def _is_object(schema: Schema) -> bool:
     """Return whether only an object fits, as a root must be."""
-    schema = _target(schema.get("$ref", "#"), schema)
+    schema = _target(schema["$ref"], schema) if "$ref" in schema else schema
     return bool(schema.get("type", "object" if "properties" in schema else "") == "object")
 
 
@@ -428,6 +390,9 @@ def _is_strict(schema: Schema) -> bool:
 _OPENING: Final = re.compile(r"[{\[]")
 
 
+#: What stands in a fence.
+_FENCED: Final = re.compile(r"^ {0,3}```[^\n`]*\n(.*?)^ {0,3}```", re.MULTILINE | re.DOTALL)
+
 #: Without NaN and Infinity, which `json` would take by itself, and `int` refuses.
 _DECODER: Final = json.JSONDecoder(parse_constant=int)
 
@@ -435,11 +400,8 @@ _DECODER: Final = json.JSONDecoder(parse_constant=int)
 def extract_json(text: str) -> Iterator[Any]:
     """Yield each JSON value of a text, the likeliest first."""
     with contextlib.suppress(ValueError, RecursionError):
-        yield _DECODER.decode(text.strip())  # first, as Markdown takes a hundred times as long
-    from markdown_it import MarkdownIt
-
-    tokens = MarkdownIt("commonmark").disable("inline").parse(text)
-    for block in reversed([token.content for token in tokens if token.type == "fence"]):
+        yield _DECODER.decode(text.strip())
+    for block in reversed(_FENCED.findall(text)):
         with contextlib.suppress(ValueError, RecursionError):
             yield _DECODER.decode(block.strip())
     position, false_starts = 0, 0

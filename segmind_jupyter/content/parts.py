@@ -28,7 +28,6 @@ class Limits:
 
     image_edge_px: int = 1568
     image_tokens: int = 1568
-    image_base64_bytes: int = 5_000_000
     table_tokens: int = 1_500
     text_chars: int = 20_000
 

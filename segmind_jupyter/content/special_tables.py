@@ -9,16 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from segmind_jupyter.content.images.arrays import (
-    FIELD_SIDE_PX,
-    about_array,
-    grey_ends,
-    image_from_array,
-    is_image_array,
-    statistics,
-    summarize_array,
-)
-from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits, Part, Text, is_kind, type_name
+from segmind_jupyter.content.images.arrays import about_array, statistics, summarize_array
+from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits, Text, is_kind, type_name
 from segmind_jupyter.content.tables import (
     CELL_CHARS,
     bounded,
@@ -159,8 +151,8 @@ _NOT_READ: Final = (
 )
 
 
-def data_array_parts(array: Any, *, limits: Limits, name: str | None = None) -> list[Part]:
-    """Describe a ``xarray.DataArray``, and send its values: drawn if they look like a picture."""
+def data_array_part(array: Any, *, limits: Limits, name: str | None = None) -> Text:
+    """Describe a ``xarray.DataArray``: its coordinates, its range, and values at its corners."""
     own = f" {column_name(array.name)}" if array.name is not None else ""
     size = " × ".join(f"{column_name(dim)} {n:,}" for dim, n in array.sizes.items())
     title = f"{type_name(array)}{own}, {size or 'a single value'}, {array.dtype}"
@@ -168,24 +160,8 @@ def data_array_parts(array: Any, *, limits: Limits, name: str | None = None) -> 
     head += _attributes(array.attrs)
     about, values = about_array(array), _in_memory(array.variable)
     if values is None:
-        return [bounded("\n".join([*head, _NOT_READ]), about=about, limits=limits)]
-    if not is_image_array(values, least_side_px=FIELD_SIDE_PX):
-        return [summarize_array(values, limits=limits, title="\n".join(head), about=about)]
-    rows, columns = array.dims[:2]
-    (top, bottom), (left, right) = (
-        _ends(array.indexes[dim] if dim in array.indexes else range(array.sizes[dim]))
-        for dim in (rows, columns)
-    )
-    head += statistics(values)
-    head.append(
-        f"Drawn below as a picture: rows are {column_name(rows)}, from {top} at the top to "
-        f"{bottom}; columns are {column_name(columns)}, from {left} on the left to {right}."
-    )
-    if values.ndim == 2:
-        black, white = (cell(float(end), max_chars=CELL_CHARS) for end in grey_ends(values))
-        head.append(f"Black is {black}, white is {white} or missing.")
-    text = bounded("\n".join(head), about="its coordinates", limits=limits)
-    return [text, image_from_array(values, limits=limits, about=about)]
+        return bounded("\n".join([*head, _NOT_READ]), about=about, limits=limits)
+    return summarize_array(values, limits=limits, title="\n".join(head), about=about)
 
 
 def dataset_part(dataset: Any, *, limits: Limits, name: str | None = None) -> Text:
@@ -230,12 +206,9 @@ def _attributes(attrs: Mapping[Any, Any]) -> Iterator[str]:
 
 def _span(values: Any) -> str:
     """Write the first and the last value: coordinates run from one to the other."""
-    first, last = _ends(values.reshape(-1))
+    flat = values.reshape(-1)
+    first, last = (cell(value, max_chars=CELL_CHARS) for value in (flat[0], flat[-1]))
     return first if values.size == 1 else f"{first} to {last}"
-
-
-def _ends(values: Any) -> tuple[str, str]:
-    return cell(values[0], max_chars=CELL_CHARS), cell(values[-1], max_chars=CELL_CHARS)
 
 
 def _in_memory(variable: Any) -> Any:

@@ -11,7 +11,6 @@ import re
 import textwrap
 from collections import ChainMap, UserDict, UserList, UserString, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -154,7 +153,7 @@ def _is_record(kind: type) -> bool:
 
 
 class _Open(NamedTuple):
-    """A container, opened: its entries by key, how many, and what is written around each."""
+    """A container, opened: its entries by key, how many, and what is written around them."""
 
     entries: Iterable[tuple[object, Any]]
     total: int
@@ -177,7 +176,7 @@ def _open(obj: Any) -> _Open:
     if kind in (dict, list) or (kind is set and obj):
         opening, closing = braces[0], braces[1]
     elif kind is tuple:
-        opening, closing = "(", ")"
+        opening, closing = "(", ",)" if len(obj) == 1 else ")"
     else:  # any other is written Name([...]), an empty one Name()
         opening, closing = f"{name}({braces[: bool(len(obj))]}", f"{braces[1:] * bool(len(obj))})"
     if issubclass(kind, Mapping):
@@ -200,7 +199,7 @@ def _in_order(obj: Any) -> Iterable[Any]:
 
 def _flat(value: Any) -> str:
     """Write a key, or a value of a set, on one line; a set in it has an order there too."""
-    return _outline(value, _Room(_ORDER_CHARS), ()).flat()
+    return _Listing(_ORDER_CHARS).written(value)
 
 
 def n_entries(obj: Any) -> int:
@@ -228,88 +227,73 @@ def listing(obj: object, *, max_chars: int) -> str:
 
 def listed(obj: object, *, max_chars: int) -> tuple[str, str]:
     """Write a value as `listing` does, and say what was left out of it."""
-    room = _Room(max(0, max_chars - _NOTES_CHARS) if is_container(obj) else max_chars)
-    node = _outline(obj, room, ())
-    text = cut("\n".join(_lines(node, "")), max_chars=max_chars)
-    if is_container(obj) and node.shown < (total := n_entries(obj)):
-        return text, of_all(node.shown, total, "item")
-    return text, "long entries abridged" if room.has_cut else ""
+    is_open = is_container(obj)
+    listing = _Listing(max(0, max_chars - _NOTES_CHARS) if is_open else max_chars)
+    text = cut(listing.written(obj, lines=True), max_chars=max_chars)
+    if is_open and listing.shown < (total := n_entries(obj)):
+        return text, of_all(listing.shown, total, "item")
+    return text, "long entries abridged" if listing.has_cut else ""
 
 
-@dataclass(slots=True)
-class _Room:
-    """How many characters may still be written, and whether anything had too few."""
+class _Listing:
+    """Writes a value, and what is inside, as far as there is room for so many characters."""
 
-    chars: int
-    has_cut: bool = False
+    def __init__(self, max_chars: int) -> None:
+        self._room = max_chars
+        self.has_cut = False
+        #: How many entries of the outermost value were written.
+        self.shown = 0
 
-    def take(self, text: str, *, extra: int = 0) -> str:
-        self.chars -= len(text) + extra
+    def written(self, obj: Any, around: tuple[int, ...] = (), *, lines: bool = False) -> str:
+        """Write a value; a long container of many `lines`, its values packed, its keys apart."""
+        if not is_container(obj):
+            return self._taken(self._leaf(obj, around))
+        opened, texts = _open(obj), []
+        self._room -= len(opened.opening) + len(opened.closing) + len(around) + 2
+        shown = 0
+        if id(obj) in around or len(around) >= MAX_DEPTH:
+            texts, shown = ["…"], opened.total
+        else:
+            for key, value in opened.entries:
+                if self._room <= 0:
+                    break
+                prefix = self._taken(opened.prefix.format(key))
+                texts.append(prefix + self.written(value, (*around, id(obj))))
+                shown += 1
+        self.shown = shown  # last, that of the outermost
+        if shown < opened.total:
+            self.has_cut = True
+            texts.append(f"… {shown:,} of {opened.total:,} items shown")
+        flat = f"{opened.opening}{', '.join(texts)}{opened.closing}"
+        if not lines or not texts or len(flat) <= _LINE_CHARS:
+            return flat
+        packed = _packed(texts, apart=bool(opened.prefix))
+        return f"{opened.opening}\n {packed}\n{opened.closing.removeprefix(',')}"
+
+    def _leaf(self, obj: Any, around: tuple[int, ...]) -> str:
+        text = literal(obj)
+        # Of the room that is left, a half is for what follows.
+        kept = max(self._room // 2 if around else self._room, 40)
+        if len(text) <= kept:
+            return text
+        self.has_cut = True
+        return f"{text[:kept]}… ({len(text) - kept:,} characters more)"
+
+    def _taken(self, text: str) -> str:
+        self._room -= len(text) + 3
         return text
 
 
-@dataclass(slots=True)
-class _Node:
-    """One value of a listing: a leaf if it has no items."""
-
-    opening: str
-    items: list[_Node] = field(default_factory=list)
-    closing: str = ""
-    apart: bool = False  # whether each item wants a line of its own, once they are broken
-    shown: int = 0
-
-    def flat(self) -> str:
-        return f"{self.opening}{', '.join(item.flat() for item in self.items)}{self.closing}"
-
-
-def _outline(obj: Any, room: _Room, around: tuple[int, ...]) -> _Node:
-    """Write `obj` and what is inside, as far as there is room; `around` holds the ids outside."""
-    extra = len(around) + 2
-    if not is_container(obj):
-        text = literal(obj)
-        # Of the room that is left, a half is for what follows.
-        kept = max(room.chars // 2 if around else room.chars, 40)
-        if len(text) > kept:
-            room.has_cut = True
-            text = f"{text[:kept]}… ({len(text) - kept:,} characters more)"
-        return _Node(room.take(text, extra=extra))
-    opened = _open(obj)
-    node = _Node(room.take(opened.opening), closing=room.take(opened.closing, extra=extra))
-    node.apart = issubclass(type(obj), Mapping)
-    if id(obj) in around or len(around) >= MAX_DEPTH:
-        node.items.append(_Node("…"))
-        return node
-    for key, value in opened.entries:
-        if room.chars <= 0:
-            break
-        prefix = room.take(opened.prefix.format(key))
-        item = _outline(value, room, (*around, id(obj)))
-        item.opening = prefix + item.opening
-        node.items.append(item)
-    node.shown = len(node.items)
-    if node.shown < opened.total:
-        room.has_cut = True
-        node.items.append(_Node(f"… {node.shown:,} of {opened.total:,} items shown"))
-    elif type(obj) is tuple and len(obj) == 1:
-        node.closing = ",)"
-    return node
-
-
-def _lines(node: _Node, indent: str) -> list[str]:
-    """Lay out a node: on one line if it fits, else its leaves packed and its containers apart."""
-    flat = node.flat()
-    if not node.items or len(indent) + len(flat) <= _LINE_CHARS:
-        return [indent + flat]
-    lines, packed = [indent + node.opening], ""
-    for number, item in enumerate(node.items, start=1):
-        *before, last = _lines(item, indent + " ")
-        if before or node.apart or len(packed) + len(last) > _LINE_CHARS:
-            lines += [packed] if packed else []
-            packed = ""
-        lines += before
-        comma = "," * (number < len(node.items))
-        packed = f"{packed} {last.lstrip()}{comma}" if packed else last + comma
-    return [*lines, packed, indent + node.closing]
+def _packed(texts: list[str], *, apart: bool) -> str:
+    """Put texts into lines, each into one of its own or as many as fit."""
+    lines = [texts[0]]
+    for text in texts[1:]:
+        if apart or len(lines[-1]) + len(text) + 2 > _LINE_CHARS:
+            lines[-1] += ","
+            lines.append(text)
+        else:
+            lines[-1] += f", {text}"
+    return "\n ".join(lines)
 
 
 def source_code(obj: Callable[..., Any]) -> str | None:

@@ -430,10 +430,12 @@ def test_a_long_listing_is_broken_into_lines():
     (part,) = to_parts({"name": "x" * 60, "values": list(range(50)), "empty": []})
     assert part.text.splitlines()[1] == f" 'name': '{'x' * 60}',"
     assert part.text.splitlines()[-2:] == [" 'empty': []", "}"]
-    assert max(map(len, part.text.splitlines())) <= 90
     assert part.about.startswith("dict of 3 items, ")
     assert not part.inline
     assert eval(part.text)["values"] == list(range(50))
+    (part,) = to_parts(list(range(100)))
+    assert max(map(len, part.text.splitlines())) <= 90
+    assert eval(part.text) == list(range(100))
 
 
 def test_a_listing_that_is_too_long_says_how_much_is_shown():

@@ -124,34 +124,16 @@ def test_memory_layout_does_not_matter(dtype: str):
         assert np.array_equal(arranged, pixels)
 
 
-class TestSize:
-    def test_memory_is_bounded(self):
-        """400 megapixels of floats take a small part of what they would as 8-bit pixels."""
-        huge = np.broadcast_to(np.linspace(-1, 1, 20_000), (20_000, 20_000))
-        tracemalloc.start()
-        try:
-            image_from_array(huge)
-            _, peak_bytes = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak_bytes < 40_000_000
-
-
-def test_what_is_no_picture_says_why():
-    """Empty, complex, object and oddly shaped arrays are refused with what to do."""
-    for array, said in [
-        (np.zeros((0, 5)), r"\(0, 5\) is empty"),
-        (np.zeros(5), r"\(5,\) is no picture"),
-        (np.float64(3), r"\(\) is no picture"),
-        (np.zeros((3, 20, 30)), r"array\.transpose\(1, 2, 0\)"),
-        (np.zeros((7, 20, 30, 3)), r"such as array\[0\]"),
-        (np.zeros((20, 30, 2)), "is no picture"),
-        (np.zeros((20, 30), complex), r"complex128 is no picture. Name abs\(array\)"),
-        (np.full((20, 30), None), r"object is no picture"),
-        (np.zeros((20, 30), [("a", "u1")]), "is no picture"),
-    ]:
-        with pytest.raises(ContentError, match=said):
-            image_from_array(array)
+def test_memory_is_bounded():
+    """400 megapixels of floats take a small part of what they would as 8-bit pixels."""
+    huge = np.broadcast_to(np.linspace(-1, 1, 20_000), (20_000, 20_000))
+    tracemalloc.start()
+    try:
+        image_from_array(huge)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 40_000_000
 
 
 def smooth(*shape: int) -> np.ndarray:
@@ -249,18 +231,8 @@ def test_a_picture_is_drawn_in_any_order_of_its_axes(picture, picture_in):
         assert drawn.getpixel((27, 10)) == (0, 0, 255)
 
 
-def test_what_has_another_scale_type_or_shape_is_numbers():
-    """Activations have the shape of a grey picture; of a batch, one may be named."""
-    for array in (
-        np.random.default_rng(0).normal(size=(1, 128, 64)),
-        np.full((1, 32, 32), np.nan),
-        np.ma.masked_all((1, 32, 32)),
-        np.zeros((4, 32, 32), complex),
-        np.zeros((1, 32, 32), "U2"),
-        np.zeros((5, 32, 32)),
-    ):
-        said = f"x: {type(array).__name__}, shape {array.shape}, {array.dtype}"
-        assert only(array).text.startswith(said)
+def test_a_batch_is_numbers_and_one_of_it_may_be_named():
+    """Activations have the shape of pictures too."""
     for shape in ((8, 64, 64, 3), (2, 3, 16, 16), (16, 28, 28, 1)):
         heading = only(np.zeros(shape, np.uint8)).text.splitlines()[0]
         assert heading.endswith("; a batch of pictures? name one: x[0]")
@@ -395,25 +367,6 @@ class TestTorch:
         ):
             with pytest.raises(ContentError, match=said):
                 only(tensor)
-
-    def test_a_tensor_on_a_device_is_fetched(self, torch):
-        """A stand-in: no tensor leaves the device but through `cpu()`."""
-
-        class OnDevice(torch.Tensor):
-            @property
-            def device(self):
-                return torch.device("cuda", 0)
-
-            def numpy(self, *, force=False):
-                raise TypeError("can't convert cuda:0 device type tensor to numpy")
-
-            def cpu(self):
-                return self.as_subclass(torch.Tensor)
-
-        part = only(torch.ones(2).as_subclass(OnDevice))
-        assert part.text == (
-            "x: OnDevice, shape (2,), float32, on cuda:0\nmin 1, max 1, mean 1\n[1. 1.]"
-        )
 
     def test_in_a_container_small_ones_are_words_and_large_ones_tables(self, torch):
         """A dict of losses stays on its line."""

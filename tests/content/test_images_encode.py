@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import struct
@@ -271,23 +270,6 @@ def test_the_content_decides_between_png_and_jpeg():
     assert sent.tobytes() == sketch().tobytes()
 
 
-@pytest.mark.parametrize("max_bytes", [200_000, 5_000, 1_000])
-@pytest.mark.parametrize("picture", [grain, sketch])
-def test_limit_of_base64_is_kept(picture, max_bytes: int):
-    """Quality, then pixels are given up until the base64 fits; the shape is kept."""
-    image = encode_image(picture(), limits=Limits(image_base64_bytes=max_bytes))
-    assert len(base64.b64encode(image.data)) <= max_bytes
-    given_aspect = picture().width / picture().height
-    assert image.width / image.height == pytest.approx(given_aspect, rel=0.25)
-    assert PIL.Image.open(io.BytesIO(image.data)).size == (image.width, image.height)
-
-
-def test_limit_that_nothing_fits_is_an_error():
-    """The search ends, and says what to allow."""
-    with pytest.raises(ContentError, match="100 bytes of base64: allow at least 1000"):
-        encode_image(grain(), limits=Limits(image_base64_bytes=100))
-
-
 @pytest.mark.parametrize("picture", [sketch, photo])
 def test_thumbnail_is_a_small_png_of_the_same_shape(picture):
     """The footer shows what was sent, in 96 pixels."""
@@ -432,7 +414,6 @@ def text_of(kind: str) -> PngImagePlugin.PngInfo:
 
 TELLING: dict[str, Callable[[], bytes]] = {
     "tEXt": lambda: saved(gradient(), pnginfo=text_of("tEXt")),
-    "zTXt": lambda: saved(gradient(), pnginfo=text_of("zTXt")),
     "iTXt": lambda: saved(gradient(), pnginfo=text_of("iTXt")),
     "matplotlib's metadata": lambda: plot_png(metadata={"Author": "SECRET name"}),
     "another Software": lambda: plot_png(metadata={"Software": "SECRET name"}),
@@ -443,8 +424,6 @@ TELLING: dict[str, Callable[[], bytes]] = {
     ),
     "behind a PNG": lambda: saved(gradient()) + b"SECRET",
     "EXIF in a JPEG": lambda: saved(gradient(), "JPEG", exif=exif()),
-    "a comment in a JPEG": lambda: saved(gradient(), "JPEG", comment="SECRET"),
-    "behind a JPEG": lambda: saved(gradient(), "JPEG") + b"SECRET\xff\xd9",
     "a colour profile": lambda: saved(gradient(), "JPEG", icc_profile=b"SECRET"),
 }
 
@@ -457,14 +436,6 @@ def test_what_may_tell_of_somebody_is_not_sent(case):
     sent = shown_image(data)
     assert b"SECRET" not in sent.data
     assert sent.media_type == "image/jpeg" or is_bare(sent.data)
-
-
-def test_a_damaged_image_is_told():
-    """And never sent as it is."""
-    for kind in ("PNG", "JPEG"):
-        data = saved(PILImage.effect_noise((200, 200), 60), kind)
-        with pytest.raises(ContentError, match=r"could not be decoded|not an image"):
-            shown_image(data[: len(data) // 2])
 
 
 @given(st.sampled_from(["PNG", "JPEG"]), st.data())
@@ -500,14 +471,15 @@ def test_published_examples_are_reproduced():
         (100_000, 1): (1568, 1),
     }
     assert {given_size: fitted_size(*given_size) for given_size in examples} == examples
-    assert fitted_size(1920, 1080, edge_px=2576, budget_tokens=4784) == (1920, 1080)
+    high = Limits(image_edge_px=2576, image_tokens=4784)
+    assert fitted_size(1920, 1080, high) == (1920, 1080)
 
 
 @given(width=SIDES, height=SIDES, edge_px=st.integers(28, 3_000), budget=st.integers(1, 5_000))
 def test_the_size_is_the_largest_of_its_shape_within_bounds(width, height, edge_px, budget):
     """It fits, has pixels and its shape, is never larger, and a pixel more would not fit."""
-    bounds = {"edge_px": edge_px, "budget_tokens": budget}
-    size = fitted_size(width, height, **bounds)
+    bounds = Limits(image_edge_px=edge_px, image_tokens=budget)
+    size = fitted_size(width, height, bounds)
     assert 1 <= size[0] <= width
     assert 1 <= size[1] <= height
     assert within_bounds(*size, edge_px, budget)
@@ -516,5 +488,5 @@ def test_the_size_is_the_largest_of_its_shape_within_bounds(width, height, edge_
     if size != (width, height):
         longer = max(size) + 1
         assert not within_bounds(longer, max(1, round(longer * shape)), edge_px, budget)
-    assert fitted_size(*size, **bounds) == size
-    assert fitted_size(height, width, **bounds) == size[::-1]
+    assert fitted_size(*size, bounds) == size
+    assert fitted_size(height, width, bounds) == size[::-1]

@@ -161,22 +161,18 @@ def test_what_the_model_is_told_of_a_field():
 
 def test_references_lead_to_the_same_place_under_the_key():
     """A list travels under a key of an object; the user's own schema stays as it was."""
-    text, itself = {"type": "string"}, {"anyOf": [{"type": "string"}, {"$ref": "#"}]}
-    definitions = {"A": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/B"}]}, "B": text}
+    definitions = {
+        "A": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/B"}]},
+        "B": {"type": "string"},
+    }
     a_list = {"type": "array", "items": {"$ref": "#/$defs/A"}, "$defs": definitions}
-    for schema, references, strict in (
-        ({"type": "array", "items": itself}, ["#/properties/value"], False),
-        ({"$id": "https://example.com/list", **a_list}, ["#/$defs/A", "#/$defs/B"], True),
-        ({"properties": {"a": text, "b": {"$ref": "#/properties/a"}}}, ["#/properties/a"], False),
-    ):
-        before = copy.deepcopy(schema)
-        asked = expected(schema, "Shape").response_format["json_schema"]
-        found = re.findall(r'"\$ref": "([^"]+)"', json.dumps(asked["schema"]))
-        assert (found, asked.get("strict", False)) == (references, strict)
-        resource = Resource.from_contents(asked["schema"], default_specification=DRAFT202012)
-        for reference in found:
-            Registry().resolver_with_root(resource).lookup(reference)
-        assert schema == before
+    before = copy.deepcopy(a_list)
+    asked = expected(a_list, "Shape").response_format["json_schema"]
+    found = re.findall(r'"\$ref": "([^"]+)"', json.dumps(asked["schema"]))
+    assert (found, asked["strict"], a_list) == (["#/$defs/A", "#/$defs/B"], True, before)
+    resource = Resource.from_contents(asked["schema"], default_specification=DRAFT202012)
+    for reference in found:
+        Registry().resolver_with_root(resource).lookup(reference)
 
 
 def test_keywords_that_servers_do_not_know_are_put_otherwise():
@@ -294,7 +290,7 @@ def test_a_reply_that_breaks_the_schema_says_where():
         (SCHEMA, '{"age": 1}', "'name' is a required property"),
         (SCHEMA, '{"value": "x", "below": ' * 400 + "1" + "}" * 400, "does not fit"),
         (Tree, '{"value": "x", "below": ' * 400 + "1" + "}" * 400, "does not fit"),
-        (None, "[1]", "is JSON, and no object: expected an object, got an array"),
+        (None, "[1]", "does not fit `object`: expected an object, got an array"),
     ):
         with pytest.raises(ReplyError, match=trouble) as error:
             expected(shape, None if shape is None else "Shape").parse(text)
@@ -325,11 +321,11 @@ def test_what_is_no_schema_is_refused_with_advice():
         ({"type": "dog", "name": "Rex"}, "If it is an example"),
         ({"name": str, "age": int}, r'TypedDict\("Shape"'),
         ({"tags": list[str]}, r'TypedDict\("Shape"'),
-        ({"type": "object", "properties": [1]}, r"at `Shape\.properties`"),
+        ({"type": "object", "properties": [1]}, r"at `\$\.properties`"),
         ({"type": "string", "default": {1, 2}}, "is no JSON schema"),
-        ({"$ref": "#/$defs/Missing"}, "does not hold"),
+        ({"$ref": "#/$defs/Missing"}, "leads to nothing"),
         ({"type": "object", "not": {"$ref": "https://example.com/s.json"}}, "nothing is fetched"),
-        (Point(1), "an instance of `Point`"),
+        (Point(1), "a value of type `Point`"),
         (None, "None, and no schema"),
         (3, "of type `int`"),
         (subprocess.Popen, "cannot be made a schema"),

@@ -119,7 +119,7 @@ def test_what_is_no_object_where_no_shape_was_named_says_so(run, online):
     online.will_say("[1, 2]")
     cell = run("%%claude --json\nGive me JSON")
     assert isinstance(cell.error, ReplyError)
-    assert "is JSON, and no object: expected an object, got an array" in str(cell.error)
+    assert "does not fit `object`: expected an object, got an array" in str(cell.error)
     assert "`--json list`" in str(cell.error)
     assert "schema" not in str(cell.error)
 

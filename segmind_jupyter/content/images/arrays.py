@@ -25,7 +25,7 @@ from segmind_jupyter.content.parts import (
 )
 from segmind_jupyter.content.tables import cell
 from segmind_jupyter.content.text import as_text, listed, listing, literal, of_all
-from segmind_jupyter.errors import ContentError, shortened
+from segmind_jupyter.errors import ContentError
 
 #: Names of the element types that a picture can have.
 _PIXEL_TYPE: Final = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64|96|128)")
@@ -38,9 +38,6 @@ _LEAST_SIDE_PX: Final = 64
 
 #: The same where type or values already say picture: masks and colours, and bytes.
 _LEAST_SIDE_LIKELY_PX, _LEAST_SIDE_BYTES_PX = 16, 8
-
-#: The same of numbers over named axes, as xarray has them: these are fields.
-FIELD_SIDE_PX: Final = 16
 
 #: Neighbours of a picture are alike: photos have a correlation above 0.9, noisy scans above 0.6;
 #: features, counts and correlation matrices are near 0 in one direction at least.
@@ -89,7 +86,7 @@ def array_part(
     return replace(text, notes=(*text.notes, note))
 
 
-def is_image_array(array: Any, *, least_side_px: int = _LEAST_SIDE_PX) -> bool:
+def is_image_array(array: Any) -> bool:
     """Return whether an array looks like a picture rather than a table of numbers.
 
     Bytes with 3 or 4 channels do, masks, and other numbers that are alike from pixel to pixel.
@@ -110,7 +107,7 @@ def is_image_array(array: Any, *, least_side_px: int = _LEAST_SIDE_PX) -> bool:
         return is_colour or short_px >= _LEAST_SIDE_BYTES_PX
     if kind == "bool" or short_px < _LEAST_SIDE_LIKELY_PX:
         return kind == "bool" and short_px >= _LEAST_SIDE_LIKELY_PX
-    is_small = short_px < least_side_px
+    is_small = short_px < _LEAST_SIDE_PX
     return (is_colour or not is_small) and _looks_smooth(array, is_small=is_small)
 
 
@@ -150,52 +147,11 @@ def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") 
     """Encode a NumPy array as a picture; what is not of 8 bits by the rule of `tone_range`."""
     import PIL.Image
 
-    pixels = _checked(array)
+    pixels = array[:, :, 0] if array.shape[2:] == (1,) else array
     height, width = pixels.shape[:2]
-    size = fitted_size(
-        width, height, edge_px=limits.image_edge_px, budget_tokens=limits.image_tokens
-    )
-    about = about or f"array {array.dtype} {'×'.join(map(str, array.shape))}"
+    size = fitted_size(width, height, limits)
     drawn = PIL.Image.fromarray(_eight_bit(_thinned(pixels)))
-    return fitted_image(drawn, size=size, limits=limits, about=about)
-
-
-def grey_ends(array: Any) -> tuple[float, float]:
-    """Return the values that `image_from_array` draws as black and as white."""
-    pixels = _thinned(_checked(array))
-    return (0.0, 255.0) if _is_bytes(pixels) else tone_range(*_bounds(pixels))
-
-
-def _checked(array: Any) -> Any:
-    """Make it a NumPy array, of height x width or height x width x 3 or 4."""
-    numpy = sys.modules.get("numpy")
-    if numpy is None:
-        raise ContentError(
-            f"A {type(array).__name__} is read through NumPy, which is not loaded: "
-            "run `import numpy` and try again."
-        )
-    try:
-        pixels = numpy.asanyarray(array)  # a masked array stays masked
-    except Exception as error:
-        raise ContentError(
-            f"A {type(array).__name__} did not turn into an array ({shortened(str(error))}). "
-            "Name a NumPy array made from it."
-        ) from error
-    shape = pixels.shape
-    if pixels.dtype.kind not in "buif":
-        made = "abs(array)" if pixels.dtype.kind == "c" else "array.astype(float)"
-        raise ContentError(f"An array of {pixels.dtype} is no picture. Name {made} instead.")
-    if 0 in shape:
-        raise ContentError(f"An array of shape {shape} is empty: there is nothing to send.")
-    if _channels(pixels) is None:
-        advice = "Name one picture of it, such as array[0]."
-        if len(shape) == 3 and shape[0] in _CHANNELS:
-            advice = "Move the channels last: array.transpose(1, 2, 0)."
-        raise ContentError(
-            f"An array of shape {shape} is no picture: height x width, or x 1, 3 or 4 channels, "
-            f"is. {advice}"
-        )
-    return pixels[:, :, 0] if shape[2:] == (1,) else pixels
+    return fitted_image(drawn, size=size, about=about or about_array(array))
 
 
 def _thinned(pixels: Any) -> Any:

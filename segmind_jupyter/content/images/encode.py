@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: second's work and a gigabyte. 12 KB of PNG can hold that many.
 _MAX_PIXELS, _MAX_COLOUR_PIXELS = 178_956_970, 105_000_000
 
+#: Largest encoded image: of its base64, 5 MB are sure to be taken (Anthropic's vision page).
+_MAX_BYTES: Final = 3_750_000
+
 #: The formats that are decoded, in the order tried. None of them runs a program or reads a
 #: second file, as EPS and some others do.
 _FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -52,7 +55,7 @@ def encode_image(image: Picture, *, limits: Limits = STANDARD, about: str = "") 
             same = not image.tell() and (again.size, again.mode) == (image.size, image.mode)
             picture = again if is_unloaded and same else image
         picture.load()  # may turn a TIFF upright, and so change its size
-        encoded = fitted_image(picture, size=_fitted(picture, limits), limits=limits, about=about)
+        encoded = fitted_image(picture, size=fitted_size(*picture.size, limits), about=about)
         return _of_frames(encoded, frame)
 
 
@@ -83,12 +86,12 @@ def _encoded_file(data: bytes, what: str, *, limits: Limits, about: str, name: s
     with _decoding(what), _opened(data, what=what) as picture:
         about = about or f"{name or picture.format} {picture.width}×{picture.height}"
         frame = _frame_of(picture, 0)
-        size = _fitted(picture, limits)
+        size = fitted_size(*picture.size, limits)
         # A JPEG is decoded at a half, a quarter or an eighth where that is still enough.
         if picture.draft(None, size) is None:
             picture.load()
-            size = _fitted(picture, limits)
-        return _of_frames(fitted_image(picture, size=size, limits=limits, about=about), frame)
+            size = fitted_size(*picture.size, limits)
+        return _of_frames(fitted_image(picture, size=size, about=about), frame)
 
 
 def thumbnail_png(image: Image, *, max_px: int = 96) -> bytes:
@@ -100,14 +103,14 @@ def thumbnail_png(image: Image, *, max_px: int = 96) -> bytes:
 
 def shown_image(data: bytes, *, limits: Limits = STANDARD) -> Image:
     """Make an image to send of the bytes that a page showed; a PNG goes as it is if it may."""
-    if is_bare(data) and _base64_bytes(data) <= limits.image_base64_bytes:
+    if len(data) <= _MAX_BYTES and is_bare(data):
         with suppress(Exception), _opened(data, what="It") as picture:  # damaged: below, in words
             picture.load()
             is_opaque = picture.mode in ("1", "L", "P", "RGB") or (
                 picture.mode in ("LA", "RGBA")
                 and picture.getchannel("A").getextrema() == (255, 255)
             )
-            if is_opaque and _fitted(picture, limits) == picture.size:
+            if is_opaque and fitted_size(*picture.size, limits) == picture.size:
                 return Image(data, "image/png", *picture.size, "as shown")
     return image_from_bytes(data, limits=limits)
 
@@ -131,70 +134,41 @@ def is_bare(data: bytes) -> bool:
     return name == b"IEND" and at == len(data)
 
 
-def fitted_size(
-    width: int,
-    height: int,
-    *,
-    edge_px: int = STANDARD.image_edge_px,
-    budget_tokens: int = STANDARD.image_tokens,
-) -> tuple[int, int]:
+def fitted_size(width: int, height: int, limits: Limits = STANDARD) -> tuple[int, int]:
     """Return the largest size of the same shape that the server would not scale down."""
     if width < 1 or height < 1:
         raise ContentError(f"A picture of {width}×{height} has no pixels, so nothing can be sent.")
-    if edge_px < PATCH_PX or budget_tokens < 1:
-        raise ContentError(
-            f"No picture fits an edge of {edge_px} px and {budget_tokens} tokens: "
-            f"allow at least {PATCH_PX} px and 1 token."
-        )
     long_px, short_px = max(width, height), min(width, height)
 
     def short_of(new_long_px: int) -> int:
         return max(1, round(new_long_px * short_px / long_px))
 
     # The longest long side within bounds, by bisection: tokens only grow with it.
-    fits, too_long = 1, min(long_px, edge_px // PATCH_PX * PATCH_PX) + 1
+    fits, too_long = 1, min(long_px, limits.image_edge_px // PATCH_PX * PATCH_PX) + 1
     while too_long - fits > 1:
         middle = (fits + too_long) // 2
         tokens = -(-middle // PATCH_PX) * -(-short_of(middle) // PATCH_PX)
-        fits, too_long = (middle, too_long) if tokens <= budget_tokens else (fits, middle)
+        fits, too_long = (middle, too_long) if tokens <= limits.image_tokens else (fits, middle)
     return (fits, short_of(fits)) if width >= height else (short_of(fits), fits)
 
 
-def _fitted(picture: Picture, limits: Limits) -> tuple[int, int]:
-    edge_px, budget_tokens = limits.image_edge_px, limits.image_tokens
-    return fitted_size(*picture.size, edge_px=edge_px, budget_tokens=budget_tokens)
-
-
-def fitted_image(picture: Picture, *, size: tuple[int, int], limits: Limits, about: str) -> Image:
-    """Scale a picture down to `size`, and encode it; what is over the limit is tried harder."""
+def fitted_image(picture: Picture, *, size: tuple[int, int], about: str) -> Image:
+    """Scale a picture down to `size`, and encode it so that it is within the bound."""
     picture = flattened(picture, size=size)
-    attempts = [("JPEG", 85), ("JPEG", 70), ("JPEG", 50)]
-    if is_drawing(picture):
-        attempts.insert(0, ("PNG", 0))
-    while True:
-        for kind, quality in attempts:
-            # The fastest level of zlib's at which no plot is larger than `savefig` makes it.
-            how = {"quality": quality} if quality else {"compress_level": 4}
-            data = _saved(picture, kind, **how)
-            if _base64_bytes(data) <= limits.image_base64_bytes:
-                return Image(data, f"image/{kind.lower()}", *picture.size, about)
-        if max(picture.size) == 1:
-            raise ContentError(
-                f"No image fits into {limits.image_base64_bytes} bytes of base64: allow at least "
-                "1000."
-            )
-        attempts = attempts[-1:]
-        picture = picture.resize((-(-picture.width // 2), -(-picture.height // 2)))
+    # The fastest level of zlib's at which no plot is larger than `savefig` makes it.
+    attempts: list[tuple[str, dict[str, int]]] = [("PNG", {"compress_level": 4})]
+    attempts = attempts * is_drawing(picture) + [("JPEG", {"quality": n}) for n in (85, 70, 50)]
+    for kind, how in attempts:
+        data = _saved(picture, kind, **how)
+        if len(data) <= _MAX_BYTES:
+            break
+    return Image(data, f"image/{kind.lower()}", *picture.size, about)
 
 
 def _saved(picture: Picture, kind: str, **options: int) -> bytes:
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
-
-
-def _base64_bytes(data: bytes) -> int:
-    return -(-len(data) // 3) * 4
 
 
 #: Share of neighbouring pixels of one grey above which a picture is a drawing. Measured, at the

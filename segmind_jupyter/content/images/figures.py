@@ -153,11 +153,11 @@ def _fitted(
     inches: tuple[float, ...], dpi: float, limits: Limits
 ) -> tuple[tuple[float, ...], float]:
     """Return inches and dpi as they are, or with the dpi lowered until it is within the limits."""
-    own_size = tuple(max(1, int(side * dpi)) for side in inches)
-    size = fitted_size(*own_size, edge_px=limits.image_edge_px, budget_tokens=limits.image_tokens)
+    width, height = (max(1, int(side * dpi)) for side in inches)
+    size = fitted_size(width, height, limits)
     # Agg cuts off fractions of a pixel, so aim at the middle of the last one.
     sides = [px + 0.5 for px in size]
-    if size != own_size:
+    if size != (width, height):
         dpi = min(px / side for px, side in zip(sides, inches, strict=True))
     if dpi >= _LEAST_DPI:
         return inches, dpi
@@ -270,15 +270,15 @@ def _encoder(obj: object) -> _Encode | None:
 def drawing_scale(width_px: float, height_px: float, *, limits: Limits) -> float:
     """Return the scale at which a chart is drawn, so that nothing is resampled afterwards."""
 
-    def fitted(scale: float, budget_tokens: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    def fitted(scale: float, limits: Limits) -> tuple[tuple[int, int], tuple[int, int]]:
         size = max(1, round(scale * width_px)), max(1, round(scale * height_px))
-        edge_px = limits.image_edge_px
-        return size, fitted_size(*size, edge_px=edge_px, budget_tokens=budget_tokens)
+        return size, fitted_size(*size, limits)
 
-    doubled, within = fitted(2, min(_DOUBLED_TOKENS, limits.image_tokens))
+    few = replace(limits, image_tokens=min(_DOUBLED_TOKENS, limits.image_tokens))
+    doubled, within = fitted(2, few)
     if doubled == within:
         return 2.0
-    own, within = fitted(1, limits.image_tokens)
+    own, within = fitted(1, limits)
     # Renderers round or cut fractions of a pixel: aim below the last whole one.
     return 1.0 if within == own else (max(within) - 0.5) / max(own)
 
