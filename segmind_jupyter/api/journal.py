@@ -249,8 +249,12 @@ class Journal:
         beat = "UPDATE sends SET beat_at = ? WHERE work = ? AND holder = ?"
         self._do(beat, self._clock(), work, self._holder)
 
+    def lose(self, work: str) -> None:
+        """Leave a claim as if its holder had died: nobody knows what came of it."""
+        self._do("UPDATE sends SET beat_at = 0 WHERE work = ? AND holder = ?", work, self._holder)
+
     def release(self, work: str) -> None:
-        """Give up a claim: what was to be sent was not, or its sender was told what came of it."""
+        """Give up a claim: what was to be sent was not, or was answered with an error."""
         self._do("DELETE FROM sends WHERE work = ? AND holder = ?", work, self._holder)
 
     # Calls -------------------------------------------------------------------------------------

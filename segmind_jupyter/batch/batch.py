@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import copy
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -30,13 +31,14 @@ from segmind_jupyter.options import call_of, smallest
 from segmind_jupyter.session import Session, session
 
 if TYPE_CHECKING:
+    from segmind_jupyter.batch.partitions import PartitionedReplies
     from segmind_jupyter.batch.preview import BatchPreview
     from segmind_jupyter.content.parts import Image
 
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
 _OWN: Final = (
     "dry_run", "items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume",
-    "retry_misfits",
+    "retry_misfits", "to",
 )  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,10 @@ def ask_each(
 ) -> BatchComparison: ...
 @overload
 def ask_each(prompt: str, items: Any, *, dry_run: Literal[True], **how: Any) -> BatchPreview: ...
+@overload
+def ask_each(
+    prompt: str, items: Any, *, to: str | os.PathLike[str], **how: Any
+) -> PartitionedReplies: ...
 def ask_each(
     prompt: str,
     items: Any,
@@ -73,8 +79,9 @@ def ask_each(
     json: Any = None,
     retry_misfits: int = 0,
     dry_run: bool = False,
+    to: str | os.PathLike[str] | None = None,
     **params: Any,
-) -> Batch | BatchComparison | BatchPreview:
+) -> Batch | BatchComparison | BatchPreview | PartitionedReplies:
     """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
 
     Parameters
@@ -116,12 +123,18 @@ def ask_each(
     dry_run
         Whether to send nothing, and return what would be: how many requests, tokens, credits and
         minutes, and the first three requests in full.
+    to
+        A folder, for frames that come in parts: a frame of Dask (or its partitions, delayed or
+        not), a dataset of pyarrow, a lazy frame of polars, or any iterable of frames. It waits:
+        one part after the other is asked about, and written there as a file of a Parquet dataset,
+        with the columns of `join`. A part whose file is there is skipped, also in another kernel.
 
     Returns
     -------
     Batch
         `batch.wait()`, `batch.replies`, `batch.to_frame()`, `batch.join()`,
-        ``for outcome in batch``, `batch.outcomes`, ... Of several models a `BatchComparison`.
+        ``for outcome in batch``, `batch.outcomes`, ... Of several models a `BatchComparison`;
+        with `to` a `PartitionedReplies`, once all is written.
 
     Raises
     ------
@@ -155,31 +168,48 @@ def ask_each(
         )
         models = options.each(model)
         expected = expected_of(json, params)
-        calls = [call_of((), one, params, own=_OWN) for one in models]
-        each = PromptTemplate(prompt, items, limits=smallest(models))
-    for note in each.notes:  # at once: what is mistyped is about to be paid for many times
-        warnings.warn(note, stacklevel=2)
-    plans = [
-        Plan(
-            call=call,
-            max_in_flight=max(max_in_flight // len(calls), 1),
-            resumes=resume,
-            stops_at_error=on_error == "raise",
-            timeout_s=options.timeout_s,
-            may_send=options.cache != "only",
-            expected=expected,
-            retry_misfits=retry_misfits,
-        )
-        for call in calls
-    ]
+        plans = [
+            Plan(
+                call=call_of((), one, params, own=_OWN),
+                max_in_flight=max(max_in_flight // len(models), 1),
+                resumes=resume,
+                stops_at_error=on_error == "raise",
+                timeout_s=options.timeout_s,
+                may_send=options.cache != "only",
+                expected=expected,
+                retry_misfits=retry_misfits,
+            )
+            for one in models
+        ]
+
+        def template(items: Any) -> PromptTemplate:
+            each = PromptTemplate(prompt, items, limits=smallest(models))
+            for note in each.notes:  # at once: what is mistyped is about to be paid for many times
+                warnings.warn(note, stacklevel=4)
+            return each
+
+        is_one = not isinstance(model, list | tuple)
+        if to is not None:
+            if dry_run or not is_one:
+                raise SettingsError(
+                    "`to` takes one model, and no `dry_run`: look at one of the parts without it."
+                )
+            from segmind_jupyter.batch.partitions import ask_parts
+
+            (plan,) = plans
+            return ask_parts(
+                items,
+                to,
+                asked=[prompt, plan.call.model, plan.call.instruction, plan.call.params],
+                begin=lambda part: _begun(template(part), plan, desk, shows=False),
+            )
+        each = template(items)
     if dry_run:
         from segmind_jupyter.batch.preview import preview
 
         return preview(each, plans, desk)
     batches = [_begun(each, plan, desk, shows=progress) for plan in plans]
-    if not isinstance(model, list | tuple):
-        return batches[0]
-    return BatchComparison(batches)
+    return batches[0] if is_one else BatchComparison(batches)
 
 
 def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:

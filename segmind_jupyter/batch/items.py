@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import os
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ class PromptTemplate:
             )
         self.items = listed(items)
         self._limits = limits
+        #: Figures, and images that load at their first use, bear no two threads.
+        self._lock = threading.Lock()
         placeholders = dict.fromkeys((ITEM, *self.items.columns), Placeholder())
         read = {sent.name for sent in compose(template, placeholders, is_template=True).sent}
         self._template = _unescaped(template, (ITEM, *self.items.labels), read=read)
@@ -68,7 +71,11 @@ class PromptTemplate:
         return len(self.items)
 
     def prompt(self, position: int) -> Prompt:
-        """Make the prompt for the item at `position`, its images encoded."""
+        """Make the prompt for the item at `position`, its images encoded, one at a time."""
+        with self._lock:
+            return self._prompt(position)
+
+    def _prompt(self, position: int) -> Prompt:
         item = self.items.take(position)
         if item is _MISSING:
             raise ContentError(
@@ -225,7 +232,7 @@ def listed(items: Any) -> Rows:
         package = type(items).__module__.partition(".")[0]
         raise ContentError(
             f"This {type_name(items)} of {package} is not read row by row: make it a DataFrame of "
-            "pandas or polars first."
+            "pandas or polars first, or have its parts asked about one by one (`to=FOLDER`)."
         )
     if is_kind(items, "pandas", "Series"):
         series = items.copy()

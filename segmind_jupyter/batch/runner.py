@@ -107,8 +107,6 @@ class Run:
         in_flight = min(self._plan.max_in_flight, len(self._each))
         senders = min(max(_FEWEST_SENDERS, in_flight // _IN_FLIGHT_PER_SENDER), _MOST_SENDERS)
         sending = anyio.Semaphore(senders)
-        # One at a time: figures, and images that load at their first use, bear no two threads.
-        converting = anyio.CapacityLimiter(1)
 
         async def work() -> None:
             while True:
@@ -116,7 +114,7 @@ class Run:
                     position = self._results.take()
                     if position is None:
                         return
-                    job = await self._queued(position, watch, converting)
+                    job = await self._queued(position, watch)
                 misfits: list[Misfit] = []
                 while job is not None:
                     if not (kept := job.done()):
@@ -127,7 +125,7 @@ class Run:
                         break
                     misfits.append(misfit)
                     async with sending:
-                        job = await self._queued(position, watch, converting, misfits)
+                        job = await self._queued(position, watch, misfits)
 
         async with anyio.create_task_group() as workers:
             for _ in range(in_flight):
@@ -137,7 +135,6 @@ class Run:
         self,
         position: int,
         watch: JobManager,
-        converting: anyio.CapacityLimiter,
         misfits: Sequence[Misfit] = (),
     ) -> Job | None:
         """Bring an item to Segmind, or find its job there; `None` if it failed.
@@ -162,7 +159,7 @@ class Run:
             return call
 
         try:
-            call = await anyio.to_thread.run_sync(make_call, limiter=converting)
+            call = await anyio.to_thread.run_sync(make_call)
             nth = self._met[call.digest]
             self._met[call.digest] += 1
             job = await watch.found(call, nth) if self._plan.resumes else None

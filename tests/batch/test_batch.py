@@ -236,15 +236,30 @@ class TestErrors:
             assert ask_each("{item}", list(range(8)), system=system).wait().errors == {}
             assert posts(gateway) == 8 * sent
 
-    def test_a_post_without_a_known_outcome_is_not_sent_again(self, gateway: Gateway):
-        """It is its item's error, counted as unknown; the user may run it again, and that alone."""
+    def test_a_post_without_an_answer_is_not_sent_again(self, gateway: Gateway):
+        """Nor by the next run, in this kernel as in another, until it alone is asked for anew."""
         gateway.script("POST", drop="after_work")
-        batch = ask_each("{item}", list(range(10))).wait()
+        items = list(range(10))
+        batch = ask_each("{item}", items).wait()
         assert [type(error) for error in batch.errors.values()] == [MaybeBilledError]
         assert posts(gateway) == gateway.billed == 10
         assert session().ledger.unknown == 1
+        again = ask_each("{item}", items).wait()
+        assert list(again.errors) == list(batch.errors)
+        assert "`resume=False`" in str(*again.errors.values())
+        assert posts(gateway) == 10
+        assert ask_each("{item}", list(batch.errors), resume=False).wait().errors == {}
+        assert ask_each("{item}", items).wait().errors == {}
+        assert posts(gateway) == 11
+
+    def test_a_post_that_was_answered_with_an_error_is_sent_by_the_next_run(self, gateway: Gateway):
+        """Segmind charges nothing for it, as the error says; nothing else is sent."""
+        gateway.script("POST", status=502)
+        batch = ask_each("{item}", list(range(10))).wait()
+        assert [type(error) for error in batch.errors.values()] == [MaybeBilledError]
         again = ask_each("{item}", list(range(10))).wait()
-        assert (again.errors, again.progress.kept, posts(gateway)) == ({}, 9, 11)
+        assert (again.errors, again.progress.kept) == ({}, 9)
+        assert (posts(gateway), gateway.billed) == (11, 10)
 
     def test_raise_leaves_what_was_paid_for_within_reach(self, gateway: Gateway):
         """Nothing more is sent; the error names its item, and what holds the others."""
