@@ -14,7 +14,7 @@ from segmind_jupyter import Reply, Usage
 from segmind_jupyter.api.responses import failed
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.responses import Completed, Failed, Processing
-from segmind_jupyter.batch import Batch
+from segmind_jupyter.batch.batch import Batch, Outcome
 from segmind_jupyter.batch.runner import Results
 
 def begun(n):
@@ -30,9 +30,13 @@ def answer(n):
     jobs[n].finish(Completed(), reply=reply)
 
 class ByHand(Batch):
-    notes = ()
+    notes, pictures, model = (), {}, "claude-4-sonnet"
     progress = property(lambda self: self.results.progress)
     errors = property(lambda self: self.results.errors)
+    outcomes = property(lambda self: [
+        Outcome(n, f"photo{n}.png", reply, None, None)
+        for n, reply in enumerate(self.results.replies) if reply
+    ])
 
     def __init__(self, total):
         self.results = Results(total)
@@ -48,7 +52,8 @@ class ByHand(Batch):
         return position
 
     def answer(self, position):
-        self.results.add_reply(position, Reply(text="x", usage=Usage(435, 31), cost=0.0021))
+        reply = Reply(text="A **rising** line.", usage=Usage(435, 31), cost=0.0021)
+        self.results.add_reply(position, reply)
 
     def done(self):
         return self.results.end.done()
@@ -96,7 +101,7 @@ def test_a_job_is_a_card_and_then_its_reply(notebook, lab, artifacts):
     )
     assert page.evaluate("String(getSelection())").strip() == "2c7f8a10-5b1e-4d0e-0"
     # What shows no widgets tells how to go on.
-    (output,) = notebook.save().cells[0].outputs
+    *_, output = notebook.save().cells[0].outputs
     assert "%segmind resume 2c7f8a10-5b1e-4d0e-0" in output.data["text/html"]
     assert "2c7f8a10-5b1e-4d0e-0" in output.data["text/plain"]
     assert "processing" in str(output.data).lower()
@@ -104,7 +109,7 @@ def test_a_job_is_a_card_and_then_its_reply(notebook, lab, artifacts):
     notebook.run_last("answer(0)")
     replied(card)
     notebook.shoot(artifacts / "job ended")
-    (output,) = notebook.save().cells[0].outputs
+    *_, output = notebook.save().cells[0].outputs
     assert set(output.data) == STATIC
     assert notebook.foreign_requests(lab.url) == []
 
@@ -136,20 +141,23 @@ def test_stop_says_what_stopping_means(notebook, artifacts):
     assert set(output.data) == STATIC
 
 
-def test_a_batch_is_a_bar_and_then_a_summary(notebook, lab, artifacts):
-    """Numbers, a bar half full and Stop; then the errors, as text."""
+def test_a_batch_shows_its_replies_and_then_its_errors(notebook, lab, artifacts):
+    """Numbers, a bar half full, Stop, and each reply beside its item; errors as text."""
     card = notebook.cell(4)
     card.get_by_text("6 of 12 done, 6 in flight").wait_for()
-    bar = card.locator(".progress-bar")
+    bar = card.locator("[style*='width:50.0%']")
     full = bar.evaluate("bar => bar.offsetWidth / bar.parentElement.offsetWidth")
     assert full == pytest.approx(0.5, abs=0.02)
-    assert bar.bounding_box()["height"] >= 4
+    row = card.get_by_role("row", name="photo5.png")
+    assert row.inner_text().split() == ["photo5.png", "A", "rising", "line.", "0.0021"]
+    assert card.get_by_role("button", name="Stop").is_visible()
     notebook.shoot(artifacts / "batch pending")
     notebook.run_last(END_OF_BATCH)
     summary = card.locator(".segmind-reply", has_text="9 of 12 done, 3 failed")
     summary.wait_for()
     assert "image <b>too</b> large" in summary.inner_text()
     assert "Item 6 and 2 more" in summary.inner_text()
+    assert summary.get_by_role("row").count() == 10
     notebook.shoot(artifacts / "batch ended")
     (output,) = notebook.save().cells[4].outputs
     assert set(output.data) == STATIC

@@ -1,6 +1,8 @@
-"""How replies, cards and errors look in JupyterLab: measured, in both themes."""
+"""How replies, cards, tables, errors and waits look in JupyterLab: measured, in both themes."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
@@ -26,19 +28,27 @@ def area(radius): # good
     return "x"
 ```"""
 
-CARDS = """\
+JOB = """\
 import time
 from segmind_jupyter.api.jobs import Job
 Job("2c7f-1", model="claude-4-sonnet", submitted_at=time.time())"""
 
 BATCH = """\
+from PIL import Image
 from segmind_jupyter import ask_each
-batch = ask_each("echo: {item}", ["one", "two"])
-batch.wait()"""
+photos = {f"photo{n}.png": Image.new("RGB", (90, 60), "navy") for n in range(22)}
+captions = ask_each("Caption this.", photos)
+captions.wait();"""
 
 ERROR = """\
 from segmind_jupyter import BadRequestError
 raise BadRequestError("The model cannot work with a request of this kind and length. " * 3)"""
+
+CELLS = (
+    LOAD, RICH, JOB, BATCH, "%%claude -j -o failing\nfail: no such image", "failing.wait()", ERROR,
+    "%%claude --dry-run -i photos['photo1.png']\nWhat is this?", "%claude --json list[dict] Three",
+    "%segmind jobs", "%segmind", "%segmind models", "%segmind usage",
+)  # fmt: skip
 
 #: The right edges of what has a width of its own, in pixels.
 EDGES = """() => [...document.querySelectorAll(
@@ -82,27 +92,96 @@ FAINT = """() => {
     }).filter(([, , contrast]) => contrast < 4.5);
 }"""
 
+#: Words that are broken over two lines.
+BROKEN = """() => {
+    const words = [];
+    for (const box of document.querySelectorAll('.segmind-reply')) {
+        const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+        for (let node; (node = walker.nextNode());)
+            for (const match of node.data.matchAll(/[A-Za-z0-9]{2,}/g)) {
+                const range = document.createRange();
+                range.setStart(node, match.index);
+                range.setEnd(node, match.index + match[0].length);
+                if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1)
+                    words.push(match[0]);
+            }
+    }
+    return words;
+}"""
 
-def test_replies_cards_and_errors_are_of_one_piece(open_notebook, artifacts):
-    """One right edge, 14 px for what is read, a contrast of 4.5 or more, no heading of Lab's."""
-    failing = "%%claude -j -o failing\nfail: unreadable image"
-    cells = (LOAD, RICH, CARDS, BATCH, failing, "failing.wait()", ERROR)
-    notebook = open_notebook(*cells, height=1800)
+#: Pictures without words for who does not see them.
+NAMELESS = "images => images.filter(image => !image.alt.trim()).length"
+
+
+def test_what_is_shown_is_of_one_piece(open_notebook, artifacts):
+    """One right edge, 14 px for what is read, contrast, whole words, no heading of Lab's."""
+    notebook = open_notebook(*CELLS, height=4000)
     notebook.run_all()
     page = notebook.page
     page.locator(".segmind-reply", has_text="JobFailed").wait_for()
     assert page.locator(".segmind-reply").locator("h1, h2, h3").count() == 0
     assert page.locator(".segmind-reply [role=heading][aria-level='2']").count() == 1
+    assert notebook.cell(1).locator(".segmind-reply[aria-live=polite]").count() == 1
+    assert notebook.cell(3).get_by_text("2 more replies").is_visible()
+    assert page.locator(".segmind-reply img").count() >= 21
+    assert page.locator(".segmind-reply img").evaluate_all(NAMELESS) == 0
     for theme in ("JupyterLab Light", "JupyterLab Dark"):
         notebook.theme(theme)
+        page.screenshot(path=artifacts / f"look {theme}.png")
         edges = page.evaluate(EDGES)
-        assert len(edges) >= 4
+        assert len(edges) >= 10
         assert len(set(edges)) == 1, edges
         sizes = page.evaluate(SIZES)
         assert float(sizes.pop("math").removesuffix("px")) == pytest.approx(14 * 1.15, abs=0.1)
         assert set(sizes.values()) == {"14px"}, sizes
-        page.screenshot(path=artifacts / f"look {theme}.png")
         assert page.evaluate(FAINT) == []
-    lines = page.locator(".jp-RenderedText[data-mime-type*=stderr] pre").last.inner_text()
+        assert page.evaluate(BROKEN) == []
+    lines = notebook.cell(6).locator(".jp-RenderedText[data-mime-type*=stderr] pre").inner_text()
     assert max(map(len, lines.strip().splitlines())) <= 80
     assert {"cannot", "request", "length."} <= set(lines.split())
+
+
+FIGURE = """\
+import matplotlib.pyplot as plt
+fig, ax = plt.subplots(figsize=(6, 3))
+ax.plot([1, 4, 2, 5])
+plt.close()"""
+
+#: The displays, first and later ones, that the page hears of from now on.
+LISTEN = """() => {
+    window.heard = [];
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    kernel.iopubMessage.connect((_, message) => {
+        if (message.header.msg_type.includes('display_data'))
+            window.heard.push([Date.now(), message.content]);
+    });
+}"""
+
+
+def test_a_cell_says_that_it_waits_and_the_reply_takes_that_place(open_notebook, artifacts):
+    """Model, seconds, thumbnail; at most two messages a second, and one output in the file."""
+    slow = "import os\nos.environ['SEGMIND_SIMULATOR_SPEED'] = '0.6'\n" + LOAD
+    wait = "%%claude\nWhat trend does {fig} show?"
+    notebook = open_notebook(slow, FIGURE, wait, "%%claude -q\nA quiet one.", height=900)
+    page = notebook.page
+    page.evaluate(LISTEN)
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    line = page.locator(".segmind-reply", has_text="Asking").first
+    line.get_by_text("2 s").wait_for(timeout=60_000)
+    shown = line.inner_text()
+    for words in ("claude-4-sonnet", "fig", "tokens", "for this model", "Interrupt gives up"):
+        assert words in shown
+    assert line.locator("img[alt^='fig']").count() == 1
+    (edge, *_), broken = page.evaluate(EDGES), page.evaluate(BROKEN)
+    page.screenshot(path=artifacts / "wait light.png")
+    page.locator(".jp-InputPrompt", has_text="[4]").wait_for(timeout=60_000)
+    assert page.evaluate(BROKEN) == broken == []
+    assert {*page.evaluate(EDGES)} == {edge}
+    heard = page.evaluate("window.heard")
+    seconds = (heard[-1][0] - heard[0][0]) / 1000
+    assert 3 <= len(heard) <= 2 * (seconds + 1)
+    cells = notebook.save().cells
+    (output,) = cells[2].outputs
+    assert "segmind" in output.metadata
+    assert "Asking" not in json.dumps(output)
+    assert cells[3].outputs == []
