@@ -234,7 +234,8 @@ def _jobs(rest: Sequence[str]) -> str | Shown:
         dot = f'<span style="{FRAME[mark]}">{DOTS[mark]}</span> '
         short = html.escape(ids[:_SHORTEST_ID])
         short = Markup(f'<span style="{FRAME["id"]}">{short}</span>')
-        page.append((*row[:2], Markup(dot + html.escape(about)), row[3], short, name))
+        age = Markup(row[3].replace(" ", "&nbsp;"))
+        page.append((*row[:2], Markup(dot + html.escape(about)), age, short, name))
     more = "" if len(groups) <= _LISTED else f"Older ones are not listed ({_LISTED} are)."
     table = table_html(page, left=(0, 1, 2, 4, 5)) + div("about", more)
     words = "\n".join(filter(None, (aligned(text), more)))

@@ -361,7 +361,7 @@ class BatchView(Card["Batch"]):
         if at not in self._rows:
             item, picture = _item_words(outcome), self.work.pictures.get(at)
             thumbnail = thumbnail_html(picture, item) if picture is not None else ""
-            caption = div("caption", html.escape(item))
+            caption = f"<div>{html.escape(item)}</div>"
             shown = thumbnail + (caption if isinstance(outcome.key, str) or not thumbnail else "")
             text = reply.text[:_MAX_REPLY_CHARS] + "…" * (len(reply.text) > _MAX_REPLY_CHARS)
             words = body_html(text).replace(ELEMENTS["p"], ELEMENTS["li p"])  # close, in a row
