@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import pandas as pd
 import pytest
+from scripted import Gateway
 
 from segmind_jupyter import BudgetError, ContentError, SegmindError, SettingsError, ask_each
 from segmind_jupyter.batch import Batch
 from segmind_jupyter.batch.runner import Results
 from segmind_jupyter.errors import JobFailed
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 
