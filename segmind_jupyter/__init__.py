@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.content.convert import to_blocks
     from segmind_jupyter.content.register import register
+    from segmind_jupyter.described import Description, describe
     from segmind_jupyter.errors import (
         APIConnectionError,
         APIError,
@@ -50,12 +51,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APIConnectionError", "APIError", "AuthenticationError", "BadRequestError", "Batch",
-    "BudgetError", "Chat", "ContentError", "InsufficientCreditsError", "Job", "JobCancelled",
-    "JobError", "JobExpired", "JobFailed", "JobTimeout", "MaybeBilledError", "MissingKeyError",
-    "NotCachedError",
+    "BudgetError", "Chat", "ContentError", "Description", "InsufficientCreditsError", "Job",
+    "JobCancelled", "JobError", "JobExpired", "JobFailed", "JobTimeout", "MaybeBilledError",
+    "MissingKeyError", "NotCachedError",
     "NotFoundError", "PermissionDeniedError", "RateLimitError", "Reply", "ReplyError",
     "SegmindClient", "SegmindError", "ServerError", "SettingsError", "Usage", "__version__", "ask",
-    "ask_each", "load_ipython_extension", "register", "resume", "submit", "to_blocks",
+    "ask_each", "describe", "load_ipython_extension", "register", "resume", "submit", "to_blocks",
     "unload_ipython_extension",
 ]  # fmt: skip
 
@@ -63,12 +64,14 @@ __all__ = [
 _HOMES = {
     "Batch": "batch",
     "Chat": "chat",
+    "Description": "described",
     "Job": "api.jobs",
     "Reply": "api.messages",
     "SegmindClient": "api.client",
     "Usage": "api.messages",
     "ask": "asking",
     "ask_each": "batch",
+    "describe": "described",
     "register": "content.register",
     "resume": "asking",
     "submit": "asking",

@@ -1,4 +1,4 @@
-"""``python -m segmind_jupyter demo``: writes the quickstart notebook into the current folder."""
+"""``python -m segmind_jupyter``: `demo` writes a notebook to try, `alt` describes one's figures."""
 
 from __future__ import annotations
 
@@ -12,13 +12,39 @@ _NAME = "quickstart.ipynb"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the notebook, never over another file, and say how to open it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m segmind_jupyter",
-        description="demo writes a notebook to try %%claude in: offline, without a key or a bill.",
+    """Run a command, and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m segmind_jupyter")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    words = "write a notebook to try %%claude in: offline, without a key or a bill"
+    commands.add_parser("demo", help=words).set_defaults(run=_write_demo)
+    words = "give every figure of a notebook's file words for those who cannot see it"
+    alt = commands.add_parser("alt", help=words)
+    alt.add_argument("notebook", type=Path)
+    alt.add_argument("--out", type=Path, help="write here, and leave the notebook as it is")
+    alt.add_argument(
+        "--check", action="store_true", help="list the cells whose figures have none; exits 1"
     )
-    parser.add_argument("command", choices=["demo"])
-    parser.parse_args(argv)
+    alt.add_argument("--dry-run", action="store_true", help="say what it would take")
+    alt.add_argument("--budget", type=float, metavar="CREDITS", help="spend no more than this")
+    alt.add_argument(
+        "--format", choices=("html", "metadata", "quarto", "myst"), default="html",
+        help="where the words go: HTML outputs, or what one tool reads",
+    )  # fmt: skip
+    alt.add_argument("--language", default="en", metavar="TAG", help="de, pt-BR, or de,fr")
+    alt.add_argument("--model", metavar="SLUG", help="another model")
+    alt.set_defaults(run=_describe)
+    args = parser.parse_args(argv)
+    return int(args.run(args))
+
+
+def _describe(args: argparse.Namespace) -> int:
+    from segmind_jupyter.notebook.alt_file import run
+
+    return run(args)
+
+
+def _write_demo(_: argparse.Namespace) -> int:
+    """Write the notebook, never over another file, and say how to open it."""
     package = Path(__file__).parent
     # A wheel holds it as data; a checkout has it among the examples.
     places = (package / _NAME, package.parent / "examples" / _NAME)

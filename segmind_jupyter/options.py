@@ -195,6 +195,17 @@ OPTIONS: Final = (
         example=("--plot", "the last plot above, whoever drew it; `-p 2` the last two"),
     ),
     Option(
+        name="alt", flags=("--alt",),
+        words="describe each figure of the cell's code, or the plot above, for those who cannot "
+        "see it; words in quotes are taken instead",
+        example=("--alt", "above plotting code: runs it; each figure gets an alternative text"),
+    ),
+    Option(
+        name="language", flags=("--language",), value="TAG",
+        words="language of the texts of `--alt`: `de`, `pt-BR`, several as `de,fr`",
+        example=("--alt --language de,en", "the texts in two languages"),
+    ),
+    Option(
         name="error", flags=("--error",),
         words="put the last error before the prompt; `%claude --error` alone asks what went wrong",
         example=("--error", "what went wrong in the cell above?"),

@@ -173,6 +173,7 @@ class Session:
     def __init__(self) -> None:
         self.options = Options()
         self.batch_shows: list[Callable[[Any], object]] = []
+        self.description_shows: list[Callable[[Any], object]] = []
         #: What shows that a call, a job or a batch is waited for.
         self.wait_shows: list[Callable[[Any], WaitView | None]] = []
         self.unattended: Callable[[], bool] = lambda: False
@@ -534,8 +535,10 @@ class Session:
         self, call: Call, timeout_s: float | None = None, hold: Reservation | None = None
     ) -> Reply:
         """Send a call and wait for its reply (v1); on the background loop alone."""
+        from anyio import CancelScope, to_thread
+
         if hold is None:
-            (hold,) = self._reserved([call])
+            (hold,) = await self._reserved([call])
         try:
             reply = await self.client().chat(
                 call.model,
@@ -547,20 +550,24 @@ class Session:
         except BaseException as error:
             hold.settle(error)
             raise
-        hold.settle(reply)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(hold.settle, reply)
         return reply
 
-    def _reserved(self, calls: Sequence[Call]) -> list[Reservation]:
+    async def _reserved(self, calls: Sequence[Call]) -> list[Reservation]:
         """Set aside what all of them may take, or nothing."""
+        from anyio import CancelScope, to_thread
+
         holds: list[Reservation] = []
         origin = self.client().settings.base_url
-        try:
-            for call in calls:
-                holds.append(self.budget.reserve(call, origin))
-        except BaseException:
-            for hold in holds:
-                self.budget.release(hold)
-            raise
+        with CancelScope(shield=True):
+            try:
+                for call in calls:
+                    holds.append(await to_thread.run_sync(self.budget.reserve, call, origin))
+            except BaseException:
+                for hold in holds:
+                    self.budget.release(hold)
+                raise
         return holds
 
     async def _chat_all(
@@ -577,7 +584,7 @@ class Session:
                 error.__context__ = None
                 return error.with_traceback(None)
 
-        holds = self._reserved(requests)
+        holds = await self._reserved(requests)
         try:
             answers = await asyncio.gather(*map(answer, requests, holds))
         finally:

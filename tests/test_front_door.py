@@ -29,12 +29,12 @@ HEAVIER = (*HEAVY, "IPython")
 
 NAMES = {
     "APIConnectionError", "APIError", "AuthenticationError", "BadRequestError", "Batch",
-    "BudgetError", "Chat", "ContentError", "InsufficientCreditsError", "Job", "JobCancelled",
-    "JobError", "JobExpired", "JobFailed", "JobTimeout", "MaybeBilledError", "MissingKeyError",
-    "NotCachedError",
+    "BudgetError", "Chat", "ContentError", "Description", "InsufficientCreditsError", "Job",
+    "JobCancelled", "JobError", "JobExpired", "JobFailed", "JobTimeout", "MaybeBilledError",
+    "MissingKeyError", "NotCachedError",
     "NotFoundError", "PermissionDeniedError", "RateLimitError", "Reply", "ReplyError",
     "SegmindClient", "SegmindError", "ServerError", "SettingsError", "Usage", "__version__", "ask",
-    "ask_each", "load_ipython_extension", "register", "resume", "submit", "to_blocks",
+    "ask_each", "describe", "load_ipython_extension", "register", "resume", "submit", "to_blocks",
     "unload_ipython_extension",
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 // to be built: what it fills at the end is the container that module federation asks for.
 (() => {
   const MARKDOWN = "text/x-markdown"; // its maths would colour "$5 and $10"
-  const CLAUDE = /^(?:[ \t]*(?:#.*)?\r?\n)*%%claude(?!\S)/; // comments may stand above it
+  const CLAUDE = /^(?:[ \t]*(?:#.*)?\r?\n)*%%claude(?!\S)(?!.*\s--alt\b)/; // comments may stand above it; below --alt stands code
 
   /** Gives the cells of a notebook their language, as they come and as one types. */
   function colour(notebook) {

@@ -31,12 +31,15 @@ from segmind_jupyter.session import session
 #: What holds where a setting is refused that keeps something from being sent or written.
 _STRICTEST: Final = {"cache": "only", "journal": False}
 
+_DESCRIPTION: Final = "segmind_jupyter.described.Description"
+
 #: The types that a shell learns to show, and where what shows them is at home.
 _DISPLAYS: Final = {
     "segmind_jupyter.api.messages.Reply": "display.reply.ReplyDisplay",
     "segmind_jupyter.comparison.Comparison": "display.comparison.ComparisonDisplay",
     "segmind_jupyter.session.Request": "display.request.RequestDisplay",
     "segmind_jupyter.batch.preview.BatchPreview": "display.request.PreviewDisplay",
+    _DESCRIPTION: "alt_text.DescriptionDisplay",
     "segmind_jupyter.api.jobs.Job": "live.cards.JobDisplay",
     "segmind_jupyter.batch.batch.Batch": "live.cards.BatchDisplay",
     "segmind_jupyter.chat.Chat": "chat.panel.ChatDisplay",
@@ -137,6 +140,7 @@ class Displays:
                 formatter.for_type(kind, self._first(formatter, home))
         if getattr(self._shell, "kernel", None) is not None:
             session().batch_shows.append(self._show_batch)
+        session().description_shows.append(self._show_description)
 
     def remove(self) -> None:
         """Take them back; what is live stays so."""
@@ -147,6 +151,8 @@ class Displays:
                 formatter.pop(kind, None)
         if self._show_batch in session().batch_shows:
             session().batch_shows.remove(self._show_batch)
+        if self._show_description in session().description_shows:
+            session().description_shows.remove(self._show_description)
 
     @property
     def _formatters(self) -> tuple[Any, ...]:
@@ -188,6 +194,9 @@ class Displays:
     def _show_batch(self, batch: Any) -> None:
         """Show a batch where it is begun."""
         self._make(_DISPLAYS["segmind_jupyter.batch.batch.Batch"]).show(batch)
+
+    def _show_description(self, description: Any) -> None:
+        self._make(_DISPLAYS[_DESCRIPTION]).show(description)
 
 
 class Tab:

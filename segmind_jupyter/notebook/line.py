@@ -247,11 +247,19 @@ class QuestionMarkTransformer(TokenTransformBase):
 
 
 def as_claude_cell(lines: list[str]) -> list[str]:
-    """Let comments stand above `%%claude`, and a cell without a body be the line that it is."""
+    """Let comments stand above `%%claude`, and a cell without a body be the line that it is.
+
+    Below `%%claude --alt` stands code, which runs as any cell does.
+    """
     first = next((n for n, line in enumerate(lines) if not re.match(r"\s*(#|$)", line)), None)
     if first is None or not re.match(r"[ \t]*%%claude([ \t]|\n|$)", lines[first]):
         return lines
     cell = [lines[first].lstrip(), *lines[first + 1 :]]
+    rest = cell[0].strip().removeprefix("%%claude")
+    if "--alt" in rest.split() and "".join(cell[1:]).strip():
+        magics = "get_ipython().magics_manager.registry['ClaudeMagics']"
+        call = f"{magics}.begin_alt({rest.strip()!r})\n"
+        return [*lines[:first], call, *lines[first + 1 :]]
     return cell if "".join(cell[1:]) else [cell[0].removeprefix("%")]
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.content.parts import Limits
     from segmind_jupyter.content.prompt import Prompt
     from segmind_jupyter.conversation import Conversation
+    from segmind_jupyter.notebook.alt_text import AltTexts
 
 #: What is asked where an object stands alone.
 _DESCRIBE = "Describe this."
@@ -147,7 +148,15 @@ class ClaudeMagics(Defaults):
         args, words = parse(self.claude.parser, line, names=names, cell=cell is not None)
         if args.reveal or args.best is not None:
             return _reveal(args, words, cell, frame)
-        if args.code and not (words or cell or args.include or args.plot or args.error):
+        if args.alt and cell and cell.strip():  # called as a function: the cell is read below
+            shell.run_cell(f"%%claude {line}\n{cell}").raise_error()
+            return None
+        if args.alt:
+            (value, placed), reply = self._alt_texts(args, words).above(), None
+            if placed:
+                args.quiet = True
+                print("The plot above has its words now.")  # noqa: T201
+        elif args.code and not (words or cell or args.include or args.plot or args.error):
             value, reply = self._code_of_the_last(args, frame), None
         else:
             value, reply = self._answer(args, words, cell, names)
@@ -175,6 +184,25 @@ class ClaudeMagics(Defaults):
         if use is Use.SHOWN:
             hook.fill_exec_result(value)
         return None
+
+    def begin_alt(self, line: str) -> None:
+        """Describe what the code below `%%claude --alt` shows; `as_claude_cell` puts this there."""
+        args, words = parse(self.claude.parser, line, cell=True)
+        shell: Any = self.shell
+        typed = shell.history_manager.input_hist_raw[-1]
+        self._alt_texts(args, words).begin(typed.partition("%%claude")[2].partition("\n")[2])
+
+    def _alt_texts(self, args: Namespace, words: str) -> AltTexts:
+        from segmind_jupyter.notebook.alt_text import AltTexts
+
+        _check(args)
+        own = re.fullmatch(r"""(['"])(.*\S.*)\1""", words, re.DOTALL)
+        if words and not own:
+            raise UsageError('Put words of your own in quotes: %claude --alt "Rainfall by month"')
+        try:
+            return AltTexts(self.shell, args, own and own[2])
+        except SettingsError as error:
+            raise UsageError(str(error)) from None
 
     def _answer(
         self, args: Namespace, words: str, cell: str | None, names: Any
@@ -355,13 +383,19 @@ def _check(args: Namespace) -> None:
     for given, takes, names, why in (
         (args.each is not None, "--each takes", rows_alone, "its rows are asked by themselves"),
         (
-            several, "Several models take", ("goes_on", "chat", "job", "code"),
+            args.alt, "--alt takes", (*rows_alone[:-2], "raw", "blind", "each", "job", "json"),
+            "it describes figures, and no more",
+        ),
+        (
+            several, "Several models take", ("goes_on", "chat", "job", "code", "alt"),
             "the cell waits for their replies, and shows them side by side",
         ),
     ):  # fmt: skip
         for row in OPTIONS if given else ():
-            if row.name in names and getattr(args, row.name):
+            if row.name in names and getattr(args, row.name) not in (None, False, []):
                 raise UsageError(f"{takes} no {row.flags[-1]}: {why}")
+    if args.language and not args.alt:
+        raise UsageError("--language goes with --alt; else say in your words which language")
     if args.code and args.json is not None:
         raise UsageError("Give --code or --json, not both: a reply is code or JSON (%%claude?)")
     if args.code and args.job:

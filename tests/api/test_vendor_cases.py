@@ -26,11 +26,15 @@ ANTHROPIC = {
     "stop_reason": "end_turn",
     "usage": {"input_tokens": 5, "output_tokens": 3},
 }
+GEMINI = {
+    "candidates": [{"content": {"parts": [{"text": "H"}, {"text": "i"}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 3},
+}
 
 
 def test_text_usage_and_finish_reason_per_provider():
     """As the vendor's client finds them. Differs: tokens have one name here for all providers."""
-    for raw in (OPENAI, ANTHROPIC):
+    for raw in (OPENAI, ANTHROPIC, GEMINI):
         reply, theirs = parse_reply(raw), segmind.ChatResponse(raw=raw)
         assert (reply.text, reply.stop_reason) == (theirs.text, theirs.finish_reason)
         assert (reply.usage.input_tokens, reply.usage.output_tokens) == (5, 3)
@@ -38,7 +42,7 @@ def test_text_usage_and_finish_reason_per_provider():
 
 def test_text_raises_helpful_error_when_no_text_found():
     """Differs: it is raised when the answer comes, not when `.text` is read."""
-    for raw in ({"unexpected": "shape"}, {"choices": []}, {}):
+    for raw in ({"unexpected": "shape"}, {"choices": []}, {"candidates": []}, {}):
         with pytest.raises(ReplyError, match="no reply text"):
             parse_reply(raw)
         with pytest.raises(segmind.SegmindError):

@@ -40,12 +40,12 @@ _LEAST_DPI: Final = 20.0
 
 def is_figure(obj: Any) -> bool:
     """Return whether `obj` is a figure, belongs to one as axes and bars do, or saves itself."""
-    return _figure_of(obj) is not None or callable(getattr(type(obj), "savefig", None))
+    return figure_of(obj) is not None or callable(getattr(type(obj), "savefig", None))
 
 
 def encode_figure(obj: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
     """Draw a figure, with what reaches beyond it, at its own resolution or as the limits allow."""
-    figure = _figure_of(obj)
+    figure = figure_of(obj)
     if figure is not None:
         return _drawn(figure, limits, about)
     about = about or type_name(obj)
@@ -57,7 +57,7 @@ def encode_figure(obj: Any, *, limits: Limits = STANDARD, about: str = "") -> Im
     return image_from_bytes(file.getvalue(), limits=limits, about=about)
 
 
-def _figure_of(obj: Any) -> Any:
+def figure_of(obj: Any) -> Any:
     """Find the nearest matplotlib figure or subfigure by the type of `obj`: mocks borrow others."""
     module = sys.modules.get("matplotlib.figure")
     if module is None:

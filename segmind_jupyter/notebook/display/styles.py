@@ -151,6 +151,8 @@ FRAME = MappingProxyType(
         f"border:1px solid {_LINE};border-radius:3px;background:#fff",
         "picture": "display:block;margin:.3em 0 0;max-width:320px;max-height:200px;"
         f"border:1px solid {_LINE};border-radius:3px;background:#fff",
+        "figure": "margin:0",
+        "long": f"{_READ};line-height:1.6;max-width:{MAX_WIDTH};overflow-wrap:anywhere",
         "block": "margin:.7em 0 0",
         "verbatim": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:40em;overflow-y:auto",
         "caption": "min-width:0;overflow-wrap:anywhere",

@@ -114,7 +114,8 @@ class WaitDisplay:
     def _begin_cell(self, info: Any = None) -> None:
         """Learn whether the cell is ours alone, and hear of what else it puts out."""
         self._end_cell()
-        self._is_only = (getattr(info, "raw_cell", None) or "").lstrip().startswith("%%claude")
+        first_line = (getattr(info, "raw_cell", None) or "").lstrip().partition("\n")[0]
+        self._is_only = first_line.startswith("%%claude") and "--alt" not in first_line.split()
         if self._is_only and getattr(self._shell, "kernel", None) is not None:
             self._watch()
 

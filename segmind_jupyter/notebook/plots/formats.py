@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 #: Where an output holds several of these, a page shows the first (the order of JupyterLab).
@@ -28,6 +29,26 @@ class Pixels:
     """A picture that can be sent."""
 
     data: bytes | str = field(repr=False)
+    mime: str = "image/png"
+    #: What the output says of it, such as its width on a dense screen.
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: Returns the figure that it was drawn of, while that is there.
+    figure: Callable[[], Any] = field(default=lambda: None, repr=False)
+
+    def _repr_claude_(self) -> Any:
+        """Return it as it is sent; what cannot be is told in words."""
+        from segmind_jupyter.content.images.encode import image_from_bytes
+        from segmind_jupyter.content.images.figures import svg_part
+        from segmind_jupyter.content.parts import STANDARD, Image
+        from segmind_jupyter.content.register import as_bytes
+        from segmind_jupyter.errors import ContentError
+
+        if self.mime != "image/svg+xml":
+            return image_from_bytes(as_bytes(self.data)).wire()
+        drawn = svg_part(str(self.data), limits=STANDARD)
+        if not isinstance(drawn, Image):
+            raise ContentError(" ".join(drawn.notes))
+        return drawn.wire()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +57,8 @@ class VectorPlot:
 
     what: str
     step: str
+    #: Whether it is a player, or a page of its own, and may hold no figure.
+    is_page: bool = False
 
 
 #: Anything that a person would call a plot.
@@ -97,9 +120,9 @@ _BY_TEXT: Final = {"FigureWidget({": _PLOTLY, "JupyterChart(": _ALTAIR}
 
 #: HTML that is a picture, by the element that draws it, the one that says most about it first.
 _BY_ELEMENT: Final = {
-    "video": VectorPlot("a video", "show one frame of it: `IPython.display.Image(frame)`"),
-    "iframe": VectorPlot("a page in a frame", _SAVED),
-    "canvas": VectorPlot("drawn by the page", _SAVED),
+    "video": VectorPlot("a video", "show one frame of it: `IPython.display.Image(frame)`", True),
+    "iframe": VectorPlot("a page in a frame", _SAVED, True),
+    "canvas": VectorPlot("drawn by the page", _SAVED, True),
     "svg": _SVG,
     "img": VectorPlot(
         "an image that the page fetches",
@@ -124,12 +147,16 @@ _EMBEDDED: Final = re.compile(
 )
 
 
-def picture_in(bundle: Mapping[str, Any]) -> Picture | None:
+def picture_in(
+    bundle: Mapping[str, Any],
+    metadata: Mapping[str, Any] = MappingProxyType({}),
+    figure: Callable[[], Any] = lambda: None,
+) -> Picture | None:
     """Find the picture that an output shows."""
     for mime in _WITH_PIXELS:
         data = bundle.get(mime)
         if isinstance(data, bytes | str) and data:
-            return Pixels(data)
+            return Pixels(data, mime, metadata, figure)
     for mime in bundle:
         for begin, known in _BY_MIME.items():
             if mime.startswith(begin):

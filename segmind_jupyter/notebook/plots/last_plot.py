@@ -11,6 +11,7 @@ import functools
 import logging
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ class LastPlots:
         #: Of each cell its number, the message that it answers, and its name in the notebook.
         self._cells = deque([self._running(None)], maxlen=_MAX_CELLS)
         self._taps: list[MethodObserver] = []
+        #: Returns the object that was made ready for the page last, while that is there.
+        self.formatted: Callable[[], Any] = lambda: None
         self._cells_thread = threading.get_ident()
 
     def install(self) -> None:
@@ -56,6 +59,7 @@ class LastPlots:
         self._shell.events.register("pre_run_cell", self._begin_cell)
         hook = self._shell.displayhook
         self._taps.append(MethodObserver(hook, "write_format_data", self._published))
+        self._taps.append(MethodObserver(self._shell.display_formatter, "format", self._format))
         self._tap_publisher()
 
     @classmethod
@@ -83,6 +87,10 @@ class LastPlots:
         """Make what is sent of the pictures that cells displayed last."""
         from segmind_jupyter.content.prompt import Attachment
 
+        return [Attachment(s.origin.name, (_image(s, limits),)) for s in self.shown(count)]
+
+    def shown(self, count: int = 1) -> list[Shown]:
+        """Return the pictures that cells displayed last, or say what is to be done."""
         shown = self._recent.last(count)
         if not 1 <= count <= MAX_PLOTS:
             raise ContentError(
@@ -106,7 +114,7 @@ class LastPlots:
                 f"{'is' if len(shown) == 1 else 'are'} there. Ask for fewer, or run the other "
                 "plotting cells again."
             )
-        return [Attachment(each.origin.name, (_image(each, limits),)) for each in shown]
+        return shown
 
     def _tap_publisher(self) -> None:
         """Follow the shell's publisher: not one that captures, and none twice."""
@@ -128,6 +136,7 @@ class LastPlots:
         self,
         publisher: Any,
         data: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None = None,
         *_: Any,
         transient: Mapping[str, Any] | None = None,
         update: bool = False,
@@ -135,7 +144,7 @@ class LastPlots:
     ) -> None:
         from segmind_jupyter.notebook.plots.formats import picture_in
 
-        picture = picture_in(data)
+        picture = picture_in(data, metadata or {}, self.formatted)
         if picture is None and self.is_empty:
             return  # as for nearly all outputs
         origin, display_id = self._origin(publisher), (transient or {}).get("display_id")
@@ -143,6 +152,10 @@ class LastPlots:
             self._recent.update(picture, origin, display_id)
         else:
             self._recent.show(picture, origin, display_id)
+
+    def _format(self, formatter: Any, value: Any, *_: Any, **__: Any) -> None:
+        self.formatted = lambda: None
+        self.formatted = weakref.ref(value)  # what bears none is no figure: this raises, unheard
 
     def _cleared(self, publisher: Any, wait: bool = False) -> None:
         self._recent.clear(self._origin(publisher).area, wait=wait)

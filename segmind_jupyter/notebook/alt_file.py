@@ -1,0 +1,358 @@
+"""`python -m segmind_jupyter alt`: every figure of a notebook's file gets words; nothing is run.
+
+The file is untrusted: it is read as JSON, its pictures are decoded as any picture is, and what is
+written into it is escaped. Its text is edited: the rest of it stays as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from segmind_jupyter.batch import ask_each
+from segmind_jupyter.described import (
+    Description,
+    background,
+    checked_languages,
+    shape_of,
+    task,
+    told,
+)
+from segmind_jupyter.errors import (
+    ContentError,
+    Interrupted,
+    ReplyError,
+    SegmindError,
+    SettingsError,
+)
+from segmind_jupyter.notebook.alt_text import figure_bundle, is_plain
+from segmind_jupyter.notebook.plots.formats import Pixels, VectorPlot, picture_in
+from segmind_jupyter.session import session
+from segmind_jupyter.words import one_line, to_text
+
+#: A larger file is not read: its text alone takes a gigabyte of memory.
+_MAX_BYTES: Final = 256_000_000
+
+#: Longest part of the Markdown above a cell that is sent with its figures.
+_ABOVE_CHARS: Final = 600
+
+_ALT: Final = re.compile(r"""<img\b[^>]*\salt\s*=\s*(?:"[^"]*\S[^"]*"|'[^']*\S[^']*')""")
+_CELL_ALT: Final = re.compile(r"(?m)^#\|\s*(?:fig-)?alt\s*:")
+_ATTACHED: Final = re.compile(r"!\[(?P<alt>[^\]]*)\]\(<?attachment:(?P<name>[^)\s>]+)")
+
+#: What front ends write in place of a text: nothing, or the name of the file.
+_NO_TEXT: Final = re.compile(r"(?i)\s*(?:image|\S+\.(?:png|jpe?g|gif|webp|svg|bmp))?\s*")
+
+#: How deep a JSON text's values are told: ``cells, 3, outputs, 0, metadata``, a key of it.
+_DEPTH: Final = 6
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+
+_Steps = tuple[str | int, ...]
+
+
+@dataclass
+class Figure:
+    """A picture of a notebook's file."""
+
+    #: The number of its cell, from 0 on, and of its output, or its name as an attachment.
+    cell: int
+    place: int | str
+    picture: Pixels | None
+    has_words: bool
+    #: Why it cannot have any.
+    trouble: str = ""
+    source: str = ""
+    above: str = ""
+
+    @property
+    def key(self) -> str:
+        """The hash of its picture: one that is there twice is asked about once."""
+        data = "".join(str(self.picture and self.picture.data).split())
+        return hashlib.sha256(data.encode("utf-8", "replace")).hexdigest()
+
+    def _repr_claude_(self) -> list[Any]:
+        above = [f"The Markdown above it:\n{self.above}"] if self.above else []
+        return ["\n\n".join(["", *above, *background(self.source, {}), ""]), self.picture]
+
+
+def figures_of(notebook: Any) -> list[Figure]:
+    """Find the figures of a notebook, in their order."""
+    found: list[Figure] = []
+    above = ""
+    try:
+        if notebook["nbformat"] != 4:
+            raise ContentError("It is of another version than 4: save it once in Jupyter.")
+        for n, cell in enumerate(notebook["cells"]):
+            source = _joined(cell["source"])
+            if cell["cell_type"] == "code":
+                found += _outputs(n, cell, source, above)
+            elif cell["cell_type"] == "markdown":
+                above = source.strip()[:_ABOVE_CHARS]
+                found += _attachments(n, cell, source, above)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ContentError(f"It is no notebook ({type(error).__name__}: {error}).") from None
+    return found
+
+
+def _outputs(n: int, cell: Any, source: str, above: str) -> Iterator[Figure]:
+    image = cell["metadata"].get("mystnb", {}).get("image", {})
+    is_told = bool(_CELL_ALT.search(source) or image.get("alt"))
+    for k, output in enumerate(cell["outputs"]):
+        data = {mime: _joined(value) for mime, value in output.get("data", {}).items()}
+        picture = picture_in(data, output.get("metadata", {}))
+        if picture is None or getattr(picture, "is_page", False):
+            continue
+        if isinstance(picture, VectorPlot) and isinstance(data.get("image/svg+xml"), str):
+            picture = Pixels(data["image/svg+xml"], "image/svg+xml", output["metadata"])
+        figure = Figure(n, k, None, is_told or bool(_ALT.search(data.get("text/html", ""))))
+        if is_plain(picture, data):
+            figure.picture, figure.source, figure.above = picture, source, above
+            figure.has_words |= bool(picture.metadata.get(picture.mime, {}).get("alt"))
+        elif isinstance(picture, VectorPlot):
+            figure.trouble = f"{picture.what}, without pixels. In its cell: {picture.step}."
+        else:
+            figure.trouble = "a picture in HTML of its cell's own: write its alt there."
+        yield figure
+
+
+def _attachments(n: int, cell: Any, source: str, above: str) -> Iterator[Figure]:
+    for match in _ATTACHED.finditer(source):
+        picture = picture_in(cell.get("attachments", {}).get(match["name"], {}))
+        is_told = not _NO_TEXT.fullmatch(match["alt"])
+        figure = Figure(n, match["name"], None, is_told, "an attachment that is not there.")
+        if isinstance(picture, Pixels):
+            figure.picture, figure.trouble, figure.above = picture, "", above
+        yield figure
+
+
+def _joined(value: Any) -> Any:
+    """Return a text that a file may hold line by line."""
+    is_lines = isinstance(value, list) and all(isinstance(line, str) for line in value)
+    return "".join(value) if is_lines else value
+
+
+def written(
+    text: str, notebook: Any, told_of: Sequence[tuple[Figure, Description]], how: str
+) -> str:
+    """Return the text of a notebook with the words of its figures."""
+    sheet = _Sheet(text, notebook)
+    alts: dict[int, list[str]] = {}
+    for figure, value in told_of:
+        place: _Steps = ("cells", figure.cell, "outputs", figure.place)
+        if isinstance(figure.place, str):
+            _put_in_markdown(notebook["cells"][figure.cell], figure.place, value.alt)
+            sheet.put(place[:2], "source", notebook["cells"][figure.cell]["source"])
+        elif how in ("html", "metadata") and figure.picture is not None:
+            bundle, metadata = figure_bundle(value, figure.picture)
+            sheet.put(place, "metadata", metadata)
+            if how == "html":
+                sheet.put((*place, "data"), "text/html", [bundle["text/html"]])
+        else:
+            alts.setdefault(figure.cell, []).append(value.alt)
+    for n, texts in alts.items():
+        cell = notebook["cells"][n]
+        if how == "myst":
+            mine = cell["metadata"].get("mystnb", {})
+            image = {**mine.get("image", {}), "alt": " ".join(texts)}
+            metadata = {**cell["metadata"], "mystnb": {**mine, "image": image}}
+            sheet.put(("cells", n), "metadata", metadata)
+        else:
+            quoted = [json.dumps(alt, ensure_ascii=False) for alt in texts]
+            listed = "".join(f"\n#|   - {alt}" for alt in quoted)
+            option = f"#| fig-alt:{f' {quoted[0]}' if len(quoted) == 1 else listed}\n"
+            sheet.put(
+                ("cells", n), "source", _like(cell["source"], option + _joined(cell["source"]))
+            )
+    return sheet.text()
+
+
+def _put_in_markdown(cell: Any, name: str, alt: str) -> None:
+    """Write a text between the brackets of an attachment, where nothing of it is markup."""
+    safe = re.sub(r"[^\w\s.,;:()%+/°-]|_", lambda mark: f"&#{ord(mark[0])};", alt)
+
+    def put(match: re.Match[str]) -> str:
+        is_it = match["name"] == name and _NO_TEXT.fullmatch(match["alt"])
+        return match[0].replace(f"[{match['alt']}]", f"[{safe}]", 1) if is_it else match[0]
+
+    cell["source"] = _like(cell["source"], _ATTACHED.sub(put, _joined(cell["source"])))
+
+
+def _like(before: Any, text: str) -> Any:
+    return text if isinstance(before, str) else text.splitlines(keepends=True)
+
+
+class _Sheet:
+    """The text of a JSON file, in which values are put as the file is written."""
+
+    def __init__(self, text: str, document: Any) -> None:
+        self._text, self._document, self._places = text, document, _places(text)
+        indented = re.match(r"\s*\{(\r?\n)([ \t]+)", text)
+        self._newline, self._indent = (indented[1], indented[2]) if indented else ("", "")
+        spaced = re.search(r'":(\s?)', text)
+        self._gap = spaced[1] if spaced else ""
+        self._is_ascii = text.isascii() and "\\u" in text
+        self._edits: dict[tuple[int, int], str] = {}
+
+    def put(self, place: _Steps, key: str, value: Any) -> None:
+        """Set a key of the object at a place; a new one stands where the alphabet has it."""
+        inside: Any = self._document
+        for step in place:
+            inside = inside[step]
+        depth = len(place) + 1
+        is_lone = re.compile("[\ud800-\udfff]").search(json.dumps(value, ensure_ascii=False))
+        new = json.dumps(
+            value,
+            indent=self._indent or None,
+            ensure_ascii=self._is_ascii or is_lone is not None,
+            separators=("," if self._indent else f",{self._gap}", f":{self._gap}"),
+            sort_keys=list(self._document) == sorted(self._document),
+        ).replace("\n", self._newline + self._indent * depth)
+        if key in inside:
+            self._edits[self._places[*place, key]] = new
+            return
+        before = [known for known in inside if known < key] or list(inside)
+        _, at = self._places[*place, before[-1]]
+        gap = self._newline + self._indent * depth or self._gap
+        self._edits[at, at] = f",{gap}{json.dumps(key)}:{self._gap}{new}"
+
+    def text(self) -> str:
+        """Return the file with what was put."""
+        pieces, last = [], 0
+        for (start, end), new in sorted(self._edits.items()):
+            pieces += [self._text[last:start], new]
+            last = end
+        return "".join([*pieces, self._text[last:]])
+
+
+def _places(text: str) -> dict[_Steps, tuple[int, int]]:
+    """Tell where the values of a JSON text stand, by what leads to them."""
+    found: dict[_Steps, tuple[int, int]] = {}
+    steps: list[Any] = []
+    starts: list[int] = []
+    for token in _TOKEN.finditer(text):
+        mark, (start, end) = token[0], token.span()
+        if mark in ("{", "["):
+            starts.append(start)
+            steps.append(None if mark == "{" else 0)
+            continue
+        if mark == ",":
+            steps[-1] = steps[-1] + 1 if isinstance(steps[-1], int) else None
+        elif steps and steps[-1] is None and mark != "}":
+            steps[-1] = json.loads(mark)  # a key
+        elif mark != ":":
+            if mark in ("}", "]"):
+                steps.pop()
+                start = starts.pop()
+            if len(steps) <= _DEPTH:
+                found[tuple(steps)] = start, end
+    return found
+
+
+def run(args: Namespace) -> int:
+    """Describe the figures of a file as the command line says, and return the exit code."""
+    try:
+        return _run(args)
+    except Interrupted:
+        sys.stderr.write("Stopped. What was answered is kept: run it again to go on.\n")
+        return 130
+    except SegmindError as error:
+        sys.stderr.write(f"{args.notebook}: {_words(error)}\n")
+        return 2
+
+
+def _words(error: SegmindError) -> str:
+    return one_line(str(error).replace("`%segmind budget AMOUNT`", "`--budget AMOUNT`"))
+
+
+def _run(args: Namespace) -> int:
+    languages = checked_languages(args.language)
+    text, notebook = _read(args.notebook)
+    figures = figures_of(notebook)
+    missing = [figure for figure in figures if not figure.has_words]
+    if args.check:
+        said = f"{len(figures) - len(missing)} of {len(figures)} figures have words."
+        return _report(args.notebook, said, missing)
+    if args.budget is not None:
+        if not args.budget >= 0:
+            raise SettingsError(f"--budget {args.budget}: give an amount of credits, such as 0.50.")
+        session().budget.own_limit = args.budget
+    asked = {figure.key: figure for figure in missing if figure.picture is not None}
+    words: dict[str, Description] = {}
+    if asked:
+        how = {"json": shape_of(languages), "model": args.model, "retry_misfits": 1}
+        items = list(asked.values())
+        batch: Any = ask_each(task(languages), items, dry_run=args.dry_run, **how)
+        if not args.dry_run:
+            words = _answered(asked, batch, languages)
+        sys.stdout.write(f"{to_text(str(batch))}\n")
+    if args.dry_run:
+        left = [figure for figure in missing if figure.trouble]
+        _report(args.notebook, f"{len(asked)} figures would be asked about.", left)
+        return 0
+    described = [(figure, words[figure.key]) for figure in missing if figure.key in words]
+    to = args.out or args.notebook
+    if described or args.out:
+        _write(to, written(text, notebook, described, args.format), like=args.notebook)
+    left = [figure for figure in missing if figure.key not in words]
+    return _report(to, f"{len(described)} figures were described.", left)
+
+
+def _answered(
+    asked: Mapping[str, Figure], batch: Any, languages: Sequence[str]
+) -> dict[str, Description]:
+    """Wait for the words of each picture, and note why one has none."""
+    words: dict[str, Description] = {}
+    replies, errors = batch.replies, batch.errors
+    for n, (key, figure) in enumerate(asked.items()):
+        try:
+            if n in errors:
+                raise errors[n]
+            # Without what it took, so that the file is the same whenever it is written.
+            words[key] = dataclasses.replace(told(replies[n], languages), reply=None)
+        except SegmindError as error:
+            figure.trouble = _words(error)
+            if not isinstance(error, ContentError | ReplyError) and not any(replies):
+                raise  # it is none of this figure's: a key, a budget
+    return words
+
+
+def _report(path: Path, said: str, left: Sequence[Figure]) -> int:
+    """Say what was done, and what has no words."""
+    lines = [f"  cell {each.cell + 1}: {each.trouble or 'a figure without words'}" for each in left]
+    sys.stdout.write("\n".join([f"{path}: {said}", *lines, ""]))
+    return 1 if left else 0
+
+
+def _read(path: Path) -> tuple[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES or not path.is_file():
+            raise ContentError("It is no file, or larger than 256 MB: clear what is large in it.")
+        text = path.read_bytes().decode("utf-8")
+        return text, json.loads(text)
+    except OSError as error:
+        raise ContentError(f"It cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError) as error:
+        raise ContentError(f"It is no notebook: its JSON is broken ({error}).") from None
+
+
+def _write(path: Path, text: str, *, like: Path) -> None:
+    """Write a file whole or not at all, with the rights of the one that was read."""
+    path = Path(os.path.realpath(path))
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+            file.write(text.encode("utf-8"))
+        shutil.copymode(path if path.exists() else like, file.name)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise ContentError(f"{path} cannot be written ({error.strerror}).") from None
