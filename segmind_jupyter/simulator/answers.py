@@ -83,10 +83,7 @@ def _text(chat: ChatRequest, *, talks: bool) -> str:
         # The one space or line break that sets the words off is none of them.
         return rest[1:] if rest[:1] in (" ", "\n") else rest
     if chat.schema is not None:
-        try:
-            return json.dumps(fill(chat.schema, about=_alt_text(chat)))
-        except RecursionError as error:
-            raise Refusal(400, "response_format: the schema is nested too deeply") from error
+        return json.dumps(fill(chat.schema, about=_alt_text(chat)))
     pictures = chat.asked.pictures
     said = []
     if pictures:
@@ -168,13 +165,15 @@ _STRINGS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 
-#: The words that join schemas, and how many of those that they name are taken.
-_COMBINATIONS = {"anyOf": 1, "oneOf": 1, "allOf": None}
-
 
 def fill(schema: object, *, about: str = MARK) -> object:
     """Return a value that conforms to `schema`: the same one each time; strings say `about`."""
-    return _Filling(schema, about).value(schema, depth=0)
+    try:
+        return _Filling(schema, about).value(schema)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise Refusal(
+            400, "response_format: no value conforms to the schema, or none of a sensible size"
+        ) from None
 
 
 class _Filling:
@@ -184,109 +183,75 @@ class _Filling:
         self._root, self._about = root, about
         self._left = _MAX_VALUES
 
-    def value(self, schema: object, *, depth: int) -> object:
+    def value(self, schema: Any, depth: int = 0) -> object:
         rules = self._plain(schema, depth)
         if "const" in rules:
             return rules["const"]
-        if options := _list(rules, "enum"):
-            return options[0]
-        kind = rules.get("type")
-        if isinstance(kind, list) and kind:
-            kind = kind[0]
-        if kind is None:
-            is_object = "properties" in rules or "required" in rules
-            kind = "object" if is_object else "array" if "items" in rules else "string"
-        match kind:
+        if "enum" in rules:
+            return rules["enum"][0]
+        implied = "object" if "required" in rules else "array" if "items" in rules else "string"
+        kind = rules.get("type", implied)
+        match kind[0] if isinstance(kind, list) else kind:
             case "object":
-                known = rules.get("properties")
-                known = known if isinstance(known, dict) else {}
-                names = [name for name in _list(rules, "required") if isinstance(name, str)]
-                return {name: self.value(known.get(name, {}), depth=depth + 1) for name in names}
+                known = rules.get("properties", {})
+                return {n: self.value(known.get(n, True), depth + 1) for n in rules["required"]}
             case "array":
-                fewest = int(_bound(rules, "minItems", 0))
-                wanted = max(fewest, 1 if "items" in rules and depth < _ITEM_DEPTH else 0)
-                count = min(wanted, max(fewest, int(_bound(rules, "maxItems", wanted))))
-                return [self.value(rules.get("items", {}), depth=depth + 1) for _ in range(count)]
-            case "integer" | "number":
-                return _number(rules, whole=kind == "integer")
+                wanted = 1 if "items" in rules and depth < _ITEM_DEPTH else 0
+                count = min(max(wanted, rules.get("minItems", 0)), rules.get("maxItems", math.inf))
+                return [self.value(rules.get("items", True), depth + 1) for _ in range(int(count))]
+            case "string":
+                text = _STRINGS.get(str(rules.get("format")), self._about)
+                return text.ljust(min(rules.get("minLength", 0), _MAX_CHARS), ".")[
+                    : rules.get("maxLength")
+                ]
+            case "integer" | "number" as name:
+                return _number(rules, whole=name == "integer")
             case "boolean":
                 return True
             case "null":
                 return None
-            case "string":
-                shortest = int(_bound(rules, "minLength", 0))
-                longest = int(_bound(rules, "maxLength", _MAX_CHARS))
-                if not shortest <= longest or shortest > _MAX_CHARS:
-                    raise _refusal(f"asks for a string of {shortest} to {longest} characters")
-                text = _STRINGS.get(str(rules.get("format")), self._about)
-                return text.ljust(shortest, ".")[: max(longest, 0)]
-        raise _refusal("names an unknown type")
+        raise ValueError(kind)
 
-    def _plain(self, schema: object, depth: int) -> dict[str, Any]:
+    def _plain(self, schema: Any, depth: int) -> dict[str, Any]:
         """Follow references, and join combinations, until plain rules are left."""
         self._left -= 1
         if self._left < 0 or depth > _MAX_DEPTH:
-            raise _refusal("asks for too many values, or for endless ones")
+            raise ValueError("too many values, or endless ones")
         if schema is True:
             return {}
-        if not isinstance(schema, dict):
-            raise _refusal("holds a part that is no schema, or that nothing can satisfy")
         if "$ref" in schema:
             return self._plain(self._referred(schema["$ref"]), depth + 1)
-        rules = {name: rule for name, rule in schema.items() if name not in _COMBINATIONS}
-        for key, most in _COMBINATIONS.items():
-            for option in _list(schema, key)[:most]:
-                more = self._plain(option, depth + 1)
-                for name in ("properties", "required"):  # of both; the rest is the last one's
-                    ours, theirs = rules.get(name), more.get(name)
-                    if isinstance(ours, dict) and isinstance(theirs, dict):
-                        more[name] = {**ours, **theirs}
-                    elif isinstance(ours, list) and isinstance(theirs, list):
-                        more[name] = [*ours, *(item for item in theirs if item not in ours)]
-                rules |= more
+        rules = {"required": [], **schema} if "properties" in schema else dict(schema)
+        several = (*schema.get("anyOf", [])[:1], *schema.get("oneOf", [])[:1])
+        for option in (*several, *schema.get("allOf", [])):
+            more = self._plain(option, depth + 1)
+            if "properties" in rules and "properties" in more:  # of both; else the last one's
+                more["properties"] = {**rules["properties"], **more["properties"]}
+            if "required" in rules and "required" in more:
+                more["required"] = [*rules["required"], *more["required"]]
+            rules |= more
         return rules
 
-    def _referred(self, reference: object) -> object:
+    def _referred(self, reference: str) -> Any:
         """Follow a reference into the schema itself: ``#/$defs/Point``."""
-        place, steps = self._root, str(reference).split("/")
-        for step in steps[1:]:
-            name = unquote(step).replace("~1", "/").replace("~0", "~")
-            place = place.get(name) if isinstance(place, dict) else None
-        if steps[0] != "#" or place is None:
-            raise _refusal(f"refers to {str(reference)[:80]}, which it does not hold")
+        place: Any = self._root
+        first, *steps = unquote(reference).split("/")
+        if first != "#":
+            raise LookupError(reference)
+        for step in steps:
+            place = place[step.replace("~1", "/").replace("~0", "~")]
         return place
-
-
-def _refusal(trouble: str) -> Refusal:
-    return Refusal(400, f"response_format: the schema {trouble}")
-
-
-def _list(rules: dict[str, Any], key: str) -> list[Any]:
-    value = rules.get(key)
-    return value if isinstance(value, list) else []
-
-
-def _bound(rules: dict[str, Any], key: str, default: float) -> float:
-    """Return a bound of a schema; one beyond 1e15 counts as none."""
-    value = rules.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return default
-    return value if abs(value) < 1e15 else default
 
 
 def _number(rules: dict[str, Any], *, whole: bool) -> float:
     """Return the plainest number within the bounds that a schema sets."""
-    low, high = _bound(rules, "minimum", -math.inf), _bound(rules, "maximum", math.inf)
-    above = _bound(rules, "exclusiveMinimum", -math.inf)
-    below = _bound(rules, "exclusiveMaximum", math.inf)
-    step = _bound(rules, "multipleOf", 0)
-    least, most = max(low, above), min(high, below)
-    candidates = [1, 0, least, least + 1, most, most - 1, (least + most) / 2]
-    if step > 1e-9:  # one too fine for floating-point numbers counts as none
-        candidates = [n / step for n in candidates if math.isfinite(n)]
-        candidates = [step * near(n) for n in candidates for near in (math.ceil, math.floor)]
-    for number in candidates:
+    low, high = rules.get("minimum", -math.inf), rules.get("maximum", math.inf)
+    above = rules.get("exclusiveMinimum", -math.inf)
+    below = rules.get("exclusiveMaximum", math.inf)
+    least, most, step = max(low, above), min(high, below), rules.get("multipleOf", 1)
+    near = [edge // step * step + way for edge in (least, most) for way in (0, step, -step)]
+    for number in (1, 0, *near, least, most, (least + most) / 2):
         fits = low <= number <= high and above < number < below and math.isfinite(number)
-        if fits and (not whole or number == int(number)):
-            return int(number) if number == int(number) else number
-    raise _refusal("has bounds that no simple number satisfies")
+        if fits and (not whole or number == int(number)) and (number % step == 0 or step == 1):
+            return int(number) if number == int(number) else float(number)
+    raise ValueError("bounds that no simple number satisfies")

@@ -20,7 +20,6 @@ from urllib.parse import parse_qsl
 
 from segmind_jupyter.simulator.answers import compose, cost, failure
 from segmind_jupyter.simulator.protocol import (
-    AuthForm,
     Behaviour,
     Refusal,
     SimAnswer,
@@ -91,6 +90,8 @@ class Gateway:
             answer = self._answer(request)
         except Refusal as refusal:
             answer = refusal.answer
+        except RecursionError:
+            answer = Refusal(400, "the body is nested too deeply").answer
         marks = {"x-simulated": "1", "x-request-id": uuid.uuid4().hex}
         return replace(answer, headers={**marks, **answer.headers})
 
@@ -106,10 +107,8 @@ class Gateway:
                 serve = partial(self._show, request_id, result=True)
             case ["v2", "requests", request_id, "status"]:
                 serve = partial(self._show, request_id, result=False)
-            case ["inference-request", "request-history"]:
-                serve = partial(self._list_history, query)
-            case ["inference-request", "request-history", request_id]:
-                serve = partial(self._show_history, request_id)
+            case ["inference-request", "request-history", *one] if len(one) < 2:
+                serve = partial(self._show_history, query, *one)
             case ["v1" | "v2" as version, slug] if slug:
                 method, serve = "POST", partial(self._call, request, slug, queued=version == "v2")
         if serve is None:
@@ -118,24 +117,21 @@ class Gateway:
             headers = {"content-type": "text/html; charset=utf-8", "allow": method}
             return SimAnswer(405, headers, _HTML_405)
         self._authorise(request)
-        if method == "GET" and self.behaviour.rate_limits_reads:
+        if method == "POST" or self.behaviour.rate_limits_reads:
             self._check_rate()
         return serve()
 
     def _authorise(self, request: SimRequest) -> None:
         scheme, _, bearer = request.header("authorization").partition(" ")
-        keys: dict[AuthForm, str] = {
+        keys = {
             "x-api-key": request.header("x-api-key"),
             "bearer": bearer.strip() if scheme.lower() == "bearer" else "",
         }
-        presented = {form: key for form, key in keys.items() if key}
-        if not presented:
+        if not any(keys.values()):
             raise Refusal(401, "Missing Authorization or x-api-key in header")
-        accepted = self.behaviour.keys
-        for form, key in presented.items():
-            if form in self.behaviour.auth and (accepted is None or key in accepted):
-                return
-        raise Refusal(401, "Unauthorized: API key is invalid")
+        accepted = {keys[form] for form in self.behaviour.auth} - {""}
+        if not accepted & (self.behaviour.keys or accepted):
+            raise Refusal(401, "Unauthorized: API key is invalid")
 
     def _call(self, request: SimRequest, slug: str, *, queued: bool) -> SimAnswer:
         """Serve a model call: v1's whole answer after the model's time, or v2's id of a job."""
@@ -169,8 +165,8 @@ class Gateway:
             )
         if trouble == "504":  # what came of it is open, and the history tells
             raise Refusal(504, "Gateway Timeout")
-        metrics = {"cost": price, "remaining_credits": left} if reason is None else {}
         if queued:
+            metrics = {"cost": price, "remaining_credits": left} if reason is None else {}
             return self._queue(request, request_id, json.dumps(answer), reason, metrics)
         if reason is not None:
             raise Refusal(400, reason)
@@ -183,23 +179,17 @@ class Gateway:
         return replace(json_answer(answer, headers=headers), delay_s=seconds)
 
     def _queue(
-        self,
-        request: SimRequest,
-        request_id: str,
-        output: str,
-        error: str | None,
-        metrics: dict[str, float],
+        self, request: SimRequest, request_id: str, output: str, error: str | None, metrics: Any
     ) -> SimAnswer:
-        now_s, behaviour = self.clock(), self.behaviour
-        done_at_s = now_s + behaviour.queue_s + behaviour.work_s
-        paces = {"inference_time": behaviour.work_s, "queue_time": behaviour.queue_s}
+        now_s, paces = self.clock(), self.behaviour
+        done_at_s = now_s + paces.queue_s + paces.work_s
         job = SimJob(
-            queued_until_s=now_s + behaviour.queue_s,
+            queued_until_s=now_s + paces.queue_s,
             done_at_s=done_at_s,
-            expires_at_s=done_at_s + behaviour.result_life_s,
+            expires_at_s=done_at_s + paces.result_life_s,
             output=output,
             error=error,
-            metrics={**paces, **metrics},
+            metrics={"inference_time": paces.work_s, "queue_time": paces.queue_s, **metrics},
         )
         with self._lock:
             while self._jobs and next(iter(self._jobs.values())).expires_at_s <= now_s:
@@ -215,7 +205,6 @@ class Gateway:
         """Read a model call, or refuse it: first for what costs nothing to check."""
         if not _SLUG.fullmatch(slug):
             raise Refusal(404, "Model not found")
-        self._check_rate()
         content_type = request.header("content-type").partition(";")[0].strip().lower()
         if content_type != "application/json":
             raise Refusal(406, "Not acceptable: the content type must be application/json")
@@ -259,17 +248,16 @@ class Gateway:
             return json_answer({**content, "error": None, "output": job.output})
         return json_answer({**content, "request_id": request_id})
 
-    def _show_history(self, request_id: str) -> SimAnswer:
-        for entry in tuple(self._history):
-            if entry["request_id"] == request_id:
-                return json_answer(entry)
-        raise Refusal(404, "Request not found")
-
-    def _list_history(self, query: str) -> SimAnswer:
-        wanted = dict(parse_qsl(query))
+    def _show_history(self, query: str, request_id: str | None = None) -> SimAnswer:
+        entries, wanted = tuple(self._history)[::-1], dict(parse_qsl(query))
+        if request_id is not None:
+            for entry in entries:
+                if entry["request_id"] == request_id:
+                    return json_answer(entry)
+            raise Refusal(404, "Request not found")
         rows = [
             entry
-            for entry in reversed(tuple(self._history))
+            for entry in entries
             if wanted.get("model_name", "") in entry["model_name"]
             and wanted.get("status") in (None, entry["model_status"])
             and wanted.get("from_date", "") <= entry["model_created"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -24,8 +24,8 @@ DEFAULT_MAX_TOKENS = 4096
 #: Media types that Claude models take, and what Pillow calls them.
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF", "image/webp": "WEBP"}
 
-#: How much of a body an outline keeps: characters of a text, and levels.
-_OUTLINED_CHARS, _OUTLINED_DEPTH = 500, 20
+#: How much of a text an outline keeps.
+_OUTLINED_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +58,26 @@ class ChatRequest:
         return "".join(self.asked.texts).lstrip()
 
 
+#: Parameters that are checked: what fits, and what to say else.
+_PARAMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "temperature": (lambda v: type(v) in (int, float) and 0 <= v <= 1, "a number from 0 to 1"),
+    "instruction": (lambda v: isinstance(v, str), "a string"),
+    "max_tokens": (lambda v: type(v) is int and v > 0, "a whole number of at least 1"),
+}
+
+
 def read_chat(body: bytes) -> ChatRequest:
     """Read the body of a v1 or v2 model call."""
     try:
-        fields = json.loads(body, parse_constant=_finite, parse_float=_finite)
+        fields = json.loads(body)
+        outline = json.loads(body, object_hook=_outlined)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "the body is not valid JSON") from error
     if not isinstance(fields, dict):
         _refuse("the body must be a JSON object")
-    temperature = fields.get("temperature")
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float | None):
-        _refuse("temperature: must be a number")
-    if not 0 <= (temperature or 0) <= 1:
-        _refuse("temperature: must be between 0 and 1")
-    instruction = fields.get("instruction")
-    if not isinstance(instruction, str | None):
-        _refuse("instruction: must be a string")
-    max_tokens = fields.get("max_tokens")
-    if max_tokens is None:
-        max_tokens = DEFAULT_MAX_TOKENS
-    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
-        _refuse("max_tokens: must be a whole number of at least 1")
+    for name, (fits, must) in _PARAMS.items():
+        if fields.get(name) is not None and not fits(fields[name]):
+            _refuse(f"{name}: must be {must}")
     turns, schema = _turns(fields.get("messages")), None
     if (form := fields.get("response_format")) is not None:
         if not isinstance(form, dict) or form.get("type") != "json_schema":
@@ -88,35 +87,22 @@ def read_chat(body: bytes) -> ChatRequest:
         schema = (inner if isinstance(inner, dict) else form).get("schema")
         if not isinstance(schema, dict):
             _refuse("response_format: holds no schema")
-    return ChatRequest(turns, instruction or "", max_tokens, schema, _outline(fields))
+    max_tokens = fields.get("max_tokens") or DEFAULT_MAX_TOKENS
+    return ChatRequest(turns, fields.get("instruction") or "", max_tokens, schema, outline)
 
 
 def _refuse(message: str) -> NoReturn:
     raise Refusal(400, message)
 
 
-def _finite(literal: str) -> float:
-    """Read a number; `json` would let NaN, Infinity and 1e999 through."""
-    number = float(literal)
-    if not math.isfinite(number):
-        raise ValueError(f"{literal} is no JSON number")
-    return number
-
-
-def _outline(value: Any, depth: int = 0) -> Any:
-    """Return a part of a request with the size in place of image data and of a text's rest."""
-    if isinstance(value, str) and len(value) > _OUTLINED_CHARS:
-        return f"{value[:_OUTLINED_CHARS]}… ({len(value)} characters)"
-    if not isinstance(value, list | dict):
-        return value
-    if depth > _OUTLINED_DEPTH:
-        return "…"
-    if isinstance(value, list):
-        return [_outline(item, depth + 1) for item in value]
-    parts = {name: _outline(part, depth + 1) for name, part in value.items()}
-    if isinstance(data := value.get("data"), str):
-        parts["data"] = f"({len(data)} characters)"
-    return parts
+def _outlined(part: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of a request with the size in place of a long text's rest."""
+    return {
+        name: f"{value[:_OUTLINED_CHARS]}… ({len(value)} characters)"
+        if isinstance(value, str) and len(value) > _OUTLINED_CHARS
+        else value
+        for name, value in part.items()
+    }
 
 
 def _turns(messages: object) -> tuple[Turn, ...]:
@@ -126,16 +112,14 @@ def _turns(messages: object) -> tuple[Turn, ...]:
     spoken: list[tuple[str, list[Any]]] = []
     for index, message in enumerate(messages):
         where = f"messages.{index}"
-        if not isinstance(message, dict):
-            _refuse(f"{where}: must be an object")
-        role, content = message.get("role"), message.get("content")
-        if role not in ("user", "assistant"):
+        if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
             _refuse(f"{where}.role: must be user or assistant")
+        content = message.get("content")
         if isinstance(content, str):
             content = [{"type": "text", "text": content}]
         if not isinstance(content, list) or not content:
             _refuse(f"{where}.content: must be a string or a list of at least one block")
-        spoken.append((role, content))
+        spoken.append((message["role"], content))
     if spoken[0][0] != "user":
         _refuse("messages.0: the first message must be the user's")
     blocks = [block for _, content in spoken for block in content]
@@ -149,13 +133,10 @@ def _turns(messages: object) -> tuple[Turn, ...]:
         for number, block in enumerate(content):
             place = f"messages.{index}.content.{number}"
             match block:
-                case {"type": "text", **rest}:
-                    text = rest.get("text")
-                    if not isinstance(text, str):
-                        _refuse(f"{place}.text: must be a string")
-                    if not text.strip():
-                        _refuse(f"{place}: text content blocks must contain non-whitespace text")
+                case {"type": "text", "text": str(text)} if text.strip():
                     texts.append(text)
+                case {"type": "text"}:
+                    _refuse(f"{place}: text content blocks must contain non-whitespace text")
                 case {"type": "image", **rest}:
                     pictures.append(_picture(rest.get("source"), side_px, f"{place}.image"))
                 case _:

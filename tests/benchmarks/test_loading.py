@@ -1,4 +1,4 @@
-"""What `%load_ext segmind_jupyter` costs beside an extension that comes with IPython, in one run."""
+"""What `%load_ext segmind_jupyter` costs beside an extension of IPython's own, in one run."""
 
 from __future__ import annotations
 

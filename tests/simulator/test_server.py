@@ -81,7 +81,7 @@ def test_leaving_the_block_ends_waiting_and_idle_connections_and_frees_the_port(
     """A client's read time-out is its own; none keeps a thread or the port."""
     before = set(threading.enumerate())
     gateway = Gateway(Behaviour(latency_s=3600))
-    with serve(gateway) as url, connected(url, timeout=0.2) as client:
+    with serve(gateway) as url, connected(url, timeout=httpx.Timeout(30, read=1)) as client:
         idle = connected(url)
         assert idle.get(CREDITS).status_code == 200
         with pytest.raises(httpx.ReadTimeout):
@@ -113,7 +113,7 @@ def test_what_is_forced_arrives_and_what_is_lost_is_a_transport_error(client, ga
             gone.sendall(b"GET /v1/get-user-credits HTTP/1.1\r\nx-api-key: k\r\n\r\n" * 50)
     assert client.get("/nowhere").status_code == 404
     assert capfd.readouterr().err == ""
-    gateway.script(change=lambda body: body["no such key"])
+    gateway.script("POST", change=lambda body: body["no such key"])
     with pytest.raises(httpx.TransportError):
         client.post(V1, json=HELLO)
     assert "no such key" in capfd.readouterr().err
