@@ -14,7 +14,7 @@ from segmind_jupyter.api.jobs import ended
 from segmind_jupyter.api.messages import Message, Reply, Totals
 from segmind_jupyter.api.settings import checked_slug
 from segmind_jupyter.asking import ShortTracebacks, expected_of
-from segmind_jupyter.conversation import Conversation, ImagePolicy, Stage, Turn
+from segmind_jupyter.conversation import Conversation, ImagePolicy, Stage, Turn, to_json
 from segmind_jupyter.errors import (
     ContentError,
     MaybeBilledError,
@@ -260,7 +260,7 @@ class Chat:
         """Return what was said and answered as JSON, images included."""
         held = self.conversation
         turns = [turn.to_dict(turn.reply) for turn in held.turns if turn.reply]
-        return json.dumps({"model": held.model, "system": held.system, "turns": turns})
+        return to_json({"model": held.model, "system": held.system, "turns": turns})
 
     @classmethod
     def from_json(cls, text: str, **settings: Any) -> Self:

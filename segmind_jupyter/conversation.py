@@ -159,7 +159,8 @@ class Turn(Pending[Reply, Stage]):
         self.n_bytes = _AROUND_A_MESSAGE + sum(
             map(_json_bytes, [*others, *map(_stand_in, self.labels)])
         )
-        self._answer: Message = {}
+        #: The reply as it goes over the wire, in all later requests.
+        self.sent_back: Message = {}
         #: By the number of images left out: every request of a conversation holds all its messages,
         #: so those are made once, or long conversations would take memory by the square.
         self._made: dict[int, Message] = {}
@@ -266,8 +267,8 @@ class Turn(Pending[Reply, Stage]):
         text = reply.text.encode("utf-8", "replace").decode("utf-8")
         block = {"type": "text", "text": text if text.strip() else _NO_TEXT}
         with self._lock:
-            if not self.over and not self._answer:
-                self._answer = {"role": "assistant", "content": [block]}
+            if not self.over and not self.sent_back:
+                self.sent_back = {"role": "assistant", "content": [block]}
                 self.n_bytes += _AROUND_A_MESSAGE + _json_bytes(block)
         return self._finish(Stage.ANSWERED, reply, None)
 
@@ -289,29 +290,12 @@ class Turn(Pending[Reply, Stage]):
             self._made[without] = {"role": "user", "content": content}
         return self._made[without]
 
-    def messages(self, *, without: int) -> tuple[Message, Message]:
-        """Return question and answer."""
-        return self.message(without=without), self._answer
-
     def to_dict(self, reply: Reply) -> dict[str, Any]:
-        """Tell it as JSON can hold it, with its images; `of_dict` reads it."""
-
-        def told(value: Any) -> dict[str, Any]:
-            fields = dataclasses.asdict(value)
-            if "data" in fields:
-                fields["data"] = base64.b64encode(value.data).decode()
-            return fields
-
+        """Tell it, with its images, as `to_json` writes and `of_dict` reads it."""
         return {
-            "pieces": [
-                piece
-                if isinstance(piece, str)
-                else {"name": piece.name, "parts": [*map(told, piece.parts)]}
-                for piece in self.prompt.pieces
-            ],
-            "notes": self.prompt.notes,
+            **dataclasses.asdict(self.prompt),
             "replied_at": self.replied_at,
-            "reply": told(dataclasses.replace(reply, raw=None, request=None)),
+            "reply": dataclasses.asdict(dataclasses.replace(reply, raw=None, request=None)),
         }
 
     @classmethod
@@ -321,23 +305,28 @@ class Turn(Pending[Reply, Stage]):
         from segmind_jupyter.content.prompt import Attachment, Prompt
 
         def part(fields: dict[str, Any]) -> Text | Image:
-            notes = tuple(fields["notes"])
+            fields = {**fields, "notes": tuple(fields["notes"])}
             if "data" not in fields:
-                return Text(**{**fields, "notes": notes})
-            return Image(**{**fields, "notes": notes, "data": base64.b64decode(fields["data"])})
+                return Text(**fields)
+            return Image(**{**fields, "data": base64.b64decode(fields["data"])})
 
-        pieces = [
-            piece
-            if isinstance(piece, str)
-            else Attachment(piece["name"], tuple(map(part, piece["parts"])))
-            for piece in told["pieces"]
-        ]
-        turn = cls(Prompt(tuple(pieces), tuple(told["notes"])))
+        pieces = tuple(
+            each
+            if isinstance(each, str)
+            else Attachment(each["name"], tuple(map(part, each["parts"])))
+            for each in told["pieces"]
+        )
         reply = Reply(**{**told["reply"], "usage": Usage(**told["reply"]["usage"])})
+        turn = cls(Prompt(pieces, tuple(told["notes"])))
         turn.answer(reply)
         turn._ended_at = float(told["replied_at"])
         turn._began = turn._ended_at - (reply.elapsed_s or 0.0)
         return turn
+
+
+def to_json(told: object) -> str:
+    """Write what `Turn.to_dict` tells, images in base64."""
+    return json.dumps(told, default=lambda data: base64.b64encode(data).decode())
 
 
 def _stand_in(label: str) -> Block:
@@ -541,12 +530,13 @@ class Conversation:
             return
         key = self._kept[turn] = uuid.uuid4().hex
         told = {**turn.to_dict(reply), "model": self.model, "system": self.system}
-        self._journal().keep_turn(self.name, key, json.dumps(told).encode())
+        self._journal().keep_turn(self.name, key, to_json(told).encode())
 
 
 def _messages(turns: Sequence[Turn], *, without: int) -> Iterator[Message]:
     for turn in turns:
-        yield from turn.messages(without=without)
+        yield turn.message(without=without)
+        yield turn.sent_back
         without = max(0, without - len(turn.labels))
 
 

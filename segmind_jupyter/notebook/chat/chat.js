@@ -705,6 +705,16 @@ class View {
     this.box.focus();
   }
 
+  /** Write a variable where the caret was.
+   *
+   * @param {string} name
+   */
+  write(name) {
+    this.box.setRangeText(`{${name}}`, this.box.selectionStart, this.box.selectionEnd, "end");
+    this.typed();
+    this.box.focus();
+  }
+
   // Attaching.
 
   /** @param {Chip} chip */
@@ -810,7 +820,7 @@ class View {
     list.replaceChildren(
       item("File…", "or paste, or drop one", () => this.picker.click()),
       ...(this.state.plot ? [item("Last plot", "what a cell showed last", () => this.addChip({ id: "plot", label: "last plot" }))] : []),
-      ...this.state.names.slice(0, 40).map(([name, about]) => item(name, about, () => this.addChip({ id: `name:${name}`, label: name, about }))),
+      ...this.state.names.slice(0, 40).map(([name, about]) => item(name, about, () => this.write(name))),
     );
   }
 

@@ -1,20 +1,16 @@
-"""What is being written in a chat: words, and what goes with them; what of a notebook can."""
+"""What of a notebook, and of files, can go with the words of a chat."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from segmind_jupyter.content.convert import has_size, size_of, to_parts
 from segmind_jupyter.content.parts import Limits, Text, is_kind, type_name
-from segmind_jupyter.content.prompt import Attachment, Prompt, compose
+from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.notebook.namespace import is_tool
 from segmind_jupyter.words import one_line
-
-if TYPE_CHECKING:
-    from segmind_jupyter.conversation import Turn
 
 #: Largest file that a chat takes: a request holds 32 MB (Anthropic), of base64.
 MAX_FILE_BYTES: Final = 24_000_000
@@ -24,60 +20,19 @@ _MAX_NAME_CHARS: Final = 60
 _MAX_TYPE_CHARS: Final = 30
 
 
-@dataclass(frozen=True, slots=True)
-class DraftAttachment:
-    """Something that goes with the words: a variable by its name, or what is ready to be sent."""
-
-    label: str
-    name: str = ""
-    item: Attachment | None = None
-
-    @classmethod
-    def of(cls, item: Attachment) -> DraftAttachment:
-        """Attach again what was sent before, as it was."""
-        return cls(item.label or item.summary, item=item)
-
-    @classmethod
-    def of_file(cls, name: str, content: bytes, *, limits: Limits) -> DraftAttachment:
-        """Attach a file."""
-        label = one_line(name)[:_MAX_NAME_CHARS] or "file"
-        try:
-            parts = [*to_parts(content, limits=limits)]
-        except ContentError as error:
-            raise ContentError(f"{label}: {error}") from error
-        if not any(part.tokens for part in parts):
-            raise ContentError(f"{label} is empty. There is nothing in it to send.")
-        for number, part in enumerate(parts):
-            if isinstance(part, Text) and part.text.strip():  # a picture stands for itself
-                parts[number] = Text(f"{label}:\n{part.text}", about=part.about, inline=False)
-        return cls(label, item=Attachment(label, tuple(parts)))
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What will be sent, or was."""
-
-    text: str = ""
-    attachments: tuple[DraftAttachment, ...] = ()
-
-    @classmethod
-    def of(cls, turn: Turn) -> Draft:
-        """Take up what was said from code, where objects may have no name."""
-        return cls(turn.text, tuple(map(DraftAttachment.of, turn.prompt.sent)))
-
-    def prompt(self, names: Mapping[str, Any], *, limits: Limits) -> Prompt:
-        """Make what is sent of it."""
-        ready = tuple(a.item for a in self.attachments if a.item is not None)
-        wanted = [a.name for a in self.attachments if a.item is None]
-        if gone := [name for name in wanted if name not in names]:
-            raise ContentError(
-                f"There is no variable `{gone[0]}` any more. Remove it from the message, or "
-                "define it again."
-            )
-        if not (wanted or self.text.strip()):
-            return Prompt(ready)
-        rest = compose(self.text.strip(), names, include=wanted, limits=limits)
-        return Prompt((*ready, *rest.pieces), rest.notes)
+def of_file(name: str, content: bytes, *, limits: Limits) -> Attachment:
+    """Make what is sent of a file."""
+    label = one_line(name)[:_MAX_NAME_CHARS] or "file"
+    try:
+        parts = [*to_parts(content, limits=limits)]
+    except ContentError as error:
+        raise ContentError(f"{label}: {error}") from error
+    if not any(part.tokens for part in parts):
+        raise ContentError(f"{label} is empty. There is nothing in it to send.")
+    for number, part in enumerate(parts):
+        if isinstance(part, Text) and part.text.strip():  # a picture stands for itself
+            parts[number] = Text(f"{label}:\n{part.text}", about=part.about, inline=False)
+    return Attachment(label, tuple(parts))
 
 
 def attachables(names: Mapping[str, Any]) -> list[tuple[str, str]]:

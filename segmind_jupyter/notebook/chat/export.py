@@ -10,8 +10,8 @@ import contextlib
 import itertools
 import re
 import time
-from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,6 @@ from segmind_jupyter.words import one_line, to_text
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
-    from markdown_it.token import Token
 
     from segmind_jupyter.chat import Chat
 
@@ -62,7 +61,7 @@ def inert(text: str, *, quoted: bool = False) -> str:
     written = to_text(text).strip("\n").rstrip().split("\n")
     lines = [f"{prefix}{line}" if line else prefix.rstrip() for line in written]
     with contextlib.suppress(Exception):  # the reply is paid for: written as typed, whatever broke
-        if len(text) <= MAX_MARKDOWN_CHARS and _brackets(lines) < _MAX_NESTING:
+        if len(text) <= MAX_MARKDOWN_CHARS and _brackets(text) < _MAX_NESTING:
             for attempt in _attempts(lines):
                 if _is_settled(attempt):
                     return attempt
@@ -79,19 +78,14 @@ def _entities(text: str) -> str:
     return text.replace("<", "&lt;").replace("[", "&#91;")
 
 
-def _brackets(lines: list[str]) -> int:
-    """Return how many brackets are open at once; none is beyond a blank line."""
-    deepest = depth = 0
-    for line in lines:
-        depth = 0 if not line.strip("> \t") else depth
-        for mark in re.findall(r"[\[\]]", line):
-            depth = depth + 1 if mark == "[" else max(0, depth - 1)
-            deepest = max(deepest, depth)
-    return deepest
+def _brackets(text: str) -> int:
+    """Return how many brackets are open at once."""
+    steps = (1 if mark == "[" else -1 for mark in re.findall(r"[\[\]]", text))
+    return max(itertools.accumulate(steps, lambda depth, step: max(0, depth + step)), default=0)
 
 
 def _attempts(lines: list[str]) -> Iterator[str]:
-    """Write entities for what may be live outside of code, then for more; each with an end, too."""
+    """Write entities for what may be live outside of code, then for all; each with an end, too."""
     code = set(range(len(lines)))
     for parser in _parsers():
         blocks = [
@@ -102,7 +96,7 @@ def _attempts(lines: list[str]) -> Iterator[str]:
     def is_words(number: int) -> bool:  # no code span goes on behind a blank line
         return number not in code and bool(lines[number].strip("> \t"))
 
-    for change in (_without_tags, partial(_without_tags, also_code=True), _entities):
+    for change in (_without_tags, _entities):
         changed: list[str] = []
         for words, numbers in itertools.groupby(range(len(lines)), key=is_words):
             chunk = "\n".join(lines[number] for number in numbers)
@@ -112,13 +106,12 @@ def _attempts(lines: list[str]) -> Iterator[str]:
         yield f"{text}\n{_parsers()[0].parse(text)[-1].markup}"  # of a fence that was left open
 
 
-def _without_tags(text: str, *, also_code: bool = False) -> str:
+def _without_tags(text: str) -> str:
     """Write entities for what may be a tag, an image or a footnote, outside of spans of code."""
     # Where a bar, an address, or a block that begins in the midst of it (parsers differ in which
     # do) cuts it, what looks like a span of code may be none.
     spans = [match["code"] or "" for match in _LIVE_OR_CODE.finditer(text)]
     is_cut = any("|" in span or "\n" in span for span in spans) or _GREEDY_ADDRESS.search(text)
-    is_doubtful = also_code or is_cut
     last_end = text.rfind(">")
 
     def escape(match: re.Match[str]) -> str:
@@ -132,7 +125,7 @@ def _without_tags(text: str, *, also_code: bool = False) -> str:
             return match["note"].replace("[", "&#91;")
         return "!&#91;" if match["image"] else match[0]
 
-    return (_LIVE_ANYWHERE if is_doubtful else _LIVE_OR_CODE).sub(escape, text)
+    return (_LIVE_ANYWHERE if is_cut else _LIVE_OR_CODE).sub(escape, text)
 
 
 def _deepened(lines: list[str]) -> list[str]:
@@ -160,27 +153,18 @@ def _is_settled(text: str) -> bool:
         *own, heading, _, _ = tokens  # of what follows, which is no part of it
         references = [*env.get("references", {}).values(), *env.get("duplicate_refs", ())]
         links = [str(reference["href"]) for reference in references]
-        for token in _every(own):
+        for token in itertools.chain(own, *(token.children or () for token in own)):
             if token.type in {"html_block", "html_inline", "image"} or token.level >= _MAX_NESTING:
                 return False
             if token.type == "heading_open" and not token.level and token.tag in {"h1", "h2"}:
                 return False
             if token.type == "link_open":
                 links.append(str(token.attrs["href"]))
-        if heading.type != "heading_open" or heading.level or not all(map(_is_harmless, links)):
+        # A link leads to the web, or to nowhere but the file's own folder.
+        bad = [href for href in links if re.match(r"\s*[^/?#\s]*:", href) and not is_address(href)]
+        if heading.type != "heading_open" or heading.level or bad:
             return False
     return True
-
-
-def _is_harmless(href: str) -> bool:
-    """Return whether a link leads to the web, or to nowhere but the file's own folder."""
-    return is_address(href) or not re.match(r"\s*[^/?#\s]*:", href)
-
-
-def _every(tokens: Sequence[Token]) -> Iterator[Token]:
-    for token in tokens:
-        yield token
-        yield from _every(token.children or ())
 
 
 @cache
@@ -207,18 +191,14 @@ def save(chat: Chat, folder: Path, *, now: time.struct_time | None = None) -> Pa
     """Write a transcript as Markdown into `folder`, and tell where."""
     name = _NOT_PLAIN.sub("-", chat.name).strip("-.")[:_MAX_NAME_CHARS] or "chat"
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S', now or time.localtime())}"
-    text = chat.to_markdown()
-    for number in itertools.count(1):
-        path = folder / (f"{stem}.md" if number == 1 else f"{stem}-{number}.md")
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise SegmindError(
-                f"The transcript could not be written to {path} ({error.strerror}). Change to "
-                "another folder with `%cd`, or keep `chat.to_markdown()` yourself."
-            ) from error
-        return path
-    raise AssertionError("numbers do not end")
+    paths = (folder / f"{stem}{end}.md" for end in ("", *(f"-{n}" for n in range(2, 100))))
+    path = next((path for path in paths if not path.exists()), folder / f"{stem}.md")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(chat.to_markdown())
+    except OSError as error:
+        raise SegmindError(
+            f"The transcript could not be written to {path} ({error.strerror}). Change to "
+            "another folder with `%cd`, or keep `chat.to_markdown()` yourself."
+        ) from error
+    return path

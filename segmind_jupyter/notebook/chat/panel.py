@@ -15,8 +15,8 @@ state, so that one which the snapshot holds already is passed over. To the page:
 From the page, where `ref` is its own name for a message::
 
     {"kind": "send", "ref", "text", "attached": [id], "model", "instead"?}
-        an id is "plot", "error", "name:df", or a file's; a turn's id in `instead` has that turn
-        and all after it dropped
+        an id is "plot", "error", or a file's; a turn's id in `instead` has that turn and all
+        after it dropped
     {"kind": "again", "ref"}              the last turn once more
     {"kind": "edit", "ref", "id"}         asks for the draft of a turn, which stays
     {"kind": "stop" | "clear" | "save" | "names"}
@@ -34,21 +34,16 @@ import itertools
 import logging
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.api.settings import KNOWN_MODELS, model_info
+from segmind_jupyter.content.prompt import Attachment, compose
 from segmind_jupyter.errors import ContentError, SegmindError
 from segmind_jupyter.notebook.chat import transcript
-from segmind_jupyter.notebook.chat.draft import (
-    MAX_FILE_BYTES,
-    Draft,
-    DraftAttachment,
-    attachables,
-    is_table,
-)
+from segmind_jupyter.notebook.chat.draft import MAX_FILE_BYTES, attachables, is_table, of_file
 from segmind_jupyter.notebook.chat.export import save
 from segmind_jupyter.notebook.display.reply import (
     boxed,
@@ -67,13 +62,9 @@ from segmind_jupyter.words import one_line, to_text
 if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.content.parts import Limits
-    from segmind_jupyter.conversation import Turn
+    from segmind_jupyter.conversation import Conversation, Turn
     from segmind_jupyter.notebook.display.reply import SuppressedValues
     from segmind_jupyter.notebook.live.outputs import LiveOutputs
-
-#: Most views of one conversation. A cell that is run again makes one more and does not say that
-#: the former is gone; each of them is sent every turn.
-_MAX_ALIKE: Final = 8
 
 #: Bytes of one part of a file: Jupyter Server closes a connection over which more than 10 MiB come
 #: in one message (`websocket_max_message_size` of Tornado).
@@ -98,53 +89,60 @@ class ChatDisplay(LiveDisplay["Chat"]):
         self, shell: Any, live: LiveOutputs | None = None, hushed: SuppressedValues | None = None
     ) -> None:
         super().__init__(shell, live, hushed)
-        self._panels: dict[Chat, ChatPanel] = {}
+        self._panels: dict[Conversation, ChatPanel] = {}
 
     def show(self, value: Chat) -> None:
-        """Show its view; a chat has one widget, however often it is shown."""
-        if value not in self._panels:
-            alike = [each for each in self._panels if each.conversation is value.conversation]
-            for each in alike[: max(0, len(alike) + 1 - _MAX_ALIKE)]:
-                self._close(each, self._panels[each])
-            panel = self._panels[value] = ChatPanel(value, shell=self._shell, live=self._live)
-            value.on_close(lambda _: self._close(value, panel))
-        self._panels[value].show()
+        """Show its view; a conversation has one widget, however often it is shown."""
+        known = self._panels.get(value.conversation)
+        panel = known or ChatPanel(value, shell=self._shell, live=self._live)
+        if known is None or known.chat is not value:
+            panel.chat, self._panels[value.conversation] = value, panel
+            value.on_close(self._close)
+        panel.show()
 
     def text(self, value: Chat) -> str:
         """Return the transcript."""
         return transcript.text(value)
 
-    def _close(self, chat: Chat, panel: ChatPanel) -> None:
-        if self._panels.get(chat) is panel:
-            del self._panels[chat]
+    def _close(self, chat: Chat) -> None:
+        panel = self._panels.get(chat.conversation)
+        if panel is not None and panel.chat is chat:  # else another one of its name is shown
+            del self._panels[chat.conversation]
             panel.close()
+
+
+@dataclass
+class _Told:
+    """What the pages know of a turn."""
+
+    id: str
+    ref: str = ""  # the page's own name for it, if it was said there
+    draft: tuple[str, Sequence[Attachment]] | None = None  # what was typed, and went with it
+    standing: object = None
+    message: dict[str, Any] = field(default_factory=dict)
 
 
 class ChatPanel:
     """One chat as its pages see it, and what they ask of it."""
 
     def __init__(self, chat: Chat, *, shell: Any, live: LiveOutputs) -> None:
-        self._chat, self._shell, self._live = chat, shell, live
+        self.chat, self._shell, self._live = chat, shell, live
         self._transcript = transcript.Transcript(live)
         # Held while the page's state and what was sent of it change together.
         self._lock = threading.RLock()
         self._n = 0
         self._numbers = itertools.count(1)
-        self._ids: weakref.WeakKeyDictionary[Turn, str] = weakref.WeakKeyDictionary()
-        self._refs: weakref.WeakKeyDictionary[Turn, str] = weakref.WeakKeyDictionary()
-        self._drafts: weakref.WeakKeyDictionary[Turn, Draft] = weakref.WeakKeyDictionary()
-        #: What the pages know of each turn: how it stood, and the message that said so.
-        self._known: dict[Turn, tuple[object, dict[str, Any]]] = {}
+        self._known: dict[Turn, _Told] = {}
         self._head: dict[str, Any] = {}
         self._notice, self._alarm = "", False
         self._parts: dict[str, dict[int, bytes]] = {}
-        self._attached: dict[str, DraftAttachment] = {}
+        self._attached: dict[str, Attachment] = {}
         self.widget = _widget_class()(self)
         self.widget.on_msg(self._heard)
-        self._end_calls = chat.on_change(lambda _: live.draw_soon(self))
+        self._end_calls = chat.conversation.listen(lambda _: live.draw_soon(self))
 
     def __repr__(self) -> str:
-        return f"<ChatPanel of {self._chat!r}>"
+        return f"<ChatPanel of {self.chat!r}>"
 
     def show(self) -> None:
         """Show it below the cell that runs, and behind it the transcript that is kept."""
@@ -157,20 +155,18 @@ class ChatPanel:
 
     def draw(self) -> bool:
         """Tell the pages what has changed; return whether a turn is under way."""
-        turns = self._chat.turns
-        with self._lock:
-            if gone := [turn for turn in self._known if turn not in turns]:
-                self._say("gone", ids=[self._id(turn) for turn in gone])
-                for turn in gone:
-                    del self._known[turn]
-            for turn, before in zip(turns, [None, *turns], strict=False):
-                standing = self._standing(turn)
-                if turn not in self._known or self._known[turn][0] != standing:
-                    message = self._described(turn, before)
-                    self._known[turn] = (standing, message)
-                    self._say("turn", turn=message)
+        turns = self.chat.turns
         self._transcript.update(turns)
         with self._lock:
+            if gone := [turn for turn in self._known if turn not in turns]:
+                self._say("gone", ids=[self._known.pop(turn).id for turn in gone])
+            for turn, before in zip(turns, [None, *turns], strict=False):
+                told = self._told(turn)
+                # What of a turn changes until its end.
+                standing = turn.stage, _until(turn), turn.notes if turn.done() else ()
+                if told.standing != standing:
+                    told.standing, told.message = standing, self._described(turn, before)
+                    self._say("turn", turn=told.message)
             head = self._heading()
             if head != self._head:
                 self._head = head
@@ -179,13 +175,13 @@ class ChatPanel:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole state, for a page that knows nothing."""
-        said = self._chat.turns
         with self._lock:
-            turns = []
-            for turn, before in zip(said, [None, *said], strict=False):
-                standing, message = self._known.get(turn, (None, {}))
-                is_fresh = turn.done() and standing == self._standing(turn)
-                turns.append(message if is_fresh else self._described(turn, before))
+            known = [(turn, self._known.get(turn)) for turn in self.chat.turns]
+            turns = [
+                {**told.message, "elapsed_s": round(turn.elapsed_s, 1)}
+                for turn, told in known
+                if told and told.message
+            ]
             return {
                 "n": self._n,
                 **self._heading(),
@@ -218,19 +214,14 @@ class ChatPanel:
                 self._notice, self._alarm = notice, alarm
                 self._say("notice", notice=notice, alarm=alarm)
 
-    def _id(self, turn: Turn) -> str:
-        if turn not in self._ids:
-            self._ids[turn] = f"t{next(self._numbers)}"
-        return self._ids[turn]
-
-    def _standing(self, turn: Turn) -> tuple[str, str, int]:
-        """Return what of a turn changes until its end."""
-        return str(turn.stage), _until(turn), len(turn.notes) if turn.done() else 0
+    def _told(self, turn: Turn) -> _Told:
+        return self._known.setdefault(turn, _Told(f"t{next(self._numbers)}"))
 
     def _described(self, turn: Turn, before: Turn | None) -> dict[str, Any]:
         described: dict[str, Any] = {
-            "id": self._id(turn),
-            "after": None if before is None else self._id(before),
+            "id": self._told(turn).id,
+            "ref": self._told(turn).ref,
+            "after": None if before is None else self._told(before).id,
             "text": to_text(transcript.spoken(turn)),
             "sent": [
                 {
@@ -245,11 +236,8 @@ class ChatPanel:
             "stage": str(turn.stage),
             "ended": turn.done(),
             "elapsed_s": round(turn.elapsed_s, 1),
+            "until": _until(turn),
         }
-        if turn in self._refs:
-            described["ref"] = self._refs[turn]
-        if until := _until(turn):
-            described["until"] = until
         if turn.reply is not None:
             described["html"] = framed(reply_inside(turn.reply, sent=(), notes=turn.notes))
             described["reply"] = to_text(turn.reply.text)
@@ -260,7 +248,7 @@ class ChatPanel:
         return described
 
     def _heading(self) -> dict[str, Any]:
-        chat, usage, names = self._chat, self._chat.usage, sendable_names(self._shell)
+        chat, usage, names = self.chat, self.chat.usage, sendable_names(self._shell)
         took: list[str] = []
         if usage.calls:
             took = [f"{usage.calls:,} {'reply' if usage.calls == 1 else 'replies'}"]
@@ -287,7 +275,7 @@ class ChatPanel:
 
     def _prompts(self) -> list[dict[str, Any]]:
         """Suggest how to begin: what the chat was given, or what the notebook holds."""
-        if given := self._chat.prompts:
+        if given := self.chat.prompts:
             return [{"text": str(prompt)} for prompt in given]
         prompts: list[dict[str, Any]] = []
         if LastError.of(self._shell) is not None:
@@ -309,7 +297,7 @@ class ChatPanel:
         kind = str(content.get("kind")) if isinstance(content, dict) else ""
         acts: dict[str, Callable[..., object]] = {
             "send": self._send, "again": self._again, "edit": self._edit,
-            "stop": lambda *_: self._chat.stop(), "clear": lambda *_: self._chat.clear(),
+            "stop": lambda *_: self.chat.stop(), "clear": lambda *_: self.chat.clear(),
             "save": self._save, "names": lambda *_: self._say("names", **self._names()),
             "model": self._take_model, "system": self._take_system, "file": self._take_part,
         }  # fmt: skip
@@ -322,7 +310,7 @@ class ChatPanel:
         except SegmindError as error:
             self._refuse(content, str(error))
         except Exception as error:  # noqa: BLE001 - what the user's objects raise is shown too
-            _log.exception("a message to %r failed", self._chat)
+            _log.exception("a message to %r failed", self.chat)
             self._refuse(content, f"{type(error).__name__}: {error}")
 
     def _refuse(self, content: dict[str, Any], reason: str) -> None:
@@ -335,52 +323,55 @@ class ChatPanel:
                 self._say("notice", **told)
 
     def _send(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        ids = [str(each) for each in content.get("attached", ())]
-        draft = Draft(str(content.get("text", "")), tuple(map(self._attachment, ids)))
+        text = str(content.get("text", "")).strip()
+        attached = [self._attachment(str(key)) for key in content.get("attached", ())]
         self._take_model(content, ())
-        prompt = draft.prompt(sendable_names(self._shell), limits=_limits())
+        names = sendable_names(self._shell)
+        prompt = compose(text, names, attached=attached, limits=_limits())
         with self._lock:  # so that no page hears of the turn before its name is known
-            if content.get("instead") and prompt.parts():
-                self._chat.take_back(self._turn(content["instead"]))
-            turn = self._chat.say(prompt)
-            self._refs[turn], self._drafts[turn] = str(content.get("ref", "")), draft
+            if content.get("instead"):
+                self.chat.take_back(self._turn(content["instead"]))
+            told = self._told(self.chat.say(prompt))
+            told.ref, told.draft = str(content.get("ref", "")), (text, attached)
 
     def _again(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        last = self._chat.turns[-1] if self._chat.turns else None
+        last = self.chat.turns[-1] if self.chat.turns else None
         if last is not None and not last.done():
             return  # a second click, mostly
         with self._lock:
-            again = self._chat.regenerate()
-            if last is not None and last in self._drafts:
-                self._drafts[again] = self._drafts[last]
+            again = self._told(self.chat.regenerate())
+            again.draft = self._told(last).draft if last else None
 
     def _edit(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         turn = self._turn(content.get("id"))
-        draft = self._drafts.get(turn) or Draft.of(turn)
+        told = self._told(turn)
+        text = transcript.spoken(turn)
+        apart = [item for item in turn.prompt.sent if f"{{{item.name}}}" not in text]
+        text, attached = told.draft or (text, apart)
         chips = []
-        for number, attachment in enumerate(draft.attachments):
-            key = f"name:{attachment.name}" if attachment.name else f"{self._id(turn)}.{number}"
-            self._hold(key, attachment)
-            chips.append({"id": key, "label": attachment.label})
-        told = {"to": content.get("ref"), "id": self._id(turn), "text": draft.text}
-        self.widget.send({"kind": "draft", **told, "attached": chips})
+        for number, item in enumerate(attached):
+            self._hold(key := f"{told.id}.{number}", item)
+            chips.append({"id": key, "label": one_line(item.label or item.summary)})
+        sent = {"to": content.get("ref"), "id": told.id, "text": text, "attached": chips}
+        self.widget.send({"kind": "draft", **sent})
 
     def _turn(self, key: object) -> Turn:
-        for turn in self._chat.turns:
-            if self._ids.get(turn) == key:
-                return turn
+        with self._lock:
+            for turn in self.chat.turns:
+                if self._told(turn).id == key:
+                    return turn
         raise ContentError("That message is not part of the conversation any more.")
 
     def _save(self, *_: Any) -> None:
-        self._tell(f"The transcript was saved as {save(self._chat, Path.cwd())}", alarm=False)
+        self._tell(f"The transcript was saved as {save(self.chat, Path.cwd())}", alarm=False)
 
     def _take_model(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         model = str(content.get("model", "")).strip()
-        if model and model != self._chat.model:
-            self._chat.model = model
+        if model and model != self.chat.model:
+            self.chat.model = model
 
     def _take_system(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        self._chat.system = str(content.get("text", ""))
+        self.chat.system = str(content.get("text", ""))
         self._live.draw_soon(self)
 
     def _take_part(self, content: dict[str, Any], buffers: Sequence[Any]) -> None:
@@ -396,32 +387,28 @@ class ChatPanel:
             if is_too_large:
                 raise ContentError(f"{name} is too large.")
             data = b"".join(parts[number] for number in sorted(parts))
-            attachment = DraftAttachment.of_file(name, data, limits=_limits())
+            item = of_file(name, data, limits=_limits())
         except SegmindError as error:
             self.widget.send({"kind": "file", "id": key, "error": one_line(str(error))})
             return
-        self._hold(key, attachment)
-        about = attachment.item.summary if attachment.item else ""
-        self.widget.send({"kind": "file", "id": key, "about": one_line(about)})
+        self._hold(key, item)
+        self.widget.send({"kind": "file", "id": key, "about": one_line(item.summary)})
 
-    def _hold(self, key: str, attachment: DraftAttachment) -> None:
+    def _hold(self, key: str, item: Attachment) -> None:
         """Keep what a message may name, the newest ones."""
-        self._attached[key] = attachment
+        self._attached[key] = item
         while len(self._attached) > _MAX_FILES:
             del self._attached[next(iter(self._attached))]
 
-    def _attachment(self, key: str) -> DraftAttachment:
+    def _attachment(self, key: str) -> Attachment:
         if key == "plot":
             plots = self._plots()
             if plots is None:
                 raise ContentError("No cell has shown a plot yet. Run the plotting cell again.")
             (plot,) = plots.sent(limits=_limits())
-            return DraftAttachment(plot.name, item=plot)
+            return plot
         if key == "error":
-            return DraftAttachment.of(last_error(self._shell, limits=_limits()))
-        if key.startswith("name:"):
-            name = key.removeprefix("name:")
-            return DraftAttachment(name, name=name)
+            return last_error(self._shell, limits=_limits())
         if key not in self._attached:
             raise ContentError("What was attached is not there any more. Attach it again.")
         return self._attached[key]

@@ -25,7 +25,7 @@ from segmind_jupyter.notebook.display.reply import (
     usage_line,
 )
 from segmind_jupyter.notebook.display.styles import div, folded, framed, one_line_html
-from segmind_jupyter.words import format_duration, one_line, to_text
+from segmind_jupyter.words import one_line, to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat
@@ -45,7 +45,7 @@ def html(chat: Chat) -> str:
 
 def text(chat: Chat) -> str:
     """Show a whole chat in a terminal."""
-    return "\n\n".join(_turn_text(turn, _standing(turn)) for turn in chat.turns) or EMPTY
+    return "\n\n".join(map(kept_text, chat.turns)) or EMPTY
 
 
 def markdown(chat: Chat) -> str:
@@ -63,8 +63,7 @@ def markdown(chat: Chat) -> str:
             took = usage_line(turn.reply)
             pieces += ["## Claude", inert(turn.reply.text), f"*{escaped(took)}*" if took else ""]
         else:
-            state = _standing(turn) if turn.error is None else str(turn.error)
-            pieces.append(f"*{escaped(state)}*")
+            pieces.append(f"*{escaped(str(turn.error or _unfinished(turn)))}*")
     return "\n\n".join(filter(None, pieces if chat.turns else [*pieces, EMPTY])) + "\n"
 
 
@@ -75,7 +74,7 @@ def said_html(turn: Turn) -> str:
 
 
 def kept_html(turn: Turn) -> str:
-    """Show what came of it where nothing changes any more: of a turn on its way, how to go on."""
+    """Show what came of it; of a turn on its way, how to go on."""
     if turn.reply is not None:
         return div("theirs", reply_inside(turn.reply, sent=(), notes=turn.notes))
     if turn.error is not None:
@@ -85,7 +84,13 @@ def kept_html(turn: Turn) -> str:
 
 def kept_text(turn: Turn) -> str:
     """Return both as text."""
-    return _turn_text(turn, one_line(_unfinished(turn)))
+    said = "\n".join([spoken(turn), *(f"[{line}]" for line in _objects(turn))]).strip()
+    answer = one_line(_unfinished(turn))
+    if turn.reply is not None:
+        answer = reply_text(turn.reply, sent=(), notes=turn.notes)
+    elif turn.error is not None:
+        answer = failure_text(turn.error)
+    return "You: " + to_text(said).replace("\n", "\n     ") + f"\n\n{answer}"
 
 
 def spoken(turn: Turn) -> str:
@@ -96,24 +101,10 @@ def spoken(turn: Turn) -> str:
     return "".join(words).strip()
 
 
-def _standing(turn: Turn) -> str:
-    """Say how a turn stands that has not ended: ``processing, 12 s``."""
-    return f"{turn.stage}, {format_duration(turn.elapsed_s)}"
-
-
 def _unfinished(turn: Turn) -> str:
-    resume = f": `%segmind resume {turn.job.request_id}`" if turn.job is not None else "."
-    return f"When this was saved, there was no reply yet{resume}"
-
-
-def _turn_text(turn: Turn, pending: str) -> str:
-    said = "\n".join([spoken(turn), *(f"[{line}]" for line in _objects(turn))]).strip()
-    answer = pending
-    if turn.reply is not None:
-        answer = reply_text(turn.reply, sent=(), notes=turn.notes)
-    elif turn.error is not None:
-        answer = failure_text(turn.error)
-    return "You: " + to_text(said).replace("\n", "\n     ") + f"\n\n{answer}"
+    """Say it in words that hold also where nothing changes any more."""
+    resume = f": `%segmind resume {turn.job.request_id}` fetches it." if turn.job else "."
+    return f"There was no reply yet{resume}"
 
 
 def _objects(turn: Turn) -> Iterator[str]:

@@ -165,35 +165,23 @@ def test_a_message_is_one_message_and_its_turn_begins_and_ends(page, online):
 
 
 def test_names_variables_files_and_the_last_plot_go_with_the_words(page, online, names, run):
-    """Each by its own name, in the order in which they were attached, before the words."""
+    """Variables where they were named, what was attached before the words; nothing is refused."""
     names["n"], names["picture"] = 42, Image.new("RGB", (8, 4))
-    run("from PIL import Image; from IPython.display import display")
-    run("display(Image.new('L', (6, 6)))")
+    run("from PIL import Image; Image.new('L', (6, 6))")
     file = page.attach_file("photo.png", png(), chunk=50)
     assert file["about"].startswith("40×20")
     page.say("names")
     assert ["picture", "Image 8×4"] in page.last("names")["names"]
-    turn = page.ask("Is {n} right?", "name:picture", file["id"])
+    turn = page.ask("Is {n} right? {picture}", file["id"], "plot")
     kinds = [block["type"] for block in online.posts[0].blocks]
-    assert kinds.count("image") == 2
+    assert kinds == ["image", "image", "text", "image"]
     assert "42" in str(online.posts[0].blocks)
-    assert turn["text"] == "Is {n} right?"
-    assert all(item["thumb"].startswith("data:image/png;base64,") for item in turn["sent"][:2])
-
-
-def test_an_attached_variable_is_read_when_it_is_sent_and_must_be_there(page, online, names):
-    """What it holds by then; what is gone is refused, with the words for the box."""
-    names["x"] = "before"
-    names["x"] = "after"
-    page.ask("", "name:x")
-    assert "after" in str(online.posts[0].blocks)
-    del names["x"]
-    ref = page.send("And now?", "name:x")
-    refused = page.last("refused")
-    assert refused["ref"] == ref
-    assert "no variable `x`" in refused["notice"]
-    page.send("  ")
-    assert "nothing to say" in page.last("refused")["notice"].lower()
+    assert turn["text"] == "Is {n} right? {picture}"
+    thumbs = [item["thumb"][:22] for item in turn["sent"]]
+    assert thumbs == [*["data:image/png;base64,"] * 2, "", "data:image/png;base64,"]
+    ref = page.send("  ")
+    assert page.last("refused")["ref"] == ref
+    assert "nothing to ask" in page.last("refused")["notice"].lower()
     assert len(online.posts) == 1
 
 
@@ -250,7 +238,7 @@ def test_again_asks_once_more_and_a_second_click_nothing(page, online):
 def test_an_edited_message_takes_its_place_and_drops_what_came_after_it(page, online, names):
     """Words and attachments are told to the view that asked; all stays until that sends."""
     names["n"] = [1, 2, 3]
-    first = page.ask("Sum of it?", "name:n")
+    first = page.ask("Sum of {n}?")
     second = page.chat.send("From code", Image.new("RGB", (8, 4)))
     second.wait()
     page.ask("Sure?")
@@ -258,9 +246,8 @@ def test_an_edited_message_takes_its_place_and_drops_what_came_after_it(page, on
     draft = page.last("draft")
     assert (draft["to"], draft["id"], draft["text"]) == ("e1", page.turns[1]["id"], "From code")
     page.say("edit", ref="e2", id=first["id"])
-    assert page.last("draft")["attached"] == [{"id": "name:n", "label": "n"}]
+    assert (page.last("draft")["text"], page.last("draft")["attached"]) == ("Sum of {n}?", [])
     page.send(" ", instead=first["id"])
-    assert "nothing to say" in page.last("refused")["notice"].lower()
     assert len(page.turns) == 3
     changed = page.ask("Changed", *[chip["id"] for chip in draft["attached"]], instead=draft["id"])
     assert [turn["id"] for turn in page.turns] == [first["id"], changed["id"]]
@@ -415,16 +402,17 @@ def test_the_javascript_has_one_door_for_html():
     assert re.findall(r"src: (\w+)", JS) == ["source"]
 
 
-def test_a_chat_has_one_widget_and_few_are_kept(shell, online):
-    """However often it is shown; of many alike the oldest let go."""
+def test_a_conversation_has_one_widget(shell, online):
+    """However often it is shown, by whichever chat of its name; the last one shown closes it."""
     display = ChatDisplay(shell)
-    chats = [Chat(name="same", mode="v1") for _ in range(10)]
+    first, second = (Chat(name="same", mode="v1") for _ in range(2))
     with capture_output():
-        for chat in [*chats, *chats[-1:]]:
+        for chat in (first, second, second):
             display.show(chat)
-    assert len(display._panels) == 8
-    for chat in chats:
-        chat.close()
+    (panel,) = display._panels.values()
+    first.close()
+    assert list(display._panels.values()) == [panel]
+    second.close()
     assert display._panels == {}
 
 

@@ -72,20 +72,14 @@ def test_an_error_shows_in_the_place_of_the_reply(walk):
     assert "*Not enough credits.*" in transcript.markdown(chat)
 
 
-def test_a_turn_on_its_way_tells_how_it_stands():
-    """Its stage on a terminal; how to go on in what is kept."""
+def test_a_turn_on_its_way_tells_how_to_go_on():
+    """By its job, where there is one; whether it is queued still, a file cannot know."""
     turn = asked("Hi")
+    assert transcript.text(Told(turn)).endswith("There was no reply yet.")
     turn.queued_as(Job("2c7f-1", model="claude-4-sonnet"))
-    assert transcript.text(Told(turn)).endswith("queued, 0 s")
     for kept in (transcript.kept_html(turn), transcript.kept_text(turn)):
         assert "%segmind resume 2c7f-1" in kept
         assert "queued" not in kept.lower()
-
-
-def test_a_turn_without_a_job_cannot_be_resumed_and_is_not_said_to_be():
-    """Such as one that waits, or goes by v1."""
-    assert "resume" not in transcript.kept_html(asked("Hi"))
-    assert "no reply yet" in transcript.kept_text(asked("Hi"))
 
 
 def test_names_stand_among_the_words_where_they_were_typed():
