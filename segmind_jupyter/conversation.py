@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import threading
@@ -48,8 +49,8 @@ _NO_TEXT: Final = "(no text)"
 #: Bytes of a message besides its blocks; rounded up.
 _AROUND_A_MESSAGE = 50
 
-#: Most images that a note names; the others are counted.
-_MAX_NAMED = 5
+#: Longest list of the images that a note names.
+_MAX_NAMED_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,11 @@ class ImagePolicy:
         """Count the oldest images of `turns` that do not go with a new one, or with nothing new."""
         old = [n_bytes for each in turns for n_bytes in each.image_bytes]
         own = turn.image_bytes if turn else ()
-        n_bytes = sum(each.n_bytes for each in turns) + sum(old) + sum(own)
-        n_bytes += turn.n_bytes if turn else 0
-        for count, image_bytes in enumerate(old):
-            if len(own) + len(old) - count <= self.max_images and n_bytes <= self.max_bytes:
+        others = sum(each.n_bytes for each in (*turns, turn) if each) + sum(own)
+        for count in range(len(old)):
+            n_images, n_bytes = len(own) + len(old) - count, others + sum(old[count:])
+            if n_images <= self.max_images and n_bytes <= self.max_bytes:
                 return count
-            n_bytes -= image_bytes
         return len(old)
 
 
@@ -149,16 +149,12 @@ class Turn(Pending[Reply, Stage]):
         self._cancel: Callable[[], object] | None = None
         self._began = time.time()
         self._is_counted = False
-        images = [item.label for item in prompt.sent for _ in item.images]
-        self.labels = tuple(map(shortened, images))
-        self.image_bytes = tuple(
-            _json_bytes(block) for block in self.blocks if block["type"] == "image"
-        )
+        self.labels = [shortened(item.label) for item in prompt.sent for _ in item.images]
+        self.image_bytes = [_json_bytes(b) for b in self.blocks if b["type"] == "image"]
         others = [block for block in self.blocks if block["type"] != "image"]
+        stand_ins = map(_stand_in, self.labels)
         #: Bytes of question and answer in a request, but for the images.
-        self.n_bytes = _AROUND_A_MESSAGE + sum(
-            map(_json_bytes, [*others, *map(_stand_in, self.labels)])
-        )
+        self.n_bytes = sum(map(_json_bytes, [*others, *stand_ins]), _AROUND_A_MESSAGE)
         #: The reply as it goes over the wire, in all later requests.
         self.sent_back: Message = {}
         #: By the number of images left out: every request of a conversation holds all its messages,
@@ -166,10 +162,7 @@ class Turn(Pending[Reply, Stage]):
         self._made: dict[int, Message] = {}
 
     def __repr__(self) -> str:
-        objects = []
-        for item in self.prompt.sent:  # `None` and ``[]`` have no label but what they read as
-            text = "" if item.images else "".join(part.wire()["text"] for part in item.parts)
-            objects.append(item.label or one_line(text, max_chars=60) or item.summary)
+        objects = [item.label or item.summary for item in self.prompt.sent]
         said = [repr(one_line(self.text, max_chars=60))] if self.text or not objects else []
         why = f" ({type(self.error).__name__})" if self.stage is Stage.FAILED else ""
         what = " with ".join(filter(None, [*said, ", ".join(objects)]))
@@ -177,8 +170,11 @@ class Turn(Pending[Reply, Stage]):
 
     @property
     def text(self) -> str:
-        """The words that were said, without the objects."""
-        return "".join(piece for piece in self.prompt.pieces if isinstance(piece, str)).strip()
+        """The words that were said, with the names of objects where they stood among them."""
+        # What stands before all words was attached to them, and is shown apart.
+        among = itertools.dropwhile(lambda piece: not isinstance(piece, str), self.prompt.pieces)
+        words = (p if isinstance(p, str) else f"{{{p.name}}}" if p.name else "" for p in among)
+        return "".join(words).strip()
 
     @property
     def stage(self) -> Stage:
@@ -392,15 +388,11 @@ class Conversation:
     def _note(self, labels: Sequence[str]) -> tuple[str, ...]:
         if not labels:
             return ()
-        count = len(labels)
-        what = "1 older image is" if count == 1 else f"{count} older images are"
-        named = [label for label in labels if label][:_MAX_NAMED]
-        if named and count > len(named):
-            named.append(f"{count - len(named)} more")
-        listed = f": {'; '.join(named)}" if named else ""
+        what = "1 older image is" if len(labels) == 1 else f"{len(labels)} older images are"
+        named = one_line("; ".join(filter(None, labels)), max_chars=_MAX_NAMED_CHARS)
         return (
-            f"{what} no longer sent ({self.images.reason}){listed}. Attach again what you want to "
-            "ask about.",
+            f"{what} no longer sent ({self.images.reason}){named and f': {named}'}. Attach again "
+            "what you want to ask about.",
         )
 
     def under_way(self) -> list[Turn]:
@@ -430,7 +422,7 @@ class Conversation:
             turn = Turn(last.prompt, replacing=old, expected=last.expected, wait=wait)
             if last.reply is None:  # there is no answer to keep until the new one is there
                 self._turns = self._turns[:-1]
-            return turn, self.begin(turn)
+        return turn, self.begin(turn)
 
     def take(self, turn: Turn, reply: Reply, *, model: str | None = None) -> None:
         """Take in a reply, once; of a turn that was stopped or cleared it was paid for alone."""
@@ -446,8 +438,7 @@ class Conversation:
         """End and take out what comes to nothing and is to leave no trace."""
         with self._lock:
             self._turns = tuple(each for each in self.said if each is not turn)
-        turn.fail(SegmindError("The cell has no reply."))
-        self.changed()
+        turn.fail(SegmindError("The cell has no reply."))  # which is heard of
 
     def take_back(self, turn: Turn | None = None) -> Turn:
         """Take out a turn, the last one if none is given, with all that was said after it."""
@@ -479,14 +470,8 @@ class Conversation:
 
     def listen(self, callback: Callable[[Conversation], object]) -> Callable[[], None]:
         """Call `callback(conversation)` at every change, on the thread that brings it."""
-        with self._lock:
-            self._listeners.append(callback)
-
-        def end() -> None:
-            with self._lock, contextlib.suppress(ValueError):
-                self._listeners.remove(callback)
-
-        return end
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback) if callback in self._listeners else None
 
     def changed(self) -> None:
         """Bring the journal in line with what was said, and tell those who listen."""
@@ -591,13 +576,11 @@ class ConversationRegistry:
         if conversation is None:
             return prompt, [user_message(prompt.blocks())], None
         if going_on := conversation.under_way():
-            first = going_on[0]
-            other = "another cell" if first.cell else "a turn of its chat"
-            if first.cell and first.job:
-                other = f"job {first.job.request_id}"
+            job = going_on[0].job
+            what = f"job {job.request_id}" if job else "a reply"
             raise ContentError(
-                f"This conversation still waits for {other}. Wait until the reply is there "
-                "(`%segmind wait`), or press Stop, and run this cell again."
+                f"This conversation still waits for {what}. Wait until it is there (`%segmind "
+                "wait`), or press Stop, and run this cell again."
             )
         turn = Turn(prompt)
         turn.cell = conversation, model, system

@@ -503,7 +503,7 @@ class TestNames:
         cell.start()
         assert online.asked.wait(60)
         turn = chat.send("Two")
-        with pytest.raises(ContentError, match="another cell"):
+        with pytest.raises(ContentError, match="waits for a reply"):
             session().ask(session().request(gather(["Three"]), **where))
         assert not turn.done()
         online.release.set()
@@ -590,12 +590,7 @@ class TestReading:
             failed.wait()
         assert repr(failed).startswith("<Turn failed (BadRequestError): 'long long")
         assert len(repr(failed)) < 110
-        for said, shown in (
-            ((picture,), "<Turn waiting: PIL RGB 40×30>"), ((0.5,), "0.5"),
-            (("Which", [0], {0: 1}), "'Which' with [0], {0: 1}"),
-            (({"long": "x" * 90},), "'long': 'xxxxx"),
-        ):  # fmt: skip
-            assert shown in repr(Turn(gather(said)))
+        assert repr(Turn(gather([picture, 0.5]))) == "<Turn waiting: PIL RGB 40×30, text, ≈1 token>"
 
 
 class TestScripts:

@@ -187,10 +187,10 @@ _NOT_PLAIN = re.compile(r"[^\w.]+", re.ASCII)
 _MAX_NAME_CHARS = 60
 
 
-def save(chat: Chat, folder: Path, *, now: time.struct_time | None = None) -> Path:
+def save(chat: Chat, folder: Path) -> Path:
     """Write a transcript as Markdown into `folder`, and tell where."""
     name = _NOT_PLAIN.sub("-", chat.name).strip("-.")[:_MAX_NAME_CHARS] or "chat"
-    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S', now or time.localtime())}"
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     paths = (folder / f"{stem}{end}.md" for end in ("", *(f"-{n}" for n in range(2, 100))))
     path = next((path for path in paths if not path.exists()), folder / f"{stem}.md")
     try:

@@ -34,16 +34,18 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.api.settings import KNOWN_MODELS, model_info
+from segmind_jupyter.content.convert import has_size, size_of, to_parts
+from segmind_jupyter.content.parts import Limits, Text, is_kind, type_name
 from segmind_jupyter.content.prompt import Attachment, compose
 from segmind_jupyter.errors import ContentError, SegmindError
 from segmind_jupyter.notebook.chat import transcript
-from segmind_jupyter.notebook.chat.draft import MAX_FILE_BYTES, attachables, is_table, of_file
 from segmind_jupyter.notebook.chat.export import save
 from segmind_jupyter.notebook.display.reply import (
     boxed,
@@ -54,21 +56,30 @@ from segmind_jupyter.notebook.display.reply import (
 from segmind_jupyter.notebook.display.styles import framed
 from segmind_jupyter.notebook.last_error import LastError, last_error
 from segmind_jupyter.notebook.live.cards import LiveDisplay, close_all, view_of
-from segmind_jupyter.notebook.namespace import sendable_names
+from segmind_jupyter.notebook.namespace import is_tool, sendable_names
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
 from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line, to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat
-    from segmind_jupyter.content.parts import Limits
     from segmind_jupyter.conversation import Conversation, Turn
     from segmind_jupyter.notebook.display.reply import SuppressedValues
-    from segmind_jupyter.notebook.live.outputs import LiveOutputs
+    from segmind_jupyter.notebook.live.outputs import LiveOutputs, OutputHandle
+
+#: Largest file that a chat takes: a request holds 32 MB (Anthropic), of base64.
+_MAX_FILE_BYTES: Final = 24_000_000
+
+#: Longest name of a file and of a type that is shown, in characters.
+_MAX_NAME_CHARS: Final = 60
+_MAX_TYPE_CHARS: Final = 30
 
 #: Bytes of one part of a file: Jupyter Server closes a connection over which more than 10 MiB come
 #: in one message (`websocket_max_message_size` of Tornado).
 _CHUNK_BYTES: Final = 4_000_000
+
+#: Cells whose transcript is kept up to date. One that was run again does not say that it is gone.
+_MAX_CELLS: Final = 8
 
 #: Most variables that the page is told of, and files that wait for their message.
 _MAX_NAMES: Final = 200
@@ -120,6 +131,7 @@ class _Told:
     draft: tuple[str, Sequence[Attachment]] | None = None  # what was typed, and went with it
     standing: object = None
     message: dict[str, Any] = field(default_factory=dict)
+    page: tuple[str, str] = ("", "")  # in the transcript
 
 
 class ChatPanel:
@@ -127,7 +139,9 @@ class ChatPanel:
 
     def __init__(self, chat: Chat, *, shell: Any, live: LiveOutputs) -> None:
         self.chat, self._shell, self._live = chat, shell, live
-        self._transcript = transcript.Transcript(live)
+        #: The transcript that the file is to have, and in which outputs.
+        self._kept = transcript.bundle([])
+        self._cells: deque[OutputHandle] = deque(maxlen=_MAX_CELLS)
         # Held while the page's state and what was sent of it change together.
         self._lock = threading.RLock()
         self._n = 0
@@ -151,12 +165,11 @@ class ChatPanel:
             self._live.drawn(self)
             # Where widgets cannot be shown it shows nothing: the transcript is in what follows.
             self._live.put({**view_of(self.widget), "text/html": "", "text/plain": ""})
-            self._transcript.put()
+            self._cells.append(self._live.put(self._kept))
 
     def draw(self) -> bool:
         """Tell the pages what has changed; return whether a turn is under way."""
         turns = self.chat.turns
-        self._transcript.update(turns)
         with self._lock:
             if gone := [turn for turn in self._known if turn not in turns]:
                 self._say("gone", ids=[self._known.pop(turn).id for turn in gone])
@@ -166,7 +179,13 @@ class ChatPanel:
                 standing = turn.stage, _until(turn), turn.notes if turn.done() else ()
                 if told.standing != standing:
                     told.standing, told.message = standing, self._described(turn, before)
+                    told.page = transcript.page_of(turn)
                     self._say("turn", turn=told.message)
+            kept = transcript.bundle([self._told(turn).page for turn in turns])
+            if kept != self._kept:
+                self._kept = kept
+                for cell in self._cells:
+                    self._live.replace(cell, kept)
             head = self._heading()
             if head != self._head:
                 self._head = head
@@ -190,7 +209,7 @@ class ChatPanel:
                 "prompts": self._prompts(),
                 "notice": self._notice,
                 "alarm": self._alarm,
-                "max_file_bytes": MAX_FILE_BYTES,
+                "max_file_bytes": _MAX_FILE_BYTES,
                 "chunk_bytes": _CHUNK_BYTES,
             }
 
@@ -222,7 +241,7 @@ class ChatPanel:
             "id": self._told(turn).id,
             "ref": self._told(turn).ref,
             "after": None if before is None else self._told(before).id,
-            "text": to_text(transcript.spoken(turn)),
+            "text": to_text(turn.text),
             "sent": [
                 {
                     "label": one_line(item.label),
@@ -257,7 +276,7 @@ class ChatPanel:
         return {
             "name": one_line(chat.name),
             "variable": next(reversed([n for n, v in names.items() if v is chat]), "chat"),
-            "kept": self._transcript.mark,
+            "kept": transcript.mark_of(self._kept),
             "model": chat.model,
             "models": [[slug, _about_model(slug)] for slug in KNOWN_MODELS],
             "system": chat.system or "",
@@ -282,7 +301,7 @@ class ChatPanel:
             prompts.append({"text": "Explain the last error.", "error": True})
         if self._plots() is not None:
             prompts.append({"text": "Describe the last plot.", "plot": True})
-        tables = [name for name, value in sendable_names(self._shell).items() if is_table(value)]
+        tables = [name for name, value in sendable_names(self._shell).items() if _is_table(value)]
         prompts += [{"text": f"What is in {{{name}}}?"} for name in reversed(tables[-2:])]
         prompts += [
             {"text": "Suggest three questions that this notebook could answer."},
@@ -345,9 +364,8 @@ class ChatPanel:
     def _edit(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         turn = self._turn(content.get("id"))
         told = self._told(turn)
-        text = transcript.spoken(turn)
-        apart = [item for item in turn.prompt.sent if f"{{{item.name}}}" not in text]
-        text, attached = told.draft or (text, apart)
+        apart = [item for item in turn.prompt.sent if f"{{{item.name}}}" not in turn.text]
+        text, attached = told.draft or (turn.text, apart)
         chips = []
         for number, item in enumerate(attached):
             self._hold(key := f"{told.id}.{number}", item)
@@ -379,7 +397,7 @@ class ChatPanel:
         key, name = str(content["id"]), str(content["name"])
         parts = self._parts.setdefault(key, {})
         parts[int(content["part"])] = bytes(buffers[0])
-        is_too_large = sum(map(len, parts.values())) > MAX_FILE_BYTES
+        is_too_large = sum(map(len, parts.values())) > _MAX_FILE_BYTES
         if not is_too_large and len(parts) < int(content["parts"]):
             return
         del self._parts[key]
@@ -387,7 +405,7 @@ class ChatPanel:
             if is_too_large:
                 raise ContentError(f"{name} is too large.")
             data = b"".join(parts[number] for number in sorted(parts))
-            item = of_file(name, data, limits=_limits())
+            item = _of_file(name, data, limits=_limits())
         except SegmindError as error:
             self.widget.send({"kind": "file", "id": key, "error": one_line(str(error))})
             return
@@ -437,6 +455,41 @@ def _widget_class() -> Any:
             return state if key is not None else {**state, "snapshot": self._panel.snapshot()}
 
     return ChatWidget
+
+
+def _of_file(name: str, content: bytes, *, limits: Limits) -> Attachment:
+    """Make what is sent of a file."""
+    label = one_line(name)[:_MAX_NAME_CHARS] or "file"
+    try:
+        parts = [*to_parts(content, limits=limits)]
+    except ContentError as error:
+        raise ContentError(f"{label}: {error}") from error
+    if not any(part.tokens for part in parts):
+        raise ContentError(f"{label} is empty. There is nothing in it to send.")
+    for number, part in enumerate(parts):
+        if isinstance(part, Text) and part.text.strip():  # a picture stands for itself
+            parts[number] = Text(f"{label}:\n{part.text}", about=part.about, inline=False)
+    return Attachment(label, tuple(parts))
+
+
+def attachables(names: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List the variables that can be attached, and what each is: pictures and tables first.
+
+    Within each group the newest come first.
+    """
+    offered = []
+    for name, value in reversed(list(names.items())):
+        is_ours = str(type(value).__module__).startswith("segmind_jupyter.")
+        if name.isidentifier() and name[0] != "_" and not (is_tool(value) or is_ours):
+            # Anybody may define a class with a long name.
+            about = f"{one_line(type_name(value))[:_MAX_TYPE_CHARS]} {size_of(value)}".rstrip()
+            offered.append((not has_size(value), name, about))
+    return [(name, about) for _, name, about in sorted(offered, key=lambda offer: offer[0])]
+
+
+def _is_table(value: object) -> bool:
+    """Return whether a value is a table that one would ask about."""
+    return is_kind(value, "pandas", "DataFrame") or is_kind(value, "polars", "DataFrame")
 
 
 def _until(turn: Turn) -> str:

@@ -7,13 +7,10 @@ The view hides it (`chat.css`); it shows where no view lives.
 from __future__ import annotations
 
 import html as escaping
-import itertools
 import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from segmind_jupyter.content.prompt import Attachment
 from segmind_jupyter.notebook.chat.export import escaped, inert
 from segmind_jupyter.notebook.display.reply import (
     boxed,
@@ -30,7 +27,7 @@ from segmind_jupyter.words import one_line, to_text
 if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.conversation import Turn
-    from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, OutputHandle
+    from segmind_jupyter.notebook.live.outputs import Bundle
 
 
 #: What stands in the place of a transcript without turns.
@@ -39,13 +36,13 @@ EMPTY: Final = "Nothing was said yet."
 
 def html(chat: Chat) -> str:
     """Show a whole chat as HTML that runs and fetches nothing."""
-    bubbles = "".join(said_html(turn) + kept_html(turn) for turn in chat.turns)
+    bubbles = "".join(page_of(turn)[0] for turn in chat.turns)
     return framed(bubbles or div("about", EMPTY))
 
 
 def text(chat: Chat) -> str:
     """Show a whole chat in a terminal."""
-    return "\n\n".join(map(kept_text, chat.turns)) or EMPTY
+    return "\n\n".join(page_of(turn)[1] for turn in chat.turns) or EMPTY
 
 
 def markdown(chat: Chat) -> str:
@@ -56,9 +53,8 @@ def markdown(chat: Chat) -> str:
     """
     pieces = [f"# {escaped(chat.name)}" if chat.name else ""]
     for turn in chat.turns:
-        words = spoken(turn)
         objects = "\n".join(f"- {escaped(line)}" for line in _objects(turn))
-        pieces += ["## You", inert(words, quoted=True) if words else "", objects]
+        pieces += ["## You", inert(turn.text, quoted=True) if turn.text else "", objects]
         if turn.reply is not None:
             took = usage_line(turn.reply)
             pieces += ["## Claude", inert(turn.reply.text), f"*{escaped(took)}*" if took else ""]
@@ -67,38 +63,21 @@ def markdown(chat: Chat) -> str:
     return "\n\n".join(filter(None, pieces if chat.turns else [*pieces, EMPTY])) + "\n"
 
 
-def said_html(turn: Turn) -> str:
-    """Show what the user said, with thumbnails and sizes of what went with it."""
-    words = div("words", escaping.escape(to_text(spoken(turn))))
-    return div("mine", div("said", words + div("objects", sent_html(turn.prompt.sent))))
-
-
-def kept_html(turn: Turn) -> str:
-    """Show what came of it; of a turn on its way, how to go on."""
+def page_of(turn: Turn) -> tuple[str, str]:
+    """Show what was said and what came of it, as HTML and as text; else how to go on."""
+    words = div("words", escaping.escape(to_text(turn.text)))
+    mine = div("mine", div("said", words + div("objects", sent_html(turn.prompt.sent))))
+    said = "\n".join([turn.text, *(f"[{line}]" for line in _objects(turn))]).strip()
     if turn.reply is not None:
-        return div("theirs", reply_inside(turn.reply, sent=(), notes=turn.notes))
-    if turn.error is not None:
-        return div("theirs", boxed(turn.error, failure_html(turn.error)))
-    return div("theirs", div("about", one_line_html(_unfinished(turn))))
-
-
-def kept_text(turn: Turn) -> str:
-    """Return both as text."""
-    said = "\n".join([spoken(turn), *(f"[{line}]" for line in _objects(turn))]).strip()
-    answer = one_line(_unfinished(turn))
-    if turn.reply is not None:
+        theirs = reply_inside(turn.reply, sent=(), notes=turn.notes)
         answer = reply_text(turn.reply, sent=(), notes=turn.notes)
     elif turn.error is not None:
-        answer = failure_text(turn.error)
-    return "You: " + to_text(said).replace("\n", "\n     ") + f"\n\n{answer}"
-
-
-def spoken(turn: Turn) -> str:
-    """Return the user's words, with the names of objects where they stood among them."""
-    # What stands before all words was attached to them, and is shown apart.
-    among = itertools.dropwhile(lambda p: isinstance(p, Attachment), turn.prompt.pieces)
-    words = (p if isinstance(p, str) else f"{{{p.name}}}" if p.name else "" for p in among)
-    return "".join(words).strip()
+        theirs, answer = boxed(turn.error, failure_html(turn.error)), failure_text(turn.error)
+    else:
+        answer = one_line(_unfinished(turn))
+        theirs = div("about", one_line_html(answer))
+    you = "You: " + to_text(said).replace("\n", "\n     ")
+    return mine + div("theirs", theirs), f"{you}\n\n{answer}"
 
 
 def _unfinished(turn: Turn) -> str:
@@ -117,48 +96,11 @@ def _objects(turn: Turn) -> Iterator[str]:
 _WHOLE_BYTES: Final = 96_000
 _FOLDED_BYTES: Final = 64_000
 
-#: Cells that are kept up to date. One that was run again does not say that its output is gone.
-_MAX_CELLS: Final = 8
-
 #: Hides what JupyterLab shows in the place of a view that a reopened notebook does not have.
 _HIDES_DEAD_VIEW: Final = (
     "<style>.jp-OutputArea-child:not(:has(.segmind-chat)):has(+ .jp-OutputArea-child .segmind-kept)"
     "{display:none}</style>"
 )
-
-
-class Transcript:
-    """The kept transcript of one chat, in every cell that shows the chat."""
-
-    def __init__(self, live: LiveOutputs) -> None:
-        self._live = live
-        self._cells: deque[OutputHandle] = deque(maxlen=_MAX_CELLS)
-        #: What was drawn of each turn, and whether it had ended then.
-        self._pages: dict[Turn, tuple[bool, str, str]] = {}
-        self._bundle: Bundle = bundle([])
-
-    @property
-    def mark(self) -> str:
-        """The class by which a page knows whether it shows the newest one."""
-        return _mark(self._bundle["text/plain"])
-
-    def put(self) -> None:
-        """Show it below the running cell, right behind the view."""
-        self._cells.append(self._live.put(self._bundle))
-
-    def update(self, turns: Sequence[Turn]) -> None:
-        """Have every cell that shows it hold these turns; nothing is sent where none has ended."""
-        pages: dict[Turn, tuple[bool, str, str]] = {}
-        for turn in turns:
-            done, known = turn.done(), self._pages.get(turn)
-            if known is None or known[0] != done:
-                known = (done, said_html(turn) + kept_html(turn), kept_text(turn))
-            pages[turn] = known
-        if list(pages.items()) != list(self._pages.items()):
-            self._pages = pages
-            self._bundle = bundle([page[1:] for page in pages.values()])
-            for handle in self._cells:
-                self._live.replace(handle, self._bundle)
 
 
 def bundle(pages: Sequence[tuple[str, str]]) -> Bundle:
@@ -174,13 +116,14 @@ def bundle(pages: Sequence[tuple[str, str]]) -> Bundle:
         inside += folded(f"{_turns(whole - older)} before", before)
     inside += "".join(page for page, _ in pages[whole:])
     words = "\n\n".join(filter(None, [rest, *(text for _, text in pages[older:])])) or EMPTY
-    mark = f'<div class="segmind-kept segmind-kept-{_mark(words)}"></div>'
-    return {"text/html": f"{mark}{_HIDES_DEAD_VIEW}{framed(inside)}", "text/plain": words}
+    kept = {"text/html": "", "text/plain": words}
+    mark = f'<div class="segmind-kept segmind-kept-{mark_of(kept)}"></div>'
+    return {**kept, "text/html": f"{mark}{_HIDES_DEAD_VIEW}{framed(inside)}"}
 
 
-def _mark(words: str) -> str:
+def mark_of(kept: Bundle) -> str:
     """Tell one transcript from another; the same talk has the same mark."""
-    return f"{zlib.crc32(words.encode()):08x}"
+    return f"{zlib.crc32(kept['text/plain'].encode()):08x}"
 
 
 def _newest(pages: Sequence[tuple[str, str]], max_bytes: int) -> int:

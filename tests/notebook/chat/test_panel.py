@@ -20,8 +20,7 @@ from PIL import Image
 from segmind_jupyter import Chat, Reply
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.conversation import Turn
-from segmind_jupyter.notebook.chat.draft import attachables
-from segmind_jupyter.notebook.chat.panel import ChatDisplay, ChatPanel
+from segmind_jupyter.notebook.chat.panel import ChatDisplay, ChatPanel, attachables
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
 # What ipywidgets 7 and 8.0 use of a later ipykernel and traitlets is not this package's affair.
@@ -295,7 +294,7 @@ def test_turns_from_code_and_from_cells_show_where_they_belong(page, online, nam
     page.live.settle()
     assert [turn["text"] for turn in page.turns] == ["One", "Two"]
     assert page.last("head")["variable"] == "talk"
-    kept = page.panel._transcript._bundle["text/html"]
+    kept = page.panel._kept["text/html"]
     assert f"segmind-kept-{page.last('head')['kept']}" in kept
     assert [turn["id"] for turn in page.turns] == [
         turn["id"] for turn in page.panel.snapshot()["turns"]
@@ -327,7 +326,7 @@ def test_a_turn_costs_the_same_late_as_early(page):
     assert sum(costs[-50:]) < 1.2 * sum(costs[50:100])
     ended = [m["turn"]["id"] for m in page.of("turn") if m["turn"]["ended"]]
     assert len(ended) == len(set(ended)) == 200
-    kept = page.panel._transcript._bundle
+    kept = page.panel._kept
     assert len(kept["text/html"]) + len(kept["text/plain"]) < 200_000
 
 

@@ -77,7 +77,7 @@ def test_a_turn_on_its_way_tells_how_to_go_on():
     turn = asked("Hi")
     assert transcript.text(Told(turn)).endswith("There was no reply yet.")
     turn.queued_as(Job("2c7f-1", model="claude-4-sonnet"))
-    for kept in (transcript.kept_html(turn), transcript.kept_text(turn)):
+    for kept in transcript.page_of(turn):
         assert "%segmind resume 2c7f-1" in kept
         assert "queued" not in kept.lower()
 
@@ -86,13 +86,13 @@ def test_names_stand_among_the_words_where_they_were_typed():
     """And what was attached before all words stands apart."""
     names = {"df": [1, 2], "n": 3}
     turn = Turn(compose("Is {n} in {df}?", names, include=["df"]))
-    assert transcript.spoken(turn) == "Is {n} in {df}?"
+    assert turn.text == "Is {n} in {df}?"
     assert "\n     [df" in transcript.text(Told(turn))
 
 
 def test_a_turn_of_objects_alone_shows_them(walk):
     """No words, no empty bubble."""
-    page = transcript.said_html(answered(Image.new("RGB", (8, 4))))
+    page = transcript.page_of(answered(Image.new("RGB", (8, 4))))[0]
     assert "8×4 PNG" in walk(page)
 
 
@@ -113,7 +113,7 @@ def test_no_hostile_word_is_live(walk):
             Turn(compose(f"{{x}} {text}", {"x": text}, include=["x"])),
         ]
         for turn in turns:
-            walk(transcript.said_html(turn) + transcript.kept_html(turn))
+            walk(transcript.page_of(turn)[0])
         walk(transcript.html(Told(*turns)))
 
 
