@@ -5,11 +5,7 @@ from __future__ import annotations
 import base64
 import codecs
 import io
-import json
-import os
 import pathlib
-import re
-import subprocess
 import sys
 
 import PIL.Image
@@ -133,18 +129,6 @@ class TestDelimited:
             assert note.startswith("data.csv went as text: it is no table (")
             assert why in note
 
-    def test_what_there_is_to_say_of_a_file_is_a_note_of_the_prompt(self, tmp_path):
-        """Once, however often it is named; by any way into a prompt."""
-        file = tmp_path / "data.csv"
-        file.write_text("a,b\n1,2,3\n")
-        for prompt in (
-            compose("{file}, {file} and {files[0]}", {"file": file, "files": [file]}),
-            compose("What is it?", {"file": file}, include=["file"]),
-            gather(["What is it?", file]),
-        ):
-            assert len(prompt.notes) == 1
-            assert prompt.notes[0].startswith("data.csv went as text")
-
     def test_large_files_are_read_in_part_and_say_so(self, sent):
         """So many rows, columns and cells; the others are not looked at."""
         part = sent("n\n" + "\n".join(map(str, range(150_000))))
@@ -155,27 +139,6 @@ class TestDelimited:
         part = sent(f"{wide}\n{wide}\n")
         assert part.left_out == "the first 5,000 of 1,000,000 columns read"
         assert "table, 1 row × the first 5,000 of 1,000,000 columns\n" in part.text
-
-    def test_a_file_without_end_takes_little_memory(self, tmp_path):
-        """A quote that never closes makes one cell of a file; zeros are no text."""
-        import tracemalloc
-
-        file = tmp_path / "endless.csv"
-        with file.open("wb") as stream:
-            stream.write(b'a,b\n"')
-            stream.truncate(3_000_000_000)  # sparse on disk
-            stream.seek(0, os.SEEK_END)
-        tracemalloc.start()
-        try:
-            with pytest.raises(ContentError, match="neither an image"):
-                to_parts(file)
-            assert tracemalloc.get_traced_memory()[1] < 200_000_000
-        finally:
-            tracemalloc.stop()
-        file.write_bytes(b'a,b\n1,"' + b"x" * 33_000_000)
-        (part,) = to_parts(file)
-        assert part.text.startswith('a,b\n1,"xxx')
-        assert part.left_out.endswith(" characters of 33,000,007 bytes")
 
     @given(content=st.text(st.sampled_from('ab1.,;"\n\t é')) | st.binary(max_size=80))
     def test_any_content_is_a_table_a_text_or_refused(self, tmp_path_factory, content):
@@ -218,25 +181,6 @@ class TestParquet:
         path.write_bytes(b"PAR1 and no more")
         with pytest.raises(ContentError, match=r"data\.parquet cannot be read as Parquet \("):
             to_parts(path)
-
-    @pytest.mark.parametrize(
-        ("missing", "name", "content", "said"),
-        [
-            (["pandas"], "data.csv", "a,b\n1,2\n", "a,b\n1,2\n\n"),
-            (["pyarrow", "polars"], "d.pq", "PAR1", "`pip install pyarrow` (or `pip install pol"),
-        ],
-    )
-    def test_without_a_library(self, tmp_path, missing, name, content, said):
-        """A CSV file is text in any case; of a Parquet file the message holds the command."""
-        (tmp_path / name).write_text(content)
-        code = (
-            f"import sys, pathlib; sys.modules.update(dict.fromkeys({missing}))\n"
-            "from segmind_jupyter.content.convert import to_parts\n"
-            f"print(to_parts(pathlib.Path({name!r}))[0].text)"
-        )
-        command = [sys.executable, "-c", code]
-        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert said in run.stdout + run.stderr
 
 
 class TestTexts:
@@ -313,32 +257,6 @@ class TestNames:
             assert PromptTemplate("x", [text]).notes == ()
 
 
-def test_what_is_said_of_an_object_is_true_of_what_leaves(tmp_path):
-    """The footer and the dry run count what the blocks hold."""
-    networkx = pytest.importorskip("networkx")
-    text = tmp_path / "article.txt"
-    text.write_text("words and " * 9_000)
-    cell = {"cell_type": "code", "source": "plot()", "outputs": [{"data": {"image/png": PNG}}] * 11}
-    notebook = tmp_path / "n.ipynb"
-    notebook.write_text(json.dumps({"cells": [cell], "metadata": {}}))
-    for thing, said, pattern in [
-        (pd.DataFrame({"n": range(3_000)}), "{} of 3,000 rows", r"^\d+ +\d+$"),
-        (pd.DataFrame([range(900)] * 9), "{} of 900 columns", r"^- \d+ \("),
-        (pd.Series(["x" * 300] * 900), "{} of 900 rows", r"^\d+ +x+…$"),
-        (pd.RangeIndex(10**6), "{} of 1,000,000 rows", r"^\d+ +\d+$"),
-        (pd.Series(range(5_000)).groupby(list(range(5_000))), "{} of 5,000 groups", r"^\d+ +1$"),
-        (networkx.path_graph(9_000), "{} of 8,999 edges", r"^\d+ -- \d+$"),
-        (text, "{} of 90,000 characters", r"(?s)."),
-        (notebook, "the last {} of 11 pictures", None),
-    ]:
-        prompt = compose("{thing}", {"thing": thing})
-        blocks = prompt.blocks()
-        words = "".join(block.get("text", "") for block in blocks)
-        pictures = [block for block in blocks if block["type"] == "image"]
-        count = len(re.findall(pattern, words, re.MULTILINE)) if pattern else len(pictures)
-        assert said.format(f"{count:,}") in prompt.sent[0].summary, (said, count)
-
-
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
 def test_every_image_format_is_recognised_by_its_signature(red, file_format, tmp_path, picture_in):
     """The name of a file does not matter."""
@@ -350,37 +268,6 @@ def test_every_image_format_is_recognised_by_its_signature(red, file_format, tmp
         red_value, *others = picture_in(to_parts(obj)[0]).getpixel((30, 20))
         assert red_value > 240
         assert max(others) < 15
-
-
-@pytest.mark.parametrize("data", [b"\xff\xfe\xfd", b"a\x00b", b"%!PS\n%\xe2\xe3\x01\xd3"])
-def test_bytes_that_are_neither_are_refused(data):
-    """The error counts the bytes and says what to do."""
-    with pytest.raises(ContentError, match=rf"^`d`: The {len(data)} bytes are .* Decode them"):
-        to_parts(data, name="d")
-
-
-def test_a_damaged_image_is_refused_and_not_sent_as_text(red_png):
-    """What begins like an image is one."""
-    with pytest.raises(ContentError, match="could not be decoded"):
-        to_parts(red_png[:60])
-
-
-def test_the_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
-    """A leading tilde is the home folder."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    (tmp_path / "notes.txt").write_text("words")
-    assert to_parts(pathlib.Path("~/notes.txt"))[0].text == "words"
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
-def test_a_file_without_permission_is_refused(tmp_path):
-    """The system's reason is passed on."""
-    file = tmp_path / "locked.txt"
-    file.write_text("x")
-    file.chmod(0)
-    with pytest.raises(ContentError, match="Permission denied"):
-        to_parts(file)
 
 
 def test_a_path_that_leads_to_no_content_is_refused(tmp_path):

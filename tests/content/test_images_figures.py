@@ -80,12 +80,6 @@ def test_large_figure_is_drawn_within_the_limits(inches, dpi, expected):
     assert (decoded(image)[:, -1] == 255).all()
 
 
-def test_face_colour_is_kept():
-    """A dark figure is sent dark; where nothing is drawn the paper shows."""
-    for colour, pixel in (("black", (0, 0, 0)), ("#204060", (32, 64, 96)), ("none", (255,) * 3)):
-        assert tuple(decoded(encode_figure(line(facecolor=colour)))[0, 0]) == pixel
-
-
 def test_savefig_settings_do_not_apply():
     """What the user set for files changes nothing of what is sent."""
     expected = encode_figure(line()).data
@@ -150,17 +144,6 @@ class TestOrigin:
         own = FigureCanvasPdf(figure)
         assert encode_figure(figure).data == encode_figure(line()).data
         assert figure.canvas is own
-
-    def test_pyplot_is_left_alone(self):
-        """The current figure and the open figures stay what they were."""
-        current = plt.figure()
-        encode_figure(line())
-        other, axes = plt.subplots()
-        axes.plot([1, 2])
-        plt.figure(current)
-        encode_figure(other)
-        assert plt.gcf() is current
-        assert plt.get_fignums() == [current.number, other.number]
 
 
 class SavesItself:

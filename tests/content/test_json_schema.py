@@ -11,7 +11,6 @@ import pathlib
 import pickle
 import re
 import subprocess
-import sys
 import typing
 from dataclasses import InitVar, dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
@@ -333,18 +332,6 @@ def test_what_is_no_schema_is_refused_with_advice():
     ):
         with pytest.raises(ContentError, match=advice):
             expected(shape, "Shape")
-
-
-def test_neither_library_is_imported_before_it_is_needed():
-    """`--json` alone needs none."""
-    code = (
-        "import sys\n"
-        "from segmind_jupyter.content.json_schema import expected\n"
-        "assert expected(None, None).response_format and expected(None, None).parse('{}') == {}\n"
-        "print({'pydantic', 'jsonschema'} & sys.modules.keys())\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "set()\n"
 
 
 @given(st.text(st.sampled_from('{}[]":,1a\\n `')))

@@ -273,23 +273,6 @@ def test_images_stand_where_they_are_named():
     assert kinds == ["image", "image"]
 
 
-def test_an_object_named_twice_is_sent_twice_and_converted_once():
-    """It stands where it is named; the encoding is not repeated."""
-    prompt = compose("{a} or {a}", {"a": picture()})
-    first, second = (item.parts[0] for item in prompt.sent)
-    assert first is second
-    assert isinstance(first, Image)
-    assert [block["type"] for block in prompt.blocks()] == ["image", "text", "image"]
-
-
-def test_included_objects_go_first_in_order():
-    """And a path works there too."""
-    names = {"a": picture("red"), "box": SimpleNamespace(b=picture("blue"))}
-    prompt = compose("Which?", names, include=["box.b", "a"])
-    assert [item.name for item in prompt.sent] == ["box.b", "a"]
-    assert [block["type"] for block in prompt.blocks()] == ["image", "image", "text"]
-
-
 @pytest.mark.parametrize("path", ["nope", "a.nope", "a[0", "a b", "", "__a", "a()", "1"])
 def test_an_unknown_include_is_an_error_not_a_note(path):
     """Whoever includes an object wants it sent."""
@@ -302,12 +285,6 @@ def test_nothing_to_ask_is_an_error(contents):
     """An empty message is refused by the model anyway."""
     with pytest.raises(ContentError, match="ask"):
         gather(contents)
-
-
-def test_a_prompt_is_as_long_as_what_was_typed_in_time():
-    """Twenty thousand open braces are read in one pass."""
-    body = "{" * 20_000 + "a" + "[0]" * 5_000
-    assert text_of(compose(body, {"a": 1})) == body
 
 
 def test_more_images_than_a_request_takes_are_refused():

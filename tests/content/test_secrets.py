@@ -255,14 +255,6 @@ def test_secrets_are_found_in_whatever_holds_them():
         assert secrets_in({"x": value}) == secret
 
 
-def test_what_many_scopes_share_is_looked_into_once():
-    """A recursion has thousands of frames, which all know the same objects."""
-    shared = RudeDict((str(number), {"token": f"token-{number}"}) for number in range(500))
-    shared["self"] = shared
-    found = secrets_in(*({"shared": shared, "password": f"password-{n}"} for n in range(3000)))
-    assert len(found) == 3500
-
-
 # Values on one line
 
 
