@@ -28,7 +28,7 @@ from segmind_jupyter.content.files import (
     refuse_file_names,
 )
 from segmind_jupyter.content.images.arrays import array_part, is_large_array, jax_part, torch_part
-from segmind_jupyter.content.images.encode import encode_image, image_from_bytes, image_from_path
+from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
 from segmind_jupyter.content.images.figures import encode_chart, encode_figure, is_chart, is_figure
 from segmind_jupyter.content.parts import (
     MAX_IMAGES,
@@ -381,11 +381,11 @@ def _file_part(file: Any, *, limits: Limits) -> Part | list[Part]:
     return bytes_part(held, limits=limits)
 
 
-def _notebook_image(image: Any, *, limits: Limits) -> Image:
+def _notebook_image(image: Any, *, limits: Limits) -> Part | list[Part]:
     if image.data:
         return image_from_bytes(as_bytes(image.data), limits=limits)
     if image.filename:
-        return image_from_path(image.filename, limits=limits)
+        return path_part(Path(image.filename), limits=limits)
     raise ContentError(
         f"The image is only a link ({image.url}), and nothing is fetched. "
         "Download it first, and name the file or its bytes."
@@ -440,7 +440,6 @@ def _code(obj: Any, *, limits: Limits) -> Text:
 
 _CODE: Final = _of_type(FunctionType, MethodType, BuiltinFunctionType, type)
 _BYTES: Final = _of_type(bytes, bytearray, memoryview)
-_POLARS_GROUPS: Final = ("GroupBy", "LazyGroupBy", "RollingGroupBy", "DynamicGroupBy")
 _Row = Converter
 
 #: Asked from the top: pandas before figures, since a column may be called "figure"; figures
@@ -454,8 +453,6 @@ _CONVERTERS: Final = (
     _Row("pandas", ("Index",), tables.summarize_index, _shape),
     _Row("pandas", ("Styler",), special_tables.summarize_styler),
     _Row("pandas", ("GroupBy",), special_tables.summarize_groups),
-    _Row("pandas", ("Resampler", "BaseWindow"), special_tables.refuse_window),
-    _Row("polars", _POLARS_GROUPS, special_tables.refuse_window),
     _Row("polars", ("DataFrame",), tables.summarize_frame, _shape),
     _Row("pyarrow", ("Table",), tables.summarize_frame, _shape),
     _Row("polars", ("LazyFrame",), tables.describe_lazy_frame),
@@ -480,7 +477,6 @@ _CONVERTERS: Final = (
     _Row("ipywidgets", ("FileUpload",), _widget_upload),
     _Row("", (), _unnamed(encode_chart), matches=is_chart),
     _Row("networkx", ("Graph",), special_tables.summarize_network),
-    _Row("graphviz", ("Graph", "Digraph", "Source"), _unnamed(special_tables.summarize_dot)),
     _Row(
         "matplotlib",
         ("Figure",),

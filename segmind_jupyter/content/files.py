@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from segmind_jupyter.content.documents import notebook_parts, pdf_parts
-from segmind_jupyter.content.images.encode import image_from_bytes, image_from_path
+from segmind_jupyter.content.images.encode import image_from_bytes
 from segmind_jupyter.content.images.figures import svg_part
 from segmind_jupyter.content.parts import Limits, Part, Text, format_error, safe_str
 from segmind_jupyter.content.tables import plural, table_text
@@ -83,7 +83,8 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
             )
         begin = _beginning(file, _SIGNATURE_BYTES)
         if kind := image_format(begin):
-            return image_from_path(file, limits=limits, about=f"{kind} file {file.name}")
+            about = f"{kind} file {file.name}"
+            return image_from_bytes(file.read_bytes(), limits=limits, about=about)
         if is_named_as_image(file):  # broken: the model would be asked about something else
             said = "holds no image that can be read, whatever its name says"
             raise ContentError(

@@ -330,10 +330,7 @@ def _inside(name: str, value: Any) -> Iterable[_Entry]:
         base = next(each for each in _COLLECTIONS if issubclass(kind, each))
         items = list(islice(base.__iter__(value), _MAX_INSIDE))
         held = list(zip(item_names(value), items, strict=False))
-        if any(type(item) is str and _PEM.match(item) for item in items):
-            name = "private_key"
-    elif is_exactly(value, "pandas", "DataFrame", "Series"):
-        return _columns(value)
+        name = "private_key" if any(map(_is_pem, items)) else name
     else:
         classes = (("", each) for each in kinds_of(value)[:-1])
         return [*attributes_of(value).items(), *_slots(value), *classes]
@@ -342,6 +339,10 @@ def _inside(name: str, value: Any) -> Iterable[_Entry]:
     # In one with the name of a secret, such as ``passwords``, all are secrets.
     texts = ((item, spellings(item)) for _, item in held)
     return [(name, item) for item, t in texts if not t or max(map(len, t)) >= _MIN_ITEM_CHARS]
+
+
+def _is_pem(item: object) -> bool:
+    return type(item) is str and bool(_PEM.match(item))
 
 
 def _as_name(key: object) -> str:
@@ -369,16 +370,6 @@ def _slots(value: object) -> Iterator[_Entry]:
             if type(slot) is MemberDescriptorType and not name.startswith("__"):
                 with contextlib.suppress(AttributeError):  # nothing is in it
                     yield name, slot.__get__(value)
-
-
-def _columns(table: Any) -> list[_Entry]:
-    """Return the columns of a pandas table, or a series, that have the name of a secret."""
-    with contextlib.suppress(Exception):  # a half-made frame
-        head = table.head(_MAX_INSIDE)
-        frame = head.to_frame() if table.ndim == 1 else head
-        names = [name for name in frame.columns if type(name) is str and hides(name)]
-        return [(name, frame[name].tolist()) for name in names]
-    return []
 
 
 class Blanker:
@@ -510,9 +501,8 @@ def _contained(value: Any, clean: Callable[[str], str], depth: int) -> str:
         return f"{name} of {size:,}"
     if base is not dict:
         first = list(islice(base.__iter__(value), _ENTRIES))
-        if any(type(item) is str and _PEM.match(item) for item in first):
-            return f"{name} of {size:,}: {HIDDEN}"
         shown = ", ".join(map(entry, item_names(value), first))
+        shown = HIDDEN if any(map(_is_pem, first)) else shown
         return f"{name} of {size:,}: {shown}{', …' * (size > _ENTRIES)}"
     # The keys of more: the missing one is often beside them.
     pairs = list(islice(dict.items(value), _NAMES))

@@ -25,8 +25,7 @@ from segmind_jupyter.content.tables import (
     table_text,
     titled,
 )
-from segmind_jupyter.content.text import as_text, code_text, one_line
-from segmind_jupyter.errors import ContentError
+from segmind_jupyter.content.text import as_text, one_line
 
 #: Longest list of columns, caption, attribute and name of a CRS, in characters.
 _NAMES_CHARS, _CAPTION_CHARS, _ATTRIBUTE_CHARS, _CRS_CHARS = 200, 400, 120, 80
@@ -44,15 +43,6 @@ def summarize_styler(styler: Any, *, limits: Limits, name: str | None = None) ->
     if caption := styler.caption[0] if isinstance(styler.caption, tuple) else styler.caption:
         head += f"\nCaption: {one_line(str(caption), max_chars=_CAPTION_CHARS)}"
     return table_text(frame, heading=head, about="Styler {}×{}".format(*frame.shape), limits=limits)
-
-
-def refuse_window(window: Any, *, limits: Limits, name: str | None = None) -> Text:
-    """Say what to name in place of a resampler, a window or a grouping that is not computed yet."""
-    step = "agg(...)" if is_kind(window, "polars", type_name(window)) else "mean()"
-    raise ContentError(
-        f"A {type_name(window)} has no values before it is computed. Assign what you want to know "
-        f"of it, such as `result = {name or 'x'}.{step}`, and name that."
-    )
 
 
 def summarize_groups(groups: Any, *, limits: Limits, name: str | None = None) -> Text:
@@ -276,9 +266,3 @@ def _fitting(texts: Iterable[str], room: int) -> list[str]:
             break
         fitting.append(text)
     return fitting
-
-
-def summarize_dot(drawing: Any, *, limits: Limits) -> Text:
-    """Return the source of a drawing of graphviz in a fence; it says more than a picture."""
-    about = f"{type_name(drawing)}, {len(drawing.source.splitlines()):,} lines of DOT"
-    return code_text(drawing.source, language="dot", about=about, limits=limits)

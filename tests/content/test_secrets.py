@@ -247,10 +247,8 @@ def test_secrets_are_found_in_whatever_holds_them():
         ({"password": 4711.5, "token": np.float64(0.125)}, {"4711.5", "0.125"}),
         ({"password": 10**5000}, set()),
         ({"token_ids": [101, 2054, 99887766]}, {"99887766"}),
-        ({"name": "DB_PASSWORD", "value": "beside-its-name"}, {"beside-its-name"}),
         (PEM, set(PEM)),
-        (pd.DataFrame({"user": ["somebody"], "password": ["in-a-frame"], 3: [1]}), {"in-a-frame"}),
-        (pd.Series(["in-a-series"], name="password"), {"in-a-series"}),
+        ({"name": "DB_PASSWORD", "value": "beside-its-name"}, {"beside-its-name"}),
     ]:
         assert secrets_in({"x": value}) == secret
 

@@ -10,7 +10,6 @@ import pytest
 
 from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Limits
-from segmind_jupyter.errors import ContentError
 
 
 def part_of(obj, name=None, **limits):
@@ -77,26 +76,6 @@ class TestGroups:
             (frame[:0].groupby("city"), "DataFrameGroupBy, 0 groups of a DataFrame of 0 rows"),
         ]:
             assert said in text_of(group)
-
-    def test_a_window_is_refused_with_the_step_to_take(self, frame):
-        """It holds nothing yet; alone, in a container, and in polars with its own step."""
-        for window in (
-            frame["n"].resample("D"),
-            frame["n"].rolling(2),
-            frame["n"].expanding(),
-            frame["n"].ewm(1),
-            frame.groupby("city").rolling(2),
-            frame.groupby("city").resample("D"),
-        ):
-            with pytest.raises(ContentError, match=r"`g`: A \w+ has no .*`result = g\.mean\(\)`"):
-                text_of(window, "g")
-        with pytest.raises(ContentError, match=r"`g\['w'\]`: A \w+ has no values"):
-            text_of({"w": window}, "g")
-        polars = pytest.importorskip("polars")
-        table = polars.DataFrame({"city": ["Oslo"], "n": [1]})
-        for window in (table.group_by("city"), table.lazy().group_by("city")):
-            with pytest.raises(ContentError, match=r"`result = g\.agg\(\.\.\.\)`"):
-                text_of(window, "g")
 
 
 class TestGeo:
@@ -306,17 +285,3 @@ class TestNetworks:
         graph = networkx.Graph([(f"{n}" * 90, "x", {"note": "y" * 500}) for n in range(50)])
         for tokens in (20, 60, 300):
             assert len(text_of(graph, table_tokens=tokens)) <= 4 * tokens
-
-    def test_a_drawing_goes_as_its_source(self):
-        """It needs no `dot` program; the limit holds, and the fence is closed."""
-        digraph = type("Digraph", (), {"__module__": "graphviz.graphs"})()
-        type(digraph).source = "digraph flow {\n\tin -> out\n}\n"
-        part = part_of(digraph)
-        assert part.text == "```dot\ndigraph flow {\n\tin -> out\n}\n```"
-        assert part.about == "Digraph, 3 lines of DOT"
-        type(digraph).source = "digraph {\n" + "a -> b\n" * 10_000 + "}"
-        text = text_of(digraph, text_chars=1_000)
-        assert len(text) <= 1_000
-        assert " not shown]\n" in text
-        assert text.endswith("a -> b\n}\n```")
-        assert "Graph object" in text_of(type("Graph", (), {"__module__": "mine"})())

@@ -16,15 +16,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Image, Limits, format_error
-from segmind_jupyter.errors import ContentError, shortened
+from segmind_jupyter.errors import ContentError
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from PIL.Image import Image as Picture
     from PIL.ImageFile import ImageFile
 
@@ -61,30 +58,9 @@ def encode_image(image: Picture, *, limits: Limits = STANDARD, about: str = "") 
 
 def image_from_bytes(data: bytes, *, limits: Limits = STANDARD, about: str = "") -> Image:
     """Encode the content of an image file anew, without its metadata."""
-    return _encoded_file(bytes(data), about or "The image", limits=limits, about=about)
-
-
-def image_from_path(
-    path: str | PathLike[str], *, limits: Limits = STANDARD, about: str = ""
-) -> Image:
-    """Encode an image file anew, without its metadata."""
-    try:
-        file = Path(path).expanduser()
-        if file.is_dir():
-            raise ContentError(f"{file} is a folder. Name an image file in it.")
-        if file.exists() and not file.is_file():  # reading a pipe would wait for ever
-            raise ContentError(f"{file} is a device or a pipe. Name an image file.")
-        data = file.read_bytes()
-    except FileNotFoundError:
-        raise ContentError(f"There is no file {file}. Check the name and the folder.") from None
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ContentError(f"{path} cannot be read ({shortened(str(error))}).") from error
-    return _encoded_file(data, str(file), limits=limits, about=about, name=file.name)
-
-
-def _encoded_file(data: bytes, what: str, *, limits: Limits, about: str, name: str = "") -> Image:
-    with _decoding(what), _opened(data, what=what) as picture:
-        about = about or f"{name or picture.format} {picture.width}×{picture.height}"
+    what = about or "The image"
+    with _decoding(what), _opened(bytes(data), what=what) as picture:
+        about = about or f"{picture.format} {picture.width}×{picture.height}"
         frame = _frame_of(picture, 0)
         size = fitted_size(*picture.size, limits)
         # A JPEG is decoded at a half, a quarter or an eighth where that is still enough.
