@@ -6,13 +6,13 @@ wait for. Of its errors only the names are told: their words, and their frames, 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 
@@ -33,38 +33,27 @@ _WRITE_S: Final = 60.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class StoredKey:
-    """A key that was kept, and where; or why one that may be there could not be read."""
+def stored_key() -> tuple[Secret | None, str]:
+    """Look into Colab's secrets, then into the keyring; return the key, and where it was.
 
-    key: Secret | None = None
-    source: str = "default"
-    trouble: str = ""
-
-
-def stored_key() -> StoredKey:
-    """Look into Colab's secrets, then into the keyring; what was found is kept in memory."""
-    try:
-        return StoredKey(_colab_key(), "Colab's secrets")
-    except LookupError as error:
-        if error.args:
-            return StoredKey(trouble=str(error.args[0]))
+    What was found is kept in memory. A `SettingsError` says why one could not be read.
+    """
+    with contextlib.suppress(LookupError):
+        return _colab_key(), "Colab's secrets"
     if not has_keyring():
-        return StoredKey()
+        return None, "default"
     reading, until_s = _reading()
     try:
         key = reading.result(max(0.0, until_s - time.monotonic()))
     except TimeoutError:
-        return StoredKey(
-            trouble="No API key: the keyring has not answered, as it may wait for its password. "
-            "Unlock it and run `%segmind`, or run `%segmind key` to type the key in."
-        )
-    except SettingsError as error:
-        return StoredKey(trouble=str(error))
-    if key is None:  # another kernel may save one
-        _reading.cache_clear()
-        return StoredKey()
-    return StoredKey(key, "the keyring")
+        raise SettingsError(
+            "No API key: the keyring has not answered, as it may wait for its password. Unlock it "
+            "and run `%segmind`, or run `%segmind key` to type the key in."
+        ) from None
+    if key is not None:
+        return key, "the keyring"
+    _reading.cache_clear()  # another kernel may save one
+    return None, "default"
 
 
 def look_again() -> None:
@@ -104,7 +93,7 @@ def forget_key() -> bool:
 
 @functools.cache
 def _colab_key() -> Secret:
-    """Return the secret of this name; a `LookupError` has a reason only where there may be one."""
+    """Return the secret of this name; a `LookupError` where there is none."""
     is_main = threading.current_thread() is threading.main_thread()  # Colab answers no other
     if "google.colab" not in sys.modules or not is_main:
         raise LookupError
@@ -117,7 +106,7 @@ def _colab_key() -> Secret:
     except Exception as error:  # noqa: BLE001 - it is not there, or was not told in time
         if type(error).__name__ != "NotebookAccessError":
             raise LookupError from None
-        raise LookupError(
+        raise SettingsError(
             f"No API key: Colab keeps a secret {KEY_NAME}, and this notebook has no access to it. "
             "Switch the access on (the key symbol on the left), and run the cell again."
         ) from None

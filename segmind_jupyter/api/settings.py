@@ -36,7 +36,7 @@ class Secret:
     """A secret text that shows itself nowhere.
 
     `%xmode Verbose` prints the value of every local name, so the key is never held as a plain
-    `str` in a frame of ours; `reveal` is called in one place, where the request header is set.
+    `str` in a frame of ours; `reveal` is called where the request header is set, and to save it.
     """
 
     __slots__ = ("__escaped", "__text")
@@ -273,8 +273,10 @@ def resolve(
     if api_key is None and environ is None and base_url != SIMULATOR:
         from segmind_jupyter.api.keys import stored_key
 
-        stored = stored_key()
-        api_key, sources["api_key"], trouble = stored.key, stored.source, stored.trouble
+        try:
+            api_key, sources["api_key"] = stored_key()
+        except SettingsError as error:
+            trouble = str(error)
     if auth not in (None, *get_args(AuthForm)):
         raise SettingsError(f"auth={auth!r} is none of {', '.join(get_args(AuthForm))}.")
     return Settings(

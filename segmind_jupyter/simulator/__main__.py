@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import DEMO, AuthForm, Behaviour
+from segmind_jupyter.simulator.protocol import DEMO, Behaviour
 from segmind_jupyter.simulator.server import serve
 
 _USAGE = """\
@@ -39,17 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--work", type=amount, default=DEMO.work_s, help="seconds a v2 job is processed")
     add("--rate-limit", type=int, metavar="N", help="model calls a minute (default: no limit)")
     add("--key", action="append", help="a key to accept, repeatable (default: any)")
-    add("--auth", choices=["x-api-key", "bearer", "both"], default="both", help="accepted headers")
     add("--credits", type=amount, default=DEMO.credits, help="credits on the account")
     options = parser.parse_args(argv)
-    forms: tuple[AuthForm, ...] = ("x-api-key", "bearer")
     behaviour = Behaviour(
         latency_s=options.latency,
         queue_s=options.queue,
         work_s=options.work,
         rate_limit=options.rate_limit,
         sends_reset=True,
-        auth=frozenset(form for form in forms if options.auth in (form, "both")),
         keys=frozenset(options.key) if options.key else None,
         credits=options.credits,
     )

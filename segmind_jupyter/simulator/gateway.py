@@ -122,15 +122,13 @@ class Gateway:
         return serve()
 
     def _authorise(self, request: SimRequest) -> None:
+        """Refuse a request without a key in one of the two headers that may carry it."""
         scheme, _, bearer = request.header("authorization").partition(" ")
-        keys = {
-            "x-api-key": request.header("x-api-key"),
-            "bearer": bearer.strip() if scheme.lower() == "bearer" else "",
-        }
-        if not any(keys.values()):
+        bearer = bearer.strip() if scheme.lower() == "bearer" else ""
+        keys = {request.header("x-api-key"), bearer} - {""}
+        if not keys:
             raise Refusal(401, "Missing Authorization or x-api-key in header")
-        accepted = {keys[form] for form in self.behaviour.auth} - {""}
-        if not accepted & (self.behaviour.keys or accepted):
+        if not keys & (self.behaviour.keys or keys):
             raise Refusal(401, "Unauthorized: API key is invalid")
 
     def _call(self, request: SimRequest, slug: str, *, queued: bool) -> SimAnswer:

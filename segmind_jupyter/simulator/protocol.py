@@ -6,10 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
-
-#: The two headers that may carry the key: ``x-api-key: KEY`` or ``Authorization: Bearer KEY``.
-AuthForm = Literal["x-api-key", "bearer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +69,7 @@ class Behaviour:
     rate_limits_reads: bool = False
     #: Whether a 429 says when the window opens again, as the vendor's does.
     sends_reset: bool = False
-    #: Header forms, and keys, that are accepted; `None`: any key that is not empty.
-    auth: frozenset[AuthForm] = frozenset({"x-api-key", "bearer"})
+    #: Keys that are accepted; `None`: any that is not empty.
     keys: frozenset[str] | None = field(default=None, repr=False)
     #: Dollars on the account at the start. At zero, model calls get 406.
     credits: float = 10.0

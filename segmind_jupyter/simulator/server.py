@@ -108,8 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.gateway.handle(request)
         if self.server.closing.wait(answer.delay_s):
             self.close_connection = True
-            return
-        self._send(answer)
+        else:
+            self._send(answer)
 
     do_GET = do_POST = do_PUT = do_DELETE = _exchange  # noqa: N815 - looked up by these names
 

@@ -206,3 +206,18 @@ def test_loading_says_in_one_line_that_there_is_no_key(run, memory, monkeypatch)
             assert run("%reload_ext segmind_jupyter").shown == ""
     run("%segmind simulator")
     assert run("%reload_ext segmind_jupyter").shown == ""
+
+
+@pytest.mark.kernel
+def test_a_page_is_asked_for_the_key_and_shown_none_of_it(start):
+    """By a field that hides what is typed; no message that the kernel sends holds it."""
+    kernel = start()
+    assert kernel.run("%load_ext segmind_jupyter").status == "ok"
+    message_id = kernel.client.execute("%segmind key", allow_stdin=True)
+    asked = kernel.client.get_stdin_msg(timeout=60)["content"]
+    assert (asked["password"], asked["prompt"]) == (True, "Segmind API key: ")
+    kernel.client.input(KEY[::-1])
+    typed = kernel.collect(message_id)
+    assert typed.status == "ok"
+    assert "The key is set for this kernel" in typed.text
+    assert KEY[::-1] not in typed.text + kernel.run("%segmind").text

@@ -129,19 +129,17 @@ def test_spent_credits_are_406(calling):
     assert (caller.gateway.billed, caller.gateway.credits) == (1, 0)
 
 
-def test_the_key_is_checked_in_the_accepted_forms(calling):
-    """A request passes if an accepted header form carries an accepted key; polls need one too."""
-    both = {"x-api-key", "bearer"}
-    for headers, accepted, status in (
-        ({"x-api-key": "good"}, both, 200),
-        ({"authorization": "bearer good"}, both, 200),
-        ({"x-api-key": "good"}, {"bearer"}, 401),
-        ({"Authorization": "Bearer good"}, {"x-api-key"}, 401),
-        ({"x-api-key": "bad", "authorization": "Bearer good"}, both, 200),
-        ({"x-api-key": "bad"}, both, 401),
-        ({}, both, 401),
+def test_the_key_is_checked_in_both_forms(calling):
+    """A request passes if a header carries an accepted key; polls need one too."""
+    caller = calling(keys=frozenset({"good"}))
+    for headers, status in (
+        ({"x-api-key": "good"}, 200),
+        ({"authorization": "bearer good"}, 200),
+        ({"x-api-key": "bad", "Authorization": "Bearer good"}, 200),
+        ({"x-api-key": "bad"}, 401),
+        ({"authorization": "Bearer "}, 401),
+        ({}, 401),
     ):
-        caller = calling(auth=frozenset(accepted), keys=frozenset({"good"}))
         request = SimRequest("GET", CREDITS, headers)
         assert caller.gateway.handle(request).status == status, headers
     for path in ("/v2/requests/x", "/v2/requests/x/status", HISTORY):
