@@ -73,7 +73,11 @@ class _Short:
 
 
 class SegmindError(_Short, Exception):
-    """Anything that went wrong between a notebook and Segmind."""
+    """Anything that went wrong between a notebook and Segmind; fields as its class names them."""
+
+    def __init__(self, message: str = "", **fields: Any) -> None:
+        super().__init__(message)
+        vars(self).update(fields)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by name, as exceptions otherwise pickle what they were made of by position."""
@@ -125,26 +129,14 @@ class NotCachedError(SegmindError):
 class BudgetError(SegmindError):
     """A call that would pass what may be spent, so that nothing was sent.
 
-    Parameters
-    ----------
-    message
-        Which budget it is, and how to raise it.
-    limit, spent, reserved, cost
-        What may be spent, what was, what is set aside for calls that are under way, and what this
-        one would take, in Segmind credits.
+    In Segmind credits: the limit, what was spent, what is set aside for calls that are under way,
+    and what this one would take.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        limit: float = 0.0,
-        spent: float = 0.0,
-        reserved: float = 0.0,
-        cost: float = 0.0,
-    ) -> None:
-        super().__init__(message)
-        self.limit, self.spent, self.reserved, self.cost = limit, spent, reserved, cost
+    limit: float = 0.0
+    spent: float = 0.0
+    reserved: float = 0.0
+    cost: float = 0.0
 
 
 class APIConnectionError(SegmindError):
@@ -154,34 +146,15 @@ class APIConnectionError(SegmindError):
 class APIError(SegmindError):
     """The server answered, and what it answered is no reply.
 
-    Parameters
-    ----------
-    message
-        What happened and what to do next, for a person.
-    status
-        The HTTP status code, or `None` where no answer came.
-    detail
-        The server's own words, or `None`.
-    request_id
-        The server's id of the request, or `None`.
-    body
-        All that the server sent, or `None`.
+    `str(error)` says what happened and what to do next.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        detail: str | None = None,
-        request_id: str | None = None,
-        body: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.detail = detail
-        self.request_id = request_id
-        self.body = body
+    #: The HTTP status code, or `None` where no answer came.
+    status: int | None = None
+    #: The server's own words, its id of the request, and all that it sent; or `None`.
+    detail: str | None = None
+    request_id: str | None = None
+    body: str | None = None
 
 
 class BadRequestError(APIError):
@@ -217,17 +190,11 @@ class MaybeBilledError(APIError):
 
 
 class JobError(SegmindError):
-    """A queued job that gives no reply; the subclass says why.
+    """A queued job that gives no reply; the subclass says why."""
 
-    `request_id` is the job's, or `None` where it never had one; else as `APIError`.
-    """
-
-    def __init__(
-        self, message: str, *, request_id: str | None = None, detail: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.request_id = request_id
-        self.detail = detail
+    #: The job's id, or `None` where it never had one; and the server's own words.
+    request_id: str | None = None
+    detail: str | None = None
 
 
 class JobFailed(JobError):

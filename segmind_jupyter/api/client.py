@@ -182,10 +182,10 @@ class SegmindClient:
             f"/v1/{checked_slug(model)}", messages, instruction, params,
             timeout_s=timeout_s, model=model, urgent=True,
         )  # fmt: skip
-        elapsed_s = self._clock() - started
+        took_s = self._clock() - started
         try:
             reply = parse_reply(
-                answer.json(), headers=answer.headers, model=model, elapsed_s=elapsed_s
+                answer.json(), headers=answer.headers, model=model, elapsed_s=took_s
             )
         except (ReplyError, ValueError) as error:
             raise _unreadable(what, answer, error) from None
@@ -204,15 +204,9 @@ class SegmindClient:
     ) -> Ticket:
         """Queue a conversation (v2), and give the id under which its reply is kept.
 
-        Parameters
-        ----------
-        model, messages, instruction, **params
-            As for `chat`; the same errors are raised.
-        timeout_s
-            Seconds that the submission may take in all, the model's work not included. While the
-            gateway says that it has too many requests, it is tried again until then.
-        before_sending
-            Awaited when the request is about to go out, its turn having come; may raise.
+        As `chat`, but `timeout_s` is for the submission alone: while the gateway says that it has
+        too many requests, it is tried again until then. `before_sending` is awaited when the
+        request is about to go out, its turn having come; it may raise.
         """
         what, answer = await self._post(
             f"/v2/{checked_slug(model)}", messages, instruction, params,
@@ -241,7 +235,6 @@ class SegmindClient:
     ) -> State:
         """Ask where a job stands (free of charge).
 
-        URLs are made of the id, on the configured origin; those in an answer are not followed.
         With `repeat`, trouble on the way is met by asking again until the time is up.
 
         Raises
@@ -253,6 +246,7 @@ class SegmindClient:
         APIError, APIConnectionError
             As for `chat`; also where the answer makes no sense.
         """
+        # Made of the id, on the configured origin: the URLs in an answer are not followed.
         path = f"/v2/requests/{checked_id(request_id)}/status"
         answer = await self._look(path, request_id, timeout_s, repeat=repeat)
         try:
@@ -265,16 +259,8 @@ class SegmindClient:
     ) -> Reply:
         """Fetch the reply of a job that has completed (free of charge).
 
-        `model` is the slug that was asked for, where the answer names none.
-
-        Raises
-        ------
-        JobFailed
-            The job ended without a reply; the message holds the server's words.
-        JobTimeout
-            The job has not ended yet.
-        JobExpired, JobError, SettingsError, APIError, APIConnectionError
-            As for `status`.
+        `model` is the slug that was asked for, where the answer names none. `JobFailed` holds the
+        server's words, `JobTimeout` says that it has not ended yet; the rest as for `status`.
         """
         answer = await self.fetch(request_id, timeout_s=timeout_s)
         try:

@@ -61,22 +61,24 @@ def open_database(path: Path, *, busy_s: float) -> sqlite3.Connection:
     for file in files:
         if file.is_symlink():
             raise NotOurs(f"{file.name} is a symbolic link")
-    if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+    is_fixed = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    if is_fixed:
         # SQLite must be told that nobody writes it: it otherwise wants to make what WAL shares.
         how = "mode=ro" if files[1].exists() else "immutable=1"
-        with _closed_on_error(_connect(f"{path.as_uri()}?{how}", busy_s)) as db:
-            _refuse_strangers(db)
-        return db
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    with _closed_on_error(_connect(path, busy_s)) as db:
+        db = _connect(f"{path.as_uri()}?{how}", busy_s)
+    else:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        db = _connect(path, busy_s)
+    try:
         _refuse_strangers(db)
+        if is_fixed:
+            return db
         for file in files:
             with contextlib.suppress(OSError):  # Windows, another owner, no such file
-                mode = file.stat().st_mode
-                if stat.S_ISREG(mode) and mode & 0o077:
-                    file.chmod(stat.S_IMODE(mode) & ~0o077)
+                if stat.S_ISREG(file.stat().st_mode):
+                    file.chmod(0o600)
         _make(db)
         db.execute("PRAGMA synchronous = NORMAL")
         try:
@@ -88,30 +90,31 @@ def open_database(path: Path, *, busy_s: float) -> sqlite3.Connection:
         except sqlite3.OperationalError as error:
             if is_lock(error):  # another kernel is opening the file
                 return db
-    db.close()
-    with _closed_on_error(_connect(path, busy_s)) as db:
+        db.close()
+        db = _connect(path, busy_s)
         # One that has the file to itself needs no index.
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("PRAGMA locking_mode = NORMAL")
         _pragma(db, "user_version")  # the lock is let go at the next access
-    return db
+        return db
+    except BaseException:
+        db.close()
+        raise
 
 
 def in_memory(source: sqlite3.Connection | None = None) -> sqlite3.Connection:
     """Make a database in memory, with all of another one as far as that can be read."""
-    if source is not None:
-        db = _connect(":memory:", 0)
-        with contextlib.suppress(sqlite3.Error):
+    db = _connect(":memory:", 0)
+    with contextlib.suppress(sqlite3.Error):
+        if source is not None:
             source.execute("PRAGMA busy_timeout = 0")
             source.backup(db, progress=_give_up)
-            if db.execute("PRAGMA quick_check").fetchone()[0] == "ok":
-                _make(db)
-                return db
-        db.close()
-    db = _connect(":memory:", 0)
-    _make(db)
-    return db
+        if db.execute("PRAGMA quick_check").fetchone()[0] == "ok":
+            _make(db)
+            return db
+    db.close()
+    return in_memory()
 
 
 def _give_up(status: int, remaining: int, total: int) -> None:
@@ -169,15 +172,6 @@ def _make(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO meta VALUES ('salt', ?)", (secrets.token_bytes(32),))
         db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {_VERSION}")
-
-
-@contextlib.contextmanager
-def _closed_on_error(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    try:
-        yield db
-    except BaseException:
-        db.close()
-        raise
 
 
 def _refuse_strangers(db: sqlite3.Connection) -> None:

@@ -137,7 +137,7 @@ class Journal:
         def change(db: sqlite3.Connection) -> None:
             db.execute(
                 "INSERT INTO jobs (request_id, origin, model, submitted_at, noted_at, state, work, "
-                "place) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "place) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO UPDATE SET "
                 "origin = coalesce(nullif(origin, ''), excluded.origin), "
                 "model = coalesce(model, excluded.model), work = coalesce(work, excluded.work), "
                 "submitted_at = coalesce(submitted_at, excluded.submitted_at), "
