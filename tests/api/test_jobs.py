@@ -217,20 +217,6 @@ class TestAwait:
 
         assert asyncio.run(main()) is REPLY
 
-    def test_a_loop_that_was_closed_meanwhile_does_not_keep_it_from_ending(self, job, caplog):
-        """The wait went with it; everybody else is told, and nothing is complained about."""
-
-        async def main():
-            asyncio.ensure_future(job)  # noqa: RUF006  cancelled with the loop
-            await asyncio.sleep(0)
-
-        asyncio.run(main())
-        told = []
-        job.on_done(told.append)
-        assert complete(job) is True
-        assert told == [job]
-        assert caplog.records == []
-
 
 class TestOnDone:
     def test_what_one_raises_is_logged_and_stops_nothing(self, caplog):
@@ -267,30 +253,6 @@ class TestOnDone:
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(complete, other).result() is True
         assert len(caplog.records) == 1
-
-    def test_each_is_called_once_however_the_end_comes_between(self):
-        """Added by some threads while others end it; one end counts, and all agree on which."""
-        ends = [complete, fail, Job.cancel]
-        with ThreadPoolExecutor(5) as pool:
-            for _ in range(200):
-                job, told, start = Job(ID), [], threading.Barrier(5)
-
-                def add(job=job, told=told, start=start):
-                    start.wait()
-                    for n in range(5):
-                        job.on_done(lambda _, n=n: told.append(n))
-
-                def first(end, job=job, start=start):
-                    start.wait()
-                    return end(job)
-
-                adding = [pool.submit(add) for _ in range(2)]
-                counted = [won.result() for won in [pool.submit(first, end) for end in ends]]
-                assert [each.result() for each in adding] == [None, None]
-                assert sorted(counted) == [False, False, True]
-                state = ["COMPLETED", "FAILED", "CANCELLED"][counted.index(True)]
-                assert (job.status, job.error is None) == (state, state == "COMPLETED")
-                assert sorted(told) == sorted([*range(5)] * 2)
 
 
 def test_cancelling_stops_the_watching_and_says_what_that_means():

@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from segmind_jupyter.api.database import CallRecord, JobRecord, transaction
 from segmind_jupyter.api.journal import LEASE_S, Journal, default_path, why_unusable
@@ -115,6 +112,22 @@ def test_equal_work_is_found_answered_first_then_pending_and_not_where_it_came_t
         journal.ended(name, state="COMPLETED", raw=name)
     assert journal.find_work("w").raw == "newer"
     assert journal.find_work("x") is None
+
+
+def test_accounts_of_a_job_are_joined_whatever_comes_first(journal, bench):
+    """A known job gains what it lacks; a reply in hand outlives what is said later."""
+    journal.ended("a", state="EXPIRED")
+    for state, error in [("FAILED", "no"), ("EXPIRED", None)]:
+        journal.ended("a", state=state, error=error)
+        assert (journal.find("a").state, journal.find("a").error) == ("FAILED", "no")
+    bench.now += 60
+    for work in ("w", "x"):
+        journal.submitted(queued("a", work=work, place="here"))
+    journal.ended("a", state="COMPLETED", raw=BODY, seconds=2.0)
+    journal.ended("a", state="FAILED", error="no")
+    known = journal.find("a")
+    assert (known.state, known.raw, known.seconds, known.error) == ("COMPLETED", BODY, 2.0, None)
+    assert (known.work, known.place, known.noted_at, known.submitted_at) == ("w", "here", NOW, NOW)
 
 
 def test_durations_of_one_model_at_one_place_newest_first(journal):
@@ -542,20 +555,6 @@ def test_a_file_that_cannot_be_used_warns_once_and_jobs_go_on(bench, trouble):
         assert stat.S_IMODE(bench.path.stat().st_mode) == 0o755
 
 
-def test_a_folder_that_cannot_be_made_and_then_can(bench):
-    """A file stands where the folder should be; who closes the journal and goes on has it again."""
-    bench.path.parent.write_text("in the way")
-    journal = bench.open()
-    remembers_in_memory(journal)
-    (sentence,) = bench.warned
-    assert str(bench.path.parent) in sentence
-    bench.path.parent.unlink()
-    journal.close()
-    journal.submitted(queued("b"))
-    assert bench.open().find("b").state == "QUEUED"
-    assert why_unusable(bench.path) is None
-
-
 @needs_posix
 def test_a_disk_that_is_full(bench):
     """Nothing larger can be written: memory has the reply, with all that the file had."""
@@ -631,69 +630,3 @@ def test_a_warning_reads_as_one_sentence_and_is_logged_where_it_would_raise(benc
         warnings.simplefilter("error")
         Journal(bench.path).entries()
     assert len([r for r in caplog.records if "journal of jobs" in r.getMessage()]) == 1
-
-
-# Whatever happens -----------------------------------------------------------------------------
-
-SHORT = st.none() | st.sampled_from(["x", "y"])
-NAMES = st.sampled_from(["a", "b", "c", "d"])
-
-
-class JournalMachine(RuleBasedStateMachine):
-    """A journal and a dict are told the same, by one kernel after the other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.bench = Bench(Path(self.folder.name) / "jobs.sqlite3")
-        self.journal = self.bench.open()
-        self.jobs: dict[str, dict[str, Any]] = {}
-
-    def job(self, name: str) -> dict[str, Any]:
-        new = {"state": "QUEUED", "raw": None, "noted": self.bench.now, "model": None, "work": None}
-        return self.jobs.setdefault(name, new)
-
-    @rule(name=NAMES, model=SHORT, work=SHORT)
-    def submit(self, name: str, model: str | None, work: str | None) -> None:
-        job = self.job(name)
-        job["model"] = job["model"] or model
-        job["work"] = job["work"] or work
-        self.journal.submitted(queued(name, submitted_at=None, model=model, work=work))
-
-    @rule(name=NAMES, state=st.sampled_from(["COMPLETED", "EXPIRED", "FAILED"]))
-    def end(self, name: str, state: str) -> None:
-        job, raw = self.job(name), f"{self.bench.now}" if state == "COMPLETED" else None
-        if job["raw"] is None and (job["state"], state) != ("FAILED", "EXPIRED"):
-            job.update(state=state, raw=raw)
-        self.journal.ended(name, state=state, raw=raw)
-
-    @rule()
-    def wait(self) -> None:
-        self.bench.now += DAY_S / 24
-
-    @rule()
-    def reopen(self) -> None:
-        self.journal.close()
-        self.journal = self.bench.open()
-
-    @invariant()
-    def knows_what_the_dict_knows(self) -> None:
-        assert {record.request_id for record in self.journal.entries()} == set(self.jobs)
-        for name, job in self.jobs.items():
-            found = self.journal.find(name)
-            assert (found.state, found.raw, found.model, found.work, found.noted_at) == tuple(
-                job[field] for field in ("state", "raw", "model", "work", "noted")
-            )
-        for work in ("x", "y"):
-            found = self.journal.find_work(work)
-            assert (found is not None and found.answered) == any(
-                job["work"] == work and job["raw"] is not None for job in self.jobs.values()
-            )
-
-    def teardown(self) -> None:
-        self.bench.close()
-        self.folder.cleanup()
-
-
-TestJournal = JournalMachine.TestCase
-TestJournal.settings = settings(stateful_step_count=30)

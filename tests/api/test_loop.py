@@ -10,13 +10,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from itertools import islice
 from typing import Any
 
 import anyio
 import pytest
 
-from segmind_jupyter.api.loop import SLICE_S, BackgroundLoop, slices, wait_interruptibly
+from segmind_jupyter.api.loop import SLICE_S, BackgroundLoop, wait_interruptibly
 from segmind_jupyter.errors import SegmindError, ServerError
 
 
@@ -43,13 +42,6 @@ def test_a_call_runs_on_another_thread_and_comes_back(portal):
 
     assert asyncio.run(cell()) == 42
     assert portal.call(where) != threading.get_ident()
-
-
-def test_making_a_portal_starts_nothing():
-    """The thread comes with the first call."""
-    before = threading.active_count()
-    BackgroundLoop().stop()
-    assert threading.active_count() == before
 
 
 def test_an_error_comes_without_the_frames_of_the_loop(portal):
@@ -216,8 +208,3 @@ def test_an_interrupt_ends_the_wait():
         timer.start()
         wait_interruptibly(Future())
     timer.join()
-
-
-def test_without_a_bound_slices_go_on():
-    """Each at its full length."""
-    assert set(islice(slices(None), 1000)) == {SLICE_S}

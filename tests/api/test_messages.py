@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,10 +11,8 @@ from segmind_jupyter.api.messages import (
     CodeBlock,
     Ledger,
     Reply,
-    Totals,
     Usage,
     parse_reply,
-    request_body,
 )
 from segmind_jupyter.errors import ReplyError
 
@@ -143,12 +139,6 @@ def test_json_alone_or_in_a_fence():
         Reply(text="Sorry, no.").json()
 
 
-@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3))
-def test_parameters_are_forwarded_as_they_are(params):
-    """Whatever the model takes, none of it is renamed or dropped."""
-    assert request_body(HELLO, **params) == {**params, "messages": HELLO}
-
-
 COUNTS = st.none() | st.integers(0, 10**6)
 #: Sixteenths, whose sums are exact.
 COSTS = st.none() | st.integers(0, 1000).map(lambda n: n / 16)
@@ -193,13 +183,6 @@ class TestLedger:
         assert (first.usage.input_tokens, first.answered_at, first.seconds) == (5, 1234.5, 2.5)
         assert first.simulated
         assert ledger.total().calls == ledger.by_model()["a"].output_tokens == 25
-
-    def test_threads_share_a_ledger(self):
-        """No call is lost between them."""
-        ledger, reply = Ledger(), Reply(text="", usage=Usage(1, 1))
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: ledger.add(reply, model="a"), range(2000)))
-        assert ledger.total() == Totals(2000, 2000, 2000)
 
     def test_figures_that_no_call_has_are_unknown(self):
         """A table of 64-bit numbers would break on them, and sums for the rest of the session."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,17 +121,6 @@ def test_an_equal_request_finds_it_and_no_other(place):
     assert place(call(params={"top_k": 4, "top_p": 0.5})).find() is not None
 
 
-def test_nothing_of_the_prompt_is_in_the_file(place, journal):
-    """Not even a plain hash of it, from which a short one could be guessed."""
-    asked = call("a short and secret prompt")
-    place(asked).keep(reply())
-    journal.close()
-    data = journal.path.read_bytes()
-    assert b"secret" not in data
-    assert asked.digest not in data
-    assert asked.digest.hex().encode() not in data
-
-
 def test_off_neither_reads_nor_keeps(place, journal):
     """The file is not even made."""
     place(cache="off").keep(reply())
@@ -195,24 +182,3 @@ def test_a_damaged_reply_is_none(place, journal):
             place(cache="only").find()
     place().keep(reply())
     assert place().find() == reply()
-
-
-def test_a_kept_reply_needs_no_http(tmp_path):
-    """Reading it imports no HTTP library."""
-    code = """
-import sys; from pathlib import Path
-from segmind_jupyter.api.messages import Reply, parse_reply
-from segmind_jupyter.api.journal import Journal, ReplyCache
-from segmind_jupyter.api.messages import Call
-call = Call(model="m", messages=[{"role": "user", "content": []}])
-journal = Journal(Path(sys.argv[1]))
-slot = ReplyCache.of(call, cache="on", journal=journal, origin="o")
-slot.keep(parse_reply("Hello"))
-print(slot.find().text, "httpx" in sys.modules)
-journal.close()
-"""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, str(tmp_path / "jobs.sqlite3")],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("Hello False\n", "")

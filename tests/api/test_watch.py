@@ -85,22 +85,6 @@ def test_how_long_a_job_took_is_learned_also_for_the_next_kernel(world):
     assert len(world.requests) - sent < polls[0]
 
 
-def test_a_job_that_another_clock_says_is_yet_to_come_is_asked_for_at_once(world):
-    """Another machine submitted it, and its clock is ahead; no time is learned from it."""
-    for _ in range(5):
-        world.follow(world.submit())
-    job = world.submit()
-    world.run(anyio.sleep(100.0))
-    with contextlib.closing(sqlite3.connect(world.path)) as journal, journal:
-        ahead = "UPDATE jobs SET submitted_at = submitted_at + 3600 WHERE request_id = ?"
-        journal.execute(ahead, (job.request_id,))
-    world.start_kernel()
-    begun_s = world.loop.time()
-    assert world.follow(world.resume(job.request_id)).reply.text == "hello"
-    assert world.loop.time() - begun_s < 1.0
-    assert world.journal.find(job.request_id).seconds is None
-
-
 class TestResuming:
     """Another kernel takes a job up, with nothing but the journal."""
 
@@ -563,13 +547,6 @@ def test_the_end_of_the_background_loop_leaves_nobody_waiting(world):
 class TestBroken:
     """What others own fails where it had promised not to."""
 
-    def test_a_broken_journal_costs_neither_the_id_nor_the_end(self, world):
-        """The job has its id, and whoever waits for it is told how to take it up."""
-        world.start_kernel(journal=BrokenJournal())
-        job = world.follow(world.submit())
-        with pytest.raises(JobError, match=f"%segmind resume {job.request_id}"):
-            job.wait()
-
     def test_a_journal_or_a_count_that_breaks_late_costs_no_reply(self, world):
         """The reply is in hand: it is handed over though it can be neither kept nor counted."""
         journal = BrokenJournal(breaks=False)
@@ -666,31 +643,6 @@ class TestClaiming:
         assert isinstance(error, SegmindError)
         assert world.follow(job).reply.text == "hello"
         assert len(world.sent("POST")) == 2
-
-    def test_whoever_waits_may_change_their_mind(self, world):
-        """A batch that is stopped sends nothing once the claim is free."""
-        first, second = self.two_kernels(world)
-        world.gateway.script("POST", delay_s=5.0, status=400)
-        stopped = []
-
-        def check():
-            if stopped:
-                raise JobCancelled("stopped")
-
-        async def story():
-            async with anyio.create_task_group() as group:
-                group.start_soon(self_contained, first.submit(world.call(), nth=0))
-                await anyio.sleep(1.0)
-                group.start_soon(self_contained, second.submit(world.call(), nth=0, check=check))
-                await anyio.sleep(1.0)
-                stopped.append(True)
-
-        async def self_contained(submitting):
-            with contextlib.suppress(SegmindError):
-                await submitting
-
-        world.run(story())
-        assert len(world.sent("POST")) == 1
 
     def test_what_was_being_sent_when_its_kernel_died_is_asked_again_only_anew(self, world):
         """Nothing was heard of its holder for a while."""
