@@ -535,10 +535,8 @@ class Session:
         self, call: Call, timeout_s: float | None = None, hold: Reservation | None = None
     ) -> Reply:
         """Send a call and wait for its reply (v1); on the background loop alone."""
-        from anyio import CancelScope, to_thread
-
         if hold is None:
-            (hold,) = await self._reserved([call])
+            (hold,) = self._reserved([call])
         try:
             reply = await self.client().chat(
                 call.model,
@@ -550,24 +548,20 @@ class Session:
         except BaseException as error:
             hold.settle(error)
             raise
-        with CancelScope(shield=True):
-            await to_thread.run_sync(hold.settle, reply)
+        hold.settle(reply)
         return reply
 
-    async def _reserved(self, calls: Sequence[Call]) -> list[Reservation]:
+    def _reserved(self, calls: Sequence[Call]) -> list[Reservation]:
         """Set aside what all of them may take, or nothing."""
-        from anyio import CancelScope, to_thread
-
         holds: list[Reservation] = []
         origin = self.client().settings.base_url
-        with CancelScope(shield=True):
-            try:
-                for call in calls:
-                    holds.append(await to_thread.run_sync(self.budget.reserve, call, origin))
-            except BaseException:
-                for hold in holds:
-                    self.budget.release(hold)
-                raise
+        try:
+            for call in calls:
+                holds.append(self.budget.reserve(call, origin))
+        except BaseException:
+            for hold in holds:
+                self.budget.release(hold)
+            raise
         return holds
 
     async def _chat_all(
@@ -584,7 +578,7 @@ class Session:
                 error.__context__ = None
                 return error.with_traceback(None)
 
-        holds = await self._reserved(requests)
+        holds = self._reserved(requests)
         try:
             answers = await asyncio.gather(*map(answer, requests, holds))
         finally:

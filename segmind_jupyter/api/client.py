@@ -332,12 +332,8 @@ class SegmindClient:
     ) -> list[Charge]:
         """Ask what was charged for the newest requests, or for one (free of charge).
 
-        What was sent with them comes back too, and is dropped.
-
-        Raises
-        ------
-        APIError, APIConnectionError
-            As for `credits`; `NotFoundError` where there is no such request.
+        What was sent with them comes back too, and is dropped. The errors are those of `credits`,
+        and `NotFoundError` where there is no such request.
         """
         one = "?per_page=100" if request_id is None else f"/{checked_id(request_id)}"
         path = f"/inference-request/request-history{one}"
@@ -346,7 +342,17 @@ class SegmindClient:
             found = answer.json()
             rows = found.get("data", found) if isinstance(found, dict) else found
             rows = rows if isinstance(rows, list) else [rows]
-            return [_charge(row) for row in rows if row["request_id"]]
+            return [
+                Charge(
+                    request_id=str(row["request_id"]),
+                    model=str(row.get("model_name") or ""),
+                    status=str(row.get("model_status") or ""),
+                    at=str(row.get("model_created") or row.get("created_at") or ""),
+                    cost=None if (cost := row.get("credits_deduction")) is None else float(cost),
+                )
+                for row in rows
+                if row["request_id"]
+            ]
         except (ValueError, TypeError, KeyError, AttributeError):
             raise error_for(answer, what=f"GET {path}", look=True) from None
 
@@ -359,17 +365,6 @@ class SegmindClient:
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
-
-
-def _charge(row: dict[str, Any]) -> Charge:
-    cost = row.get("credits_deduction")
-    return Charge(
-        request_id=str(row["request_id"]),
-        model=str(row.get("model_name") or ""),
-        status=str(row.get("model_status") or ""),
-        at=str(row.get("model_created") or row.get("created_at") or ""),
-        cost=None if cost is None else float(cost),
-    )
 
 
 def _unreadable(what: str, answer: Response, error: Exception) -> APIError:

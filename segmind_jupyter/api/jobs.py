@@ -41,8 +41,7 @@ class Pending(Generic[R, S]):
         self._error: SegmindError | None = None
         self._raised = False
         self._ended_at: float | None = None
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._pid, self._lock = os.getpid(), threading.Lock()
         self._watchers: list[Callable[[Self], object]] = []
         self._end: concurrent.futures.Future[None] = concurrent.futures.Future()
         # From here on nobody who waits for the future can cancel it.
@@ -90,7 +89,6 @@ class Pending(Generic[R, S]):
             self._watchers.append(callback)
 
     def _check_can_end(self) -> None:
-        """Raise where it goes on in the process that this one was forked from, and never here."""
         if not self.done() and os.getpid() != self._pid:
             request_id = getattr(self, "request_id", None)
             again = f'; `resume("{request_id}")` takes it up in this one' if request_id else ""
@@ -163,14 +161,11 @@ class Job(Pending[Reply, State]):
     ----------
     request_id
         The id under which Segmind keeps it; `resume` takes it, in any kernel.
-    model
-        Slug of the model; `None` where it is not known.
-    origin
-        Where it was sent: a base URL, or ``"simulator"``.
+    model, origin, request
+        The slug, where it was sent (a base URL, or ``"simulator"``), and what was asked, as far as
+        that is known here.
     submitted_at
         Unix time; `None` for an id from elsewhere, whose age is unknown.
-    request
-        What was asked; opaque here.
     wait
         What waits, so that Interrupt works.
 

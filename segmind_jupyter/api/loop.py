@@ -13,7 +13,6 @@ import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from segmind_jupyter.api.settings import checked_seconds
@@ -100,15 +99,6 @@ def slices(timeout_s: float | None) -> Iterator[float]:
         yield min(SLICE_S, left_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    loop: asyncio.AbstractEventLoop
-    stopping: asyncio.Event
-    thread: threading.Thread
-    #: The loop itself holds its tasks weakly.
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
-
-
 class BackgroundLoop:
     """Run coroutines on a background loop, and wait for them so that Interrupt works.
 
@@ -117,64 +107,43 @@ class BackgroundLoop:
 
     def __init__(self, wait: Waiter = wait_interruptibly) -> None:
         self.wait = wait
-        self._running: _Running | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
         self._lock = threading.Lock()
+        #: The loop itself holds its tasks weakly, and each of these holds one.
+        self._running: set[concurrent.futures.Future[Any]] = set()
 
     def start(
-        self,
-        function: Callable[..., Awaitable[T]],
-        *args: Any,
-        future: concurrent.futures.Future[T] | None = None,
+        self, function: Callable[..., Awaitable[T]], *args: Any
     ) -> concurrent.futures.Future[T]:
         """Start `function(*args)` on the loop; cancelling the future cancels it there.
 
         Both can be done on any thread, the loop's own among them, as in a job's callback.
         """
-        told: concurrent.futures.Future[T] = future or concurrent.futures.Future()
 
         async def run() -> T:
             return await function(*args)
 
-        def begin() -> None:
-            task = running.loop.create_task(run())
-            running.tasks.add(task)
-            task.add_done_callback(end)
-            told.add_done_callback(lambda _: give_up(task))
-
-        def give_up(task: asyncio.Task[T]) -> None:
-            if told.cancelled() and not running.loop.is_closed():
-                running.loop.call_soon_threadsafe(task.cancel)
-
-        def end(task: asyncio.Task[T]) -> None:
-            running.tasks.discard(task)
-            error = None if task.cancelled() else task.exception()
-            if task.cancelled():
-                told.cancel()
-            if not told.set_running_or_notify_cancel():
-                return
-            if error is not None:
-                told.set_exception(error)
-            else:
-                told.set_result(task.result())
-
         with self._lock:
-            if self._running is None or not self._running.thread.is_alive():
-                self._running = self._opened()
-            running = self._running
-            running.loop.call_soon_threadsafe(begin)
-        return told
+            if self._thread is None or not self._thread.is_alive():
+                self._open()
+            assert self._loop is not None  # noqa: S101
+            future = asyncio.run_coroutine_threadsafe(run(), self._loop)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
 
     def call(
         self, function: Callable[..., Awaitable[T]], *args: Any, wait: Waiter | None = None
     ) -> T:
         """Run `function(*args)` on the loop and wait for it."""
         self.check_may_wait()
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        future = self.start(function, *args)
         try:
-            self.start(function, *args, future=future)
             (wait or self.wait)(future, None)
         except BaseException:
-            future.cancel()  # wherever the interrupt came
+            future.cancel()
             raise
         error = future.exception()
         if error is None:
@@ -186,7 +155,7 @@ class BackgroundLoop:
 
     def check_may_wait(self) -> None:
         """Check that this thread may wait for the loop."""
-        if self._running is not None and self._running.thread is threading.current_thread():
+        if self._thread is threading.current_thread():
             raise SegmindError(
                 "This code runs on the loop that fetches the answers, as a job's callback does, "
                 "so it cannot wait for one: start a `threading.Thread` for it."
@@ -195,22 +164,24 @@ class BackgroundLoop:
     def stop(self) -> None:
         """Cancel what runs and end the thread; the next call starts it again."""
         with self._lock:
-            running, self._running = self._running, None
-            if running is None or not running.thread.is_alive():
+            thread, self._thread = self._thread, None
+            if thread is None or not thread.is_alive():
                 return
-            running.loop.call_soon_threadsafe(running.stopping.set)
-        running.thread.join()
+            assert self._loop is not None  # noqa: S101
+            assert self._stopping is not None  # noqa: S101
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        thread.join()
 
-    @staticmethod
-    def _opened() -> _Running:
+    def _open(self) -> None:
         """Start a thread that keeps a loop open until it is stopped."""
         import anyio
 
-        ready: concurrent.futures.Future[_Running] = concurrent.futures.Future()
+        ready: concurrent.futures.Future[None] = concurrent.futures.Future()
 
         async def keep_open() -> None:
-            loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-            ready.set_result(_Running(loop, stopping, threading.current_thread()))
+            self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+            stopping = self._stopping
+            ready.set_result(None)
             await stopping.wait()
 
         def run() -> None:
@@ -221,5 +192,6 @@ class BackgroundLoop:
                     raise
                 ready.set_exception(error)
 
-        threading.Thread(target=run, name="segmind-jupyter", daemon=True).start()
-        return ready.result()
+        self._thread = threading.Thread(target=run, name="segmind-jupyter", daemon=True)
+        self._thread.start()
+        ready.result()

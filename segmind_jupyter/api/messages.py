@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -125,19 +125,16 @@ class CodeBlock:
     code: str
 
 
-#: A longer text is read for its fences alone: some hostile ones take Markdown's parser minutes.
-_MAX_MARKDOWN_CHARS: Final = 200_000
+_FENCE: Final = re.compile(r"([ \t]*)(`{3,}(?=[^`]*$)|~{3,})(.*)", re.DOTALL)
 
-_FENCE: Final = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})(.*)", re.DOTALL)
-
-#: Stop reasons that mean "cut at the limit": Anthropic's, OpenAI's and Gemini's word for it.
-_CUT: Final = frozenset({"max_tokens", "length", "MAX_TOKENS"})
+#: Stop reasons of a whole answer, and those that mean "cut at the limit" and "declined":
+#: Anthropic's, and OpenAI's words for them.
+_WHOLE: Final = frozenset({None, "end_turn", "stop_sequence", "stop"})
+_CUT: Final = frozenset({"max_tokens", "length"})
+_REFUSED: Final = frozenset({"refusal", "content_filter"})
 
 #: Cut since prompt and reply together fill what the model can look at.
 _WINDOW_FULL: Final = "model_context_window_exceeded"
-
-#: Stop reasons that mean "declined": Anthropic's, OpenAI's and Gemini's.
-_REFUSED: Final = frozenset({"refusal", "content_filter", "SAFETY", "PROHIBITED_CONTENT"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,26 +149,21 @@ class Reply:
         Tokens in and out.
     stop_reason
         Why the model stopped: ``"end_turn"``, ``"max_tokens"``, ...
-    model
-        The slug that answered.
-    id
-        The server's id of the message.
+    model, id, request_id
+        The slug that answered, the server's id of the message, the gateway's of the request.
     cost, remaining_credits
         In Segmind credits, where the server told.
     elapsed_s
         Seconds from sending to the whole answer.
-    request_id
-        The gateway's id of the request.
     cached_at
-        Unix time at which it was kept, where it was asked for before; `None` where it was asked
-        for now. The other figures are those of then, and nothing was billed again.
+        Unix time at which it was kept, where it was asked for before: the other figures are those
+        of then, and nothing was billed again. `None` where it was asked for now.
     answered_at
         Unix time at which it was read, or `None`.
     raw
         The server's JSON, untouched.
     request
-        What was asked (`segmind_jupyter.request.Request`), attached by whoever asked; known here
-        alone for `expected`, which reads the text.
+        What was asked (`segmind_jupyter.request.Request`), attached by whoever asked.
     """
 
     text: str
@@ -213,9 +205,11 @@ class Reply:
             )
         if self.cut:
             return f"`max_tokens` was reached, {so_far}. Raise it with `--max-tokens`."
+        why = f" (it stopped with {shortened(self.stop_reason)!r})" if self.stop_reason else ""
         if blank:
-            why = f" (it stopped with {shortened(self.stop_reason)!r})" if self.stop_reason else ""
             return f"The model answered without a word of text{why}. Ask again in other words."
+        if self.stop_reason not in _WHOLE:
+            return f"The answer may not be whole{why}. Ask again if something is missing."
         return None
 
     @property
@@ -225,15 +219,20 @@ class Reply:
 
     @property
     def code_blocks(self) -> list[CodeBlock]:
-        """The fenced blocks of the answer, in order (CommonMark's rules)."""
-        if len(self.text) > _MAX_MARKDOWN_CHARS:
-            return list(_top_level_fences(self.text))
-        from markdown_it import MarkdownIt
-
-        # Without what is inside a line, which takes seconds for a thousand brackets.
-        tokens = MarkdownIt("commonmark").disable("inline").parse(self.text)
-        fences = (token for token in tokens if token.type == "fence")
-        return [CodeBlock(_language(fence.info), fence.content) for fence in fences]
+        """The fenced blocks of the answer, in order; an open fence runs to the end."""
+        found, fence, indent, code = list[CodeBlock](), "", 0, list[str]()
+        for line in [*self.text.splitlines(keepends=True), ""]:
+            match = _FENCE.match(line)
+            ends = match and match[2].startswith(fence) and not match[3].strip()
+            if not fence and match:
+                indent, fence, code = len(match[1]), match[2], []
+                language = (match[3].split() or [""])[0].lower()
+            elif fence and (ends or not line):
+                found.append(CodeBlock(language, "".join(code)))
+                fence = ""
+            elif fence:
+                code.append(line[min(indent, len(line) - len(line.lstrip(" \t"))) :])
+        return found
 
     def json(self) -> Any:
         """Parse the answer as JSON: the whole text, or else its first fenced block that parses.
@@ -293,27 +292,6 @@ class Reply:
         return self.text
 
 
-def _top_level_fences(text: str) -> Iterator[CodeBlock]:
-    """Find fenced blocks line by line, in linear time; those in lists and quotes are left out."""
-    fence, info, indent, code = "", "", 0, list[str]()
-    for line in text.splitlines(keepends=True):
-        match = _FENCE.match(line)
-        if not fence and match:
-            indent, fence, info, code = len(match[1]), match[2], match[3], []
-        elif fence and match and match[2].startswith(fence) and not match[3].strip():
-            yield CodeBlock(_language(info), "".join(code))
-            fence = ""
-        elif fence:
-            code.append(line[min(indent, len(line) - len(line.lstrip(" "))) :])
-    if fence:
-        yield CodeBlock(_language(info), "".join(code))
-
-
-def _language(info: str) -> str:
-    words = info.split()
-    return words[0].lower() if words else ""
-
-
 def parse_reply(
     body: Any,
     *,
@@ -321,30 +299,25 @@ def parse_reply(
     model: str | None = None,
     elapsed_s: float | None = None,
 ) -> Reply:
-    """Read the model's JSON, of whichever provider's shape it is."""
+    """Read the model's JSON, of Anthropic's shape or OpenAI's."""
     headers = headers or {}
     body, metrics = _unwrapped(body)
     text = find_text(body)
     if text is None:
         raise ReplyError(f"The answer holds no reply text ({shape_of(body)}).")
     answer = body if isinstance(body, dict) else {}
-    told = answer.get("usage") or answer.get("usageMetadata")
-    counts = told if isinstance(told, dict) else {}
+    counts = answer["usage"] if isinstance(answer.get("usage"), dict) else {}
 
     def count(*names: str) -> int | None:
-        numbers = (_number(counts[name]) for name in names if name in counts)
+        numbers = (_number(counts.get(name)) for name in names)
         return next((int(n) for n in numbers if n is not None and 0 <= n <= _MAX_TOKENS), None)
 
-    reasons = (
-        answer.get("stop_reason"),
-        _at(answer, "choices", 0, "finish_reason"),
-        _at(answer, "candidates", 0, "finishReason"),
-    )
+    reasons = answer.get("stop_reason"), _at(answer, "choices", 0, "finish_reason")
     return Reply(
         text=text,
         usage=Usage(
-            count("input_tokens", "prompt_tokens", "promptTokenCount"),
-            count("output_tokens", "completion_tokens", "candidatesTokenCount"),
+            count("input_tokens", "prompt_tokens"),
+            count("output_tokens", "completion_tokens"),
             count("cache_read_input_tokens"),
             count("cache_creation_input_tokens"),
         ),
@@ -378,21 +351,17 @@ def _unwrapped(body: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def find_text(body: Any) -> str | None:
-    """Find the assistant's text: Anthropic's, OpenAI's and Gemini's place for it, or a string.
+    """Find the assistant's text: Anthropic's and OpenAI's place for it, or a string.
 
     `None` where there is none; an empty string is a text (a model may have nothing to say).
     """
     if isinstance(body, str):
         return body
-    if not isinstance(body, dict):
-        return None
-    if "content" in body:
+    if isinstance(body, dict) and "content" in body:
         if body["content"] is None and _string(body.get("stop_reason")):
             return ""  # declined, or stopped before a word came
         return _joined(body["content"])
-    if "choices" in body:
-        return _joined(_at(body, "choices", 0, "message", "content"))
-    return _joined(_at(body, "candidates", 0, "content", "parts"))
+    return _joined(_at(body, "choices", 0, "message", "content"))
 
 
 def _joined(content: Any) -> str | None:

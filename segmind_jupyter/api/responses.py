@@ -96,7 +96,7 @@ class Response:
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
-        def scrubbed(value: Any) -> Any:
+        def scrubbed(value: Any) -> Any:  # escapes may have hidden the key
             if isinstance(value, str):
                 return self.scrub(value)
             if isinstance(value, list):
@@ -113,34 +113,24 @@ async def read(response: httpx.Response, *, scrub: Scrub) -> Response:
     data = bytearray()
     try:
         # Not `aiter_bytes`: that unpacks each chunk whole, and codings that are stacked.
-        unpack = _unpacker(response.headers.get("content-encoding", ""))
+        coding = response.headers.get("content-encoding", "").strip().lower()
+        if coding not in {"", "identity", "gzip", "x-gzip"}:
+            raise UnusableAnswer(
+                f"the answer is packed as {coding[:40]!r}, which was not asked for"
+            )
+        unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS + 16) if "gzip" in coding else None
         async for chunk in response.stream:  # type: ignore[union-attr]  # an async client's
-            data += unpack(chunk, MAX_ANSWER_BYTES + 1 - len(data))
+            room = MAX_ANSWER_BYTES + 1 - len(data)
+            data += unzip.decompress(chunk, room) if unzip else chunk
             if len(data) > MAX_ANSWER_BYTES:
                 raise UnusableAnswer(f"the answer is over {MAX_ANSWER_BYTES:,} bytes")
+    except zlib.error:
+        raise UnusableAnswer("the answer is damaged: it cannot be unpacked") from None
     finally:
         await response.aclose()
     headers = {name: scrub(value) for name, value in response.headers.items()}
     text = data.decode(json.detect_encoding(bytes(data)), errors="replace")
     return Response(response.status_code, headers, scrub(text), scrub)
-
-
-def _unpacker(coding: str) -> Callable[[bytes, int], bytes]:
-    """Return what unpacks the next chunk of a body, to so many bytes at most."""
-    coding = coding.strip().lower()
-    if coding in {"", "identity"}:
-        return lambda chunk, most: chunk
-    if coding not in {"gzip", "x-gzip"}:
-        raise UnusableAnswer(f"the answer is packed as {coding[:40]!r}, which was not asked for")
-    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS + 16)  # of gzip alone
-
-    def unpack(chunk: bytes, most: int) -> bytes:
-        try:
-            return unzip.decompress(chunk, most)
-        except zlib.error:
-            raise UnusableAnswer("the answer is damaged: it cannot be unpacked") from None
-
-    return unpack
 
 
 #: How much of a page is searched for words, and how many of them are kept.
@@ -151,13 +141,13 @@ _DETAIL_KEYS: Final = ("error", "message", "detail", "html-message")
 
 
 def detail_of(body: str) -> str | None:
-    """Find the server's own words in an error body of any form that was seen, or `None`.
+    """Find the server's own words in an error body, or `None`.
 
     An envelope (``{"error": ...}``, ``{"error": {"message": ...}}``, ``{"detail": ...}`` and
     the like), an HTML page, a list, plain text or nothing.
     """
     try:
-        words = _words(json.loads(body))
+        value = json.loads(body)
     except (ValueError, RecursionError):
         # The title of a page, or else its text. No pattern here looks ahead for its end.
         page = body[:_MAX_PAGE_CHARS]
@@ -165,18 +155,16 @@ def detail_of(body: str) -> str | None:
         start = lower.find(">", lower.find("<title")) + 1 if "<title" in lower else 0
         end = lower.find("</title", start) if start else -1
         words = page[start:end] if end >= 0 else re.sub(r"<[^<>]*>", " ", page)
-        words = " ".join(words.split())
-    return plain(words) or None if words else None
-
-
-def _words(value: Any, *, depth: int = 4) -> str | None:
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, dict) and depth:
-        for found in (_words(value[key], depth=depth - 1) for key in _DETAIL_KEYS if key in value):
-            if found:
-                return found
-    return json.dumps(value, ensure_ascii=False, default=str) if value else None
+        return plain(" ".join(words.split())) or None
+    while isinstance(value, dict):
+        known = [value[key] for key in _DETAIL_KEYS if value.get(key)]
+        if not known:
+            break
+        value = known[0]
+    if not value:
+        return None
+    words = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return plain(words) or None
 
 
 def _fields_of(body: str | None) -> dict[str, Any]:
@@ -358,16 +346,18 @@ _MAX_INFERENCE_S: Final = 864_000.0
 class State(str):
     """Where a job stands: equal to the gateway's word for it, and a type for `match`."""
 
-    __slots__ = ()
     word: ClassVar[str] = ""
+    detail: str | None
 
-    def __new__(cls) -> Self:
-        """Make the one value that the type has."""
-        return super().__new__(cls, cls.word)
+    def __new__(cls, detail: str | None = None) -> Self:
+        """Keep the server's words; two states are equal whatever they say."""
+        state = super().__new__(cls, cls.word)
+        state.detail = detail
+        return state
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as what makes it: a string's own way would hand the word to `__new__`."""
-        return (type(self), ())
+        return (type(self), (self.detail,))
 
     @property
     def ended(self) -> bool:
@@ -378,52 +368,36 @@ class State(str):
 class Queued(State):
     """Waits for a worker."""
 
-    __slots__ = ()
     word = "QUEUED"
 
 
 class Processing(State):
     """The model is at work."""
 
-    __slots__ = ()
     word = "PROCESSING"
 
 
 class Completed(State):
     """The reply is there, and billed."""
 
-    __slots__ = ()
     word = "COMPLETED"
 
 
 class Failed(State):
     """The gateway or the model gave it up."""
 
-    __slots__ = ("detail",)
     word = "FAILED"
-    detail: str | None
-
-    def __new__(cls, detail: str | None = None) -> Self:
-        """Keep the words; two failures are equal whatever they say."""
-        state = super().__new__(cls)
-        state.detail = detail
-        return state
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.detail,))
 
 
 class Expired(State):
     """The server does not know the job, or no longer. Never the gateway's own word."""
 
-    __slots__ = ()
     word = "EXPIRED"
 
 
 class Cancelled(State):
     """Nobody watches it any more. Never the gateway's own word: it cannot stop a job."""
 
-    __slots__ = ()
     word = "CANCELLED"
 
 

@@ -5,8 +5,6 @@ Knows HTTP, and nothing of what is asked.
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import itertools
 import logging
 import math
@@ -14,7 +12,7 @@ import pkgutil
 import socket
 import ssl
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
@@ -115,14 +113,14 @@ class Transport:
         self._forms: tuple[AuthForm, ...] = ("x-api-key", "bearer")
         if settings.auth != "auto":
             self._forms = (settings.auth,)
-        self._sending = 0
-        self._filtered: set[logging.Logger] = set()
 
     async def aclose(self) -> None:
         """Close the connections; this may be used again afterwards."""
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()
+            for name in _LOGGERS:
+                logging.getLogger(name).removeFilter(self._blank_key)
 
     def scrubbed(self, text: str) -> str:
         """Blank the key out of a text."""
@@ -222,7 +220,7 @@ class Transport:
             secret = Secret("simulator")
         try:
             # httpx bounds each read; the scope bounds an answer that drips in for ever.
-            with anyio.fail_after(limit_s + 0.25), self._quiet_logs():
+            with anyio.fail_after(limit_s + 0.25):
                 for form in self._forms:
                     for name in ("x-api-key", "authorization"):
                         request.headers.pop(name, None)
@@ -284,24 +282,12 @@ class Transport:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             trust_env=False,
         )
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self._blank_key)
         return self._http
 
-    @contextlib.contextmanager
-    def _quiet_logs(self) -> Iterator[None]:
-        """Blank the key out of what the HTTP library logs while something is sent."""
-        for logger in map(logging.getLogger, _LOGGERS):
-            if logger.isEnabledFor(logging.INFO):
-                logger.addFilter(self._blank_key)
-                self._filtered.add(logger)
-        self._sending += 1
-        try:
-            yield
-        finally:
-            self._sending -= 1
-            while self._filtered and not self._sending:
-                self._filtered.pop().removeFilter(self._blank_key)
-
     def _blank_key(self, record: logging.LogRecord) -> bool:
+        """Blank the key out of what the HTTP library logs."""
         text = record.getMessage()
         clean = self.scrubbed(text)
         if clean != text:
@@ -361,26 +347,12 @@ class Transport:
 
 
 def proxy_for(base_url: str) -> str | None:
-    """Return the address of the proxy that the environment names for https, if it is to be used.
+    """Return the address of the proxy that the environment names for https, unless NO_PROXY does.
 
-    NO_PROXY names a host as a name or its end, an address, or a network. httpx's own reading fails
-    at `[::1]` and takes a network such as `fe80::/10` for a name.
+    httpx's own reading fails at `[::1]`.
     """
     proxies = urllib.request.getproxies()
     proxy, host = proxies.get("https") or proxies.get("all"), urlsplit(base_url).hostname or ""
-    if not proxy:
+    if not proxy or urllib.request.proxy_bypass(host):
         return None
-    address = None
-    with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address(host)
-    for entry in map(str.strip, proxies.get("no", "").lower().split(",")):
-        if address is not None:
-            with contextlib.suppress(ValueError):
-                network = ipaddress.ip_network(entry.strip("[]"), strict=False)
-                if network.version == address.version and address in network:
-                    return None
-        name = entry.rpartition("://")[2].lstrip("*.")
-        name = name if name.startswith("[") else name.partition(":")[0]
-        if entry == "*" or (name and (host == name or host.endswith(f".{name}"))):
-            return None
     return proxy if "://" in proxy else f"http://{proxy}"

@@ -465,15 +465,16 @@ def test_no_frame_of_ours_holds_the_key_or_the_environment(monkeypatch):
 
 
 def test_a_key_in_a_header_is_not_in_the_debug_log_of_the_http_library(recorder, caplog):
-    """A gateway that echoes it, over a real connection; the filter goes when nothing is sent."""
+    """A gateway that echoes it, over a real connection; the filter goes with the client."""
     caplog.set_level(logging.DEBUG)
+    before = list(logging.getLogger("httpcore.http11").filters)
     recorder.will_answer(302, {}, location=f"https://elsewhere.example/?key={KEY}")
 
     with pytest.raises(APIError, match="Redirects are not followed"):
         chat_at(recorder.url)
     assert "elsewhere.example" in caplog.text  # it was logged
     assert KEY not in caplog.text
-    assert not logging.getLogger("httpcore.http11").filters
+    assert logging.getLogger("httpcore.http11").filters == before
 
 
 def test_a_reason_is_scrubbed_before_it_is_shortened(bench):
@@ -598,6 +599,7 @@ NOT_WHOLE = [
         "window is full",
     ),
     ({"content": [], "stop_reason": "max_tokens"}, "max_tokens"),
+    ({"content": [], "stop_reason": "pause_turn"}, "pause_turn"),
 ]
 
 
@@ -609,6 +611,8 @@ def test_an_empty_or_cut_reply_never_looks_whole(bench):
     assert bench("reply").chat().notice is None
     cut = bench(httpx.Response(200, json={"content": "So far", "stop_reason": "max_tokens"})).chat()
     assert (str(cut), cut.cut, cut.refused, "--max-tokens" in cut.notice) == ("So far", 1, 0, 1)
+    paused = {"content": "So far", "stop_reason": "pause_turn"}
+    assert "'pause_turn'" in bench(httpx.Response(200, json=paused)).chat().notice
     for body, words in NOT_WHOLE:
         reply = bench(httpx.Response(200, json=body)).chat()
         queued = httpx.Response(200, json={"status": "COMPLETED", "output": json.dumps(body)})

@@ -83,28 +83,6 @@ def test_an_interrupt_cancels_the_coroutine(portal):
     thread.join()
 
 
-def test_an_interrupt_while_the_call_is_handed_over_cancels_too(portal, monkeypatch):
-    """It may come before anybody waits; nothing must go on unseen."""
-    finished = threading.Event()
-
-    async def slow() -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            finished.set()
-
-    hand_over = portal.start
-
-    def interrupted(*args: Any, **how: Any) -> None:
-        hand_over(*args, **how)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(portal, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        portal.call(slow)
-    assert finished.wait(10)
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("stops", [False, True])
 def test_one_whose_loop_died_starts_anew(portal, stops):

@@ -217,7 +217,7 @@ class TestRefused:
 
 
 def test_the_proxy_of_the_environment_is_used_but_for_no_proxy(monkeypatch):
-    """Names, their ends, addresses, networks; what is none of these names nothing."""
+    """Names, their ends, addresses; what is none of these names nothing."""
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -230,13 +230,9 @@ def test_the_proxy_of_the_environment_is_used_but_for_no_proxy(monkeypatch):
         ("HTTPS_PROXY", "[::1], fe80::/10", ours, used),
         ("HTTPS_PROXY", "*", ours, None),
         ("HTTPS_PROXY", "localhost,.segmind.com", ours, None),
-        ("HTTPS_PROXY", "segmind.com:443", ours, None),
-        ("HTTPS_PROXY", "https://api.segmind.com", ours, None),
+        ("HTTPS_PROXY", "segmind.com", ours, None),
         ("HTTPS_PROXY", "mind.com", ours, used),
-        ("HTTPS_PROXY", "[::1]", "https://[::1]:8443", None),
-        ("HTTPS_PROXY", "fe80::/10", "https://[fe80::7]", None),
-        ("HTTPS_PROXY", "10.0.0.0/8", "https://10.1.2.3", None),
-        ("HTTPS_PROXY", "10.0.0.0/8,,[", "https://11.1.2.3", used),
+        ("HTTPS_PROXY", "127.0.0.1,,[", "https://127.0.0.1:8443", None),
     ]:
         with monkeypatch.context() as patch:
             patch.setenv(setting, "p:1" if setting == "ALL_PROXY" else used)
