@@ -7,16 +7,18 @@ import os
 import pickle
 import sqlite3
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pandas as pd
 import pytest
 from scripted import Gateway
 
 from segmind_jupyter import Job, ask_each, resume, submit
 from segmind_jupyter.api.journal import default_path
 from segmind_jupyter.errors import MaybeBilledError
-from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.protocol import Behaviour, SimAnswer, SimRequest
 from segmind_jupyter.simulator.server import serve
 
 
@@ -116,3 +118,79 @@ def test_a_program_that_ended_leaves_no_claim(gateway, kernel):
     assert default_path().exists()
     assert ask_each("echo: {item}", ["a", "b"]).wait().errors == {}
     assert posts(gateway) == 3
+
+
+class Billing(Gateway):
+    """Counts how often each body was taken, whatever its sender heard of that."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        super().__init__(behaviour)
+        self.taken: Counter[bytes] = Counter()
+
+    def handle(self, request: SimRequest) -> SimAnswer:
+        answer = super().handle(request)
+        if request.method == "POST" and answer.status == 200:
+            self.taken[request.body] += 1
+        return answer
+
+
+#: What both kernels of the next test run. One answer in twenty is no `Guess`.
+THOUSAND = """
+import json
+from dataclasses import dataclass
+from typing import Literal
+import pandas as pd
+from segmind_jupyter import ask_each
+
+@dataclass
+class Guess:
+    label: Literal["even", "odd"]
+    score: int
+
+def answer(n):
+    label = ("even", "odd")[n % 2]
+    return f"no such thing as {n}" if n % 20 == 7 else json.dumps({"label": label, "score": n})
+
+answers = [answer(n) for n in range(1000)]
+rows = pd.DataFrame({"answer": answers}, index=[f"row {n}" for n in range(1000)])
+batch = ask_each("echo: {answer}", rows, json=Guess, progress=False)
+"""
+
+
+@pytest.mark.heavy
+def test_a_thousand_rows_through_misfits_502s_and_a_killed_kernel(kernel, restart, monkeypatch):
+    """Every row is right or says why not, none is billed twice, dtypes are as asked for."""
+    gateway = Billing(Behaviour(credits=1e6, work_s=0.05))
+    for _ in range(40):
+        gateway.script("POST", times=49)
+        gateway.script("POST", status=502)
+    with serve(gateway) as url:
+        monkeypatch.setenv("SEGMIND_BASE_URL", url)
+        killed = kernel(THOUSAND + "batch.wait()")
+        go(killed)
+        while gateway.billed < 500:
+            assert killed.poll() is None
+        killed.kill()
+        killed.communicate(timeout=60)
+        runs = []
+        for _ in range(3):  # what was answered with a 502 is sent by the next run
+            names: dict[str, Any] = {"__name__": __name__}
+            exec(compile(THOUSAND, "cell", "exec", dont_inherit=True), names)
+            runs.append(names["batch"].wait(200))
+        frame = runs[-1].join()
+        restart()
+    assert (str(frame["label"].dtype), str(frame["score"].dtype)) == ("category", "Int64")
+    lost = set(runs[-1].errors)
+    assert all(isinstance(error, MaybeBilledError) for error in runs[-1].errors.values())
+    assert len(lost) <= 4  # those on their way when the kernel died: no more are sent at a time
+    for n, (label, score, error) in enumerate(
+        zip(frame["label"], frame["score"], frame["error"], strict=True)
+    ):
+        if n in lost:
+            assert "may have been billed" in error
+        elif n % 20 == 7:
+            assert f"'no such thing as {n}'" in error
+        else:
+            assert (label, score, pd.isna(error)) == (("even", "odd")[n % 2], n, True)
+    assert set(gateway.taken.values()) == {1}
+    assert 1000 - len(lost) <= gateway.billed == len(gateway.taken) <= 1000
