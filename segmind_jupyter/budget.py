@@ -94,23 +94,19 @@ def estimate(model: str, tokens: int, past: Iterable[CallRecord]) -> Estimate:
             basis=f"your last {len(alike)} calls of {model} of this size",
         )
     info = model_info(model)
-    times = max(1.0, tokens / _TOKENS_OF_A_MEAN_CALL)
-    if info.cost is not None:
-        return Estimate(
-            cost=info.cost * times,
-            high=None,
-            most=_TIMES_THE_MEAN * info.cost * times,
-            seconds=info.seconds,
-            basis="the mean of this model in Segmind's directory of August 2026",
-        )
     dearest = max(model_info(slug).cost or 0.0 for slug in KNOWN_MODELS)
+    times = max(1.0, tokens / _TOKENS_OF_A_MEAN_CALL)
+    unknown = (
+        f"Segmind's directory has no price of {model}, and you have too few calls of this size yet"
+    )
     return Estimate(
-        cost=None,
+        cost=None if info.cost is None else info.cost * times,
         high=None,
-        most=_TIMES_THE_MEAN * dearest * times,
-        seconds=model_info(DEFAULT_MODEL).seconds,
-        basis=f"Segmind's directory has no price of {model}, and you have too few calls of this "
-        "size yet",
+        most=_TIMES_THE_MEAN * (dearest if info.cost is None else info.cost) * times,
+        seconds=info.seconds or model_info(DEFAULT_MODEL).seconds,
+        basis="the mean of this model in Segmind's directory of August 2026"
+        if info.cost is not None
+        else unknown,
     )
 
 
@@ -278,30 +274,29 @@ class Budget:
                 return
             lost = hold.most if hold.state == "lost" else 0.0
             self._spent[hold.origin] = self.spent(hold.origin) + cost - lost
-            self._close(hold, "settled")
+            self._open.pop(hold.key, None)
+            hold.state = "settled"
             self._calls(hold.origin, hold.model).append(record)
         self._journal().record_call(record, settles=hold.key)
 
     def lose(self, hold: Reservation) -> None:
         """Count a call whose outcome nobody knows at the most that was set aside for it."""
-        with self._lock:
-            if hold.state != "open":
-                return
-            self._spent[hold.origin] = self.spent(hold.origin) + hold.most
-            self._close(hold, "lost")
-        self._journal().lost(hold.key, hold.origin, hold.most)
+        if self._closed(hold, "lost", hold.most):
+            self._journal().lost(hold.key, hold.origin, hold.most)
 
     def release(self, hold: Reservation) -> None:
         """Give back what was set aside: nothing was billed."""
+        if self._closed(hold, "settled", 0.0):
+            self._journal().unreserve(hold.key)
+
+    def _closed(self, hold: Reservation, state: Literal["lost", "settled"], cost: float) -> bool:
         with self._lock:
             if hold.state != "open":
-                return
-            self._close(hold, "settled")
-        self._journal().unreserve(hold.key)
-
-    def _close(self, hold: Reservation, state: Literal["lost", "settled"]) -> None:
-        self._open.pop(hold.key, None)
-        hold.state = state
+                return False
+            self._open.pop(hold.key, None)
+            hold.state = state
+            self._spent[hold.origin] = self.spent(hold.origin) + cost
+        return True
 
 
 def amount_of(text: str, *, name: str) -> float:

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     import weakref
 
     from segmind_jupyter.api.client import Charge, Credits, SegmindClient
-    from segmind_jupyter.api.database import JobRecord
     from segmind_jupyter.api.jobs import Job, JobRegistry
     from segmind_jupyter.api.journal import Journal, ReplyCache
     from segmind_jupyter.api.loop import BackgroundLoop, Waiter, WaitView
@@ -85,11 +84,6 @@ class Request(Call):
         return cls(prompt=prompt, **sent, **how)
 
     @property
-    def system(self) -> str | None:
-        """The system prompt."""
-        return self.instruction
-
-    @property
     def earlier(self) -> Sequence[Message]:
         """What was said before in the conversation that it continues."""
         return self.messages[:-1]
@@ -121,38 +115,25 @@ class Request(Call):
     @property
     def tokens(self) -> int:
         """Estimated tokens of all that the model reads: a rule of thumb, not the bill."""
-        from segmind_jupyter.content.parts import Text, part_of
+        from segmind_jupyter.budget import tokens_of
 
-        earlier = (part_of(block) for message in self.earlier for block in message["content"])
-        parts = [Text(self.system or ""), *earlier, *self.prompt.parts()]
-        return sum(part.tokens for part in parts)
+        return tokens_of(self)
 
     def noting(self, *notes: str) -> Request:
         """Return a copy that points out more."""
-        if not notes:
-            return self
         prompt = dataclasses.replace(self.prompt, notes=(*self.notes, *notes))
         return dataclasses.replace(self, prompt=prompt)
 
 
 class Trackable(Protocol):
-    """A job, a batch or a turn: something that ends, and that can be waited for."""
+    """A job, a batch or a turn: something that ends, and that can be waited for (`Pending`)."""
 
     @property
-    def unraised(self) -> SegmindError | None:
-        """The error that whoever waits for it gets, once it has ended; `None` if somebody did."""
-
-    def wait(self) -> object:
-        """Wait for the end, and raise that error."""
-
-    def done(self) -> bool:
-        """Return whether it has ended."""
-
-    def awaits(self, future: concurrent.futures.Future[Any]) -> bool:
-        """Return whether the future is its end."""
-
-    def on_done(self, callback: Callable[[Any], object]) -> None:
-        """Have something called at its end."""
+    def unraised(self) -> SegmindError | None: ...
+    def wait(self) -> object: ...
+    def done(self) -> bool: ...
+    def awaits(self, future: concurrent.futures.Future[Any]) -> bool: ...
+    def on_done(self, callback: Callable[[Any], object]) -> None: ...
 
 
 if TYPE_CHECKING:
@@ -484,10 +465,6 @@ class Session:
             if self._journal is None:
                 self._journal = Journal(default_path() if self._keeps_file else None)
             return self._journal
-
-    def recorded(self, *, limit: int = 50) -> list[JobRecord]:
-        """Return the journal's jobs, newest first; reading them sends nothing."""
-        return self.journal.entries(limit=limit)
 
     def start(
         self, function: Callable[..., Awaitable[T]], *args: Any

@@ -208,7 +208,7 @@ class TestScripts:
         second = script("""
             from segmind_jupyter import resume
             from segmind_jupyter.session import session
-            (entry,) = session().recorded()
+            (entry,) = session().journal.entries()
             print(entry.request_id, entry.model, resume(entry.request_id).wait(timeout=30))
         """)
         assert second.stderr == ""
@@ -278,7 +278,7 @@ class TestService:
             submit(service)
         given_up.set()
         service.close()
-        (entry,) = service.recorded()
+        (entry,) = service.journal.entries()
         assert entry.pending
         assert len(posts(gateway)) == gateway.billed == 1
 

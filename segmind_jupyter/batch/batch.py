@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from segmind_jupyter.api.jobs import tell
 from segmind_jupyter.api.loop import Waiter, checked_patience
@@ -263,13 +263,6 @@ class Batch:
 
     def __repr__(self) -> str:
         return str(self.progress)
-
-    def __reduce__(self) -> NoReturn:
-        """Say what to keep in its place: it is made of threads and of whatever the items are."""
-        raise TypeError(
-            "A Batch cannot be pickled. Keep `batch.to_frame()`, or call `ask_each` again "
-            "with the same arguments: what the journal has is not paid for again."
-        )
 
     def __iter__(self) -> Iterator[Outcome]:
         """Return each item once, in the order in which they end; waits for the next one."""

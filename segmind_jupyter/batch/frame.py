@@ -306,11 +306,6 @@ def _pandas_classes() -> tuple[type, ...]:
         def _repr_html_(self) -> str | None:
             return shielded(super()._repr_html_())  # type: ignore[misc]
 
-        def to_html(self, buf: Any = None, *args: Any, **kwargs: Any) -> Any:
-            with pandas.option_context("display.html.use_mathjax", False):
-                html = super().to_html(buf, *args, **kwargs)
-            return shielded(html) if buf is None else html
-
     return ReplySeries, ReplyFrame
 
 

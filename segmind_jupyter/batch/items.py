@@ -31,8 +31,8 @@ _NUMBER: Final = re.compile(r"(\d+)")
 _NAME: Final = re.compile(r"[^\W\d]\w*")
 _BRACES: Final = re.compile(r"\{\{(?P<escaped>[^{}\n]+)\}\}|\{(?P<inside>[^{}\n]+)\}")
 
-#: How much like a name (of 1) something must be to be taken for it, mistyped; and to be proposed.
-_ALIKE, _SIMILAR = 0.8, 0.6
+#: How much like a name (of 1) something must be to be taken for it, mistyped.
+_ALIKE: Final = 0.7
 
 #: What tables of other libraries have beside columns; iterated, they give their columns' names.
 _OF_OTHER_TABLES: Final = (
@@ -143,18 +143,19 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
         name = _NAME.match(text)
         return name[0] if name else ""
 
-    def nearest(text: str, *, cutoff: float) -> str | None:
+    def nearest(text: str) -> str | None:
         """Find the name that a text, or what it begins with, is most like; else one in it."""
-        for word in (text, root(text)):
-            if near := difflib.get_close_matches(word, names, n=1, cutoff=cutoff):
-                return near[0]
-        return next((word for word in _NAME.findall(text) if word in names), None)
+        near = [
+            *difflib.get_close_matches(text, names, n=1, cutoff=_ALIKE),
+            *difflib.get_close_matches(root(text), names, n=1, cutoff=_ALIKE),
+            *(word for word in _NAME.findall(text) if word in names),
+        ]
+        return near[0] if near else None
 
     def is_meant(text: str) -> bool:
-        """Return whether a name was meant: one stands there, or what is like a known one."""
-        if text in names or not root(text):  # "# of rooms" may be a column; JSON, numbers are none
-            return text in names
-        return bool(WHOLE_PATH.fullmatch(text) or nearest(text, cutoff=_ALIKE))
+        """Return whether a name was meant: "# of rooms" may be a column; JSON, numbers are none."""
+        is_like = root(text) and (WHOLE_PATH.fullmatch(text) or nearest(text))
+        return text in names or bool(is_like)
 
     def spelled(label: str | int) -> str:
         """Spell what reads a label: `compose` reads no spaces and no leading underscores."""
@@ -165,21 +166,23 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
         inside, escaped = match["inside"], match["escaped"]
         is_kept = any(start <= match.start() < stop for start, stop in kept)
         if inside and inside not in read and not is_kept and is_meant(inside.strip()):
-            if near := nearest(inside.strip(), cutoff=_SIMILAR):
-                meant = f"Did you mean `{spelled(names[near])}`?"
-            else:
-                example = f'ask_each(f"... {{{inside}}} ... {{{{item}}}}", ...)'
-                meant = f"If it is a variable of yours, let Python put it in: {example}."
-            known = shortened(", ".join(f"`{spelled(label)}`" for label in names.values()))
+            near = nearest(inside.strip())
+            example = f'ask_each(f"... {{{inside}}} ... {{{{item}}}}", ...)'
             raise ContentError(
-                f"`{{{inside}}}` names nothing; the names are {known}. {meant} To send braces of "
-                f"your own, double them: `{{{{{inside}}}}}`."
+                f"`{{{inside}}}` names nothing; the names are "
+                + shortened(", ".join(f"`{spelled(label)}`" for label in names.values()))
+                + (
+                    f". Did you mean `{spelled(names[near])}`?"
+                    if near
+                    else f". If it is a variable of yours, let Python put it in: {example}."
+                )
+                + f" To send braces of your own, double them: `{{{{{inside}}}}}`."
             )
         is_known = escaped and (escaped in names or root(escaped) in names)
-        if escaped and (is_known or not is_kept) and is_meant(escaped.strip()):
-            is_read = WHOLE_PATH.fullmatch(escaped) and root(escaped) in names
-            return match[0] if is_read else f"{{{escaped}}}"
-        return match[0]
+        if not escaped or (is_kept and not is_known) or not is_meant(escaped.strip()):
+            return match[0]
+        is_read = WHOLE_PATH.fullmatch(escaped) and root(escaped) in names
+        return match[0] if is_read else f"{{{escaped}}}"
 
     return _BRACES.sub(piece, template)
 
@@ -310,10 +313,11 @@ def _images(path: str | os.PathLike[Any]) -> dict[str, Path]:
     except OSError as error:
         raise ContentError(f"The folder {folder} cannot be read ({error.strerror}).") from error
 
-    def natural(file: Path) -> tuple[list[str | int], str]:
+    def natural(file: Path) -> tuple[list[Any], str]:
         """Order ``img2`` before ``img10``: words and numbers take turns, words first."""
-        words = _NUMBER.split(file.name.casefold())
-        return [int(word) if n % 2 else word for n, word in enumerate(words)], file.name
+        words: list[Any] = _NUMBER.split(file.name.casefold())
+        words[1::2] = map(int, words[1::2])
+        return words, file.name
 
     images = [f for f in files if is_image_path(f) or (is_named_as_image(f) and not f.is_dir())]
     if not images:

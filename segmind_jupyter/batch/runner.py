@@ -21,7 +21,6 @@ import anyio.to_thread
 
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Call, Reply, Usage, user_message
-from segmind_jupyter.api.settings import MAX_CONNECTIONS
 from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.content.parts import format_error
@@ -50,11 +49,9 @@ if TYPE_CHECKING:
 #: the model or the account is at fault, or a limit lasts longer than the time-out.
 _FOR_EVERY_ITEM: Final = frozenset({401, 403, 404, 406, 410, 429})
 
-#: Of the calls in flight, one in so many may be under preparation or on its way (all others are
-#: worked on at Segmind); at least enough to keep a connection busy, and no more than leave
-#: connections for the looks at the jobs in flight.
-_IN_FLIGHT_PER_SENDER: Final = 8
-_FEWEST_SENDERS, _MOST_SENDERS = 4, MAX_CONNECTIONS // 2
+#: How many items may be under preparation or on their way at a time (all others are worked on at
+#: Segmind): as many as a plan takes a second, and few enough to leave connections for looks.
+_SENDERS: Final = 4
 
 #: A reply that does not fit what it must be, and why.
 Misfit: TypeAlias = tuple[Reply, str]
@@ -105,8 +102,7 @@ class Run:
             self._results.stop(error)
             return
         in_flight = min(self._plan.max_in_flight, len(self._each))
-        senders = min(max(_FEWEST_SENDERS, in_flight // _IN_FLIGHT_PER_SENDER), _MOST_SENDERS)
-        sending = anyio.Semaphore(senders)
+        sending = anyio.Semaphore(_SENDERS)
 
         async def work() -> None:
             while True:

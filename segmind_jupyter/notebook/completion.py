@@ -292,7 +292,7 @@ def _of_segmind(line: str) -> Offers:
         return _beginning(command, (Offer(name, "command") for name in subcommands()))
     if command == "wait" or (command == "resume" and " " not in rest):
         *before, typed = rest.split(" ")
-        jobs = session().recorded(limit=_MAX_JOBS)
+        jobs = session().journal.entries(limit=_MAX_JOBS)
         own = (Offer(j.request_id, "job", j.state.lower()) for j in jobs)
         return _beginning(typed, (offer for offer in own if offer.text not in before))
     if command == "chat":  # names stand here without quotation marks; `clear` follows a whole one

@@ -206,7 +206,7 @@ def _jobs(rest: Sequence[str]) -> str | Shown:
     if rest:
         raise UsageError("It is `%segmind jobs`; `%segmind resume ID` takes one up")
     groups: list[list[JobRecord]] = []
-    for entry in session().recorded(limit=_LOOKED_AT):
+    for entry in session().journal.entries(limit=_LOOKED_AT):
         if not groups or not _is_of_one_batch(groups[-1][-1], entry):
             groups.append([])
         groups[-1].append(entry)
@@ -299,7 +299,7 @@ def _resume(rest: Sequence[str]) -> Job:
     if len(rest) != 1:
         raise UsageError("It is `%segmind resume ID`; `%segmind jobs` lists the ids")
     (request_id,) = rest
-    known = [entry.request_id for entry in session().recorded(limit=1000)]
+    known = [entry.request_id for entry in session().journal.entries(limit=1000)]
     if request_id not in known and session().followed(request_id) is None:
         begun = [each for each in known if each.startswith(request_id)]
         if len(begun) == 1:

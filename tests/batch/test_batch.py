@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import pickle
 import signal
 import sqlite3
 import sys
@@ -19,7 +18,6 @@ import pytest
 from scripted import Gateway
 
 from segmind_jupyter.api.journal import default_path
-from segmind_jupyter.api.settings import MAX_CONNECTIONS
 from segmind_jupyter.batch.batch import Batch, ask_each
 from segmind_jupyter.batch.runner import Progress
 from segmind_jupyter.errors import (
@@ -153,14 +151,6 @@ class TestReplies:
             ]  # fmt: skip
         nothing = ask_each("{item}", [])
         assert (nothing.done(), nothing.replies, list(nothing)) == (True, [], [])
-
-    def test_a_batch_that_is_pickled_says_what_to_keep(self, gateway: Gateway):
-        """Its call again is found in the journal, and paid for once."""
-        batch = ask_each("Sum up", ["a", "b"]).wait()
-        with pytest.raises(TypeError, match="A Batch cannot be pickled"):
-            pickle.dumps(batch)
-        assert len(ask_each("Sum up", ["a", "b"]).wait()) == 2
-        assert gateway.billed == 2
 
     def test_what_is_done_is_given_while_others_go_on(self, slow: Gateway, jobs: Jobs):
         """By iteration and by `outcomes`; each item is read anew, in the order of the items."""
@@ -507,27 +497,6 @@ class TestPace:
         jobs.release()
         assert batch.wait().errors == {}
         assert 1 <= max(ahead) <= 4
-
-    def test_however_many_may_be_in_flight_connections_are_left_for_looks(
-        self, slow: Gateway, jobs: Jobs
-    ):
-        """What is being sent takes half of them at most."""
-        unanswered: list[Any] = []
-        answers = threading.Event()
-
-        def hold(body: Any) -> Any:
-            unanswered.append(body)
-            answers.wait(60)
-            return body
-
-        slow.script("POST", change=hold, times=1000)
-        batch = ask_each("{item}", range(1000), max_in_flight=1000)
-        until(lambda: len(unanswered) == MAX_CONNECTIONS // 2)
-        assert batch.progress.in_flight == MAX_CONNECTIONS // 2  # no other item is taken up
-        batch.cancel()
-        jobs.release()
-        answers.set()
-        batch.wait()
 
 
 class TestPrograms:

@@ -101,8 +101,8 @@ def _head(request: Request) -> Iterator[str]:
     yield f"{blocks} · {estimated_tokens(request.tokens)} · request of {size}"
     if request.estimate is not None and request.kept_at is None and not request.is_withheld:
         yield str(request.estimate)
-    if request.system:
-        yield f"system: {one_line(request.system)}"
+    if request.instruction:
+        yield f"system: {one_line(request.instruction)}"
     for name, value in request.params.items():
         yield one_line(f"{name}: {json.dumps(value, ensure_ascii=False)}")
 
