@@ -13,21 +13,18 @@ import sys
 import uuid
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard
 
 from segmind_jupyter.content.images.figures import figure_of
 from segmind_jupyter.described import Description, asked, checked_languages, facts_of, told
 from segmind_jupyter.errors import ContentError, Interrupted, SegmindError
-from segmind_jupyter.notebook.display.reply import Display, SuppressedValues, provenance, usage_line
+from segmind_jupyter.notebook.display.reply import Display, provenance, usage_line
 from segmind_jupyter.notebook.display.styles import FRAME, div, folded
 from segmind_jupyter.notebook.plots.formats import Pixels, picture_in
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
 from segmind_jupyter.options import OPTIONS
 from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line
-
-if TYPE_CHECKING:
-    from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
 #: What base64 is written in, with the lines that notebooks break it into.
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/=\s]+")
@@ -75,16 +72,12 @@ def _folded(value: Description) -> str:
 
 
 class DescriptionDisplay(Display[Description]):
-    """The displays that a shell has for a `Description`: its figure, once, with its words."""
+    """How a `Description` shows: as its figure, once, with its words."""
 
-    kind = "segmind_jupyter.described.Description"
-
-    def __init__(self, shell: Any, live: LiveOutputs, hushed: SuppressedValues) -> None:
-        super().__init__(shell, hushed)
-        self._live = live
-
-    def show(self, value: Description) -> None:
-        """Show it where the cell waited for it, or below; and not once more by itself."""
+    def show_itself(self, value: Description) -> None:
+        """Show it where the cell waited for it, or below; in one cell once."""
+        if self._waits is None or self._live is None or self._waits.has_shown(value):
+            return
         bundle, metadata = figure_bundle(value, self._picture(value.figure))
         place = self._live.take()
         if place is not None:
@@ -92,15 +85,9 @@ class DescriptionDisplay(Display[Description]):
         else:
             name = {"display_id": f"segmind-{uuid.uuid4().hex}"}
             self._shell.display_pub.publish(data=bundle, metadata=metadata, transient=name)
-        self.hush(value)
 
     def text(self, value: Description) -> str:
-        """Return its words."""
         return str(value)
-
-    def _show(self, value: Description) -> None:
-        if value not in self._hushed:
-            self.show(value)
 
     def _picture(self, value: Any) -> Pixels:
         """Draw it as its plain output is drawn, or else as it was sent."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -31,7 +32,6 @@ from segmind_jupyter.session import session
 #: What holds where a setting is refused that keeps something from being sent or written.
 _STRICTEST: Final = {"cache": "only", "journal": False}
 
-_DESCRIPTION: Final = "segmind_jupyter.described.Description"
 
 #: The types that a shell learns to show, and where what shows them is at home.
 _DISPLAYS: Final = {
@@ -39,7 +39,7 @@ _DISPLAYS: Final = {
     "segmind_jupyter.comparison.Comparison": "display.comparison.ComparisonDisplay",
     "segmind_jupyter.session.Request": "display.request.RequestDisplay",
     "segmind_jupyter.batch.preview.BatchPreview": "display.request.PreviewDisplay",
-    _DESCRIPTION: "alt_text.DescriptionDisplay",
+    "segmind_jupyter.described.Description": "alt_text.DescriptionDisplay",
     "segmind_jupyter.api.jobs.Job": "live.cards.JobDisplay",
     "segmind_jupyter.batch.batch.Batch": "live.cards.BatchDisplay",
     "segmind_jupyter.chat.Chat": "chat.panel.ChatDisplay",
@@ -126,77 +126,54 @@ def _home(path: str) -> Any:
 
 
 class Displays:
-    """The displays of the types of this package, each made when the first of its kind is shown."""
+    """How the types of this package show; each display is made when the first of its kind is."""
 
     def __init__(self, shell: Any, live: LiveOutputs, waits: WaitDisplay) -> None:
-        self._shell, self._live, self._waits = shell, live, waits
-        self._hushed: Any = None
+        self._shared = shell, live, waits
         self._made: dict[str, Any] = {}
+        formatter = shell.display_formatter
+        self._printers: tuple[tuple[Any, Callable[..., Any]], ...] = (
+            (formatter.ipython_display_formatter, self._show_itself),
+            (formatter.formatters["text/plain"], self._print),
+            (formatter.formatters["text/html"], lambda value: self._of(value).html(value)),
+            # Nothing but metadata of the whole output: the others have the words.
+            (formatter.mimebundle_formatter, lambda value: ({}, self._of(value).about(value))),
+        )
 
     def install(self) -> None:
-        """Have each made at its first value; a batch shows itself where a page can."""
-        for kind, home in _DISPLAYS.items():
-            for formatter in self._formatters:
-                formatter.for_type(kind, self._first(formatter, home))
-        if getattr(self._shell, "kernel", None) is not None:
-            session().batch_shows.append(self._show_batch)
-        session().description_shows.append(self._show_description)
+        """Show them from now on; a batch shows itself where a page can."""
+        for kind in _DISPLAYS:
+            for formatter, printer in self._printers:
+                formatter.for_type(kind, printer)
+        if getattr(self._shared[0], "kernel", None) is not None:
+            session().batch_shows.append(self._show_itself)
+        session().description_shows.append(self._show_itself)
 
     def remove(self) -> None:
-        """Take them back; what is live stays so."""
-        for display in self._made.values():
-            display.remove()
+        """Let them show as any value; what is live stays so."""
         for kind in _DISPLAYS:
-            for formatter in self._formatters:
+            home, _, name = kind.rpartition(".")
+            met = getattr(sys.modules.get(home), name, None)  # IPython then knows it as a type
+            for formatter, _ in self._printers:
                 formatter.pop(kind, None)
-        if self._show_batch in session().batch_shows:
-            session().batch_shows.remove(self._show_batch)
-        if self._show_description in session().description_shows:
-            session().description_shows.remove(self._show_description)
+                formatter.pop(met, None)
+        if self._show_itself in session().batch_shows:
+            session().batch_shows.remove(self._show_itself)
+        if self._show_itself in session().description_shows:
+            session().description_shows.remove(self._show_itself)
 
-    @property
-    def _formatters(self) -> tuple[Any, ...]:
-        formatter = self._shell.display_formatter
-        kinds = ("text/plain", "text/html")
-        return formatter.ipython_display_formatter, *(formatter.formatters[k] for k in kinds)
-
-    def _first(self, formatter: Any, home: str) -> Callable[..., Any]:
-        def show(value: Any, *args: Any) -> Any:
-            self._make(home)
-            return formatter.lookup(value)(value, *args)
-
-        return show
-
-    def _make(self, home: str) -> Any:
+    def _of(self, value: Any) -> Any:
+        kinds = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(value).__mro__)
+        home = next(_DISPLAYS[kind] for kind in kinds if kind in _DISPLAYS)
         if home not in self._made:
-            if self._hushed is None:
-                self._hushed = _home("display.reply.SuppressedValues")(self._shell)
-                self._waits.shown = self._hushed
-            of_reply = self._hushed, self._show_in_place
-            shared = of_reply if home.startswith("display.") else (self._live, self._hushed)
-            self._made[home] = _home(home)(self._shell, *shared)
-            kind = next(kind for kind, at in _DISPLAYS.items() if at == home)
-            for formatter in self._formatters:
-                formatter.pop(kind, None)
-            self._made[home].install()
+            self._made[home] = _home(home)(*self._shared)
         return self._made[home]
 
-    def _show_in_place(self, drawn: Callable[[], tuple[Any, Any]]) -> bool:
-        """Show what is drawn where a cell waited for it; `False` where none did."""
-        if not self._waits.can_take:
-            return False
-        bundle, metadata = drawn()
-        place = self._waits.take()
-        if place is not None:
-            self._live.replace(place, bundle, metadata)
-        return place is not None
+    def _show_itself(self, value: Any) -> None:
+        self._of(value).show_itself(value)
 
-    def _show_batch(self, batch: Any) -> None:
-        """Show a batch where it is begun."""
-        self._make(_DISPLAYS["segmind_jupyter.batch.batch.Batch"]).show(batch)
-
-    def _show_description(self, description: Any) -> None:
-        self._make(_DISPLAYS[_DESCRIPTION]).show(description)
+    def _print(self, value: Any, printer: Any, cycle: bool) -> None:
+        self._of(value).print_to(printer, value)
 
 
 class Tab:

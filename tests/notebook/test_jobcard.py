@@ -170,18 +170,6 @@ def test_a_job_that_is_shown_twice_ends_in_both_places(page):
 
 
 @pytest.mark.kernel
-def test_a_silenced_job_shows_nothing(page):
-    """In the cell that asked for silence; later it is a job as any other."""
-    page(
-        "from segmind_jupyter.notebook.live.cards import JobDisplay\n"
-        "displays = JobDisplay(get_ipython()); displays.install()"
-    )
-    assert page("job = new(); displays.hush(job); display(job)\njob").of("display_data") == []
-    assert len(page("job").of("display_data")) == 1
-    page("answer(job); until_static()")  # nobody else would end what these displays have begun
-
-
-@pytest.mark.kernel
 def test_a_cell_that_captures_its_output_does_not_swallow_the_reply_of_another(page):
     """The end of a job goes to the page that its card is on."""
     page("job = new()\njob")

@@ -64,7 +64,6 @@ from segmind_jupyter.words import one_line, to_text
 if TYPE_CHECKING:
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.conversation import Conversation, Turn
-    from segmind_jupyter.notebook.display.reply import SuppressedValues
     from segmind_jupyter.notebook.live.outputs import LiveOutputs, OutputHandle
 
 #: Largest file that a chat takes: a request holds 32 MB (Anthropic), of base64.
@@ -92,14 +91,10 @@ _log = logging.getLogger(__name__)
 
 
 class ChatDisplay(LiveDisplay["Chat"]):
-    """The displays that a shell has for a `Chat`. Parameters as `LiveDisplay`."""
+    """How a `Chat` shows. Parameters as `LiveDisplay`."""
 
-    kind = "segmind_jupyter.chat.Chat"
-
-    def __init__(
-        self, shell: Any, live: LiveOutputs | None = None, hushed: SuppressedValues | None = None
-    ) -> None:
-        super().__init__(shell, live, hushed)
+    def __init__(self, *shared: Any) -> None:
+        super().__init__(*shared)
         self._panels: dict[Conversation, ChatPanel] = {}
 
     def show(self, value: Chat) -> None:

@@ -28,8 +28,6 @@ _HIDDEN = "`%claude --reveal` tells which model said what, and what it took; `--
 class ComparisonDisplay(AnswerDisplay[Comparison]):
     """The displays that a shell has for a `Comparison`."""
 
-    kind = "segmind_jupyter.comparison.Comparison"
-
     def html(self, value: Comparison) -> str:
         """Return it as safe HTML."""
         columns = "".join(

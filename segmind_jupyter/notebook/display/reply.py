@@ -1,4 +1,4 @@
-"""How a `Reply`, a `Request` and an error show in a shell: as safe HTML and as text, or hushed."""
+"""How a `Reply`, a `Request` and an error show in a shell: as safe HTML and as text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import hashlib
 import html
 import json
 import re
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from IPython.lib.pretty import pretty
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.messages import Reply
     from segmind_jupyter.content.parts import Image
     from segmind_jupyter.content.prompt import Attachment
+    from segmind_jupyter.notebook.live.outputs import LiveOutputs
+    from segmind_jupyter.notebook.live.wait import WaitDisplay
 
 #: More objects than this are folded away.
 _MAX_OPEN_ITEMS = 6
@@ -247,121 +248,56 @@ def boxed(error: BaseException, page: str) -> str:
     return div("stopped" if isinstance(error, JobCancelled) else "failed", page)
 
 
-class SuppressedValues:
-    """The values that are silenced in one cell (`-q`, `;`, or as they are shown already)."""
-
-    def __init__(self, shell: Any) -> None:
-        self._shell = shell
-        self._cell = 0
-        # Weak, as a batch can be large, and its user may drop it before another one is hushed.
-        self._values: list[weakref.ref[Any]] = []
-
-    def add(self, value: object) -> None:
-        """Show nothing of this very value until the cell has ended.
-
-        A value without displays of its own (a dict that `--json` gave) is shown all the same.
-        """
-        if self._cell != self._shell.execution_count:
-            self._cell, self._values = self._shell.execution_count, []
-        with contextlib.suppress(TypeError):
-            self._values.append(weakref.ref(value))
-
-    def __contains__(self, value: object) -> bool:
-        if self._cell != self._shell.execution_count:
-            return False
-        return any(known() is value for known in self._values)
-
-
 V = TypeVar("V")
 
 
 class Display(abc.ABC, Generic[V]):
-    """The displays that a shell has for the values of one type."""
-
-    #: The type, or its whole name: it is imported with its first value then, not to be shown.
-    kind: ClassVar[type | str]
-    #: Returns it as safe HTML; of a type whose values never change.
-    html: Callable[[V], str] | None = None
+    """How the values of one type show in a shell."""
 
     def __init__(
-        self,
-        shell: Any,
-        hushed: SuppressedValues | None = None,
-        show_in_place: Callable[[Callable[[], tuple[Any, Any]]], bool] = lambda _: False,
+        self, shell: Any, live: LiveOutputs | None = None, waits: WaitDisplay | None = None
     ) -> None:
-        self._shell = shell
-        self._hushed = hushed or SuppressedValues(shell)
-        self._show_in_place = show_in_place
+        self._shell, self._live, self._waits = shell, live, waits
 
     @abc.abstractmethod
     def text(self, value: V, /) -> str:
         """Return it as text."""
 
-    def install(self) -> None:
-        """Add the displays."""
-        for formatter, printer in self._printers():
-            formatter.for_type(self.kind, printer)
+    def html(self, value: V, /) -> str | None:
+        """Return it as safe HTML; `None` of what is live."""
+        return None
 
-    def remove(self) -> None:
-        """Take them back; what is live stays so."""
-        for formatter, _ in self._printers():
-            formatter.pop(self.kind, None)
+    def about(self, value: V, /) -> dict[str, Any]:
+        """Return what the notebook's file is to know of it."""
+        return {}
 
-    def hush(self, value: object) -> None:
-        """Show nothing of this value, or of a job, while the cell that asked for it runs."""
-        self._hushed.add(value)
+    def print_to(self, printer: Any, value: V) -> None:
+        """Say it to IPython's printer; inside another value in short."""
+        printer.text(repr(value) if len(printer.stack) > 1 else self.text(value))
 
-    def _printers(self) -> Iterator[tuple[Any, Callable[..., Any]]]:
-        formatter = self._shell.display_formatter
-        yield formatter.formatters["text/plain"], self._print
-        yield formatter.ipython_display_formatter, self._show
-        if self.html is not None:
-            yield formatter.formatters["text/html"], self.html
-
-    def _print(self, value: V, printer: Any, cycle: bool) -> None:
-        inside_another = len(printer.stack) > 1
-        printer.text(repr(value) if inside_another else self.text(value))
-
-    def _show(self, value: V) -> None:
-        """Stand in for the other displays, if this value is hushed (IPython's own way)."""
-        if value not in self._hushed:
-            raise NotImplementedError  # IPython then asks the other formatters
+    def show_itself(self, value: V) -> None:
+        """Show it in a way of its own, or raise `NotImplementedError`, as IPython wants it."""
+        raise NotImplementedError
 
 
 class AnswerDisplay(Display[V]):
-    """The displays of what a cell waits for: where it waited, with where its words come from."""
+    """How what a cell waits for shows: where it waited, with where its words come from."""
 
-    @abc.abstractmethod
-    def about(self, value: V) -> dict[str, Any]:
-        """Return what the notebook's file is to know of it."""
-
-    def _show(self, value: V) -> None:
-        """Show it where the cell waited for it, or as any value."""
-
-        def drawn() -> tuple[Any, Any]:
-            page = self.html(value) if self.html is not None else ""
-            return {"text/html": page, "text/plain": self.text(value)}, self.about(value)
-
-        if value in self._hushed or not self._show_in_place(drawn):
-            super()._show(value)
-
-    def _printers(self) -> Iterator[tuple[Any, Callable[..., Any]]]:
-        yield from super()._printers()
-        # Nothing but metadata of the whole output: the others have the words.
-        about = self._shell.display_formatter.mimebundle_formatter
-        yield about, lambda value: ({}, self.about(value))
+    def show_itself(self, value: V) -> None:
+        if self._waits is None or self._live is None or not self._waits.can_take:
+            raise NotImplementedError
+        bundle = {"text/html": self.html(value), "text/plain": self.text(value)}
+        about, place = self.about(value), self._waits.take()
+        if place is None:
+            raise NotImplementedError
+        self._live.replace(place, bundle, about)
 
 
 class ReplyDisplay(AnswerDisplay["Reply"]):
-    """The displays that a shell has for a `Reply`, with what was sent for it."""
+    """How a `Reply` shows, with what was sent for it."""
 
-    kind = "segmind_jupyter.api.messages.Reply"
     html = staticmethod(reply_html)
+    about = staticmethod(provenance)
 
     def text(self, value: Reply) -> str:
-        """Return it as text."""
         return reply_text(value, is_rich=is_terminal(self._shell))
-
-    def about(self, value: Reply) -> dict[str, Any]:
-        """Return where its words come from."""
-        return provenance(value)

@@ -136,16 +136,12 @@ def _escaped(text: str) -> str:
 
 
 class RequestDisplay(Display["Request"]):
-    """The displays that a shell has for a `Request`."""
+    """How a `Request` shows."""
 
-    kind = "segmind_jupyter.session.Request"
-    html = staticmethod(request_html)
-    text = staticmethod(request_text)
+    html, text = staticmethod(request_html), staticmethod(request_text)
 
 
 class PreviewDisplay(Display["BatchPreview"]):
-    """The displays that a shell has for a `BatchPreview`."""
+    """How a `BatchPreview` shows."""
 
-    kind = "segmind_jupyter.batch.preview.BatchPreview"
-    html = staticmethod(preview_html)
-    text = staticmethod(preview_text)
+    html, text = staticmethod(preview_html), staticmethod(preview_text)

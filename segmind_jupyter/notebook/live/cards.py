@@ -15,7 +15,6 @@ from segmind_jupyter.errors import ReplyError
 from segmind_jupyter.notebook.display.markdown import body_html
 from segmind_jupyter.notebook.display.reply import (
     Display,
-    SuppressedValues,
     boxed,
     failure_bundle,
     failure_html,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.batch.batch import Batch, Outcome
     from segmind_jupyter.errors import SegmindError
+    from segmind_jupyter.notebook.live.wait import WaitDisplay
 
 #: The MIME type of a widget, and the version of the protocol that ipywidgets 7 and 8 share.
 _VIEW = "application/vnd.jupyter.widget-view+json"
@@ -87,13 +87,13 @@ def _has_widgets() -> bool:
 
 
 class LiveDisplay(Display[V]):
-    """The displays that a shell has for the values of a type that change."""
+    """How the values of a type show that change."""
 
     def __init__(
-        self, shell: Any, live: LiveOutputs | None = None, hushed: SuppressedValues | None = None
+        self, shell: Any, live: LiveOutputs | None = None, waits: WaitDisplay | None = None
     ) -> None:
-        super().__init__(shell, hushed)
-        self._live = live or LiveOutputs(shell)
+        super().__init__(shell, live, waits)
+        self._live: LiveOutputs = live or LiveOutputs(shell)
 
     @abc.abstractmethod
     def show(self, value: V) -> None:
@@ -104,18 +104,14 @@ class LiveDisplay(Display[V]):
         """Whether there is a page on which it can be shown."""
         return can_show(self._shell)
 
-    def _show(self, value: V) -> None:
-        if value in self._hushed:
-            return
+    def show_itself(self, value: V) -> None:
         if not self.can_show:
             raise NotImplementedError  # IPython then asks for the text
         self.show(value)
 
 
 class JobDisplay(LiveDisplay["Job"]):
-    """The displays that a shell has for a `Job`: a card, or what it has become."""
-
-    kind = "segmind_jupyter.api.jobs.Job"
+    """How a `Job` shows: as a card, or as what it has become."""
 
     @property
     def can_show(self) -> bool:
@@ -125,29 +121,24 @@ class JobDisplay(LiveDisplay["Job"]):
         self._live.show(JobCard(value))
 
     def text(self, value: Job) -> str:
-        """Say how it stands, or what came of it."""
-        if value.reply is not None and value.error is None:
+        if value.error is None and value.reply is not None:
             return reply_text(value.reply, is_rich=is_terminal(self._shell))
         card = JobCard(value)
         return str((card.ended() if value.done() else card.pending())["text/plain"])
 
 
 class BatchDisplay(LiveDisplay["Batch"]):
-    """The displays that a shell has for a `Batch`, on its own or as the value of a cell."""
-
-    kind = "segmind_jupyter.batch.batch.Batch"
+    """How a `Batch` shows, where it is begun or as the value of a cell, and there not twice."""
 
     @property
     def can_show(self) -> bool:
         return in_kernel(self._shell)  # it needs no widgets
 
     def show(self, value: Batch) -> None:
-        """Show how far it has come, below the cell that runs, and there not twice."""
-        self._live.show(BatchView(value, self._shell.user_ns))
-        self.hush(value)
+        if self._waits is None or not self._waits.has_shown(value):
+            self._live.show(BatchView(value, self._shell.user_ns))
 
     def text(self, value: Batch) -> str:
-        """Say how far it has come."""
         return str(value)
 
 
@@ -163,7 +154,7 @@ class Card(abc.ABC, Generic[W]):
     def __init__(self, work: W) -> None:
         self.work = work
         model = None if work.done() else work.model
-        self._expected_s = session().expected_s(model) if model else None
+        self._expected_s = session().expected_s(one_line(model)) if model else None
         self._head: Any = None
         self._card: Any = None
         self._box: Any = None

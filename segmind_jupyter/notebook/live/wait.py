@@ -23,7 +23,6 @@ from segmind_jupyter.words import one_line
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.loop import WaitView
-    from segmind_jupyter.notebook.display.reply import SuppressedValues
 
 #: Objects that the line shows in small; of more there are names.
 _MAX_ITEMS: Final = 6
@@ -39,8 +38,8 @@ class WaitDisplay:
     def __init__(self, shell: Any, live: LiveOutputs) -> None:
         self._shell, self._live = shell, live
         live.take = self.take
-        #: What shows itself in the running cell, such as a batch.
-        self.shown: SuppressedValues | None = None
+        #: What has shown itself in the running cell, as a batch does.
+        self._shown: list[Any] = []
         self._place: OutputHandle | None = None
         self._observers: list[MethodObserver] = []
         #: Whether nothing stands below the line, and whether nothing does above it either.
@@ -63,13 +62,19 @@ class WaitDisplay:
 
     def begin(self, of: Any) -> WaitView | None:
         """Return what shows this wait; `None` where something does already, or nobody looks."""
-        if self.shown is not None and of in self.shown:
+        if any(each is of for each in self._shown):
             return None
         line = WaitLine(of)
         if getattr(self._shell, "kernel", None) is None:
             return _OnTerminal(line) if sys.stderr.isatty() else None
         captured = getattr(self._shell.display_pub, "pub_socket", None) is None
         return None if captured else _InCell(line, self)
+
+    def has_shown(self, value: Any) -> bool:
+        """Return whether it has shown itself in this cell; from now on it has."""
+        known = any(each is value for each in self._shown)
+        self._shown.append(value)
+        return known
 
     def show(self, bundle: Bundle) -> None:
         """Show the line as it is now."""
@@ -114,6 +119,7 @@ class WaitDisplay:
     def _begin_cell(self, info: Any = None) -> None:
         """Learn whether the cell is ours alone, and hear of what else it puts out."""
         self._end_cell()
+        self._shown.clear()
         first_line = (getattr(info, "raw_cell", None) or "").lstrip().partition("\n")[0]
         self._is_only = first_line.startswith("%%claude") and "--alt" not in first_line.split()
         if self._is_only and getattr(self._shell, "kernel", None) is not None:

@@ -10,7 +10,6 @@ import nbformat
 import pytest
 
 from segmind_jupyter import Chat
-from segmind_jupyter.notebook.chat.panel import ChatDisplay
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 LONG_S = 60
@@ -30,14 +29,15 @@ def test_a_chat_on_a_terminal_is_its_transcript(run, online):
     assert "A sunset." in run("chat.close()\nchat").stdout
 
 
-def test_the_displays_are_taken_back(bare_shell):
+def test_the_displays_are_taken_back(run, bare_shell):
     """None is left after `%unload_ext`."""
-    display = ChatDisplay(bare_shell)
-    display.install()
-    display.remove()
+    run("from segmind_jupyter.chat import Chat; chat = Chat(mode='v1')\nchat")
     formatter = bare_shell.display_formatter
-    assert Chat not in formatter.formatters["text/plain"].type_printers
-    assert Chat not in formatter.ipython_display_formatter.type_printers
+    assert Chat in formatter.formatters["text/plain"].type_printers
+    run("%unload_ext segmind_jupyter")
+    for each in (*formatter.formatters.values(), formatter.ipython_display_formatter):
+        assert Chat not in each.type_printers
+    run("%load_ext segmind_jupyter")
 
 
 # In a kernel.
