@@ -7,6 +7,8 @@ import difflib
 import io
 import json
 import logging
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -73,7 +75,6 @@ def plain() -> list[dict]:
         V4.new_markdown_cell("# Rain\nÄ\u2028ö"),
         code("plot()", {"image/png": png("red"), "text/plain": "<Figure>"}, **size),
         code("again()", *({"image/png": png(c) + "\n", "text/plain": ""} for c in ("red", "blue"))),
-        code("1e-7", {"image/svg+xml": SVG, "text/plain": "ü"}),
         attached(ATTACHED, a=png("green"), b=png("tan")),
         code("table", {"text/html": "<table></table>", "text/plain": "1.0"}),
     ]
@@ -84,26 +85,26 @@ def test_every_figure_gets_words_and_nothing_else_changes(alt):
     cells = plain()
     nbformat.write(V4.new_notebook(cells=cells), "before.ipynb")
     status, said, after = alt(*cells)
-    assert (status, "6 figures were described" in said, "5 of 5 done" in said) == (0, True, True)
+    assert (status, "5 figures were described" in said, "4 of 4 done" in said) == (0, True, True)
     document = nbformat.reads(after, as_version=4)
     nbformat.validate(document)
     first, second = document.cells[1].outputs[0], document.cells[2].outputs[1]
     assert first.metadata["image/png"]["alt"].startswith("(simulated) A picture of 64 by 48")
     assert 'width="32"' in first.data["text/html"]
     assert "all blue" in second.data["text/html"]
-    assert "all green.](attachment:a.png)" in document.cells[4].source
+    assert "all green.](attachment:a.png)" in document.cells[3].source
     lines = Path("before.ipynb").read_text(encoding="utf-8").splitlines(), after.splitlines()
     changes = [line for line in difflib.ndiff(*lines) if line[0] in "-+"]
     old = [line[1:].strip() for line in changes if line[0] == "-"]
-    assert old == ['"metadata": {},', '"metadata": {},', '"metadata": {},', f'"{ATTACHED}"']
+    assert old == ['"metadata": {},', '"metadata": {},', f'"{ATTACHED}"']
     assert nbformat.writes(document) + "\n" == after
     status, said, again = alt()
     assert (status, again == after, "done" in said) == (0, True, False)
     assert (
-        "5 of 5 done (5 from the journal)" in alt(name="before.ipynb", options="--out o.ipynb")[1]
+        "4 of 4 done (4 from the journal)" in alt(name="before.ipynb", options="--out o.ipynb")[1]
     )
     assert Path("o.ipynb").read_text(encoding="utf-8") == after
-    assert alt(options="--check")[:2] == (0, "n.ipynb: 6 of 6 figures have words.\n")
+    assert alt(options="--check")[:2] == (0, "n.ipynb: 5 of 5 figures have words.\n")
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,15 @@ def test_hostile_files_are_told_in_words(alt):
     assert main(["alt", "gone.ipynb"]) == 2
 
 
+def test_an_svg_is_drawn_and_stays_an_svg(alt):
+    """Where something that draws it is installed."""
+    pytest.importorskip("vl_convert")
+    status, _, text = alt(code("a", {"image/svg+xml": SVG, "text/plain": "ü"}))
+    (output,) = nbformat.reads(text, as_version=4).cells[0].outputs
+    assert (status, 'src="data:image/svg+xml;base64,' in output.data["text/html"]) == (0, True)
+    assert output.metadata["image/svg+xml"]["alt"].startswith("(simulated)")
+
+
 def test_a_text_between_brackets_is_no_markup(alt, recorder, monkeypatch):
     """Whatever the model says."""
     words = {"en": {"alt": "a](https://x.example) <img onerror=x> $y$ `z`", "long": ""}}
@@ -229,6 +239,7 @@ def drawn() -> list[dict]:
     """A figure a cell, as matplotlib, pandas, seaborn and plotly (as PNG) leave them."""
     import pandas as pd
 
+    seaborn = find_spec("seaborn") and import_module("seaborn")
     plt.switch_backend("agg")
     cells = []
     for n in range(THIRTY):
@@ -237,7 +248,7 @@ def drawn() -> list[dict]:
         elif n % 3 == 1:
             pd.Series([n, 2, 5]).plot.bar()
         else:
-            pytest.importorskip("seaborn").histplot([1, 2, 2, n])
+            seaborn.histplot([1, 2, 2, n]) if seaborn else plt.hist([1, 2, 2, n])
         file = io.BytesIO()
         plt.savefig(file, dpi=40)
         plt.close("all")
