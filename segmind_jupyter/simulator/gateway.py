@@ -26,7 +26,7 @@ from segmind_jupyter.simulator.protocol import (
     SimRequest,
     json_answer,
 )
-from segmind_jupyter.simulator.requests import ChatRequest, read_chat
+from segmind_jupyter.simulator.requests import read_chat
 
 #: Most bytes of one request (Anthropic's published 32 MB).
 MAX_REQUEST_BYTES = 32_000_000
@@ -116,20 +116,16 @@ class Gateway:
         if request.method != method:
             headers = {"content-type": "text/html; charset=utf-8", "allow": method}
             return SimAnswer(405, headers, _HTML_405)
-        self._authorise(request)
-        if method == "POST" or self.behaviour.rate_limits_reads:
-            self._check_rate()
-        return serve()
-
-    def _authorise(self, request: SimRequest) -> None:
-        """Refuse a request without a key in one of the two headers that may carry it."""
         scheme, _, bearer = request.header("authorization").partition(" ")
-        bearer = bearer.strip() if scheme.lower() == "bearer" else ""
-        keys = {request.header("x-api-key"), bearer} - {""}
+        keys = {request.header("x-api-key"), bearer.strip() if scheme.lower() == "bearer" else ""}
+        keys.discard("")
         if not keys:
             raise Refusal(401, "Missing Authorization or x-api-key in header")
         if not keys & (self.behaviour.keys or keys):
             raise Refusal(401, "Unauthorized: API key is invalid")
+        if method == "POST" or self.behaviour.rate_limits_reads:
+            self._check_rate()
+        return serve()
 
     def _call(self, request: SimRequest, slug: str, *, queued: bool) -> SimAnswer:
         """Serve a model call: v1's whole answer after the model's time, or v2's id of a job."""
@@ -137,7 +133,16 @@ class Gateway:
             trouble = self.troubles.popleft() if self.troubles else None
         if trouble == "429":
             raise Refusal(429, "Too Many Requests")
-        chat = self._admit(request, slug, spent=trouble == "406")
+        if not _SLUG.fullmatch(slug):
+            raise Refusal(404, "Model not found")
+        content_type = request.header("content-type").partition(";")[0].strip().lower()
+        if content_type != "application/json":
+            raise Refusal(406, "Not acceptable: the content type must be application/json")
+        if len(request.body) > MAX_REQUEST_BYTES:
+            raise Refusal(413, f"Request too large: at most {MAX_REQUEST_BYTES} bytes")
+        if trouble == "406" or self.credits <= 0:
+            raise Refusal(406, "Insufficient credits")
+        chat = read_chat(request.body)
         request_id, behaviour = uuid.uuid4().hex, self.behaviour
         seconds = behaviour.work_s if queued else behaviour.latency_s
         answer: dict[str, Any] = {}
@@ -198,19 +203,6 @@ class Gateway:
         urls = {"poll_url": read, "status_url": f"{read}/status", "response_url": read}
         content = {"request_id": request_id, "status": "QUEUED", **urls}
         return json_answer(content, headers={"x-request-id": request_id})
-
-    def _admit(self, request: SimRequest, slug: str, *, spent: bool) -> ChatRequest:
-        """Read a model call, or refuse it: first for what costs nothing to check."""
-        if not _SLUG.fullmatch(slug):
-            raise Refusal(404, "Model not found")
-        content_type = request.header("content-type").partition(";")[0].strip().lower()
-        if content_type != "application/json":
-            raise Refusal(406, "Not acceptable: the content type must be application/json")
-        if len(request.body) > MAX_REQUEST_BYTES:
-            raise Refusal(413, f"Request too large: at most {MAX_REQUEST_BYTES} bytes")
-        if spent or self.credits <= 0:
-            raise Refusal(406, "Insufficient credits")
-        return read_chat(request.body)
 
     def _check_rate(self) -> None:
         """Let one call into the sliding window, or refuse it until there is room again."""

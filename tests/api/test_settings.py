@@ -21,34 +21,20 @@ from segmind_jupyter.errors import MissingKeyError, SettingsError
 KEY = "sk-live-0123456789abcdef"
 
 
-def test_the_defaults_hold_where_nothing_is_set():
-    """No key, the vendor's origin, 300 s."""
-    settings = resolve(environ={})
+def test_an_argument_wins_over_the_environment_and_that_over_the_default():
+    """`%segmind` can say where each came from; an empty variable is no key."""
+    settings = resolve(environ={"SEGMIND_API_KEY": " \n"})
     assert (settings.api_key, settings.base_url) == (None, DEFAULT_BASE_URL)
     assert (settings.auth, settings.timeout_s) == ("auto", 300.0)
-    assert settings.sources["base_url"] == "default"
-
-
-def test_the_environment_counts_and_is_named_as_the_source():
-    """`%segmind status` can say where the key came from."""
+    assert set(settings.sources.values()) == {"default"}
     environ = {"SEGMIND_API_KEY": " sk-abcdefgh ", "SEGMIND_BASE_URL": "http://127.0.0.1:8000/v1"}
     settings = resolve(environ=environ)
     assert settings.api_key.reveal() == "sk-abcdefgh"
     assert settings.base_url == "http://127.0.0.1:8000"
     assert settings.sources["api_key"] == "SEGMIND_API_KEY"
-
-
-def test_an_argument_wins_over_the_environment():
-    """What is said in the notebook counts most."""
-    settings = resolve(api_key="mine-mine", environ={"SEGMIND_API_KEY": "theirs"})
+    settings = resolve(api_key="mine-mine", environ=environ)
     assert settings.api_key.reveal() == "mine-mine"
     assert settings.sources["api_key"] == "set here"
-
-
-def test_an_empty_variable_is_no_key():
-    """An exported but empty variable is a common accident."""
-    for text in ("", "  \n"):
-        assert resolve(environ={"SEGMIND_API_KEY": text}).api_key is None
 
 
 def test_a_version_at_the_end_of_the_base_url_is_accepted():
@@ -76,15 +62,11 @@ def test_a_base_url_that_cannot_work_or_leaks_is_refused():
         assert "secret" not in str(caught.value)
 
 
-def test_a_time_out_must_be_a_positive_number():
-    """A wait without an end would freeze the cell."""
+def test_a_setting_that_cannot_work_is_refused():
+    """A wait without an end would freeze the cell; the known forms of a header are listed."""
     for timeout_s in (0, -1, float("inf"), float("nan"), "soon", []):
         with pytest.raises(SettingsError, match="positive"):
             resolve(timeout_s=timeout_s, environ={})
-
-
-def test_an_unknown_auth_form_lists_the_known_ones():
-    """The next step is in the message."""
     with pytest.raises(SettingsError, match="x-api-key"):
         resolve(auth="basic", environ={})
 
