@@ -28,7 +28,7 @@ from segmind_jupyter.api.responses import (
     read_submit,
     senseless,
 )
-from segmind_jupyter.api.retry import Policy, RateLimiter
+from segmind_jupyter.api.retry import RateLimiter
 from segmind_jupyter.api.settings import Secret, Settings, checked_slug, resolve
 from segmind_jupyter.api.transport import Transport
 from segmind_jupyter.errors import APIError, NotFoundError, ReplyError, SettingsError
@@ -89,8 +89,8 @@ class SegmindClient:
         All of the above, ready made.
     transport, sleep, clock, jitter
         Stand in for the network, waiting, the clock and chance.
-    policy, limiter
-        How patiently requests are repeated, and what says when the next may go.
+    limiter
+        What says when the next request may go.
 
     Raises
     ------
@@ -113,7 +113,6 @@ class SegmindClient:
         timeout_s: float | None = None,
         settings: Settings | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        policy: Policy | None = None,
         limiter: RateLimiter | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -133,7 +132,6 @@ class SegmindClient:
         self._transport = Transport(
             self.settings,
             transport=transport,
-            policy=policy or Policy(),
             limiter=self.limiter,
             sleep=sleep,
             clock=clock,

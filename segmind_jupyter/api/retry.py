@@ -11,7 +11,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -58,19 +57,13 @@ def may_be_billed(method: str, failure: Failure) -> bool:
     return unknown or failure == 408
 
 
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """How patiently requests are repeated."""
+#: Times a POST is sent whose connection never opened, or that was refused with 503.
+POST_ATTEMPTS: Final = 5
 
-    #: Of a POST whose connection never opened, or that was refused with 503.
-    post_attempts: int = 5
-    base_s: float = 0.5
-    cap_s: float = 8.0
 
-    def backoff_s(self, attempt: int, *, luck: float) -> float:
-        """Return the wait after the n-th failure in a row; `luck` from 0 to 1 shortens it."""
-        full_s = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 32))
-        return full_s * (1 - luck / 2)
+def backoff_s(attempt: int, *, luck: float, base_s: float = 0.5, cap_s: float = 8.0) -> float:
+    """Return the wait after the n-th failure in a row; `luck` from 0 to 1 shortens it."""
+    return min(cap_s, base_s * 2.0 ** min(attempt - 1, 32)) * (1 - luck / 2)
 
 
 #: A number from here on is a Unix time, and from there on one in milliseconds.

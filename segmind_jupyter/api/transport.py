@@ -31,11 +31,12 @@ from segmind_jupyter.api.responses import (
     read,
 )
 from segmind_jupyter.api.retry import (
+    POST_ATTEMPTS,
     Failure,
     LimitReached,
-    Policy,
     RateLimiter,
     Trouble,
+    backoff_s,
     may_be_billed,
     may_repeat,
 )
@@ -96,7 +97,6 @@ class Transport:
         settings: Settings,
         *,
         transport: httpx.AsyncBaseTransport | None,
-        policy: Policy,
         limiter: RateLimiter,
         sleep: Callable[[float], Awaitable[None]],
         clock: Callable[[], float],
@@ -105,7 +105,6 @@ class Transport:
         self.settings = settings
         self.limiter = limiter
         self._transport = transport
-        self._policy = policy
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
         self._http: httpx.AsyncClient | None = None
         # The vendor's SDK sends `x-api-key`, its older pages show the bearer form. What worked
@@ -183,13 +182,13 @@ class Transport:
             failed = outcome
             if failed.failure == 429:
                 continue  # the limiter knows when
-            delay_s = self._policy.backoff_s(attempt, luck=self._jitter())
+            delay_s = backoff_s(attempt, luck=self._jitter())
             # Nobody sits in front of a job while the server is busy.
             endless = method == "GET" or (failed.failure == 503 and not urgent)
             if not (
                 repeat
                 and may_repeat(method, failed.failure)
-                and (endless or attempt < self._policy.post_attempts)
+                and (endless or attempt < POST_ATTEMPTS)
                 and self._clock() + delay_s < deadline
             ):
                 raise self._error(what, failed, method=method, model=model)

@@ -14,7 +14,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -36,7 +36,7 @@ from segmind_jupyter.api.responses import (
     is_envelope,
     senseless,
 )
-from segmind_jupyter.api.retry import History, Policy, may_repeat, next_poll
+from segmind_jupyter.api.retry import History, backoff_s, may_repeat, next_poll
 from segmind_jupyter.errors import (
     APIConnectionError,
     APIError,
@@ -70,10 +70,6 @@ _RESULT_TIMEOUT_S: Final = 20.0
 #: Answers in a row that make no sense (the page of a hotel's network, say) before that is believed.
 _MAX_SENSELESS: Final = 12
 
-#: Waits after trouble: shorter than a request's, as most trouble with a read passes at once, and
-#: longer in the end, as a network may be away for minutes.
-_PATIENT: Final = Policy(base_s=0.25, cap_s=30.0)
-
 #: How long a submission goes on that nobody waits for any more: longer than gateways let one take,
 #: and short enough that nothing is sent when nobody thinks of it any longer.
 _UNATTENDED_S: Final = 60.0
@@ -94,13 +90,6 @@ class _Taken(Exception):
         self.claim = claim
 
 
-class Hold(Protocol):
-    """What is set aside for a call."""
-
-    def settle(self, outcome: Reply | BaseException | None) -> None:
-        """Take the reply, an error that says that nothing was billed, or that nobody knows."""
-
-
 class JobManager:
     """The jobs of one client."""
 
@@ -113,7 +102,7 @@ class JobManager:
         wait: Waiter = wait_interruptibly,
         delivered: Callable[[Job, Reply], object] = lambda job, reply: None,
         followed: JobRegistry | None = None,
-        reserve: Callable[[Call, str], Hold] | None = None,
+        reserve: Callable[[Call, str], Any] | None = None,  # `Budget.reserve`
         give_up_s: float = LIFE_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -128,7 +117,7 @@ class JobManager:
         self.give_up_s = give_up_s
         self._reserve = reserve
         #: What is set aside for jobs whose reply has not come, by their ids.
-        self.holds: dict[str, Hold] = {}
+        self.holds: dict[str, Any] = {}
         self.clock, self.sleep, self.jitter = clock, sleep, jitter
         self._place, self._wait = place, wait
         # The loop itself holds its tasks weakly.
@@ -183,7 +172,7 @@ class JobManager:
     ) -> Job | Claim:
         """Claim a work when its turn has come, and send it; or return whose it is."""
         beating: asyncio.Task[None] | None = None
-        hold: Hold | None = None
+        hold: Any = None
 
         async def beat(work: str) -> None:
             while True:
@@ -193,14 +182,12 @@ class JobManager:
         async def claim() -> None:
             nonlocal beating, hold
             if work is not None and beating is None:
-                with anyio.CancelScope(shield=True):  # what is claimed is sent, or given up
-                    claim = await _threaded(self.journal.claim, work, anew=anew)
+                claim = await _threaded(self.journal.claim, work, anew=anew)
                 if claim.state != "ours":
                     raise _Taken(claim)
                 beating = _spawn(beat(work), self._others)
             if hold is None and self._reserve is not None:
-                with anyio.CancelScope(shield=True):
-                    hold = await _threaded(self._reserve, call, self.origin)
+                hold = await _threaded(self._reserve, call, self.origin)
 
         try:
             ticket = await self.client.submit_chat(
@@ -247,8 +234,7 @@ class JobManager:
         """Settle what a job took; one that is watched no longer goes on, whatever it takes."""
         ended = job.reply if job.error is None else job.error
         billed = ended if isinstance(ended, Reply | JobFailed) else None
-        hold = self.holds.get(job.request_id)
-        if hold is not None:
+        if (hold := self.holds.get(job.request_id)) is not None:
             hold.settle(billed)
         if billed is not None:
             self.holds.pop(job.request_id, None)
@@ -421,7 +407,9 @@ class JobPoller:
     def _delay_s(self) -> float:
         pause_s = 0.0
         if self._troubles:
-            pause_s = _PATIENT.backoff_s(self._troubles, luck=self._manager.jitter())
+            # Most trouble with a read passes at once; a network may be away for minutes.
+            luck = self._manager.jitter()
+            pause_s = backoff_s(self._troubles, luck=luck, base_s=0.25, cap_s=30.0)
         is_unsure = self._missing_s is not None or not (self._throughout or self._was_seen)
         if self._completed_s is not None or is_unsure:
             return pause_s  # the result is there; or the job is gone, or may have ended long ago

@@ -8,7 +8,6 @@ import math
 import pickle
 import threading
 import time
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -122,20 +121,6 @@ class TestAtItsEnd:
                     ask()
                 assert caught.value is error
             assert (job.status, job.error, job.unraised) == (state, error, None)
-
-    def test_an_error_brings_neither_old_frames_nor_a_second_one_along(self, job):
-        """It is raised many times, also while another is handled."""
-        fail(job)
-        lengths = set()
-        for _ in range(3):
-            try:
-                raise KeyError("mine")
-            except KeyError:
-                with pytest.raises(JobFailed) as caught:
-                    job.wait()
-            lengths.add(len(traceback.extract_tb(caught.value.__traceback__)))
-        assert len(lengths) == 1
-        assert "KeyError" not in "".join(traceback.format_exception(caught.value))
 
 
 class TestWait:

@@ -16,8 +16,8 @@ from segmind_jupyter.api.retry import (
     MAX_DELAY_S,
     MIN_DELAY_S,
     History,
-    Policy,
     Trouble,
+    backoff_s,
     may_be_billed,
     may_repeat,
     next_poll,
@@ -50,9 +50,9 @@ def test_what_may_have_been_billed_is_never_repeated():
 
 def test_waits_double_up_to_the_cap():
     """Without chance: 0.5, 1, 2, 4, 8, 8 seconds; chance halves them at most."""
-    waits = [Policy().backoff_s(n, luck=0.0) for n in range(1, 7)]
+    waits = [backoff_s(n, luck=0.0) for n in range(1, 7)]
     assert waits == [0.5, 1, 2, 4, 8, 8]
-    assert Policy().backoff_s(10_000, luck=1.0) == 4.0
+    assert backoff_s(10_000, luck=1.0) == 4.0
 
 
 NOW = datetime(2026, 11, 27, 11, 59, 30, 250_000, tzinfo=UTC)

@@ -23,7 +23,6 @@ from segmind_jupyter.errors import (
     JobExpired,
     JobFailed,
     JobTimeout,
-    MaybeBilledError,
     PermissionDeniedError,
     SegmindError,
 )
@@ -561,27 +560,6 @@ class TestBroken:
         assert world.follow(job).reply.text == "hello"
 
 
-class TestFinding:
-    """An equal call that was sent before is found in the journal."""
-
-    def test_an_equal_call_is_found_pending_or_with_its_reply_and_no_other(self, world):
-        """Nothing is sent a second time; equal items are told apart by their number."""
-
-        def found(prompt="echo: hello", nth=0):
-            return world.run(world.watch.found(world.call(prompt), nth))
-
-        world.submit(nth=0)
-        world.follow(world.submit("fail: no", nth=0))
-        world.start_kernel()
-        assert world.follow(found()).reply.text == "hello"
-        sent = len(world.requests)
-        assert found().reply.text == "hello"
-        assert [found(nth=1), found("echo: other"), found("fail: no")] == [None] * 3
-        world.start_kernel(origin="https://other.example")
-        assert found() is None
-        assert len(world.requests) == sent
-
-
 class TestClaiming:
     """Kernels that are about to send the same: one does, whatever comes of it."""
 
@@ -643,18 +621,6 @@ class TestClaiming:
         assert isinstance(error, SegmindError)
         assert world.follow(job).reply.text == "hello"
         assert len(world.sent("POST")) == 2
-
-    def test_what_was_being_sent_when_its_kernel_died_is_asked_again_only_anew(self, world):
-        """Nothing was heard of its holder for a while."""
-        work = world.run(world.watch._work(world.call(), 0))
-        world.journal.claim(work)
-        with contextlib.closing(sqlite3.connect(world.path)) as journal, journal:
-            journal.execute("UPDATE sends SET beat_at = beat_at - 60")
-        (error,) = self.submitted_by(world, world.watch)
-        assert type(error) is MaybeBilledError
-        assert not world.requests
-        (job,) = self.submitted_by(world, world.watch, anew=True)
-        assert world.follow(job).reply.text == "hello"
 
     def test_what_waits_for_its_turn_is_not_claimed(self, world):
         """Should its kernel die there, nothing was sent, and nothing is to be feared."""

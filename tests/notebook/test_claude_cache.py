@@ -92,15 +92,6 @@ def test_only_refuses_what_is_not_kept_and_sends_nothing(run, online, cell):
     assert online.requests == []
 
 
-def test_only_has_no_exception(run, online):
-    """`--no-cache` would have to send."""
-    from IPython.core.error import UsageError
-
-    run(ONLY)
-    assert isinstance(run("%%claude --no-cache\nHi").error, UsageError)
-    with pytest.raises(SettingsError, match="Kept replies alone"):
-        session().options.replace(cache="off")
-    assert online.requests == []
 
 
 def test_a_simulated_reply_does_not_pose_as_a_models(run, online):
