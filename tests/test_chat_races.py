@@ -21,7 +21,6 @@ from segmind_jupyter import Chat
 from segmind_jupyter.chat import Turn
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.errors import SegmindError
-from segmind_jupyter.options import Options
 from segmind_jupyter.session import session
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -75,7 +74,8 @@ class Table:
 
     def cell(self, chat: Chat, way: str = "ask") -> None:
         self.of_cells.add(words := self.words())
-        getattr(session(), way)(gather([words]), Options(), {}, chat.conversation)
+        request = session().request(gather([words]), conversation=chat.conversation)
+        getattr(session(), way)(request)
 
     def follow_up(self, chat: Chat) -> None:
         """Speak on the background loop."""
