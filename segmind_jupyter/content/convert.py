@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final
 
 from segmind_jupyter.content import special_tables, tables
@@ -27,9 +26,10 @@ from segmind_jupyter.content.files import (
     path_part,
     refuse_file_names,
 )
+from segmind_jupyter.content.images import figures
 from segmind_jupyter.content.images.arrays import array_part, is_large_array, jax_part, torch_part
 from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
-from segmind_jupyter.content.images.figures import encode_chart, encode_figure, is_chart, is_figure
+from segmind_jupyter.content.images.figures import encode_figure, is_figure
 from segmind_jupyter.content.parts import (
     MAX_IMAGES,
     STANDARD,
@@ -190,9 +190,9 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
         return None
     leaves = _first_leaves(container, scope.limits)
     if leaves and all(is_figure(leaf) and not has_own_form(leaf) for leaf in leaves):
-        figures = {id(root): root for root in map(_root_figure, leaves)}
-        if len(figures) == 1:
-            return [encode_figure(figures.popitem()[1], limits=scope.limits)]
+        roots = {id(root): root for root in map(_root_figure, leaves)}
+        if len(roots) == 1:
+            return [encode_figure(roots.popitem()[1], limits=scope.limits)]
     are_files = bool(leaves) and all(map(_is_file, leaves))
     if are_files or any(map(_is_rich, leaves)):
         return _entry_parts(container, scope.inside(obj), convert, are_files=are_files)
@@ -290,14 +290,8 @@ class Converter:
 
 def known_converter(obj: object) -> Converter | None:
     """Find the converter for an object, or `None`."""
-    return next(
-        (
-            row
-            for row in _CONVERTERS
-            if (row.matches(obj) if row.matches else is_kind(obj, row.package, *row.classes))
-        ),
-        None,
-    )
+    rows = (row for row in _CONVERTERS if not row.matches or row.matches(obj))
+    return next((r for r in rows if r.matches or is_kind(obj, r.package, *r.classes)), None)
 
 
 def size_of(obj: Any) -> str:
@@ -331,11 +325,6 @@ def _shape(obj: Any) -> str:
 def _unnamed(convert: Callable[..., Part | list[Part]]) -> Callable[..., Part | list[Part]]:
     """Adapt a function that has no use for the object's name."""
     return lambda obj, *, limits, name: convert(obj, limits=limits)
-
-
-def _of_type(*kinds: type) -> Callable[[Any], bool]:
-    """Test the type, never ``__class__``, which a mock may borrow."""
-    return lambda obj: issubclass(type(obj), kinds)
 
 
 def _never(_obj: object) -> bool:
@@ -438,8 +427,8 @@ def _code(obj: Any, *, limits: Limits) -> Text:
     return code_text(source, language="python", about=about, limits=limits)
 
 
-_CODE: Final = _of_type(FunctionType, MethodType, BuiltinFunctionType, type)
-_BYTES: Final = _of_type(bytes, bytearray, memoryview)
+_CODE: Final = ("function", "method", "builtin_function_or_method", "type")
+_BYTES: Final = ("bytes", "bytearray", "memoryview")
 _Row = Converter
 
 #: Asked from the top: pandas before figures, since a column may be called "figure"; figures
@@ -475,7 +464,9 @@ _CONVERTERS: Final = (
     _Row("ipywidgets", ("Output",), _unnamed(_widget_output)),
     _Row("ipywidgets", ("Box",), _widget_box),
     _Row("ipywidgets", ("FileUpload",), _widget_upload),
-    _Row("", (), _unnamed(encode_chart), matches=is_chart),
+    _Row("plotly", ("BaseFigure",), _unnamed(figures.encode_plotly)),
+    _Row("altair", ("TopLevelMixin", "JupyterChart"), _unnamed(figures.encode_altair)),
+    _Row("bokeh", ("UIElement", "LayoutDOM"), _unnamed(figures.encode_bokeh)),
     _Row("networkx", ("Graph",), special_tables.summarize_network),
     _Row(
         "matplotlib",
@@ -484,8 +475,8 @@ _CONVERTERS: Final = (
         lambda figure: "{:g}×{:g} in".format(*figure.get_size_inches()),
         matches=is_figure,
     ),
-    _Row("", (), _unnamed(bytes_part), is_rich=is_image_bytes, matches=_BYTES),
+    _Row("builtins", _BYTES, _unnamed(bytes_part), is_rich=is_image_bytes),
     _Row("", (), _unnamed(path_part), is_rich=is_image_path, matches=_is_path),
-    _Row("", (), _unnamed(_file_part), matches=_of_type(io.IOBase)),
-    _Row("", (), _unnamed(_code), is_rich=_never, matches=_CODE),
+    _Row("_io", ("_IOBase",), _unnamed(_file_part)),
+    _Row("builtins", _CODE, _unnamed(_code), is_rich=_never),
 )

@@ -18,7 +18,14 @@ from typing import Any, Final, NamedTuple
 from segmind_jupyter.content.documents import notebook_parts, pdf_parts
 from segmind_jupyter.content.images.encode import image_from_bytes
 from segmind_jupyter.content.images.figures import svg_part
-from segmind_jupyter.content.parts import Limits, Part, Text, format_error, safe_str
+from segmind_jupyter.content.parts import (
+    Limits,
+    Part,
+    Text,
+    format_error,
+    naming_failures,
+    safe_str,
+)
 from segmind_jupyter.content.tables import plural, table_text
 from segmind_jupyter.content.text import TAIL_SHARE, as_text, one_line
 from segmind_jupyter.errors import ContentError, shortened
@@ -397,7 +404,8 @@ def _parquet_part(file: Path, *, limits: Limits) -> Text:
             f"{file.name} is a Parquet file, and nothing that reads it is installed. Run "
             "`pip install pyarrow` (or `pip install polars`) and try again."
         )
-    try:
+    advice = "Write it again, or name a DataFrame that you read from it."
+    with naming_failures(f"{file} cannot be read as Parquet", advice):
         if arrow:
             with arrow.ParquetFile(file) as content:
                 total, names = content.metadata.num_rows, content.schema_arrow.names
@@ -411,11 +419,6 @@ def _parquet_part(file: Path, *, limits: Limits) -> Text:
             names = scan.collect_schema().names()
             total = scan.select(polars.len()).collect().item()
             frame = scan.select(names[:_MAX_COLUMNS]).head(_parquet_rows(names)).collect()
-    except Exception as error:
-        raise ContentError(
-            f"{file} cannot be read as Parquet ({format_error(error)}). Write it again, or name a "
-            "DataFrame that you read from it."
-        ) from error
     return _file_table(frame, file, total, len(names), limits)
 
 

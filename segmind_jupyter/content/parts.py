@@ -6,11 +6,12 @@ import base64
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from segmind_jupyter.errors import shortened
+from segmind_jupyter.errors import ContentError, shortened
 
 #: Pixels of one side of the square that costs one token (Anthropic's published vision rule).
 PATCH_PX: Final = 28
@@ -186,6 +187,17 @@ def safe_str(spell: Callable[[Any], str], obj: object) -> str:
 def safe_repr(obj: object) -> str:
     """Return ``repr(obj)`` without addresses, or a note where the repr raises."""
     return without_addresses(safe_str(repr, obj))
+
+
+@contextmanager
+def naming_failures(what: str, advice: str) -> Iterator[None]:
+    """Say what it was where code that is not ours fails on it: that may raise anything."""
+    try:
+        yield
+    except ContentError:
+        raise
+    except Exception as error:
+        raise ContentError(f"{what} ({format_error(error)}). {advice}") from error
 
 
 def format_error(error: BaseException) -> str:

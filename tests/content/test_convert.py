@@ -12,11 +12,9 @@ import fractions
 import io
 import json
 import re
-import sys
 import tempfile
 import textwrap
 import types
-from types import ModuleType
 from unittest.mock import MagicMock, Mock
 
 import ipywidgets
@@ -297,19 +295,6 @@ class TestSvg:
             (part,) = to_parts(obj)
             assert (part.width, part.height) == (200, 100)
             assert picture_in(part).getpixel((20, 20)) == (255, 0, 0)
-
-    def test_other_renderers_will_do(self, monkeypatch, red_png):
-        """Each is called as it wants to be; without any, the note on the source names one."""
-        for name in ("resvg_py", "vl_convert", "cairosvg"):
-            monkeypatch.setitem(sys.modules, name, None)
-        (part,) = to_parts(SVG(DRAWING))
-        assert "%pip install resvg-py" in part.notes[0]
-        module = ModuleType("renderer")
-        module.svg_to_bytes = lambda *, svg_string, zoom: list(red_png)
-        module.svg2png = lambda *, bytestring, scale: red_png
-        for name in ("cairosvg", "resvg_py"):
-            monkeypatch.setitem(sys.modules, name, module)
-            assert isinstance(svg_part(DRAWING), Image)
 
     def test_what_cannot_be_drawn_goes_as_its_source_and_says_why(self):
         """Nothing is fetched."""

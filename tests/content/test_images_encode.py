@@ -217,14 +217,6 @@ class TestTheGivenImage:
         with pytest.raises(ContentError, match="0×5 has no pixels"):
             encode_image(PIL.Image.new("RGB", (0, 5)))
 
-    def test_what_is_sent_has_the_size_of_the_rule(self):
-        """The footer knows what it was; one pixel of height is enough."""
-        image = encode_image(PIL.Image.new("RGB", (4000, 3000)))
-        assert (image.width, image.height, image.about) == (1270, 952, "PIL RGB 4000×3000")
-        for size in [(1, 1), (1, 3000), (3000, 1)]:
-            image = encode_image(PIL.Image.new("RGB", size, RED))
-            assert max(image.width, image.height) == min(max(size), 1568)
-
 
 WIDTH, HEIGHT = 1200, 800
 

@@ -194,12 +194,7 @@ class TestObjects:
         assert tuple(decoded(image)[5, 5]) == (0, 255, 0)
 
     def test_hostile_attributes_are_no_figures(self):
-        """A property that raises, and one that answers to every name, are no figures."""
-
-        class Raises:
-            @property
-            def figure(self):
-                raise RuntimeError
+        """An object that answers to every name is no figure."""
 
         class Anything:
             def __getattr__(self, name):
@@ -208,7 +203,6 @@ class TestObjects:
             def __call__(self, *args, **kwargs):
                 return self
 
-        assert not is_figure(Raises())
         assert not is_figure(Anything())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import itertools
 
 import pandas as pd
 import pytest
@@ -111,16 +110,6 @@ def test_what_a_generator_yields_is_a_list(red):
         assert isinstance(second, Image)
 
 
-def test_a_generator_that_fails_or_never_ends_is_refused():
-    """With the method's name."""
-    for pieces, trouble in (
-        ((1 / 0 for _ in "a"), r"_repr_claude_\(\) raised ZeroDivisionError"),
-        (("a" for _ in itertools.count()), "yields more than 10,000 pieces"),
-    ):
-        with pytest.raises(ContentError, match=trouble):
-            to_parts(claude(pieces))
-
-
 def test_the_method_may_decline():
     """None and NotImplementedError leave the object to the known kinds; a class is not asked."""
 
@@ -135,18 +124,6 @@ def test_the_method_may_decline():
     Words.declines = NotImplementedError
     assert to_parts(Words("words"))[0].text == "words"
     assert "_repr_claude_" in to_parts(type(claude("never")))[0].text
-
-
-def test_a_failing_method_is_named_with_its_cause():
-    """The message names the type and the error, and the cause is kept."""
-
-    class Report:
-        def _repr_claude_(self):
-            raise KeyError("total")
-
-    with pytest.raises(ContentError, match=r"`r`: Report\._repr_claude_\(\) raised KeyError") as e:
-        to_parts(Report(), name="r")
-    assert isinstance(e.value.__cause__.__cause__, KeyError)
 
 
 def test_a_form_that_is_no_block_is_refused():

@@ -50,9 +50,6 @@ class TestStyler:
         bare = text_of(frame.style.hide(axis="index").set_caption(("long", "short")))
         assert "Caption: long\n" in bare
         assert bare.splitlines()[-1].split() == ["1", "NaN", "plugh"]
-        for tokens in (30, 100, 400):
-            long = frame.style.set_caption("c" * 900)
-            assert len(text_of(long, table_tokens=tokens)) <= 4 * tokens
 
 
 class TestGroups:

@@ -75,25 +75,6 @@ def test_a_small_frame_is_sent_whole():
     assert (part.about, part.inline, part.left_out) == ("DataFrame 3×3", False, "")
 
 
-@needs_polars
-def test_a_frame_of_polars_reads_as_one_of_pandas():
-    """With polars' own types, and rows numbered from zero."""
-    frame = pl.DataFrame({"n": [1, 20, None], "word": ["a", "b", "a"]})
-    part = part_of(frame, "df")
-    assert part.text == (
-        "df: DataFrame, polars, 3 rows × 2 columns\n"
-        "Columns:\n"
-        "- n (Int64): 1 missing; 1 to 20, mean 10.5\n"
-        "- word (String): 2 distinct: a ×2, b ×1\n"
-        "Rows:\n"
-        "      n  word\n"
-        "0     1  a\n"
-        "1    20  b\n"
-        "2  None  a"
-    )
-    assert part.about == "polars DataFrame 3×2"
-
-
 def test_a_table_of_arrow_is_read_in_place():
     """Its types are Arrow's."""
     pa = pytest.importorskip("pyarrow")
@@ -292,19 +273,6 @@ def test_labels_of_several_levels_stand_under_their_names():
     text = text_of(pd.DataFrame([[1, 2]], columns=columns))
     assert "Columns (what, how):\n- ('score', 'mean') (int64)" in text
     assert "- ('score', 2) (int64): always 2" in text
-
-
-def test_an_empty_frame_says_that_it_is_empty():
-    """No rows, no columns, or neither."""
-    no_rows = pd.MultiIndex.from_tuples([], names=["a", "b"])
-    for frame, heading in [
-        (pd.DataFrame(), "DataFrame, 0 rows × 0 columns"),
-        (pd.DataFrame(columns=["a"]), "DataFrame, 0 rows × 1 column\nColumns:\n- a (object)"),
-        (pd.DataFrame(index=["r"]), "DataFrame, 1 row × 0 columns\nRows:\n\nr"),
-        (pd.DataFrame(index=no_rows), "DataFrame, 0 rows × 0"),
-        *([(pl.DataFrame({"a": []}), "DataFrame, polars, 0 rows × 1 column")] if pl else []),
-    ]:
-        assert text_of(frame).startswith(heading)
 
 
 def test_a_series_is_a_table_of_one_column():

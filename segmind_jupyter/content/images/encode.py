@@ -13,12 +13,11 @@ import os
 import re
 import struct
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Image, Limits, format_error
+from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Image, Limits, naming_failures
 from segmind_jupyter.errors import ContentError
 
 if TYPE_CHECKING:
@@ -281,18 +280,10 @@ def _toned(picture: Picture) -> Picture:
     return numbers.point(lambda value: value * scale + (0.5 - black * scale)).convert("L")
 
 
-@contextmanager
-def _decoding(what: str) -> Iterator[None]:
-    """Name the picture when Pillow fails on it: decoders of damaged data raise anything."""
-    try:
-        yield
-    except ContentError:
-        raise
-    except Exception as error:
-        raise ContentError(
-            f"{what} could not be decoded ({format_error(error)}). It may be cut short or damaged: "
-            "open it in an image viewer, or save it again."
-        ) from error
+def _decoding(what: str) -> AbstractContextManager[None]:
+    """Name the picture when Pillow fails on it."""
+    advice = "It may be cut short or damaged: open it in an image viewer, or save it again."
+    return naming_failures(f"{what} could not be decoded", advice)
 
 
 def _opened(data: bytes, *, what: str) -> ImageFile:

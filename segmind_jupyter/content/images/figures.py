@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from segmind_jupyter.content.parts import (
     Text,
     format_error,
     is_kind,
+    naming_failures,
     type_name,
 )
 from segmind_jupyter.content.text import as_text
@@ -79,18 +80,9 @@ def figure_of(obj: Any) -> Any:
     return None
 
 
-@contextmanager
-def _naming_failures(what: str) -> Iterator[None]:
-    """Say what it was: the code that draws it is not ours, and may raise anything."""
-    try:
-        yield
-    except ContentError:
-        raise
-    except Exception as error:
-        raise ContentError(
-            f"{what} could not be drawn ({format_error(error)}). Correct it if that names a fault "
-            "of it, or save it as a PNG yourself and name the file."
-        ) from error
+def _naming_failures(what: str) -> AbstractContextManager[None]:
+    advice = "Correct it if that names a fault of it, or save it as a PNG and name the file."
+    return naming_failures(f"{what} could not be drawn", advice)
 
 
 def _drawn(figure: Any, limits: Limits, about: str) -> Image:
@@ -244,43 +236,15 @@ def _subfigures(figure: Any) -> list[Any]:
     return [inner for part in figure.subfigs for inner in (part, *_subfigures(part))]
 
 
-#: A chart is drawn at twice its size where that costs no more than so many tokens: labels of 10
-#: pixels read better, and a plot of 700x500 stays at its 450 tokens.
+#: A chart is drawn at twice its size where that costs no more; one of 700x500 stays at 450 tokens.
 _DOUBLED_TOKENS: Final = 800
-
-_Encode = Callable[..., Image]
-
-
-def is_chart(obj: object) -> bool:
-    """Return whether `obj` is a chart of one of the libraries that are known here."""
-    return _encoder(obj) is not None
-
-
-def encode_chart(chart: Any, *, limits: Limits = STANDARD) -> Image:
-    """Draw a chart with its own library's renderer, and encode the picture."""
-    return (_encoder(chart) or encode_figure)(chart, limits=limits)
-
-
-def _encoder(obj: object) -> _Encode | None:
-    """Find who draws an object, by the classes in its ancestry."""
-    names = ((str(kind.__module__).partition(".")[0], kind.__name__) for kind in type(obj).__mro__)
-    return next((_ENCODERS[name] for name in names if name in _ENCODERS), None)
 
 
 def drawing_scale(width_px: float, height_px: float, *, limits: Limits) -> float:
-    """Return the scale at which a chart is drawn, so that nothing is resampled afterwards."""
-
-    def fitted(scale: float, limits: Limits) -> tuple[tuple[int, int], tuple[int, int]]:
-        size = max(1, round(scale * width_px)), max(1, round(scale * height_px))
-        return size, fitted_size(*size, limits)
-
+    """Return 2 where that costs few tokens, as small labels read better then, else 1."""
+    size = max(1, round(2 * width_px)), max(1, round(2 * height_px))
     few = replace(limits, image_tokens=min(_DOUBLED_TOKENS, limits.image_tokens))
-    doubled, within = fitted(2, few)
-    if doubled == within:
-        return 2.0
-    own, within = fitted(1, limits)
-    # Renderers round or cut fractions of a pixel: aim below the last whole one.
-    return 1.0 if within == own else (max(within) - 0.5) / max(own)
+    return 2.0 if fitted_size(*size, few) == size else 1.0
 
 
 def _renderer(module: str, *, what: str, install: str, calls: str = "") -> Any:
@@ -329,11 +293,11 @@ _MAP_TRACES: Final = frozenset(
 _OWN_WORDS: Final = frozenset({"customdata", "meta", "text", "hovertext", "ids"})
 
 
-def _encode_plotly(figure: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
+def encode_plotly(figure: Any, *, limits: Limits = STANDARD) -> Image:
     """Draw a plotly figure at the size that its layout sets, and a small one at twice that."""
-    spec = figure if isinstance(figure, Mapping) else figure.to_dict()
+    spec = figure.to_dict()
     traces = spec.get("data") or ()
-    about = about or f"plotly figure, {len(traces):,} trace{'' if len(traces) == 1 else 's'}"
+    about = f"plotly figure, {len(traces):,} trace{'' if len(traces) == 1 else 's'}"
     maps = (trace["type"] for trace in traces if trace.get("type") in _MAP_TRACES)
     sources = (part.get("source") for part in _mappings(spec, _OWN_WORDS))
     links = (link for link in sources if isinstance(link, str) and not link.startswith("data:"))
@@ -343,13 +307,8 @@ def _encode_plotly(figure: Any, *, limits: Limits = STANDARD, about: str = "") -
         'Run `fig.write_image("figure.png")` yourself, and name that file.',
     )
     calc_fig = _renderer("kaleido", calls="calc_fig", what=about, install="-U kaleido")
-    # plotly finds a side of the figure in its layout, then in its template's.
     layout = spec.get("layout") or {}
-    template = layout.get("template") or {}
-    outer = (template.get("layout") or {}) if isinstance(template, Mapping) else {}
-    size = {
-        side: float(layout.get(side) or outer.get(side) or px) for side, px in _DEFAULT_PX.items()
-    }
+    size = {side: float(layout.get(side) or px) for side, px in _DEFAULT_PX.items()}
     options = {"format": "png", **size, "scale": drawing_scale(*size.values(), limits=limits)}
     with _naming_failures(about):
         try:  # without MathJax, which it would load
@@ -396,11 +355,11 @@ _LINKED_IMAGE: Final = re.compile(r'<image [^>]*?href="(?!data:)([^"]*)"')
 _ROWS: Final = frozenset({"datasets", "values"})
 
 
-def _encode_altair(chart: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
+def encode_altair(chart: Any, *, limits: Limits = STANDARD) -> Image:
     """Draw an altair chart with the theme that is enabled, of however many rows it has."""
     if is_kind(chart, "altair", "JupyterChart"):
         chart = chart.chart
-    about = about or f"altair {type_name(chart)}"
+    about = f"altair {type_name(chart)}"
     altair = sys.modules["altair"]
     advice = (
         "Load that first and make the chart of it, or save the chart as a PNG and name the file."
@@ -475,9 +434,9 @@ def svg_part(svg: str, *, limits: Limits = STANDARD, about: str = "SVG") -> Imag
     return replace(part, notes=(f"{about} went as its source: {why}.",))
 
 
-def _encode_bokeh(plot: Any, *, limits: Limits = STANDARD, about: str = "") -> Image:
+def encode_bokeh(plot: Any, *, limits: Limits = STANDARD) -> Image:
     """Let bokeh export a plot; it keeps the browser that it starts until the kernel ends."""
-    about = about or f"bokeh {type_name(plot)}"
+    about = f"bokeh {type_name(plot)}"
     remote = {
         type_name(model)
         for model in plot.references()
@@ -495,13 +454,3 @@ def _encode_bokeh(plot: Any, *, limits: Limits = STANDARD, about: str = "") -> I
             "`%env BOKEH_IN_DOCKER=1`); or save it with the disk in its toolbar, and name the file."
         ) from error
     return encode_image(picture, limits=limits, about=about)
-
-
-#: Who draws a chart, by the package and the name of a class in its ancestry.
-_ENCODERS: Final[dict[tuple[str, str], _Encode]] = {
-    ("plotly", "BaseFigure"): _encode_plotly,
-    ("altair", "TopLevelMixin"): _encode_altair,
-    ("altair", "JupyterChart"): _encode_altair,
-    ("bokeh", "UIElement"): _encode_bokeh,
-    ("bokeh", "LayoutDOM"): _encode_bokeh,  # in bokeh 2
-}
