@@ -13,10 +13,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from segmind_jupyter.content.parts import (
@@ -40,6 +40,9 @@ _END_ROWS: Final = 10
 
 #: Lines for which one more column must leave room: a header, two rows from each end, a gap.
 _MIN_LINES: Final = 6
+
+#: So many columns are named without room being kept for it.
+_FEW_COLUMNS: Final = 8
 
 #: Room kept for the note on what was left out, in characters.
 _NOTE_CHARS: Final = 160
@@ -87,7 +90,7 @@ def table_text(frame: Any, *, heading: str, about: str, limits: Limits) -> Text:
     """Write a table below its heading: whole if it fits `limits.table_tokens`, else its ends."""
     table = _Table(frame)
     room = _max_chars(limits) - len(heading) - 1
-    text, left_out = _whole(table, room) or _abridged(table, room)
+    text, left_out = table.whole(room) or table.abridged(room)
     text = f"{heading}\n{text}".rstrip()
     return bounded(text, about=about, limits=limits, left_out=left_out)
 
@@ -141,124 +144,21 @@ def _library(obj: Any) -> str:
     return "" if hasattr(obj, "iloc") else type(obj).__module__.partition(".")[0]
 
 
-def _whole(table: _Table, max_chars: int) -> tuple[str, str] | None:
-    """Write every row and column, or nothing if that is too long; only long cells are cut."""
-    # A cell takes three characters at least, a line of the list of columns eight.
-    if max(3 * table.n_rows, 8) * table.n_columns > max_chars or table.n_rows > max_chars:
-        return None
-    ends = Ends(table.n_rows, 0, table.n_rows)
-    for cell_chars in (200, CELL_CHARS):
-        columns = {n: table.column(n, ends, cell_chars) for n in range(table.n_columns)}
-        written = _written(table, columns, table.row_labels(ends, cell_chars), ends)
-        if len(written[0]) <= max_chars:
-            return written
-    return None
+#: A cell is written from at most so many elements or bytes of what it holds.
+_MOST_ELEMENTS: Final = 100
 
 
-def _abridged(table: _Table, max_chars: int) -> tuple[str, str]:
-    """Write the outer columns and, of those, as many rows from both ends as fit."""
-    ends = Ends.fitting(table.n_rows, _END_ROWS)
-    labels = table.row_labels(ends, CELL_CHARS)
-    room = max_chars - _NOTE_CHARS - sum(label.cost(_MIN_LINES) for label in labels)
-    # Of the room, a quarter is for the names of columns that do not fit.
-    names_chars = room // 4
-    taken: dict[int, Column] = {}
-    last = table.n_columns - 1
-    for position in (n for k in range(last // 2 + 1) for n in sorted({k, last - k})):
-        column = table.column(position, ends, CELL_CHARS)
-        if column.cost(_MIN_LINES) > room and taken:
-            while room < names_chars and len(taken) > 1:
-                room += taken.popitem()[1].cost(_MIN_LINES)
-            break
-        room -= column.cost(_MIN_LINES)
-        taken[position] = column
-    columns = dict(sorted(taken.items()))
-    for most in range(_END_ROWS, -1, -1):
-        shown = Ends.fitting(table.n_rows, most)
-        written = _written(table, columns, labels, shown, names_chars)
-        if len(written[0]) <= max_chars:
-            break
-    return written
-
-
-def _written(
-    table: _Table,
-    columns: dict[int, Column],
-    labels: list[Column],
-    shown: Ends,
-    names_chars: int = 0,
-) -> tuple[str, str]:
-    """Write the list of columns, the rows that are `shown`, and what was left out, also apart."""
-    lines = ["Row labels:"] if any(label.line for label in labels) else []
-    lines += [label.line for label in labels if label.line]
-    notes, said, total = [shown.hidden], [], table.n_columns
-    if shown.hidden:
-        said.append(f"{shown.count:,} of {shown.total:,} rows")
-    if columns:
-        lines.append(f"Columns{table.levels}:")
-        described = [column.line for column in columns.values()]
-        hidden = [n for n in range(total) if n not in columns] if len(columns) < total else []
-        if hidden:  # they stand in one run
-            names = (column_name(table.labels[n]) for n in hidden)
-            described.insert(hidden[0], f"… {joined(names, max_chars=names_chars)}".rstrip())
-            span = f"{hidden[0] + 1:,}-{hidden[-1] + 1:,}"
-            notes.append(f"{len(hidden):,} of {total:,} columns not shown ({span})")
-            said.append(f"{len(columns):,} of {total:,} columns")
-        lines += described
-    if shown.count:
-        written = [*labels, *columns.values()]
-        cells = zip(*(column.padded() for column in written), strict=True)
-        header, *rows = (_GAP.join(row).rstrip() for row in cells)
-        gap = ["…"] if shown.hidden else []
-        lines += ["Rows:", header, *rows[: shown.head], *gap, *rows[len(rows) - shown.tail :]]
-        if any(text.endswith("…") for column in written for text in column.cells):
-            notes.append("cells ending in … are cut")
-    if any(notes):
-        lines.append(f"[{'; '.join(filter(None, notes))}]")
-    return "\n".join(lines), ", ".join(said)
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """The first and the last rows of a table, as far as they are shown."""
-
-    head: int
-    tail: int
-    total: int
-
-    @classmethod
-    def fitting(cls, total: int, most: int) -> Ends:
-        """Take up to `most` rows from each end."""
-        head = min(most, (total + 1) // 2)
-        return cls(head, min(most, total - head), total)
-
-    @property
-    def count(self) -> int:
-        """How many rows are shown."""
-        return self.head + self.tail
-
-    @property
-    def hidden(self) -> str:
-        """Say which rows are not shown, counted from one; empty if all are."""
-        first, last = self.head + 1, self.total - self.tail
-        return f"rows {first:,}-{last:,} of {self.total:,} not shown" if first <= last else ""
-
-    def of(self, rows: Any) -> list[Any]:
-        """Pick these rows of whatever can be sliced."""
-        return [*rows[: self.head], *rows[self.total - self.tail : self.total]]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
+class _Column(NamedTuple):
     """A column as it is written: what is known of it, then its header and its cells."""
 
     line: str
     cells: tuple[str, ...]
     flush_right: bool = False
 
-    def cost(self, n_lines: int) -> int:
-        """Bound the characters that the column takes in a list and in a grid of `n_lines`."""
-        return len(self.line) + 1 + n_lines * (max(map(len, self.cells)) + len(_GAP))
+    @property
+    def cost(self) -> int:
+        """Bound the characters that the column takes in the list and in a grid of few lines."""
+        return len(self.line) + 1 + _MIN_LINES * (max(map(len, self.cells)) + len(_GAP))
 
     def padded(self) -> Iterator[str]:
         """Return the cells at one width."""
@@ -267,60 +167,121 @@ class Column:
         return (text.rjust(width) if self.flush_right else text.ljust(width) for text in self.cells)
 
 
-#: A cell is written from at most so many elements or bytes of what it holds.
-_MOST_ELEMENTS: Final = 100
-
-
 class _Table:
     """A table of any library, read in place; columns go by position, as names may occur twice."""
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
-        self.n_rows, self.n_columns = frame.shape
-        self.labels = frame.column_names if hasattr(frame, "column_names") else frame.columns
+        self._n_rows, self._n_columns = frame.shape
+        self._names = frame.column_names if hasattr(frame, "column_names") else frame.columns
 
-    @property
-    def levels(self) -> str:
-        """Name the levels of the columns, if they have names: `` (metric, unit)``."""
-        names = [n for n in getattr(self.labels, "names", ()) if n is not None]
-        return f" ({', '.join(map(column_name, names))})" if names else ""
+    def whole(self, max_chars: int) -> tuple[str, str] | None:
+        """Write every row and column, or nothing if that is too long; only long cells are cut."""
+        # A cell takes three characters at least, a line of the list of columns eight.
+        least = max(3 * self._n_rows, 8) * self._n_columns
+        for cell_chars in (200, CELL_CHARS) if max(least, self._n_rows) <= max_chars else ():
+            columns = {n: self._column(n, self._n_rows, cell_chars) for n in range(self._n_columns)}
+            labels = self._row_labels(self._n_rows, cell_chars)
+            written = self._written(columns, labels, self._n_rows)
+            if len(written[0]) <= max_chars:
+                return written
+        return None
 
-    def column(self, position: int, ends: Ends, max_chars: int) -> Column:
+    def abridged(self, max_chars: int) -> tuple[str, str]:
+        """Write the outer columns and, of those, as many rows from both ends as fit."""
+        labels = self._row_labels(_END_ROWS, CELL_CHARS)
+        room = max_chars - _NOTE_CHARS - sum(label.cost for label in labels)
+        # Of the room, a quarter at most is for the names of columns that do not fit.
+        names_chars = min(room // 4, NAME_CHARS * self._n_columns)
+        room -= names_chars if self._n_columns > _FEW_COLUMNS else 0
+        taken: dict[int, _Column] = {}
+        last = self._n_columns - 1
+        for position in (n for k in range(last // 2 + 1) for n in sorted({k, last - k})):
+            column = self._column(position, _END_ROWS, CELL_CHARS)
+            room -= column.cost
+            if room < 0 and taken:
+                break
+            taken[position] = column
+        columns = dict(sorted(taken.items()))
+        for most in range(_END_ROWS, -1, -1):
+            written = self._written(columns, labels, most, names_chars)
+            if len(written[0]) <= max_chars:
+                break
+        return written
+
+    def _written(
+        self, columns: dict[int, _Column], labels: list[_Column], most: int, names_chars: int = 0
+    ) -> tuple[str, str]:
+        """Write columns, up to `most` rows from each end, and what was left out, also apart."""
+        head, tail = self._ends(most)
+        n_rows, n_columns = self._n_rows, self._n_columns
+        lines = ["Row labels:"] if any(label.line for label in labels) else []
+        lines += [label.line for label in labels if label.line]
+        notes, said = [], []
+        if head + tail < n_rows:
+            notes.append(f"rows {head + 1:,}-{n_rows - tail:,} of {n_rows:,} not shown")
+            said.append(f"{head + tail:,} of {n_rows:,} rows")
+        described = [column.line for column in columns.values()]
+        hidden = [n for n in range(n_columns) if n not in columns]
+        if hidden and columns:  # they stand in one run
+            names = (column_name(self._names[n]) for n in hidden)
+            described.insert(hidden[0], f"… {joined(names, max_chars=names_chars)}".rstrip())
+            span = f"{hidden[0] + 1:,}-{hidden[-1] + 1:,}"
+            notes.append(f"{len(hidden):,} of {n_columns:,} columns not shown ({span})")
+            said.append(f"{len(columns):,} of {n_columns:,} columns")
+        lines += ["Columns:", *described] if columns else []
+        if head:
+            written = [*labels, *columns.values()]
+            cells = zip(*(column.padded() for column in written), strict=True)
+            header, *rows = (_GAP.join(row).rstrip() for row in cells)
+            gap = ["…"] if head + tail < n_rows else []
+            lines += ["Rows:", header, *rows[:head], *gap, *rows[len(rows) - tail :]]
+            if any(text.endswith("…") for column in written for text in column.cells):
+                notes.append("cells ending in … are cut")
+        lines += [f"[{'; '.join(notes)}]"] if notes else []
+        return "\n".join(lines), ", ".join(said)
+
+    def _ends(self, most: int) -> tuple[int, int]:
+        """Return how many rows are shown at the head and at the tail."""
+        head = min(most, (self._n_rows + 1) // 2)
+        return head, min(most, self._n_rows - head)
+
+    def _column(self, position: int, most: int, max_chars: int) -> _Column:
         """Read one column: its description, and its cells at both ends."""
         import narwhals.stable.v1 as nw
 
-        frame = self._frame
+        frame, (head, tail) = self._frame, self._ends(most)
         if hasattr(frame, "iloc"):
             native = frame.iloc[:, position]
         else:
             native = frame.column(position) if _library(frame) == "pyarrow" else frame[:, position]
-        name = column_name(self.labels[position])
+        name = column_name(self._names[position])
         line = described(native, name=name)
         series = nw.from_native(native, series_only=True)
         dtype = series.dtype
         if dtype == nw.List and series.implementation.is_polars():  # of a long list, its beginning
             series = nw.from_native(native.list.head(_MOST_ELEMENTS), series_only=True)
-        values = [*series.head(ends.head).to_list(), *series.tail(ends.tail).to_list()]
+        values = [*series.head(head).to_list(), *series.tail(tail).to_list()]
         cells = (cell(value, max_chars=max_chars) for value in values)
         is_number = dtype.is_numeric() or _letter(native) in "iufc"
-        return Column(line, (one_line(name, max_chars=CELL_CHARS), *cells), is_number)
+        return _Column(line, (one_line(name, max_chars=CELL_CHARS), *cells), is_number)
 
-    def row_labels(self, ends: Ends, max_chars: int) -> list[Column]:
+    def _row_labels(self, most: int, max_chars: int) -> list[_Column]:
         """Read the labels at both ends, a column for each level; described if rows are hidden."""
-        index = getattr(self._frame, "index", None)
-        if index is None:  # counted from zero, as polars does
-            return [Column("", ("", *map(str, ends.of(range(self.n_rows)))))]
-        rows, columns = ends.of(index), []
+        index, (head, tail) = getattr(self._frame, "index", range(self._n_rows)), self._ends(most)
+        rows = [*index[:head], *index[self._n_rows - tail : self._n_rows]]
+        if isinstance(index, range):  # counted from zero, as polars does
+            return [_Column("", ("", *map(str, rows)))]
+        columns = []
         levels = zip(*rows, strict=True) if is_kind(index, "pandas", "MultiIndex") else [rows]
-        is_described = ends.hidden and not is_kind(index, "pandas", "RangeIndex")
+        is_described = len(rows) < self._n_rows and not is_kind(index, "pandas", "RangeIndex")
         for number, (label, level) in enumerate(zip(index.names, levels, strict=False)):
             name, line = "" if label is None else column_name(label), ""
             if is_described:
                 values = index.get_level_values(number).to_series()
                 line = described(values, name=name or "(no name)")
             header = one_line(name, max_chars=CELL_CHARS)
-            texts = (cell(value, max_chars=max_chars) for value in level)
-            columns.append(Column(line, (header, *texts)))
+            columns.append(_Column(line, (header, *(cell(v, max_chars=max_chars) for v in level))))
         return columns
 
 

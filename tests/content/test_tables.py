@@ -271,7 +271,7 @@ def test_labels_of_several_levels_stand_under_their_names():
     assert rows[3].split() == ["b", "1", "2"]
     columns = pd.MultiIndex.from_tuples([("score", "mean"), ("score", 2)], names=["what", "how"])
     text = text_of(pd.DataFrame([[1, 2]], columns=columns))
-    assert "Columns (what, how):\n- ('score', 'mean') (int64)" in text
+    assert "Columns:\n- ('score', 'mean') (int64)" in text
     assert "- ('score', 2) (int64): always 2" in text
 
 
