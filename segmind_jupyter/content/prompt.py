@@ -249,12 +249,13 @@ def _item(name: str, value: Any, limits: Limits, *, is_template: bool = False) -
     from segmind_jupyter.content.convert import to_parts
 
     parts = tuple(to_parts(value, name=name or None, limits=limits))
-    if len(parts) == 1 and isinstance(parts[0], Text) and _BARE.fullmatch(parts[0].text):
+    said = "" if isinstance(value, str) else "".join(getattr(part, "text", " ") for part in parts)
+    if _BARE.fullmatch(said):
         called = f"`{name}`: all" if name else "All"
         raise ContentError(
-            f"{called} that it says of itself is {shortened(parts[0].text)}. Name what it holds, "
-            f"such as `list({name or 'x'})` of what is gone through, or `register` a form for its "
-            "type."
+            f"{called} that it says of itself is {shortened(said)}. Name what it holds or "
+            f"gives, such as `list({name or 'x'})`, a mean or `{name or 'x'}.collect()`, or "
+            "`register` a form for its type."
         )
     return Attachment(name=name, parts=parts)
 
@@ -270,7 +271,7 @@ _BRACED: Final = re.compile(
 )
 
 #: What an object without a repr of its own says, a generator or a lock, say.
-_BARE: Final = re.compile(r"<(?:\w+ )?[\w.<>]+ (?:object|generator)\b[^\n]*>")
+_BARE: Final = re.compile(r"<(?:\w+ )?[\w.<>]+ (?:object|generator)\b[^\n]*>|<[\w.]+>")
 
 #: IPython's names for the values that cells gave: ``_``, ``__``, ``___`` and ``_3``.
 _OUTPUT: Final = re.compile(r"_{1,3}|_\d+")

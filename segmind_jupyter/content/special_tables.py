@@ -1,4 +1,4 @@
-"""Special tables as text: Styler, groupings, GeoPandas, sparse matrices, xarray, networks."""
+"""Special tables as text: GeoPandas, sparse matrices, xarray, networks."""
 
 from __future__ import annotations
 
@@ -17,45 +17,16 @@ from segmind_jupyter.content.tables import (
     cell,
     column_name,
     heading,
-    joined,
     plural,
     ranged,
     sides,
     summarize_frame,
-    table_text,
     titled,
 )
-from segmind_jupyter.content.text import as_text, one_line
+from segmind_jupyter.content.text import one_line
 
-#: Longest list of columns, caption, attribute and name of a CRS, in characters.
-_NAMES_CHARS, _CAPTION_CHARS, _ATTRIBUTE_CHARS, _CRS_CHARS = 200, 400, 120, 80
-
-
-def summarize_styler(styler: Any, *, limits: Limits, name: str | None = None) -> Text:
-    """Summarize the values behind a Styler, without the rows and columns that it hides."""
-    frame = styler.data
-    for axis, hidden in enumerate((set(styler.hidden_rows), set(styler.hidden_columns))):
-        if hidden:
-            frame = frame.take([n for n in range(frame.shape[axis]) if n not in hidden], axis=axis)
-    if all(styler.hide_index_):
-        frame = frame.reset_index(drop=True)
-    head = heading(styler, f"{sides(frame)}, unformatted", name)
-    if caption := styler.caption[0] if isinstance(styler.caption, tuple) else styler.caption:
-        head += f"\nCaption: {one_line(str(caption), max_chars=_CAPTION_CHARS)}"
-    return table_text(frame, heading=head, about="Styler {}×{}".format(*frame.shape), limits=limits)
-
-
-def summarize_groups(groups: Any, *, limits: Limits, name: str | None = None) -> Text:
-    """Summarize a grouped DataFrame or Series: its columns, and how many rows each group has."""
-    sizes, whole = groups.size(), groups.obj
-    names = whole.columns if whole.ndim > 1 else [whole.name]
-    columns = joined(map(column_name, names), max_chars=_NAMES_CHARS)
-    of_whole = f"{type_name(whole)} of {plural(len(whole), 'row')}: {columns}"
-    head = heading(groups, f"{plural(len(sizes), 'group')} of a {of_whole}", name)
-    frame = sizes.to_frame("size") if sizes.ndim == 1 else sizes
-    about = f"{type_name(groups)}, {plural(len(sizes), 'group')}"
-    part = table_text(frame, heading=head, about=about, limits=limits)
-    return replace(part, left_out=part.left_out.replace("rows", "groups"))
+#: Longest attribute and name of a CRS, in characters.
+_ATTRIBUTE_CHARS, _CRS_CHARS = 120, 80
 
 
 def summarize_geo(table: Any, *, limits: Limits, name: str | None = None) -> Text:
@@ -99,12 +70,6 @@ def _geometry_facts(column: Any) -> Iterator[str]:
     name, source = (one_line(str(said), max_chars=_CRS_CHARS) for said in (crs.name, crs.srs))
     units = sorted({str(axis.unit_name) for axis in crs.axis_info})
     yield f"CRS {name} ({source}){f', in {units[0]}s' if units else ''}"
-
-
-def describe_geometry(geometry: Any, *, limits: Limits) -> Text:
-    """Write a single geometry of shapely as WKT, which says more than the SVG that it displays."""
-    text = str(geometry)
-    return as_text(text, limits=limits, noun=type_name(geometry), lines=len(text) > _CRS_CHARS)
 
 
 #: Smaller matrices are written as arrays; of others so many entries are, as they are kept.

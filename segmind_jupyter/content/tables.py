@@ -23,7 +23,6 @@ from segmind_jupyter.content.parts import (
     CHARS_PER_TOKEN,
     Limits,
     Text,
-    format_error,
     is_kind,
     safe_str,
     type_name,
@@ -72,18 +71,6 @@ def summarize_index(index: Any, *, limits: Limits, name: str | None = None) -> T
     head = heading(index, f"{plural(len(index), 'label')}, {index.dtype}", name)
     frame, about = index.to_frame(index=False), f"{type_name(index)} {len(index)}"
     return table_text(frame, heading=head, about=about, limits=limits)
-
-
-def describe_lazy_frame(frame: Any, *, limits: Limits, name: str | None = None) -> Text:
-    """Describe a ``polars.LazyFrame`` by its columns and its plan, and do not collect it."""
-    lines = [heading(frame, "polars, not collected: no rows are read", name)]
-    try:
-        schema, plan = frame.collect_schema(), frame.explain(optimized=False)
-        columns = (f"- {column_name(label)} ({dtype})" for label, dtype in schema.items())
-        lines += ["Columns:", *columns, f"Plan, not optimized:\n{plan}"]
-    except Exception as error:  # noqa: BLE001 - polars raises many kinds, for any faulty step
-        lines.append(f"The plan does not work: {format_error(error)}")
-    return bounded("\n".join(lines), about="polars LazyFrame", limits=limits)
 
 
 def table_text(frame: Any, *, heading: str, about: str, limits: Limits) -> Text:

@@ -161,20 +161,6 @@ class TestObjects:
             assert is_figure(part)
             assert encode_figure(part) == encode_figure(figure)
 
-    def test_subfigure_gives_its_part(self):
-        """A subfigure, and axes in it, are the part of the picture where they are drawn."""
-        figure = Figure(figsize=(10, 6), facecolor="white")
-        left, right = figure.subfigures(1, 2, width_ratios=[1, 4])
-        left.set_facecolor("red")
-        lower = right.subfigures(2, 1)[1]
-        lower.set_facecolor("blue")
-        axes = lower.add_subplot()
-        whole = decoded(encode_figure(figure))
-        assert np.array_equal(decoded(encode_figure(left)), whole[:, :200])
-        assert np.array_equal(decoded(encode_figure(lower)), whole[300:, 200:])
-        assert encode_figure(axes) == encode_figure(lower)
-        assert encode_figure(left).about == "Part of Figure 10×6 in"
-
     def test_pyplot_gives_the_current_figure(self):
         """`plt` is the current figure while there is one, and opens none."""
         assert not is_figure(plt)

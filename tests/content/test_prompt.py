@@ -199,9 +199,12 @@ def test_what_says_nothing_of_itself_is_refused_or_pointed_out():
     with pytest.raises(ContentError, match=r"^What is to be sent \(list\) is empty"):
         gather(["Sum up", []])
     assert compose("Sum up {x}", {"x": []}, is_template=True).blocks()
-    for says_nothing in ((n for n in "ab"), iter([1]), map(int, "1"), object(), threading.Lock()):
+    grouped = pd.DataFrame({"a": [1]}).groupby("a")
+    generator = (n for n in "ab")
+    for says_nothing in (generator, iter([1]), map(int, "1"), object(), threading.Lock(), grouped):
         with pytest.raises(ContentError, match=r"`x`: all that it says of itself is <.*list\(x\)"):
             compose("Sum up {x}", {"x": says_nothing})
+    assert compose("Sum up {x}", {"x": "<b>"}).blocks()
     prompt = compose("Sum up {x}", {"x": ""})
     assert prompt.notes == ("`x`: it is empty, so nothing of it went.",)
 

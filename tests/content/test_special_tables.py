@@ -23,58 +23,6 @@ def text_of(obj, name=None, **limits):
     return part_of(obj, name, **limits).text
 
 
-class TestStyler:
-    """A pandas Styler as the values behind it, without what it hides."""
-
-    @pytest.fixture
-    def frame(self):
-        """Two rows with a price, and a column that nobody should see."""
-        pytest.importorskip("jinja2")
-        columns = {"price": [1.239, None], "secret": ["xyzzy", "plugh"]}
-        return pd.DataFrame(columns, index=["tea", "milk"])
-
-    def test_what_is_hidden_is_not_sent(self, frame):
-        """Columns, rows and labels that the page hides stay in the notebook."""
-        calls = []
-        styler = frame.style.format(lambda value: calls.append(value) or "").set_caption(
-            "Of\ntoday"
-        )
-        styler.hide(axis="columns", subset=["secret"]).hide(axis="index", subset=["milk"])
-        part = part_of(styler, "pretty")
-        assert part.text == (
-            "pretty: Styler, 1 row × 1 column, unformatted\nCaption: Of\\ntoday\n"
-            "Columns:\n- price (float64): always 1.239\nRows:\n     price\ntea  1.239"
-        )
-        assert part.about == "Styler 1×1"
-        assert not calls
-        bare = text_of(frame.style.hide(axis="index").set_caption(("long", "short")))
-        assert "Caption: long\n" in bare
-        assert bare.splitlines()[-1].split() == ["1", "NaN", "plugh"]
-
-
-class TestGroups:
-    """Grouped tables as their groups, and windows that nothing was computed of."""
-
-    @pytest.fixture
-    def frame(self):
-        """Three days in two cities."""
-        days = pd.date_range("2025-01-01", periods=3)
-        return pd.DataFrame({"city": ["Oslo", "Rome", "Oslo"], "n": [1, 2, 1]}, index=days)
-
-    def test_a_grouped_table_is_its_keys_and_the_sizes_of_its_groups(self, frame):
-        """Its repr is an address."""
-        text = text_of(frame.groupby("city"), "g")
-        assert text.startswith("g: DataFrameGroupBy, 2 groups of a DataFrame of 3 rows: city, n\n")
-        assert text.endswith("city  size\nOslo     2\nRome     1")
-        for group, said in [
-            (frame.groupby("city")["n"], "SeriesGroupBy, 2 groups of a Series of 3 rows: n\n"),
-            (frame.groupby(["city", "n"], as_index=False), "0  Oslo  1     2\n1  Rome  2     1"),
-            (frame.groupby(lambda day: day.year), "2025     3"),
-            (frame[:0].groupby("city"), "DataFrameGroupBy, 0 groups of a DataFrame of 0 rows"),
-        ]:
-            assert said in text_of(group)
-
-
 class TestGeo:
     """Outlines as types, bounds and a CRS; everything else as in any table."""
 

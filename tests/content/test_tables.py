@@ -319,25 +319,6 @@ def test_long_columns_are_looked_at_in_fixed_places():
 
 
 @needs_polars
-def test_a_lazy_frame_is_described_and_not_run(tmp_path):
-    """Its columns and its plan; no function in it is called, and of a file no row is read."""
-    calls = []
-    lazy = pl.LazyFrame({"n": [1, 2], "word": ["a", "b"]}).filter(pl.col("n") > 1)
-    lazy = lazy.map_batches(lambda frame: calls.append(frame) or frame)
-    text = text_of(lazy, "df")
-    assert text.startswith("df: LazyFrame, polars, not collected: no rows are read\nColumns:\n")
-    assert "- n (Int64)\n- word (String)\nPlan, not optimized:\n" in text
-    assert 'FILTER col("n") > 1' in text.replace("[(", "").replace(")]", "").replace("(1)", "1")
-    assert calls == []
-    text = text_of(pl.LazyFrame({"n": [1]}).select("m"))
-    assert "The plan does not work: ColumnNotFoundError: unable to find column" in text
-    (tmp_path / "data.csv").write_text("a,b\n1,2\n")
-    scan = pl.scan_csv(tmp_path / "data.csv", schema={"a": pl.Int64, "b": pl.Int64})
-    (tmp_path / "data.csv").write_text("a,b\nno,number\n")
-    assert "- a (Int64)\n- b (Int64)" in text_of(scan)
-
-
-@needs_polars
 def test_neither_pandas_nor_pyarrow_nor_numpy_is_needed():
     """A notebook with polars alone can ask about its frames."""
     code = (
@@ -345,7 +326,7 @@ def test_neither_pandas_nor_pyarrow_nor_numpy_is_needed():
         "import polars as pl\n"
         "from segmind_jupyter.content.convert import to_blocks\n"
         "frame = pl.DataFrame({'n': [1, 2], 'w': ['a', None], 'l': [[1], [2, 3]]})\n"
-        "for obj in (frame, frame['w'], frame.lazy()): to_blocks(obj)\n"
+        "for obj in (frame, frame['w']): to_blocks(obj)\n"
         "assert '1 to 2, mean 1.5' in to_blocks(frame)[0]['text']\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -10,7 +10,6 @@ import asyncio
 import importlib
 import io
 import itertools
-import math
 import re
 import sys
 import threading
@@ -92,7 +91,7 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
 
     root = figure.canvas.figure
     width, height = (f"{round(float(side), 2):g}" for side in root.get_size_inches())
-    about = about or f"{'' if figure is root else 'Part of '}Figure {width}×{height} in"
+    about = about or f"Figure {width}×{height} in"
     if _is_empty(root):
         raise ContentError(
             f"The {about.lower()} is empty: a cell that shows a figure closes it, and "
@@ -110,7 +109,7 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
         canvas.draw()
         renderer = canvas.get_renderer()
         pixels = canvas.buffer_rgba()
-        if figure is root and (box := _box_with_outside(root, renderer, outside)) is not None:
+        if (box := _box_with_outside(root, renderer, outside)) is not None:
             _, dpi = _fitted((box.width, box.height), dpi, limits)
             canvas.print_figure(
                 io.BytesIO(),
@@ -122,11 +121,7 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
                 edgecolor=root.get_edgecolor(),
             )
             pixels = canvas.renderer.buffer_rgba()
-        left, bottom, right, top = figure.bbox.extents
         pixels = sys.modules["numpy"].asarray(pixels)
-        if figure is not root:
-            rows = len(pixels) - math.ceil(top), len(pixels) - math.floor(bottom)
-            pixels = pixels[max(0, rows[0]) : rows[1], math.floor(left) : math.ceil(right)]
         picture = PIL.Image.fromarray(pixels)
         if pixels[..., 3].min() == 255:
             picture = picture.convert("RGB")
