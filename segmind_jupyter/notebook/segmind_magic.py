@@ -44,8 +44,6 @@ class Shown:
 
 @magics_class
 class SegmindMagics(Magics):
-    """The `%segmind` command."""
-
     @no_var_expand
     @line_magic
     def segmind(self, line: str) -> Any:
@@ -112,7 +110,6 @@ class SegmindMagics(Magics):
 
 
 def subcommands() -> tuple[str, ...]:
-    """Return the words that may stand behind `%segmind`."""
     return tuple(_COMMANDS)
 
 
@@ -150,7 +147,6 @@ def _credits(rest: Sequence[str]) -> str:
 
 
 def _models(rest: Sequence[str]) -> Shown:
-    """List what is known of the models; the numbers are the directory's means of a call."""
     _no_more(rest, "models")
     default = session().options.model
     rows = [("model", "$ a call", "seconds", "image edge", "")]
@@ -273,7 +269,6 @@ def _state(entry: JobRecord, here: Job | None) -> str:
 
 
 def _asked(job: Job | None) -> str:
-    """Return the first words of what was asked."""
     pieces = job.request.prompt.pieces if job is not None and job.request else ()
     words = "".join(each if isinstance(each, str) else f"{{{each.name}}}" for each in pieces)
     return one_line(words, max_chars=_MAX_WORDS)
@@ -340,7 +335,6 @@ _NO_CHATS: Final = (
 
 
 def _chat(rest: Sequence[str]) -> str | Shown:
-    """List the conversations, show one, or forget one."""
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.conversation import spelled_alike
     from segmind_jupyter.notebook.chat import transcript
@@ -382,7 +376,6 @@ _MODES = {
 
 
 def _cache(rest: Sequence[str]) -> str | Shown:
-    """Say what is kept, or forget it."""
     from segmind_jupyter.content.prompt import readable_bytes
 
     journal = session().journal
@@ -452,7 +445,6 @@ def _days() -> list[tuple[str, ...]]:
 
 
 def _budgets() -> list[tuple[str, ...]]:
-    """Say what is left of each budget, with a bar."""
     budget, origin = session().budget, session().settings().base_url
     spent, reserved = budget.spent(origin), budget.reserved(origin)
     today = budget.spent_today(origin)
@@ -469,7 +461,6 @@ def _budgets() -> list[tuple[str, ...]]:
 
 
 def _budget(rest: Sequence[str]) -> Shown | str:
-    """Set what may be spent, or say what is left of it."""
     from segmind_jupyter.budget import amount_of
 
     words = [word for word in rest if word != "--day"]
@@ -489,7 +480,6 @@ def _budget(rest: Sequence[str]) -> Shown | str:
 
 
 def _history(rest: Sequence[str]) -> Shown | str:
-    """Say what Segmind charged, and which of it the journal knows."""
     if len(rest) > 1:
         raise UsageError("It is `%segmind history` or `%segmind history ID`")
     charges = session().history(*rest)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from itertools import pairwise
-from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 CORPUS_FILE = Path(__file__).with_name("hostile.json")
 KEY = "sk-live-0123456789abcdef"
@@ -159,43 +156,11 @@ def test_a_job_without_a_reply_shows_its_error_in_the_place_of_the_card(page, ke
 
 
 @pytest.mark.kernel
-def test_a_job_that_is_shown_twice_ends_in_both_places(page):
-    """Each view has a place of its own."""
-    messages = page("job = new()\ndisplay(job); display(job)\nanswer(job)")
-    shown = [content["transient"]["display_id"] for content in messages.of("display_data")]
-    updates = messages.of("update_display_data")
-    assert len(set(shown)) == 2
-    assert {content["transient"]["display_id"] for content in updates} == set(shown)
-    assert all("rising" in content["data"]["text/html"] for content in updates)
-
-
-@pytest.mark.kernel
 def test_a_cell_that_captures_its_output_does_not_swallow_the_reply_of_another(page):
     """The end of a job goes to the page that its card is on."""
     page("job = new()\njob")
     captured = page("%%capture\nanswer(job); until_static()")
     assert len(captured.of("update_display_data")) == 1
-
-
-@pytest.mark.kernel
-def test_many_jobs_leave_few_widgets_and_no_thread(page):
-    """The last ones keep theirs, for a page that was reloaded meanwhile."""
-    opened: set[str] = set()
-    closed: set[str] = set()
-    for _ in range(12):
-        messages = page(
-            "jobs = [new() for _ in range(10)]\n"
-            "for job in jobs: display(job)\n"
-            "for job in jobs: answer(job)\n"
-            "until_static()"
-        )
-        assert len(messages.of("update_display_data")) == 10
-        opened |= {content["comm_id"] for content in messages.of("comm_open")}
-        closed |= {content["comm_id"] for content in messages.of("comm_close")}
-    assert closed < opened
-    assert len(opened - closed) <= len(opened) * 50 / 120 / 2
-    threads = page("print([thread.name for thread in threading.enumerate()])").printed()
-    assert "segmind-jupyter-live" not in threads
 
 
 HOSTILE = """\
@@ -230,37 +195,3 @@ def test_no_hostile_word_is_live_on_the_page(page, walk):
         assert len(ended) == 2 * min(10, count - first)
         for html in pages(messages):
             walk(html)
-
-
-BETWEEN = """\
-from multiprocessing.connection import Client
-def finish():
-    with Client({address!r}, authkey=b"test") as told:
-        told.recv()
-        answer(job)
-        until_static()
-        told.send("done")
-job = new()
-threading.Thread(target=finish).start()
-job"""
-
-
-@pytest.mark.kernel
-def test_a_job_that_ends_between_two_cells_is_in_the_executed_notebook():
-    """nbclient, and with it nbconvert and papermill, hears nothing between cells."""
-    with Listener(("127.0.0.1", 0), authkey=b"test") as listener:
-
-        def after(cell: Any, cell_index: int, **_: Any) -> None:
-            if cell_index == 2:
-                with listener.accept() as kernel:
-                    kernel.send("go")
-                    assert kernel.recv() == "done"
-
-        begun = BETWEEN.format(address=listener.address)
-        sources = ["%load_ext segmind_jupyter", BEGIN, begun, "'the next cell'"]
-        cells = [nbformat.v4.new_code_cell(source) for source in sources]
-        notebook = nbformat.v4.new_notebook(cells=cells)
-        NotebookClient(notebook, timeout=60, on_cell_executed=after).execute()
-    (output,) = notebook.cells[2].outputs
-    assert set(output.data) == {"text/html", "text/plain"}
-    assert "<strong>rising</strong>" in output.data["text/html"]

@@ -97,18 +97,6 @@ class TestInANotebook:
         assert kernel.run("print(good.reply.text)").text == "Fine.\n"
         assert kernel.run("%segmind wait").text == "Nothing is under way in this kernel."
 
-    def test_a_failure_that_somebody_saw_is_not_raised_again(self, loaded):
-        """Its card said so when it came; a later `%segmind wait` is about what is under way."""
-        kernel = loaded()
-        kernel.run("%%claude -j -o bad\nfail: unreadable image")
-        kernel.run(
-            "import threading\n"
-            "ended = threading.Event()\n"
-            "bad.on_done(lambda job: ended.set())\n"
-            "ended.wait(60)"
-        )
-        assert kernel.run("%segmind wait").text == "Nothing is under way in this kernel."
-
     def test_an_interrupted_wait_leaves_the_job_alone(self, loaded, gateway):
         """It goes on, and waiting again gives the reply."""
         kernel = loaded()
@@ -145,16 +133,6 @@ class TestWhereNobodyLooksOn:
         assert "<strong>file</strong>" in shown(notebook.cells[-1])
         assert "queued" not in shown(notebook.cells[-1])
 
-    def test_a_batch_is_waited_for_too(self, gateway):
-        """Though its value is only assigned."""
-        notebook = executed(
-            "from segmind_jupyter import ask_each\n"
-            "batch = ask_each('echo: {item}', ['one', 'two', 'three'])",
-            "batch.replies[2].text",
-        )
-        assert "3 of 3 done" in shown(notebook.cells[1])
-        assert "three" in shown(notebook.cells[2])
-
     def test_without_widgets_a_batch_and_a_job_show_once_too(self, gateway):
         """Each where it began, as with widgets."""
         notebook = executed(
@@ -189,14 +167,6 @@ BATCH = (
     "batch = ask_each('{item}', ['fail: no such image', 'echo: fine'], on_error='%s')"
 )
 
-#: Ends once `work` has ended, whatever the cells wait for.
-SEE_THE_END = (
-    "import threading\n"
-    "ended = threading.Event()\n"
-    "work.on_done(lambda work: ended.set())\n"
-    "ended.wait(60)"
-)
-
 #: `%segmind wait` in a cell that goes on.
 TRY_TO_WAIT = "try:\n    %segmind wait\nexcept Exception as error:\n    print('raised:', error)"
 
@@ -210,12 +180,6 @@ class TestFailuresWhereNobodyLooksOn:
         with pytest.raises(CellExecutionError, match=r"segmind wait[\s\S]*no such image"):
             executed(BATCH % "raise", "%segmind wait", "raise SystemExit('it went on')")
 
-    def test_a_wait_raises_what_failed_before_it_began(self, gateway):
-        """Where the cells wait for nothing, and the failure came during one of them."""
-        never, begin = "%config ClaudeMagics.wait_for_jobs = 'never'", "%%claude -j -o work\n"
-        with pytest.raises(CellExecutionError, match=r"segmind wait[\s\S]*no such image"):
-            executed(never, f"{begin}fail: no such image", SEE_THE_END, "%segmind wait")
-
     def test_each_is_raised_once(self, gateway):
         """In the order in which they began; then there is nothing left."""
         cells = ("%%claude -j\nfail: one", "%%claude -j\necho: Fine.", "%%claude -j\nfail: two")
@@ -226,27 +190,6 @@ class TestFailuresWhereNobodyLooksOn:
         assert "raised:" in second
         assert "failed: two." in second
         assert "Nothing is under way" in third
-
-    def test_what_the_notebook_has_caught_or_cancelled_is_over(self, gateway):
-        """Waiting, `await` and iterating give the error; who cancels or keeps it expects one."""
-        notebook = executed(
-            "from segmind_jupyter import JobFailed, submit\n"
-            "job = submit('fail: one')\n"
-            "try:\n"
-            "    job.wait()\n"
-            "except JobFailed:\n"
-            "    pass\n"
-            "job = submit('fail: two')\n"
-            "try:\n"
-            "    await job\n"
-            "except JobFailed:\n"
-            "    pass\n"
-            "submit('echo: three').cancel()",
-            BATCH % "keep",
-            BATCH % "raise" + "\ntry:\n    list(batch)\nexcept JobFailed:\n    pass",
-            "%segmind wait",
-        )
-        assert "Nothing is under way" in shown(notebook.cells[-1])
 
 
 def test_a_terminal_prints_a_line_and_the_reply_when_waited_for(run, gateway):

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -156,15 +153,6 @@ def test_any_number_of_tasks_may_ask_while_a_cell_waits(kernel, recorder):
 
 
 @pytest.mark.kernel
-def test_a_loop_of_a_user_interface_is_not_run_inside_the_wait(kernel):
-    """Under `%gui` the kernel hands over to it until the next cell; so such a wait blocks."""
-    kernel.run(ON)
-    kernel.run("%gui asyncio")
-    kernel.run(TICKER)
-    assert counted(kernel.run(ASK_AND_COUNT)) == 0
-
-
-@pytest.mark.kernel
 def test_interrupt_ends_the_wait_and_leaves_the_tasks(kernel, recorder):
     """In under a second, though a busy task holds the loop most of the time; it goes on too."""
     kernel.run(ON)
@@ -191,43 +179,6 @@ def test_interrupt_ends_the_wait_and_leaves_the_tasks(kernel, recorder):
     kernel.settle()
     assert kernel.run("worker.done(), ticker.done()").text == "(False, False)"
     assert "A sunset." in kernel.run("%%claude\nAgain").text
-
-
-@pytest.mark.kernel
-def test_a_second_interrupt_stops_a_task_that_holds_the_loop(kernel, recorder):
-    """Nothing else could: the first waits for the task to let go."""
-    kernel.run(ON)
-    blocked, given_up = threading.Event(), threading.Event()
-
-    def answer(request):
-        if request.method == "GET":
-            blocked.set()
-        if not recorder.release.wait(60):
-            given_up.set()
-        return 200, {}, b"{}"
-
-    recorder.answers += [answer, answer]
-    waiting = kernel.send(
-        HELPER.replace("await asyncio.to_thread(urlopen, ", "urlopen(") + "%claude Hi"
-    )
-    assert blocked.wait(60)
-    done = threading.Event()
-    # Two signals at once can arrive as one; more of them do no harm.
-    pid = kernel.manager.provisioner.pid
-    thread = threading.Thread(target=interrupt_until, args=(done, pid))
-    thread.start()
-    output = kernel.collect(waiting)
-    done.set()
-    thread.join()
-    assert output.status == "error"
-    assert not given_up.is_set()
-    kernel.settle()
-    assert kernel.run("%claude Again").status == "ok"
-
-
-def interrupt_until(done, pid):
-    while not done.wait(0.2):
-        os.kill(pid, signal.SIGINT)
 
 
 def test_it_is_refused_where_no_loop_runs(shell, run, caplog):

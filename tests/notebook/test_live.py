@@ -142,14 +142,6 @@ def test_what_ended_between_cells_is_sent_again_by_the_next_one_alone(followed, 
     assert shown(captured.outputs) == ["unheard begins", "unheard ends", "unheard ends"]
 
 
-def test_removing_leaves_no_callback(live, bare_shell):
-    """And those of others stay."""
-    before = {name: list(known) for name, known in bare_shell.events.callbacks.items()}
-    live.install()
-    LiveOutputs.remove(bare_shell)
-    assert bare_shell.events.callbacks == before
-
-
 class Sketch:
     """A drawing that changes with time for a while, or fails."""
 
@@ -174,36 +166,3 @@ def test_a_drawing_is_drawn_until_time_changes_nothing_any_more(live):
     join()
     assert sketch.count == 3
     assert sketch.threads == {"segmind-jupyter-live"}
-
-
-def test_a_drawing_that_fails_does_not_keep_the_others(live, caplog):
-    """The log says which way it failed; it is drawn again when somebody asks for it."""
-    broken, whole = Sketch(fails=True), Sketch()
-    for sketch in (broken, whole):
-        live.draw_soon(sketch)
-    join()
-    assert whole.count == 1
-    assert "a drawing with a hole" in caplog.text
-    live.draw_soon(broken)
-    join()
-    assert broken.count == 2
-
-
-def test_a_cell_ends_with_what_was_to_be_drawn(followed, bare_shell):
-    """Nothing is left to the thread."""
-    sketch = Sketch()
-    bare_shell.push({"live": followed, "sketch": sketch})
-    bare_shell.run_cell("live.draw_soon(sketch)")
-    assert sketch.count == 1
-    join()
-
-
-def test_a_place_holds_what_it_was_given_last(followed, bare_shell):
-    """And a cell that begins later says it again, once."""
-    with capture_output() as captured:
-        place = followed.put({"text/plain": "first"})
-        followed.replace(place, {"text/plain": "second"})
-        followed.replace(place, {"text/plain": "third"})
-        bare_shell.run_cell("1;")
-        bare_shell.run_cell("2;")
-    assert shown(captured.outputs) == ["first", "second", "third", "third"]

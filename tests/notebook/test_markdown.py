@@ -7,8 +7,6 @@ import re
 
 import pytest
 from bs4 import BeautifulSoup
-from hypothesis import given
-from hypothesis import strategies as st
 
 from segmind_jupyter.notebook.display.markdown import (
     LANGUAGES,
@@ -202,53 +200,24 @@ def test_a_table_that_loses_nothing_stays_a_table():
         assert page(f"| a | b |\n|---|---|\n{row}").table is not None
 
 
-rows = st.lists(st.sampled_from(["x1", "y2", "z3", "`", "|", "|", " ", "\\|"]), max_size=12)
-
-
-@given(st.lists(rows.map("".join), min_size=1, max_size=4))
-def test_no_cell_is_lost(lines):
-    """Whatever the rows are, every word of them is on the page as often as it was typed."""
-    text = "| a | b |\n|---|---|\n" + "\n".join(f"w|{line}" for line in lines)
-    shown = page(text).get_text()
-    for word in ("x1", "y2", "z3"):
-        assert shown.count(word) == text.count(word)
-
-
 # Input made to be slow: each case ends (a blow-up would hang the suite) and loses no text.
 
 PATHOLOGICAL = {
-    "brackets": "[" * 40_000,
     "images": "![" * 15_000,
-    "stars": "*" * 50_000,
     "emphasis": "*a _b **c " * 8_000,
-    "backticks": "".join("`" * n + "a" for n in range(1, 400)),
-    "angles": "<" * 100_000,
     "quotes": ">" * 100_000,
-    "deep list": "- " * 40_000,
     "lazy quote": "> " * 20 + "a\n" * 20_000,
-    "link openers": "[a](" * 25_000,
     "definitions": "[a]: <x>\n" * 10_000,
-    "wide table": "|" + "a|" * 25_000 + "\n|" + "-|" * 24_000,
     "surplus cells": "|a|\n|-|\n" + "|b|c|\n" * 12_000,
-    "tables": "|a|\n|-|\n|b|c|\n\n" * 5_000,
-    "nested tables": "> " * 18 + "|a|\n" + ("> " * 18 + "|-|\n") + ("> " * 18 + "|b|c|\n") * 2_000,
     "one wide row": "|a|\n|-|\n" + "|b" * 45_000,
     "dollars": "$a " * 30_000,
     "shell": "$HOME/bin:$PATH" * 6_000,
-    "display openers": "\\[\n" * 30_000,
-    "parentheses": r"\(" * 50_000,
-    "environments": "\\begin{align}\n" * 7_000,
     "formulas": r"$\frac{a}{b}$ " * 7_000,
-    "primes": ("$" + "x'" * 1_900 + "$ ") * 20,
     "braces": ("$" + "{" * 1_900 + "x" + "}" * 1_900 + "$ ") * 20,
     "fences": "```python\nimport x\n```\n" * 4_000,
     "empty lines of C": "```c\n" + "\n" * 20_000 + "```",
-    "C comment": "```c\n" + "//" * 9_000 + "\n```",
-    "csharp": "```csharp\n" + "a\n" * 9_000 + "```",
-    "overrides": "\u202e" * 50_000,
     "escapes": "\x1b[" * 50_000,
     "combining": "x" + "\u0301" * 100_000,
-    "long": "word " * 100_000,
 }
 
 
@@ -271,12 +240,3 @@ def test_what_is_too_deep_or_too_large_is_shown_as_typed():
         assert "deep" in to_html(text)
     text = "|" + "a|" * 300 + "\n|" + "-|" * 300 + "\n" + "a\n" * 3_000
     assert len(to_html(text)) < 2 * len(text)
-
-
-@pytest.mark.heavy
-def test_math_beyond_the_budget_shows_its_source():
-    """A reply of thousands of formulas sets the first ones and shows the others as code."""
-    shown = page(r"$\frac{a}{b}$ " * 5_000)
-    assert len(shown.find_all("math")) > 1_000
-    assert len(shown.find_all("code")) > 1_000
-    assert len(shown.find_all("math")) + len(shown.find_all("code")) == 5_000

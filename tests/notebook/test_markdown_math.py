@@ -166,17 +166,6 @@ def test_a_formula_without_its_tags_keeps_its_meaning():
         assert words(f"so ${tex}$.") == f"so {words_alone}."
 
 
-def test_a_source_is_text_beside_the_formula():
-    """The annotation is the last child of `semantics`, which browsers hide, and holds text."""
-    for display in (True, False):
-        math = BeautifulSoup(to_mathml(r"\frac{a}{b}", display=display), "html.parser").math
-        row, source = math.semantics.find_all(recursive=False)
-        assert (row.name, row.get_text()) == ("mrow", "ab")
-        assert source.attrs == {"encoding": "application/x-tex"}
-        assert source.get_text() == r" [\frac{a}{b}]"
-        assert source.find(True) is None
-
-
 def test_a_source_cannot_close_its_annotation():
     """What looks like a tag in a formula is text in its source too."""
     for inside in (

@@ -27,7 +27,6 @@ from segmind_jupyter.notebook.display.reply import (
     reply_html,
     reply_text,
 )
-from segmind_jupyter.notebook.display.styles import CODE
 from segmind_jupyter.notebook.display.tables import object_html
 from segmind_jupyter.session import session
 
@@ -185,22 +184,6 @@ def test_few_objects_lie_open_and_many_are_folded() -> None:
     assert many.details.summary.get_text() == "20 objects sent"
     assert len(many.find_all("img")) == 12
     assert "f19" in many.get_text()
-
-
-def test_fallback_colours_read_on_light_and_dark() -> None:
-    """Without JupyterLab's variables, code has a contrast of 3.5 or more on white and on black."""
-    for style in CODE.values():
-        for background in ("#ffffff", "#111111"):
-            colour = re.search(r"#[0-9a-f]{6}", style)[0]
-            dark, light = sorted((_luminance(colour), _luminance(background)))
-            assert (light + 0.05) / (dark + 0.05) >= 3.5
-
-
-def _luminance(colour: str) -> float:
-    """Relative luminance, as WCAG 2 defines it."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 class Asked:

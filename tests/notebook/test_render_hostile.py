@@ -175,13 +175,6 @@ def test_no_hostile_text_gets_out():
         assert all(map(is_one_block, pages(text))), text
 
 
-@pytest.mark.heavy
-@given(st.text(alphabet="`\n \t\r\x0b\x0c\u2028<>*_#a", max_size=60) | st.text(max_size=60))
-def test_no_text_gets_out(text):
-    """Whatever it holds."""
-    assert all(map(is_one_block, pages(text)))
-
-
 @pytest.mark.kernel
 def test_a_converted_notebook_has_nothing_live_in_it(start, recorder):
     """The whole way, for a cell and for a chat: executed, converted, and read as Markdown."""

@@ -22,18 +22,6 @@ bars = right.bar([1, 2], [3, 4])
 plt.show()
 names = ["fig", "left", "bars"]
 """,
-    "frames": """
-import numpy as np, pandas as pd
-n = np.random.default_rng(7)
-df = pd.DataFrame({
-    "x": n.normal(size=500), "when": pd.date_range("2026-01-01", periods=500, freq="h", tz="UTC"),
-    "kind": pd.Categorical(n.choice(list("abc"), 500)), "word": n.choice(["tie", "eit"], 500),
-    "mixed": [None, 1.5, "x", {"a"}, (1, 2)] * 100,
-})
-column = df["word"]
-counts = df.groupby("kind", observed=True)["x"].describe()
-names = ["df", "column", "counts"]
-""",
     "plain": """
 import datetime, enum, decimal, fractions, collections, dataclasses
 words = {"delta", "alpha", "charlie", "bravo", "echo"}
@@ -52,7 +40,7 @@ keyed = dict.fromkeys(["alpha", "bravo"]).keys()
 names = ["words", "frozen", "mixed", "deep", "point", "grouped", "moments", "keyed"]
 """,
     "addresses": """
-import functools, threading, re, weakref
+import functools, re, weakref
 class Plain: pass
 class Holding:
     def __init__(self): self.inner = Plain()
@@ -64,26 +52,13 @@ def function(x, y={"b", "a"}):
     '''Add.'''
     return x + 1
 bound, small, part = holding.method, (lambda x: x), functools.partial(function, 1)
-lock, pattern = threading.Lock(), re.compile("a+")
+pattern = re.compile("a+")
 class Said:
     def __str__(self): return f"Said({Plain()})"
 said = Said()
 generator, reference = [(x for x in "a")], weakref.ref(plain[0])
-names = ["plain", "holding", "inside", "function", "bound", "small", "part", "lock", "pattern",
+names = ["plain", "holding", "inside", "function", "bound", "small", "part", "pattern",
          "generator", "Plain", "reference", "said"]
-""",
-    "errors": """
-class Broken(Exception): pass
-try:
-    {"a": 1}["b"]
-except KeyError as error:
-    missing = error
-try:
-    raise Broken(object()) from missing
-except Broken as error:
-    broken = error
-group = ExceptionGroup("several", [missing, ValueError({"b", "a"})])
-names = ["missing", "broken", "group"]
 """,
 }
 

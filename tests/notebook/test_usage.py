@@ -108,16 +108,6 @@ def test_names_of_models_are_data(online):
     assert "\x1b" not in bundle["text/plain"]
 
 
-def test_chats_and_jobs_count_as_cells_do(run, monkeypatch, tmp_path):
-    """One ledger a kernel."""
-    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
-    run("%segmind simulator")
-    run("from segmind_jupyter import Chat, submit")
-    run("Chat().send('Hi').wait(30)")
-    run("submit('Hi').wait(30)")
-    assert run("calls = %segmind usage;\nlen(calls)").result == 2
-
-
 def test_without_pandas_the_calls_are_a_list(monkeypatch):
     """pandas is no dependency."""
     monkeypatch.setitem(sys.modules, "pandas", None)  # Python's way to say: it is not there

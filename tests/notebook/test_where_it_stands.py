@@ -39,16 +39,6 @@ def test_an_unassigned_line_shows_its_reply_once_wherever_it_stands(run, online)
             assert run(LAST_WORDS).error is None, cell
 
 
-def test_a_job_shows_its_card_there_too(run, shell):
-    """Once, as a reply does."""
-    run("%segmind simulator")
-    cell = run("for i in range(2):\n    %claude -j q\nx = 1")
-    assert cell.error is None
-    assert cell.shown.count("Job ") == 2
-    assert run("j = %claude -j q").shown == ""
-    run("%segmind wait")
-
-
 def test_a_script_that_ipython_runs_prints_its_replies(tmp_path):
     """There nothing is shown by itself."""
     script = tmp_path / "s.ipy"

@@ -260,7 +260,6 @@ def _fence(token: Token, env: _Env) -> str:
 
 
 def _math(token: Token, env: _Env) -> str:
-    """Set a formula, or show its source."""
     display = token.meta["display"]
     math = to_mathml(token.content, display=display) if _afford(env, "math", token) else None
     if math is None and token.block:

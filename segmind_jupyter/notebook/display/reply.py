@@ -143,7 +143,6 @@ def _footer(
 
 
 def _item_words(item: Attachment) -> list[str]:
-    """Say what an object is, and what went out for it."""
     return [words for words in (item.label, item.summary) if words]
 
 
@@ -212,7 +211,6 @@ def _line(text: str) -> str:
 
 
 def failure_bundle(error: BaseException) -> dict[str, str]:
-    """Return both sides of an error, as IPython's `display(..., raw=True)` takes them."""
     return {
         "text/html": framed(boxed(error, failure_html(error)), is_news=True),
         "text/plain": failure_text(error),
@@ -294,8 +292,6 @@ class AnswerDisplay(Display[V]):
 
 
 class ReplyDisplay(AnswerDisplay["Reply"]):
-    """How a `Reply` shows, with what was sent for it."""
-
     html = staticmethod(reply_html)
     about = staticmethod(provenance)
 

@@ -79,7 +79,6 @@ def preview_html(preview: BatchPreview) -> str:
 
 
 def preview_text(preview: BatchPreview) -> str:
-    """Show the same in a terminal."""
     lines = map(one_line, str(preview).splitlines())
     return "\n\n".join(["\n".join(lines), *map(request_text, preview.first)])
 
@@ -136,12 +135,8 @@ def _escaped(text: str) -> str:
 
 
 class RequestDisplay(Display["Request"]):
-    """How a `Request` shows."""
-
     html, text = staticmethod(request_html), staticmethod(request_text)
 
 
 class PreviewDisplay(Display["BatchPreview"]):
-    """How a `BatchPreview` shows."""
-
     html, text = staticmethod(preview_html), staticmethod(preview_text)

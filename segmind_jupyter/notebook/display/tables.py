@@ -60,7 +60,6 @@ def facts_html(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def facts_bundle(facts: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return both sides of such a table."""
     text = aligned([(name, one_line(what)) for name, what in facts])
     return {"text/html": framed(facts_html(facts)), "text/plain": text}
 

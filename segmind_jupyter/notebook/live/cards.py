@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.batch.batch import Batch, Outcome
     from segmind_jupyter.errors import SegmindError
-    from segmind_jupyter.notebook.live.wait import WaitDisplay
 
 #: The MIME type of a widget, and the version of the protocol that ipywidgets 7 and 8 share.
 _VIEW = "application/vnd.jupyter.widget-view+json"
@@ -89,23 +88,15 @@ def _has_widgets() -> bool:
 class LiveDisplay(Display[V]):
     """How the values of a type show that change."""
 
-    def __init__(
-        self, shell: Any, live: LiveOutputs | None = None, waits: WaitDisplay | None = None
-    ) -> None:
-        super().__init__(shell, live, waits)
-        self._live: LiveOutputs = live or LiveOutputs(shell)
+    needs_widgets = True
+    _live: LiveOutputs
 
     @abc.abstractmethod
     def show(self, value: V) -> None:
-        """Show it below the cell that runs; asked only where that `can_show`."""
-
-    @property
-    def can_show(self) -> bool:
-        """Whether there is a page on which it can be shown."""
-        return can_show(self._shell)
+        """Show it below the cell that runs."""
 
     def show_itself(self, value: V) -> None:
-        if not self.can_show:
+        if not (can_show(self._shell) if self.needs_widgets else in_kernel(self._shell)):
             raise NotImplementedError  # IPython then asks for the text
         self.show(value)
 
@@ -113,9 +104,7 @@ class LiveDisplay(Display[V]):
 class JobDisplay(LiveDisplay["Job"]):
     """How a `Job` shows: as a card, or as what it has become."""
 
-    @property
-    def can_show(self) -> bool:
-        return in_kernel(self._shell)  # it needs no widgets
+    needs_widgets = False
 
     def show(self, value: Job) -> None:
         self._live.show(JobCard(value))
@@ -130,9 +119,7 @@ class JobDisplay(LiveDisplay["Job"]):
 class BatchDisplay(LiveDisplay["Batch"]):
     """How a `Batch` shows, where it is begun or as the value of a cell, and there not twice."""
 
-    @property
-    def can_show(self) -> bool:
-        return in_kernel(self._shell)  # it needs no widgets
+    needs_widgets = False
 
     def show(self, value: Batch) -> None:
         if self._waits is None or not self._waits.has_shown(value):
@@ -176,11 +163,9 @@ class Card(abc.ABC, Generic[W]):
         """Return the HTML and the text that stay."""
 
     def metadata(self) -> dict[str, Any]:
-        """Return what the notebook's file is to know of what stays."""
         return {}
 
     def begin(self) -> Bundle:
-        """Make the widgets, and show them wherever they can be."""
         if not _has_widgets():
             return self.pending()
         from ipywidgets import HTML, Button, HBox, Layout, VBox
@@ -223,7 +208,6 @@ class Card(abc.ABC, Generic[W]):
 
 
 def view_of(widget: Any) -> Bundle:
-    """Return what shows a widget on a page."""
     return {_VIEW: {**_VERSION, "model_id": str(widget.model_id)}}
 
 
@@ -248,7 +232,6 @@ class JobCard(Card["Job"]):
     stop_hint = "Stop watching. Segmind cannot stop a job: it may still run, and be billed."
 
     def head(self) -> str:
-        """Say how it stands, and for how long."""
         return self._status(self.work.elapsed_s).html()
 
     def rows(self) -> Sequence[Any]:
@@ -268,14 +251,12 @@ class JobCard(Card["Job"]):
         return {"text/html": framed(page), "text/plain": text}
 
     def ended(self) -> dict[str, str]:
-        """Return what a blocking cell would show."""
         job = self.work
         if job.error is not None:
             return failure_bundle(job.error)
         return reply_bundle(job.reply) if job.reply is not None else {}
 
     def metadata(self) -> dict[str, Any]:
-        """Tell where the reply's words come from."""
         job = self.work
         return {} if job.error is not None or job.reply is None else provenance(job.reply)
 
@@ -319,14 +300,12 @@ class BatchView(Card["Batch"]):
         return status + div("about", one_line_html(facts) or "&nbsp;") + div("bar", bar or "&nbsp;")
 
     def rows(self) -> Sequence[Any]:
-        """Show the first replies."""
         from ipywidgets import HTML, Layout
 
         self._answers = HTML(framed(self.answers()), layout=Layout(margin="0", width="auto"))
         return [self._answers]
 
     def redraw(self) -> Bundle | None:
-        """Send the numbers and the replies, each if they changed."""
         if self._answers is not None:
             self._answers.value = framed(self.answers())
         return super().redraw()
@@ -366,13 +345,11 @@ class BatchView(Card["Batch"]):
         return self._rows[at]
 
     def pending(self) -> Bundle:
-        """Say how far it had come when this was shown."""
         hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
         page = self.head() + div("note", one_line_html(hint)) + self.answers()
         return {"text/html": framed(page), "text/plain": str(self.work)}
 
     def ended(self) -> dict[str, str]:
-        """Sum it up, with the first errors, and the replies."""
         batch, errors = self.work, list(self._first_errors())
         names = (name for name, each in [*self._names.items()] if each is batch)
         hint = ""

@@ -19,19 +19,15 @@ if TYPE_CHECKING:
 
 
 class WaitAtCellEnd:
-    """Waits at the end of each cell, if it is to."""
-
     def __init__(self, shell: Any, policy: Callable[[], str]) -> None:
         self._shell, self._policy = shell, policy
 
     def install(self) -> None:
-        """Be called at the end of each cell from now on."""
         session().unattended = lambda: is_headless(self._shell)
         self._shell.events.register("post_run_cell", self.wait)
 
     @staticmethod
     def remove(shell: Any) -> None:
-        """Have nothing of this kind called at the end of a cell any more."""
         for callback in list(shell.events.callbacks["post_run_cell"]):
             if isinstance(getattr(callback, "__self__", None), WaitAtCellEnd):
                 shell.events.unregister("post_run_cell", callback)

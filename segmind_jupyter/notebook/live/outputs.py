@@ -69,7 +69,6 @@ class StatusLine:
         return f'<div style="{FRAME["head"]}">{dot} <strong>{state}</strong>{rest}</div>'
 
     def text(self) -> str:
-        """Return it for a terminal."""
         return f"{DOTS[self.mark]} {' · '.join(map(one_line, self._facts()))}"
 
     def _facts(self) -> list[str]:
@@ -106,11 +105,9 @@ class OutputHandle:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def put(self, bundle: Bundle) -> None:
-        """Show it for the first time, below the cell that runs."""
         self.publish(data=bundle, metadata={}, transient=self.name)
 
     def replace(self) -> None:
-        """Have the page show what it holds by now."""
         if self.holds is not None:
             self.publish(data=self.holds, metadata=self.metadata, transient=self.name, update=True)
 
@@ -204,7 +201,6 @@ class LiveOutputs:
         self._wake.set()
 
     def drawn(self, drawing: Redrawable) -> None:
-        """Draw something here and now, on the calling thread."""
         with self._drawing:
             try:
                 changes = drawing.draw()
@@ -224,7 +220,6 @@ class LiveOutputs:
         return self._drawing
 
     def _go_on(self) -> None:
-        """Have a thread that draws."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -233,7 +228,6 @@ class LiveOutputs:
                 self._thread.start()
 
     def _run(self) -> None:
-        """Draw until nothing is live."""
         next_tick = time.monotonic() + TICK_S
         while True:
             with self._lock:
@@ -277,7 +271,6 @@ class LiveOutputs:
             self._in_cell = False
 
     def settle(self) -> None:
-        """Have the page show all that happened until now."""
         with self._lock:  # whoever waited for a job may go on before its callbacks are called
             for drawing in self._ticking:
                 if isinstance(drawing, _LiveCard) and drawing.card.work.done():
@@ -302,7 +295,6 @@ class _LiveCard:
     is_over: bool = False
 
     def draw(self) -> bool:
-        """Show what changed, or what stays."""
         if self.is_over:
             return False
         if not self.card.work.done():

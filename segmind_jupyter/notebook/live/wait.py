@@ -47,13 +47,11 @@ class WaitDisplay:
         self._over_s = math.inf
 
     def install(self) -> None:
-        """Show waits from now on."""
         session().wait_shows.append(self.begin)
         self._shell.events.register("pre_run_cell", self._begin_cell)
         self._shell.events.register("post_run_cell", self._end_cell)
 
     def remove(self) -> None:
-        """Show none any more."""
         if self.begin in session().wait_shows:
             session().wait_shows.remove(self.begin)
         self._shell.events.unregister("pre_run_cell", self._begin_cell)
@@ -77,7 +75,6 @@ class WaitDisplay:
         return known
 
     def show(self, bundle: Bundle) -> None:
-        """Show the line as it is now."""
         with self._live.paused:
             self._over_s = math.inf
             if self._place is not None:
@@ -165,8 +162,6 @@ class WaitDisplay:
 
 
 class WaitLine:
-    """What is said of a wait."""
-
     def __init__(self, of: Any) -> None:
         request = of if isinstance(of, Request) else getattr(of, "request", None)
         self._of = of
@@ -179,7 +174,6 @@ class WaitLine:
         self._rest_html: str | None = None
 
     def status(self, seconds: float) -> StatusLine:
-        """Return the head, as that of a card."""
         if isinstance(self._of, Request):
             state = "asking"
         elif hasattr(self._of, "progress"):
@@ -190,11 +184,9 @@ class WaitLine:
         return StatusLine(state, self._model, seconds, "works", self._expected_s)
 
     def text(self, seconds: float) -> str:
-        """Return it for a terminal."""
         return " · ".join([self.status(seconds).text(), *self._facts(names=True)])
 
     def bundle(self, seconds: float) -> Bundle:
-        """Return both sides for a page."""
         from segmind_jupyter.notebook.display.reply import sent_html
         from segmind_jupyter.notebook.display.styles import FRAME, framed
 

@@ -403,7 +403,7 @@ def test_the_javascript_has_one_door_for_html():
 
 def test_a_conversation_has_one_widget(shell, online):
     """However often it is shown, by whichever chat of its name; the last one shown closes it."""
-    display = ChatDisplay(shell)
+    display = ChatDisplay(shell, LiveOutputs(shell))
     first, second = (Chat(name="same", mode="v1") for _ in range(2))
     with capture_output():
         for chat in (first, second, second):
