@@ -153,7 +153,7 @@ def test_the_quickstart_runs_top_to_bottom(open_notebook, lab, artifacts):
     notebook.page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     notebook.run_all()
     replies = notebook.page.locator(".segmind-reply")
-    assert replies.count() == 4
+    assert replies.count() == 5  # and the table of usage
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         notebook.theme(theme)
         notebook.page.screenshot(path=artifacts / f"quickstart {theme}.png")

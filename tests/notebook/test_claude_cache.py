@@ -92,8 +92,6 @@ def test_only_refuses_what_is_not_kept_and_sends_nothing(run, online, cell):
     assert online.requests == []
 
 
-
-
 def test_a_simulated_reply_does_not_pose_as_a_models(run, online):
     """The place that was asked is part of the key."""
     run("%segmind simulator")
