@@ -51,8 +51,9 @@ _MAX_CALL_AGE_S: Final = 366 * 24 * 3600.0
 #: Cached replies take no more; the oldest go first. One takes a few kB.
 MAX_REPLY_BYTES: Final = 256_000_000
 
-#: How long a call waits for another program's lock.
-BUSY_S: Final = 2.0
+#: How long a call waits for another program's lock; an interrupt is seen between slices.
+BUSY_S: Final = 10.0
+_SLICE_S: Final = 0.5
 
 #: Whoever sends says so this often, and counts as dead when nothing was heard for this long: a
 #: library may hold the GIL for seconds.
@@ -261,7 +262,6 @@ class Journal:
 
     def record_call(self, call: CallRecord, *, settles: str | None = None) -> None:
         """Remember what a call took, in place of what was set aside."""
-
         row = dataclasses.astuple(
             replace(call, request_id=call.request_id and _text(call.request_id))
         )
@@ -416,7 +416,7 @@ class Journal:
 
     def _tidy(self, *statements: str) -> None:
         """Run them beside any transaction; where the file is in use, it is done another time."""
-        with _at_work, contextlib.suppress(sqlite3.Error):
+        with _at_work, contextlib.suppress(sqlite3.Error, OSError, NotOurs):
             for statement in statements:
                 self._opened().execute(statement)
 
@@ -427,28 +427,29 @@ class Journal:
     ) -> T:
         """Do it in one transaction, in the file or in its place."""
         with _at_work:
-            try:
-                with transaction(self._opened(), kind) as db:
-                    if kind == "IMMEDIATE" and not self._is_pruned:
-                        self._prune(db)
-                    return work(db)
-            except (sqlite3.Error, OSError, NotOurs) as error:
-                if self.path is None or self._is_lost:
-                    raise
-                self._lose(self.path, error)
-            with transaction(self._opened(), kind) as db:
-                return work(db)
+            until_s = time.monotonic() + self._busy_s
+            while True:
+                try:
+                    with transaction(self._opened(), kind) as db:
+                        if kind == "IMMEDIATE" and not self._is_pruned:
+                            self._prune(db)
+                        return work(db)
+                except (sqlite3.Error, OSError, NotOurs) as error:
+                    if self.path is None or self._is_lost:
+                        raise
+                    if not is_lock(error) or time.monotonic() >= until_s:
+                        self._fall_back(self.path, error)
 
     def _opened(self) -> sqlite3.Connection:
         if self.path is None:
             self._db = self._db or in_memory()
         elif not self._is_lost and (self._db is None or not self.path.exists()):
             self.close()  # somebody deleted it: what follows would go into a nameless one
-            self._db = open_database(self.path, busy_s=self._busy_s)
+            self._db = open_database(self.path, busy_s=min(self._busy_s, _SLICE_S))
         assert self._db is not None  # noqa: S101
         return self._db
 
-    def _lose(self, path: Path, error: Exception) -> None:
+    def _fall_back(self, path: Path, error: Exception) -> None:
         """Let memory take the place of the file, and say so."""
         memory = in_memory(self._db)
         self.close()

@@ -139,11 +139,24 @@ class BackgroundLoop:
     ) -> T:
         """Run `function(*args)` on the loop and wait for it."""
         self.check_may_wait()
-        future = self.start(function, *args)
+        # An interrupt may come before `start` has returned what could be cancelled.
+        task: asyncio.Task[Any] | None = None
+        is_over = False
+
+        async def run() -> T:
+            nonlocal task
+            task = asyncio.current_task()
+            if is_over:
+                raise asyncio.CancelledError
+            return await function(*args)
+
         try:
+            future = self.start(run)
             (wait or self.wait)(future, None)
         except BaseException:
-            future.cancel()
+            is_over = True
+            if task is not None and not task.get_loop().is_closed():
+                task.get_loop().call_soon_threadsafe(task.cancel)
             raise
         error = future.exception()
         if error is None:

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from segmind_jupyter.api.loop import SLICE_S, BackgroundLoop, wait_interruptibly
@@ -81,6 +82,44 @@ def test_an_interrupt_cancels_the_coroutine(portal):
         portal.call(endless)
     assert cancelled.wait(10)
     thread.join()
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_an_interrupt_while_the_call_is_handed_over_cancels_too(portal, monkeypatch, has_begun):
+    """It may come before anybody waits; nothing must go on unseen."""
+    begun, over, start = threading.Event(), threading.Event(), portal.start
+
+    async def slow() -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            over.set()
+
+    async def later(run: Callable[[], Any]) -> None:
+        await anyio.to_thread.run_sync(go_on.wait)
+        await run()
+
+    go_on = threading.Event()
+
+    def interrupted(run: Callable[[], Any]) -> None:
+        if has_begun:
+            start(run)
+            begun.wait(10)
+        else:
+            left.append(start(later, run))
+        raise KeyboardInterrupt
+
+    left: list[Future[Any]] = []
+    monkeypatch.setattr(portal, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(slow)
+    go_on.set()
+    if has_begun:
+        assert over.wait(10)
+    else:
+        assert concurrent.futures.wait(left, timeout=10).done == set(left)
+        assert not begun.is_set()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

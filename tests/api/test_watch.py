@@ -25,6 +25,7 @@ from segmind_jupyter.errors import (
     JobTimeout,
     PermissionDeniedError,
     SegmindError,
+    SettingsError,
 )
 
 MODEL = "claude-4-sonnet"
@@ -496,6 +497,18 @@ async def interrupted_at_the_answer(world, *, nth):
         await anyio.sleep(0)
     world.on_response = lambda request: None
     raise AssertionError("interrupted")
+
+
+def test_what_cannot_be_claimed_is_not_sent(world):
+    """Another kernel could send it too; a job that nobody else would send goes its way."""
+    path = world.path.with_name("folder")
+    path.mkdir()
+    world.start_kernel(journal=Journal(path, warn=lambda message: None))
+    for anew in (False, True):
+        with pytest.raises(SettingsError, match="cannot be written, so this was not sent"):
+            world.submit(nth=0, anew=anew)
+    assert world.requests == []
+    assert world.follow(world.submit()).reply.text == "hello"
 
 
 class BrokenJournal(Journal):
