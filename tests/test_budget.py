@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,28 +168,6 @@ def test_the_budget_of_a_day_is_that_of_all_kernels(tmp_path):
     reserve(other)
     journals[1].set_daily_budget(None)
     assert journals[0].daily_budget() is None
-
-
-def test_threads_reserve_one_after_the_other():
-    """However many come at once."""
-    budget = budget_of()
-    budget.own_limit = 3 * MOST
-    refused: list[BudgetError] = []
-    start = threading.Barrier(8)
-
-    def call() -> None:
-        start.wait()
-        try:
-            reserve(budget)
-        except BudgetError as error:
-            refused.append(error)
-
-    threads = [threading.Thread(target=call) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(refused) == 5
 
 
 def overspend(seed: int) -> tuple[float, float, list[float]]:

@@ -6,7 +6,6 @@ import inspect
 import json
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -58,23 +57,6 @@ def test_a_value_is_refused_at_once_or_accepted_by_the_service(name: str, value:
     assert options.timeout_s is None or 0 < options.timeout_s < math.inf
 
 
-@given(
-    system=st.text(),
-    max_tokens=st.integers(1) | st.integers(1, 99).map(np.int32),
-    temperature=st.floats(0, 1) | st.sampled_from([0, 1, Fraction(1, 3), np.float32(0.5)]),
-    timeout_s=st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**9),
-)
-def test_what_can_work_is_taken_as_it_is(system, max_tokens, temperature, timeout_s):
-    """Numbers of numpy become Python's own, as JSON knows no others."""
-    options = Options(
-        system=system, max_tokens=max_tokens, temperature=temperature, timeout_s=timeout_s
-    )
-    assert (options.system, options.max_tokens) == (system, max_tokens)
-    assert options.temperature == pytest.approx(float(temperature))
-    assert options.timeout_s == timeout_s
-    json.dumps(options.params())
-
-
 #: Arguments that cannot work, and what the message says of each.
 BAD = [
     ({"system": 5}, "system=5"),
@@ -118,16 +100,6 @@ def test_every_door_refuses_what_cannot_work(
         door("Hi", **arguments)
     assert recorder.requests == []
     assert session().pending == ()
-
-
-def test_a_chat_refuses_a_system_prompt_that_is_set_later():
-    """And keeps the one that it has."""
-    chat = Chat(system="Be brief.")
-    with pytest.raises(SettingsError, match="system=5"):
-        chat.system = 5
-    assert chat.system == "Be brief."
-    chat.system = None
-    assert chat.system is None
 
 
 @pytest.mark.parametrize("params", [{"max_tokens": 0}, {"temperature": "warm"}])

@@ -185,7 +185,7 @@ def ask_each(
         def template(items: Any) -> PromptTemplate:
             each = PromptTemplate(prompt, items, limits=smallest(models))
             for note in each.notes:  # at once: what is mistyped is about to be paid for many times
-                warnings.warn(note, stacklevel=4)
+                warnings.warn(note, stacklevel=3)
             return each
 
         is_one = not isinstance(model, list | tuple)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.content.json_schema import Expected
 
 #: What MathJax leaves alone: the first class is version 3's, the second version 2's.
-_IGNORED: Final = "mathjax_ignore tex2jax_ignore"
+_CLASS: Final = 'class="mathjax_ignore tex2jax_ignore"'
 
 #: Dtypes by what a column holds, in pandas and in polars; what is not here is an object.
 _PANDAS: Final = {"string": "string", "boolean": "boolean", "integer": "Int64", "number": "float64"}
@@ -205,24 +205,29 @@ def _pandas_frame(
             index = pandas.Index(items.keys, dtype=object, tupleize_cols=False)
 
     def cells(column: Column) -> Any:
-        if column.kind == "category":
-            return pandas.Categorical(column.values, categories=list(column.categories))
         values: Any = column.values
+        if column.kind == "category":
+            return pandas.Categorical(values, categories=list(column.categories))
         try:
             if column.kind == "moment":
                 aware = any(getattr(value, "tzinfo", None) for value in values)
                 values = pandas.to_datetime(values, utc=aware)
-            if column.kind in ("moment", "any", *_PANDAS):
-                return pandas.Series(values, dtype=_PANDAS.get(column.kind)).array
+            dtype = _PANDAS.get(column.kind)
+            if dtype or column.kind in ("moment", "any"):
+                return pandas.Series(values, dtype=dtype).array
         except (TypeError, ValueError, OverflowError):  # such as an integer that is too large
             pass
         return pandas.Series(column.values, dtype=object).array
 
     frame = pandas.DataFrame({c.name: cells(c) for c in columns}, index=index.take(positions))
     if joins:
-        own = items.table if hasattr(items.table, "iloc") else items.table.to_pandas()
-        frame = pandas.concat([own.iloc[positions], frame], axis=1)
+        frame = pandas.concat([_own(items).iloc[positions], frame], axis=1)
     return __getattr__("ReplyFrame")(frame)
+
+
+def _own(items: Rows) -> Any:
+    """Return the table that was asked about, in pandas' form."""
+    return items.table if hasattr(items.table, "iloc") else items.table.to_pandas()
 
 
 def _polars_frame(
@@ -234,35 +239,31 @@ def _polars_frame(
         dtype: Any = getattr(polars, _POLARS.get(column.kind, ""), None)
         if column.kind == "category" and all(isinstance(c, str) for c in column.categories):
             dtype = polars.Enum(list(column.categories))
-        for strict in (False, True):
-            try:
-                return polars.Series(column.name, column.values, dtype=dtype, strict=strict)
-            except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError):
-                dtype = polars.Object
-        raise AssertionError("any value is an object")
+        try:
+            return polars.Series(column.name, column.values, dtype=dtype, strict=False)
+        except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError):
+            return polars.Series(column.name, column.values, dtype=polars.Object)
 
-    made = polars.DataFrame([series(column) for column in columns])
-    if joins:
-        made = items.table[positions].hstack(made.get_columns())
-    return __getattr__("ReplyPolarsFrame")(made)
+    made = [series(column) for column in columns]
+    own = items.table[positions].get_columns() if joins else []
+    return __getattr__("ReplyPolarsFrame")([*own, *made])
 
 
 def side_by_side(frames: Mapping[str, Any], items: Rows, *, joins: bool) -> Any:
     """Put what several models made of the same items beside one another."""
-    own = items.table if joins else None
     if is_kind(items.table, "polars", "DataFrame"):
-        columns = [] if own is None else own.get_columns()
+        columns = items.table.get_columns() if joins else []
         for model, frame in frames.items():
             columns += [column.alias(f"{model}.{column.name}") for column in frame.get_columns()]
         return __getattr__("ReplyPolarsFrame")(columns)
     import pandas
 
+    own = _own(items) if joins and items.table is not None else None
     if items.is_plain:
         own = next(iter(frames.values()))[["item"]]
         frames = {model: frame.drop(columns="item") for model, frame in frames.items()}
     joined = pandas.concat(frames, axis=1)
     if own is not None:
-        own = own if hasattr(own, "iloc") else own.to_pandas()
         own = own.set_axis(pandas.MultiIndex.from_tuples([(c, "") for c in own.columns]), axis=1)
         joined = pandas.concat([own, joined], axis=1)
     return __getattr__("ReplyFrame")(joined)
@@ -295,10 +296,7 @@ def _pandas_classes() -> tuple[type, ...]:
 
         _constructor = property(lambda self: ReplyFrame)
         _constructor_sliced = property(lambda self: ReplySeries)
-
-        @property
-        def style(self) -> Any:
-            return super().style.set_table_attributes(f'class="{_IGNORED}"')
+        style = property(lambda self: super().style.set_table_attributes(_CLASS))
 
         def __repr__(self) -> str:
             return to_text(super().__repr__())
@@ -326,4 +324,4 @@ def _polars_classes() -> tuple[type, ...]:
 
 def shielded(html: str | None) -> str | None:
     """Keep HTML from MathJax."""
-    return html and f'<div class="{_IGNORED}">{html}</div>'
+    return html and f"<div {_CLASS}>{html}</div>"

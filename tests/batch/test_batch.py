@@ -406,13 +406,6 @@ class TestResuming:
         assert [reply.text for reply in batch.replies] == list("abcd")
         assert slow.billed == posts(slow) == 4
 
-    def test_two_batches_at_once_send_each_call_once(self, gateway: Gateway):
-        """A cell that is run again while it submits pays once, and is counted once."""
-        gateway.script("POST", delay_s=0.05, times=8)
-        first, second = (ask_each("echo: {item}", list("abcdefgh")) for _ in range(2))
-        assert [r.text for r in first.replies] == [r.text for r in second.replies]
-        assert gateway.billed == posts(gateway) == len(session().ledger.calls) == 8
-
 
 class TestProgressOfABatch:
     def test_the_numbers_add_up_at_every_change(self, gateway: Gateway):

@@ -13,16 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from segmind_jupyter.batch.items import PromptTemplate, listed
-from segmind_jupyter.content.prompt import compose
 from segmind_jupyter.errors import ContentError
-
-#: Prose without braces, so that nothing in it is a name.
-PROSE = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), min_size=1)
 
 
 def texts(each: PromptTemplate) -> list[str]:
@@ -105,18 +99,6 @@ def test_braces_that_name_nothing_stay():
     json = '{"a": 1} \\frac{1}{2} {{item}}'
     assert texts(PromptTemplate(json + " {item}", ["x"])) == ['{"a": 1} \\frac{1}{2} {item} x']
     assert texts(PromptTemplate(json, ["x"])) == ['{"a": 1} \\frac{1}{2} {item}\nx']
-
-
-@given(before=PROSE, after=PROSE, item=st.text(st.characters(exclude_categories=["Cs"])))
-def test_an_item_reads_as_a_variable_of_that_name_would_in_a_cell(
-    before: str, after: str, item: str
-):
-    """There is no second template language; braces inside an item mean nothing."""
-    template = f"{before}{{item}}{after}"
-    if not (before + item + after).strip():
-        return
-    expected = compose(template, {"item": item}, is_template=True).blocks()
-    assert PromptTemplate(template, [item]).prompt(0).blocks() == expected
 
 
 class TestTables:
