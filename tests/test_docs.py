@@ -97,7 +97,7 @@ def test_links_lead_somewhere():
         cells = nbformat.read(path, as_version=4).cells
         texts[path] = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     for page, text in texts.items():
-        for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text)):
+        for target in re.findall(r'(?:\]\(|src=")([^)\s"]+)', FENCE.sub("", text)):
             place, _, anchor = target.partition("#")
             if "://" in target:
                 parts = urlsplit(target)

@@ -14,6 +14,7 @@ import re
 import uuid
 from typing import Any
 from urllib.parse import unquote
+from zlib import crc32
 
 from segmind_jupyter.simulator.protocol import Refusal
 from segmind_jupyter.simulator.requests import ChatRequest
@@ -83,7 +84,8 @@ def _text(chat: ChatRequest, *, talks: bool) -> str:
         # The one space or line break that sets the words off is none of them.
         return rest[1:] if rest[:1] in (" ", "\n") else rest
     if chat.schema is not None:
-        return json.dumps(fill(chat.schema, about=_alt_text(chat)))
+        turn = crc32(chat.prompt.encode()) if talks else 0
+        return json.dumps(fill(chat.schema, about=_alt_text(chat), turn=turn))
     pictures = chat.asked.pictures
     said = []
     if pictures:
@@ -166,10 +168,10 @@ _STRINGS = {
 }
 
 
-def fill(schema: object, *, about: str = MARK) -> object:
-    """Return a value that conforms to `schema`: the same one each time; strings say `about`."""
+def fill(schema: object, *, about: str = MARK, turn: int = 0) -> object:
+    """Return a value that conforms to `schema`: strings say `about`, `turn` makes the choices."""
     try:
-        return _Filling(schema, about).value(schema)
+        return _Filling(schema, about, turn).value(schema)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         raise Refusal(
             400, "response_format: no value conforms to the schema, or none of a sensible size"
@@ -179,8 +181,8 @@ def fill(schema: object, *, about: str = MARK) -> object:
 class _Filling:
     """One value in the making: the whole schema, for references, and what may still be made."""
 
-    def __init__(self, root: object, about: str) -> None:
-        self._root, self._about = root, about
+    def __init__(self, root: object, about: str, turn: int) -> None:
+        self._root, self._about, self._turn = root, about, turn
         self._left = _MAX_VALUES
 
     def value(self, schema: Any, depth: int = 0) -> object:
@@ -188,7 +190,7 @@ class _Filling:
         if "const" in rules:
             return rules["const"]
         if "enum" in rules:
-            return rules["enum"][0]
+            return rules["enum"][self._turn % len(rules["enum"])]
         implied = "object" if "required" in rules else "array" if "items" in rules else "string"
         kind = rules.get("type", implied)
         match kind[0] if isinstance(kind, list) else kind:
@@ -207,7 +209,7 @@ class _Filling:
             case "integer" | "number" as name:
                 return _number(rules, whole=name == "integer")
             case "boolean":
-                return True
+                return (self._turn >> 4) % 2 == 0
             case "null":
                 return None
         raise ValueError(kind)
