@@ -53,7 +53,8 @@ COLUMNS = (
 class Feedback:
     is_complaint: bool
     topic: Literal["price", "delivery", "quality", "other"]""",
-    "%%claude --each comments --json Feedback -o out\nClassify the comment of a customer: {comment}",
+    "%%claude --each comments --json Feedback -o out\n"
+    "Classify the comment of a customer: {comment}",
 )
 
 #: Name, cells, and the first of them that is in the picture.

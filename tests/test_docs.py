@@ -34,7 +34,9 @@ def test_the_blocks_of_the_readme_run(monkeypatch, tmp_path):
     monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("MPLBACKEND", "agg")
     from segmind_jupyter.session import _only_session, session
+    from segmind_jupyter.simulator import shared
 
+    shared.cache_clear()
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     found = blocks(ROOT / "README.md", "ipython")
@@ -49,6 +51,7 @@ def test_the_blocks_of_the_readme_run(monkeypatch, tmp_path):
         shell.run_line_magic("unload_ext", "segmind_jupyter")
         session().close()
         _only_session.cache_clear()
+        shared.cache_clear()
         InteractiveShell.clear_instance()
 
 
