@@ -19,7 +19,6 @@ from segmind_jupyter.api.responses import (
     checked_id,
     error_for,
     expired,
-    is_result,
     is_terminal,
     maybe_billed,
     no_reply,
@@ -260,11 +259,7 @@ class SegmindClient:
         `model` is the slug that was asked for, where the answer names none. `JobFailed` holds the
         server's words, `JobTimeout` says that it has not ended yet; the rest as for `status`.
         """
-        answer = await self.fetch(request_id, timeout_s=timeout_s)
-        try:
-            read = self.read(answer.text, request_id=request_id, model=model)
-        except ReplyError as error:
-            raise senseless(f"GET /v2/requests/{request_id}", answer, _why(error)) from None
+        _, read = await self.fetch(request_id, timeout_s=timeout_s, model=model)
         if isinstance(read, State):
             raise no_reply(read, request_id)
         return read
@@ -289,18 +284,20 @@ class SegmindClient:
         return dataclasses.replace(read, text=self._transport.scrubbed(read.text))
 
     async def fetch(
-        self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, repeat: bool = True
-    ) -> Response:
-        """Fetch the result of a job as it is, for `read`; what came in its place is an error."""
+        self,
+        request_id: str,
+        *,
+        timeout_s: float = LOOKUP_TIMEOUT_S,
+        model: str | None = None,
+        repeat: bool = True,
+    ) -> tuple[str, Reply | State]:
+        """Fetch the result of a job: as it came, and read; what came in its place is an error."""
         path = f"/v2/requests/{checked_id(request_id)}"
         answer = await self._look(path, request_id, timeout_s, repeat=repeat)
         try:
-            sensible = is_result(answer.json(), request_id)
-        except ValueError:
-            sensible = False
-        if not sensible:
-            raise senseless(f"GET {path}", answer, "that is no result")
-        return answer
+            return answer.text, self.read(answer.text, request_id=request_id, model=model)
+        except ReplyError as error:
+            raise senseless(f"GET {path}", answer, _why(error)) from None
 
     async def _look(
         self, path: str, request_id: str, timeout_s: float, *, repeat: bool

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from segmind_jupyter.api.messages import Reply, find_text, parse_reply, shape_of
+from segmind_jupyter.api.messages import Reply, parse_reply, shape_of
 from segmind_jupyter.api.retry import parse_wait
 from segmind_jupyter.api.settings import model_info, nearest_model
 from segmind_jupyter.errors import (
@@ -462,23 +462,19 @@ def is_of(request_id: str, body: Any) -> bool:
     return named is None or str(named) == request_id
 
 
-def is_result(body: Any, request_id: str) -> bool:
-    """Return whether a body can be a job's result, and not something that came in its place."""
-    is_ours = isinstance(body, dict) and is_of(request_id, body)
-    return is_ours and ("status" in body or "output" in body or find_text(body) is not None)
-
-
 def read_result(
     body: Any, *, request_id: str, model: str | None = None, elapsed_s: float | None = None
 ) -> Reply | State:
     """Read the body of a result."""
+    if not isinstance(body, dict):
+        raise ReplyError("that is no result")
     if not is_of(request_id, body):
         raise ReplyError("it is another job's")
-    if isinstance(body, dict) and isinstance(body.get("status"), str):
+    if isinstance(body.get("status"), str):
         state = read_state(body, request_id=request_id)
         if not isinstance(state, Completed):
             return state
-    if elapsed_s is None and isinstance(body, dict) and isinstance(body.get("metrics"), dict):
+    if elapsed_s is None and isinstance(body.get("metrics"), dict):
         told = body["metrics"].get("inference_time")
         is_number = isinstance(told, int | float) and not isinstance(told, bool)
         elapsed_s = float(told) if is_number and 0 <= told <= _MAX_INFERENCE_S else None

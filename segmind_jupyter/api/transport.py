@@ -232,12 +232,6 @@ class Transport:
                     if answer.status != 401:
                         self._forms = (form, *(f for f in self._forms if f != form))
                         break
-        except httpx.PoolTimeout:
-            return _Failed(
-                Trouble.NEVER_OPENED,
-                f"all {MAX_CONNECTIONS} connections were busy for {limit_s:.3g} s",
-                "Run it again once fewer calls are under way.",
-            )
         except _NEVER_OPENED as error:
             return self._unreached(error, connect_s)
         except (httpx.HTTPError, OSError, UnusableAnswer) as error:

@@ -34,7 +34,6 @@ from segmind_jupyter.api.responses import (
     checked_id,
     failed,
     is_envelope,
-    senseless,
 )
 from segmind_jupyter.api.retry import History, backoff_s, may_repeat, next_poll
 from segmind_jupyter.errors import (
@@ -440,18 +439,13 @@ class JobPoller:
         if known is not None and known.answered:  # another kernel was here, and has counted it
             hand_over(job, manager.read(job, known.raw or "", known.seconds))
             return
-        answer = await manager.client.fetch(
-            job.request_id, timeout_s=_RESULT_TIMEOUT_S, repeat=False
+        raw, read = await manager.client.fetch(
+            job.request_id, model=job.model, timeout_s=_RESULT_TIMEOUT_S, repeat=False
         )
-        try:
-            read = manager.read(job, answer.text)
-        except (ReplyError, JobError) as error:
-            # A lagging server, or a proxy; nothing of it is kept, as the reply may come yet.
-            why = str(error).rstrip(".")
-            raise senseless(f"The result of job {job.request_id}", answer, why) from None
         if isinstance(read, Reply):
             seconds = completed_s if self._throughout else None
-            await manager.keep(job, Completed(), raw=answer.text, seconds=seconds)
+            await manager.keep(job, Completed(), raw=raw, seconds=seconds)
+            read = dataclasses.replace(read, request=job.request)
             if seconds is not None:
                 manager.history.add(job.model or "", seconds)
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)

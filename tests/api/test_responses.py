@@ -162,7 +162,6 @@ class TestReadResult:
             {"status": None, "output": ANSWER},
             {"status": 200, "output": ANSWER},
             ANSWER,
-            "A sunset.",
         ]:
             reply = read_result(body, request_id=ID)
             assert isinstance(reply, Reply)

@@ -128,8 +128,8 @@ def test_a_batch_learns_the_plans_rate(world, jobs: int, counts_looks: bool, say
             await anyio.sleep(15.1)
             while not (await client.status(ticket.request_id, repeat=False)).ended:
                 await anyio.sleep(1.0)
-            answer = await client.fetch(ticket.request_id, repeat=False)
-            assert client.read(answer.text, request_id="x").text == str(number)
+            _, reply = await client.fetch(ticket.request_id, repeat=False)
+            assert reply.text == str(number)
 
     async def story() -> float:
         begun_s = world.loop.time()
