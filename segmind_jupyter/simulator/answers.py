@@ -191,12 +191,14 @@ class _Filling:
             return rules["const"]
         if "enum" in rules:
             return rules["enum"][self._turn % len(rules["enum"])]
-        implied = "object" if "required" in rules else "array" if "items" in rules else "string"
+        is_object = "properties" in rules or "required" in rules
+        implied = "object" if is_object else "array" if "items" in rules else "string"
         kind = rules.get("type", implied)
         match kind[0] if isinstance(kind, list) else kind:
             case "object":
                 known = rules.get("properties", {})
-                return {n: self.value(known.get(n, True), depth + 1) for n in rules["required"]}
+                names = rules.get("required", ())
+                return {name: self.value(known.get(name, True), depth + 1) for name in names}
             case "array":
                 wanted = 1 if "items" in rules and depth < _ITEM_DEPTH else 0
                 count = min(max(wanted, rules.get("minItems", 0)), rules.get("maxItems", math.inf))
@@ -223,7 +225,7 @@ class _Filling:
             return {}
         if "$ref" in schema:
             return self._plain(self._referred(schema["$ref"]), depth + 1)
-        rules = {"required": [], **schema} if "properties" in schema else dict(schema)
+        rules = dict(schema)
         several = (*schema.get("anyOf", [])[:1], *schema.get("oneOf", [])[:1])
         for option in (*several, *schema.get("allOf", [])):
             more = self._plain(option, depth + 1)

@@ -139,6 +139,8 @@ SCHEMAS = [
     {"type": "string", "minLength": 50, "maxLength": 60},
     {"type": "string", "maxLength": 3},
     {"type": "object", "properties": {"a": True}, "required": ["a"]},
+    {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+    {"properties": {"a": {}}},
     {},
 ]  # fmt: skip
 
