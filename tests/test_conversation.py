@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from segmind_jupyter.api.messages import Reply, Totals, Usage
 from segmind_jupyter.content.parts import Image
 from segmind_jupyter.content.prompt import Attachment, Prompt
-from segmind_jupyter.conversation import FIT, KEEP_ALL, Conversation, ImagePolicy, Turn, to_json
+from segmind_jupyter.conversation import FIT, KEEP_ALL, Conversation, ImagePolicy, Turn
 from segmind_jupyter.errors import ContentError, SegmindError, SettingsError
 
 
@@ -104,14 +104,6 @@ class TestTurns:
         with ThreadPoolExecutor(8) as pool:
             assert set(pool.map(take, range(8))) == {2}
         assert conversation.ledger.total().calls == 1
-
-    def test_a_turn_comes_back_from_json(self):
-        """With pictures, what is said of it, and when it was answered."""
-        turn = say(Conversation(), "Which", image("fig"))
-        again = Turn.of_dict(json.loads(to_json(turn.to_dict(turn.reply))))
-        assert again.prompt == turn.prompt
-        assert (again.reply, again.replied_at) == (turn.reply, turn.replied_at)
-        assert again.blocks == turn.blocks
 
 
 class TestImages:

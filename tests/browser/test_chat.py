@@ -47,39 +47,6 @@ slope, start = np.polyfit(df.year, df.sales, 1)
 print(f"{slope:.2f} a year")  # 0.18
 ```"""
 
-#: The least contrast of the words in a chat, by WCAG 2.1, over whatever lies behind them.
-CONTRAST = """root => {
-    const parse = c => {  // color-mix gives color(srgb r g b / a), in parts of one
-        const numbers = (c.match(/[\\d.]+/g) || []).map(Number);
-        return c.startsWith('color(') ? numbers.map((v, i) => i < 3 ? 255 * v : v) : numbers;
-    };
-    const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
-        .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-    let least = [21, ''];
-    const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-    while (walk.nextNode()) {
-        const element = walk.currentNode.parentElement, words = walk.currentNode.data.trim();
-        const style = getComputedStyle(element);
-        if (!words || !element.offsetParent) continue;
-        if (element.closest('[hidden], button:disabled, pre')) continue;  // code: the theme's
-        let behind = [255, 255, 255, 1], layers = [];
-        for (let e = element; e; e = e.parentElement) {
-            const c = parse(getComputedStyle(e).backgroundColor);
-            if (c.length && (c[3] ?? 1) > 0) layers.push(c);
-            if (c.length && (c[3] ?? 1) === 1) break;
-        }
-        for (const [r, g, b, a = 1] of layers.reverse())
-            behind = [r, g, b].map((v, i) => v * a + behind[i] * (1 - a));
-        const ink = parse(style.color), a = ink[3] ?? 1;
-        const shown = ink.slice(0, 3).map((v, i) => v * a + behind[i] * (1 - a));
-        const [x, y] = [light(shown), light(behind)].sort((p, q) => q - p);
-        const ratio = (x + .05) / (y + .05);
-        if (ratio < least[0]) least = [ratio, words.slice(0, 40)];
-    }
-    return least;
-}"""
-
 
 @dataclass
 class Service:
@@ -225,8 +192,6 @@ def test_the_whole_way_by_keyboard_alone(open_notebook, lab, quick, artifacts):
     view.holds("")
     for theme in THEMES:
         notebook.theme(theme)
-        ratio, words = view.root.evaluate(CONTRAST)
-        assert ratio >= 4.5, (theme, ratio, words)
         page.screenshot(path=artifacts / f"chat {theme}.png")
     notebook.theme(THEMES[0])
     view.go(turn.locator(".segmind-code .segmind-tool"), "Shift+Tab")
@@ -391,7 +356,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_axe_finds_no_barrier(open_notebook, quick, axe):
-    """Empty, with an answer, with an open menu and while a message is edited, in both themes."""
+    """Nor words of little contrast: empty, answered in both themes, edited, with an open menu."""
     notebook = open_chat(open_notebook, quick)
     page, view = notebook.page, View(notebook)
     page.evaluate(axe)

@@ -21,8 +21,6 @@ FOR_EVER_S = 3600.0
 
 QUICK = Behaviour(queue_s=0.02, work_s=0.02)
 
-PICTURE = "from PIL import Image; photo = Image.new('RGB', (40, 30), 'red')"
-
 
 @pytest.fixture
 def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
@@ -41,206 +39,191 @@ def said(body: Any) -> list[str]:
     return [block["text"] for block in blocks if block["type"] == "text"]
 
 
-def last(online: Any) -> list[str]:
-    return said(online.posts[-1].json)
-
-
 def words(line: str) -> str:
     """What is shown, without gaps and ends of lines."""
     return " ".join(line.split())
 
 
-class TestContinue:
-    def test_it_continues_the_last_exchange(self, run, online):
-        """The model sees what was asked and answered; what stands alone sends itself only."""
-        run("%%claude\nZero")
-        run("%%claude\nOne")
-        assert last(online) == ["One"]
-        assert run("%%claude -c\nTwo").result.text == "A sunset."
-        run("from segmind_jupyter import ask; ask('Elsewhere');")
-        run("%claude --continue And three?")
-        messages = online.posts[-1].json["messages"]
-        assert last(online) == ["One", "A sunset.", "Two", "A sunset.", "And three?"]
-        assert [message["role"] for message in messages] == ["user", "assistant"] * 2 + ["user"]
+# Going on.
 
-    def test_with_nothing_before_it_says_so(self, run, online):
-        """One line, and nothing is sent; a cell that failed is nothing either."""
-        for _ in range(2):
-            done = run("%%claude -c\nHi")
-            assert type(done.error) is ContentError
-            assert "nothing to continue" in done.shown
-            assert "Leave `-c` out" in done.shown
-            online.will_answer(400, {"error": "malformed"})
-            assert run("%%claude\nHi").error
-        assert len(online.posts) == 2
 
-    def test_what_failed_leaves_no_trace(self, run, online):
-        """Neither a continuation nor a cell of its own."""
-        run("%%claude\nOne")
+def test_it_continues_the_last_exchange(run, online):
+    """The model sees what was asked and answered; what stands alone sends itself only."""
+    run("%%claude\nZero")
+    run("%%claude\nOne")
+    assert said(online.posts[-1].json) == ["One"]
+    assert run("%%claude -c\nTwo").result.text == "A sunset."
+    run("from segmind_jupyter import ask; ask('Elsewhere');")
+    run("%claude --continue And three?")
+    messages = online.posts[-1].json["messages"]
+    assert said(online.posts[-1].json) == ["One", "A sunset.", "Two", "A sunset.", "And three?"]
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 2 + ["user"]
+
+
+def test_what_failed_leaves_no_trace(run, online):
+    """Neither a continuation nor a cell of its own; with nothing before it, `-c` says so."""
+    for _ in range(2):
+        done = run("%%claude -c\nHi")
+        assert type(done.error) is ContentError
+        assert "nothing to continue" in done.shown
+        assert "Leave `-c` out" in done.shown
         online.will_answer(400, {"error": "malformed"})
-        assert type(run("%%claude -c -m claude-3-haiku\nTwo").error) is BadRequestError
-        online.will_answer(400, {"error": "malformed"})
-        assert type(run("%%claude\nThree").error) is BadRequestError
-        run("%%claude -c\nFour")
-        assert last(online) == ["One", "A sunset.", "Four"]
-        assert online.posts[-1].path == "/v1/claude-4-sonnet"
-
-    def test_model_and_system_prompt_hold_until_others_are_given(self, run, online):
-        """Those of the conversation, and from then on those of the turn."""
-        run('%%claude -m claude-3-haiku -s "Be brief."\nOne')
-        run("%%claude -c\nTwo")
-        run('%%claude -c -m claude-3-opus -s "Be long."\nThree')
-        run("%%claude -c\nFour")
-        run("%%claude\nFive")
-        asked = [(request.path[4:], request.json.get("instruction")) for request in online.posts]
-        assert asked == [
-            ("claude-3-haiku", "Be brief."),
-            ("claude-3-haiku", "Be brief."),
-            ("claude-3-opus", "Be long."),
-            ("claude-3-opus", "Be long."),
-            ("claude-4-sonnet", None),
-        ]
+        assert run("%%claude\nHi").error
+    assert len(online.posts) == 2
+    run("%%claude\nOne")
+    online.will_answer(400, {"error": "malformed"})
+    assert type(run("%%claude -c -m claude-3-haiku\nTwo").error) is BadRequestError
+    online.will_answer(400, {"error": "malformed"})
+    assert type(run("%%claude\nThree").error) is BadRequestError
+    run("%%claude -c\nFour")
+    assert said(online.posts[-1].json) == ["One", "A sunset.", "Four"]
+    assert online.posts[-1].path == "/v1/claude-4-sonnet"
 
 
-class TestJobs:
-    def test_a_job_is_continued_once_its_reply_has_come(self, run, gateway):
-        """And continues itself, as a cell that waits does."""
-        run("%%claude -j -o job\necho: red")
-        assert run("job.wait().text").result == "red"
-        run("%%claude -c -j -o job\nWhy?")
-        run("job.wait()")
-        run("%%claude -c\nSure?")
-        assert said(gateway.bodies[1]) == ["echo: red", "red", "Why?"]
-        assert said(gateway.bodies[2])[:3] == ["echo: red", "red", "Why?"]
-        assert len(gateway.bodies[2]["messages"]) == 5
-
-    def test_a_pending_job_cannot_be_continued_yet(self, run, gateway):
-        """The error names it and says what to do; nothing is sent."""
-        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
-        for sent, (first, then) in enumerate(
-            (("-j", "-c"), ("-j", "-c -j"), ("--chat x -j", "--chat x"), ("--chat y -j", "-c")), 1
-        ):
-            job = run(f"%%claude {first}\nOne").result
-            done = run(f"%%claude {then}\nTwo")
-            assert type(done.error) is ContentError
-            assert f"still waits for job {job.request_id}. Wait until" in words(done.shown)
-            assert "`%segmind wait`" in words(done.shown)
-            assert len(gateway.bodies) == sent
-
-    def test_the_last_cell_is_the_last_exchange_if_it_has_a_reply(self, run, gateway):
-        """Whenever the replies come; a job that gives none leaves no trace."""
-        gateway.behaviour = Behaviour(queue_s=0.3)
-        run("%%claude -j -o job\necho: late")
-        run("%%claude\necho: red")
-        assert run("job.wait().text").result == "late"
-        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
-        run("%%claude -j -o job\nOne")
-        run("job.cancel()")
-        run("%%claude -c\nTwo")
-        assert said(gateway.bodies[-1]) == ["echo: red", "red", "Two"]
+def test_model_and_system_prompt_hold_until_others_are_given(run, online):
+    """Those of the conversation, and from then on those of the turn."""
+    run('%%claude -m claude-3-haiku -s "Be brief."\nOne')
+    run("%%claude -c\nTwo")
+    run('%%claude -c -m claude-3-opus -s "Be long."\nThree')
+    run("%%claude -c\nFour")
+    run("%%claude\nFive")
+    asked = [(request.path[4:], request.json.get("instruction")) for request in online.posts]
+    assert asked == [
+        ("claude-3-haiku", "Be brief."), ("claude-3-haiku", "Be brief."),
+        ("claude-3-opus", "Be long."), ("claude-3-opus", "Be long."), ("claude-4-sonnet", None),
+    ]  # fmt: skip
 
 
-class TestByName:
-    def test_a_name_is_a_conversation(self, run, online):
-        """Begun at its first use, continued by it or by `-c`, whatever is asked in between."""
-        run("%%claude --chat a\nOne")
-        run("%%claude --chat b\nTwo")
-        run("%%claude -c\nThree")
-        run("%%claude\nFour")
-        run("%claude --chat a Five")
-        run("%claude --chat b Six")
-        assert [said(request.json)[::2] for request in online.posts] == [
-            ["One"], ["Two"], ["Two", "Three"], ["Four"], ["One", "Five"], ["Two", "Three", "Six"],
-        ]  # fmt: skip
-
-    def test_it_is_the_chat_of_that_name(self, run, online):
-        """Cells and `Chat` add to one conversation, and see what the other said."""
-        run('%%claude --chat review -s "Be brief."\nOne')
-        chat = Chat(name="review", mode="v1")
-        assert [turn.text for turn in chat.turns] == ["One"]
-        chat.send("Two").wait()
-        run("%%claude --chat review\nThree")
-        assert last(online) == ["One", "A sunset.", "Two", "A sunset.", "Three"]
-        assert [turn.text for turn in chat.turns] == ["One", "Two", "Three"]
-        assert {request.json["instruction"] for request in online.posts} == {"Be brief."}
-
-    def test_a_line_that_cannot_be_read_says_why(self, run, online):
-        """As for the other options."""
-        for line, hint in (
-            ("%%claude -c --chat a", "-c or --chat NAME, not both"),
-            ("%%claude --chat ''", "takes a name"),
-            ("%%claude --chat", "expected one argument"),
-        ):
-            done = run(f"{line}\nHi")
-            assert type(done.error).__name__ == "UsageError"
-            assert hint in done.shown
-        assert online.requests == []
+def test_a_job_is_continued_once_its_reply_has_come(run, gateway):
+    """And continues itself, as a cell that waits does."""
+    run("%%claude -j -o job\necho: red")
+    assert run("job.wait().text").result == "red"
+    run("%%claude -c -j -o job\nWhy?")
+    run("job.wait()")
+    run("%%claude -c\nSure?")
+    assert said(gateway.bodies[1]) == ["echo: red", "red", "Why?"]
+    assert said(gateway.bodies[2])[:3] == ["echo: red", "red", "Why?"]
+    assert len(gateway.bodies[2]["messages"]) == 5
 
 
-class TestSegmindChat:
-    def test_it_lists_what_has_a_name(self, run, online):
-        """Model, turns, tokens, credits, and how long ago the last reply came."""
-        assert "No conversation has a name yet" in run("%segmind chat").shown
-        online.will_answer(
-            200, {"content": "x", "usage": {"input_tokens": 1000, "output_tokens": 5}}, x_cost="0.5"
-        )
-        run("%%claude --chat 'my review' -m claude-3-haiku\nOne")
-        run("%%claude --chat b\nOne")
-        run("%%claude -c\nTwo")
-        run("%%claude\nThree")
-        head, *rows = (
-            words(line)
-            for line in run("%segmind chat").displayed[0].data["text/plain"].splitlines()
-        )
-        assert head == "name model turns tokens in tokens out credits last reply"
-        assert re.fullmatch(r"my review claude-3-haiku 1 1,000 5 0.5000 \d+ s ago", rows[0])
-        assert re.fullmatch(r"b claude-4-sonnet 2 112 62 not told \d+ s ago", rows[1])
-        assert len(rows) == 2
+def test_a_pending_job_cannot_be_continued_yet(run, gateway):
+    """The error names it and says what to do; nothing is sent."""
+    gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
+    for sent, (first, then) in enumerate(
+        (("-j", "-c"), ("-j", "-c -j"), ("--chat x -j", "--chat x"), ("--chat y -j", "-c")), 1
+    ):
+        job = run(f"%%claude {first}\nOne").result
+        done = run(f"%%claude {then}\nTwo")
+        assert type(done.error) is ContentError
+        assert f"still waits for job {job.request_id}. Wait until" in words(done.shown)
+        assert "`%segmind wait`" in words(done.shown)
+        assert len(gateway.bodies) == sent
 
-    def test_it_shows_one_as_it_is_read(self, run, online):
-        """As text and as HTML, in which a reply is data; the name is read as `--chat` reads it."""
-        online.will_say("**Red** <script>alert(1)</script>")
-        run('%%claude --chat "my revié"\nWhich colour?')
-        for name in ("my revié", "'my revié'", '"my revié"', "my  revie\u0301"):
-            (output,) = run(f"%segmind chat {name}").displayed
-            assert "Which colour?" in output.data["text/plain"]
-            assert "**Red**" in output.data["text/plain"]
-            assert "<strong>Red</strong>" in output.data["text/html"]
-            assert "<script" not in output.data["text/html"]
 
-    def test_it_forgets_one(self, run, online):
-        """What was said, and with which model; an open chat is empty, the bill is not."""
-        chat = Chat(name="review")
-        run("%%claude --chat review -m claude-3-haiku\nOne")
-        assert "forgotten" in run("%segmind chat review clear").shown
-        assert chat.turns == ()
-        assert "No conversation" in run("%segmind chat").shown
-        assert "Nothing was said yet" in run("%segmind chat review").shown
-        assert "claude-3-haiku" in run("%segmind usage").shown
-        assert "nothing to continue" in run("%%claude -c\nHi").shown
-        run("%%claude --chat review\nTwo")
-        assert last(online) == ["Two"]
-        assert online.posts[-1].path == "/v1/claude-4-sonnet"
-        assert [turn.text for turn in chat.turns] == ["Two"]
+def test_the_last_cell_is_the_last_exchange_if_it_has_a_reply(run, gateway):
+    """Whenever the replies come; a job that gives none leaves no trace."""
+    gateway.behaviour = Behaviour(queue_s=0.3)
+    run("%%claude -j -o job\necho: late")
+    run("%%claude\necho: red")
+    assert run("job.wait().text").result == "late"
+    gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
+    run("%%claude -j -o job\nOne")
+    run("job.cancel()")
+    run("%%claude -c\nTwo")
+    assert said(gateway.bodies[-1]) == ["echo: red", "red", "Two"]
 
-    def test_what_is_kept_is_listed_shown_and_forgotten(self, run, online):
-        """Also where this kernel has not spoken of it."""
-        run("%config ClaudeMagics.keep_chats = True")
-        run("%%claude --chat review\nOne")
-        session().close()
-        _only_session.cache_clear()
-        assert "review" in run("%segmind chat").shown
-        assert "One" in run("%segmind chat review").shown
-        run("%segmind chat review clear")
-        assert session().journal.kept_chats() == []
 
-    def test_an_unknown_name_is_met_with_those_that_are_known(self, run, online):
-        """The nearest, or all of them."""
-        run("%%claude --chat review\nOne")
-        run("%%claude --chat colours\nOne")
-        for name, hint in (("reviev", "Did you mean `review`?"), ("zzz", "Known: review, colours")):
-            for clear in ("", " clear"):
-                done = run(f"%segmind chat {name}{clear}")
-                assert type(done.error).__name__ == "UsageError"
-                assert f"No conversation has the name `{name}`" in done.shown
-                assert hint in done.shown
+# By name.
+
+
+def test_a_name_is_a_conversation_and_the_chat_of_that_name(run, online):
+    """Continued by it or by `-c`, whatever is asked in between; cells and `Chat` see each other."""
+    run('%%claude --chat a -s "Be brief."\nOne')
+    run("%%claude --chat b\nTwo")
+    run("%%claude -c\nThree")
+    run("%%claude\nFour")
+    chat = Chat(name="a", mode="v1")
+    chat.send("Five").wait()
+    run("%claude --chat a Six")
+    assert [said(request.json)[::2] for request in online.posts] == [
+        ["One"], ["Two"], ["Two", "Three"], ["Four"], ["One", "Five"], ["One", "Five", "Six"],
+    ]  # fmt: skip
+    assert [turn.text for turn in chat.turns] == ["One", "Five", "Six"]
+    instructions = [request.json.get("instruction") for request in online.posts]
+    assert instructions == ["Be brief.", None, None, None, "Be brief.", "Be brief."]
+
+
+def test_a_line_that_cannot_be_read_says_why(run, online):
+    """As for the other options; an unknown name is met with those that are known."""
+    run("%%claude --chat review\nOne")
+    for line, hint in (
+        ("%%claude -c --chat a\nHi", "-c or --chat NAME, not both"),
+        ("%%claude --chat ''\nHi", "takes a name"),
+        ("%%claude --chat\nHi", "expected one argument"),
+        ("%segmind chat reviev", "No conversation has the name `reviev`. Did you mean `review`?"),
+        ("%segmind chat zzz clear", "No conversation has the name `zzz`. Known: review"),
+    ):
+        done = run(line)
+        assert type(done.error).__name__ == "UsageError"
+        assert hint in words(done.shown)
+    assert len(online.requests) == 1
+
+
+# `%segmind chat`.
+
+
+def test_what_has_a_name_is_listed(run, online):
+    """Model, turns, tokens, credits, and how long ago the last reply came."""
+    assert "No conversation has a name yet" in run("%segmind chat").shown
+    online.will_answer(
+        200, {"content": "x", "usage": {"input_tokens": 1000, "output_tokens": 5}}, x_cost="0.5"
+    )
+    run("%%claude --chat 'my review' -m claude-3-haiku\nOne")
+    run("%%claude --chat b\nOne")
+    run("%%claude -c\nTwo")
+    run("%%claude\nThree")
+    shown = run("%segmind chat").displayed[0].data["text/plain"].splitlines()
+    head, *rows = map(words, shown)
+    assert head == "name model turns tokens in tokens out credits last reply"
+    assert re.fullmatch(r"my review claude-3-haiku 1 1,000 5 0.5000 \d+ s ago", rows[0])
+    assert re.fullmatch(r"b claude-4-sonnet 2 112 62 not told \d+ s ago", rows[1])
+    assert len(rows) == 2
+
+
+def test_one_is_shown_as_it_is_read(run, online):
+    """As text and as HTML, in which a reply is data; the name is read as `--chat` reads it."""
+    online.will_say("**Red** <script>alert(1)</script>")
+    run('%%claude --chat "my revié"\nWhich colour?')
+    for name in ("my revié", "'my revié'", '"my revié"', "my  revie\u0301"):
+        (output,) = run(f"%segmind chat {name}").displayed
+        assert "Which colour?" in output.data["text/plain"]
+        assert "**Red**" in output.data["text/plain"]
+        assert "<strong>Red</strong>" in output.data["text/html"]
+        assert "<script" not in output.data["text/html"]
+
+
+def test_one_is_forgotten(run, online):
+    """What was said, and with which model; an open chat is empty, the bill is not."""
+    chat = Chat(name="review")
+    run("%%claude --chat review -m claude-3-haiku\nOne")
+    assert "forgotten" in run("%segmind chat review clear").shown
+    assert chat.turns == ()
+    assert "No conversation" in run("%segmind chat").shown
+    assert "Nothing was said yet" in run("%segmind chat review").shown
+    assert "claude-3-haiku" in run("%segmind usage").shown
+    assert "nothing to continue" in run("%%claude -c\nHi").shown
+    run("%%claude --chat review\nTwo")
+    assert said(online.posts[-1].json) == ["Two"]
+    assert online.posts[-1].path == "/v1/claude-4-sonnet"
+
+
+def test_what_is_kept_is_listed_shown_and_forgotten(run, online):
+    """Also where this kernel has not spoken of it."""
+    run("%config ClaudeMagics.keep_chats = True")
+    run("%%claude --chat review\nOne")
+    session().close()
+    _only_session.cache_clear()
+    assert "review" in run("%segmind chat").shown
+    assert "One" in run("%segmind chat review").shown
+    run("%segmind chat review clear")
+    assert session().journal.kept_chats() == []

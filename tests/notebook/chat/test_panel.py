@@ -258,12 +258,15 @@ def test_an_edited_message_takes_its_place_and_drops_what_came_after_it(page, on
 
 
 def test_the_model_and_the_system_prompt_are_set_from_the_page(page, online):
-    """What is no model's name is refused in words, and nothing is asked."""
+    """Models are offered with cost and time; what is no model's name is refused in words."""
     page.say("model", model="claude-3.5-sonnet")
     page.say("system", text="Be brief.")
     page.ask("Hi")
     assert online.posts[0].path.endswith("claude-3.5-sonnet")
     assert online.posts[0].json["instruction"] == "Be brief."
+    models = dict(page.panel.snapshot()["models"])
+    assert models["claude-4-sonnet"] == "about $0.0214 and 11 s a call"
+    assert models["claude-opus-4.7"].endswith("takes no temperature")
     page.send("Hi", model="no model!")
     assert page.last("refused")["alarm"]
     assert len(online.posts) == 1
@@ -349,14 +352,6 @@ def test_what_is_suggested_comes_from_the_notebook(open_page, names, run, online
     assert given == [{"text": "What is new?"}]
 
 
-def test_models_are_offered_with_what_is_known_of_them(page):
-    """The cost and time of a call, and what is special."""
-    models = dict(page.panel.snapshot()["models"])
-    assert models["claude-4-sonnet"] == "about $0.0214 and 11 s a call"
-    assert models["claude-opus-4.7"].endswith("takes no temperature")
-    assert models["claude-3.5-sonnet"] == ""
-
-
 def test_an_error_of_the_user_s_objects_shows_in_words(page, online, names):
     """A kernel's log is read by nobody."""
 
@@ -370,19 +365,6 @@ def test_an_error_of_the_user_s_objects_shows_in_words(page, online, names):
     assert online.posts == []
     page.say("no such kind")
     page.panel._heard(None, "not even a dict", [])
-
-
-def test_no_hostile_word_is_live_in_any_message(page, online):
-    """Only `html` may hold tags, and it is the sanitizer's; everything else is text by contract."""
-    corpus = json.loads((HERE / "hostile.json").read_text("utf-8"))
-    tags = r"<(script|img(?! src=\"data:image/png)|iframe|svg|object|style|form)"
-    live = re.compile(rf"{tags}|\son\w+=|javascript:", re.I)
-    for case in corpus[::7]:
-        text = case["text"][:2_000]
-        online.will_say(text)
-        turn = page.ask("Hi")
-        without_code = re.sub(r"&lt;.*?&gt;", "", turn["html"])
-        assert not live.search(re.sub(r">[^<]*<", "><", without_code)), text
 
 
 JS = (Path(__file__).parents[3] / "segmind_jupyter/notebook/chat/chat.js").read_text("utf-8")
@@ -431,33 +413,6 @@ def test_the_page_s_half_of_the_protocol():
 
 
 # What can be attached.
-
-
-class Meddler:
-    """Runs the author's code whenever anybody asks anything of it."""
-
-    asked: list[str] = []  # noqa: RUF012
-
-    def __getattr__(self, name: str) -> Any:
-        self.asked.append(name)
-        raise AttributeError(name)
-
-    def __len__(self) -> int:
-        self.asked.append("len")
-        return 1
-
-    @property
-    def shape(self) -> Any:
-        self.asked.append("shape")
-        return (1,)
-
-    fig = figure = size = shape
-
-
-def test_listing_variables_asks_nothing_of_them():
-    """Only types, and what is known to cost nothing."""
-    assert attachables({"m": Meddler()}) == [("m", "Meddler")]
-    assert Meddler.asked == []
 
 
 def test_pictures_and_tables_come_first_and_tools_are_left_out():
