@@ -346,9 +346,8 @@ class _Reader:
             known = any(name in self._namespace for name in _NAME.findall(inside))
             if known and not WHOLE_PATH.fullmatch(inside):
                 self._unread[inside] = (
-                    f"braces that name something hold no space. Write `{{{inside.strip()}}}`."
-                    if WHOLE_PATH.fullmatch(inside.strip())
-                    else "only names, attributes and keys are read. Assign it to a variable first."
+                    "only names, attributes and keys are read, without spaces around. Assign it "
+                    "to a variable first."
                 )
 
     def notes(self) -> Iterator[str]:

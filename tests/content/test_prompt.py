@@ -92,8 +92,7 @@ def test_braces_that_resemble_no_name_go_as_typed_and_are_pointed_out():
         ("{n.__class__}", "leading underscore"),
         ("{thing.inner.__dict__['deep']}", "leading underscore"),
         ("{_9}", "no cell has given a value of the name `_9`"),
-        ("{n }", "hold no space. Write `{n}`."),
-        ("{ n }", "hold no space. Write `{n}`."),
+        ("{ n }", "without spaces around"),
     ):
         prompt = compose(f"See {body}", NAMESPACE)
         assert text_of(prompt) == f"See {body}"
@@ -255,8 +254,8 @@ def test_an_expression_of_a_known_name_is_pointed_out():
         prompt = compose(f"See {body}", {"n": 1})
         assert text_of(prompt) == f"See {body}"
         assert prompt.notes == (
-            f"`{body}` was sent as typed: only names, attributes and keys are read. "
-            "Assign it to a variable first.",
+            f"`{body}` was sent as typed: only names, attributes and keys are read, without spaces "
+            "around. Assign it to a variable first.",
         )
 
 

@@ -12,7 +12,6 @@ import math
 import os
 import re
 import struct
-import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -261,9 +260,6 @@ def _toned(picture: Picture) -> Picture:
     """Scale a picture of numbers to 8-bit grey (mode L), by the rule of `tone_range`."""
     import PIL.Image
 
-    if picture.mode == "I;16N":  # native, which older versions of Pillow clip to 8 bits
-        mode = "I;16" if sys.byteorder == "little" else "I;16B"
-        picture = PIL.Image.frombytes(mode, picture.size, picture.tobytes())
     numbers = picture if picture.mode in ("I", "F") else picture.convert("I")
     # All pixels are averaged in C: one NaN or infinity makes the mean one too.
     mean = numbers.resize((1, 1), PIL.Image.Resampling.BOX).getpixel((0, 0))
