@@ -143,8 +143,10 @@ def _parts(obj: Any, scope: Scope) -> list[Part]:
         converter = known_converter(obj)
         if converter is not None:
             found = converter.convert(obj, limits=scope.limits, name=scope.title)
-            parts = found if isinstance(found, list) else [found]
-            return _with_notes(parts, held_file_notes(_first_cells(obj), scope.label))
+            if isinstance(found, Text) and converter.describe:  # a table
+                notes = (*found.notes, *held_file_notes(found.text, scope.label))
+                found = replace(found, notes=notes)
+            return found if isinstance(found, list) else [found]
         return [displayed_part(obj, limits=scope.limits) or _own_text(obj, scope.limits)]
     except _UnsendableError:
         raise
@@ -158,21 +160,6 @@ def _parts(obj: Any, scope: Scope) -> list[Part]:
             "or its text; or register() a form for its type."
         )
         raise _UnsendableError(scope.label, reason) from error
-
-
-def _with_notes(parts: list[Part], notes: tuple[str, ...]) -> list[Part]:
-    first, *others = parts
-    return [replace(first, notes=(*first.notes, *notes)), *others] if notes else parts
-
-
-def _first_cells(obj: Any) -> Iterator[Any]:
-    """Return some cells of a table of pandas or polars, in which names of files may stand."""
-    for package in ("pandas", "polars"):
-        if is_kind(obj, package, "DataFrame"):
-            for n in range(min(obj.shape[1], 50)):
-                yield from (obj.iloc[:3, n] if package == "pandas" else obj[:3, n]).to_list()
-        elif is_kind(obj, package, "Series"):
-            yield from obj.head(3).to_list()
 
 
 def _own_text(obj: object, limits: Limits) -> Text:
@@ -203,7 +190,7 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
     text, left_out = listed(obj, max_chars=scope.limits.text_chars)
     noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
     whole = as_text(text, limits=scope.limits, noun=noun, lines="\n" in text)
-    return [replace(whole, left_out=left_out, notes=held_file_notes(leaves, scope.label))]
+    return [replace(whole, left_out=left_out, notes=held_file_notes(text, scope.label))]
 
 
 def _opened(obj: Any) -> Any:

@@ -9,7 +9,6 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -217,16 +216,15 @@ def file_notes(text: str, name: str = "") -> tuple[str, ...]:
     return (f"{said} is sent as words; `Path({path})` sends the file of that name.",)
 
 
-def held_file_notes(texts: Iterable[Any], name: str | None) -> tuple[str, ...]:
-    """Say the same of what holds names of pictures or tables among other values."""
-    held = next(filter(is_file_name, texts), None)
+def held_file_notes(text: str, name: str) -> tuple[str, ...]:
+    """Say the same of a listing or a table in which the name of a picture or a table stands."""
+    words = (word.strip("[](){},:'\"") for word in text.split())
+    held = next(filter(is_file_name, words), None)
     if held is None:
         return ()
-    quoted = shortened(repr(held))
-    said = (
-        f"`{name}` holds the name of a file ({quoted})" if name else f"A name of a file ({quoted})"
-    )
-    return (f"{said}, which is sent as words; `Path({quoted})` sends the file of that name.",)
+    said = f"`{name}` holds" if name else "What is sent holds"
+    path = f"`Path({shortened(repr(held))})`"
+    return (f"{said} the name of a file, sent as words; {path} sends the file of that name.",)
 
 
 #: Byte-order marks, and what follows them.

@@ -226,7 +226,7 @@ def test_names_of_files_are_refused_where_the_files_were_meant(tmp_path, monkeyp
     frame = pd.DataFrame({"file": ["a.png"], "n": [1]})
     for holder in (settings, frame, frame["file"], {"deep": [{"file": "a.png"}, 3]}):
         (note,) = compose("Caption {x}", {"x": holder}).notes
-        assert note.startswith("`x` holds the name of a file ('")
+        assert note.startswith("`x` holds the name of a file, sent as words")
         assert "`Path('" in note
     assert compose("Caption {x}", {"x": pd.DataFrame({"file": ["gone.png"]})}).notes == ()
 
