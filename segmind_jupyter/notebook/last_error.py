@@ -51,10 +51,8 @@ class LastError:
     @classmethod
     def of(cls, shell: Any) -> BaseException | None:
         """Return the last error that is the user's: the one at hand, or the one remembered."""
-        callbacks = shell.events.callbacks["post_run_cell"]
-        owners = (getattr(callback, "__self__", None) for callback in callbacks)
-        memories = (owner for owner in owners if isinstance(owner, LastError))
-        return _at_hand() or next((memory._error for memory in memories), None)
+        hooks = (getattr(h, "__self__", None) for h in shell.events.callbacks["post_run_cell"])
+        return _at_hand() or next((h._error for h in hooks if isinstance(h, LastError)), None)
 
     def install(self) -> None:
         """Look now, and at the end of each cell from now on."""
