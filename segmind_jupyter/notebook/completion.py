@@ -7,21 +7,11 @@ IPython 8.6. IPython's guarded evaluation, which is younger still, asks metaclas
 
 from __future__ import annotations
 
-import logging
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import (
-    BuiltinFunctionType,
-    ClassMethodDescriptorType,
-    FunctionType,
-    MethodDescriptorType,
-    MethodType,
-    ModuleType,
-    WrapperDescriptorType,
-)
 from typing import Any, Final
 from unicodedata import normalize
 
@@ -45,15 +35,12 @@ from segmind_jupyter.session import session
 #: The most that is offered, as IPython's own bound, and how many of the newest jobs.
 _MAX_OFFERS, _MAX_JOBS = 500, 30
 
-_log = logging.getLogger(__name__)
-
 
 def completions(shell: Any, text: str, offset: int) -> list[IPythonCompletion] | None:
     """Stand in for `IPCompleter.completions` in our magics; elsewhere, `None` leaves it to that."""
     try:
         ours = offers(text, offset, partial(sendable_names, shell))
     except Exception:  # noqa: BLE001 - a key that completes nothing must not show a traceback
-        _log.debug("no completions", exc_info=True)
         return []
     if ours is None:
         return None
@@ -98,15 +85,16 @@ def offers(text: str, offset: int, names: Callable[[], Mapping[str, Any]]) -> Of
     before, behind = text[:offset], text[offset : offset + 2]
     cell = _CELL.fullmatch(before)
     if cell and cell["body"] is not None:
-        return _in_words(cell["line"] or "", cell["body"], names(), behind)
+        line = cell["line"] or ""
+        return None if "--alt" in line.split() else _in_words(line, cell["body"], names(), behind)
     if cell and cell["line"]:
         return _in_line(cell["line"], names(), behind)
-    line = _LINE.fullmatch(before[before.rfind("\n") + 1 :])
-    if line is None:
+    magic = _LINE.fullmatch(before[before.rfind("\n") + 1 :])
+    if magic is None:
         return None
-    if line["magic"] == "segmind":
-        return _of_segmind(line["line"])
-    return _in_line(line["line"], names(), behind)
+    if magic["magic"] == "segmind":
+        return _of_segmind(magic["line"])
+    return _in_line(magic["line"], names(), behind)
 
 
 def _in_line(line: str, names: Mapping[str, Any], behind: str) -> Offers:
@@ -123,34 +111,26 @@ def _in_line(line: str, names: Mapping[str, Any], behind: str) -> Offers:
     if not option:
         return _beginning(typed, known)
     action = actions.get(option)
-    found = Offers(typed)
-    if action is None:
-        return found
-    if action.dest in ("include", "each"):
-        found = _of_path(typed, names, behind)
-    elif action.dest == "json":
-        shapes = reversed([(n, v) for n, v in names.items() if is_shape(v)])
-        found = _beginning(typed, (Offer(name, class_name(value)) for name, value in shapes))
-    elif action.dest == "chat":  # quoted where a shell would need it
-        begun = typed.removeprefix(typed[:1] if typed[:1] in {"'", '"'} else "")
-        chats = [name for name in session().conversations.names if name.startswith(begun)]
-        found = Offers(typed, [Offer(shlex.quote(name), "chat") for name in chats])
-    elif action.dest == "model":
-        slugs = dict.fromkeys([session().options.model, *KNOWN_MODELS])
-        found = _beginning(typed, (Offer(slug, "model") for slug in slugs))
-    if not typed and action.nargs is not None:  # its value may be left out
-        return Offers("", [*found.all, *known])
-    return found
+    offered: Iterable[Offer] = ()
+    match getattr(action, "dest", None):
+        case "include" | "each":
+            return _of_path(typed, names, behind)
+        case "json":
+            shapes = reversed([(n, v) for n, v in names.items() if is_shape(v)])
+            offered = (Offer(name, class_name(value)) for name, value in shapes)
+        case "chat":  # quoted where a shell would need it
+            offered = (Offer(shlex.quote(n), "chat") for n in session().conversations.names)
+        case "model":
+            slugs = dict.fromkeys([session().options.model, *KNOWN_MODELS])
+            offered = (Offer(slug, "model") for slug in slugs)
+    # Where the value may be left out, another option can follow.
+    is_optional = action is not None and action.nargs is not None and not typed
+    return _beginning(typed, [*offered, *(known if is_optional else ())])
 
 
 #: A word as a shell reads it; the quotation mark that was opened last may still be open.
 _WORD: Final = re.compile(
     r"""(?:[^\s'"\\]|\\.|'[^']*(?:'|\Z)|"(?:[^"\\]|\\.)*(?:"|\Z))*""", re.DOTALL
-)
-
-#: An option behind the words, to the end of the line.
-_BEHIND: Final = re.compile(
-    r"(?<=\s)(?P<flag>--?[A-Za-z][\w-]*)(?:(?P<between>[= ]+)(?P<typed>\S*))?$"
 )
 
 
@@ -177,14 +157,7 @@ def typed_in(line: str, values: Mapping[str, Any]) -> tuple[str | None, str]:
             if not after:
                 return option, word
             rest = after.lstrip()
-    if not rest:
-        return "", ""
-    behind = _BEHIND.search(rest)
-    if behind and behind["between"] is None:
-        return "", behind["flag"]
-    if behind and values.get(behind["flag"], 0) != 0:
-        return behind["flag"], behind["typed"]
-    return None, rest
+    return ("", "") if not rest else (None, rest)
 
 
 def _first_word(text: str) -> tuple[str, str]:
@@ -201,12 +174,6 @@ _PATH: Final = re.compile(
 _STEP: Final = re.compile(
     r"\.(?P<attribute>\w+)|\[(?P<index>-?\d+)\]|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]"
 )
-
-#: What a class holds of its methods.
-_METHODS: Final = (
-    ModuleType, FunctionType, MethodType, BuiltinFunctionType, type, MethodDescriptorType,
-    WrapperDescriptorType, ClassMethodDescriptorType, classmethod, staticmethod,
-)  # fmt: skip
 
 
 def _in_words(line: str, words: str, names: Mapping[str, Any], behind: str) -> Offers:
@@ -240,17 +207,15 @@ def _of_path(typed: str, names: Mapping[str, Any], behind: str) -> Offers:
         value = _value_at(path["base"], names)
     except LookupError:
         return Offers()
-    is_pandas = is_exactly(value, "pandas", "DataFrame")
-    is_frame = is_pandas or is_exactly(value, "polars", "DataFrame")
+    is_frame = any(is_exactly(value, library, "DataFrame") for library in ("pandas", "polars"))
     columns = [name for name in value.columns if type(name) is str] if is_frame else []
     if path["attribute"] is not None:
         known = {k: v for kind in reversed(kinds_of(value)) for k, v in members(kind).items()}
         data = {**known, **attributes_of(value)}.items()
-        held = sorted(k for k, v in data if _is_public(k) and not issubclass(type(v), _METHODS))
-        # Those of polars are keys alone.
-        every = dict.fromkeys([*filter(_is_public, columns if is_pandas else ()), *held])
-        kinds = {name: "column" if name in columns else "attribute" for name in every}
-        return _beginning(path["attribute"], map(Offer, kinds, kinds.values()))
+        held = sorted(k for k, v in data if _is_public(k) and not _is_method(v))
+        kinds = {**dict.fromkeys(held, "attribute"), **dict.fromkeys(columns, "column")}
+        first = filter(_is_public, dict.fromkeys([*columns, *held]))
+        return _beginning(path["attribute"], (Offer(name, kinds[name]) for name in first))
     quote, begun = path["quote"] or "'", path["key"] or ""
     # What closes it, unless the editor has put that there.
     end = "" if behind.startswith(quote) else quote + "]" * (not behind.startswith("]"))
@@ -277,6 +242,12 @@ def _value_at(base: str, names: Mapping[str, Any]) -> Any:
     return value
 
 
+def _is_method(value: object) -> bool:
+    """Tell what a class holds of its methods from properties, which cannot be written over."""
+    own = {name for kind in kinds_of(value) for name in members(kind)}
+    return is_tool(value) or ("__get__" in own and "__set__" not in own)
+
+
 def _is_public(name: object) -> bool:
     return type(name) is str and name.isidentifier() and not name.startswith("_")
 
@@ -290,22 +261,16 @@ def _of_segmind(line: str) -> Offers:
     rest = rest.lstrip()
     if not space:
         return _beginning(command, (Offer(name, "command") for name in subcommands()))
-    if command == "wait" or (command == "resume" and " " not in rest):
-        *before, typed = rest.split(" ")
+    found: Iterable[Offer] = ()
+    if command in ("wait", "resume"):
         jobs = session().journal.entries(limit=_MAX_JOBS)
-        own = (Offer(j.request_id, "job", j.state.lower()) for j in jobs)
-        return _beginning(typed, (offer for offer in own if offer.text not in before))
-    if command == "chat":  # names stand here without quotation marks; `clear` follows a whole one
-        names = session().conversations.names
-        found = _beginning(rest, (Offer(name, "chat") for name in names))
-        name, space, typed = rest.rpartition(" ")
-        if found.all or not space or name.strip() not in names:
-            return found
-        return _beginning(typed, [Offer("clear", "command")])
-    if command == "simulator":
-        commands = ("on", "off", "fail", "slow", "limit")
-        return _beginning(rest, [Offer(command, "command") for command in commands])
-    return Offers()
+        found = (Offer(job.request_id, "job", job.state.lower()) for job in jobs)
+        rest = rest.rpartition(" ")[2]
+    elif command == "chat":
+        found = (Offer(name, "chat") for name in session().conversations.names)
+    elif command == "simulator":
+        found = (Offer(name, "command") for name in ("on", "off", "fail", "slow", "limit"))
+    return _beginning(rest, found)
 
 
 def _beginning(typed: str, offers: Iterable[Offer]) -> Offers:
