@@ -76,25 +76,15 @@ class SegmindClient:
 
     Parameters
     ----------
-    api_key
-        The key; the environment's `SEGMIND_API_KEY` if left out.
-    base_url
-        Origin of the service, with or without ``/v1``; ``"simulator"`` for the embedded one.
-    auth
-        ``"auto"``, ``"x-api-key"`` or ``"bearer"``.
-    timeout_s
-        Seconds that one request may take in all.
+    api_key, base_url, auth, timeout_s
+        The key (else the environment's `SEGMIND_API_KEY`); the origin of the service, with or
+        without ``/v1``, or ``"simulator"``; ``"auto"``, ``"x-api-key"`` or ``"bearer"``; the
+        seconds that one request may take in all. `SettingsError` where one cannot work.
     settings
         All of the above, ready made.
-    transport, sleep, clock, jitter
-        Stand in for the network, waiting, the clock and chance.
-    limiter
-        What says when the next request may go.
-
-    Raises
-    ------
-    SettingsError
-        One of the settings cannot work.
+    transport, limiter, sleep, clock, jitter
+        Stand in for the network, what says when the next request may go, waiting, the clock and
+        chance.
 
     Examples
     --------
@@ -154,12 +144,10 @@ class SegmindClient:
 
         Parameters
         ----------
-        model
-            The slug, such as ``"claude-4-sonnet"``.
+        model, instruction
+            The slug, such as ``"claude-4-sonnet"``, and the system prompt.
         messages
             ``{"role": "user" | "assistant", "content": [block, ...]}``, oldest first.
-        instruction
-            The system prompt.
         timeout_s
             Seconds to wait in all; the client's own if left out.
         **params
@@ -234,14 +222,8 @@ class SegmindClient:
 
         With `repeat`, trouble on the way is met by asking again until the time is up.
 
-        Raises
-        ------
-        JobExpired
-            404: the server does not know the job, or no longer.
-        JobError, SettingsError
-            Its state is none that is known here; the id is none.
-        APIError, APIConnectionError
-            As for `chat`; also where the answer makes no sense.
+        `JobExpired` where the server does not know it, `JobError` where its state is not known
+        here; the rest as for `chat`, also where the answer makes no sense.
         """
         # Made of the id, on the configured origin: the URLs in an answer are not followed.
         path = f"/v2/requests/{checked_id(request_id)}/status"

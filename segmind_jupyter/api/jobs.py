@@ -161,11 +161,9 @@ class Job(Pending[Reply, State]):
     ----------
     request_id
         The id under which Segmind keeps it; `resume` takes it, in any kernel.
-    model, origin, request
-        The slug, where it was sent (a base URL, or ``"simulator"``), and what was asked, as far as
-        that is known here.
-    submitted_at
-        Unix time; `None` for an id from elsewhere, whose age is unknown.
+    model, origin, submitted_at, request
+        The slug, where it was sent (a base URL, or ``"simulator"``), when (Unix time), and what was
+        asked, as far as that is known here.
     wait
         What waits, so that Interrupt works.
 
@@ -187,11 +185,8 @@ class Job(Pending[Reply, State]):
         wait: Waiter = wait_interruptibly,
     ) -> None:
         super().__init__(Queued(), wait=wait)
-        self.request_id = request_id
-        self.model = model
-        self.origin = origin
-        self.submitted_at = submitted_at
-        self.request = request
+        self.request_id, self.model, self.origin = request_id, model, origin
+        self.submitted_at, self.request = submitted_at, request
         self._since = time.time() if submitted_at is None else submitted_at
 
     def __repr__(self) -> str:
@@ -219,23 +214,16 @@ class Job(Pending[Reply, State]):
         return max(0.0, (self._ended_at or time.time()) - self._since)
 
     def wait(self, timeout: float | None = WAIT_S) -> Reply:
-        """Wait for the reply.
-
-        Parameters
-        ----------
-        timeout
-            Seconds to wait; `None` waits for ever. The job goes on either way.
+        """Wait for the reply for `timeout` seconds, `None` for ever; the job goes on either way.
 
         Raises
         ------
         JobTimeout
             The time is up; it also is a `TimeoutError`.
-        JobFailed, JobExpired, JobCancelled
-            The job ended without a reply.
-        SegmindError
-            The service could not be asked: a refused key, an answer that makes no sense.
+        JobFailed, JobExpired, JobCancelled, SegmindError
+            The job ended without a reply, or the service could not be asked.
         Interrupted
-            The user interrupted the wait; the job goes on.
+            The user interrupted the wait.
         """
         timeout = checked_patience(timeout)
         try:

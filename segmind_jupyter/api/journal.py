@@ -1,8 +1,7 @@
 """The journal: one SQLite file with the ids of jobs, fetched and cached replies, and claims.
 
 An id is in it before the first poll, a reply as soon as it was fetched, a claim before its POST
-goes out. A key of the API is never written, and a prompt only
-in a chat that is to be kept: all else has keyed hashes of prompts.
+goes out. No key of the API is written, and a prompt only in a chat that is to be kept.
 """
 
 from __future__ import annotations
@@ -103,9 +102,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 class Journal:
     """Jobs by id, replies by key, and claims. Threads and kernels share it.
 
-    Where the file is locked, damaged, full, forbidden or of another version, `warn` is called once
-    and memory takes its place, with what could be read, until this is closed. Nothing raises for
-    that but `claim`.
+    Where the file fails, `warn` is called once and memory takes its place, with what could be read,
+    until this is closed. Nothing raises for that but `claim`.
     """
 
     def __init__(
@@ -207,10 +205,7 @@ class Journal:
     # What is being sent ------------------------------------------------------------------------
 
     def fingerprint(self, data: bytes) -> str:
-        """Hash what was asked, with a key that all kernels share and that is in the file alone.
-
-        A short prompt could be guessed from a plain hash.
-        """
+        """Hash what was asked, with the key of the file: of a plain hash one could guess it."""
         if self._salt is None:
             self._salt = self._rows("SELECT value FROM meta WHERE name = 'salt'")[0][0]
         return hashlib.blake2b(data, key=self._salt, digest_size=16).hexdigest()
@@ -218,8 +213,7 @@ class Journal:
     def claim(self, work: str, *, anew: bool = False) -> Claim:
         """Claim a work, in one step with looking whether it was sent; `anew` does not look.
 
-        A claim is held until its job is `submitted`, it is released, or its holder dies: then it
-        is "lost" to all who come, as it may have been billed, until somebody claims it `anew`.
+        Where its holder died it is "lost" to all, as it may have been billed, but to who is `anew`.
         """
         if not anew and (known := self.find_work(work)):
             return Claim("known", known)
@@ -284,10 +278,7 @@ class Journal:
         return [CallRecord(**dict(row)) for row in reversed(rows)]
 
     def keep_verdict(self, key: str, *, best: str, models: Iterable[str]) -> None:
-        """Keep which of several models the user found best; the last word on a comparison counts.
-
-        Slugs hold no spaces.
-        """
+        """Keep which of several models the user found best; the last word on it counts."""
         self._do("REPLACE INTO verdicts VALUES (?, ?, ?)", key, best, " ".join(models))
 
     def verdicts(self) -> list[tuple[str, list[str]]]:

@@ -100,10 +100,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call; `None` where the server did not say.
-
-    What was read from a cache, or written to one, is not among `input_tokens`.
-    """
+    """Tokens of one call; `None` where the server did not say. `input_tokens` is without caches."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -237,10 +234,7 @@ class Reply:
     def json(self) -> Any:
         """Parse the answer as JSON: the whole text, or else its first fenced block that parses.
 
-        Raises
-        ------
-        ReplyError
-            Neither parses; the reply itself is untouched.
+        `ReplyError` where neither does; the reply itself is untouched.
         """
         for candidate in (self.text, *(block.code for block in self.code_blocks)):
             try:
@@ -256,12 +250,9 @@ class Reply:
 
     @property
     def parsed(self) -> Any:
-        """The answer as what it was asked for by `%%claude --json`, checked.
+        """The answer as what it was asked for by `--json` or `json=`, checked.
 
-        Raises
-        ------
-        ReplyError
-            It does not fit, or no shape was asked for; `error.reply` is this reply.
+        `ReplyError`, with this reply, where it does not fit, or no shape was asked for.
         """
         expected = getattr(self.request, "expected", None)
         if expected is None:
@@ -434,10 +425,7 @@ class AnsweredCall:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over some calls; what the server did not say counts as nothing.
-
-    `cost` is in Segmind credits, and `None` where no call came with one.
-    """
+    """Sums over some calls; `cost` is in credits, and `None` where no call came with one."""
 
     calls: int = 0
     input_tokens: int = 0

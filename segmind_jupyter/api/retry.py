@@ -98,16 +98,12 @@ def parse_wait(value: str | None, *, now: datetime) -> float | None:
 
 # When a job is looked at --------------------------------------------------------------------
 
-#: Bounds of the wait: no model answers sooner; and results live one hour (Segmind's v2 page), so
-#: that a minute off it is harmless.
+#: Bounds of the wait: no model answers sooner; results live one hour, so a minute is harmless.
 MIN_DELAY_S, MAX_DELAY_S = 0.5, 60.0
 
-#: How much of a job's age is waited once it may end at any time: an end is then noticed late by a
-#: twentieth of what it took.
-_SHARE: Final = 0.1
-
-#: Jobs that became faster are found out after so long.
-_DOUBT_S: Final = 10.0
+#: How much of a job's age is waited once it may end at any time, and how long at most before that,
+#: as jobs may have become faster.
+_SHARE, _DOUBT_S = 0.1, 10.0
 
 #: How many durations of a model are looked back at.
 _LOOKED_BACK: Final = 20
@@ -174,10 +170,10 @@ class LimitReached(Exception):
 class RateLimiter:
     """Say when the next request may go, to all who send requests with one key.
 
-    The limit is the server's. Until it refuses a request, each goes at once. Then all pause until
-    the moment that it names (or 1/4, 1/2, 1, ... s), and from there on requests are spaced as they
-    were taken before. Whether it counts looks too is not documented, so POSTs are spaced by
-    themselves, and looks and POSTs together where a look was refused.
+    The limit is the server's. Until it refuses a request, each goes at once; then all pause until
+    the moment that it names (or 1/4, 1/2, 1, ... s), and are spaced as they were taken before.
+    Whether it counts looks is not documented: POSTs are spaced by themselves, and with the looks
+    where one was refused.
     """
 
     def __init__(

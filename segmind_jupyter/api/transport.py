@@ -139,10 +139,9 @@ class Transport:
     ) -> Response:
         """Send a request as often as the retry table allows, until it is answered 2xx.
 
-        A pause of the server's is waited for within the time-out. Queueing for a place after it
-        is not on the request's time, unless the caller set that time: on a small plan a hundred
-        jobs take long, and nothing is wrong. Its waiting over, `before_sending` is awaited. Without
-        `repeat` there is one attempt that was not refused as one too many.
+        A pause of the server's is waited for within the time-out; queueing for a place after it
+        is on the time of a caller who set one alone: on a small plan a hundred jobs take long.
+        Without `repeat` there is one attempt that was not refused as one too many.
         """
         what = f"{method} {path}"
         limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)

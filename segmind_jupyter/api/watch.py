@@ -61,23 +61,17 @@ _YOUNG_S, _GONE_S = 10.0, 3.0
 #: was watched for that long has no end that anybody could fetch.
 LIFE_S: Final = 3600.0
 
-#: A look that hangs is given up and made again: most are answered in some tens of milliseconds. A
-#: result may be long.
-_POLL_TIMEOUT_S: Final = 8.0
-_RESULT_TIMEOUT_S: Final = 20.0
+#: A look that hangs is given up and made again; a result may be long.
+_POLL_TIMEOUT_S, _RESULT_TIMEOUT_S = 8.0, 20.0
 
 #: Answers in a row that make no sense (the page of a hotel's network, say) before that is believed.
 _MAX_SENSELESS: Final = 12
 
-#: How long a submission goes on that nobody waits for any more: longer than gateways let one take,
-#: and short enough that nothing is sent when nobody thinks of it any longer.
+#: How long a submission goes on that nobody waits for any more: longer than gateways let one take.
 _UNATTENDED_S: Final = 60.0
 
-#: How long closing waits for the answers of submissions that are on their way.
-_CLOSING_S: Final = 2.0
-
-#: How often the claim of another kernel is looked at.
-_CLAIM_LOOK_S: Final = 0.5
+#: How long closing waits for ids that are on their way; how often another's claim is looked at.
+_CLOSING_S, _CLAIM_LOOK_S = 2.0, 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -136,12 +130,9 @@ class JobManager:
     ) -> Job:
         """Queue a call, and note its id in the journal before anything else happens.
 
-        With `nth` (which of equal calls it is) it is sent once, whichever kernels ask for it: one
-        claims it, the others wait for that, and whoever sent it before has its job; unless `anew`.
-        `check` may raise before it is sent.
-
-        Whoever is cancelled here waits no longer, while the submission goes on, for a minute at
-        most: it may be paid for by then, and its id is to be in the journal.
+        With `nth` (which of equal calls it is) it is sent once, whichever kernels ask for it; not
+        where it is `anew`. `check` may raise before it is sent. Whoever is cancelled here waits no
+        longer; the submission goes on for a while, as its id is to be in the journal.
         """
         if self._closed:
             await anyio.sleep_forever()  # until the loop ends; it would not be answered in time
@@ -273,14 +264,11 @@ class JobManager:
         following.add_done_callback(lambda _: job.cancel())
 
     async def follow(self, job: Job) -> None:
-        """Poll until the job has ended, fetch its reply, keep it, and hand it over.
-
-        Raises nothing: what goes wrong is the job's error. Ends early if somebody cancels the
-        job. A job is polled for once, however many follow it.
-        """
+        """Poll until it has ended, keep its reply, and hand it over; trouble is the job's error."""
         await self._following(job)
 
     def _following(self, job: Job) -> Coroutine[Any, Any, None]:
+        """Decide at once who polls: whoever only waits may be cancelled."""
         return self._lead(job) if self.followed.lead(job) else ended(job)
 
     async def _lead(self, job: Job) -> None:
