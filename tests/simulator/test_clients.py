@@ -54,7 +54,9 @@ async def test_replies_come_after_the_models_time_and_jobs_by_their_urls(clock):
             await client.post(V1, json=HELLO, timeout=7)
         assert (sleeper.slept_s, gateway.billed) == ([11, 7], 2)
         job = (await client.post(f"/v2/{SLUG}", json=HELLO)).json()
-        assert job["status_url"].startswith("http://simulator/v2/requests/")
+        read = f"http://simulator/v2/requests/{job['request_id']}"
+        urls = job["poll_url"], job["status_url"], job["response_url"]
+        assert urls == (read, f"{read}/status", read)
         for _ in range(3):
             states.append((await client.get(job["status_url"])).json()["status"])
             clock.advance(1)

@@ -75,16 +75,6 @@ def test_a_job_goes_through_its_states_by_the_clock(calling, clock):
     assert caller.get(path).status == 404  # it does not pile up
 
 
-def test_submitting_names_the_urls_on_the_origin_that_was_asked(caller):
-    """By the request's Host and scheme."""
-    headers = {"x-api-key": "k", "content-type": "application/json", "Host": "example.test:81"}
-    body = b'{"messages": [{"role": "user", "content": "a"}]}'
-    answer = content(caller.gateway.handle(SimRequest("POST", V2, headers, body, "https")))
-    base = f"https://example.test:81/v2/requests/{answer.pop('request_id')}"
-    urls = {"poll_url": base, "status_url": f"{base}/status", "response_url": base}
-    assert answer == {"status": "QUEUED", **urls}
-
-
 def test_failing_and_declining_prompts(caller):
     """FAILED is 422 on status and result, 400 on v1, and free; a refusal is billed."""
     request_id = caller.queue("fail: content was blocked")
