@@ -78,7 +78,7 @@ PAIRS = {
     "batch": ("Its progress as text", "captions.wait();\nprint(captions)", 'captions = ask_each("Caption this.", photos)'),
     "jobs": (
         "The journal's rows",
-        "for job in session().recorded():\n    print(job.request_id, job.model, job.state)",
+        "for job in session().journal.entries():\n    print(job.request_id, job.model, job.state)",
         "%segmind jobs",
     ),
 }

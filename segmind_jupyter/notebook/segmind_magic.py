@@ -161,23 +161,20 @@ def _models(rest: Sequence[str]) -> Shown:
 
 
 def _simulator(rest: Sequence[str]) -> str:
-    if list(rest) not in ([], ["on"], ["off"]):
+    on = list(rest) != ["off"]
+    told = "no model, no key, no network, no bill"
+    if on and list(rest) not in ([], ["on"]):
         from segmind_jupyter.simulator import control
 
         try:
             told = control(*rest)
         except ValueError as error:
             raise UsageError(f"{error}; `%segmind simulator off` ends it") from None
-        session().use_simulator()
-        return f"Replies now come from the simulator: {told}."
-    on = list(rest) != ["off"]
     session().use_simulator(on)
-    if on:
-        return "Replies now come from the simulator: no model, no key, no network, no bill."
     settings = session().settings()
-    return (
-        _still_simulated() if settings.simulated else f"Replies now come from {settings.base_url}."
-    )
+    if on:
+        return f"Replies now come from the simulator: {told}."
+    return _still_simulated() if settings.simulated else f"Replies come from {settings.base_url}."
 
 
 #: Most characters of what was asked that a list of jobs shows.
@@ -290,21 +287,20 @@ _SHORTEST_ID: Final = 8
 
 
 def _resume(rest: Sequence[str]) -> Job:
-    """Take up a job by its id; its card is the value of the cell."""
+    """Take up a job by its id, or by how that begins; its card is the value of the cell."""
     if len(rest) != 1:
         raise UsageError("It is `%segmind resume ID`; `%segmind jobs` lists the ids")
-    (request_id,) = rest
-    known = [entry.request_id for entry in session().journal.entries(limit=1000)]
-    if request_id not in known and session().followed(request_id) is None:
-        begun = [each for each in known if each.startswith(request_id)]
-        if len(begun) == 1:
-            (request_id,) = begun
-        elif len(request_id) < _SHORTEST_ID:
-            raise UsageError(
-                f"`{request_id}` is no job id, as in 2c7f0e5a-0d6b-4a3f-9c55-1f0a7f3f2b11; "
-                "`%segmind jobs` lists those that are known here"
-            )
-    return session().resume(request_id)
+    (wanted,) = rest
+    known = [entry.request_id for entry in session().journal.entries(limit=_LOOKED_AT)]
+    begun = [each for each in known if each.startswith(wanted)]
+    if len(begun) == 1:
+        (wanted,) = begun
+    elif len(wanted) < _SHORTEST_ID and wanted not in begun and not session().followed(wanted):
+        raise UsageError(
+            f"`{wanted}` is no job id, as in 2c7f0e5a-0d6b-4a3f-9c55-1f0a7f3f2b11; "
+            "`%segmind jobs` lists those that are known here"
+        )
+    return session().resume(wanted)
 
 
 def _wait(rest: Sequence[str]) -> str:
@@ -509,18 +505,12 @@ def _history(rest: Sequence[str]) -> Shown | str:
 
 def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, Any]]:
     """Make a frame of the calls, a row each; a list of dicts where pandas is not there."""
-    rows = [
-        {
-            "when": datetime.datetime.fromtimestamp(round(call.answered_at)),
-            "model": call.model,
-            "tokens_in": call.usage.input_tokens,
-            "tokens_out": call.usage.output_tokens,
-            "cost": call.cost,
-            "seconds": call.seconds,
-            "simulated": call.simulated,
-        }
-        for call in calls
-    ]
+    rows: list[dict[str, Any]] = []
+    for call in calls:
+        when, count = datetime.datetime.fromtimestamp(round(call.answered_at)), call.usage
+        tokens = {"tokens_in": count.input_tokens, "tokens_out": count.output_tokens}
+        took = {"cost": call.cost, "seconds": call.seconds, "simulated": call.simulated}
+        rows.append({"when": when, "model": call.model, **tokens, **took})
     try:
         import pandas
     except ModuleNotFoundError:

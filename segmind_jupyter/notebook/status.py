@@ -109,16 +109,7 @@ def _journal(shell: Any) -> Findings:
         return
     size = readable_bytes(path.stat().st_size) if path.is_file() else "no file yet"
     yield "journal", f"{path} ({size})"
-    trouble = None
-    if path.exists():
-        trouble = why_unusable(path, busy_s=_BUSY_S)
-    else:  # it is not made for a look
-        folder = next((each for each in path.parents if each.exists()), path.parent)
-        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-            trouble = (
-                f"The journal of jobs {path} cannot be used: nothing can be made in {folder}. Make "
-                "it a folder that can be used, or set SEGMIND_JUPYTER_STATE to another one."
-            )
+    trouble = why_unusable(path, busy_s=_BUSY_S) if path.exists() else None
     if trouble:
         without = "`%config ClaudeMagics.journal = False` does without a file at once."
         yield _WRONG, f"{trouble} {without}"

@@ -33,14 +33,11 @@ class Sheet:
         if self.fails == "redraw":
             raise LookupError("this thread has no cell")
 
-    def end(self) -> dict[str, str]:
+    def end(self) -> tuple[dict[str, str], dict[str, str]]:
         self.ended.set()
         if self.fails == "end":
             raise ValueError("a view with a hole")
-        return {"text/plain": f"{self.name} ends"}
-
-    def metadata(self) -> dict[str, str]:
-        return {"of": self.name}
+        return {"text/plain": f"{self.name} ends"}, {"of": self.name}
 
     def close(self) -> None:
         pass

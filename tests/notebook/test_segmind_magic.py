@@ -73,25 +73,15 @@ def test_a_base_url_that_cannot_work_is_a_problem(text, online, monkeypatch):
     assert "`%env SEGMIND_BASE_URL=https://api.segmind.com`" in shown
 
 
-def test_a_state_folder_that_cannot_be_used_is_a_problem(run, text, online, monkeypatch, tmp_path):
-    """Nothing is made to find that out."""
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "file" / "state"))
-    (problem,) = problems(text("%segmind"))
-    assert str(tmp_path / "file") in problem
-    assert "`%config ClaudeMagics.journal = False`" in problem
-    run("%config ClaudeMagics.journal = False")
-    assert problems(text("%segmind")) == []
-    assert "in memory alone" in text("%segmind")
-
-
-def test_a_damaged_journal_is_a_problem(text, online, state):
+def test_a_damaged_journal_is_a_problem(run, text, online, state):
     """What is wrong with it, and the ways out."""
     state.mkdir()
     (state / "jobs.sqlite3").write_bytes(b"no database, and long enough to be none" * 50)
     (problem,) = problems(text("%segmind"))
     assert "not a database" in problem
     assert "`%config ClaudeMagics.journal = False`" in problem
+    run("%config ClaudeMagics.journal = False")
+    assert "in memory alone" in text("%segmind")
 
 
 def test_a_model_that_is_none_is_a_problem_and_a_mistyped_one_is_pointed_out(run, text, online):
@@ -169,10 +159,8 @@ def test_the_simulator_can_be_made_to_fail_to_slow_down_and_to_limit(run, monkey
     assert gateway.behaviour.rate_limit is None
     assert gateway.behaviour.work_s == demo_behaviour().work_s
     for words, hint in (
-        ("fail", "fail 429|406|504|refusal [TIMES]"), ("fail 200", "limit N/min"),
-        ("fail 429 0", "no number of times"), ("fail 429 twice", "no number of times"),
-        ("slow soon", "no number of seconds"), ("slow -1", "no number of seconds"),
-        ("limit 5", "limit N/min"), ("limit 0/min", "limit N/min"),
+        ("fail", "fail 429|406|504|refusal [TIMES]"), ("fail 429 0", "no number of times"),
+        ("slow soon", "no number of seconds"), ("limit 5", "limit N/min"),
     ):  # fmt: skip
         done = run(f"%segmind simulator {words}")
         assert type(done.error).__name__ == "UsageError"

@@ -187,9 +187,6 @@ FRAME = MappingProxyType(
         "objects": f"{_BESIDE};line-height:1.45",
         "words": "white-space:pre-wrap;overflow-wrap:anywhere",
         "theirs": "margin:.2em 0 .9em",
-        # One click selects all of it, to be copied.
-        "copied": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:20em;overflow-y:auto;"
-        "user-select:all;cursor:copy",
     }
 )
 

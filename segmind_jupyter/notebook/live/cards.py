@@ -113,7 +113,7 @@ class JobDisplay(LiveDisplay["Job"]):
         if value.error is None and value.reply is not None:
             return reply_text(value.reply, is_rich=is_terminal(self._shell))
         card = JobCard(value)
-        return str((card.ended() if value.done() else card.pending())["text/plain"])
+        return card.ended()[0]["text/plain"] if value.done() else card.said()[1]
 
 
 class BatchDisplay(LiveDisplay["Batch"]):
@@ -143,36 +143,41 @@ class Card(abc.ABC, Generic[W]):
         model = None if work.done() else work.model
         self._expected_s = session().expected_s(one_line(model)) if model else None
         self._head: Any = None
+        self._below: Any = None
         self._card: Any = None
         self._box: Any = None
 
     @abc.abstractmethod
     def head(self) -> str:
-        """Return what changes, as HTML."""
+        """Return how it stands, as HTML."""
 
     @abc.abstractmethod
-    def rows(self) -> Sequence[Any]:
-        """Make the widgets below it."""
+    def below(self) -> str:
+        """Return what stands below that, and seldom changes: who selects words keeps them so."""
 
     @abc.abstractmethod
+    def said(self) -> tuple[str, str]:
+        """Return what to know where nothing can change, and all of it as one line."""
+
+    @abc.abstractmethod
+    def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the HTML and the text that stay, and what the file is to know of them."""
+
     def pending(self) -> Bundle:
         """Return what shows where widgets do not, while the work goes on."""
-
-    @abc.abstractmethod
-    def ended(self) -> dict[str, str]:
-        """Return the HTML and the text that stay."""
-
-    def metadata(self) -> dict[str, Any]:
-        return {}
+        hint, text = self.said()
+        page = self.head() + div("note", one_line_html(hint)) + self.below()
+        return {"text/html": framed(page), "text/plain": text}
 
     def begin(self) -> Bundle:
         if not _has_widgets():
             return self.pending()
         from ipywidgets import HTML, Button, HBox, Layout, VBox
 
-        self._head = HTML(self.head(), layout=Layout(margin="0", width="auto"))
+        flat = Layout(margin="0", width="auto")
+        self._head, self._below = HTML(self.head(), layout=flat), HTML(self.below(), layout=flat)
         # Without `min_width` a long word would push the button out of the box.
-        words = VBox([self._head, *self.rows()], layout=Layout(flex="1 1 auto", min_width="0"))
+        words = VBox([self._head, self._below], layout=Layout(flex="1 1 auto", min_width="0"))
         place = Layout(width="auto", margin="0 0 0 12px", flex="0 0 auto")
         button = Button(description="Stop", tooltip=self.stop_hint, layout=place)
         button.on_click(lambda _: self.work.cancel())
@@ -184,12 +189,12 @@ class Card(abc.ABC, Generic[W]):
         """Send what changed; without widgets, give what is to be shown instead."""
         if self._head is None:
             return self.pending()
-        self._head.value = self.head()
+        self._head.value, self._below.value = self.head(), self.below()
         return None
 
-    def end(self) -> Bundle:
+    def end(self) -> tuple[Bundle, dict[str, Any]]:
         """Return what stays; the widgets hold it too, for a page that was reloaded."""
-        bundle = self.ended()
+        bundle, metadata = self.ended()
         if self._head is not None:
             try:
                 self._head.value = bundle["text/html"]
@@ -197,8 +202,8 @@ class Card(abc.ABC, Generic[W]):
                 close_all(self._card, but=[*_every(self._head)])
             except Exception:  # noqa: BLE001 - the output itself, which is replaced next, counts more
                 _log.debug("a card could not be drawn", exc_info=True)
-            self._card = None
-        return bundle
+            self._card = self._below = None
+        return bundle, metadata
 
     @property
     def close(self) -> Callable[[], None]:
@@ -232,42 +237,26 @@ class JobCard(Card["Job"]):
     stop_hint = "Stop watching. Segmind cannot stop a job: it may still run, and be billed."
 
     def head(self) -> str:
-        return self._status(self.work.elapsed_s).html()
-
-    def rows(self) -> Sequence[Any]:
-        """Show what never changes, apart: whoever selects the id keeps it selected."""
-        from ipywidgets import HTML, Layout
-
-        return [HTML(self._id_html(), layout=Layout(margin="0", width="auto"))]
-
-    def pending(self) -> Bundle:
-        """Say that it goes on, and how to come back to it, where nothing can change."""
-        job = self.work
-        hint = f"When this was saved it had not ended: `%segmind resume {job.request_id}`"
-        page = self._status().html() + self._id_html() + div("note", one_line_html(hint))
-        facts = (f"Job {job.request_id}", job.model, self._status().state)
-        words = " · ".join(one_line(fact) for fact in facts if fact)
-        text = f"{words} · `_.wait()` or `%segmind wait` shows its reply."
-        return {"text/html": framed(page), "text/plain": text}
-
-    def ended(self) -> dict[str, str]:
-        job = self.work
-        if job.error is not None:
-            return failure_bundle(job.error)
-        return reply_bundle(job.reply) if job.reply is not None else {}
-
-    def metadata(self) -> dict[str, Any]:
-        job = self.work
-        return {} if job.error is not None or job.reply is None else provenance(job.reply)
-
-    def _status(self, seconds: float | None = None) -> StatusLine:
-        state = str(self.work.status).lower()
+        job, state = self.work, str(self.work.status).lower()
         mark: Mark = "works" if state == "processing" else "waits"
-        return StatusLine(state, self.work.model, seconds, mark, self._expected_s)
+        return StatusLine(state, job.model, job.elapsed_s, mark, self._expected_s).html()
 
-    def _id_html(self) -> str:
+    def below(self) -> str:
         name = f'<span style="{FRAME["id"]}">{one_line_html(self.work.request_id)}</span>'
         return div("about", f"job {name}")
+
+    def said(self) -> tuple[str, str]:
+        job = self.work
+        hint = f"When this was saved it had not ended: `%segmind resume {job.request_id}`"
+        facts = (f"Job {job.request_id}", job.model, str(job.status).lower())
+        words = " · ".join(one_line(fact) for fact in facts if fact)
+        return hint, f"{words} · `_.wait()` or `%segmind wait` shows its reply."
+
+    def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
+        if self.work.error is not None:
+            return failure_bundle(self.work.error), {}
+        reply = self.work.reply
+        return ({}, {}) if reply is None else (reply_bundle(reply), provenance(reply))
 
 
 class BatchView(Card["Batch"]):
@@ -278,7 +267,6 @@ class BatchView(Card["Batch"]):
     def __init__(self, work: Batch, names: Mapping[str, Any] = MappingProxyType({})) -> None:
         super().__init__(work)
         self._names = names
-        self._answers: Any = None
         #: The rows of the replies that were drawn, by position.
         self._rows: dict[int, tuple[str, str, str]] = {}
 
@@ -299,16 +287,12 @@ class BatchView(Card["Batch"]):
         status = StatusLine(counts, self.work.model, seconds, mark, expected_s).html()
         return status + div("about", one_line_html(facts) or "&nbsp;") + div("bar", bar or "&nbsp;")
 
-    def rows(self) -> Sequence[Any]:
-        from ipywidgets import HTML, Layout
+    def below(self) -> str:
+        return framed(self.answers())
 
-        self._answers = HTML(framed(self.answers()), layout=Layout(margin="0", width="auto"))
-        return [self._answers]
-
-    def redraw(self) -> Bundle | None:
-        if self._answers is not None:
-            self._answers.value = framed(self.answers())
-        return super().redraw()
+    def said(self) -> tuple[str, str]:
+        hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
+        return hint, str(self.work)
 
     def answers(self, *, folds: bool = False) -> str:
         """Show the first replies beside their items; with `folds`, the next ones behind them."""
@@ -344,12 +328,7 @@ class BatchView(Card["Batch"]):
             self._rows[at] = Markup(shown), Markup(inside), cost
         return self._rows[at]
 
-    def pending(self) -> Bundle:
-        hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
-        page = self.head() + div("note", one_line_html(hint)) + self.answers()
-        return {"text/html": framed(page), "text/plain": str(self.work)}
-
-    def ended(self) -> dict[str, str]:
+    def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
         batch, errors = self.work, list(self._first_errors())
         names = (name for name, each in [*self._names.items()] if each is batch)
         hint = ""
@@ -362,7 +341,7 @@ class BatchView(Card["Batch"]):
         page += self.answers(folds=True) + div("footer", one_line_html(hint))
         lines = [f"{one_line(where)}: {failure_text(error)}" for where, error in errors]
         text = "\n".join([str(batch), *lines, *map(one_line, batch.notes), *filter(None, [hint])])
-        return {"text/html": framed(page), "text/plain": text}
+        return {"text/html": framed(page), "text/plain": text}, {}
 
     def _first_errors(self) -> Iterator[tuple[str, SegmindError]]:
         """Return the first few different errors, each with the items that it is of."""

@@ -153,7 +153,7 @@ class LiveOutputs:
     def show(self, card: Card[Any]) -> None:
         """Show a card below the running cell: live if its work goes on, else as it has ended."""
         if card.work.done():
-            bundle, metadata, place = card.end(), card.metadata(), self.take()
+            (bundle, metadata), place = card.end(), self.take()
             if place is None:
                 self._shell.display_pub.publish(data=bundle, metadata=metadata)
             else:
@@ -301,7 +301,7 @@ class _LiveCard:
             attempt(self._redraw)
             return True
         self.is_over = True
-        self.live.replace(self.place, self.card.end(), self.card.metadata())
+        self.live.replace(self.place, *self.card.end())
         self.live.keep_open(self.card.close)
         return False
 
