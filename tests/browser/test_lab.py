@@ -20,89 +20,28 @@ import matplotlib.pyplot as plt
 fig, ax = plt.subplots(figsize=(8, 4))
 ax.plot([1, 3, 2]);"""
 
-RICH = """\
-echo:## A heading
-
-Prices are $5 and $10, and $\\frac{a}{b}$ is a fraction:
-
-$$\\int_0^1 x^2\\,dx = \\frac13$$
-
-| planet | moons |
-|:--|--:|
-| Earth | 1 |
-| Mars | 2 |
-
-```python
-def area(radius: float) -> float:
-    \"\"\"Area of a circle.\"\"\"
-    return 3.14159 * radius**2  # good enough
-```
-
-> A quote with `code`, **bold**, *italics* and a [link](https://example.com).
-
-1. first
-2. second
-   - nested"""
-
 KEY = "sk-live-0123456789abcdef"
 
 CELLS = [
-    LOAD,
-    PLOT,
+    "import os\nos.environ['SEGMIND_API_KEY'] = 'sk-live-' + '0123456789abcdef'",
+    f"{LOAD}\n{PLOT}",
     "%%claude\nWhat's the trend of {fig}?",
-    f"%%claude --raw\n{RICH}",
-    "%%claude\nCompare {fig}, {n} and {{n}}",
-    "%%claude --nonsense\nHi",
-    "%%claude\nCompare {figg} with {fig}",
-    "%segmind simulator off",
-    "%%claude\nHi",
-    "import os\nos.environ['SEGMIND_API_KEY'] = 'sk-live-' + '0123456789abcdef'\n"
-    "%segmind simulator",
-    "%%claude\nHi",
     "%segmind",
 ]
 
 
 @pytest.fixture(scope="module")
-def notebook(open_for_module, artifacts):
-    """Replies and errors, one a cell, in a page that the tests only look at."""
+def notebook(open_for_module):
+    """A reply about a plot, in a page that the tests only look at."""
     notebook = open_for_module(*CELLS, height=2400)
     notebook.run_all()
-    notebook.shoot(artifacts / "replies")
     return notebook
-
-
-def test_markdown_maths_and_code_look_right(notebook):
-    """Dollars stay dollars, maths is MathML, code is coloured; nothing waits for MathJax."""
-    reply = notebook.cell(3).locator(".segmind-reply")
-    assert "Prices are $5 and $10" in reply.inner_text()
-    assert reply.locator("mfrac").count() == 2
-    assert reply.locator("mjx-container").count() == 0
-    for theme in ("JupyterLab Light", "JupyterLab Dark"):
-        notebook.theme(theme)
-        colours = reply.locator("pre span").evaluate_all(
-            "spans => new Set(spans.map(span => getComputedStyle(span).color)).size"
-        )
-        assert colours >= 3
-
-
-def test_errors_and_notes_are_short_and_readable(notebook):
-    """A few lines where the eye is, in colour; what was sent as typed is told in the footer."""
-    assert "{n} was sent as typed" in notebook.cell(4).locator(".segmind-reply").inner_text()
-    assert "Did you mean {fig}?" in notebook.cell(6).inner_text().replace("`", "")
-    for number in (5, 6, 8):
-        cell = notebook.cell(number)
-        (shown,) = cell.locator(".jp-OutputArea-output").all_inner_texts()
-        assert "Error" in shown
-        assert len(shown.strip().splitlines()) <= 4
-        coloured = "[data-mime-type='application/vnd.jupyter.stderr'], .jp-mod-error"
-        assert cell.locator(coloured).count() >= 1
 
 
 def test_a_saved_notebook_keeps_the_reply_and_not_the_key(notebook):
     """HTML for people, text for tools; no widget that would be gone."""
     saved = notebook.save()
-    (output,) = saved.cells[10].outputs
+    (output,) = saved.cells[2].outputs
     assert set(output.data) == {"text/html", "text/plain"}
     assert "(simulated)" in output.data["text/plain"]
     assert KEY not in nbformat.writes(saved)

@@ -14,7 +14,7 @@ RICH = """\
 %%claude --raw
 echo:## A heading
 
-Words with `code`, a [link](https://x.example) and $\\frac{a}{b}$.
+Words with `code`, a [link](https://x.example) and $\\frac{a}{b}$ from $5 to $10.
 
 > quoted
 > > twice
@@ -25,7 +25,7 @@ Words with `code`, a [link](https://x.example) and $\\frac{a}{b}$.
 
 ```python
 def area(radius): # good
-    return "x"
+    return "x" + 2
 ```"""
 
 JOB = """\
@@ -46,7 +46,7 @@ raise BadRequestError("The model cannot work with a request of this kind and len
 
 CELLS = (
     LOAD, RICH, JOB, BATCH, "%%claude -j -o failing\nfail: no such image", "failing.wait()", ERROR,
-    "%%claude --dry-run -i photos['photo1.png']\nWhat is this?", "%claude --json list[dict] Three",
+    "%%claude --dry-run -i photos['photo1.png']\nWhat is this?", "%%claude --json\nThree colours",
     "%segmind jobs", "%segmind", "%segmind models", "%segmind usage",
 )  # fmt: skip
 
@@ -109,6 +109,8 @@ BROKEN = """() => {
     return words;
 }"""
 
+COLOURS = "spans => new Set(spans.map(span => getComputedStyle(span).color)).size"
+
 #: Pictures without words for who does not see them.
 NAMELESS = "images => images.filter(image => !image.alt.trim()).length"
 
@@ -120,8 +122,11 @@ def test_what_is_shown_is_of_one_piece(open_notebook, artifacts):
     page = notebook.page
     page.locator(".segmind-reply", has_text="JobFailed").wait_for()
     assert page.locator(".segmind-reply").locator("h1, h2, h3").count() == 0
+    reply = notebook.cell(1).locator(".segmind-reply")
+    assert "from $5 to $10" in reply.inner_text()
+    assert (reply.locator("mfrac").count(), page.locator("mjx-container").count()) == (1, 0)
     assert page.locator(".segmind-reply [role=heading][aria-level='2']").count() == 1
-    assert notebook.cell(1).locator(".segmind-reply[aria-live=polite]").count() == 1
+    assert reply.get_attribute("aria-live") == "polite"
     assert notebook.cell(3).get_by_text("2 more replies").is_visible()
     assert page.locator(".segmind-reply img").count() >= 21
     assert page.locator(".segmind-reply img").evaluate_all(NAMELESS) == 0
@@ -135,6 +140,7 @@ def test_what_is_shown_is_of_one_piece(open_notebook, artifacts):
         assert float(sizes.pop("math").removesuffix("px")) == pytest.approx(14 * 1.15, abs=0.1)
         assert set(sizes.values()) == {"14px"}, sizes
         assert page.evaluate(FAINT) == []
+        assert reply.locator("pre span").evaluate_all(COLOURS) >= 3
         assert page.evaluate(BROKEN) == []
     lines = notebook.cell(6).locator(".jp-RenderedText[data-mime-type*=stderr] pre").inner_text()
     assert max(map(len, lines.strip().splitlines())) <= 80

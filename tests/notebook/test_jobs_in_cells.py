@@ -244,12 +244,3 @@ def test_a_wrong_command_says_what_is_right(run, gateway):
     ):
         assert words in str(run(line).error)
     assert len(gateway.log) == 0
-
-
-def test_a_journal_that_is_turned_off_keeps_nothing_on_the_disk(run, gateway, tmp_path):
-    """Jobs work the same in this kernel."""
-    run("%config ClaudeMagics.journal = False")
-    run("%%claude -j -q -o job\necho: Here.")
-    assert run("job.wait().text").result == "Here."
-    assert "completed, reply kept" in run("%segmind jobs").shown
-    assert not (tmp_path / "journal").exists()

@@ -137,22 +137,6 @@ def send_comm(kernel, kind, **content):
 
 
 @pytest.mark.kernel
-def test_any_number_of_tasks_may_ask_while_a_cell_waits(kernel, recorder):
-    """Their waits do not nest: two hundred would end in a RecursionError."""
-    kernel.run(ON)
-    output = kernel.run(
-        "import asyncio\n"
-        "from segmind_jupyter import ask\n"
-        "async def ask_too():\n"
-        "    return ask('inner').text\n"
-        "tasks = [asyncio.create_task(ask_too()) for _ in range(200)]\n"
-        "outer = %claude outer\n"
-        "print(set(await asyncio.gather(*tasks)), outer.text)"
-    )
-    assert output.text == "{'A sunset.'} A sunset.\n"
-
-
-@pytest.mark.kernel
 def test_interrupt_ends_the_wait_and_leaves_the_tasks(kernel, recorder):
     """In under a second, though a busy task holds the loop most of the time; it goes on too."""
     kernel.run(ON)

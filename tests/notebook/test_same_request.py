@@ -126,12 +126,3 @@ def test_a_notebook_that_is_run_twice_sends_the_same_bytes(notebook, recorder):
 
 def asks(cell: str) -> bool:
     return "%claude" in cell
-
-
-def test_run_all_again_in_the_same_kernel_sends_the_same_bytes(notebook):
-    """The numbers of the cells are other ones, and the objects lie elsewhere."""
-    sent = [body for _, body in notebook(1, *ABOVE, *ABOVE)]
-    half = len(sent) // 2
-    assert half == sum(map(asks, ABOVE))
-    assert sent[:half] == sent[half:]
-    assert len(notebook(1, '%config ClaudeMagics.cache = "on"', *ABOVE, *ABOVE)) == half

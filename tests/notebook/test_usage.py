@@ -46,13 +46,6 @@ def test_usage_sums_by_model(run, text, online):
     assert rows[5] == ["tokens", "out", "▂█", "at", "most", "31"]
 
 
-def test_usage_counts_what_may_have_been_billed(run, text, online):
-    """A call without a known outcome is not forgotten."""
-    online.will_answer(502, b"")
-    run("%%claude\nHi")
-    assert "1 call with an unknown outcome" in text("%segmind usage")
-
-
 def test_the_line_gives_a_frame_and_shows_the_chart_alone(run, online):
     """No second table stands below the chart; a `;` silences; a later cell shows the frame."""
     run("%%claude\nHi")
