@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
+import contextlib
 import copy
 import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-from segmind_jupyter.api.jobs import tell
 from segmind_jupyter.api.loop import Waiter, checked_patience
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.asking import ShortTracebacks, expected_of
 from segmind_jupyter.batch.items import PromptTemplate
-from segmind_jupyter.batch.runner import Plan, Progress, Results, Run, never_sent
+from segmind_jupyter.batch.runner import Plan, Results, Run, never_sent
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -33,7 +32,6 @@ from segmind_jupyter.session import Session, session
 if TYPE_CHECKING:
     from segmind_jupyter.batch.partitions import PartitionedReplies
     from segmind_jupyter.batch.preview import BatchPreview
-    from segmind_jupyter.content.parts import Image
 
 #: The arguments that `ask` has not: one that is mistyped would go to the model.
 _OWN: Final = (
@@ -214,19 +212,18 @@ def ask_each(
 
 def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
     """Start a batch on the background loop, and show it, if that can be done."""
-    results = Results(len(each))
-    batch = Batch(each, results, plan, wait=desk.waiter)
+    batch = Batch(each, plan, wait=desk.waiter)
 
     def ended(run: concurrent.futures.Future[None]) -> None:
         """End what the run left over: its loop was closed, or it failed in a way of its own."""
-        if not results.end.done():
+        if not batch.done():
             if not run.cancelled() and (error := run.exception()) is not None:
                 _log.error("a batch failed", exc_info=error)
             words = "The batch was closed before this item had its reply."
-            results.abandon(JobCancelled(f"{words} Run it again to go on where it stopped."))
+            batch._abandon(JobCancelled(f"{words} Run it again to go on where it stopped."))
 
     try:
-        desk.start(Run(each, results, plan, desk)).add_done_callback(ended)
+        desk.start(Run(each, batch, plan, desk)).add_done_callback(ended)
         desk.track(batch)
         for show in tuple(desk.batch_shows) if shows else ():
             try:
@@ -241,7 +238,7 @@ def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> B
     return batch
 
 
-class Batch:
+class Batch(Results):
     """Many jobs with one question, and their replies. Made by `ask_each`.
 
     It goes on in the background; each reply is in the journal as soon as it was fetched.
@@ -254,12 +251,9 @@ class Batch:
     ...     print(outcome.key, outcome.error or outcome.text)
     """
 
-    def __init__(self, each: PromptTemplate, results: Results, plan: Plan, *, wait: Waiter) -> None:
-        self._each, self._results, self._plan, self._wait = each, results, plan, wait
-        self._raised = False
-
-    def __len__(self) -> int:
-        return len(self._each)
+    def __init__(self, each: PromptTemplate, plan: Plan, *, wait: Waiter) -> None:
+        self._each, self._plan = each, plan
+        super().__init__(len(each), wait=wait)
 
     def __repr__(self) -> str:
         return str(self.progress)
@@ -267,31 +261,20 @@ class Batch:
     def __iter__(self) -> Iterator[Outcome]:
         """Return each item once, in the order in which they end; waits for the next one."""
         for nth in range(len(self)):
-            self._wait_for(self._results.after(nth))
-            position, reply, error = self._results.ended(nth)
-            if error is not None:
-                self._checked()
-            yield self._outcome(position, reply, error)
-
-    def __await__(self) -> Generator[Any, None, Batch]:
-        """Wait for the end on any asyncio loop; cancelling the wait leaves the batch alone."""
-        yield from asyncio.wrap_future(self._results.end).__await__()
-        return self._checked()
+            reached = self._reached(nth)
+            with self._stopping():
+                if not reached.done():  # a callback may ask where it must not wait
+                    self._wait(reached, None)
+            position = self._ended[nth]
+            if position in self._errors and (failure := self._failure) is not None:
+                self._raised = True
+                raise failure
+            yield self._of(position)
 
     @property
     def model(self) -> str:
         """Slug of the model that is asked."""
         return self._plan.call.model
-
-    @property
-    def progress(self) -> Progress:
-        """How far it has come."""
-        return self._results.progress
-
-    @property
-    def pictures(self) -> dict[int, Image]:
-        """The first picture of each of the first items so far, in small, by position."""
-        return dict(self._results.pictures)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -302,39 +285,17 @@ class Batch:
     def replies(self) -> list[Reply | None]:
         """The replies in the order of the items, `None` where there is an error; waits."""
         self.wait()
-        return self._results.replies
+        return list(self._replies)
 
     @property
     def outcomes(self) -> list[Outcome]:
         """What has ended so far, in the order of the items; neither waits nor raises."""
-        errors, replies = self._results.errors, self._results.replies
-        return [
-            self._outcome(position, reply, errors.get(position))
-            for position, reply in enumerate(replies)
-            if reply is not None or position in errors
-        ]
-
-    @property
-    def errors(self) -> dict[int, SegmindError]:
-        """The errors so far, by the positions of their items."""
-        return self._results.errors
-
-    @property
-    def unraised(self) -> SegmindError | None:
-        """The error that `wait` raises, as long as it was raised nowhere; `None` without one."""
-        return None if self._raised else self._failure
+        with self._lock:
+            return [self._of(position) for position in sorted(self._ended)]
 
     def key(self, position: int) -> Any:
         """Return how the item at a position is called (`Outcome.key`)."""
         return self._each.items.keys[position]
-
-    def done(self) -> bool:
-        """Return whether every item has ended, in whichever way."""
-        return self._results.end.done()
-
-    def awaits(self, future: concurrent.futures.Future[Any]) -> bool:
-        """Return whether the future is its end."""
-        return future is self._results.end
 
     def wait(self, timeout: float | None = None) -> Batch:
         """Wait for the end, and return itself.
@@ -354,10 +315,11 @@ class Batch:
             The first item's that failed, with ``on_error="raise"``.
         """
         timeout_s = checked_patience(timeout)
-        self._wait_for(self._results.end, timeout_s)
-        if not self.done():
-            raise JobTimeout(f"After {timeout_s:g} s: {self}. It goes on; wait again.")
-        return self._checked()
+        with self._stopping():
+            if not self._wait_for_end(timeout_s):
+                raise JobTimeout(f"After {timeout_s:g} s: {self}. It goes on; wait again.")
+        self._result()
+        return self
 
     def to_frame(self, *, explode: bool = False) -> Any:
         """Return the replies as a table, in the order of the items; waits as `wait` does.
@@ -403,51 +365,31 @@ class Batch:
 
     def cancel(self) -> None:
         """Send nothing more. What is in flight is billed anyway, so its replies are still kept."""
-        self._results.stop(never_sent("the batch was stopped"))
+        self._stop(never_sent("the batch was stopped"))
 
-    def on_change(self, callback: Callable[[Batch], object]) -> None:
-        """Call `callback(batch)` whenever an item is taken up or has ended.
-
-        It is called on the thread that brings the change, mostly the background one: it must be
-        quick, and must not wait for anything. What it raises is logged.
-        """
-        self._results.on_change(lambda: tell(callback, self))
-
-    def on_done(self, callback: Callable[[Batch], object]) -> None:
-        """Call `callback(batch)` once every item has ended, as `on_change` does."""
-        self._results.end.add_done_callback(lambda end: tell(callback, self))
-
-    def _wait_for(
-        self, future: concurrent.futures.Future[None], timeout_s: float | None = None
-    ) -> None:
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Send nothing more once whoever waits is interrupted."""
         try:
-            if not future.done():  # a callback may ask where it must not wait
-                self._wait(future, timeout_s)
+            yield
         except KeyboardInterrupt:
             self.cancel()
             raise Interrupted(
                 f"Stopped: {self._so_far()} What is in flight is still fetched."
             ) from None
 
-    def _checked(self) -> Batch:
-        """Return the batch, unless one of its errors is to be raised."""
-        failure = self._failure
-        if failure is not None:
-            self._raised = True
-            raise failure from None
-        return self
-
     @property
     def _failure(self) -> SegmindError | None:
         """The first error, with a word on what it means for the others, if it is to be raised."""
-        position = self._results.failure
+        position = self._first_failed
         if not self._plan.stops_at_error or position is None:
             return None
-        error = copy.copy(self.errors[position])
+        error = copy.copy(self._errors[position])
         error.args = (f"{named(self.key(position))}: {error} {self._so_far()}",)
         return error
 
-    def _outcome(self, position: int, reply: Reply | None, error: SegmindError | None) -> Outcome:
+    def _of(self, position: int) -> Outcome:
+        reply, error = self._replies[position], self._errors.get(position)
         return Outcome(position, self.key(position), reply, error, self._each.items.take)
 
     def _so_far(self) -> str:

@@ -9,7 +9,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import anyio
 import anyio.to_thread
 
-from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.jobs import Job, Pending, tell
+from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply, Usage, user_message
 from segmind_jupyter.api.watch import JobManager
 from segmind_jupyter.batch.items import PromptTemplate
@@ -99,7 +99,7 @@ class Run:
         try:
             watch = self._desk.watch()
         except SegmindError as error:
-            self._results.stop(error)
+            self._results._stop(error)
             return
         in_flight = min(self._plan.max_in_flight, len(self._each))
         sending = anyio.Semaphore(_SENDERS)
@@ -107,7 +107,7 @@ class Run:
         async def work() -> None:
             while True:
                 async with sending:
-                    position = self._results.take()
+                    position = self._results._take()
                     if position is None:
                         return
                     job = await self._queued(position, watch)
@@ -140,10 +140,10 @@ class Run:
 
         def make_call() -> Call:
             """Make the call beside the loop, as encoding an image takes a while."""
-            self._results.check_goes_on()
+            self._results._check_goes_on()
             prompt = self._each.prompt(position)
             if position < _PICTURED:
-                self._results.picture(position, prompt)
+                self._results._picture(position, prompt)
             messages = [user_message(prompt.blocks())]
             for reply, why in misfits:
                 answer = {"type": "text", "text": reply.text or "…"}
@@ -191,7 +191,7 @@ class Run:
                     nth=nth,
                     anew=not self._plan.resumes,
                     timeout_s=self._plan.timeout_s,
-                    check=self._results.check_goes_on,
+                    check=self._results._check_goes_on,
                 )
             except BudgetError as error:
                 if not error.reserved:
@@ -240,7 +240,7 @@ class Run:
             )
         if self._plan.expected is not None:
             reply = dataclasses.replace(reply, request=Asked(self._plan.expected))
-        self._results.add_reply(position, reply, kept=kept)
+        self._results._add_reply(position, reply, kept=kept)
 
     def _fail(
         self,
@@ -258,38 +258,65 @@ class Run:
         if misfits:  # what was paid for stays, though it was to be asked for once more
             self._keep(position, [reply for reply, _ in misfits], kept=False)
         else:
-            self._results.add_error(position, error)
+            self._results._add_error(position, error)
         if for_all and isinstance(error, APIError):
             words = f" ({shortened(error.detail)})" if error.detail else ""
             error = never_sent(f"another item was refused with {error.status}{words}")
         elif not for_all:
             error = never_sent("another item failed")
         if for_all or self._plan.stops_at_error:
-            self._results.stop(error)
+            self._results._stop(error)
 
 
-class Results:
-    """Replies and errors by position, and the order in which they came."""
+class Results(Pending["Results", str]):
+    """What became of each item so far, and in which order: what a `Batch` is without its items."""
 
-    def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        total: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Waiter = wait_interruptibly,
+    ) -> None:
+        super().__init__("", wait=wait)
         #: What a view shows of the first items, in small: here, as figures bear no two threads.
         self.pictures: dict[int, Image] = {}
-        #: Where the first error of what was sent is.
-        self.failure: int | None = None
         self._clock, self._begun_s = clock, clock()
-        self._ended_s: float | None = None
-        self._lock = threading.Lock()
+        self._took_s: float | None = None
         self._progress = Progress(total=total)
         self._replies: list[Reply | None] = [None] * total
         self._errors: dict[int, SegmindError] = {}
+        #: Positions in the order of their ends; where the first error of what was sent is.
         self._ended: list[int] = []
+        self._first_failed: int | None = None
         self._taken = 0
         self._stopped: SegmindError | None = None
         self._awaited: dict[int, list[concurrent.futures.Future[None]]] = {}
-        self._watchers: list[Callable[[], object]] = []
-        self.end = self.after(total - 1)
+        if not total:
+            self._tell()
 
-    def picture(self, position: int, prompt: Prompt) -> None:
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    @property
+    def errors(self) -> dict[int, SegmindError]:
+        """The errors so far, by the positions of their items."""
+        with self._lock:
+            return dict(sorted(self._errors.items()))
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        with self._lock:
+            took_s = self._clock() - self._begun_s if self._took_s is None else self._took_s
+            return dataclasses.replace(self._progress, elapsed_s=took_s)
+
+    @property
+    def _failure(self) -> SegmindError | None:
+        """What whoever waits for the end is to get, instead of it."""
+        return None
+
+    def _picture(self, position: int, prompt: Prompt) -> None:
         """Keep the first picture of an item in small."""
         from segmind_jupyter.content.images.encode import thumbnail_png
 
@@ -298,32 +325,7 @@ class Results:
             small = dataclasses.replace(images[0], data=thumbnail_png(images[0]))
             self.pictures[position] = small
 
-    @property
-    def replies(self) -> list[Reply | None]:
-        """The replies so far, in the order of the items."""
-        with self._lock:
-            return list(self._replies)
-
-    @property
-    def errors(self) -> dict[int, SegmindError]:
-        """The errors so far, by position."""
-        with self._lock:
-            return dict(sorted(self._errors.items()))
-
-    @property
-    def progress(self) -> Progress:
-        """How far it has come."""
-        with self._lock:
-            until_s = self._clock() if self._ended_s is None else self._ended_s
-            return dataclasses.replace(self._progress, elapsed_s=until_s - self._begun_s)
-
-    def ended(self, nth: int) -> tuple[int, Reply | None, SegmindError | None]:
-        """Return the position, the reply and the error of the `nth` item to end, from 0."""
-        with self._lock:
-            position = self._ended[nth]
-            return position, self._replies[position], self._errors.get(position)
-
-    def after(self, nth: int) -> concurrent.futures.Future[None]:
+    def _reached(self, nth: int) -> concurrent.futures.Future[None]:
         """Return a future that is done once the `nth` item has ended, counted from 0."""
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
         future.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
@@ -334,15 +336,10 @@ class Results:
         future.set_result(None)
         return future
 
-    def on_change(self, callback: Callable[[], object]) -> None:
-        """Have something called after every change, on the thread that brings it."""
-        with self._lock:
-            self._watchers.append(callback)
-
-    def take(self) -> int | None:
+    def _take(self) -> int | None:
         """Take up the next item; `None` if there is none, or if nothing more is to be sent."""
         with self._lock:
-            if self._stopped or self._taken == len(self._replies):
+            if self._stopped or self._taken == len(self):
                 return None
             position = self._taken
             self._taken += 1
@@ -350,12 +347,12 @@ class Results:
         self._tell()
         return position
 
-    def check_goes_on(self) -> None:
+    def _check_goes_on(self) -> None:
         """Raise what stopped it, if anything did."""
         if self._stopped:
             raise self._stopped.with_traceback(None)
 
-    def add_reply(self, position: int, reply: Reply, *, kept: bool = False) -> None:
+    def _add_reply(self, position: int, reply: Reply, *, kept: bool = False) -> None:
         """Note the reply of an item that was taken up; `kept` if the journal had it."""
         spent = {} if kept else {
             "input_tokens": reply.usage.input_tokens or 0,
@@ -365,48 +362,48 @@ class Results:
         with self._lock:
             self._replies[position] = reply
             self._count(in_flight=-1, done=1, kept=int(kept), **spent)
-            awaited = self._end([position])
+            awaited = self._end_of([position])
         self._tell(awaited)
 
-    def add_error(self, position: int, error: SegmindError) -> None:
+    def _add_error(self, position: int, error: SegmindError) -> None:
         """Note why an item that was taken up has no reply."""
         with self._lock:
             self._errors[position] = error
             was_sent = error is not self._stopped
             self._count(in_flight=-1, failed=int(was_sent))
-            if was_sent and self.failure is None:
-                self.failure = position
-            awaited = self._end([position])
+            if was_sent and self._first_failed is None:
+                self._first_failed = position
+            awaited = self._end_of([position])
         self._tell(awaited)
 
-    def stop(self, error: SegmindError) -> None:
+    def _stop(self, error: SegmindError) -> None:
         """Take up nothing more: what was not gets this error. Only the first call counts."""
         with self._lock:
-            if self._stopped or len(self._ended) == len(self._replies):
+            if self._stopped or len(self._ended) == len(self):
                 return
             self._stopped = error
             self._progress = dataclasses.replace(self._progress, stopped=True)
-            unsent = range(self._taken, len(self._replies))
+            unsent = range(self._taken, len(self))
             self._errors.update(dict.fromkeys(unsent, error))
-            awaited = self._end(unsent)
+            awaited = self._end_of(unsent)
         self._tell(awaited)
 
-    def abandon(self, error: SegmindError) -> None:
+    def _abandon(self, error: SegmindError) -> None:
         """End everything that has not ended, since nobody is left to do it."""
-        self.stop(error)
-        for position in sorted(set(range(len(self._replies))).difference(self._ended)):
-            self.add_error(position, error)
+        self._stop(error)
+        for position in sorted(set(range(len(self))).difference(self._ended)):
+            self._add_error(position, error)
 
     def _count(self, **changes: Any) -> None:
         sums = {name: (getattr(self._progress, name) or 0) + n for name, n in changes.items()}
         self._progress = dataclasses.replace(self._progress, **sums)
 
-    def _end(self, positions: Iterable[int]) -> list[concurrent.futures.Future[None]]:
+    def _end_of(self, positions: Iterable[int]) -> list[concurrent.futures.Future[None]]:
         """Note that items have ended, and find what is awaited of them."""
         before = len(self._ended)
         self._ended += positions
-        if len(self._ended) == len(self._replies):
-            self._ended_s = self._clock()
+        if len(self._ended) == len(self):
+            self._took_s = self._clock() - self._begun_s
         reached = range(before, len(self._ended))
         return [future for nth in reached for future in self._awaited.pop(nth, ())]
 
@@ -414,10 +411,12 @@ class Results:
         """Tell of a change, with no lock held: whoever is told may look at once."""
         try:
             for watcher in tuple(self._watchers):
-                watcher()
+                tell(watcher, self)
         finally:  # an interrupt meanwhile must not leave anybody waiting for ever
             for future in awaited:
                 future.set_result(None)
+            if len(self._ended) == len(self):
+                self._finish("", self, self._failure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

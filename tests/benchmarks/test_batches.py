@@ -63,7 +63,7 @@ def send(loop: Any, tmp_path: Path) -> Callable[..., Results]:
         )
         each, results = PromptTemplate("{item}", items), Results(len(items), clock=loop.time)
         if watch is not None:
-            results.on_change(lambda: watch(results.progress))
+            results.on_change(lambda results: watch(results.progress))
         call = Call(model="claude-4-sonnet", messages=())
         plan = Plan(call=call, resumes=True, stops_at_error=False, **how)
         loop.run(Run(each, results, plan, Desk(manager))())

@@ -30,43 +30,31 @@ def answer(n):
     jobs[n].finish(Completed(), reply=reply)
 
 class ByHand(Batch):
-    notes, pictures, model = (), {}, "claude-4-sonnet"
-    progress = property(lambda self: self.results.progress)
-    errors = property(lambda self: self.results.errors)
-    outcomes = property(lambda self: [
-        Outcome(n, f"photo{n}.png", reply, None, None)
-        for n, reply in enumerate(self.results.replies) if reply
-    ])
+    notes, model, _failure = (), "claude-4-sonnet", None
 
     def __init__(self, total):
-        self.results = Results(total)
+        Results.__init__(self, total)
         for position in range(total):
-            self.results.take()
+            self._take()
         for position in range(total // 2):
             self.answer(position)
-
-    def __len__(self):
-        return self.progress.total
 
     def key(self, position):
         return position
 
+    def _of(self, position):
+        return Outcome(position, f"photo{position}.png", self._replies[position], None, None)
+
     def answer(self, position):
         reply = Reply(text="A **rising** line.", usage=Usage(435, 31), cost=0.0021)
-        self.results.add_reply(position, reply)
-
-    def done(self):
-        return self.results.end.done()
-
-    def on_done(self, callback):
-        self.results.end.add_done_callback(lambda end: callback(self))
+        self._add_reply(position, reply)
 
 batch = ByHand(12)"""
 
 END_OF_BATCH = """\
 error = failed("2c7f", "image <b>too</b> large")
 for position in range(6, 12):
-    batch.answer(position) if position % 2 else batch.results.add_error(position, error)"""
+    batch.answer(position) if position % 2 else batch._add_error(position, error)"""
 
 STATIC = {"text/html", "text/plain"}
 

@@ -16,42 +16,26 @@ from segmind_jupyter import Reply, Usage
 from segmind_jupyter.api.responses import failed
 from segmind_jupyter.session import session
 from segmind_jupyter.batch.batch import Batch, Outcome
-from segmind_jupyter.batch.runner import Results, never_sent
+from segmind_jupyter.batch.runner import Results
 
 class ByHand(Batch):
+    notes, model, _failure = ("`captoin` is no column",), "claude-4-sonnet", None
+
     def __init__(self, total):
-        self.results, self.total = Results(total), total
+        Results.__init__(self, total)
         for _ in range(total // 2):
-            self.results.take()
-
-    def __len__(self):
-        return self.total
-
-    notes = ("`captoin` is no column",)
-    model, pictures = "claude-4-sonnet", {}
-    outcomes = property(lambda self: [
-        Outcome(n, f"<b>{n}", reply, None, None)
-        for n, reply in enumerate(self.results.replies) if reply
-    ])
-    progress = property(lambda self: self.results.progress)
-    errors = property(lambda self: self.results.errors)
+            self._take()
 
     def key(self, position):
         return f"<b>{position}"
 
-    def done(self):
-        return self.results.end.done()
-
-    def on_done(self, callback):
-        self.results.end.add_done_callback(lambda end: callback(self))
-
-    def cancel(self):
-        self.results.stop(never_sent("the batch was stopped"))
+    def _of(self, position):
+        return Outcome(position, f"<b>{position}", self._replies[position], None, None)
 
     def answer(self, *positions):
         for position in positions:
-            usage = Usage(100, 10)
-            self.results.add_reply(position, Reply(text=f"**x{position}**", usage=usage, cost=0.5))
+            reply = Reply(text=f"**x{position}**", usage=Usage(100, 10), cost=0.5)
+            self._add_reply(position, reply)
 
 def begun(batch):
     for show in session().batch_shows:
@@ -93,7 +77,7 @@ def test_a_batch_that_is_the_value_of_its_cell_shows_once(page):
     """And again in any later cell that asks for it."""
     assert len(page("batch = begun(ByHand(8))\nbatch").of("display_data")) == 1
     assert len(page("batch").of("display_data")) == 1
-    messages = page("batch = ByHand(2); batch.results.take(); batch.answer(0, 1)\nbatch")
+    messages = page("batch = ByHand(2); batch._take(); batch.answer(0, 1)\nbatch")
     (shown,) = messages.of("display_data")  # one that has ended is its summary at once
     assert "2 of 2 done" in shown["data"]["text/plain"]
     assert messages.of("comm_open", "update_display_data") == []
@@ -155,8 +139,8 @@ def test_the_view_ends_as_a_summary_with_the_first_errors(page):
     messages = page(
         "batch = begun(ByHand(8))\n"
         "batch.answer(0, 1)\n"
-        "batch.results.add_error(2, failed('2c7f-3', '<img src=x onerror=alert(1)>'))\n"
-        "batch.results.add_error(3, failed('2c7f-4', '\\x1b[31mred'))\n"
+        "batch._add_error(2, failed('2c7f-3', '<img src=x onerror=alert(1)>'))\n"
+        "batch._add_error(3, failed('2c7f-4', '\\x1b[31mred'))\n"
         "batch.cancel()"
     )
     (update,) = messages.of("update_display_data")
