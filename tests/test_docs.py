@@ -17,6 +17,8 @@ import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+import segmind_jupyter.errors
+
 ROOT = Path(__file__).parents[1]
 DOCS, EXAMPLES = ROOT / "docs", ROOT / "examples"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
@@ -62,6 +64,15 @@ def test_code_in_the_pages_is_what_is_run():
         found = FENCE.findall(page.read_text(encoding="utf-8"))
         assert {kind for kind, _ in found} <= kinds, page
         assert all("c." in body[:3] for kind, body in found if kind == "python"), page
+
+
+def test_every_public_name_is_in_the_reference():
+    """By its docstring; errors come all together."""
+    page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"auto(?:function|class):: (\w+)", page))
+    errors = {name for name in segmind_jupyter.__all__ if hasattr(segmind_jupyter.errors, name)}
+    loaders = {"__version__", "load_ipython_extension", "unload_ipython_extension"}
+    assert described | errors | loaders == set(segmind_jupyter.__all__)
 
 
 @pytest.mark.kernel
