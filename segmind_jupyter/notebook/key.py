@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import sys
 from collections.abc import Sequence
@@ -56,7 +57,8 @@ def change_key(shell: Any, rest: Sequence[str]) -> str:
         keyring = save_key(key)
     except SettingsError as error:
         raise SettingsError(f"The key is set for this kernel, and was not saved. {error}") from None
-    shell.db[_SAVED] = True
+    with contextlib.suppress(OSError):  # a profile that cannot be written to
+        shell.db[_SAVED] = True
     return f"The key is set, and saved in the keyring ({keyring}); `%segmind key --forget` undoes."
 
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import scripted
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -206,32 +205,3 @@ def test_the_pace_of_the_embedded_gateway_is_a_variable(monkeypatch):
 def test_any_path_and_headers_get_an_answer(method, path, headers):
     """No method, path or header makes the gateway raise."""
     assert Gateway().handle(SimRequest(method, path, headers)).status in (200, 401, 404, 405)
-
-
-def test_what_tests_force_comes_in_order_and_as_often_as_asked():
-    """For the requests that it matches: made up, after the work, changed, late or lost."""
-    gateway = scripted.Gateway(Behaviour(latency_s=2))
-    headers = {"x-api-key": "k", "content-type": "application/json"}
-    body = b'{"messages": [{"role": "user", "content": "a"}]}'
-    post = SimRequest("POST", V1, headers, body)
-    gateway.script(status=500, times=2)
-    gateway.script("GET /v2/", status=502)
-    gateway.script(status=504, after_work=True)
-    answers = [gateway.handle(post) for _ in range(4)]
-    assert [answer.status for answer in answers] == [500, 500, 504, 200]
-    assert content(answers[0]) == {"error": "Internal Server Error"}
-    assert gateway.billed == 2
-    assert gateway.handle(SimRequest("GET", "/v2/requests/x", headers)).status == 502
-    gateway.script(delay_s=3, change=lambda body: {**body, "model": "?"})
-    late = gateway.handle(post)
-    assert (late.delay_s, content(late)["model"]) == (5, "?")
-    for drop, error, billed in (
-        ("before_work", scripted.Refused, 3), ("after_work", scripted.Lost, 4),
-    ):  # fmt: skip
-        gateway.script(drop=drop)
-        with pytest.raises(error):
-            gateway.handle(post)
-        assert (gateway.billed, gateway.log[-1].status) == (billed, None)
-    gateway.script(status=500, times=100)
-    gateway.clear_script()
-    assert gateway.handle(post).status == 200
