@@ -164,14 +164,14 @@ class ChatPanel:
 
     def draw(self) -> bool:
         """Tell the pages what has changed; return whether a turn is under way."""
-        turns = self.chat.turns
         with self._lock:
+            turns = self.chat.turns
             if gone := [turn for turn in self._known if turn not in turns]:
                 self._say("gone", ids=[self._known.pop(turn).id for turn in gone])
             for turn, before in zip(turns, [None, *turns], strict=False):
                 told = self._told(turn)
                 # What of a turn changes until its end.
-                standing = turn.stage, _until(turn), turn.notes if turn.done() else ()
+                standing = turn.over, turn.stage, _until(turn), turn.notes
                 if told.standing != standing:
                     told.standing, told.message = standing, self._described(turn, before)
                     told.page = transcript.page_of(turn)
@@ -185,7 +185,7 @@ class ChatPanel:
             if head != self._head:
                 self._head = head
                 self._say("head", **head)
-        return any(not turn.done() for turn in turns)
+        return any(not turn.over for turn in turns)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole state, for a page that knows nothing."""
@@ -248,7 +248,7 @@ class ChatPanel:
                 for item in turn.prompt.sent
             ],
             "stage": str(turn.stage),
-            "ended": turn.done(),
+            "ended": turn.over,
             "elapsed_s": round(turn.elapsed_s, 1),
             "until": _until(turn),
         }
@@ -350,7 +350,7 @@ class ChatPanel:
 
     def _again(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         last = self.chat.turns[-1] if self.chat.turns else None
-        if last is not None and not last.done():
+        if last is not None and not last.over:
             return  # a second click, mostly
         with self._lock:
             again = self._told(self.chat.regenerate())
@@ -489,7 +489,7 @@ def _is_table(value: object) -> bool:
 
 def _until(turn: Turn) -> str:
     """Return when a turn that waits for the plan's limit goes on; empty where none does."""
-    if turn.done():
+    if turn.over:
         return ""
     paused = session().paused_until
     return time.strftime("%H:%M:%S", time.localtime(paused)) if paused else ""
