@@ -1,4 +1,4 @@
-"""What a person sees of a job and of a batch: while they go on, at their end, after a reload."""
+"""What a person sees of a job: while they go on, at their end, after a reload."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-#: Jobs and a batch that later cells move by hand.
+#: Jobs that later cells move by hand.
 BEGIN = """\
 %load_ext segmind_jupyter
 import os, threading, time
 from segmind_jupyter import Reply, Usage
-from segmind_jupyter.api.responses import failed
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.responses import Completed, Failed, Processing
-from segmind_jupyter.batch.batch import Batch, Outcome
-from segmind_jupyter.batch.runner import Results
 
 def begun(n):
     job = Job(f"2c7f8a10-5b1e-4d0e-{n}", model="claude-4-sonnet", submitted_at=time.time() - 74)
@@ -27,43 +24,15 @@ jobs = [begun(n) for n in range(2)]
 def answer(n):
     usage = Usage(435, 31)
     reply = Reply(text="A **rising** line.", model="claude-4-sonnet", usage=usage, cost=0.0021)
-    jobs[n].finish(Completed(), reply=reply)
-
-class ByHand(Batch):
-    notes, model, _failure = (), "claude-4-sonnet", None
-
-    def __init__(self, total):
-        Results.__init__(self, total)
-        for position in range(total):
-            self._take()
-        for position in range(total // 2):
-            self.answer(position)
-
-    def key(self, position):
-        return position
-
-    def _of(self, position):
-        return Outcome(position, f"photo{position}.png", self._replies[position], None, None)
-
-    def answer(self, position):
-        reply = Reply(text="A **rising** line.", usage=Usage(435, 31), cost=0.0021)
-        self._add_reply(position, reply)
-
-batch = ByHand(12)"""
-
-END_OF_BATCH = """\
-error = failed("2c7f", "image <b>too</b> large")
-for position in range(6, 12):
-    batch.answer(position) if position % 2 else batch._add_error(position, error)"""
+    jobs[n].finish(Completed(), reply=reply)"""
 
 STATIC = {"text/html", "text/plain"}
 
 
 @pytest.fixture(scope="module")
 def notebook(open_for_module):
-    """Two jobs and a batch, each in a cell and for a test of its own."""
-    cells = (f"{BEGIN}\njobs[0]", "jobs[1]", "batch")
-    notebook = open_for_module(*cells, height=1300)
+    """Two jobs, each in a cell and for a test of its own."""
+    notebook = open_for_module(f"{BEGIN}\njobs[0]", "jobs[1]", height=1300)
     notebook.run_all()
     return notebook
 
@@ -98,29 +67,6 @@ def test_a_job_is_a_card_and_then_its_reply(notebook, lab, artifacts):
     replied(card)
     notebook.shoot(artifacts / "job ended")
     *_, output = notebook.save().cells[0].outputs
-    assert set(output.data) == STATIC
-    assert notebook.foreign_requests(lab.url) == []
-
-
-def test_a_batch_shows_its_replies_and_then_its_errors(notebook, lab, artifacts):
-    """Numbers, a bar half full, Stop, and each reply beside its item; errors as text."""
-    card = notebook.cell(2)
-    card.get_by_text("6 of 12 done, 6 in flight").wait_for()
-    bar = card.locator("[style*='width:50.0%']")
-    full = bar.evaluate("bar => bar.offsetWidth / bar.parentElement.offsetWidth")
-    assert full == pytest.approx(0.5, abs=0.02)
-    row = card.get_by_role("row", name="photo5.png")
-    assert row.inner_text().split() == ["photo5.png", "A", "rising", "line.", "0.0021"]
-    assert card.get_by_role("button", name="Stop").is_visible()
-    notebook.shoot(artifacts / "batch pending")
-    notebook.run_last(END_OF_BATCH)
-    summary = card.locator(".segmind-reply", has_text="9 of 12 done, 3 failed")
-    summary.wait_for()
-    assert "image <b>too</b> large" in summary.inner_text()
-    assert "Item 6 and 2 more" in summary.inner_text()
-    assert summary.get_by_role("row").count() == 10
-    notebook.shoot(artifacts / "batch ended")
-    (output,) = notebook.save().cells[2].outputs
     assert set(output.data) == STATIC
     assert notebook.foreign_requests(lab.url) == []
 

@@ -167,9 +167,6 @@ BATCH = (
     "batch = ask_each('{item}', ['fail: no such image', 'echo: fine'], on_error='%s')"
 )
 
-#: `%segmind wait` in a cell that goes on.
-TRY_TO_WAIT = "try:\n    %segmind wait\nexcept Exception as error:\n    print('raised:', error)"
-
 
 @pytest.mark.kernel
 class TestFailuresWhereNobodyLooksOn:
@@ -179,17 +176,6 @@ class TestFailuresWhereNobodyLooksOn:
         """That cell has waited already, so that nothing is under way any more."""
         with pytest.raises(CellExecutionError, match=r"segmind wait[\s\S]*no such image"):
             executed(BATCH % "raise", "%segmind wait", "raise SystemExit('it went on')")
-
-    def test_each_is_raised_once(self, gateway):
-        """In the order in which they began; then there is nothing left."""
-        cells = ("%%claude -j\nfail: one", "%%claude -j\necho: Fine.", "%%claude -j\nfail: two")
-        notebook = executed(*cells, *[TRY_TO_WAIT] * 3)
-        first, second, third = map(shown, notebook.cells[-3:])
-        assert "raised:" in first
-        assert "failed: one." in first
-        assert "raised:" in second
-        assert "failed: two." in second
-        assert "Nothing is under way" in third
 
 
 def test_a_terminal_prints_a_line_and_the_reply_when_waited_for(run, gateway):

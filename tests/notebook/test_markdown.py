@@ -228,15 +228,3 @@ def test_slow_input_ends_and_stays_readable():
         shown = to_html(text + "\n\n```\nthe last word")
         assert "the last word" in shown, name
         assert len(shown) < MAX_HTML_CHARS + 2_000_000, name
-
-
-@pytest.mark.heavy
-def test_what_is_too_deep_or_too_large_is_shown_as_typed():
-    """Nothing is left out that is nested too deeply; few characters can ask for many cells."""
-    quotes = ["> " * depth + "deep" for depth in (19, 20, 200)]
-    lists = ["- " * 10 + "deep", "- " * 200 + "deep", "> - " * 50 + "deep"]
-    marks = ["**" * 3 + "[*_" * 100 + "deep", "[" * 200 + "deep" + "](https://x.example)" * 200]
-    for text in (*quotes, *lists, *marks):
-        assert "deep" in to_html(text)
-    text = "|" + "a|" * 300 + "\n|" + "-|" * 300 + "\n" + "a\n" * 3_000
-    assert len(to_html(text)) < 2 * len(text)

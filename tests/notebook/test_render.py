@@ -175,17 +175,6 @@ def test_a_thumbnail_shows_what_was_sent() -> None:
     assert "10×10 PNG, 8 B, ≈1 token" in shown.get_text()
 
 
-def test_few_objects_lie_open_and_many_are_folded() -> None:
-    """More than six objects stand behind a summary; no more than twelve have a picture."""
-    few = page(reply_html(FULL, sent=[Attachment(f"f{n}", (picture(),)) for n in range(3)]))
-    many = page(reply_html(FULL, sent=[Attachment(f"f{n}", (picture(),)) for n in range(20)]))
-
-    assert few.details is None
-    assert many.details.summary.get_text() == "20 objects sent"
-    assert len(many.find_all("img")) == 12
-    assert "f19" in many.get_text()
-
-
 class Asked:
     """What a reply answers, as far as its display looks at it."""
 

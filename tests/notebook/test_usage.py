@@ -85,15 +85,6 @@ def test_bars_are_as_high_as_their_numbers(online):
         assert bars(usage(ledger(*usages))) == []
 
 
-def test_a_long_session_draws_its_last_calls(online):
-    """And says so; the sums count all."""
-    bundle = usage(ledger(*(Usage(n, 1) for n in range(100))))
-    into, _ = bars(bundle)
-    assert (len(into), into[-1]) == (40, "█")
-    assert "last 40 calls" in bundle["text/plain"]
-    assert "4,950" in bundle["text/plain"]
-
-
 def test_names_of_models_are_data(online):
     """A server chose them, or a user."""
     bundle = usage(ledger(Usage(1, 1), Usage(2, 2), model="<img src=x onerror=alert(1)>\x1b[31m"))
