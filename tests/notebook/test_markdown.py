@@ -13,14 +13,14 @@ from segmind_jupyter.notebook.display.markdown import (
     MAX_CODE_CHARS,
     MAX_HTML_CHARS,
     MAX_MARKDOWN_CHARS,
+    body_html,
     to_coloured,
-    to_html,
 )
-from segmind_jupyter.notebook.display.styles import CODE
+from segmind_jupyter.notebook.display.styles import CODE, framed
 
 
 def page(text: str) -> BeautifulSoup:
-    return BeautifulSoup(to_html(text), "html.parser")
+    return BeautifulSoup(framed(body_html(text)), "html.parser")
 
 
 def words(text: str) -> str:
@@ -126,7 +126,7 @@ def test_characters_behind_an_entity_or_in_code_are_neutralised_too():
     """An entity is decoded by the parser, after the text was made safe; code hides nothing."""
     texts = ("a&#x202e;b", "[a&#x202e;b](https://x.example)", "$\\text{&#x202e;}$")
     for text in (*texts, "```python\nif x: \u202e return # safe\n```"):
-        html = to_html(text)
+        html = framed(body_html(text))
         assert "\u202e" not in html
         assert "⟨U+202E⟩" in BeautifulSoup(html, "html.parser").get_text()
 
@@ -225,6 +225,6 @@ PATHOLOGICAL = {
 def test_slow_input_ends_and_stays_readable():
     """Each pattern becomes a page of bounded size that still holds the last word."""
     for name, text in PATHOLOGICAL.items():
-        shown = to_html(text + "\n\n```\nthe last word")
+        shown = framed(body_html(text + "\n\n```\nthe last word"))
         assert "the last word" in shown, name
         assert len(shown) < MAX_HTML_CHARS + 2_000_000, name

@@ -6,13 +6,14 @@ from bs4 import BeautifulSoup, Tag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.notebook.display.markdown import to_html
+from segmind_jupyter.notebook.display.markdown import body_html
 from segmind_jupyter.notebook.display.math import MAX_TEX_CHARS, to_mathml
 from segmind_jupyter.notebook.display.sanitize import is_math_value
+from segmind_jupyter.notebook.display.styles import framed
 
 
 def page(text: str) -> BeautifulSoup:
-    return BeautifulSoup(to_html(text), "html.parser")
+    return BeautifulSoup(framed(body_html(text)), "html.parser")
 
 
 def words(text: str) -> str:

@@ -17,13 +17,14 @@ from markdown_it import MarkdownIt
 from segmind_jupyter.api.messages import Reply, Usage, user_message
 from segmind_jupyter.content.prompt import Prompt
 from segmind_jupyter.errors import JobFailed
-from segmind_jupyter.notebook.display.markdown import to_html
+from segmind_jupyter.notebook.display.markdown import body_html
 from segmind_jupyter.notebook.display.reply import (
     failure_bundle,
     reply_html,
     reply_text,
 )
 from segmind_jupyter.notebook.display.request import request_html
+from segmind_jupyter.notebook.display.styles import framed
 from segmind_jupyter.session import Request
 from segmind_jupyter.words import to_text
 
@@ -58,7 +59,7 @@ def test_raw_html_stays_readable(walk: Walk) -> None:
     for case in CORPUS:
         if case["text"].startswith("<"):
             typed = re.findall(r"\w+", html.unescape(to_text(case["text"])))
-            shown = walk(to_html(case["text"]))
+            shown = walk(framed(body_html(case["text"])))
             assert [word for word in typed if word not in shown] == [], case["name"]
 
 
@@ -81,7 +82,7 @@ mixtures = st.lists(
 @given(st.one_of(anything, mixtures))
 def test_no_text_gets_live_html_through(walk: Walk, text: str) -> None:
     """Arbitrary text and shuffled hostile pieces never raise and never pass the walker's lists."""
-    walk(to_html(text))
+    walk(framed(body_html(text)))
 
 
 def test_the_sanitizer_alone_holds_too(walk: Walk) -> None:

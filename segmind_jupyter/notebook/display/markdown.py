@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.notebook.display.math import add_math, to_mathml
 from segmind_jupyter.notebook.display.sanitize import clean, is_address
-from segmind_jupyter.notebook.display.styles import CODE, ELEMENTS, framed
+from segmind_jupyter.notebook.display.styles import CODE, ELEMENTS
 from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
@@ -55,11 +55,6 @@ _SMALL_HTML = re.compile(r"<br\s{0,3}/?>|<(su[bp])>([^<>\n]{1,200})</\1>", re.IG
 
 #: What a list's item begins with that is a task, done or not.
 _TASK = re.compile(r"\[([ xX])\] ")
-
-
-def to_html(text: str) -> str:
-    """Turn untrusted Markdown into safe HTML."""
-    return framed(body_html(text))
 
 
 def body_html(text: str) -> str:
