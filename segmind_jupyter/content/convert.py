@@ -33,15 +33,14 @@ from segmind_jupyter.content.images.figures import encode_figure, is_figure
 from segmind_jupyter.content.parts import (
     MAX_IMAGES,
     STANDARD,
-    Convert,
     Image,
     Limits,
     Part,
     Scope,
     Text,
-    format_error,
     is_kind,
     merged,
+    naming_failures,
     safe_repr,
     safe_str,
     special_method,
@@ -71,7 +70,7 @@ from segmind_jupyter.content.text import (
     source_code,
     values,
 )
-from segmind_jupyter.errors import ContentError, SegmindError
+from segmind_jupyter.errors import ContentError
 from segmind_jupyter.words import encodable
 
 
@@ -121,45 +120,34 @@ def to_blocks(
 
 def to_parts(obj: Any, *, name: str | None = None, limits: Limits = STANDARD) -> list[Part]:
     """Turn any object into pieces of a prompt, as `to_blocks` does."""
-    try:
-        return _parts(obj, Scope(name or "", limits))
-    except _UnsendableError as failure:
-        label, reason = failure.args
-        where = f"`{label}`: " if label else ""
-        raise ContentError(f"{where}{reason}") from failure.__cause__
-
-
-class _UnsendableError(Exception):
-    """The label of what failed, and the reason: made a `ContentError` at the door."""
+    return _parts(obj, Scope(name or "", limits))
 
 
 def _parts(obj: Any, scope: Scope) -> list[Part]:
     """Ask each source in turn; the innermost object that fails is the one that is named."""
+    what = f"This {type_name(obj)} could not be read"
+    advice = "Name a part of it, or its text; or register() a form for its type."
     try:
-        for source in (own_parts, expand_container):
-            parts = source(obj, scope, _parts)
-            if parts is not None:
-                return parts
-        converter = known_converter(obj)
-        if converter is not None:
-            found = converter.convert(obj, limits=scope.limits, name=scope.title)
-            if isinstance(found, Text) and converter.describe:  # a table
-                notes = (*found.notes, *held_file_notes(found.text, scope.label))
-                found = replace(found, notes=notes)
-            return found if isinstance(found, list) else [found]
-        return [displayed_part(obj, limits=scope.limits) or _own_text(obj, scope.limits)]
-    except _UnsendableError:
-        raise
+        with naming_failures(what, advice):
+            own = own_parts(obj, scope, _parts)
+            parts = _expanded(obj, scope) if own is None else own
+            return _converted(obj, scope) if parts is None else parts
     except ContentError as error:
-        raise _UnsendableError(scope.label, str(error)) from error
-    except SegmindError:
-        raise
-    except Exception as error:
-        reason = (
-            f"This {type_name(obj)} could not be read ({format_error(error)}). Name a part of it, "
-            "or its text; or register() a form for its type."
-        )
-        raise _UnsendableError(scope.label, reason) from error
+        if not scope.label or isinstance(error.__cause__, ContentError):  # it has the label
+            raise
+        raise ContentError(f"`{scope.label}`: {error}") from error
+
+
+def _converted(obj: Any, scope: Scope) -> list[Part]:
+    """Make the pieces of an object by its type, else by what it displays or says of itself."""
+    converter = known_converter(obj)
+    if converter is None:
+        return [displayed_part(obj, limits=scope.limits) or _own_text(obj, scope.limits)]
+    found = converter.convert(obj, limits=scope.limits, name=scope.title)
+    if isinstance(found, Text) and converter.describe:  # a table
+        notes = (*found.notes, *held_file_notes(found.text, scope.label))
+        found = replace(found, notes=notes)
+    return found if isinstance(found, list) else [found]
 
 
 def _own_text(obj: object, limits: Limits) -> Text:
@@ -170,7 +158,7 @@ def _own_text(obj: object, limits: Limits) -> Text:
     return as_text(text, limits=limits, noun=type_name(obj), lines="\n" in text)
 
 
-def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
+def _expanded(obj: Any, scope: Scope) -> list[Part] | None:
     """Make the pieces of a container; nothing if `obj` is none."""
     container = _opened(obj)
     if container is None:
@@ -182,7 +170,7 @@ def expand_container(obj: Any, scope: Scope, convert: Convert) -> list[Part] | N
             return [encode_figure(roots.popitem()[1], limits=scope.limits)]
     are_files = bool(leaves) and all(map(_is_file, leaves))
     if are_files or any(map(_is_rich, leaves)):
-        return _entry_parts(container, scope.inside(obj), convert, are_files=are_files)
+        return _entry_parts(container, scope.inside(obj), are_files=are_files)
     if container is not obj:
         return None
     if isinstance(obj, list | tuple | set | frozenset):  # a mapping's are settings
@@ -233,7 +221,7 @@ def _is_rich(leaf: Any) -> bool:
     return has_display(leaf) if converter is None else converter.is_rich(leaf)
 
 
-def _entry_parts(container: Any, scope: Scope, convert: Convert, *, are_files: bool) -> list[Part]:
+def _entry_parts(container: Any, scope: Scope, *, are_files: bool) -> list[Part]:
     """Make the pieces of each entry. What text an entry leaves over, the later ones may use."""
     parts: list[Part] = []
     left, total = scope.limits.text_chars, n_entries(container)
@@ -248,7 +236,7 @@ def _entry_parts(container: Any, scope: Scope, convert: Convert, *, are_files: b
             line = f"{inner.label}: {listing(value, max_chars=share)}"
             entry: list[Part] = [Text(encodable(line), inline=False)]
         else:
-            entry = convert(value, inner)
+            entry = _parts(value, inner)
             if _opened(value) is None or not isinstance(entry[0], Text):  # else it has labels
                 entry = [Text(f"{inner.label}:", inline=False), *entry]
         left -= sum(len(part.text) for part in entry if isinstance(part, Text))

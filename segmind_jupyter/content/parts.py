@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from segmind_jupyter.errors import ContentError, shortened
+from segmind_jupyter.errors import ContentError, SegmindError, shortened
 
 #: Pixels of one side of the square that costs one token (Anthropic's published vision rule).
 PATCH_PX: Final = 28
@@ -194,7 +194,7 @@ def naming_failures(what: str, advice: str) -> Iterator[None]:
     """Say what it was where code that is not ours fails on it: that may raise anything."""
     try:
         yield
-    except ContentError:
+    except SegmindError:
         raise
     except Exception as error:
         raise ContentError(f"{what} ({format_error(error)}). {advice}") from error
