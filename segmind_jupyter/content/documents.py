@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
-from segmind_jupyter.content.parts import STANDARD, Image, Limits, Part, Text, format_error, is_kind
+from segmind_jupyter.content.parts import (
+    STANDARD,
+    Image,
+    Limits,
+    Part,
+    Text,
+    is_kind,
+    naming_failures,
+)
 from segmind_jupyter.content.text import cut, fenced
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.words import encodable
@@ -86,14 +94,10 @@ def _opened(source: Any, name: str) -> Any:
             f"{name} is a PDF, and nothing that draws its pages is installed. Run "
             "`pip install pypdfium2` and try again."
         ) from None
-    try:
+    advice = "If it has a password, name `pypdfium2.PdfDocument(path, password=...)`."
+    with naming_failures(f"{name} cannot be opened as a PDF", advice):
         document = pypdfium2.PdfDocument(source)
         document.init_forms()  # else what was filled in is not drawn
-    except (pypdfium2.PdfiumError, OSError, TypeError, ValueError) as error:
-        raise ContentError(
-            f"{name} cannot be opened as a PDF ({format_error(error)}). If it has a password, name "
-            "`pypdfium2.PdfDocument(path, password=...)`."
-        ) from error
     return document
 
 

@@ -16,16 +16,18 @@ from segmind_jupyter.content.parts import (
     Limits,
     Part,
     Scope,
-    format_error,
+    naming_failures,
     special_method,
     type_name,
 )
 from segmind_jupyter.content.text import MAX_DEPTH, as_text
-from segmind_jupyter.errors import ContentError, SegmindError
+from segmind_jupyter.errors import ContentError
 
 _T = TypeVar("_T")
 
 _METHOD: Final = "_repr_claude_"
+
+_ADVICE: Final = "Correct it there."
 
 #: Of a generator that gives more pieces, the end may never come.
 _MOST_YIELDED: Final = 10_000
@@ -100,7 +102,10 @@ def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
     title = f"The function registered for {name}" if function else f"{name}.{_METHOD}()"
     if id(obj) in scope.around or len(scope.around) >= MAX_DEPTH:
         raise ContentError(f"{title} leads back to such an object. Return text or an image.")
-    value = _called(function, title, obj) if function else _displayed(obj, _METHOD)
+    with naming_failures(f"{title} failed", _ADVICE):
+        value = function(obj) if function else _displayed(obj, _METHOD)
+        if inspect.isgenerator(value):
+            value = list(islice(value, _MOST_YIELDED + 1))
     if value is None:
         if function is None:
             return None
@@ -108,10 +113,8 @@ def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
     if inspect.iscoroutine(value) or inspect.isasyncgen(value):
         getattr(value, "close", bool)()  # else Python warns that it was never awaited
         raise ContentError(f"{title} is async, and a form is made at once. Leave `async` out.")
-    if inspect.isgenerator(value):
-        value = _called(lambda: list(islice(value, _MOST_YIELDED + 1)), title)
-        if len(value) > _MOST_YIELDED:
-            raise ContentError(f"{title} yields more than {_MOST_YIELDED:,} pieces. Yield fewer.")
+    if type(value) is list and len(value) > _MOST_YIELDED:
+        raise ContentError(f"{title} gives more than {_MOST_YIELDED:,} pieces. Give fewer.")
     return _accepted(value, scope.inside(obj), convert, title)
 
 
@@ -179,20 +182,11 @@ def best_form(bundle: Mapping[str, Any], *, limits: Limits, of: Any = None) -> P
 def _displayed(obj: Any, name: str, **options: Any) -> Any:
     """Call a display method; `None` where there is none or it declines, as IPython has it."""
     method = special_method(obj, name)
-    try:
-        return None if method is None else _called(method, f"{type_name(obj)}.{name}()", **options)
-    except NotImplementedError:
-        return None
-
-
-def _called(function: Callable[..., Any], title: str, *args: Any, **options: Any) -> Any:
-    """Call a user's function, and name it by `title` if it raises."""
-    try:
-        return function(*args, **options)
-    except (SegmindError, NotImplementedError):
-        raise
-    except Exception as error:
-        raise ContentError(f"{title} raised {format_error(error)}. Correct it there.") from error
+    with naming_failures(f"{type_name(obj)}.{name}() failed", _ADVICE):
+        try:
+            return None if method is None else method(**options)
+        except NotImplementedError:
+            return None
 
 
 def as_bytes(data: Any) -> bytes:

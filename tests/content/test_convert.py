@@ -23,14 +23,11 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML, SVG, Audio, Markdown
 from IPython.display import Image as NotebookImage
 
 from segmind_jupyter.content.convert import has_size, size_of, to_blocks, to_parts
-from segmind_jupyter.content.files import image_format
 from segmind_jupyter.content.images.figures import svg_part
 from segmind_jupyter.content.parts import Image, Limits, Text
 from segmind_jupyter.errors import ContentError, RateLimitError
@@ -198,7 +195,7 @@ def test_an_object_that_breaks_while_it_is_read_is_named():
         def _repr_claude_(self):
             raise RateLimitError("slow down")
 
-    with pytest.raises(ContentError, match=r"`c`: Chart\._repr_png_\(\) raised FileNotFoundError"):
+    with pytest.raises(ContentError, match=r"`c`: Chart\._repr_png_\(\) failed \(FileNotF"):
         to_parts(Chart(), name="c")
     with pytest.raises(ContentError, match=r"`f`: This Frame could not be read \(RuntimeError"):
         to_parts(Frame(), name="f")
@@ -464,36 +461,6 @@ def test_entries_that_do_not_fit_are_counted(red):
     parts = to_parts([red, *["x" * 300] * 100], name="x", limits=Limits(text_chars=2_000))
     assert parts[-1].text.endswith(" of 101 items shown]")
     assert sum(len(part.text) for part in parts if isinstance(part, Text)) <= 2_500
-
-
-plain = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.binary(max_size=20).filter(lambda data: not image_format(data))
-    | st.decimals()
-    | st.datetimes(),
-    lambda inner: (
-        st.lists(inner)
-        | st.dictionaries(st.text() | st.integers() | st.none(), inner)
-        | st.tuples(inner, inner)
-        | st.sets(st.text() | st.integers() | st.floats())
-        | st.lists(inner).map(collections.deque)
-    ),
-    max_leaves=60,
-)
-
-
-@given(container=st.lists(plain) | st.dictionaries(st.text(), plain), limit=st.integers(100, 3_000))
-def test_nested_plain_containers_never_fail_and_stay_inside_the_limit(container, limit):
-    """Whatever is nested in whatever becomes one text that fits, and no blank block."""
-    (part,) = to_parts(container, limits=Limits(text_chars=limit))
-    assert len(part.text) <= limit
-    assert part.text.encode()
-    (block,) = to_blocks(container, limits=Limits(text_chars=limit))
-    assert block["text"].strip()
 
 
 @dataclasses.dataclass

@@ -431,12 +431,11 @@ def encode_bokeh(plot: Any, *, limits: Limits = STANDARD) -> Image:
     advice = "Save it with the disk in its toolbar, and name the file."
     _refuse_fetching(about, sorted(f"{name} pictures" for name in remote), advice)
     _renderer("selenium", what=about, install="selenium")
-    try:
+    how = (
+        "Bokeh draws with chromedriver and Chrome or with geckodriver and Firefox, all on the PATH "
+        "(as root also `%env BOKEH_IN_DOCKER=1`); or save it with the disk in its toolbar, and "
+        "name the file."
+    )
+    with naming_failures(f"{about} could not be drawn", how):
         picture = importlib.import_module("bokeh.io.export").get_screenshot_as_png(plot)
-    except Exception as error:
-        raise ContentError(
-            f"{about} could not be drawn ({format_error(error)}). Bokeh draws with chromedriver "
-            "and Chrome or with geckodriver and Firefox, all on the PATH (as root also "
-            "`%env BOKEH_IN_DOCKER=1`); or save it with the disk in its toolbar, and name the file."
-        ) from error
     return encode_image(picture, limits=limits, about=about)
