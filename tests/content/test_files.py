@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Limits
-from segmind_jupyter.content.prompt import compose, gather
+from segmind_jupyter.content.prompt import compose
 from segmind_jupyter.errors import ContentError
 
 pd = pytest.importorskip("pandas")
@@ -205,10 +204,6 @@ class TestTexts:
             with pytest.raises(ContentError, match=f"Open it with {reader}"):
                 sent(b"\x93\x00\xff", name)
 
-    def test_an_empty_file_is_said_to_be_empty(self, sent):
-        """A blank block would be dropped from the request, and the question hang in the air."""
-        assert sent(b"", "notes.txt").text == "[notes.txt is empty]\n"
-
     def test_of_a_long_file_both_ends_go_and_the_rest_is_counted(self, sent):
         """As of the same text in a variable."""
         text = "".join(f"line {n} of the article\n" for n in range(2_500))[:60_189]
@@ -245,16 +240,6 @@ class TestNames:
             assert prompt.notes == (said,)
             (note,) = compose("What?", {"cfg": {"p": text}}, include=["cfg['p']"]).notes
             assert "`Path(cfg['p'])`" in note
-
-    def test_other_words_are_no_file(self):
-        """What is not there, cannot be sent, or is more than a name."""
-        for text in (
-            "b.csv", "run.exe", "folder.csv", "a", ".csv", "a\n.csv", "a.csv\n", "\0.csv",
-            "~nobody_of_that_name/a.csv", "/" * 4096 + "a.csv", "x" * 300 + ".csv", "Look at a.csv",
-        ):  # fmt: skip
-            assert compose("{p} x", {"p": text}).notes == ()
-            assert gather(["x", text]).notes == ()
-            assert PromptTemplate("x", [text]).notes == ()
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])

@@ -118,16 +118,6 @@ class TestBeyondTheFigure:
             axes.legend(loc="upper right")
             assert size(encode_figure(figure)) == (800, 400)
 
-    def test_it_stays_within_the_limits_and_within_reason(self):
-        """The picture grows, not beyond what the server keeps; a text far away is not chased."""
-        figure = line(figsize=(15, 15))
-        figure.suptitle("T", y=1.3)
-        image = encode_figure(figure)
-        assert image.tokens <= Limits().image_tokens
-        assert image.height > image.width
-        figure.text(50, 50, "lost")
-        assert max(size(encode_figure(figure))) <= 1568
-
     def test_an_empty_figure_is_refused_and_the_way_is_named(self):
         """`plt.gcf()` after a cell has shown its figure makes a new one, all white."""
         for figure in (plt.figure(), Figure(), plt.subplots()[0]):

@@ -259,22 +259,6 @@ def test_an_expression_of_a_known_name_is_pointed_out():
         )
 
 
-def test_many_unknown_names_are_summed_up():
-    """A prompt full of somebody else's template does not drown the reply in notes."""
-    prompt = compose(" ".join(f"{{v{i}}}" for i in range(20)), {})
-    assert len(prompt.notes) == 6
-    assert prompt.notes[-1] == "15 more such names were sent as typed."
-
-
-def test_images_stand_where_they_are_named():
-    """Text, image, text, image; blank text between two images is not sent."""
-    names = {"a": picture("red"), "b": picture("blue")}
-    kinds = [block["type"] for block in compose("One {a} two {b}", names).blocks()]
-    assert kinds == ["text", "image", "text", "image"]
-    kinds = [block["type"] for block in compose("{a} \n {b}\n", names).blocks()]
-    assert kinds == ["image", "image"]
-
-
 @pytest.mark.parametrize("path", ["nope", "a.nope", "a[0", "a b", "", "__a", "a()", "1"])
 def test_an_unknown_include_is_an_error_not_a_note(path):
     """Whoever includes an object wants it sent."""
