@@ -72,7 +72,13 @@ def open_database(path: Path, *, busy_s: float) -> sqlite3.Connection:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         db = _connect(path, busy_s)
     try:
-        _refuse_strangers(db)
+        with transaction(db, "DEFERRED"):  # at one moment: another kernel may be making the file
+            marked, version = _pragma(db, "application_id"), _pragma(db, "user_version")
+            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if marked != _APPLICATION_ID and (marked or version or tables):
+            raise NotOurs("it belongs to another program")
+        if version not in {0, _VERSION}:
+            raise NotOurs("another version of segmind-jupyter wrote it")
         if is_fixed:
             return db
         for file in files:
@@ -105,22 +111,21 @@ def open_database(path: Path, *, busy_s: float) -> sqlite3.Connection:
 
 def in_memory(source: sqlite3.Connection | None = None) -> sqlite3.Connection:
     """Make a database in memory, with all of another one as far as that can be read."""
+
+    def give_up(status: int, remaining: int, total: int) -> None:
+        if status != sqlite3.SQLITE_DONE:  # else a lock would be waited for without end
+            raise sqlite3.OperationalError
+
     db = _connect(":memory:", 0)
     with contextlib.suppress(sqlite3.Error):
         if source is not None:
             source.execute("PRAGMA busy_timeout = 0")
-            source.backup(db, progress=_give_up)
+            source.backup(db, progress=give_up)
         if db.execute("PRAGMA quick_check").fetchone()[0] == "ok":
             _make(db)
             return db
     db.close()
     return in_memory()
-
-
-def _give_up(status: int, remaining: int, total: int) -> None:
-    """End a copy that would wait for a lock, and that without end."""
-    if status != sqlite3.SQLITE_DONE:
-        raise sqlite3.OperationalError
 
 
 def _connect(path: Path | str, busy_s: float) -> sqlite3.Connection:
@@ -172,17 +177,6 @@ def _make(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO meta VALUES ('salt', ?)", (secrets.token_bytes(32),))
         db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {_VERSION}")
-
-
-def _refuse_strangers(db: sqlite3.Connection) -> None:
-    """Raise if the file is another program's, or another version's."""
-    with transaction(db, "DEFERRED"):  # at one moment: another kernel may be making the file
-        marked, version = _pragma(db, "application_id"), _pragma(db, "user_version")
-        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if marked != _APPLICATION_ID and (marked or version or tables):
-        raise NotOurs("it belongs to another program")
-    if version not in {0, _VERSION}:
-        raise NotOurs("another version of segmind-jupyter wrote it")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> Any:

@@ -43,9 +43,14 @@ T = TypeVar("T")
 
 FILE_NAME: Final = "jobs.sqlite3"
 
-#: The journal forgets jobs, and what calls took, that are older.
+#: The first write of a kernel forgets what is older; what calls took, after a year.
 MAX_AGE_S: Final = 30 * 24 * 3600.0
-_MAX_CALL_AGE_S: Final = 366 * 24 * 3600.0
+_FORGET: Final = (
+    "DELETE FROM sends WHERE at < ?",
+    "DELETE FROM reserved WHERE at < ?",
+    "DELETE FROM jobs WHERE max(coalesce(submitted_at, 0), coalesce(ended_at, 0), noted_at) < ?",
+    f"DELETE FROM calls WHERE at < ? - {336 * 24 * 3600}",  # noqa: S608 - a constant
+)
 
 #: Cached replies take no more; the oldest go first. One takes a few kB.
 MAX_REPLY_BYTES: Final = 256_000_000
@@ -423,7 +428,9 @@ class Journal:
                 try:
                     with transaction(self._opened(), kind) as db:
                         if kind == "IMMEDIATE" and not self._is_pruned:
-                            self._prune(db)
+                            self._is_pruned, now = True, self._clock()
+                            for forget in _FORGET:
+                                db.execute(forget, (now - MAX_AGE_S,))
                         return work(db)
                 except (sqlite3.Error, OSError, NotOurs) as error:
                     if self.path is None or self._is_lost:
@@ -455,15 +462,6 @@ class Journal:
             "not seen; see to the file and restart the kernel, or set SEGMIND_JUPYTER_STATE to "
             "another folder."
         )
-
-    def _prune(self, db: sqlite3.Connection) -> None:
-        """Forget what is old."""
-        self._is_pruned, before = True, (self._clock() - MAX_AGE_S,)
-        db.execute("DELETE FROM sends WHERE at < ?", before)
-        db.execute("DELETE FROM reserved WHERE at < ?", before)
-        last = "max(coalesce(submitted_at, 0), coalesce(ended_at, 0), noted_at)"
-        db.execute(f"DELETE FROM jobs WHERE {last} < ?", before)  # noqa: S608
-        db.execute("DELETE FROM calls WHERE at < ?", (self._clock() - _MAX_CALL_AGE_S,))
 
 
 _LISTED: Final = (

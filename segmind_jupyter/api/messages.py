@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -292,7 +293,16 @@ def parse_reply(
 ) -> Reply:
     """Read the model's JSON, of Anthropic's shape or OpenAI's."""
     headers = headers or {}
-    body, metrics = _unwrapped(body)
+    metrics: Any = {}
+    if isinstance(body, dict) and "output" in body:  # a result of v2: the model's own JSON
+        metrics, body = body.get("metrics"), body["output"]
+        if isinstance(body, str):
+            with contextlib.suppress(ValueError, RecursionError):
+                decoded = json.loads(body)
+                # `"7"` is a reply that reads 7, and `{"a": 1}` one that is JSON: no model's answer.
+                if isinstance(decoded, dict) and find_text(decoded) is not None:
+                    body = decoded
+    metrics = metrics if isinstance(metrics, dict) else {}
     text = find_text(body)
     if text is None:
         raise ReplyError(f"The answer holds no reply text ({shape_of(body)}).")
@@ -324,21 +334,6 @@ def parse_reply(
         answered_at=time.time(),
         raw=body,
     )
-
-
-def _unwrapped(body: Any) -> tuple[Any, dict[str, Any]]:
-    """Take a v2 result apart: the model's own JSON, and the gateway's metrics."""
-    if not (isinstance(body, dict) and "output" in body):
-        return body, {}
-    output, metrics = body["output"], body.get("metrics")
-    if isinstance(output, str):
-        try:
-            decoded = json.loads(output)
-        except (ValueError, RecursionError):
-            decoded = output  # the text itself
-        # `"7"` is a reply that reads 7, and `{"a": 1}` one that is JSON: no model's answer.
-        output = decoded if isinstance(decoded, dict) and find_text(decoded) is not None else output
-    return output, metrics if isinstance(metrics, dict) else {}
 
 
 def find_text(body: Any) -> str | None:

@@ -371,7 +371,17 @@ class JobPoller:
         # Once a model this reads the journal; from then on it is at hand.
         await _threaded(manager.history.soonest_s, job.model or "")
         while not job.done():
-            await manager.sleep(self._delay_s())
+            delay_s = 0.0
+            if self._troubles:
+                # Most trouble with a read passes at once; a network may be away for minutes.
+                luck = manager.jitter()
+                delay_s = backoff_s(self._troubles, luck=luck, base_s=0.25, cap_s=30.0)
+            # Else the result is there; or the job is gone, or may have ended long ago.
+            is_followed = self._throughout or self._was_seen
+            if is_followed and self._completed_s is None and self._missing_s is None:
+                soonest_s = manager.history.soonest_s(job.model or "")
+                delay_s = max(delay_s, next_poll(self._elapsed_s, soonest_s))
+            await manager.sleep(delay_s)
             if job.done():  # cancelled meanwhile
                 return
             try:
@@ -390,18 +400,6 @@ class JobPoller:
     @property
     def _elapsed_s(self) -> float:
         return self._age_s + self._manager.clock() - self._begun
-
-    def _delay_s(self) -> float:
-        pause_s = 0.0
-        if self._troubles:
-            # Most trouble with a read passes at once; a network may be away for minutes.
-            luck = self._manager.jitter()
-            pause_s = backoff_s(self._troubles, luck=luck, base_s=0.25, cap_s=30.0)
-        is_unsure = self._missing_s is not None or not (self._throughout or self._was_seen)
-        if self._completed_s is not None or is_unsure:
-            return pause_s  # the result is there; or the job is gone, or may have ended long ago
-        soonest_s = self._manager.history.soonest_s(self._job.model or "")
-        return max(pause_s, next_poll(self._elapsed_s, soonest_s))
 
     async def _look(self) -> None:
         """Ask once, for the state or, if that is known to be COMPLETED, for the result."""
