@@ -17,7 +17,7 @@ from typing import Any, Final, TypeGuard
 
 from segmind_jupyter.content.images.figures import figure_of
 from segmind_jupyter.described import Description, asked, checked_languages, facts_of, told
-from segmind_jupyter.errors import ContentError, Interrupted, SegmindError
+from segmind_jupyter.errors import ContentError, Interrupted
 from segmind_jupyter.notebook.display.reply import Display, provenance, usage_line
 from segmind_jupyter.notebook.display.styles import FRAME, div, folded
 from segmind_jupyter.notebook.plots.formats import Pixels, picture_in
@@ -176,7 +176,7 @@ class AltTexts:
             return plain(data, metadata, *args, **how)
         try:
             value = self._described(picture)
-        except (SegmindError, Interrupted) as error:
+        except (Exception, Interrupted) as error:  # noqa: BLE001 - the figure shows in any case
             self._failure = error
             return plain(data, metadata, *args, **how)
         self._found.append(value)

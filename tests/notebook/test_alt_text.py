@@ -120,6 +120,17 @@ class TestCells:
         assert found["data"]["image/png"] == plain["data"]["image/png"]
         assert "ax.plot([1, 2])" in recorder.posts[-1].blocks[0]["text"]
 
+    def test_a_raw_picture_has_no_facts_of_the_figure_before(self, kernel, recorder):
+        """As plotly publishes its pictures."""
+        recorder.will_say(REPLY)
+        recorder.will_say(REPLY)
+        raw = "display({'image/png': png}, raw=True)"
+        png = "import io\nf = io.BytesIO(); fig.savefig(f); png = f.getvalue()"
+        code = f"fig, ax = plt.subplots()\n{png}\ndisplay(fig)\nplt.close()\n"
+        kernel.run(f"%%claude --alt\n{code}{raw}")
+        texts = [post.blocks[0]["text"] for post in recorder.posts]
+        assert ["Facts, from" in text for text in texts] == [True, False]
+
     def test_a_dry_run_shows_the_figure_and_what_would_be_sent(self, kernel, recorder):
         """And sends nothing."""
         output = kernel.run(f"%%claude --alt --dry-run\n{DRAW}")

@@ -145,6 +145,8 @@ class LastPlots:
         from segmind_jupyter.notebook.plots.formats import picture_in
 
         picture = picture_in(data, metadata or {}, self.formatted)
+        if picture is not None:
+            self.formatted = lambda: None  # what is published raw next is another object's
         if picture is None and self.is_empty:
             return  # as for nearly all outputs
         origin, display_id = self._origin(publisher), (transient or {}).get("display_id")
