@@ -346,8 +346,11 @@ class Session:
 
             async def queue() -> Job:
                 watch = self.watch()
-                with self._counting():
+                try:
                     job = await watch.submit(request, request=request, timeout_s=request.timeout_s)
+                except MaybeBilledError:
+                    self.ledger.add_unknown()
+                    raise
                 self._caches[job] = cache
                 return self._begun(watch, job)
 
@@ -419,15 +422,6 @@ class Session:
                 "The request was cancelled here. If the model had begun, it may still be billed; "
                 + how_to_look
             ) from None
-
-    @contextlib.contextmanager
-    def _counting(self) -> Iterator[None]:
-        """Count a POST that may have been billed."""
-        try:
-            yield
-        except MaybeBilledError:
-            self.ledger.add_unknown()
-            raise
 
     def followed(self, request_id: str) -> Job | None:
         """Find the job of that id among those that this process follows, a batch's too."""
@@ -549,9 +543,10 @@ class Session:
 
         async def answer(request: Request, hold: Reservation) -> Reply | SegmindError:
             try:
-                with self._counting():
-                    return await self.chat(request, request.timeout_s, hold)
+                return await self.chat(request, request.timeout_s, hold)
             except SegmindError as error:
+                if isinstance(error, MaybeBilledError):
+                    self.ledger.add_unknown()
                 error.__context__ = None
                 return error.with_traceback(None)
 

@@ -299,14 +299,9 @@ def _images(path: str | os.PathLike[Any]) -> dict[str, Path]:
     """
     folder = os.path.expanduser(os.fsdecode(path))
     if not os.path.isdir(folder):  # unlike Path.is_dir, it bears any text
-        if isinstance(path, str):
-            raise ContentError(
-                f"{shortened(repr(path))} is one text, and there is no folder of that name. "
-                "Put texts in a list; for images, check the folder's name."
-            )
         raise ContentError(
-            f"There is no folder {os.fsdecode(path)}. Check its name; a single file goes in a "
-            "list: [path]."
+            f"There is no folder {shortened(repr(os.fsdecode(path)))}. Check its name; a text, or "
+            "a single file, goes in a list: [text], [path]."
         )
     try:
         files = [file for file in Path(folder).iterdir() if not file.name.startswith(".")]

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +29,7 @@ _ABOUT: Final = b"segmind_jupyter"
 _GIVING: Final = ("to_delayed", "to_batches", "collect_batches")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PartitionedReplies:
     """What `ask_each(..., to=FOLDER)` wrote: ``pandas.read_parquet(folder)`` reads it."""
 
@@ -75,7 +75,8 @@ def ask_parts(
                 )
             schema = schema or found.schema.to_arrow_schema()
             if not about["failed"]:
-                done = _counted(done, found.num_rows, kept=1)
+                done.parts, done.kept = done.parts + 1, done.kept + 1
+                done.rows += found.num_rows
                 continue
         batch = begin(part.compute() if hasattr(part, "compute") else part).wait()
         if batch.progress.stopped:
@@ -90,7 +91,8 @@ def ask_parts(
         unfinished = file.with_name(f".{file.name}")
         parquet.write_table(table.replace_schema_metadata(own), unfinished)
         unfinished.replace(file)
-        done = _counted(done, table.num_rows, failed=len(batch.errors))
+        done.parts, done.rows = done.parts + 1, done.rows + table.num_rows
+        done.failed += len(batch.errors)
         del part, batch, table  # before the next part is made
     return done
 
@@ -121,18 +123,6 @@ def _table(pyarrow: Any, frame: Any) -> Any:
         for name in [name for name, dtype in frame.dtypes.items() if str(dtype) == "object"]:
             frame[name] = [v if v is None else json.dumps(v, default=str) for v in frame[name]]
         return pyarrow.Table.from_pandas(frame)
-
-
-def _counted(
-    done: PartitionedReplies, rows: int, *, kept: int = 0, failed: int = 0
-) -> PartitionedReplies:
-    return replace(
-        done,
-        parts=done.parts + 1,
-        rows=done.rows + rows,
-        kept=done.kept + kept,
-        failed=done.failed + failed,
-    )
 
 
 def _stopped(batch: Batch, done: PartitionedReplies) -> SegmindError:

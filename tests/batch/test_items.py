@@ -221,10 +221,10 @@ class TestFolders:
 def test_one_thing_is_refused_with_what_to_do():
     """Rather than asked about letter by letter, or row of pixels by row of pixels."""
     for items, message in (
-        ("one text", r"'one text' is one text, .*Put texts in a list"),
-        ("x" * 5000, "no folder of that name"),
-        ("nul\0", "no folder of that name"),
-        (Path("no/such/folder"), "no folder no/such/folder"),
+        ("one text", r"no folder 'one text'.* a text, .*goes in a list: \[text\]"),
+        ("x" * 5000, "There is no folder"),
+        ("nul\0", "There is no folder"),
+        (Path("no/such/folder"), "no folder 'no/such/folder'"),
         (b"bytes", r"This bytes is one item, not many. Put it in a list: \[item\]"),
         (None, "the items are None"),
         (7, "This int is one item"),
