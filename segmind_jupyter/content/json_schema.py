@@ -252,11 +252,6 @@ def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
             {"type": "json_schema", **inner} if "schema" in inner else inner, label
         )
     schema = dict(rules)
-    if any(isinstance(value, type) or typing.get_origin(value) for value in schema.values()):
-        raise ContentError(
-            f"`{label}` holds types, and is no schema. Make it one: "
-            f'`{label} = TypedDict("{label}", {{...}})`, with `from typing import TypedDict`.'
-        )
     trouble = ""
     if not _KEYWORDS & schema.keys():
         trouble = "it reads like an example, with neither a `type` nor `properties`"
@@ -272,8 +267,8 @@ def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
             trouble = _misfit(error)
     if trouble:
         raise ContentError(
-            f"`{label}` is no JSON schema: {shortened(trouble)}. If it is an example, put it into "
-            "the prompt and give a dataclass with its fields."
+            f"`{label}` is no JSON schema: {shortened(trouble)}. Give a dataclass or a TypedDict "
+            "with these fields; an example belongs into the prompt."
         )
     return schema
 

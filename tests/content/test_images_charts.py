@@ -233,17 +233,6 @@ class TestBokeh:
             with pytest.raises(ContentError, match=f"{about}.*`%pip install selenium`"):
                 to_parts(thing)
 
-    def test_a_plot_is_drawn(self, plot, monkeypatch):
-        """With selenium, a browser and its driver, at the plot's size."""
-        pytest.importorskip("selenium")
-        if not shutil.which("chromedriver"):
-            pytest.skip("bokeh draws with chromedriver, and there is none")
-        monkeypatch.setenv("BOKEH_IN_DOCKER", "1")  # as root, Chrome needs its sandbox off
-        image = sent(plot)
-        pytest.importorskip("bokeh.io.webdriver").webdriver_control.reset()
-        assert (image.width, image.height, image.about) == (300, 200, "bokeh figure")
-        assert share_near(image, (255, 0, 0)) > 0.005
-
     def test_map_tiles_are_refused(self, plot):
         """Nothing is fetched."""
         tiles = pytest.importorskip("bokeh.models").WMTSTileSource(url="http://h/{x}/{y}/{z}")

@@ -317,9 +317,8 @@ def test_what_is_no_schema_is_refused_with_advice():
     """Before anything is sent, with what to give instead."""
     for shape, advice in (
         ({"name": "Ada", "age": 36}, "reads like an example"),
-        ({"type": "dog", "name": "Rex"}, "If it is an example"),
-        ({"name": str, "age": int}, r'TypedDict\("Shape"'),
-        ({"tags": list[str]}, r'TypedDict\("Shape"'),
+        ({"type": "dog", "name": "Rex"}, "an example belongs into the prompt"),
+        ({"name": str, "age": int}, "a TypedDict with these fields"),
         ({"type": "object", "properties": [1]}, r"at `\$\.properties`"),
         ({"type": "string", "default": {1, 2}}, "is no JSON schema"),
         ({"$ref": "#/$defs/Missing"}, "leads to nothing"),

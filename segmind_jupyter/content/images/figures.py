@@ -277,11 +277,9 @@ def _mappings(part: Any, spared: Collection[str]) -> Iterator[Mapping[str, Any]]
 _DEFAULT_PX: Final = {"width": 700, "height": 500}
 
 #: The traces for which plotly.js fetches outlines or tiles, also where the data is all there.
-_MAP_TRACES: Final = frozenset(
-    {
-        "choropleth", "choroplethmap", "choroplethmapbox", "densitymap", "densitymapbox",
-        "scattergeo", "scattermap", "scattermapbox",
-    }
+_MAP_TRACES: Final = (
+    "choropleth", "choroplethmap", "choroplethmapbox", "densitymap", "densitymapbox",
+    "scattergeo", "scattermap", "scattermapbox",
 )  # fmt: skip
 
 #: Where a figure keeps words of its author's own, which are drawn as text or not at all.
@@ -420,16 +418,16 @@ def svg_part(svg: str, *, limits: Limits = STANDARD, about: str = "SVG") -> Imag
     return replace(part, notes=(f"{about} went as its source: {why}.",))
 
 
+_BOKEH_FETCHED: Final = ("TileSource", "ImageURL")
+
+
 def encode_bokeh(plot: Any, *, limits: Limits = STANDARD) -> Image:
     """Let bokeh export a plot; it keeps the browser that it starts until the kernel ends."""
     about = f"bokeh {type_name(plot)}"
-    remote = {
-        type_name(model)
-        for model in plot.references()
-        if is_kind(model, "bokeh", "TileSource", "ImageURL")
-    }
+    models = (each for each in plot.references() if is_kind(each, "bokeh", *_BOKEH_FETCHED))
+    remote = sorted({f"{type_name(each)} pictures" for each in models})
     advice = "Save it with the disk in its toolbar, and name the file."
-    _refuse_fetching(about, sorted(f"{name} pictures" for name in remote), advice)
+    _refuse_fetching(about, remote, advice)
     _renderer("selenium", what=about, install="selenium")
     how = (
         "Bokeh draws with chromedriver and Chrome or with geckodriver and Firefox, all on the PATH "
