@@ -74,9 +74,7 @@ class ImagePolicy:
                 "'all', or how many of the newest, such as 3."
             )
         count = int(word[:9])
-        kept = "one is" if count == 1 else f"{count} are"
-        reason = f"only the last {kept} kept" if count else "each image is sent once"
-        return cls(f"last {count}", reason, max_images=count)
+        return cls(f"last {count}", f"of all images the newest {count} go", max_images=count)
 
     def surplus(self, turns: Sequence[Turn], turn: Turn | None = None) -> int:
         """Count the oldest images of `turns` that do not go with a new one, or with nothing new."""
@@ -224,10 +222,11 @@ class Turn(Pending[Reply, Stage]):
         if self.cell is not None and self.job is None:
             return False
         request_id = self.job.request_id if self.job else None
-        again = f"; `%segmind resume {request_id}` fetches its reply" if request_id else ""
-        why = f"The turn was stopped. If the model had begun, it may still be billed{again}."
-        if self._state is Stage.WAITING:
-            why = "The turn was stopped before it was sent."
+        why = "The turn was stopped before it was sent."
+        if self._state is not Stage.WAITING:
+            why = "The turn was stopped. If the model had begun, it may still be billed."
+        if request_id:
+            why = f"{why[:-1]}; `%segmind resume {request_id}` fetches its reply."
         if not self._finish(Stage.STOPPED, None, JobCancelled(why, request_id=request_id)):
             return False
         if self._cancel is not None:

@@ -122,13 +122,13 @@ class TestImages:
             "[An image that was sent here before: a b, is no longer attached.]",
         ]
         assert notes == (
-            "2 older images are no longer sent (only the last one is kept): fig; a b. Attach "
+            "2 older images are no longer sent (of all images the newest 1 go): fig; a b. Attach "
             "again what you want to ask about.",
         )
         conversation.begin(turn)
         conversation.take(turn, Reply(text="Yes."))
         _, notes = conversation.request(ask(image()))
-        assert notes[0].startswith("1 older image is no longer sent (only the last one")
+        assert notes[0].startswith("1 older image is no longer sent (of all images")
         say(conversation, image())
         assert conversation.request(ask("and?"))[1] == ()
 

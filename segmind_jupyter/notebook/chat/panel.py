@@ -150,9 +150,6 @@ class ChatPanel:
         self.widget.on_msg(self._heard)
         self._end_calls = chat.conversation.listen(lambda _: live.draw_soon(self))
 
-    def __repr__(self) -> str:
-        return f"<ChatPanel of {self.chat!r}>"
-
     def show(self) -> None:
         """Show it below the cell that runs, and behind it the transcript that is kept."""
         with self._live.paused:
@@ -222,11 +219,11 @@ class ChatPanel:
             self._n += 1
             self.widget.send({"kind": kind, "n": self._n, **fields})
 
-    def _tell(self, notice: str, *, alarm: bool) -> None:
+    def _tell(self, notice: str, *, alarm: bool, **ref: str) -> None:
         with self._lock:
-            if (notice, alarm) != (self._notice, self._alarm):
+            if ref or (notice, alarm) != (self._notice, self._alarm):
                 self._notice, self._alarm = notice, alarm
-                self._say("notice", notice=notice, alarm=alarm)
+                self._say("refused" if ref else "notice", notice=notice, alarm=alarm, **ref)
 
     def _told(self, turn: Turn) -> _Told:
         return self._known.setdefault(turn, _Told(f"t{next(self._numbers)}"))
@@ -296,7 +293,9 @@ class ChatPanel:
             prompts.append({"text": "Explain the last error.", "error": True})
         if self._plots() is not None:
             prompts.append({"text": "Describe the last plot.", "plot": True})
-        tables = [name for name, value in sendable_names(self._shell).items() if _is_table(value)]
+        values = sendable_names(self._shell).items()
+        tables = [n for n, v in values if is_kind(v, "pandas", "DataFrame")]
+        tables += [n for n, v in values if is_kind(v, "polars", "DataFrame")]
         prompts += [{"text": f"What is in {{{name}}}?"} for name in reversed(tables[-2:])]
         prompts += [
             {"text": "Suggest three questions that this notebook could answer."},
@@ -321,20 +320,13 @@ class ChatPanel:
             self._tell("", alarm=False)
         try:
             acts[kind](content, buffers)
-        except SegmindError as error:
-            self._refuse(content, str(error))
         except Exception as error:  # noqa: BLE001 - what the user's objects raise is shown too
-            _log.exception("a message to %r failed", self.chat)
-            self._refuse(content, f"{type(error).__name__}: {error}")
-
-    def _refuse(self, content: dict[str, Any], reason: str) -> None:
-        with self._lock:
-            self._notice, self._alarm = one_line(reason), True
-            told = {"notice": self._notice, "alarm": True}
-            if "ref" in content:
-                self._say("refused", ref=str(content["ref"]), **told)
-            else:
-                self._say("notice", **told)
+            reason = str(error)
+            if not isinstance(error, SegmindError):
+                _log.exception("a message to %r failed", self.chat)
+                reason = f"{type(error).__name__}: {error}"
+            ref = {"ref": str(content["ref"])} if "ref" in content else {}
+            self._tell(one_line(reason), alarm=True, **ref)
 
     def _send(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         text = str(content.get("text", "")).strip()
@@ -480,11 +472,6 @@ def attachables(names: Mapping[str, Any]) -> list[tuple[str, str]]:
             about = f"{one_line(type_name(value))[:_MAX_TYPE_CHARS]} {size_of(value)}".rstrip()
             offered.append((not has_size(value), name, about))
     return [(name, about) for _, name, about in sorted(offered, key=lambda offer: offer[0])]
-
-
-def _is_table(value: object) -> bool:
-    """Return whether a value is a table that one would ask about."""
-    return is_kind(value, "pandas", "DataFrame") or is_kind(value, "polars", "DataFrame")
 
 
 def _until(turn: Turn) -> str:
