@@ -69,14 +69,8 @@ class Page:
         key = f"file-{len(self.messages)}"
         cuts = range(0, max(1, len(content)), chunk)
         for part, begin in enumerate(cuts):
-            self.say(
-                "file",
-                content[begin : begin + chunk],
-                id=key,
-                name=name,
-                part=part,
-                parts=len(cuts),
-            )
+            piece = content[begin : begin + chunk]
+            self.say("file", piece, id=key, name=name, part=part, parts=len(cuts))
         return self.last("file")
 
     def settle(self) -> None:
@@ -85,6 +79,7 @@ class Page:
             ended = threading.Event()
             turn.on_done(lambda _, ended=ended: ended.set())
             assert ended.wait(LONG_S)
+        self.live.drawn(self.panel)  # whoever is told of the end may not be told yet
         self.live.settle()
 
     def ask(self, text: str, *attached: str, **more: str) -> dict[str, Any]:
@@ -294,7 +289,7 @@ def test_turns_from_code_and_from_cells_show_where_they_belong(page, online, nam
     names["talk"] = page.chat
     page.ask("One")
     page.chat.send("Two").wait()
-    page.live.settle()
+    page.settle()
     assert [turn["text"] for turn in page.turns] == ["One", "Two"]
     assert page.last("head")["variable"] == "talk"
     kept = page.panel._kept["text/html"]
