@@ -6,7 +6,6 @@ Nothing is sent, and nothing that is looked at is changed.
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
@@ -71,13 +70,6 @@ def _connection(shell: Any) -> Findings:
     else:
         told = "set with `%segmind key`" if source == "set here" else f"set, from {source}"
         yield "key", told
-        # Never in a local name, which `%xmode Verbose` would print.
-        if os.environ.get(source, "").strip()[:1] in {"'", '"'}:
-            yield (
-                _WRONG,
-                f"{source} begins with a quotation mark, which would be sent as a part of the key. "
-                "Run `%segmind key` and paste the key without it.",
-            )
     yield "auth", settings.auth
 
 

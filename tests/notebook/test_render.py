@@ -90,9 +90,6 @@ def test_what_is_not_known_is_not_shown() -> None:
     for line, reply in KNOWN.items():
         assert reply_text(reply) == (f"  x\n\n{line}" if line else "  x")
         assert page(reply_html(reply)).get_text().strip() == (f"x\n{line[3:]}" if line else "x")
-    # Made by hand: a text that is no string is shown as its words, and none as nothing.
-    assert reply_text(Reply(text=None, model="m")) == "── m"
-    assert reply_text(Reply(text=7)) == "  7"
     line = reply_text(Reply(text="x", model="a\nb" + "c" * 5_000)).splitlines()[-1]
     assert line.startswith("── a bccc")
     assert len(line) < 400

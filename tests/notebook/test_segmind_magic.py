@@ -54,8 +54,10 @@ def test_a_missing_key_is_a_problem_unless_nothing_is_sent(run, text, online, mo
 
 
 def test_a_key_that_cannot_be_one_is_a_problem(text, online, monkeypatch):
-    """Neither is shown."""
-    for wrong in ("sk-lïve-0123456789", "two words", f'"{KEY}"'):
+    """Neither is shown; quotation marks around one are no part of it."""
+    monkeypatch.setenv("SEGMIND_API_KEY", f'"{KEY}"')
+    assert problems(text("%segmind")) == []
+    for wrong in ("sk-lïve-0123456789", "two words"):
         monkeypatch.setenv("SEGMIND_API_KEY", wrong)
         shown = text("%segmind")
         (problem,) = problems(shown)

@@ -60,8 +60,8 @@ def reply_html(reply: Reply, **about: Any) -> str:
 
 def reply_inside(reply: Reply, **about: Any) -> str:
     """Return the same HTML without its box, to be put into another."""
-    notice = div("cut", one_line_html(_notice(reply)))
-    return body_html(_text(reply)) + notice + footer_html(reply, **about)
+    notice = div("cut", one_line_html(reply.notice or ""))
+    return body_html(reply.text) + notice + footer_html(reply, **about)
 
 
 def reply_text(reply: Reply, *, is_rich: bool = False, **about: Any) -> str:
@@ -70,19 +70,9 @@ def reply_text(reply: Reply, *, is_rich: bool = False, **about: Any) -> str:
     if is_rich:
         from segmind_jupyter.notebook.display.terminal import to_rich_text
 
-        words = to_rich_text(_text(reply))
-    pieces = (words or set_apart(_text(reply)), _notice(reply), footer_text(reply, **about))
+        words = to_rich_text(reply.text)
+    pieces = (words or set_apart(reply.text), reply.notice, footer_text(reply, **about))
     return "\n\n".join(filter(None, pieces))
-
-
-def _text(reply: Reply) -> str:
-    """Return the words, also of a `Reply` that was made by hand from something else."""
-    return str(reply.text or "")
-
-
-def _notice(reply: Reply) -> str:
-    """Say what is wrong with the answer: cut, declined, empty."""
-    return (reply.notice or "") if isinstance(reply.text, str) else ""
 
 
 def provenance(reply: Reply) -> dict[str, Any]:
