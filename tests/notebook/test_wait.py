@@ -96,6 +96,7 @@ CELLS = {
     "%claude one\n%claude two": [ENDED, ENDED],
     "r = %claude one": [""],
     "job = submit('x')\njob.wait()": [ENDED],
+    "job = submit('x')\n%segmind wait": ["", "It has ended."],
     "%%claude -q\nx": [],
     "from IPython.display import clear_output\nr = ask('x')\nclear_output()\nr": [ENDED],
 }
