@@ -142,20 +142,19 @@ def _converted(obj: Any, scope: Scope) -> list[Part]:
     """Make the pieces of an object by its type, else by what it displays or says of itself."""
     converter = known_converter(obj)
     if converter is None:
-        return [displayed_part(obj, limits=scope.limits) or _own_text(obj, scope.limits)]
+        if displayed := displayed_part(obj, limits=scope.limits):
+            return [displayed]
+        kind: Any = type(
+            obj
+        )  # its repr, or its `str` where only that says more than the type's name
+        says_more = kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__
+        text = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)
+        return [as_text(text, limits=scope.limits, noun=type_name(obj), lines="\n" in text)]
     found = converter.convert(obj, limits=scope.limits, name=scope.title)
     if isinstance(found, Text) and converter.describe:  # a table
         notes = (*found.notes, *held_file_notes(found.text, scope.label))
         found = replace(found, notes=notes)
     return found if isinstance(found, list) else [found]
-
-
-def _own_text(obj: object, limits: Limits) -> Text:
-    """Return the repr, or the ``str`` where only that says more than the type's name."""
-    kind = type(obj)
-    says_more = kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__
-    text = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)
-    return as_text(text, limits=limits, noun=type_name(obj), lines="\n" in text)
 
 
 def _expanded(obj: Any, scope: Scope) -> list[Part] | None:
@@ -360,10 +359,6 @@ def _notebook_text(shown: Any, *, limits: Limits) -> Text:
     return as_text(plain_text(shown.data), limits=limits, noun=type_name(shown), lines=True)
 
 
-def _widget_image(widget: Any, *, limits: Limits) -> Part | list[Part]:
-    return bytes_part(bytes(widget.value), limits=limits)
-
-
 def _widget_output(widget: Any, *, limits: Limits) -> list[Part]:
     """Send what an `ipywidgets.Output` shows."""
     parts: list[Part] = []
@@ -430,7 +425,11 @@ _CONVERTERS: Final = (
     _Row("IPython", ("Image",), _unnamed(_notebook_image)),
     _Row("IPython", ("Audio", "Video"), _unnamed(_refuse_sound)),
     _Row("IPython", ("TextDisplayObject",), _unnamed(_notebook_text)),
-    _Row("ipywidgets", ("Image",), _unnamed(_widget_image)),
+    _Row(
+        "ipywidgets",
+        ("Image",),
+        _unnamed(lambda image, limits: bytes_part(bytes(image.value), limits=limits)),
+    ),
     _Row("ipywidgets", ("Audio", "Video"), _unnamed(_refuse_sound)),
     _Row("ipywidgets", ("Output",), _unnamed(_widget_output)),
     _Row("ipywidgets", ("Box",), _widget_box),

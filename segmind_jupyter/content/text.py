@@ -247,7 +247,13 @@ class _Listing:
     def written(self, obj: Any, around: tuple[int, ...] = (), *, lines: bool = False) -> str:
         """Write a value; a long container of many `lines`, its values packed, its keys apart."""
         if not is_container(obj):
-            return self._taken(self._leaf(obj, around))
+            text = literal(obj)
+            # Of the room that is left, a half is for what follows.
+            kept = max(self._room // 2 if around else self._room, 40)
+            if len(text) > kept:
+                self.has_cut = True
+                text = f"{text[:kept]}… ({len(text) - kept:,} characters more)"
+            return self._taken(text)
         opened, texts = _open(obj), []
         self._room -= len(opened.opening) + len(opened.closing) + len(around) + 2
         shown = 0
@@ -269,15 +275,6 @@ class _Listing:
             return flat
         packed = _packed(texts, apart=bool(opened.prefix))
         return f"{opened.opening}\n {packed}\n{opened.closing.removeprefix(',')}"
-
-    def _leaf(self, obj: Any, around: tuple[int, ...]) -> str:
-        text = literal(obj)
-        # Of the room that is left, a half is for what follows.
-        kept = max(self._room // 2 if around else self._room, 40)
-        if len(text) <= kept:
-            return text
-        self.has_cut = True
-        return f"{text[:kept]}… ({len(text) - kept:,} characters more)"
 
     def _taken(self, text: str) -> str:
         self._room -= len(text) + 3

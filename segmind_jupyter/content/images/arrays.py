@@ -150,15 +150,10 @@ def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") 
     pixels = array[:, :, 0] if array.shape[2:] == (1,) else array
     height, width = pixels.shape[:2]
     size = fitted_size(width, height, limits)
-    drawn = PIL.Image.fromarray(_eight_bit(_thinned(pixels)))
-    return fitted_image(drawn, size=size, about=about or about_array(array))
-
-
-def _thinned(pixels: Any) -> Any:
-    """Take evenly spaced rows and columns where there are too many to be read."""
     most = _DRAWN_VALUES * (8 if _is_bytes(pixels) else 1)
     step = math.ceil(math.sqrt(pixels.size / most))
-    return pixels[::step, ::step]
+    drawn = PIL.Image.fromarray(_eight_bit(pixels[::step, ::step]))
+    return fitted_image(drawn, size=size, about=about or about_array(array))
 
 
 def _is_bytes(pixels: Any) -> bool:
