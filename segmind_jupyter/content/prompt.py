@@ -228,22 +228,19 @@ def _within_bounds(make: Callable[[Limits], Prompt], limits: Limits, if_empty: s
 
 def _is_empty(value: Any) -> bool:
     """Return whether a container, an array or a table holds nothing at all."""
-    if isinstance(value, list | tuple | set | frozenset | dict):
+    if type(value) in (list, tuple, set, frozenset, dict):  # others may have a form of their own
         return not value
     is_table = is_kind(value, "pandas", "DataFrame", "Series") or is_kind(value, "numpy", "ndarray")
     return (is_table or is_kind(value, "polars", "DataFrame", "Series")) and 0 in value.shape
 
 
 def _item(name: str, value: Any, limits: Limits, *, is_template: bool = False) -> Attachment:
-    if value is None:
+    if value is None or (not is_template and _is_empty(value)):  # an item may well be empty
+        what = f"`{name}`" if name else "What is to be sent"
+        state = "is None" if value is None else f"({type(value).__name__}) is empty"
         raise ContentError(
-            f"{f'`{name}`' if name else 'What is to be sent'} is None: there is nothing to send. "
-            "Look where it comes from; `cv2.imread` gives None for a path that is not there."
-        )
-    if not is_template and _is_empty(value):  # of a template's items, one may well be
-        raise ContentError(
-            f"{f'`{name}`' if name else 'What is to be sent'} ({type(value).__name__}) is empty: "
-            "there is nothing to send. Look where it comes from, or say in words that it is."
+            f"{what} {state}: there is nothing to send. Look where it comes from (`cv2.imread` "
+            "gives None for a path that is not there), or say it in words."
         )
     # Here, as many a prompt names no object: what converts them is a fifth of a first cell's time.
     from segmind_jupyter.content.convert import to_parts
