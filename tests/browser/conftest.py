@@ -114,7 +114,7 @@ def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
     ]  # fmt: skip
     # From the sources, however this package was installed.
     extension = home / "data" / "labextensions" / "segmind-jupyter"
-    shutil.copytree(Path(__file__).parents[2] / "labextension", extension)
+    shutil.copytree(Path(__file__).parents[2] / "segmind_jupyter/notebook/labextension", extension)
     log = home / "lab.log"
     with log.open("wb") as sink:
         server = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink)
