@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from IPython.core.error import UsageError
 from IPython.core.getipython import get_ipython
@@ -109,6 +109,17 @@ class SegmindMagics(Magics):
         return None
 
 
+#: Each gives what is to be said, as text or by mimetype, or a job to be shown.
+Command: TypeAlias = Callable[[Sequence[str]], "str | Shown | Job"]
+_COMMANDS: Final[dict[str, Command]] = {}
+
+
+def command(function: Command) -> Command:
+    """Make a function what its name does behind `%segmind`."""
+    _COMMANDS[function.__name__] = function
+    return function
+
+
 def subcommands() -> tuple[str, ...]:
     return tuple(_COMMANDS)
 
@@ -118,14 +129,16 @@ def _no_more(rest: Sequence[str], command: str) -> None:
         raise UsageError(f"`%segmind {command}` takes nothing more, not `{' '.join(rest)}`")
 
 
-def _status(rest: Sequence[str]) -> Shown:
-    from segmind_jupyter.notebook.status import status
+@command
+def status(rest: Sequence[str]) -> Shown:
+    from segmind_jupyter.notebook import status as findings
 
     _no_more(rest, "status")
-    return Shown(status(get_ipython()))
+    return Shown(findings.status(get_ipython()))
 
 
-def _key(rest: Sequence[str]) -> str:
+@command
+def key(rest: Sequence[str]) -> str:
     from segmind_jupyter.notebook.key import change_key
 
     done = change_key(get_ipython(), rest)
@@ -138,7 +151,8 @@ def _still_simulated() -> str:
     return f"Replies still come from the simulator; {way_out(session().settings())}."
 
 
-def _credits(rest: Sequence[str]) -> str:
+@command
+def credits(rest: Sequence[str]) -> str:
     _no_more(rest, "credits")
     left = session().credits()
     return (
@@ -146,7 +160,8 @@ def _credits(rest: Sequence[str]) -> str:
     )
 
 
-def _models(rest: Sequence[str]) -> Shown:
+@command
+def models(rest: Sequence[str]) -> Shown:
     _no_more(rest, "models")
     default = session().options.model
     rows = [("model", "$ a call", "seconds", "image edge", "")]
@@ -160,7 +175,8 @@ def _models(rest: Sequence[str]) -> Shown:
     return Shown(table_bundle(rows, more, left=(0, 4)))
 
 
-def _simulator(rest: Sequence[str]) -> str:
+@command
+def simulator(rest: Sequence[str]) -> str:
     on = list(rest) != ["off"]
     told = "no model, no key, no network, no bill"
     if on and list(rest) not in ([], ["on"]):
@@ -188,7 +204,8 @@ _LOOKED_AT: Final = 1_000
 _BATCH_GAP_S: Final = 300
 
 
-def _jobs(rest: Sequence[str]) -> str | Shown:
+@command
+def jobs(rest: Sequence[str]) -> str | Shown:
     """List the jobs that the journal knows, newest first, with what this kernel knows of them.
 
     What was asked is known in this kernel alone, as the journal keeps no prompts. The jobs that a
@@ -286,7 +303,8 @@ def _age(submitted_at: float | None) -> str:
 _SHORTEST_ID: Final = 8
 
 
-def _resume(rest: Sequence[str]) -> Job:
+@command
+def resume(rest: Sequence[str]) -> Job:
     """Take up a job by its id, or by how that begins; its card is the value of the cell."""
     if len(rest) != 1:
         raise UsageError("It is `%segmind resume ID`; `%segmind jobs` lists the ids")
@@ -303,7 +321,8 @@ def _resume(rest: Sequence[str]) -> Job:
     return session().resume(wanted)
 
 
-def _wait(rest: Sequence[str]) -> str:
+@command
+def wait(rest: Sequence[str]) -> str:
     """Wait for the jobs of these ids, and show them; or for all under way in this kernel."""
     from segmind_jupyter.notebook.live.headless import show_ended, wait_until_done
 
@@ -330,7 +349,8 @@ _NO_CHATS: Final = (
 )
 
 
-def _chat(rest: Sequence[str]) -> str | Shown:
+@command
+def chat(rest: Sequence[str]) -> str | Shown:
     from segmind_jupyter.chat import Chat
     from segmind_jupyter.conversation import spelled_alike
     from segmind_jupyter.notebook.chat import transcript
@@ -371,7 +391,8 @@ _MODES = {
 }
 
 
-def _cache(rest: Sequence[str]) -> str | Shown:
+@command
+def cache(rest: Sequence[str]) -> str | Shown:
     from segmind_jupyter.content.prompt import readable_bytes
 
     journal = session().journal
@@ -404,12 +425,13 @@ _DRAWN: Final = 40
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
-def _usage(rest: Sequence[str]) -> Shown:
+@command
+def usage(rest: Sequence[str]) -> Shown:
     if list(rest) == ["--by", "model"]:
         return Shown(table_bundle(_models_used()))
     _no_more(rest, "usage")
     more = [rows for rows in (_days(), _budgets()) if len(rows) > 1]
-    return Shown(usage(session().ledger, *more), table(session().ledger.calls))
+    return Shown(usage_bundle(session().ledger, *more), table(session().ledger.calls))
 
 
 def _models_used() -> list[tuple[str, ...]]:
@@ -456,7 +478,8 @@ def _budgets() -> list[tuple[str, ...]]:
     return rows
 
 
-def _budget(rest: Sequence[str]) -> Shown | str:
+@command
+def budget(rest: Sequence[str]) -> Shown | str:
     from segmind_jupyter.budget import amount_of
 
     words = [word for word in rest if word != "--day"]
@@ -475,7 +498,8 @@ def _budget(rest: Sequence[str]) -> Shown | str:
     return Shown(table_bundle(rows))
 
 
-def _history(rest: Sequence[str]) -> Shown | str:
+@command
+def history(rest: Sequence[str]) -> Shown | str:
     if len(rest) > 1:
         raise UsageError("It is `%segmind history` or `%segmind history ID`")
     charges = session().history(*rest)
@@ -518,7 +542,7 @@ def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, An
     return pandas.DataFrame(rows).convert_dtypes()
 
 
-def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
+def usage_bundle(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
     """Return the sums by model, the chart of the newest calls, and more tables; HTML and text."""
     models = ledger.by_model()
     sums = [(one_line(name), totals) for name, totals in models.items()]
@@ -537,7 +561,10 @@ def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
         ("tokens out", [call.usage.output_tokens for call in drawn]),
     ):
         if most := max(filter(None, counts), default=0):
-            chart.append((name, "".join(_block(n, most) for n in counts), f"at most {most:,}"))
+            # What is more than nothing stands out from it.
+            heights = (n if n is None else max(math.ceil(n / most * 8) - 1, 0) for n in counts)
+            bars = "".join("·" if n is None else _BLOCKS[n] for n in heights)
+            chart.append((name, bars, f"at most {most:,}"))
     notes = [] if sums else ["No answered calls yet in this kernel."]
     if drawn:
         is_all = len(ledger.calls) <= _DRAWN
@@ -560,26 +587,3 @@ def usage(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
 
 def _cost(cost: float | None) -> str:
     return "not told" if cost is None else f"{cost:.4f}"
-
-
-def _block(number: int | None, most: int) -> str:
-    """Draw a number; what is more than nothing stands out from it."""
-    return "·" if number is None else _BLOCKS[max(math.ceil(number / most * 8) - 1, 0)]
-
-
-#: Each gives what is to be said, as text or by mimetype, or a job to be shown.
-_COMMANDS: Final[dict[str, Callable[[Sequence[str]], str | Shown | Job]]] = {
-    "status": _status,
-    "key": _key,
-    "credits": _credits,
-    "usage": _usage,
-    "budget": _budget,
-    "history": _history,
-    "models": _models,
-    "simulator": _simulator,
-    "jobs": _jobs,
-    "resume": _resume,
-    "wait": _wait,
-    "chat": _chat,
-    "cache": _cache,
-}

@@ -50,7 +50,7 @@ def status(shell: Any) -> dict[str, str]:
     }
 
 
-def _connection(shell: Any) -> Findings:
+def connection(shell: Any) -> Findings:
     look_again()
     try:
         settings = session().settings()
@@ -81,7 +81,7 @@ def way_out(settings: Settings) -> str:
     return f"{chosen_by} says so: `%env {chosen_by}={DEFAULT_BASE_URL}` ends it"
 
 
-def _model(shell: Any) -> Findings:
+def model(shell: Any) -> Findings:
     slug = session().options.model
     try:
         checked_slug(slug)
@@ -92,7 +92,7 @@ def _model(shell: Any) -> Findings:
     yield "model", slug + (f" (not a known one; did you mean `{near}`?)" if near else "")
 
 
-def _journal(shell: Any) -> Findings:
+def journal(shell: Any) -> Findings:
     from segmind_jupyter.api.journal import why_unusable
 
     path = session().journal.path
@@ -107,7 +107,7 @@ def _journal(shell: Any) -> Findings:
         yield _WRONG, f"{trouble} {without}"
 
 
-def _work(shell: Any) -> Findings:
+def work(shell: Any) -> Findings:
     count = len(session().pending)
     yield "jobs", f"{count} under way (`%segmind jobs`)" if count else "none under way"
     yield "cache", f"{session().options.cache} (`%segmind cache` has more)"
@@ -118,7 +118,7 @@ def _work(shell: Any) -> Findings:
     yield "while waiting", told
 
 
-def _front_end(shell: Any) -> Findings:
+def front_end(shell: Any) -> Findings:
     if getattr(shell, "kernel", None) is None:
         yield "front end", "a terminal: jobs and chats show as text"
     elif not can_show(shell):
@@ -133,7 +133,7 @@ def _front_end(shell: Any) -> Findings:
         yield "front end", f"headless, {widgets}" if is_headless(shell) else widgets
 
 
-def _versions(shell: Any) -> Findings:
+def versions(shell: Any) -> Findings:
     parts = [f"segmind_jupyter {__version__}", f"Python {platform.python_version()}"]
     found = [(name, _version(name.lower())) for name in ("IPython", "ipykernel")]
     parts += [f"{name} {version}" for name, version in found if version]
@@ -149,5 +149,5 @@ def _version(package: str) -> str | None:
 
 #: In the order in which the facts are shown.
 _CHECKS: Final[tuple[Callable[[Any], Findings], ...]] = (
-    _connection, _model, _journal, _work, _front_end, _versions,
+    connection, model, journal, work, front_end, versions,
 )  # fmt: skip

@@ -172,7 +172,7 @@ def test_the_simulator_can_be_made_to_fail_to_slow_down_and_to_limit(run, monkey
 def test_a_mistyped_command_is_asked_about(run):
     """With all that there are, as one that is near may not be the one; one line, no traceback."""
     for line, hint in (
-        ("%segmind nonsense", "status, key, credits, usage, budget, history, models"),
+        ("%segmind nonsense", "status, key, credits, models, simulator, jobs, resume"),
         ("%segmind usge", "did you mean `usage`?"),
         ("%segmind credits now", "takes nothing more"),
         ("%segmind simulator maybe", "simulator off"),

@@ -6,7 +6,7 @@ import re
 import sys
 
 from segmind_jupyter.api.messages import Ledger, Reply, Usage
-from segmind_jupyter.notebook.segmind_magic import table, usage
+from segmind_jupyter.notebook.segmind_magic import table, usage_bundle
 
 MIDNIGHT = 1_767_225_600.0
 
@@ -78,16 +78,18 @@ def test_the_frame_has_a_row_a_call(online):
 
 def test_bars_are_as_high_as_their_numbers(online):
     """On a scale of their own each; what the server did not say has none."""
-    told = usage(ledger(Usage(100, 1), Usage(50, 4), Usage(None, None), Usage(0, 2)))
+    told = usage_bundle(ledger(Usage(100, 1), Usage(50, 4), Usage(None, None), Usage(0, 2)))
     assert bars(told) == ["█▄·▁", "▂█·▄"]
     # One call, or rows of nothing, cannot be compared.
     for usages in ([Usage(56, 31)], [Usage(None, 0), Usage(None, None)]):
-        assert bars(usage(ledger(*usages))) == []
+        assert bars(usage_bundle(ledger(*usages))) == []
 
 
 def test_names_of_models_are_data(online):
     """A server chose them, or a user."""
-    bundle = usage(ledger(Usage(1, 1), Usage(2, 2), model="<img src=x onerror=alert(1)>\x1b[31m"))
+    bundle = usage_bundle(
+        ledger(Usage(1, 1), Usage(2, 2), model="<img src=x onerror=alert(1)>\x1b[31m")
+    )
     assert "<img" not in bundle["text/html"]
     assert "\x1b" not in bundle["text/plain"]
 
