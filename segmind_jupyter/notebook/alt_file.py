@@ -15,12 +15,13 @@ import shutil
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from segmind_jupyter.batch import ask_each
+from segmind_jupyter.budget import amount_of
 from segmind_jupyter.described import (
     Description,
     background,
@@ -29,13 +30,7 @@ from segmind_jupyter.described import (
     task,
     told,
 )
-from segmind_jupyter.errors import (
-    ContentError,
-    Interrupted,
-    ReplyError,
-    SegmindError,
-    SettingsError,
-)
+from segmind_jupyter.errors import ContentError, Interrupted, ReplyError, SegmindError
 from segmind_jupyter.notebook.alt_text import figure_bundle, is_plain
 from segmind_jupyter.notebook.plots.formats import Pixels, VectorPlot, picture_in
 from segmind_jupyter.session import session
@@ -196,7 +191,7 @@ class _Sheet:
     """The text of a JSON file, in which values are put as the file is written."""
 
     def __init__(self, text: str, document: Any) -> None:
-        self._text, self._document, self._places = text, document, _places(text)
+        self._text, self._document, self._places = text, document, places(text)
         indented = re.match(r"\s*\{(\r?\n)([ \t]+)", text)
         self._newline, self._indent = (indented[1], indented[2]) if indented else ("", "")
         spaced = re.search(r'":(\s?)', text)
@@ -235,7 +230,7 @@ class _Sheet:
         return "".join([*pieces, self._text[last:]])
 
 
-def _places(text: str) -> dict[_Steps, tuple[int, int]]:
+def places(text: str) -> dict[_Steps, tuple[int, int]]:
     """Tell where the values of a JSON text stand, by what leads to them."""
     found: dict[_Steps, tuple[int, int]] = {}
     steps: list[Any] = []
@@ -262,20 +257,17 @@ def _places(text: str) -> dict[_Steps, tuple[int, int]]:
 def run(args: Namespace) -> int:
     """Describe the figures of a file as the command line says, and return the exit code."""
     try:
-        return _run(args)
+        return describe_file(args)
     except Interrupted:
         sys.stderr.write("Stopped. What was answered is kept: run it again to go on.\n")
         return 130
     except SegmindError as error:
-        sys.stderr.write(f"{args.notebook}: {_words(error)}\n")
+        sys.stderr.write(f"{args.notebook}: {one_line(str(error))}\n")
         return 2
 
 
-def _words(error: SegmindError) -> str:
-    return one_line(str(error).replace("`%segmind budget AMOUNT`", "`--budget AMOUNT`"))
-
-
-def _run(args: Namespace) -> int:
+def describe_file(args: Namespace) -> int:
+    """Do what the command line says; whatever is wrong with all of the file is raised."""
     languages = checked_languages(args.language)
     text, notebook = _read(args.notebook)
     figures = figures_of(notebook)
@@ -284,17 +276,24 @@ def _run(args: Namespace) -> int:
         said = f"{len(figures) - len(missing)} of {len(figures)} figures have words."
         return _report(args.notebook, said, missing)
     if args.budget is not None:
-        if not args.budget >= 0:
-            raise SettingsError(f"--budget {args.budget}: give an amount of credits, such as 0.50.")
-        session().budget.own_limit = args.budget
+        session().budget.own_limit = amount_of(str(args.budget), name="--budget")
     asked = {figure.key: figure for figure in missing if figure.picture is not None}
     words: dict[str, Description] = {}
     if asked:
         how = {"json": shape_of(languages), "model": args.model, "retry_misfits": 1}
         items = list(asked.values())
         batch: Any = ask_each(task(languages), items, dry_run=args.dry_run, **how)
-        if not args.dry_run:
-            words = _answered(asked, batch, languages)
+        outcomes = [] if args.dry_run else batch.wait().outcomes
+        for (key, figure), outcome in zip(asked.items(), outcomes, strict=not args.dry_run):
+            try:
+                if outcome.error is not None:
+                    raise outcome.error
+                # Without what it took, so that the file is the same whenever it is written.
+                words[key] = dataclasses.replace(told(outcome.reply, languages), reply=None)
+            except SegmindError as error:
+                figure.trouble = one_line(str(error))
+                if not isinstance(error, ContentError | ReplyError) and not batch.progress.done:
+                    raise  # it is none of this figure's: a key, a budget
         sys.stdout.write(f"{to_text(str(batch))}\n")
     if args.dry_run:
         left = [figure for figure in missing if figure.trouble]
@@ -306,25 +305,6 @@ def _run(args: Namespace) -> int:
         _write(to, written(text, notebook, described, args.format), like=args.notebook)
     left = [figure for figure in missing if figure.key not in words]
     return _report(to, f"{len(described)} figures were described.", left)
-
-
-def _answered(
-    asked: Mapping[str, Figure], batch: Any, languages: Sequence[str]
-) -> dict[str, Description]:
-    """Wait for the words of each picture, and note why one has none."""
-    words: dict[str, Description] = {}
-    replies, errors = batch.replies, batch.errors
-    for n, (key, figure) in enumerate(asked.items()):
-        try:
-            if n in errors:
-                raise errors[n]
-            # Without what it took, so that the file is the same whenever it is written.
-            words[key] = dataclasses.replace(told(replies[n], languages), reply=None)
-        except SegmindError as error:
-            figure.trouble = _words(error)
-            if not isinstance(error, ContentError | ReplyError) and not any(replies):
-                raise  # it is none of this figure's: a key, a budget
-    return words
 
 
 def _report(path: Path, said: str, left: Sequence[Figure]) -> int:
