@@ -1,7 +1,4 @@
-"""The pages, the README and the examples: what they say runs, and what they name is there.
-
-The cells of the pages and of the examples run where Sphinx builds them (`.ci/run`).
-"""
+"""What README, pages and examples name is there; their cells run where Sphinx builds them."""
 
 from __future__ import annotations
 
@@ -132,7 +129,6 @@ def test_troubleshooting_quotes_what_the_package_says():
                 said.add(node.value)
     for page in (DOCS / "troubleshooting.md", DOCS / "how-to" / "proxy.md"):
         quoted = re.findall(r'^\| "(.+?)"(?: \(\d+\))? \|', page.read_text(encoding="utf-8"), re.M)
-        assert len(quoted) >= 3
         for words in quoted:
             assert any(words in each for each in said), words
 
@@ -143,10 +139,11 @@ def test_an_example_is_stored_as_it_is_to_be_read(path):
     notebook = nbformat.read(path, as_version=4)
     assert "widgets" not in notebook.metadata
     assert path.stat().st_size < 300_000
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     if path.stem == "quickstart":  # what a newcomer sees is what their own run made
+        assert outputs == []
         return
     assert len(notebook.cells) <= 16
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     for output in outputs:
         assert not any("widget" in mime for mime in output.get("data", {})), path
         assert "<script" not in json.dumps(output), path
