@@ -176,10 +176,9 @@ class Journal:
                 (request_id, now),
             )
             db.execute(
-                "UPDATE jobs SET state = ?1, ended_at = ?2, seconds = ?3, error = ?4, raw = ?5 "
-                "WHERE request_id = ?6 AND raw IS NULL "
-                "AND NOT (state = 'FAILED' AND ?1 = 'EXPIRED')",
-                (state, now, seconds, error, body, request_id),
+                "UPDATE jobs SET state = ?, ended_at = ?, seconds = ?, error = ?, raw = ? "
+                "WHERE request_id = ? AND raw IS NULL AND NOT (state = 'FAILED' AND ? = 'EXPIRED')",
+                (state, now, seconds, error, body, request_id, state),
             )
 
         self._run(change)
@@ -494,10 +493,10 @@ def _spent(db: sqlite3.Connection, origin: str, since: float) -> float:
     """Sum what was spent and set aside; a call of which nobody told counts as the mean of all."""
     query = (
         "SELECT total(coalesce(cost, (SELECT avg(cost) FROM calls))) FROM calls "
-        "WHERE origin = ?1 AND at >= ?2 UNION ALL "
-        "SELECT total(amount) FROM reserved WHERE origin = ?1 AND at >= ?2"
+        "WHERE origin = ? AND at >= ? UNION ALL "
+        "SELECT total(amount) FROM reserved WHERE origin = ? AND at >= ?"
     )
-    return sum(float(row[0]) for row in db.execute(query, (origin, since)))
+    return sum(float(row[0]) for row in db.execute(query, 2 * (origin, since)))
 
 
 def _text(text: str) -> str:
