@@ -252,10 +252,6 @@ class Chat:
         # By name: nothing here imports the room that shows things.
         return str(pkgutil.resolve_name("segmind_jupyter.notebook.chat.transcript:markdown")(self))
 
-    def to_html(self) -> str:
-        """Return the whole transcript as HTML that runs and fetches nothing."""
-        return str(pkgutil.resolve_name("segmind_jupyter.notebook.chat.transcript:html")(self))
-
     def to_json(self) -> str:
         """Return what was said and answered as JSON, images included."""
         held = self.conversation

@@ -144,7 +144,7 @@ class Turn(Pending[Reply, Stage]):
         #: Of a cell: what it is continued with from then on, and what takes its job's reply in.
         self.cell: tuple[Conversation, str | None, str | None] | None = None
         self.settle: Callable[[], object] = lambda: None
-        self._cancel: Callable[[], object] | None = None
+        self._cancel: Callable[[], object] = lambda: None
         self._began = time.time()
         self._is_counted = False
         self.labels = [shortened(item.label) for item in prompt.sent for _ in item.images]
@@ -229,8 +229,7 @@ class Turn(Pending[Reply, Stage]):
             why = f"{why[:-1]}; `%segmind resume {request_id}` fetches its reply."
         if not self._finish(Stage.STOPPED, None, JobCancelled(why, request_id=request_id)):
             return False
-        if self._cancel is not None:
-            self._cancel()
+        self._cancel()
         return True
 
     #: The name that jobs and batches have for it.
@@ -262,7 +261,7 @@ class Turn(Pending[Reply, Stage]):
         text = reply.text.encode("utf-8", "replace").decode("utf-8")
         block = {"type": "text", "text": text if text.strip() else _NO_TEXT}
         with self._lock:
-            if not self.over and not self.sent_back:
+            if not self.sent_back:
                 self.sent_back = {"role": "assistant", "content": [block]}
                 self.n_bytes += _AROUND_A_MESSAGE + _json_bytes(block)
         return self._finish(Stage.ANSWERED, reply, None)

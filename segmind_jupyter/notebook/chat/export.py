@@ -88,10 +88,9 @@ def _attempts(lines: list[str]) -> Iterator[str]:
     """Write entities for what may be live outside of code, then for all; each with an end, too."""
     code = set(range(len(lines)))
     for parser in _parsers():
-        blocks = [
-            t.map for t in parser.parse("\n".join(lines)) if t.type in {"fence", "code_block"}
-        ]
-        code &= {line for begin, end in filter(None, blocks) for line in range(begin, end)}
+        tokens = parser.parse("\n".join(lines))
+        blocks = [t.map for t in tokens if t.map and t.type in {"fence", "code_block"}]
+        code &= {line for begin, end in blocks for line in range(begin, end)}
 
     def is_words(number: int) -> bool:  # no code span goes on behind a blank line
         return number not in code and bool(lines[number].strip("> \t"))

@@ -331,7 +331,7 @@ class ChatPanel:
     def _send(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         text = str(content.get("text", "")).strip()
         attached = [self._attachment(str(key)) for key in content.get("attached", ())]
-        self._take_model(content, ())
+        self._take_model(content)
         names = sendable_names(self._shell)
         prompt = compose(text, names, attached=attached, limits=_limits())
         with self._lock:  # so that no page hears of the turn before its name is known
@@ -370,9 +370,8 @@ class ChatPanel:
     def _save(self, *_: Any) -> None:
         self._tell(f"The transcript was saved as {save(self.chat, Path.cwd())}", alarm=False)
 
-    def _take_model(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        model = str(content.get("model", "")).strip()
-        if model and model != self.chat.model:
+    def _take_model(self, content: dict[str, Any], _: Sequence[Any] = ()) -> None:
+        if (model := str(content.get("model", "")).strip()) not in ("", self.chat.model):
             self.chat.model = model
 
     def _take_system(self, content: dict[str, Any], _: Sequence[Any]) -> None:
