@@ -73,26 +73,23 @@ class PromptTemplate:
     def prompt(self, position: int) -> Prompt:
         """Make the prompt for the item at `position`, its images encoded, one at a time."""
         with self._lock:
-            return self._prompt(position)
-
-    def _prompt(self, position: int) -> Prompt:
-        item = self.items.take(position)
-        if item is _MISSING:
-            raise ContentError(
-                "This item is missing (None, or NaN): there is nothing to ask about. Look where it "
-                "comes from; `cv2.imread` gives None for a path that is not there."
-            )
-        if not self._paths:
-            return gather((self._words, item), limits=self._limits)
-        names = self.items.names(item)
-        prompt = compose(self._template, names, limits=self._limits, is_template=True)
-        # What a cell sends as typed is refused: nobody pays for a name in braces many times over.
-        if unread := self._paths - {sent.name for sent in prompt.sent}:
-            raise ContentError(
-                f"There is no `{{{min(unread)}}}`: this item ({type_name(item)}) has no such part. "
-                "Correct the prompt, or leave the item out."
-            )
-        return prompt
+            item = self.items.take(position)
+            if item is _MISSING:
+                raise ContentError(
+                    "This item is missing (None, or NaN): there is nothing to ask about. Look "
+                    "where it comes from; `cv2.imread` gives None for a path that is not there."
+                )
+            if not self._paths:
+                return gather((self._words, item), limits=self._limits)
+            names = self.items.names(item)
+            prompt = compose(self._template, names, limits=self._limits, is_template=True)
+            # What a cell sends as typed is refused: nobody pays for a name in braces many times.
+            if unread := self._paths - {sent.name for sent in prompt.sent}:
+                raise ContentError(
+                    f"There is no `{{{min(unread)}}}`: this item ({type_name(item)}) has no such "
+                    "part. Correct the prompt, or leave the item out."
+                )
+            return prompt
 
     def _file_notes(self) -> tuple[str, ...]:
         """Refuse the names of images and tables that are there; point out those of other files."""

@@ -80,7 +80,10 @@ def ask_parts(
                 continue
         batch = begin(part.compute() if hasattr(part, "compute") else part).wait()
         if batch.progress.stopped:
-            raise _stopped(batch, done)
+            errors = sorted(batch.errors.values(), key=lambda e: isinstance(e, JobCancelled))
+            error = copy.copy(errors[0])  # what stopped it, before those that were not sent
+            error.args = (f"{error} Done: {done}. Run it again to go on.",)
+            raise error
         table = _table(pyarrow, batch.join())
         about = json.dumps({"question": question, "failed": len(batch.errors)}).encode()
         own = {**(table.schema.metadata or {}), _ABOUT: about}
@@ -123,12 +126,3 @@ def _table(pyarrow: Any, frame: Any) -> Any:
         for name in [name for name, dtype in frame.dtypes.items() if str(dtype) == "object"]:
             frame[name] = [v if v is None else json.dumps(v, default=str) for v in frame[name]]
         return pyarrow.Table.from_pandas(frame)
-
-
-def _stopped(batch: Batch, done: PartitionedReplies) -> SegmindError:
-    """Return what stopped a part, with a word on the others."""
-    errors = list(batch.errors.values())
-    why = next((error for error in errors if not isinstance(error, JobCancelled)), errors[0])
-    error = copy.copy(why)
-    error.args = (f"{why} Done: {done}. Run it again to go on.",)
-    return error

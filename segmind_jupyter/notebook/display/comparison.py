@@ -31,10 +31,13 @@ class ComparisonDisplay(AnswerDisplay[Comparison]):
     def html(self, value: Comparison) -> str:
         """Return it as safe HTML."""
         columns = "".join(
-            div("column", f"{div('head', _strong(column.label))}{_inside(column)}")
+            div("column", f"{div('head', f'<strong>{label}</strong>')}{_inside(column)}")
             for column in value.columns
+            for label in [one_line_html(column.label)]
         )
-        below = f"<div>{one_line_html(_together(value))}</div>{_sent_html(value)}"
+        items = next(iter(value.values())).request.sent if session().footer == "full" else ()
+        notes = "".join(div("note", one_line_html(note)) for note in _notes(value))
+        below = f"<div>{one_line_html(_together(value))}</div>{sent_html(items)}{notes}"
         return framed(div("columns", columns) + div("footer", below))
 
     def text(self, value: Comparison) -> str:
@@ -63,10 +66,6 @@ def revealed_bundle(comparison: Comparison) -> dict[str, str]:
     return {"text/html": page, "text/plain": "\n".join(lines)}
 
 
-def _strong(words: str) -> str:
-    return f"<strong>{one_line_html(words)}</strong>"
-
-
 def _inside(column: Column) -> str:
     answer = column.answer
     if not isinstance(answer, Reply):
@@ -88,13 +87,6 @@ def _notes(comparison: Comparison) -> list[str]:
     """Return what is to be said of the prompt, once."""
     requests = (reply.request for reply in comparison.values())
     return list(dict.fromkeys(note for request in requests for note in request.notes))
-
-
-def _sent_html(comparison: Comparison) -> str:
-    """Show what all of them got, and what is to be said of it."""
-    reply = next(iter(comparison.values()))
-    items = reply.request.sent if session().footer == "full" else ()
-    return sent_html(items) + "".join(div("note", one_line_html(n)) for n in _notes(comparison))
 
 
 def _together(comparison: Comparison) -> str:
