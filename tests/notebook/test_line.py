@@ -20,7 +20,7 @@ def test_words_come_back_as_they_were_typed(words):
     """Apostrophes, quotes, backslashes and all."""
     args, rest = parse(PARSER, words)
     assert rest == words
-    assert args.model is None
+    assert args.model == []
 
 
 @given(st.text(alphabet="-msio t'\"\\=1x\n\t—“", max_size=40) | st.text(max_size=40))
@@ -98,15 +98,15 @@ def test_what_cannot_be_meant_is_asked_about():
 def test_options_behind_the_words_are_read():
     """Where no prose follows; what stands in the midst of it is prose."""
     for line, words, name, value in (
-        ("What is this? -m claude-3.5-sonnet", "What is this?", "model", "claude-3.5-sonnet"),
-        ("What is this -m claude-3.5-sonnet", "What is this", "model", "claude-3.5-sonnet"),
+        ("What is this? -m claude-3.5-sonnet", "What is this?", "model", ["claude-3.5-sonnet"]),
+        ("What is this -m claude-3.5-sonnet", "What is this", "model", ["claude-3.5-sonnet"]),
         ("Go on -t 0.5", "Go on", "temperature", 0.5),
         ("Sum up {df} -o out", "Sum up {df}", "out", "out"),
         ("Sum up {df} please --dry-run -q", "Sum up {df} please", "dry_run", True),
         ('Go on. -s "be brief"', "Go on.", "system", "be brief"),
-        ("What does -m do in git commit?", "What does -m do in git commit?", "model", None),
-        ("What does --amend do", "What does --amend do", "model", None),
-        ("What is 5 -3", "What is 5 -3", "model", None),
+        ("What does -m do in git commit?", "What does -m do in git commit?", "model", []),
+        ("What does --amend do", "What does --amend do", "model", []),
+        ("What is 5 -3", "What is 5 -3", "model", []),
     ):
         args, rest = parse(PARSER, line)
         assert (rest, getattr(args, name)) == (words, value), line
