@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import pickle
 import threading
@@ -12,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from segmind_jupyter.api.jobs import Job, JobRegistry, ended
+from segmind_jupyter.api.jobs import Job, ended
 from segmind_jupyter.api.loop import wait_interruptibly
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.responses import Cancelled, Completed, Expired, Failed, Processing, Queued
@@ -263,19 +262,3 @@ def test_a_pickle_holds_the_id_and_the_model_alone():
     assert ID.encode() in data
     assert b"secret" not in data
     assert b"sunset" not in data
-
-
-def test_a_registry_has_one_handle_of_each_job_until_it_ends():
-    """It keeps none alive; one of another origin takes the place of the first."""
-    registry, job = JobRegistry(), Job(ID, origin="o")
-    assert registry.enter(job) is registry.enter(Job(ID, origin="o")) is registry.job(ID) is job
-    assert (registry.lead(job), registry.lead(job)) == (True, False)
-    other = Job(ID, origin="p")
-    assert registry.enter(other) is registry.job(ID) is other
-    complete(other)
-    assert registry.job(ID) is None
-    again = Job(ID, origin="p")
-    assert registry.enter(again) is again
-    del again
-    gc.collect()
-    assert registry.job(ID) is None
