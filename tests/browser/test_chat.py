@@ -441,10 +441,11 @@ def test_it_is_the_same_chat_elsewhere(contexts, lab, quick, artifacts, front, w
     nbformat.write(notebook, lab.folder / name)
     quick.will_say("The **reply**.")
     page = contexts(1).new_page()
+    page.set_default_timeout(90_000)
     try:
         page.goto(f"{lab.url}/{way}/{name}?token={lab.token}")
         if front == "Notebook 7":
-            page.locator(".jp-Notebook .jp-CodeCell").click(timeout=90_000)
+            page.locator(".jp-Notebook .jp-CodeCell").click()
             page.locator("[title*='Python 3'], [data-status=idle]").first.wait_for()
             page.keyboard.press("Control+Enter")
         view = View(page)
