@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from segmind_jupyter.notebook.live.cards import BatchView
+
 CORPUS_FILE = Path(__file__).with_name("hostile.json")
 KEY = "sk-live-0123456789abcdef"
 
@@ -78,6 +80,22 @@ def test_a_job_on_a_terminal_is_a_line_its_reply_or_its_error(run):
     end = "job.finish(Failed(), error=failed('2c7f-1', 'no \\x1b[31mimage'))"
     assert "JobFailed: Job 2c7f-1 failed: no image." in run(f"job = new(); {end}\njob").stdout
     assert "segmind-jupyter-live" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_batch_says_how_far_it_is_and_then_what_came_of_it(run):
+    """Beside each reply its item: a picture in small, or its words; errors are boxes."""
+    run("%segmind simulator\nfrom PIL import Image\nfrom segmind_jupyter import ask_each")
+    items = "[{'q': 'fail: <i>'}, {'q': 'Three'}, {'q': Image.new('RGB', (60, 30))}]"
+    schema = "{'type': 'object', 'properties': {'n': {'type': 'integer'}}, 'required': ['n']}"
+    batch = run(f"ask_each('{{q}}', {items}, json={schema}, progress=False).wait()").result
+    view = BatchView(batch, {"_": batch, "mine": batch})
+    for bundle in (view.pending(), view.ended()[0]):
+        assert "2 of 3 done, 1 failed" in bundle["text/plain"]
+        for words in ("width:66.7%", ">n</th>", 'alt="', "q: Three"):
+            assert words in bundle["text/html"], words
+    assert "Item 0: JobFailed:" in bundle["text/plain"]
+    assert "`mine.to_frame()` has the replies as a table" in bundle["text/plain"]
+    assert "<i>" not in bundle["text/html"]
 
 
 # In a kernel.
