@@ -49,7 +49,7 @@ class BatchPreview:
     def __str__(self) -> str:
         about = "" if self.looked_at == self.rows else f" (from {self.looked_at:,} of the rows)"
         counts = [] if self.rows is None else [f"{self.rows:,} rows"]
-        counts += [f"{self.requests:,} requests{about}"]
+        counts += [f"{self.requests:,} request{'' if self.requests == 1 else 's'}{about}"]
         counts += [f"{self.kept:,} answered before"] if self.kept else []
         counts += [f"{len(self.errors):,} cannot be sent"] if self.errors else []
         money = "not known" if self.cost is None else f"≈{format_credits(self.cost)}"
