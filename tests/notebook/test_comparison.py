@@ -112,7 +112,7 @@ def test_the_dry_run_counts_all_of_them(gateway, run):
     for model in BOTH:
         assert f"POST /v1/{model}" in shown
     run(f"%%claude -m {ONE} --cache\nHi")
-    assert "1 requests, 1 answered before" in run(f"%%claude {MODELS} --cache --dry-run\nHi").shown
+    assert "1 request, 1 answered before" in run(f"%%claude {MODELS} --cache --dry-run\nHi").shown
     assert gateway.billed == 1
 
 
