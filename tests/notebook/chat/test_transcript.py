@@ -250,13 +250,15 @@ def test_no_word_is_live_or_makes_a_turn_in_markdown():
 
 
 def test_names_and_errors_are_words_alone():
-    """Of the chat, of an object and of what went wrong."""
+    """Of the chat, of an object and of what went wrong; nor does a reply forge a turn."""
     for words in FORGED:
         turn = Turn(Prompt((Attachment(words, (Text("a", about=words),)), "Hi")))
         turn.fail(BadRequestError(words, status=400))
         name, *others = headings(transcript.markdown(Told(turn, name=words)))
         assert name
         assert others == ["You"]
+        forger = Told(answered(words, text=words))
+        assert headings(transcript.markdown(forger)) == ["You", "Claude"], words
 
 
 def test_markdown_code_and_maths_stay_as_they_were_written():
