@@ -114,8 +114,8 @@ def _talk(chat: ChatRequest) -> list[str]:
             courses += [f"the {name} line **{course}**" for name, course in p.lines]
             lines = "; ".join(f"{name} {course}" for name, course in p.lines) or "none followed"
             rows.append(f"| {number} | {p.width} × {p.height} | {p.colours} | {lines} |")
-        followed = f"From left to right, {', and '.join(courses[:3])}."
-        said += [followed if courses else "What can be seen:", "\n".join(rows)]
+        followed = f"{', and '.join(courses[:3])}." if courses else "what can be seen:"
+        said += [followed[0].upper() + followed[1:], "\n".join(rows)]
     if re.search(r"\balt(ernative)?[ -]texts?\b|colou?r-?blind|screen reader", words):
         said.append(f"**Alternative text:** {_alt_text(chat)}")
     if failed := re.findall(r"^-+> *\d+ (.+)$", chat.prompt, re.MULTILINE):

@@ -88,7 +88,7 @@ def test_a_talking_gateway_describes_figures(calling, image_block):
     """With the course of each line, from decoded pixels; a photo has none to follow."""
     talking = calling(talks=True)
     rising = talking.text([image_block(plot(([1, 2, 3, 4], "C0")))])
-    assert "\n\nFrom left to right, the blue line **rises from left to right**.\n\n" in rising
+    assert "\n\nThe blue line **rises from left to right**.\n\n" in rising
     assert "| 1 | 800 × 400 | mostly white with a blue line |" in rising
     lines = plot(([4, 3, 2, 1], "C3"), ([1, 4, 4, 1], "C2"), ([4, 1, 1, 4], "C0"), ([2, 2], "C1"))
     text = talking.text([image_block(lines)])
