@@ -16,13 +16,11 @@ from typing import Any, Final
 from traitlets import TraitError
 from traitlets.config.loader import DeferredConfig
 
-from segmind_jupyter.notebook.display.frames import FrameShields
 from segmind_jupyter.notebook.key import say_if_missing
 from segmind_jupyter.notebook.last_error import LastError
 from segmind_jupyter.notebook.line import QuestionMarkTransformer, as_claude_cell
-from segmind_jupyter.notebook.live.headless import WaitAtCellEnd
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
-from segmind_jupyter.notebook.live.wait import WaitDisplay
+from segmind_jupyter.notebook.live.wait import WaitAtCellEnd, WaitDisplay
 from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.namespace import calling_frame
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
@@ -36,7 +34,7 @@ _STRICTEST: Final = {"cache": "only", "journal": False}
 #: The types that a shell learns to show, and where what shows them is at home.
 _DISPLAYS: Final = {
     "segmind_jupyter.api.messages.Reply": "display.reply.ReplyDisplay",
-    "segmind_jupyter.comparison.Comparison": "display.comparison.ComparisonDisplay",
+    "segmind_jupyter.comparison.Comparison": "display.reply.ComparisonDisplay",
     "segmind_jupyter.session.Request": "display.request.RequestDisplay",
     "segmind_jupyter.batch.preview.BatchPreview": "display.request.PreviewDisplay",
     "segmind_jupyter.described.Description": "alt_text.DescriptionDisplay",
@@ -239,3 +237,55 @@ def _ask_what_was_read_before(shell: Any) -> None:
 
     shell.magics_manager.magics["line"]["pinfo"] = ask_instead
     shell.events.register("post_run_cell", give_back)
+
+
+# Frames
+
+#: The frames by where they are at home; pandas 3 has another place than those before it.
+_FRAMES: Final = (
+    "pandas.DataFrame",
+    "pandas.core.frame.DataFrame",
+    "pandas.io.formats.style.Styler",
+    "polars.dataframe.frame.DataFrame",
+    "polars.series.series.Series",
+    "polars.lazyframe.frame.LazyFrame",
+    "polars.expr.expr.Expr",
+)
+
+#: What of MathJax's TeX makes an element with a style, an address, a class or a name, or loads
+#: more of it; `\newcommand` and `\let` still name these.
+_REACHES_OUT: Final = re.compile(
+    r"\\(?:unicode|style|href|class|cssId|data|bbox|fcolorbox|enclose|mmlToken|require|texttip|mathtip|toggle"
+    r"|includegraphics)(?![A-Za-z])"
+)
+
+
+class FrameShields:
+    """Shows frames as they show themselves, and keeps from MathJax those whose TeX reaches out.
+
+    They may hold words of a reply, wherever they were put together, and front ends typeset their
+    HTML: TeX can style what it shows, with addresses that a page fetches.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._formatter = shell.display_formatter.formatters["text/html"]
+
+    def install(self) -> None:
+        """Take over what nobody else has taken over."""
+        for kind in _FRAMES:
+            if kind not in self._formatter:
+                self._formatter.for_type_by_name(*kind.rsplit(".", 1), _shown)
+
+    def remove(self) -> None:
+        """Let them show themselves again."""
+        for kind in _FRAMES:
+            shows = self._formatter.pop(kind, None)
+            if shows not in (None, _shown):  # somebody else's by now
+                self._formatter.for_type_by_name(*kind.rsplit(".", 1), shows)
+
+
+def _shown(frame: Any) -> str | None:
+    from segmind_jupyter.batch.frame import shielded
+
+    html: str | None = frame._repr_html_()
+    return shielded(html) if html and _REACHES_OUT.search(html) else html

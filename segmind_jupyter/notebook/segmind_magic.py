@@ -324,7 +324,7 @@ def resume(rest: Sequence[str]) -> Job:
 @command
 def wait(rest: Sequence[str]) -> str:
     """Wait for the jobs of these ids, and show them; or for all under way in this kernel."""
-    from segmind_jupyter.notebook.live.headless import show_ended, wait_until_done
+    from segmind_jupyter.notebook.live.wait import show_ended, wait_until_done
 
     named = [session().resume(request_id) for request_id in rest]
     work: Sequence[Trackable] = named or session().pending

@@ -25,7 +25,7 @@ from segmind_jupyter.errors import MissingKeyError, SettingsError
 from segmind_jupyter.notebook.display.styles import div, framed, one_line_html
 from segmind_jupyter.notebook.display.tables import facts_html
 from segmind_jupyter.notebook.live.cards import can_show
-from segmind_jupyter.notebook.live.headless import is_headless
+from segmind_jupyter.notebook.live.wait import is_headless
 from segmind_jupyter.session import session
 from segmind_jupyter.words import aligned, one_line
 

@@ -11,7 +11,7 @@ from scripted import Gateway
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.comparison import Comparison
 from segmind_jupyter.content.prompt import gather
-from segmind_jupyter.notebook.display.comparison import ComparisonDisplay, revealed_bundle
+from segmind_jupyter.notebook.display.reply import ComparisonDisplay, revealed_bundle
 from segmind_jupyter.options import Options
 from segmind_jupyter.session import session
 from segmind_jupyter.simulator.protocol import Behaviour

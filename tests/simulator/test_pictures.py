@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segmind_jupyter.simulator.pictures import look
+from segmind_jupyter.simulator.requests import look
 
 X = np.linspace(0, 10, 200)
 

@@ -1,4 +1,4 @@
-"""How a `Reply`, a `Request` and an error show in a shell: as safe HTML and as text."""
+"""How replies, alone or side by side, and errors show in a shell: as safe HTML and as text."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from IPython.lib.pretty import pretty
 
+from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.errors import JobCancelled, SegmindError
-from segmind_jupyter.notebook.display.markdown import body_html
+from segmind_jupyter.notebook.display.markdown import body_html, is_terminal, to_rich_text
 from segmind_jupyter.notebook.display.styles import FRAME, div, folded, framed, one_line_html
 from segmind_jupyter.notebook.display.tables import object_html
-from segmind_jupyter.notebook.display.terminal import is_terminal
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, format_time, one_line, set_apart, to_text
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.comparison import Column, Comparison
     from segmind_jupyter.content.parts import Image
     from segmind_jupyter.content.prompt import Attachment
     from segmind_jupyter.notebook.live.outputs import LiveOutputs
@@ -66,11 +66,7 @@ def reply_inside(reply: Reply, **about: Any) -> str:
 
 def reply_text(reply: Reply, *, is_rich: bool = False, **about: Any) -> str:
     """Show a reply as text: its Markdown, set apart and maybe drawn, then the footer."""
-    words = None
-    if is_rich:
-        from segmind_jupyter.notebook.display.terminal import to_rich_text
-
-        words = to_rich_text(reply.text)
+    words = to_rich_text(reply.text) if is_rich else None
     pieces = (words or set_apart(reply.text), reply.notice, footer_text(reply, **about))
     return "\n\n".join(filter(None, pieces))
 
@@ -281,9 +277,87 @@ class AnswerDisplay(Display[V]):
         self._live.replace(place, bundle, about)
 
 
-class ReplyDisplay(AnswerDisplay["Reply"]):
+class ReplyDisplay(AnswerDisplay[Reply]):
     html = staticmethod(reply_html)
     about = staticmethod(provenance)
 
     def text(self, value: Reply) -> str:
         return reply_text(value, is_rich=is_terminal(self._shell))
+
+
+# Several models side by side: a column a model, below one another where a page is narrow
+
+_HIDDEN = "`%claude --reveal` tells which model said what, and what it took; `--best A` keeps that "
+
+
+class ComparisonDisplay(AnswerDisplay["Comparison"]):
+    """The displays that a shell has for a `Comparison`."""
+
+    def html(self, value: Comparison) -> str:
+        """Return it as safe HTML."""
+        columns = "".join(
+            div("column", f"{div('head', f'<strong>{label}</strong>')}{_inside(column)}")
+            for column in value.columns
+            for label in [one_line_html(column.label)]
+        )
+        items = next(iter(value.values())).request.sent if session().footer == "full" else ()
+        notes = "".join(div("note", one_line_html(note)) for note in _notes(value))
+        below = f"<div>{one_line_html(_together(value))}</div>{sent_html(items)}{notes}"
+        return framed(div("columns", columns) + div("footer", below))
+
+    def text(self, value: Comparison) -> str:
+        """Return it as text, one below the other."""
+        columns = [f"[{one_line(each.label)}]\n\n{_text(each)}" for each in value.columns]
+        notes = [f"   {one_line(note)}" for note in _notes(value)]
+        return "\n\n".join([*columns, "\n".join([f"── {one_line(_together(value))}", *notes])])
+
+    def about(self, value: Comparison) -> dict[str, Any]:
+        """Return where its words come from, unless that is hidden."""
+        told = [] if value.blind else [provenance(reply)["segmind"] for reply in value.values()]
+        return {"segmind": told}
+
+
+def revealed_bundle(comparison: Comparison) -> dict[str, str]:
+    """Say which model said what, and what it took, without their words."""
+    lines = []
+    for column in comparison.columns:
+        answer = column.answer
+        took = usage_line(answer) if isinstance(answer, Reply) else failure_text(answer)
+        best = " · the best, as you found" if column.model == comparison.best else ""
+        letter, _, name = column.label.partition(": ")
+        took = took.removeprefix(f"{name or letter} · ")
+        lines.append(f"{one_line(column.label)} · {took}{best}")
+    page = framed("".join(div("about", one_line_html(line)) for line in lines))
+    return {"text/html": page, "text/plain": "\n".join(lines)}
+
+
+def _inside(column: Column) -> str:
+    answer = column.answer
+    if not isinstance(answer, Reply):
+        withheld = div("about", one_line_html(str(column)))
+        return boxed(answer, withheld if column.is_blind else failure_html(answer))
+    if column.is_blind:
+        return body_html(str(answer.text)) + div("cut", one_line_html(answer.notice or ""))
+    return reply_inside(answer, sent=(), notes=())
+
+
+def _text(column: Column) -> str:
+    answer = column.answer
+    if not isinstance(answer, Reply):
+        return str(column) if column.is_blind else failure_text(answer)
+    return set_apart(str(answer)) if column.is_blind else reply_text(answer, sent=(), notes=())
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """Return what is to be said of the prompt, once."""
+    requests = (reply.request for reply in comparison.values())
+    return list(dict.fromkeys(note for request in requests for note in request.notes))
+
+
+def _together(comparison: Comparison) -> str:
+    """Say what all of them took together, and how to go on where the names are hidden."""
+    costs = [reply.cost for reply in comparison.values() if reply.cost is not None]
+    words = [f"together {format_credits(sum(costs))}"] if costs else []
+    if comparison.blind:
+        words.append(f"{_HIDDEN}{comparison.columns[0].label} was the best")
+    return " · ".join(words)

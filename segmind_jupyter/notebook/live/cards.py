@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from segmind_jupyter.errors import ReplyError
-from segmind_jupyter.notebook.display.markdown import body_html
+from segmind_jupyter.notebook.display.markdown import body_html, is_terminal
 from segmind_jupyter.notebook.display.reply import (
     Display,
     boxed,
@@ -34,7 +34,6 @@ from segmind_jupyter.notebook.display.styles import (
     one_line_html,
 )
 from segmind_jupyter.notebook.display.tables import Markup, object_html, table_html
-from segmind_jupyter.notebook.display.terminal import is_terminal
 from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Mark, StatusLine
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, one_line
