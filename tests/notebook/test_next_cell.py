@@ -39,7 +39,7 @@ CODES = (
         "for i in x:\n    print(i)\n\ny",
     ),
     ("```python\ndef broken(:\n```", "def broken(:"),
-    ("```python\nx = '\x1b[31m\u202eabc\x00'\n```", "x = '⟨U+202E⟩abc�'"),
+    ("```python\nx = '\x1b[31m\u202eabc\x00'\n```", "x = '⟨U+202E⟩abc'"),
 )  # fmt: skip
 
 
