@@ -301,6 +301,11 @@ class TestSvg:
             (DRAWING.replace("<rect", '<use xlink:href="other.svg#a"/><rect'), "would be fetched"),
             (DRAWING.replace("red", "url(http://h/x.svg#a)"), "would be fetched"),
             (DRAWING.replace("<rect", "<style>@import 'x.css'</style><rect"), "would be fetched"),
+            (DRAWING.replace('"100"', '"4e6"', 1), "it has 4,000,000 by 50 pixels"),
+            ("<!-- <svg> -->" + DRAWING.replace('"50"', '"99999in"', 1), "100 by 9,599,904 pixels"),
+            (DRAWING.replace('height="50"', 'viewBox="0 0 1 1e6"', 1), "100 by 100,000,000 pixels"),
+            (DRAWING.replace('width="100"', "", 1), "says no size"),
+            (DRAWING.replace('"100"', '"4em"', 1), "says no size"),
             ("<svg", "does not draw it"),
         ):
             part = svg_part(svg)

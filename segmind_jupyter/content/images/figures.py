@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import io
 import itertools
+import math
 import re
 import sys
 import threading
@@ -18,6 +19,7 @@ from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
+from xml.etree.ElementTree import XMLPullParser
 
 from segmind_jupyter.content.images.encode import encode_image, fitted_size, image_from_bytes
 from segmind_jupyter.content.parts import (
@@ -383,6 +385,12 @@ _SVG_RENDERERS: Final[dict[str, Callable[[Any, str, float], Any]]] = {
     "cairosvg": lambda module, svg, scale: module.svg2png(bytestring=svg.encode(), scale=scale),
 }
 
+#: Most pixels of an SVG: a renderer that gets no memory for them ends the kernel.
+_MAX_SVG_PX: Final = 50_000_000
+_PX_OF_UNIT: Final = {
+    "": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0,
+}  # fmt: skip
+
 #: What an SVG has a renderer fetch: images and styles behind links, but none within itself.
 _FETCHED: Final = re.compile(
     r"""href\s*=\s*["'](?!\#|data:)(?=[^"'>]*["'][^>]*>)|@import|url\(\s*["']?(?!\#|data:)""",
@@ -391,12 +399,28 @@ _FETCHED: Final = re.compile(
 _ANCHOR: Final = re.compile(r"<a\b[^>]*>", re.IGNORECASE)
 
 
+def _svg_size(svg: str) -> list[float]:
+    """Return the pixels of an SVG, as its first element says them; of a font's size none does."""
+    parser: Any = XMLPullParser(("start",))
+    parser.feed(svg)
+    _, root = next(iter(parser.read_events()))
+    box = [float(side) for side in re.split(r"[\s,]+", root.get("viewBox", "").strip())[2:4]]
+    size: list[float] = []
+    for n, side in enumerate(_DEFAULT_PX):
+        told = re.fullmatch(r"\s*([-+.\deE]+?)([a-z]*|%)\s*", root.get(side, "100%"))
+        if told is None or (told[2] not in _PX_OF_UNIT and not (box and told[2] == "%")):
+            raise ValueError("it says no size in pixels")
+        size.append(float(told[1]) * (_PX_OF_UNIT.get(told[2]) or box[n] / 100))
+    if box and root.get("height") is None:  # it keeps its shape
+        size[1] = max(size[1], size[0] * box[1] / box[0])
+    if box and root.get("width") is None:
+        size[0] = max(size[0], size[1] * box[0] / box[1])
+    return size
+
+
 def svg_part(svg: str, *, limits: Limits = STANDARD, about: str = "SVG") -> Image | Text:
     """Draw an SVG with what is installed for it, or send its source, and say so."""
     why = "nothing that draws it is installed; `%pip install resvg-py` (or cairosvg) draws it"
-    tag = re.search(r"<svg\b[^>]*>", svg)
-    tag_text = tag[0] if tag else ""
-    sides = [re.search(rf"""\b{side}\s*=\s*["']([\d.]+)""", tag_text) for side in _DEFAULT_PX]
     if _FETCHED.search(_ANCHOR.sub("", svg)):
         why = "to draw it something would be fetched, and nothing is"
     else:
@@ -406,8 +430,10 @@ def svg_part(svg: str, *, limits: Limits = STANDARD, about: str = "SVG") -> Imag
             except ImportError:
                 continue
             try:
-                size = [float(side[1]) for side in sides if side]
-                scale = drawing_scale(*size, limits=limits) if len(size) == 2 else 1.0
+                size = _svg_size(svg)
+                if math.prod(size) > _MAX_SVG_PX:
+                    raise ValueError("it has {:,.0f} by {:,.0f} pixels".format(*size))
+                scale = drawing_scale(*size, limits=limits)
                 data = bytes(draw(module, svg, scale))
                 return image_from_bytes(data, limits=limits, about=about)
             except Exception as error:  # noqa: BLE001 - a mistake in the SVG, of many kinds
