@@ -329,7 +329,7 @@ class ChatPanel:
             self._tell(one_line(reason), alarm=True, **ref)
 
     def _send(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        text = str(content.get("text", "")).strip()
+        text = content.get("text", "").strip()  # what is no text is not sent
         attached = [self._attachment(str(key)) for key in content.get("attached", ())]
         self._take_model(content)
         names = sendable_names(self._shell)

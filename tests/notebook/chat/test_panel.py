@@ -252,6 +252,14 @@ def test_an_edited_message_takes_its_place_and_drops_what_came_after_it(page, on
     assert "not part of the conversation" in page.last("refused")["notice"]
 
 
+def test_what_is_no_text_is_not_sent(page, online):
+    """A page, or what passes for one, may say anything."""
+    for text in (None, 5, ["Hi"], {"a": 1}):
+        page.say("send", ref="r", text=text)
+        assert page.last("refused")["ref"] == "r"
+    assert (page.chat.turns, online.posts) == ((), [])
+
+
 def test_the_model_and_the_system_prompt_are_set_from_the_page(page, online):
     """Models are offered with cost and time; what is no model's name is refused in words."""
     page.say("model", model="claude-3.5-sonnet")
