@@ -91,7 +91,7 @@ def ask_parts(
         with contextlib.suppress(pyarrow.ArrowException, ValueError):
             table = table.cast(schema or table.schema)
         schema = schema or table.schema
-        unfinished = file.with_name(f".{file.name}")
+        unfinished = file.with_name(f".{os.getpid()}-{file.name}")  # another kernel has its own
         parquet.write_table(table.replace_schema_metadata(own), unfinished)
         unfinished.replace(file)
         done.parts, done.rows = done.parts + 1, done.rows + table.num_rows
