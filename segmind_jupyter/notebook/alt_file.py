@@ -42,12 +42,13 @@ _MAX_BYTES: Final = 256_000_000
 #: Longest part of the Markdown above a cell that is sent with its figures.
 _ABOVE_CHARS: Final = 600
 
-_ALT: Final = re.compile(r"""<img\b[^>]*\salt\s*=\s*(?:"[^"]*\S[^"]*"|'[^']*\S[^']*')""")
+# Each looks at a character a few times at most: a hostile file would hold up the command for hours.
+_ALT: Final = re.compile(r"""<img\b[^<>]*\salt\s*=\s*(?:"\s*[^\s"][^"]*"|'\s*[^\s'][^']*')""")
 _CELL_ALT: Final = re.compile(r"(?m)^#\|\s*(?:fig-)?alt\s*:")
-_ATTACHED: Final = re.compile(r"!\[(?P<alt>[^\]]*)\]\(<?attachment:(?P<name>[^)\s>]+)")
+_ATTACHED: Final = re.compile(r"!\[(?P<alt>[^\[\]]*)\]\(<?attachment:(?P<name>[^)\s>]+)")
 
 #: What front ends write in place of a text: nothing, or the name of the file.
-_NO_TEXT: Final = re.compile(r"(?i)\s*(?:image|\S+\.(?:png|jpe?g|gif|webp|svg|bmp))?\s*")
+_NO_TEXT: Final = re.compile(r"(?i)(?:image|\S+\.(?:png|jpe?g|gif|webp|svg|bmp))?")
 
 #: How deep a JSON text's values are told: ``cells, 3, outputs, 0, metadata``, a key of it.
 _DEPTH: Final = 6
@@ -124,7 +125,7 @@ def _outputs(n: int, cell: Any, source: str, above: str) -> Iterator[Figure]:
 def _attachments(n: int, cell: Any, source: str, above: str) -> Iterator[Figure]:
     for match in _ATTACHED.finditer(source):
         picture = picture_in(cell.get("attachments", {}).get(match["name"], {}))
-        is_told = not _NO_TEXT.fullmatch(match["alt"])
+        is_told = not _NO_TEXT.fullmatch(match["alt"].strip())
         figure = Figure(n, match["name"], None, is_told, "an attachment that is not there.")
         if isinstance(picture, Pixels):
             figure.picture, figure.trouble, figure.above = picture, "", above
@@ -177,7 +178,7 @@ def _put_in_markdown(cell: Any, name: str, alt: str) -> None:
     safe = re.sub(r"[^\w\s.,;:()%+/°-]|_", lambda mark: f"&#{ord(mark[0])};", alt)
 
     def put(match: re.Match[str]) -> str:
-        is_it = match["name"] == name and _NO_TEXT.fullmatch(match["alt"])
+        is_it = match["name"] == name and _NO_TEXT.fullmatch(match["alt"].strip())
         return match[0].replace(f"[{match['alt']}]", f"[{safe}]", 1) if is_it else match[0]
 
     cell["source"] = _like(cell["source"], _ATTACHED.sub(put, _joined(cell["source"])))
@@ -277,6 +278,9 @@ def describe_file(args: Namespace) -> int:
         return _report(args.notebook, said, missing)
     if args.budget is not None:
         session().budget.own_limit = amount_of(str(args.budget), name="--budget")
+    to = args.out or args.notebook
+    if to.is_dir() or not os.access(Path(os.path.realpath(to)).parent, os.W_OK):
+        raise ContentError(f"{to} cannot be written, so nothing was asked.")
     asked = {figure.key: figure for figure in missing if figure.picture is not None}
     words: dict[str, Description] = {}
     if asked:
@@ -300,8 +304,12 @@ def describe_file(args: Namespace) -> int:
         _report(args.notebook, f"{len(asked)} figures would be asked about.", left)
         return 0
     described = [(figure, words[figure.key]) for figure in missing if figure.key in words]
-    to = args.out or args.notebook
     if described or args.out:
+        if _read(args.notebook)[0] != text:
+            raise ContentError(
+                "It was saved elsewhere meanwhile, and was left as it is. Run it again: what was "
+                "answered is kept."
+            )
         _write(to, written(text, notebook, described, args.format), like=args.notebook)
     left = [figure for figure in missing if figure.key not in words]
     return _report(to, f"{len(described)} figures were described.", left)

@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 from segmind_jupyter.__main__ import main
+from segmind_jupyter.notebook.alt_file import figures_of
+from segmind_jupyter.session import session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
@@ -205,6 +207,40 @@ def test_hostile_files_are_told_in_words(alt):
     assert "cell 2: SVG went as its source: to draw it something would be fetched" in said
     assert text.count("<figure") == 1
     assert main(["alt", "gone.ipynb"]) == 2
+
+
+def test_hostile_words_take_no_time():
+    """Marks that open and never close are looked at once, not once for each of them."""
+    many = 100_000
+    for html, markdown in [
+        ("<img " * many, "![" * many),
+        (f'<img alt="{"x" * many}', f"![{' ' * many}x](attachment:a)"),
+        (f"<img{' alt=' * many}", f"![{'a.' * many}x](attachment:a)"),
+    ]:
+        cells = [code("a", {"image/png": png("red"), "text/html": html}), attached(markdown)]
+        figures_of(V4.new_notebook(cells=cells))
+
+
+def test_a_file_that_was_saved_meanwhile_stays(alt):
+    """What its owner did while the models wrote is not undone; the answers are kept."""
+    alt(code("a", {"image/png": png("red")}), options="--dry-run")
+
+    def save(_):
+        Path("n.ipynb").write_text(Path("n.ipynb").read_text().replace('"a"', '"mine"'))
+
+    session().batch_shows.append(save)
+    status, said, text = alt()
+    assert (status, "text/html" in text, '"mine"' in text) == (2, False, True)
+    assert "saved elsewhere meanwhile" in said
+
+
+def test_where_nothing_can_be_written_nothing_is_asked(alt):
+    """A folder, and one that is not there."""
+    Path("folder").mkdir()
+    for out in ("folder", "gone/o.ipynb"):
+        status, said, _ = alt(code("a", {"image/png": png("red")}), options=f"--out {out}")
+        assert (status, "so nothing was asked" in said) == (2, True)
+    assert [each.name for each in Path.cwd().iterdir() if "folder" in each.name] == ["folder"]
 
 
 def test_an_svg_is_drawn_and_stays_an_svg(alt):
