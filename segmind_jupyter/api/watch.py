@@ -192,10 +192,10 @@ class JobManager:
             if taken.claim.state == "lost":
                 at = time.strftime("%Y-%m-%d %H:%M", time.localtime(taken.claim.at))
                 raise MaybeBilledError(
-                    f"This was sent at {at}, and no answer came: the connection broke, or its "
-                    "kernel died. It may have been billed, so it was not sent again. `%segmind "
-                    "history` shows whether it was; `ask_each` of it alone with `resume=False` "
-                    "asks again."
+                    f"This was sent at {at}, and no answer with an id came: the connection broke, "
+                    "say, or its kernel died. It may have been billed, so it was not sent again. "
+                    "`%segmind history` shows whether it was; `ask_each` of it alone with "
+                    "`resume=False` asks again."
                 ) from None
             return taken.claim
         except BaseException as error:  # also where it may be billed: whoever asked is told
@@ -204,9 +204,9 @@ class JobManager:
             if not isinstance(error, SegmindError):
                 raise
             if work is not None and beating is not None:
-                # What a server answered with an error is not charged; where no answer
-                # came, nobody knows, and no later run may send it again by itself.
-                is_unknown = isinstance(error, MaybeBilledError) and error.status is None
+                # What a server answered with an error is not charged; where no answer came, or
+                # one without an id, no later run may send it again by itself.
+                is_unknown = isinstance(error, MaybeBilledError) and (error.status or 0) < 400
                 await _noted(self.journal.lose if is_unknown else self.journal.release, work)
             raise
         finally:

@@ -23,6 +23,7 @@ from segmind_jupyter.errors import (
     JobExpired,
     JobFailed,
     JobTimeout,
+    MaybeBilledError,
     PermissionDeniedError,
     SegmindError,
     SettingsError,
@@ -594,6 +595,27 @@ class TestClaiming:
 
         world.run(story())
         return outcomes
+
+    def test_what_may_be_queued_is_sent_by_no_later_run(self, world):
+        """No answer, or one without an id, tells nothing; an error is not billed."""
+        for nth, (outcome, is_known) in enumerate(
+            [
+                ({"drop": "after_work"}, False),
+                ({"status": 200, "body": "<p>Welcome</p>", "after_work": True}, False),
+                ({"status": 502}, True),
+            ]
+        ):
+            world.gateway.script("POST", **outcome)
+            with pytest.raises(MaybeBilledError):
+                world.submit(nth=nth)
+            sent = len(world.sent("POST"))
+            world.start_kernel()
+            if is_known:
+                assert world.follow(world.submit(nth=nth)).reply.text == "hello"
+            else:
+                with pytest.raises(MaybeBilledError, match="no answer with an id came"):
+                    world.submit(nth=nth)
+            assert len(world.sent("POST")) == sent + is_known
 
     def two_kernels(self, world):
         first = world.watch
