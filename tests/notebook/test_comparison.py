@@ -135,6 +135,7 @@ def test_nothing_of_a_hostile_reply_is_live(shell):
     for blind in (False, True):
         comparison = Comparison({"a": reply, "b": reply}, blind=blind)
         page = ComparisonDisplay(shell).html(comparison)
+        assert 'aria-live="polite"' in page
         for live in ("<img", "<script", "<b>"):
             assert live not in page
         assert page.count("<div") == page.count("</div>")

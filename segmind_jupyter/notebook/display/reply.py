@@ -303,7 +303,7 @@ class ComparisonDisplay(AnswerDisplay["Comparison"]):
         items = next(iter(value.values())).request.sent if session().footer == "full" else ()
         notes = "".join(div("note", one_line_html(note)) for note in _notes(value))
         below = f"<div>{one_line_html(_together(value))}</div>{sent_html(items)}{notes}"
-        return framed(div("columns", columns) + div("footer", below))
+        return framed(div("columns", columns) + div("footer", below), is_news=True)
 
     def text(self, value: Comparison) -> str:
         """Return it as text, one below the other."""
@@ -327,8 +327,8 @@ def revealed_bundle(comparison: Comparison) -> dict[str, str]:
         letter, _, name = column.label.partition(": ")
         took = took.removeprefix(f"{name or letter} · ")
         lines.append(f"{one_line(column.label)} · {took}{best}")
-    page = framed("".join(div("about", one_line_html(line)) for line in lines))
-    return {"text/html": page, "text/plain": "\n".join(lines)}
+    page = "".join(div("about", one_line_html(line)) for line in lines)
+    return {"text/html": framed(page, is_news=True), "text/plain": "\n".join(lines)}
 
 
 def _inside(column: Column) -> str:
