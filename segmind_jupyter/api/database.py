@@ -195,7 +195,6 @@ class JobRecord:
     model: str | None
     submitted_at: float | None
     state: str
-    ended_at: float | None = None
     seconds: float | None = None
     raw: str | None = None
     error: str | None = None

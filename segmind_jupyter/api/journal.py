@@ -464,8 +464,8 @@ class Journal:
 
 
 _LISTED: Final = (
-    "request_id, origin, model, submitted_at, noted_at, state, ended_at, seconds, error, work, "
-    "place, raw IS NOT NULL AS kept"
+    "request_id, origin, model, submitted_at, noted_at, state, seconds, error, work, place, "
+    "raw IS NOT NULL AS kept"
 )
 _WHOLE: Final = f"{_LISTED}, raw"
 _NEWEST_FIRST: Final = "ORDER BY coalesce(submitted_at, noted_at) DESC, request_id DESC"

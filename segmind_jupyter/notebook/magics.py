@@ -383,7 +383,7 @@ def _check(args: Namespace) -> None:
     for given, takes, names, why in (
         (args.each is not None, "--each takes", rows_alone, "its rows are asked by themselves"),
         (
-            args.alt, "--alt takes", (*rows_alone[:-2], "raw", "blind", "each", "job", "json"),
+            args.alt, "--alt takes", (*rows_alone[:-2], "blind", "each", "job", "json"),
             "it describes figures, and no more",
         ),
         (
