@@ -206,7 +206,13 @@ def ask_each(
         from segmind_jupyter.batch.preview import preview
 
         return preview(each, plans, desk)
-    batches = [_begun(each, plan, desk, shows=progress) for plan in plans]
+    batches: list[Batch] = []
+    try:
+        for plan in plans:
+            batches.append(_begun(each, plan, desk, shows=progress))
+    except Interrupted:  # of all of them nothing more is sent
+        BatchComparison(batches).cancel()
+        raise
     return batches[0] if is_one else BatchComparison(batches)
 
 

@@ -472,6 +472,22 @@ class TestProgressOfABatch:
         until(lambda: session().pending == ())
         assert slow.billed <= 2
 
+    def test_an_interrupt_at_a_later_model_stops_the_earlier_ones(self, slow: Gateway, jobs: Jobs):
+        """Nobody has a handle to stop those with either."""
+        begun: list[Batch] = []
+
+        def interrupted(batch: Batch) -> None:
+            begun.append(batch)
+            if len(begun) == 2:
+                raise KeyboardInterrupt
+
+        session().batch_shows.append(interrupted)
+        with pytest.raises(Interrupted, match="nothing more is sent"):
+            ask_each("{item}", [1, 2, 3], model=["claude-4-sonnet", "claude-3.5-sonnet"])
+        assert [batch.progress.stopped for batch in begun] == [True, True]
+        jobs.release()
+        until(lambda: session().pending == ())
+
 
 class TestPace:
     def test_an_item_is_encoded_just_before_it_is_sent(self, slow: Gateway, jobs: Jobs):
