@@ -122,11 +122,11 @@ def front_end(shell: Any) -> Findings:
     if getattr(shell, "kernel", None) is None:
         yield "front end", "a terminal: jobs and chats show as text"
     elif not can_show(shell):
-        yield "front end", "a kernel without ipywidgets: jobs and chats show as text"
+        yield "front end", "a kernel without ipywidgets: chats show as text, and nothing has a Stop"
         yield (
             _WRONG,
-            "ipywidgets is not there, so jobs and chats show as text. `%pip install ipywidgets`, "
-            "then restart the kernel and reload the page.",
+            "ipywidgets is not there, so chats show as text, and jobs without a Stop button. "
+            "`%pip install ipywidgets`, then restart the kernel and reload the page.",
         )
     else:
         widgets = f"widgets (ipywidgets {_version('ipywidgets')})"
