@@ -36,6 +36,10 @@ export function reduce(state, message, now_ms = 0) {
     state = { ...state, n: message.n };
   }
   switch (message?.kind) {
+    case "state": {
+      const { kind, ...fields } = message;
+      return begun(fields, now_ms);
+    }
     case "turn": {
       const turn = { ...message.turn, began_ms: now_ms - 1000 * message.turn.elapsed_s };
       const turns = state.turns.filter((known) => known.id !== turn.id);
@@ -55,6 +59,17 @@ export function reduce(state, message, now_ms = 0) {
     default:
       return state;
   }
+}
+
+/**
+ * Return the state as a page begins with it: turns count their seconds by this page's clock.
+ *
+ * @param {State} state
+ * @param {number} now_ms
+ * @returns {State}
+ */
+function begun(state, now_ms) {
+  return { ...state, turns: state.turns.map((turn) => ({ ...turn, began_ms: now_ms - 1000 * turn.elapsed_s })) };
 }
 
 /**
@@ -116,14 +131,11 @@ class Store {
     this.views = new Set();
     this.count = 0;
     /** @type {State} */
-    const state = model.get("snapshot");
-    const now_ms = performance.now();
-    const turns = state.turns.map((t) => ({ ...t, began_ms: now_ms - 1000 * t.elapsed_s }));
-    /** @type {State} */
-    this.state = { ...state, turns };
+    this.state = begun(model.get("snapshot"), performance.now());
     /** Messages that were sent and have not become a turn: the kernel may be busy. */
     this.sending = new Map();
     model.on("msg:custom", (/** @type {any} */ message) => this.hear(message));
+    this.say("state"); // what came while this script was loaded, nobody heard
   }
 
   /** @param {any} message */

@@ -2,8 +2,10 @@
 
 Its page's half is `chat.js`, which has the fields of a turn and of the state. What a page needs to
 begin is the trait ``snapshot``; after it come messages, numbered by ``n`` where they change the
-state, so that one which the snapshot holds already is passed over. To the page::
+state, so that one which the snapshot holds already is passed over. Those that came while a page
+still loaded the script are lost on it, so it asks for the state once it can hear. To the page::
 
+    {"kind": "state", "n", ...}           all of it, as the snapshot has it
     {"kind": "turn", "n", "turn"}         it began, moved on or ended; its `html` is sanitized
     {"kind": "gone", "n", "ids"}          turns that are no more
     {"kind": "head" | "names", "n", ...}  name, models, usage, which transcript the file is to
@@ -19,7 +21,7 @@ From the page, where `ref` is its own name for a message::
         after it dropped
     {"kind": "again", "ref"}              the last turn once more
     {"kind": "edit", "ref", "id"}         asks for the draft of a turn, which stays
-    {"kind": "stop" | "clear" | "save" | "names"}
+    {"kind": "stop" | "clear" | "save" | "names" | "state"}
     {"kind": "model", "model"}, {"kind": "system", "text"}
     {"kind": "file", "id", "name", "part", "parts"}  with the part's bytes as its one buffer
 
@@ -155,6 +157,8 @@ class ChatPanel:
         with self._live.paused:
             self._tell("", alarm=False)
             self._live.drawn(self)
+            with self._lock:
+                self.widget.snapshot = self.snapshot()
             # Where widgets cannot be shown it shows nothing: the transcript is in what follows.
             self._live.put({**view_of(self.widget), "text/html": "", "text/plain": ""})
             self._cells.append(self._live.put(self._kept))
@@ -217,7 +221,7 @@ class ChatPanel:
         """Send a numbered message."""
         with self._lock:
             self._n += 1
-            self.widget.send({"kind": kind, "n": self._n, **fields})
+            self.widget.send({**fields, "kind": kind, "n": self._n})
 
     def _tell(self, notice: str, *, alarm: bool, **ref: str) -> None:
         with self._lock:
@@ -312,11 +316,12 @@ class ChatPanel:
             "send": self._send, "again": self._again, "edit": self._edit,
             "stop": lambda *_: self.chat.stop(), "clear": lambda *_: self.chat.clear(),
             "save": self._save, "names": lambda *_: self._say("names", **self._names()),
+            "state": lambda *_: self._say("state", **self.snapshot()),
             "model": self._take_model, "system": self._take_system, "file": self._take_part,
         }  # fmt: skip
         if kind not in acts:
             return
-        if kind not in ("names", "file"):
+        if kind not in ("names", "state", "file"):
             self._tell("", alarm=False)
         try:
             acts[kind](content, buffers)

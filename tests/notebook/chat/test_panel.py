@@ -49,7 +49,9 @@ class Page:
         self.panel.widget.send = self._hear
         with capture_output() as self.captured:
             self.panel.show()
-        self.state = self.panel.snapshot()
+        # A page still loads the script when the first messages come.
+        self.messages.clear()
+        self.state = self.panel.widget.snapshot
         self._refs = 0
 
     def _hear(self, message: dict[str, Any], buffers: Any = None) -> None:
@@ -316,6 +318,22 @@ def test_a_snapshot_and_later_messages_fit_together(page, open_page, online):
     assert [turn["text"] for turn in late.turns] == ["One", "Two"]
     numbers = [message["n"] for message in page.messages if "n" in message]
     assert numbers == sorted(set(numbers))
+
+
+def test_a_chat_is_shown_with_the_turns_that_it_has(open_page, online):
+    """Also those that began while the page loaded its script: it asks for all once it can hear."""
+    chat = Chat(mode="v1")
+    chat.send("One").wait()
+    page = open_page(chat)
+    assert [turn["text"] for turn in page.turns] == ["One"]
+    assert f"segmind-kept-{page.state['kept']}" in page.panel._kept["text/html"]
+    page.ask("Two")
+    page.say("state")
+    asked = page.messages[-1]
+    assert [turn["text"] for turn in asked["turns"]] == ["One", "Two"]
+    assert asked["n"] == page.panel.snapshot()["n"]
+    page.ask("Three")
+    assert page.of("turn")[-1]["n"] > asked["n"]
 
 
 def test_a_turn_costs_the_same_late_as_early(page):
