@@ -27,7 +27,8 @@ def run(path: Path) -> None:
             data = output.get("data", {})
             for mime in [mime for mime in data if "widget" in mime]:
                 del data[mime]
-    nbformat.write(notebook, path)
+    told = nbformat.writes(notebook).replace(f"{folder}/", "")  # the folder is gone by now
+    path.write_text(f"{told}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
