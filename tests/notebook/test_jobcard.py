@@ -213,3 +213,10 @@ def test_no_hostile_word_is_live_on_the_page(page, walk):
         assert len(ended) == 2 * min(10, count - first)
         for html in pages(messages):
             walk(html)
+
+
+def test_a_batch_of_nothing_shows_as_that(run):
+    """A table may have no rows."""
+    run("%segmind simulator\nfrom segmind_jupyter import ask_each")
+    view = BatchView(run("ask_each('Say {item}', [], progress=False).wait()").result)
+    assert all("0 of 0 done" in shown for shown in view.ended()[0].values())

@@ -280,7 +280,7 @@ class BatchView(Card["Batch"]):
         seconds, expected_s = (None, None) if is_over else (progress.elapsed_s, self._expected_s)
         mark: Mark = "ended" if is_over else "works"
         bar = "".join(
-            f'<div style="{FRAME[part]};width:{100 * count / progress.total:.1f}%"></div>'
+            f'<div style="{FRAME[part]};width:{100 * count / (progress.total or 1):.1f}%"></div>'
             for part, count in (("bar done", progress.done), ("bar failed", progress.failed))
         )
         status = StatusLine(counts, self.work.model, seconds, mark, expected_s).html()
