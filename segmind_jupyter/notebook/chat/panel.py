@@ -229,6 +229,10 @@ class ChatPanel:
                 self._notice, self._alarm = notice, alarm
                 self._say("refused" if ref else "notice", notice=notice, alarm=alarm, **ref)
 
+    def _tell_state(self, *_: Any) -> None:
+        with self._lock:  # so that nothing is said between the look and the message
+            self._say("state", **self.snapshot())
+
     def _told(self, turn: Turn) -> _Told:
         return self._known.setdefault(turn, _Told(f"t{next(self._numbers)}"))
 
@@ -316,7 +320,7 @@ class ChatPanel:
             "send": self._send, "again": self._again, "edit": self._edit,
             "stop": lambda *_: self.chat.stop(), "clear": lambda *_: self.chat.clear(),
             "save": self._save, "names": lambda *_: self._say("names", **self._names()),
-            "state": lambda *_: self._say("state", **self.snapshot()),
+            "state": self._tell_state,
             "model": self._take_model, "system": self._take_system, "file": self._take_part,
         }  # fmt: skip
         if kind not in acts:
