@@ -65,6 +65,7 @@ def ask_parts(
     schema: Any = None
     for nth, part in enumerate(_parts(source)):
         file = done.folder / f"part-{nth:06}.parquet"
+        rows = _fingerprint(pyarrow, part)
         if file.exists():
             found = parquet.read_metadata(file)
             about = json.loads((found.metadata or {}).get(_ABOUT, b"{}"))
@@ -72,6 +73,11 @@ def ask_parts(
                 raise SettingsError(
                     f"{file} holds the answers to something else (the prompt, the model, `json` or "
                     "a parameter differs). Give another folder, or delete that one."
+                )
+            if None not in (about["rows"], rows) and about["rows"] != rows:
+                raise SettingsError(
+                    f"{file} holds the answers about other rows than those of part {nth} now. Give "
+                    "another folder, or delete that one."
                 )
             schema = schema or found.schema.to_arrow_schema()
             if not about["failed"]:
@@ -85,7 +91,8 @@ def ask_parts(
             error.args = (f"{error} Done: {done}. Run it again to go on.",)
             raise error
         table = _table(pyarrow, batch.join())
-        about = json.dumps({"question": question, "failed": len(batch.errors)}).encode()
+        known = {"question": question, "rows": rows, "failed": len(batch.errors)}
+        about = json.dumps(known).encode()
         own = {**(table.schema.metadata or {}), _ABOUT: about}
         # A column of which nothing came in this part has no type of its own.
         with contextlib.suppress(pyarrow.ArrowException, ValueError):
@@ -113,6 +120,17 @@ def _parts(source: Any) -> Iterator[Any]:
             f"`to=` takes frames that come in parts (of Dask, pyarrow, polars, or a list of them), "
             f"not a {type_name(source)}."
         ) from None
+
+
+def _fingerprint(pyarrow: Any, part: Any) -> str | None:
+    """Return a hash of a part's rows; `None` of one that would be computed for it."""
+    if hasattr(part, "compute"):
+        return None
+    table = part if isinstance(part, pyarrow.Table | pyarrow.RecordBatch) else _table(pyarrow, part)
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+        stream.write(table)
+    return hashlib.sha256(sink.getvalue()).hexdigest()
 
 
 def _table(pyarrow: Any, frame: Any) -> Any:

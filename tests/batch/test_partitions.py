@@ -78,6 +78,8 @@ def test_parts_are_asked_one_by_one_and_written_once(gateway, tmp_path):
     assert gateway.billed == 10
     with pytest.raises(SettingsError, match="answers to something else"):
         ask_each("Say {x}", frames(5), to=folder)
+    with pytest.raises(SettingsError, match="about other rows"):
+        ask_each("echo: {x}", frames(5)[::-1], to=folder)
     assert gateway.billed == 10
 
 
@@ -152,7 +154,8 @@ def test_a_killed_kernel_pays_for_nothing_twice(gateway, tmp_path, program):
         def parts():
             for n in range(3):
                 print(n)
-                yield pd.DataFrame({{"x": [f"{{n}}.{{row}}" for row in range(20)]}})
+                x = [f"{{n}}.{{row}}" for row in range(20)]
+                yield pd.DataFrame({{"x": x}}, index=range(7, 27))
         ask_each("echo: {{x}}", parts(), to={str(tmp_path / "out")!r}, max_in_flight=2)
         """
     )
