@@ -149,12 +149,24 @@ def compose(
     include = list(include)
 
     def make(limits: Limits) -> Prompt:
-        first = [_item(path, value_at(path, namespace, option="-i"), limits) for path in include]
+        first = [
+            _on_its_own(_item(path, value_at(path, namespace, option="-i"), limits))
+            for path in include
+        ]
         reader = _Reader(namespace, limits, is_template=is_template)
         words = [body] if raw else list(reader.pieces(body))
         return _noted((*attached, *first, *words), reader.notes())
 
     return _within_bounds(make, limits, "the prompt, or what it names, is empty. Write words")
+
+
+def _on_its_own(item: Attachment) -> Attachment:
+    """Keep the texts of what no sentence names apart from their neighbours."""
+    parts = (
+        dataclasses.replace(part, inline=False) if isinstance(part, Text) else part
+        for part in item.parts
+    )
+    return dataclasses.replace(item, parts=tuple(parts))
 
 
 def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
@@ -251,8 +263,8 @@ def _item(name: str, value: Any, limits: Limits, *, is_template: bool = False) -
         called = f"`{name}`: all" if name else "All"
         raise ContentError(
             f"{called} that it says of itself is {shortened(said)}. Name what it holds or "
-            f"gives, such as `list({name or 'x'})`, a mean or `{name or 'x'}.collect()`, or "
-            "`register` a form for its type."
+            f"gives, such as `list({name or 'x'})`, a Styler's `{name or 'x'}.data`, a grouping's "
+            f"`{name or 'x'}.mean()` or `{name or 'x'}.collect()`, or `register` a form for it."
         )
     return Attachment(name=name, parts=parts)
 

@@ -266,6 +266,16 @@ def test_an_unknown_include_is_an_error_not_a_note(path):
         compose("Hi", {"a": 1}, include=[path])
 
 
+def test_what_is_included_stands_apart_from_the_words():
+    """No sentence names it: glued together, a text and the question would be one word."""
+    names = {"x": "hello there", "y": 5, "df": pd.DataFrame({"a": [1]})}
+    assert text_of(compose("Sum up", names, include=["x", "y"])) == "hello there\n5\n\nSum up"
+    assert text_of(compose("Sum up {y}", names, include=["x"])) == "hello there\n\nSum up 5"
+    table = text_of(compose("Sum up", names, include=["y", "df"]))
+    assert table.startswith("5\ndf: DataFrame, 1 row")
+    assert table.endswith("0  1\n\nSum up")
+
+
 @pytest.mark.parametrize("contents", [[], [""], ["  \n"]])
 def test_nothing_to_ask_is_an_error(contents):
     """An empty message is refused by the model anyway."""
