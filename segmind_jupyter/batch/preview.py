@@ -48,7 +48,7 @@ class BatchPreview:
 
     def __str__(self) -> str:
         about = "" if self.looked_at == self.rows else f" (from {self.looked_at:,} of the rows)"
-        counts = [] if self.rows is None else [f"{self.rows:,} rows"]
+        counts = [] if self.rows is None else [f"{self.rows:,} row{'' if self.rows == 1 else 's'}"]
         counts += [f"{self.requests:,} request{'' if self.requests == 1 else 's'}{about}"]
         counts += [f"{self.kept:,} answered before"] if self.kept else []
         counts += [f"{len(self.errors):,} cannot be sent"] if self.errors else []

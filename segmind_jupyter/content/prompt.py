@@ -249,10 +249,12 @@ def _is_empty(value: Any) -> bool:
 def _item(name: str, value: Any, limits: Limits, *, is_template: bool = False) -> Attachment:
     if value is None or (not is_template and _is_empty(value)):  # an item may well be empty
         what = f"`{name}`" if name else "What is to be sent"
-        state = "is None" if value is None else f"({type(value).__name__}) is empty"
+        state, why = f"({type(value).__name__}) is empty", ""
+        if value is None:
+            state, why = "is None", " (`cv2.imread` gives None for a path that is not there)"
         raise ContentError(
-            f"{what} {state}: there is nothing to send. Look where it comes from (`cv2.imread` "
-            "gives None for a path that is not there), or say it in words."
+            f"{what} {state}: there is nothing to send. Look where it comes from{why}, or say it "
+            "in words."
         )
     # Here, as many a prompt names no object: what converts them is a fifth of a first cell's time.
     from segmind_jupyter.content.convert import to_parts

@@ -193,7 +193,7 @@ def test_none_is_refused():
 def test_what_says_nothing_of_itself_is_refused_or_pointed_out():
     """A generator's repr would be billed, or an empty table; an empty text leaves a gap."""
     for empty in ([], {}, (), set(), np.zeros((0, 3)), pd.DataFrame({"a": []}), pd.Series([])):
-        with pytest.raises(ContentError, match=r"^`x` \(\w+\) is empty: there is nothing to send"):
+        with pytest.raises(ContentError, match=r"^`x` \(\w+\) is empty: .* comes from, or say it"):
             compose("Sum up {x}", {"x": empty})
     with pytest.raises(ContentError, match=r"^What is to be sent \(list\) is empty"):
         gather(["Sum up", []])
