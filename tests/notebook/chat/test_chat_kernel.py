@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
 from multiprocessing.connection import Listener
 from typing import Any
@@ -111,6 +112,52 @@ def test_a_pending_turn_sends_nothing_while_nothing_changes(page, kernel, record
     assert page("time.sleep(2.2)").of("comm_msg") == []
     recorder.release.set()
     page("chat.turns[-1].wait();")
+
+
+@pytest.mark.kernel
+def test_a_front_end_that_comes_later_gets_the_whole_chat_and_no_address(page, kernel):
+    """As VS Code asks for it; it finds the page's half of anywidget among the installed files."""
+    (view, _) = page("chat.send('Hi').wait(); chat").of("display_data")
+    message = {"comm_id": view["data"][VIEW]["model_id"], "data": {"method": "request_state"}}
+    kernel.client.shell_channel.send(kernel.client.session.msg("comm_msg", message))
+    answers = page("pass").of("comm_msg")
+    state = next(c["data"]["state"] for c in answers if "_esm" in c["data"].get("state", {}))
+    assert [turn["text"] for turn in state["snapshot"]["turns"]] == ["Hi"]
+    assert "export default" in state["_esm"]
+    assert "://" not in state["_esm"]
+    installed = {str(file): file for file in importlib.metadata.files("anywidget") or ()}
+    for name in ("extension.js", "index.js"):
+        (path,) = (
+            p for p in installed if p.endswith(f"share/jupyter/nbextensions/anywidget/{name}")
+        )
+        assert installed[path].locate().is_file()
+
+
+COLAB = """\
+import sys, types
+output = types.ModuleType("google.colab.output")
+def tell(message):
+    for data in [message["content"].get("data", {})]:
+        if "application/vnd.jupyter.widget-view+json" in data:
+            message["content"]["metadata"]["told"] = True
+    return message
+def enable():
+    get_ipython().display_pub.register_hook(tell)
+output.enable_custom_widget_manager = enable
+sys.modules["google.colab.output"] = output"""
+
+
+@pytest.mark.kernel
+def test_in_colab_the_view_is_shown_by_what_loads_other_peoples_widgets(page, kernel):
+    """anywidget asks for it by itself; Colab then marks each view as it is published."""
+    page(f"{COLAB}\nfrom anywidget._util import enable_custom_widget_manager_once as once")
+    page("once.cache_clear()")
+    try:
+        (view, _) = page("chat").of("display_data")
+        assert view["metadata"].get("told") is True
+    finally:
+        page("get_ipython().display_pub.unregister_hook(tell)")
+        page("del sys.modules['google.colab.output']")
 
 
 @pytest.mark.kernel
