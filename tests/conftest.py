@@ -23,8 +23,11 @@ import anyio
 import anyio.to_thread
 import pytest
 from hypothesis import HealthCheck, settings
+from scripted import Gateway
 
 from segmind_jupyter.session import _only_session, session
+from segmind_jupyter.simulator.protocol import Behaviour
+from segmind_jupyter.simulator.server import serve
 
 # How long an example takes is the machine's affair; no test asserts a time. CI repeats the same
 # examples, so that a change is judged by itself.
@@ -217,6 +220,22 @@ def restart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callabl
     restart()
     yield restart
     restart()
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    """A gateway on loopback whose jobs end at once, to which calls go."""
+    gateway = Gateway(Behaviour(credits=1e6))
+    with serve(gateway) as url:
+        monkeypatch.setenv("SEGMIND_BASE_URL", url)
+        monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.02)
+        yield gateway
+
+
+@pytest.fixture
+def gateway(loopback: Gateway, restart: Callable[[], None]) -> Gateway:
+    """The same, with a process that has sent nothing yet, and that ends before the gateway."""
+    return loopback
 
 
 @pytest.fixture

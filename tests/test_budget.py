@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import Gateway
 
 from segmind_jupyter import BudgetError, Chat, ask, ask_each, submit
 from segmind_jupyter.api.database import CallRecord
@@ -22,9 +19,7 @@ from segmind_jupyter.errors import (
     SegmindError,
     SettingsError,
 )
-from segmind_jupyter.session import _only_session, session
-from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import serve
+from segmind_jupyter.session import session
 
 NOON = 1_767_268_800.0
 ORIGIN = "https://api.segmind.com"
@@ -228,20 +223,6 @@ def test_sessions_pass_their_budget_by_no_more_than_one_call_s_error(seeds):
     assert passed < len(seeds) / 5
     middle = quantile(sorted(errors), 0.5) or 0.0  # in parts of the median cost
     assert abs(middle) < 0.1
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway whose jobs end at once, and a process that has sent nothing yet."""
-    gateway = Gateway(Behaviour(credits=1e6))
-    with serve(gateway) as url:
-        monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
-        monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
-        monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.02)
-        yield gateway
-        session().close()
-        _only_session.cache_clear()
 
 
 def test_every_door_stops_before_anything_is_sent(gateway):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,20 +16,8 @@ from segmind_jupyter.api.journal import Journal, default_path
 from segmind_jupyter.errors import InsufficientCreditsError, Interrupted, MaybeBilledError
 from segmind_jupyter.session import session
 from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import serve
 
 ONE, OTHER = BOTH = ["claude-4-sonnet", "claude-3.5-sonnet"]
-
-
-@pytest.fixture
-def gateway(restart: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """A gateway on loopback whose jobs end at once."""
-    gateway = Gateway(Behaviour(credits=1e6))
-    with serve(gateway) as url:
-        monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.02)
-        yield gateway
-        restart()
 
 
 def posts(gateway: Gateway) -> list[str]:

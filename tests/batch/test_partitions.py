@@ -5,21 +5,18 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 import pytest
-from scripted import Gateway
 
 from segmind_jupyter import BudgetError, ContentError, SegmindError, SettingsError, ask_each
 from segmind_jupyter.batch import Batch
 from segmind_jupyter.batch.runner import Results
 from segmind_jupyter.errors import JobFailed
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import serve
 
 pytest.importorskip("pyarrow")
 
@@ -30,17 +27,6 @@ class Guess:
 
     label: Literal["a", "b"]
     tags: list[str]
-
-
-@pytest.fixture
-def gateway(restart: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """A gateway on loopback whose jobs end at once."""
-    gateway = Gateway(Behaviour(credits=1e6))
-    with serve(gateway) as url:
-        monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.02)
-        yield gateway
-        restart()
 
 
 def frames(count: int, rows: int = 2) -> list[pd.DataFrame]:

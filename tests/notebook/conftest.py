@@ -96,6 +96,14 @@ def online(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return recorder
 
 
+@pytest.fixture
+def gateway(loopback: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A gateway on loopback whose jobs end at once, and a journal of its own."""
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
+    return loopback
+
+
 @dataclass
 class Output:
     status: str

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from scripted import Gateway
-
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.comparison import Comparison
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.notebook.display.reply import ComparisonDisplay, revealed_bundle
 from segmind_jupyter.options import Options
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import serve
 
 ONE, OTHER = BOTH = ["claude-4-sonnet", "claude-3.5-sonnet"]
 MODELS = f"-m {ONE} -m {OTHER}"
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway on loopback, and a journal of its own."""
-    gateway = Gateway(Behaviour(credits=1e6))
-    with serve(gateway) as url:
-        monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
-        monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
-        monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.02)
-        yield gateway
 
 
 def test_a_cell_shows_a_column_a_model(gateway, run, shell):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import Gateway
 
 from segmind_jupyter import BudgetError
 from segmind_jupyter.api.database import CallRecord
@@ -16,8 +13,6 @@ from segmind_jupyter.api.settings import Settings, of_history
 from segmind_jupyter.errors import MaybeBilledError, SettingsError
 from segmind_jupyter.notebook.display.request import preview_html
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import serve
 
 FRAME = """
 import pandas as pd
@@ -28,18 +23,6 @@ class Guess:
     label: str
     score: float
 """
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway on loopback whose jobs end at once, and a journal of its own."""
-    gateway = Gateway(Behaviour(credits=1e6))
-    with serve(gateway) as url:
-        monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
-        monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path / "state"))
-        monkeypatch.setattr("segmind_jupyter.api.watch.next_poll", lambda *_: 0.02)
-        yield gateway
 
 
 def test_the_dry_run_of_a_cell_tells_what_it_takes(gateway, run):
