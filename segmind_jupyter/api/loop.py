@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import math
 import threading
@@ -49,9 +50,10 @@ def wait_interruptibly(
 ) -> None:
     """Wait in short slices, so that an interrupt is seen within one of them."""
     for slice_s in slices(timeout_s):
+        with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):
+            future.exception(slice_s)
         if future.done():
             return
-        concurrent.futures.wait([future], timeout=slice_s)
 
 
 class WaitView(Protocol):

@@ -432,7 +432,10 @@ class Totals:
     def plus(self, call: AnsweredCall) -> Totals:
         """Return the sums with one more call."""
         costs = [cost for cost in (self.cost, call.cost) if cost is not None]
-        tokens = {name: getattr(self, name) + (n or 0) for name, n in asdict(call.usage).items()}
+        tokens = {
+            name: getattr(self, name) + (getattr(call.usage, name) or 0)
+            for name in Usage.__dataclass_fields__
+        }
         return Totals(calls=self.calls + 1, cost=sum(costs) if costs else None, **tokens)
 
 

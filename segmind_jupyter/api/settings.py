@@ -39,7 +39,7 @@ class Secret:
     `str` in a frame of ours; `reveal` is called where the request header is set, and to save it.
     """
 
-    __slots__ = ("__escaped", "__text")
+    __slots__ = ("__text",)
 
     def __init__(self, text: str) -> None:
         self.__text = ""
@@ -66,7 +66,6 @@ class Secret:
             del text
             raise SettingsError(why)
         self.__text = text
-        self.__escaped = re.compile(_HIDING.join(map(_spelled, text)))
 
     def reveal(self) -> str:
         """Return the secret itself."""
@@ -82,7 +81,7 @@ class Secret:
             return text
         text = text.replace(self.__text, _SHOWN)
         if "\\" in text or _HIDDEN.search(text):
-            return self.__escaped.sub(_SHOWN, text)
+            return re.sub(_HIDING.join(map(_spelled, self.__text)), _SHOWN, text)
         return text
 
     def is_in(self, text: str) -> bool:
