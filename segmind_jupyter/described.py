@@ -22,7 +22,6 @@ from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.content.secrets import scrubbed_source
 from segmind_jupyter.content.text import cut, fenced
 from segmind_jupyter.errors import ContentError, SettingsError
-from segmind_jupyter.options import OPTIONS
 from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line, to_text
 
@@ -164,8 +163,9 @@ def asked(
 ) -> Any:
     """Ask for the words of a figure; `dry`, return what would be sent."""
     params = dict(how)
-    chosen = {row.field: params.pop(row.name, None) for row in OPTIONS if row.in_calls}
-    options = session().options.replace(**chosen, cache=params.pop("cache", None))
+    names = ("model", "system", "max_tokens", "temperature", "cache")
+    chosen = {name: params.pop(name, None) for name in names}
+    options = session().options.replace(timeout_s=params.pop("timeout", None), **chosen)
     expected = expected_of(shape_of(languages), params)
     words = "\n\n".join([task(languages), *background(source, data)])
     prompt = gather((words, figure), limits=options.limits)

@@ -1,17 +1,15 @@
-"""The one table of options, which the magic's line, `%config`, `ask` and docs/ follow.
+"""What a call takes besides its prompt, and what refuses it before anything is sent.
 
-A new option is a row of `OPTIONS`, and what it does. Nothing here knows who sends a call.
+Nothing here knows who sends a call.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import keyword
 import math
 import numbers
 import operator
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -19,60 +17,13 @@ from typing import Any, Final, get_args
 from segmind_jupyter.api.messages import Call, Message, checked_json
 from segmind_jupyter.api.settings import (
     DEFAULT_MODEL,
-    READ_TIMEOUT_S,
-    AuthForm,
     Caching,
     checked_seconds,
     checked_slug,
     model_info,
 )
-from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
+from segmind_jupyter.content.parts import STANDARD, Limits
 from segmind_jupyter.errors import SettingsError, shortened
-
-#: When the end of a cell waits for the jobs that are under way.
-WAITS: Final = ("headless", "always", "never")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """A trait of `%config ClaudeMagics`: what holds where a call says nothing else."""
-
-    default: Any
-    words: str
-    type: type = str
-    least: float | None = None
-    most: float | None = None
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """A row of the table."""
-
-    #: Its name in Python: a keyword of `ask`, a trait, an attribute of the line that was read.
-    name: str
-    #: What it does, as the manual and the documentation say it.
-    words: str = ""
-    #: How it is written on a magic's line; nothing where it is a setting alone.
-    flags: tuple[str, ...] = ()
-    #: What stands behind the flag: nothing behind a switch, ``[N]`` where it may be left out.
-    value: str = ""
-    #: What its text on the line is read as, and what refuses a value that cannot work.
-    type: Callable[[str], Any] = str
-    check: Callable[[Any], Any] = lambda value: value
-    #: What a flag without a value says.
-    alone: Any = True
-    many: bool = False
-    #: A line of the manual: the options, and what they are good for.
-    example: tuple[str, str] = ("", "")
-    #: Whether `ask`, `submit`, `ask_each` and `Chat` take it as a keyword.
-    in_calls: bool = False
-    setting: Setting | None = None
-
-    @property
-    def field(self) -> str:
-        """Its name in `Options`, where seconds are told by their name."""
-        return "timeout_s" if self.name == "timeout" else self.name
 
 
 def checked_system(system: Any) -> str:
@@ -102,292 +53,20 @@ def checked_temperature(temperature: Any) -> float:
     return temperature if isinstance(temperature, int | float) else float(temperature)
 
 
-def checked_cache(cache: Any) -> Caching:
-    """Return what becomes of kept replies, if it is a word for that."""
-    if cache not in get_args(Caching):
-        raise SettingsError(f"cache={cache!r} is none of {', '.join(get_args(Caching))}.")
-    chosen: Caching = cache
-    return chosen
-
-
 def _brief(value: object) -> str:
     return shortened(repr(value))
 
 
-def _whole(text: str) -> Any:
-    return int(text) if text.isascii() and text.isdigit() else text
+#: What refuses a value that cannot work, by its name in `Options`.
+CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "system": checked_system,
+    "max_tokens": checked_count,
+    "temperature": checked_temperature,
+    "timeout_s": checked_seconds,
+}
 
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _name(text: str) -> str:
-    """Read the name of a variable to assign to, as Python spells it."""
-    name = unicodedata.normalize("NFKC", text)
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise SettingsError(f"{text!r} cannot be the name of a variable")
-    return name
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    """Read ``KEY=VALUE``; the value is JSON where it is that, and else a text."""
-    import json
-
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise SettingsError(f"{text!r} is not of the form KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        if value.lstrip()[:1] in ("[", "{"):
-            raise SettingsError(
-                f"{key}: {shortened(value)} is broken JSON. Write it as in "
-                '`--param stop_sequences=["END"]`; a text goes in double quotes within single ones.'
-            ) from None
-        return key, value
-
-
-#: In the order of the documentation. A row without `flags` is a setting of `%config` alone.
-OPTIONS: Final = (
-    Option(
-        name="model", flags=("-m", "--model"), value="MODEL", many=True, in_calls=True,
-        words="another model: any Claude model's slug at Segmind (`%segmind models` lists some); "
-        "of several, each with a `-m`, all are asked at once, and stand side by side",
-        example=("-m claude-3.5-sonnet", "another model, for this cell; a second `-m` compares"),
-        setting=Setting(default=DEFAULT_MODEL, words="Model of a call that names none with -m."),
-    ),
-    Option(
-        name="system", flags=("-s", "--system"), value="TEXT", in_calls=True, check=checked_system,
-        words="system prompt; `-s {name}` takes that of a variable",
-        example=('-s "Answer in French."', "a system prompt"),
-        setting=Setting(default="", words="System prompt of a call that gives none with -s."),
-    ),
-    Option(
-        name="blind", flags=("--blind",),
-        words="hide which of several models said what, until `%claude --reveal`",
-        example=("-m ONE -m OTHER --blind", "two models side by side, as A and B"),
-    ),
-    Option(
-        name="reveal", flags=("--reveal",),
-        words="`%claude --reveal` alone tells which model said what in the last comparison",
-        example=("--reveal", "which model was A?"),
-    ),
-    Option(
-        name="best", flags=("--best",), value="NAME",
-        words="`%claude --best A` alone reveals too, and keeps that A (or a model) was the best of "
-        "them, for `%segmind usage --by model`",
-        example=("--best A", "A was the best: kept, and revealed"),
-    ),
-    Option(
-        name="include", flags=("-i", "--include"), value="NAME", many=True,
-        words="put this object before the prompt; may be repeated",
-        example=("-i fig -i df", "objects before the prompt"),
-    ),
-    Option(
-        name="plot", flags=("-p", "--plot"), value="[N]", type=_whole, alone=1,
-        check=lambda count: checked_count(count, "plot"),
-        words="put the last plot that a cell showed (or the last N) before the prompt, whoever "
-        "drew it",
-        example=("--plot", "the last plot above, whoever drew it; `-p 2` the last two"),
-    ),
-    Option(
-        name="alt", flags=("--alt",),
-        words="describe each figure of the cell's code, or the plot above, for those who cannot "
-        "see it; words in quotes are taken instead",
-        example=("--alt", "above plotting code: runs it; each figure gets an alternative text"),
-    ),
-    Option(
-        name="language", flags=("--language",), value="TAG",
-        words="language of the texts of `--alt`: `de`, `pt-BR`, several as `de,fr`",
-        example=("--alt --language de,en", "the texts in two languages"),
-    ),
-    Option(
-        name="error", flags=("--error",),
-        words="put the last error before the prompt; `%claude --error` alone asks what went wrong",
-        example=("--error", "what went wrong in the cell above?"),
-    ),
-    Option(
-        name="each", flags=("--each",), value="NAME",
-        words="ask the same about each row of a table (`{column}`) or item of a list (`{item}`), "
-        "as `ask_each` does; the value is the table with the replies beside its own columns",
-        example=("--each df --json Complaint -o out", "every row; a column a field"),
-    ),
-    Option(
-        name="goes_on", flags=("-c", "--continue"),
-        words="continue the last exchange; without it a cell sends itself alone",
-        example=("-c", "continue the last exchange"),
-    ),
-    Option(
-        name="chat", flags=("--chat",), value="NAME",
-        words="continue the conversation of this name, or begin it; `Chat(name=NAME)` is the same "
-        "one",
-        example=("--chat review", "continue (or begin) a conversation by its name"),
-    ),
-    Option(
-        name="job", flags=("-j", "--job"),
-        words="queue it and go on: a card shows how it stands, and becomes the reply",
-        example=("-j -o job", "go on at once; job.wait().text, job.status, job.cancel()"),
-    ),
-    Option(
-        name="out", flags=("-o", "--out"), value="NAME", type=_name,
-        words="assign the reply (or the job, or the object of `--json`) to this variable",
-        example=("-o answer", "answer.text, answer.usage, ..."),
-    ),
-    Option(
-        name="code", flags=("--code",), value="[N]", type=_whole, alone=1,
-        check=lambda count: checked_count(count, "code"),
-        words="put the reply's first (or Nth) Python block into the next cell; it is never run. "
-        "`%claude --code` alone takes it from the last reply, and asks nothing",
-        example=("--code", "the reply's Python goes into the next cell"),
-    ),
-    Option(
-        name="json", flags=("--json",), value="[NAME]", alone="",
-        words="ask for JSON, checked against a dict, dataclass, TypedDict, pydantic model or a "
-        "type such as `list[Trend]`; the value is the object",
-        example=("--json Point -o p", "p is a Point, your dataclass; `--json` alone gives a dict"),
-    ),
-    Option(
-        name="max_tokens", flags=("--max-tokens",), value="N", type=_whole, in_calls=True,
-        check=checked_count,
-        words="longest answer, in tokens",
-        example=("--max-tokens 200", "a short answer"),
-        setting=Setting(
-            default=None, type=int, least=1,
-            words="Longest answer in tokens; the model's bound if None.",
-        ),
-    ),
-    Option(
-        name="temperature", flags=("-t", "--temperature"), value="X", type=_number, in_calls=True,
-        check=checked_temperature,
-        words="from 0 to 1",
-        example=("-t 0.2", "a steadier answer"),
-        setting=Setting(
-            default=None, type=float, least=0, most=1,
-            words="From 0 to 1; the model's own if None.",
-        ),
-    ),
-    Option(
-        name="param", flags=("--param",), value="KEY=VALUE", type=_parameter, many=True,
-        words="any other parameter of the model, JSON or a text; may be repeated",
-        example=('--param stop_sequences=["END"]', "any parameter of the model"),
-    ),
-    Option(
-        name="timeout", flags=("--timeout",), value="S", type=_number, in_calls=True,
-        check=checked_seconds,
-        words="seconds to wait (of a job: to submit it), 300 if not set",
-        example=("--timeout 60", "wait a minute at most"),
-        setting=Setting(
-            default=READ_TIMEOUT_S, type=float, least=0.1, words="Seconds to wait for an answer."
-        ),
-    ),
-    Option(
-        name="cache", flags=("--cache",), alone="on", check=checked_cache,
-        words="use the kept reply to the same request, or keep the one that comes",
-        example=("--cache", "ask once: run again, it costs nothing"),
-        setting=Setting(
-            default="off", choices=get_args(Caching),
-            words="Kept replies to equal requests: 'on' uses them, and keeps what is new; 'only' "
-            "uses them and sends nothing, without a key or a network; 'off' does neither. "
-            "`ask_each` looks into its journal instead.",
-        ),
-    ),
-    Option(
-        name="cache", flags=("--no-cache",), alone="off",
-        words="ask anew, and do not keep the reply",
-        example=("--no-cache", "ask anew, and do not keep the reply"),
-    ),
-    Option(
-        name="dry_run", flags=("--dry-run",),
-        words="show what would be sent, block by block, and send nothing",
-        example=("--dry-run", "show what would be sent, and send nothing"),
-    ),
-    Option(
-        name="raw", flags=("--raw",),
-        words=r"send braces as they are (`\frac{a}{b}` where `a` is a variable)",
-        example=("--raw", "braces stay braces"),
-    ),
-    Option(
-        name="quiet", flags=("-q", "--quiet"),
-        words="show nothing; the reply is in `_` (so does a `;` at the end of a `%claude` line)",
-        example=("-q -o answer", "show nothing"),
-    ),
-    Option(
-        name="image_edge",
-        setting=Setting(
-            default=STANDARD.image_edge_px, type=int, least=PATCH_PX, most=8000,
-            words="Longest side of a sent image in pixels: 1568 is the most that standard models "
-            "look at, 2576 the most of high-resolution ones.",
-        ),
-    ),
-    Option(
-        name="table_tokens",
-        setting=Setting(
-            default=STANDARD.table_tokens, type=int, least=50,
-            words="Tokens that the summary of a table may take.",
-        ),
-    ),
-    Option(
-        name="text_chars",
-        setting=Setting(
-            default=STANDARD.text_chars, type=int, least=100,
-            words="Characters of a named text; what is longer is cut.",
-        ),
-    ),
-    Option(
-        name="auth",
-        setting=Setting(
-            default="auto", choices=get_args(AuthForm), words="Form in which the key is sent."
-        ),
-    ),
-    Option(
-        name="keep_loop_alive",
-        setting=Setting(
-            default=False, type=bool,
-            words="Let your asyncio tasks run while a cell waits for a reply. True patches the "
-            "kernel's event loop with nest_asyncio2 at once; False stops using the patch, but only "
-            "a restart of the kernel removes it.",
-        ),
-    ),
-    Option(
-        name="journal",
-        setting=Setting(
-            default=True, type=bool,
-            words="Keep ids and replies of jobs, and what `cache` keeps, in a file that outlives "
-            "the kernel; never the key, and words of yours by `keep_chats` alone. False keeps them "
-            "in memory.",
-        ),
-    ),
-    Option(
-        name="keep_chats",
-        setting=Setting(
-            default=False, type=bool,
-            words="Keep what is said in conversations that have a name, so that the next kernel "
-            "goes on: in the journal, with your words and pictures.",
-        ),
-    ),
-    Option(
-        name="footer",
-        setting=Setting(
-            default="full", choices=("full", "line", "off"),
-            words="What stands under a reply: 'full' what it took and what was sent, with "
-            "thumbnails; 'line' one quiet line; 'off' nothing. Notes on what was left out stay.",
-        ),
-    ),
-    Option(
-        name="wait_for_jobs",
-        setting=Setting(
-            default="headless", choices=WAITS,
-            words="When a cell that begins jobs ends only with their replies: 'headless' where no "
-            "front end can ask anything (nbconvert --execute, papermill), 'always', or 'never'.",
-        ),
-    ),
-)  # fmt: skip
-
-_CALLS: Final = {option.field: option for option in OPTIONS if option.in_calls}
+#: Keywords that `ask`, `submit`, `ask_each` and `Chat` have.
+_KEYWORDS: Final = ("model", "system", "max_tokens", "temperature", "timeout", "cache")
 
 #: Names that a model parameter cannot have, and where that is said instead.
 _SET_ELSEWHERE: Final = {
@@ -419,15 +98,17 @@ class Options:
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        for name, option in _CALLS.items():
+        for name, check in CHECKS.items():
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, option.check(value))
+                object.__setattr__(self, name, check(value))
 
     def replace(self, **changes: Any) -> Options:
         """Return a copy with other values; `None` changes nothing."""
         chosen = {name: value for name, value in changes.items() if value is not None}
-        cache = checked_cache(chosen.get("cache", self.cache))
+        cache = chosen.get("cache", self.cache)
+        if cache not in get_args(Caching):
+            raise SettingsError(f"cache={cache!r} is none of {', '.join(get_args(Caching))}.")
         if self.cache == "only":
             chosen.pop("cache", None)
             if cache == "off":
@@ -512,7 +193,6 @@ def call_of(
 
 def checked_params(params: Mapping[str, Any], *, own: Sequence[str] = ()) -> Mapping[str, Any]:
     """Return model parameters if each can be one."""
-    keywords = ("cache", *(option.name for option in _CALLS.values()))
     for name, value in params.items():
         if name in _SET_ELSEWHERE:
             raise SettingsError(
@@ -520,9 +200,9 @@ def checked_params(params: Mapping[str, Any], *, own: Sequence[str] = ()) -> Map
             )
         if name in ("tools", "tool_choice"):
             raise SettingsError(f"Segmind does not forward `{name}` to the model. Leave it out.")
-        near = difflib.get_close_matches(name, (*keywords, *own), n=1, cutoff=_MISTYPED)
+        near = difflib.get_close_matches(name, (*_KEYWORDS, *own), n=1, cutoff=_MISTYPED)
         if near and near != [name]:
             raise SettingsError(f"`{name}` is no parameter of a model. Did you mean `{near[0]}`?")
-        if name in _CALLS and value is not None:
-            _CALLS[name].check(value)
+        if name in CHECKS and value is not None:
+            CHECKS[name](value)
     return checked_json(params)

@@ -18,7 +18,7 @@ from segmind_jupyter import Chat, ask, ask_each, submit
 from segmind_jupyter.api.messages import request_body, user_message
 from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.notebook.magics import ClaudeMagics
-from segmind_jupyter.options import OPTIONS, Options, call_of
+from segmind_jupyter.options import Options, call_of
 from segmind_jupyter.session import session
 from segmind_jupyter.simulator.requests import read_chat
 
@@ -109,40 +109,22 @@ def test_a_parameter_is_checked_under_its_own_name_too(params: dict[str, Any]):
         call_of(HELLO, Options(), params)
 
 
-def test_the_tables_of_the_documentation_are_the_table_of_options():
-    """Word by word, in its order: the options, then the settings."""
+def test_the_tables_of_the_documentation_say_what_the_manual_and_config_say():
+    """Word by word, options in its order; the functions have the keywords that it names."""
     page = Path(__file__).parent.parent / "docs" / "reference" / "options.md"
-    options = [
-        f"| {', '.join(f'`{flag}`' for flag in option.flags)[:-1]}{f' {option.value}'.rstrip()}` "
-        f"| {option.words} |"
-        for option in OPTIONS
-        if option.flags
-    ]
-    settings = [
-        f"| `{option.name}` | {option.setting.default!r} | {option.setting.words} |"
-        for option in OPTIONS
-        if option.setting
-    ]
-    for rows in (options, settings):
-        assert "--- |\n" + "\n".join(rows) + "\n\n" in page.read_text(encoding="utf-8")
-
-
-def test_every_door_takes_what_the_table_says():
-    """The line, `%config`, and the keywords of each function; and the line takes nothing else."""
-    flags = {flag for option in OPTIONS for flag in option.flags}
-    assert set(ClaudeMagics.claude.parser._option_string_actions) - {"-h", "--help"} == flags
-    settings = {option.name for option in OPTIONS if option.setting}
-    assert (
-        set(ClaudeMagics.class_own_traits(config=True))
-        | set(ClaudeMagics.class_trait_names(config=True))
-        == settings
-    )
+    rows = [row for row in page.read_text(encoding="utf-8").splitlines() if row.startswith("| `")]
+    options = []
+    for action in ClaudeMagics.claude.parser._actions:
+        flags = ", ".join(f"`{flag}`" for flag in action.option_strings)[:-1]
+        value = "" if action.metavar is None else f" {action.metavar}"
+        value = f" [{action.metavar}]" if action.nargs == "?" else value
+        options.append(f"| {flags}{value}` | {action.help.replace('%%', '%')} |")
+    assert rows[: len(options)] == options
+    traits = ClaudeMagics.class_traits(config=True).items()
+    settings = [f"| `{name}` | {trait.default()!r} | {trait.help} |" for name, trait in traits]
+    assert sorted(rows[len(options) :]) == sorted(settings)
     for function in (ask, submit, ask_each, Chat):
         keywords = inspect.signature(function).parameters
-        for option in OPTIONS:
-            if option.in_calls:
-                assert keywords[option.name].kind is inspect.Parameter.KEYWORD_ONLY, option.name
-                assert keywords[option.name].default is None
-    for option in OPTIONS:
-        if option.in_calls:
-            assert hasattr(Options(), option.field)
+        for name in ("model", "system", "max_tokens", "temperature", "timeout"):
+            assert keywords[name].kind is inspect.Parameter.KEYWORD_ONLY
+            assert keywords[name].default is None

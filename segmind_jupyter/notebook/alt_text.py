@@ -22,7 +22,6 @@ from segmind_jupyter.notebook.display.reply import Display, provenance, usage_li
 from segmind_jupyter.notebook.display.styles import FRAME, div, folded
 from segmind_jupyter.notebook.plots.formats import Pixels, picture_in
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
-from segmind_jupyter.options import OPTIONS
 from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line
 
@@ -147,9 +146,9 @@ class AltTexts:
             about = picture.metadata.get(picture.mime) or {}
             long = str(about.get("long", ""))  # what was asked for before stays
             return Description(self._words, long, data, self._languages[0], figure=picture)
-        how = {row.name: getattr(self._args, row.name) for row in OPTIONS if row.in_calls}
-        how |= {"model": next(iter(self._args.model), None), "cache": self._args.cache}
-        how |= dict(self._args.param)
+        names = ("system", "max_tokens", "temperature", "timeout", "cache")
+        how = {name: getattr(self._args, name) for name in names}
+        how |= {"model": next(iter(self._args.model), None), **dict(self._args.param)}
         dry = bool(self._args.dry_run)
         reply = asked(picture, self._languages, self._source, data, how, dry=dry)
         return reply if dry else told(reply, self._languages, data=data, figure=picture)

@@ -9,38 +9,90 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, observe, validate
 
 from segmind_jupyter.api.loop import Waiter, slices, wait_interruptibly
-from segmind_jupyter.content.parts import STANDARD, Limits
+from segmind_jupyter.api.settings import (
+    DEFAULT_MODEL,
+    READ_TIMEOUT_S,
+    AuthForm,
+    Caching,
+    checked_seconds,
+)
+from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
 from segmind_jupyter.errors import SettingsError
-from segmind_jupyter.options import OPTIONS, Options, Setting
+from segmind_jupyter.options import CHECKS, Options
 from segmind_jupyter.session import session
 
 #: Tokens of an image that high-resolution models look at (Anthropic's vision page).
 _HIGH_TOKENS = 4784
 
-_SETTINGS = {option.name: option for option in OPTIONS if option.setting}
-
-
-def _trait(setting: Setting) -> Any:
-    """Make the trait of a setting."""
-    kind: Any = {bool: Bool, str: Unicode, int: Int, float: Float}[setting.type]
-    how: dict[str, Any] = {"help": setting.words}
-    if setting.choices:
-        return Enum(setting.choices, setting.default, **how).tag(config=True)
-    if setting.type in (int, float):
-        how.update(allow_none=setting.default is None, min=setting.least, max=setting.most)
-    return kind(setting.default, **how).tag(config=True)
-
 
 class Defaults(Magics):
     """The defaults of `%%claude`, `%claude`, `ask`, `submit` and `ask_each`."""
 
-    vars().update({o.name: _trait(o.setting) for o in OPTIONS if o.setting})
+    model = Unicode(DEFAULT_MODEL, help="Model of a call that names none with -m.").tag(config=True)
+    system = Unicode("", help="System prompt of a call that gives none with -s.").tag(config=True)
+    max_tokens = Int(
+        None, allow_none=True, min=1, help="Longest answer in tokens; the model's bound if None."
+    ).tag(config=True)
+    temperature = Float(
+        None, allow_none=True, min=0, max=1, help="From 0 to 1; the model's own if None."
+    ).tag(config=True)
+    timeout = Float(READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.").tag(config=True)
+    cache = Enum(
+        get_args(Caching),
+        "off",
+        help="Kept replies to equal requests: 'on' uses them, and keeps what is new; 'only' uses "
+        "them and sends nothing, without a key or a network; 'off' does neither. `ask_each` looks "
+        "into its journal instead.",
+    ).tag(config=True)
+    image_edge = Int(
+        STANDARD.image_edge_px,
+        min=PATCH_PX,
+        max=8000,
+        help="Longest side of a sent image in pixels: 1568 is the most that standard models look "
+        "at, 2576 the most of high-resolution ones.",
+    ).tag(config=True)
+    table_tokens = Int(
+        STANDARD.table_tokens, min=50, help="Tokens that the summary of a table may take."
+    ).tag(config=True)
+    text_chars = Int(
+        STANDARD.text_chars, min=100, help="Characters of a named text; what is longer is cut."
+    ).tag(config=True)
+    auth = Enum(get_args(AuthForm), "auto", help="Form in which the key is sent.").tag(config=True)
+    keep_loop_alive = Bool(
+        False,
+        help="Let your asyncio tasks run while a cell waits for a reply. True patches the kernel's "
+        "event loop with nest_asyncio2 at once; False stops using the patch, but only a restart "
+        "of the kernel removes it.",
+    ).tag(config=True)
+    journal = Bool(
+        True,
+        help="Keep ids and replies of jobs, and what `cache` keeps, in a file that outlives the "
+        "kernel; never the key, and words of yours by `keep_chats` alone. False keeps them in "
+        "memory.",
+    ).tag(config=True)
+    keep_chats = Bool(
+        False,
+        help="Keep what is said in conversations that have a name, so that the next kernel goes "
+        "on: in the journal, with your words and pictures.",
+    ).tag(config=True)
+    footer = Enum(
+        ("full", "line", "off"),
+        "full",
+        help="What stands under a reply: 'full' what it took and what was sent, with thumbnails; "
+        "'line' one quiet line; 'off' nothing. Notes on what was left out stay.",
+    ).tag(config=True)
+    wait_for_jobs = Enum(
+        ("headless", "always", "never"),
+        "headless",
+        help="When a cell that begins jobs ends only with their replies: 'headless' where no front "
+        "end can ask anything (nbconvert --execute, papermill), 'always', or 'never'.",
+    ).tag(config=True)
 
     def __init__(self, shell: Any, **kwargs: Any) -> None:
         self._pump: Waiter | None = None
@@ -49,38 +101,43 @@ class Defaults(Magics):
 
     def options(self) -> Options:
         """Return what a call takes that says nothing else."""
-        held: dict[str, Any] = self.trait_values()
-        given: dict[str, Any] = {
-            option.field: held[option.name] or None for option in OPTIONS if option.in_calls
-        }
-        high = held["image_edge"] > STANDARD.image_edge_px
+        high = self.image_edge > STANDARD.image_edge_px
         return Options(
+            model=self.model,
+            system=self.system or None,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            timeout_s=self.timeout,
             bounds=Limits(
-                image_edge_px=held["image_edge"],
+                image_edge_px=self.image_edge,
                 image_tokens=_HIGH_TOKENS if high else STANDARD.image_tokens,
-                table_tokens=held["table_tokens"],
-                text_chars=held["text_chars"],
+                table_tokens=self.table_tokens,
+                text_chars=self.text_chars,
             ),
-            cache=held["cache"],
-            **given,
+            cache=self.cache,
         )
 
-    @observe(*_SETTINGS)
+    @observe(
+        "model", "system", "max_tokens", "temperature", "timeout", "cache", "image_edge",
+        "table_tokens", "text_chars", "auth", "keep_loop_alive", "journal", "keep_chats", "footer",
+    )  # fmt: skip
     def _apply(self, change: object = None) -> None:
         """Let `ask` and the cells see what was set."""
-        held, desk = self.trait_values(), session()
+        desk = session()
         desk.options = self.options()
-        desk.footer, desk.keeps_chats = held["footer"], held["keep_chats"]
-        desk.use_auth(held["auth"])
-        desk.use_journal(held["journal"])
-        desk.wait_with(self._pump if held["keep_loop_alive"] else None)
+        desk.footer, desk.keeps_chats = self.footer, self.keep_chats
+        desk.use_auth(self.auth)
+        desk.use_journal(self.journal)
+        desk.wait_with(self._pump if self.keep_loop_alive else None)
 
-    @validate(*(name for name, option in _SETTINGS.items() if option.in_calls))
+    @validate("max_tokens", "temperature", "timeout")
     def _can_work(self, proposal: Any) -> Any:
         """Refuse what traits let through: `True` as a number, and what is not finite."""
+        name = proposal.trait.name
+        check = checked_seconds if name == "timeout" else CHECKS[name]
         try:
             if proposal.value is not None:
-                _SETTINGS[proposal.trait.name].check(proposal.value)
+                check(proposal.value)
         except SettingsError as error:
             raise TraitError(str(error)) from None
         return proposal.value
@@ -103,7 +160,7 @@ class Defaults(Magics):
         """Patch what a configuration asked for, now that the kernel's loop is running."""
         shell: Any = self.shell
         shell.events.unregister("pre_run_cell", self._patch_at_first_cell)
-        if not self.trait_values()["keep_loop_alive"] or self not in shell.configurables:
+        if not self.keep_loop_alive or self not in shell.configurables:
             return  # set to False, or unloaded, meanwhile
         try:
             self._pump = keep_alive(shell)

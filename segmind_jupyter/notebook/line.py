@@ -22,6 +22,7 @@ from IPython.core.error import UsageError
 from IPython.core.inputtransformer2 import TokenTransformBase
 
 from segmind_jupyter.content.parts import format_error
+from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.notebook.namespace import is_shape
 from segmind_jupyter.words import did_you_mean
 
@@ -65,7 +66,7 @@ def parse(
         argv += more
     try:
         return parser.parse_args(argv), words
-    except UsageError as error:
+    except (UsageError, SettingsError) as error:
         flags = [word.partition("=")[0] for word in argv if word.startswith("-")]
         unknown = [f"--{f.lstrip('-')}" for f in flags if f not in reader.actions and len(f) > 2]
         # With one hyphen too few it is near to what has two.

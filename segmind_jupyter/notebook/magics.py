@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import dataclasses
 import difflib
+import json
+import keyword
 import re
 import textwrap
+import unicodedata
 import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
-from segmind_jupyter.errors import BudgetError, ReplyError, SettingsError
+from segmind_jupyter.errors import BudgetError, ReplyError, SettingsError, shortened
 from segmind_jupyter.notebook.config import Defaults
 from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION, last_error
 from segmind_jupyter.notebook.line import parse, type_at
@@ -30,7 +32,7 @@ from segmind_jupyter.notebook.namespace import (
     names_at,
     use_of_value,
 )
-from segmind_jupyter.options import OPTIONS, Option, smallest
+from segmind_jupyter.options import checked_count, smallest
 from segmind_jupyter.session import session
 from segmind_jupyter.words import to_text
 
@@ -45,33 +47,111 @@ if TYPE_CHECKING:
 _DESCRIBE = "Describe this."
 
 
+def _number(text: str) -> Any:
+    """Read a number; what is none is refused by what checks it."""
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text
+
+
+def _count(text: str) -> int:
+    return checked_count(_number(text), "N")
+
+
+def _name(text: str) -> str:
+    """Read the name of a variable to assign to, as Python spells it."""
+    name = unicodedata.normalize("NFKC", text)
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise UsageError(f"{text!r} cannot be the name of a variable")
+    return name
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; the value is JSON where it is that, and else a text."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise UsageError(f"`--param {text}` is not of the form KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        if value.lstrip()[:1] in ("[", "{"):
+            raise UsageError(
+                f"{key}: {shortened(value)} is broken JSON. Write it as in "
+                '`--param stop_sequences=["END"]`; a text goes in double quotes within single ones.'
+            ) from None
+        return key, value
+
+
+#: In the order of the documentation, whose table has these words. A new one is a line here, one in
+#: the manual below, and what it does.
+_OPTIONS: Final = (
+    argument("-m", "--model", metavar="MODEL", action="append", default=[],
+        help="another model: any Claude model's slug at Segmind (`%%segmind models` lists some); "
+             "of several, each with a `-m`, all are asked at once, and stand side by side"),
+    argument("-s", "--system", metavar="TEXT",
+        help="system prompt; `-s {name}` takes that of a variable"),
+    argument("--blind", action="store_true",
+        help="hide which of several models said what, until `%%claude --reveal`"),
+    argument("--reveal", action="store_true",
+        help="`%%claude --reveal` alone tells which model said what in the last comparison"),
+    argument("--best", metavar="NAME",
+        help="`%%claude --best A` alone reveals too, and keeps that A (or a model) was the best "
+             "of them, for `%%segmind usage --by model`"),
+    argument("-i", "--include", metavar="NAME", action="append", default=[],
+        help="put this object before the prompt; may be repeated"),
+    argument("-p", "--plot", metavar="N", nargs="?", type=_count, const=1,
+        help="put the last plot that a cell showed (or the last N) before the prompt, whoever "
+             "drew it"),
+    argument("--alt", action="store_true",
+        help="describe each figure of the cell's code, or the plot above, for those who cannot "
+             "see it; words in quotes are taken instead"),
+    argument("--language", metavar="TAG",
+        help="language of the texts of `--alt`: `de`, `pt-BR`, several as `de,fr`"),
+    argument("--error", action="store_true",
+        help="put the last error before the prompt; `%%claude --error` alone asks what went "
+             "wrong"),
+    argument("--each", metavar="NAME",
+        help="ask the same about each row of a table (`{column}`) or item of a list (`{item}`), "
+             "as `ask_each` does; the value is the table with the replies beside its own columns"),
+    argument("-c", "--continue", dest="goes_on", action="store_true",
+        help="continue the last exchange; without it a cell sends itself alone"),
+    argument("--chat", metavar="NAME",
+        help="continue the conversation of this name, or begin it; `Chat(name=NAME)` is the same "
+             "one"),
+    argument("-j", "--job", action="store_true",
+        help="queue it and go on: a card shows how it stands, and becomes the reply"),
+    argument("-o", "--out", metavar="NAME", type=_name,
+        help="assign the reply (or the job, or the object of `--json`) to this variable"),
+    argument("--code", metavar="N", nargs="?", type=_count, const=1,
+        help="put the reply's first (or Nth) Python block into the next cell; it is never run. "
+             "`%%claude --code` alone takes it from the last reply, and asks nothing"),
+    argument("--json", metavar="NAME", nargs="?", const="",
+        help="ask for JSON, checked against a dict, dataclass, TypedDict, pydantic model or a "
+             "type such as `list[Trend]`; the value is the object"),
+    argument("--max-tokens", metavar="N", type=_number, help="longest answer, in tokens"),
+    argument("-t", "--temperature", metavar="X", type=_number, help="from 0 to 1"),
+    argument("--param", metavar="KEY=VALUE", type=_parameter, action="append", default=[],
+        help="any other parameter of the model, JSON or a text; may be repeated"),
+    argument("--timeout", metavar="S", type=_number,
+        help="seconds to wait (of a job: to submit it), 300 if not set"),
+    argument("--cache", action="store_const", const="on",
+        help="use the kept reply to the same request, or keep the one that comes"),
+    argument("--no-cache", dest="cache", action="store_const", const="off",
+        help="ask anew, and do not keep the reply"),
+    argument("--dry-run", action="store_true",
+        help="show what would be sent, block by block, and send nothing"),
+    argument("--raw", action="store_true",
+        help=r"send braces as they are (`\frac{a}{b}` where `a` is a variable)"),
+    argument("-q", "--quiet", action="store_true",
+        help="show nothing; the reply is in `_` (so does a `;` at the end of a `%%claude` line)"),
+)  # fmt: skip
+
+
 def _with_options(magic: Any) -> Any:
-    """Give a magic the parser and the manual of the table of options."""
-    rows = [option for option in OPTIONS if option.flags]
-    width = max(len(row.example[0]) for row in rows)
-    examples = [f"%%claude {row.example[0]:{width}}  {row.example[1]}" for row in rows]
-    magic.__doc__ = (magic.__doc__ or "").replace("EXAMPLES", "\n            ".join(examples))
-    for row in reversed(rows):
-        magic = argument(*row.flags, dest=row.name, **_how(row))(magic)
+    for option in reversed(_OPTIONS):
+        magic = option(magic)
     return magic_arguments()(magic)
-
-
-def _how(row: Option) -> dict[str, Any]:
-    """Say to argparse how the value of an option is read."""
-
-    def read(text: str) -> Any:
-        try:
-            return row.check(row.type(text))
-        except SettingsError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    words = row.words.replace("%", "%%")
-    if not row.value:
-        return {"help": words, "action": "store_const", "const": row.alone}
-    how = {"help": words, "metavar": row.value.strip("[]"), "type": read}
-    if row.many:
-        return {**how, "action": "append", "default": []}
-    return {**how, "nargs": "?", "const": row.alone} if row.value.startswith("[") else how
 
 
 @magics_class
@@ -106,8 +186,33 @@ class ClaudeMagics(Defaults):
 
         An example for every option::
 
-            EXAMPLES
-            %claude -- -5 degrees is how cold?     words that begin with a hyphen
+            %%claude -m claude-3.5-sonnet               another model, for this cell
+            %%claude -s "Answer in French."             a system prompt
+            %%claude -m ONE -m OTHER --blind            two models side by side, as A and B
+            %%claude --reveal                           which model was A?
+            %%claude --best A                           A was the best: kept, and revealed
+            %%claude -i fig -i df                       objects before the prompt
+            %%claude --plot                             the last plot above; `-p 2` the last two
+            %%claude --alt                              above plotting code: runs and describes it
+            %%claude --alt --language de,en             the texts in two languages
+            %%claude --error                            what went wrong in the cell above?
+            %%claude --each df --json Complaint -o out  every row; a column a field
+            %%claude -c                                 continue the last exchange
+            %%claude --chat review                      continue (or begin) one by its name
+            %%claude -j -o job                          go on at once; job.wait().text, job.status
+            %%claude -o answer                          answer.text, answer.usage, ...
+            %%claude --code                             the reply's Python goes into the next cell
+            %%claude --json Point -o p                  p is a Point, your dataclass; alone: a dict
+            %%claude --max-tokens 200                   a short answer
+            %%claude -t 0.2                             a steadier answer
+            %%claude --param stop_sequences=["END"]     any parameter of the model
+            %%claude --timeout 60                       wait a minute at most
+            %%claude --cache                            ask once: run again, it costs nothing
+            %%claude --no-cache                         ask anew, and do not keep the reply
+            %%claude --dry-run                          show what would be sent, and send nothing
+            %%claude --raw                              braces stay braces
+            %%claude -q -o answer                       show nothing
+            %claude -- -5 degrees is how cold?          words that begin with a hyphen
 
         Without ``-c`` and ``--chat`` a cell sends itself alone, so that cells can be run again in
         any order. A conversation keeps its model and its system prompt until ``-m`` or ``-s``
@@ -213,15 +318,17 @@ class ClaudeMagics(Defaults):
             return self._ask_each(args, words, cell, names), None
         conversation, notes = _conversation(args)
         try:
-            options = self.options().replace(cache=args.cache)
+            options = self.options().replace(
+                cache=args.cache,
+                max_tokens=args.max_tokens,
+                temperature=args.temperature,
+                timeout_s=args.timeout,
+            )
         except SettingsError as error:
             raise UsageError(str(error)) from None
         options = options.replace(model=conversation.model, system=conversation.system)
         system, of_system = _system(args, names)
-        options = options.replace(
-            system=system,
-            **{row.field: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
-        )
+        options = options.replace(system=system)
         each = options.each(_models(args))
         expected = None
         if args.json is not None:
@@ -284,7 +391,9 @@ class ClaudeMagics(Defaults):
             "json": kind,
             "progress": not args.quiet,
             "dry_run": bool(args.dry_run),
-            **{row.name: getattr(args, row.name) for row in OPTIONS if _goes_as_it_is(row)},
+            "max_tokens": args.max_tokens,
+            "temperature": args.temperature,
+            "timeout": args.timeout,
             **dict(args.param),
         }
         prompt = "\n".join(filter(None, (words, (cell or "").removesuffix("\n"))))
@@ -344,10 +453,6 @@ class ClaudeMagics(Defaults):
         return None
 
 
-def _goes_as_it_is(row: Option) -> bool:
-    return row.in_calls and row.name not in ("system", "model")
-
-
 def _models(args: Namespace) -> Any:
     """Return the model that was named, all of several, or `None`."""
     return args.model if len(args.model) > 1 else next(iter(args.model), None)
@@ -355,8 +460,7 @@ def _models(args: Namespace) -> Any:
 
 def _reveal(args: Namespace, words: str, cell: str | None, frame: FrameType | None) -> Any:
     """Tell which model said what in the last comparison; nothing is asked."""
-    own = ("reveal", "best", "quiet")
-    others = [row.name for row in OPTIONS if row.flags and row.name not in own]
+    others = vars(args).keys() - {"reveal", "best", "quiet"}
     if words or (cell or "").strip() or any(getattr(args, name) for name in others):
         raise UsageError("`%claude --reveal` and `--best NAME` stand alone: they ask nothing")
     compared = session().compared
@@ -376,24 +480,29 @@ def _check(args: Namespace) -> None:
     """Refuse options that contradict each other."""
     if args.goes_on and args.chat is not None:
         raise UsageError("Give -c or --chat NAME, not both: each of them continues (%%claude?)")
-    several = len(args.model) > 1 and args.each is None
     if args.blind and len(args.model) < 2:
         raise UsageError("--blind hides which of several models said what: give -m twice")
-    rows_alone = ("goes_on", "chat", "include", "plot", "error", "code", "raw", "cache", "blind")
-    for given, takes, names, why in (
-        (args.each is not None, "--each takes", rows_alone, "its rows are asked by themselves"),
+    flags = ClaudeMagics.claude.parser._option_string_actions
+    several = len(args.model) > 1 and args.each is None
+    common = ("--continue", "--chat", "--code")
+    alone = ("--include", "--plot", "--error", "--blind")
+    for given, takes, refused, why in (
         (
-            args.alt, "--alt takes", (*rows_alone[:-2], "blind", "each", "job", "json"),
+            args.each is not None, "--each takes", (*common, *alone, "--raw", "--cache"),
+            "its rows are asked by themselves",
+        ),
+        (
+            args.alt, "--alt takes", (*common, *alone, "--each", "--job", "--json"),
             "it describes figures, and no more",
         ),
         (
-            several, "Several models take", ("goes_on", "chat", "job", "code", "alt"),
+            several, "Several models take", (*common, "--job", "--alt"),
             "the cell waits for their replies, and shows them side by side",
         ),
     ):  # fmt: skip
-        for row in OPTIONS if given else ():
-            if row.name in names and getattr(args, row.name) not in (None, False, []):
-                raise UsageError(f"{takes} no {row.flags[-1]}: {why}")
+        for flag in refused if given else ():
+            if getattr(args, flags[flag].dest) not in (None, False, []):
+                raise UsageError(f"{takes} no {flag}: {why}")
     if args.language and not args.alt:
         raise UsageError("--language goes with --alt; else say in your words which language")
     if args.code and args.json is not None:
