@@ -57,7 +57,7 @@ from segmind_jupyter.errors import (
 )
 
 #: Bound late and by name, so that this room imports no room above it.
-_SIMULATOR_TRANSPORT: Final = "segmind_jupyter.simulator:transport"
+_SIMULATOR_TRANSPORT: Final = "segmind_jupyter.simulator.inprocess:SimulatorTransport"
 
 #: Errors that say that not one byte of the request was sent.
 _NEVER_OPENED = (

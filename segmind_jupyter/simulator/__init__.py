@@ -6,27 +6,9 @@ import functools
 import math
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import Behaviour, demo_behaviour
-from segmind_jupyter.simulator.server import serve
-
-if TYPE_CHECKING:
-    from segmind_jupyter.simulator.inprocess import SimulatorTransport
-
-__all__ = ["Behaviour", "Gateway", "control", "serve", "shared", "transport"]
-
-
-def transport(gateway: Gateway | None = None) -> SimulatorTransport:
-    """Return an httpx transport for `gateway`; for that of this process if left out.
-
-    This is what a client uses whose base URL is ``simulator``.
-    """
-    # Here, because it brings httpx, which the server does without.
-    from segmind_jupyter.simulator.inprocess import SimulatorTransport
-
-    return SimulatorTransport(gateway or shared())
+from segmind_jupyter.simulator.protocol import demo_behaviour
 
 
 @functools.cache
@@ -44,7 +26,7 @@ def control(order: str, *words: str) -> str:
 
     Raises ValueError for any other words.
     """
-    gateway, plain = shared(), demo_behaviour()
+    gateway = shared()
     match (order, *words):
         case ("fail", "off"):
             gateway.troubles.clear()
@@ -54,17 +36,13 @@ def control(order: str, *words: str) -> str:
                 raise ValueError(f"`{count}` is no number of times from 1 to 999")
             gateway.troubles.extend([outcome] * int(count))
             return f"the next {'call' if count == '1' else f'{count} calls'} will meet {outcome}"
-        case ("slow", "off"):
-            latency_s, work_s = plain.latency_s, plain.work_s
-            gateway.behaviour = replace(gateway.behaviour, latency_s=latency_s, work_s=work_s)
-            return f"a call takes {latency_s:g} s"
-        case ("slow", words_of_pace):
+        case ("slow", pace):
             try:
-                seconds = float(words_of_pace)
+                seconds = demo_behaviour().latency_s if pace == "off" else float(pace)
             except ValueError:
                 seconds = math.nan
             if not 0 <= seconds < math.inf:
-                raise ValueError(f"`{words_of_pace}` is no number of seconds")
+                raise ValueError(f"`{pace}` is no number of seconds")
             gateway.behaviour = replace(gateway.behaviour, latency_s=seconds, work_s=seconds)
             return f"a call takes {seconds:g} s"
         case ("limit", "off"):

@@ -13,7 +13,6 @@ import math
 import re
 import uuid
 from typing import Any
-from urllib.parse import unquote
 from zlib import crc32
 
 from segmind_jupyter.simulator.protocol import Refusal
@@ -152,7 +151,7 @@ def _alt_text(chat: ChatRequest) -> str:
 
 
 #: A schema is a client's input: these bound what it can ask for.
-_MAX_VALUES, _MAX_DEPTH, _MAX_CHARS = 2_000, 40, 10_000
+_MAX_ITEMS, _MAX_DEPTH, _MAX_CHARS = 100, 40, 10_000
 
 #: Arrays get one item, for the reader's sake, down to this depth; deeper ones as few as allowed,
 #: so that a tree ends.
@@ -171,80 +170,64 @@ _STRINGS = {
 def fill(schema: object, *, about: str = MARK, turn: int = 0) -> object:
     """Return a value that conforms to `schema`: strings say `about`, `turn` makes the choices."""
     try:
-        return _Filling(schema, about, turn).value(schema)
+        return _value(schema, schema, about, turn, 0)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         raise Refusal(
             400, "response_format: no value conforms to the schema, or none of a sensible size"
         ) from None
 
 
-class _Filling:
-    """One value in the making: the whole schema, for references, and what may still be made."""
+def _value(schema: Any, root: Any, about: str, turn: int, depth: int) -> object:
+    rules = _rules(schema, root, depth)
+    if "const" in rules:
+        return rules["const"]
+    if "enum" in rules:
+        return rules["enum"][turn % len(rules["enum"])]
+    is_object = "properties" in rules or "required" in rules
+    implied = "object" if is_object else "array" if "items" in rules else "string"
+    kind = rules.get("type", implied)
+    match kind[0] if isinstance(kind, list) else kind:
+        case "object":
+            known, names = rules.get("properties", {}), rules.get("required", ())
+            return {n: _value(known.get(n, True), root, about, turn, depth + 1) for n in names}
+        case "array":
+            wanted = 1 if "items" in rules and depth < _ITEM_DEPTH else 0
+            count = int(min(max(wanted, rules.get("minItems", 0)), rules.get("maxItems", math.inf)))
+            if count > _MAX_ITEMS:
+                raise ValueError("too many items")
+            item = _value(rules.get("items", True), root, about, turn, depth + 1) if count else None
+            return [item] * count
+        case "string":
+            text = _STRINGS.get(str(rules.get("format")), about)
+            padded = text.ljust(min(rules.get("minLength", 0), _MAX_CHARS), ".")
+            return padded[: rules.get("maxLength")]
+        case "integer" | "number" as name:
+            return _number(rules, whole=name == "integer")
+        case "boolean":
+            return (turn >> 4) % 2 == 0
+        case "null":
+            return None
+    raise ValueError(kind)
 
-    def __init__(self, root: object, about: str, turn: int) -> None:
-        self._root, self._about, self._turn = root, about, turn
-        self._left = _MAX_VALUES
 
-    def value(self, schema: Any, depth: int = 0) -> object:
-        rules = self._plain(schema, depth)
-        if "const" in rules:
-            return rules["const"]
-        if "enum" in rules:
-            return rules["enum"][self._turn % len(rules["enum"])]
-        is_object = "properties" in rules or "required" in rules
-        implied = "object" if is_object else "array" if "items" in rules else "string"
-        kind = rules.get("type", implied)
-        match kind[0] if isinstance(kind, list) else kind:
-            case "object":
-                known = rules.get("properties", {})
-                names = rules.get("required", ())
-                return {name: self.value(known.get(name, True), depth + 1) for name in names}
-            case "array":
-                wanted = 1 if "items" in rules and depth < _ITEM_DEPTH else 0
-                count = min(max(wanted, rules.get("minItems", 0)), rules.get("maxItems", math.inf))
-                return [self.value(rules.get("items", True), depth + 1) for _ in range(int(count))]
-            case "string":
-                text = _STRINGS.get(str(rules.get("format")), self._about)
-                return text.ljust(min(rules.get("minLength", 0), _MAX_CHARS), ".")[
-                    : rules.get("maxLength")
-                ]
-            case "integer" | "number" as name:
-                return _number(rules, whole=name == "integer")
-            case "boolean":
-                return (self._turn >> 4) % 2 == 0
-            case "null":
-                return None
-        raise ValueError(kind)
-
-    def _plain(self, schema: Any, depth: int) -> dict[str, Any]:
-        """Follow references, and join combinations, until plain rules are left."""
-        self._left -= 1
-        if self._left < 0 or depth > _MAX_DEPTH:
-            raise ValueError("too many values, or endless ones")
-        if schema is True:
-            return {}
-        if "$ref" in schema:
-            return self._plain(self._referred(schema["$ref"]), depth + 1)
-        rules = dict(schema)
-        several = (*schema.get("anyOf", [])[:1], *schema.get("oneOf", [])[:1])
-        for option in (*several, *schema.get("allOf", [])):
-            more = self._plain(option, depth + 1)
-            if "properties" in rules and "properties" in more:  # of both; else the last one's
-                more["properties"] = {**rules["properties"], **more["properties"]}
-            if "required" in rules and "required" in more:
-                more["required"] = [*rules["required"], *more["required"]]
-            rules |= more
-        return rules
-
-    def _referred(self, reference: str) -> Any:
-        """Follow a reference into the schema itself: ``#/$defs/Point``."""
-        place: Any = self._root
-        first, *steps = unquote(reference).split("/")
+def _rules(schema: Any, root: Any, depth: int) -> dict[str, Any]:
+    """Follow references, and join combinations, until plain rules are left."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("endless")
+    if schema is True:
+        return {}
+    if "$ref" in schema:  # into the schema itself: ``#/$defs/Point``
+        place, (first, *steps) = root, schema["$ref"].split("/")
         if first != "#":
-            raise LookupError(reference)
+            raise LookupError(schema["$ref"])
         for step in steps:
-            place = place[step.replace("~1", "/").replace("~0", "~")]
-        return place
+            place = place[step]
+        return _rules(place, root, depth + 1)
+    rules = dict(schema)
+    several = (*schema.get("anyOf", [])[:1], *schema.get("oneOf", [])[:1])
+    for option in (*several, *schema.get("allOf", [])):
+        rules |= _rules(option, root, depth + 1)
+    return rules
 
 
 def _number(rules: dict[str, Any], *, whole: bool) -> float:
@@ -252,10 +235,11 @@ def _number(rules: dict[str, Any], *, whole: bool) -> float:
     low, high = rules.get("minimum", -math.inf), rules.get("maximum", math.inf)
     above = rules.get("exclusiveMinimum", -math.inf)
     below = rules.get("exclusiveMaximum", math.inf)
-    least, most, step = max(low, above), min(high, below), rules.get("multipleOf", 1)
-    near = [edge // step * step + way for edge in (least, most) for way in (0, step, -step)]
-    for number in (1, 0, *near, least, most, (least + most) / 2):
-        fits = low <= number <= high and above < number < below and math.isfinite(number)
-        if fits and (not whole or number == int(number)) and (number % step == 0 or step == 1):
-            return int(number) if number == int(number) else float(number)
+    least, most = max(low, above), min(high, below)
+    for number in (1, 0, least, least // 1 + 1, most, most // 1, most // 1 - 1, (least + most) / 2):
+        if low <= number <= high and above < number < below and math.isfinite(number):
+            if number == int(number):
+                return int(number)
+            if not whole:
+                return float(number)
     raise ValueError("bounds that no simple number satisfies")

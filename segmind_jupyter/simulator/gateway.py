@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
-from urllib.parse import parse_qsl
 
 from segmind_jupyter.simulator.answers import compose, cost, failure
 from segmind_jupyter.simulator.protocol import (
@@ -34,35 +33,25 @@ MAX_REQUEST_BYTES = 32_000_000
 #: How many requests the history remembers, and how many it lists.
 _HISTORY_LENGTH, _LISTED = 1_000, 100
 
+#: In any such time so many calls are taken as the limit says.
+_WINDOW_S = 60.0
+
 _SLUG = re.compile(r"(?=.*claude)[a-z0-9][a-z0-9.-]*")
 
 _HTML_405 = b"<!doctype html>\n<title>405</title>\n<h1>Method Not Allowed</h1>\n"
-
-#: What the catalogue lists; a request for any other Claude slug is answered too.
-_CATALOGUE = ("claude-4-sonnet", "claude-4.5-sonnet", "claude-opus-4.7", "claude-3.5-sonnet")
 
 #: What a call can be made to meet: a refusal, a time-out after the work, a model that declines.
 Trouble = Literal["429", "406", "504", "refusal"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SimJob:
-    """One queued request. Its outcome is known when it is queued, and shown when it is due."""
+    """One queued request. Its end is known when it is queued, and shown when it is due."""
 
     queued_until_s: float
     done_at_s: float
     expires_at_s: float
-    output: str
-    error: str | None
-    metrics: dict[str, float]
-
-    def state(self, now_s: float) -> str:
-        """Return the state at `now_s`, as the model page names it."""
-        if now_s < self.queued_until_s:
-            return "QUEUED"
-        if now_s < self.done_at_s:
-            return "PROCESSING"
-        return "COMPLETED" if self.error is None else "FAILED"
+    end: dict[str, Any]
 
 
 class Gateway:
@@ -96,11 +85,8 @@ class Gateway:
         return replace(answer, headers={**marks, **answer.headers})
 
     def _answer(self, request: SimRequest) -> SimAnswer:
-        path, _, query = request.path.partition("?")
         method, serve = "GET", None
-        match path.strip("/").split("/"):
-            case ["inference-model-information", "list"]:  # needs no key
-                return json_answer([{"slug": s, "is_depreciated": False} for s in _CATALOGUE])
+        match request.path.partition("?")[0].strip("/").split("/"):
             case ["v1", "get-user-credits"]:
                 serve = partial(json_answer, {"credits": self.credits, "free-credits": 0.0})
             case ["v2", "requests", request_id]:
@@ -108,7 +94,7 @@ class Gateway:
             case ["v2", "requests", request_id, "status"]:
                 serve = partial(self._show, request_id, result=False)
             case ["inference-request", "request-history", *one] if len(one) < 2:
-                serve = partial(self._show_history, query, *one)
+                serve = partial(self._show_history, *one)
             case ["v1" | "v2" as version, slug] if slug:
                 method, serve = "POST", partial(self._call, request, slug, queued=version == "v2")
         if serve is None:
@@ -116,19 +102,14 @@ class Gateway:
         if request.method != method:
             headers = {"content-type": "text/html; charset=utf-8", "allow": method}
             return SimAnswer(405, headers, _HTML_405)
-        scheme, _, bearer = request.header("authorization").partition(" ")
-        keys = {request.header("x-api-key"), bearer.strip() if scheme.lower() == "bearer" else ""}
-        keys.discard("")
-        if not keys:
+        scheme, _, key = request.header("authorization").partition(" ")
+        if not request.header("x-api-key") and not (scheme.lower() == "bearer" and key.strip()):
             raise Refusal(401, "Missing Authorization or x-api-key in header")
-        if not keys & (self.behaviour.keys or keys):
-            raise Refusal(401, "Unauthorized: API key is invalid")
-        if method == "POST" or self.behaviour.rate_limits_reads:
-            self._check_rate()
         return serve()
 
     def _call(self, request: SimRequest, slug: str, *, queued: bool) -> SimAnswer:
         """Serve a model call: v1's whole answer after the model's time, or v2's id of a job."""
+        self._check_rate()
         with self._lock:
             trouble = self.troubles.popleft() if self.troubles else None
         if trouble == "429":
@@ -160,7 +141,6 @@ class Gateway:
                     "model_name": slug,
                     "model_status": "COMPLETED" if reason is None else "FAILED",
                     "credits_deduction": price,
-                    "request_body": chat.outline,
                     "latency_ms": round(seconds * 1000),
                     "error": reason,
                     "model_created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -169,8 +149,12 @@ class Gateway:
         if trouble == "504":  # what came of it is open, and the history tells
             raise Refusal(504, "Gateway Timeout")
         if queued:
-            metrics = {"cost": price, "remaining_credits": left} if reason is None else {}
-            return self._queue(request, request_id, json.dumps(answer), reason, metrics)
+            metrics = {"inference_time": behaviour.work_s, "queue_time": behaviour.queue_s}
+            end: dict[str, Any] = {"status": "FAILED", "error": reason, "metrics": metrics}
+            if reason is None:
+                metrics |= {"cost": price, "remaining_credits": left}
+                end |= {"status": "COMPLETED", "output": json.dumps(answer)}
+            return self._queue(request, request_id, end)
         if reason is not None:
             raise Refusal(400, reason)
         headers = {
@@ -181,19 +165,11 @@ class Gateway:
         }
         return replace(json_answer(answer, headers=headers), delay_s=seconds)
 
-    def _queue(
-        self, request: SimRequest, request_id: str, output: str, error: str | None, metrics: Any
-    ) -> SimAnswer:
+    def _queue(self, request: SimRequest, request_id: str, end: dict[str, Any]) -> SimAnswer:
         now_s, paces = self.clock(), self.behaviour
-        done_at_s = now_s + paces.queue_s + paces.work_s
-        job = SimJob(
-            queued_until_s=now_s + paces.queue_s,
-            done_at_s=done_at_s,
-            expires_at_s=done_at_s + paces.result_life_s,
-            output=output,
-            error=error,
-            metrics={"inference_time": paces.work_s, "queue_time": paces.queue_s, **metrics},
-        )
+        queued_until_s = now_s + paces.queue_s
+        done_at_s = queued_until_s + paces.work_s
+        job = SimJob(queued_until_s, done_at_s, done_at_s + paces.result_life_s, end)
         with self._lock:
             while self._jobs and next(iter(self._jobs.values())).expires_at_s <= now_s:
                 del self._jobs[next(iter(self._jobs))]
@@ -206,50 +182,41 @@ class Gateway:
 
     def _check_rate(self) -> None:
         """Let one call into the sliding window, or refuse it until there is room again."""
-        limit, window_s = self.behaviour.rate_limit, self.behaviour.rate_window_s
+        limit = self.behaviour.rate_limit
         if limit is None:
             return
         with self._lock:
             now_s, times_s = self.clock(), self._admitted_at_s
-            while times_s and times_s[0] <= now_s - window_s:
+            while times_s and times_s[0] <= now_s - _WINDOW_S:
                 times_s.popleft()
             if len(times_s) < limit:
                 times_s.append(now_s)
                 return
-            wait_s = (times_s[0] if times_s else now_s) + window_s - now_s
-        headers = {}
-        if self.behaviour.sends_reset:
-            reset = datetime.now(UTC) + timedelta(seconds=wait_s)
-            headers["x-rate-limit-reset-at-utc"] = reset.isoformat(timespec="milliseconds")
-        raise Refusal(429, "Rate limit exceeded: too many requests", headers=headers)
+            wait_s = (times_s[0] if times_s else now_s) + _WINDOW_S - now_s
+        reset = (datetime.now(UTC) + timedelta(seconds=wait_s)).isoformat(timespec="milliseconds")
+        headers = {"x-rate-limit-reset-at-utc": reset}
+        raise Refusal(429, "Rate limit exceeded: too many requests", headers)
 
     def _show(self, request_id: str, *, result: bool) -> SimAnswer:
         """Serve a status or a result; before the end and after a failure these are the same."""
         now_s, job = self.clock(), self._jobs.get(request_id)
         if job is None or job.expires_at_s <= now_s:
             raise Refusal(404, "Request not found or expired")
-        state = job.state(now_s)
-        ended = state in ("COMPLETED", "FAILED")
-        content = {"status": state, "metrics": dict(job.metrics) if ended else {}}
-        if state == "FAILED":
-            failed = {**content, "request_id": request_id, "error": job.error}
-            return json_answer(failed, status=422)
-        if result and ended:  # without its id, as on the vendor's page
-            return json_answer({**content, "error": None, "output": job.output})
-        return json_answer({**content, "request_id": request_id})
+        if now_s < job.done_at_s:
+            state = "QUEUED" if now_s < job.queued_until_s else "PROCESSING"
+            return json_answer({"status": state, "request_id": request_id, "metrics": {}})
+        if job.end["status"] == "FAILED":
+            return json_answer({**job.end, "request_id": request_id}, status=422)
+        if result:  # without its id, as on the vendor's page
+            return json_answer(job.end)
+        seen = {"status": "COMPLETED", "request_id": request_id, "metrics": job.end["metrics"]}
+        return json_answer(seen)
 
-    def _show_history(self, query: str, request_id: str | None = None) -> SimAnswer:
-        entries, wanted = tuple(self._history)[::-1], dict(parse_qsl(query))
-        if request_id is not None:
-            for entry in entries:
-                if entry["request_id"] == request_id:
-                    return json_answer(entry)
-            raise Refusal(404, "Request not found")
-        rows = [
-            entry
-            for entry in entries
-            if wanted.get("model_name", "") in entry["model_name"]
-            and wanted.get("status") in (None, entry["model_status"])
-            and wanted.get("from_date", "") <= entry["model_created"]
-        ]
-        return json_answer({"data": rows[:_LISTED], "total": len(rows)})
+    def _show_history(self, request_id: str | None = None) -> SimAnswer:
+        newest_first = list(self._history)[::-1]
+        if request_id is None:
+            return json_answer({"data": newest_first[:_LISTED], "total": len(newest_first)})
+        for entry in newest_first:
+            if entry["request_id"] == request_id:
+                return json_answer(entry)
+        raise Refusal(404, "Request not found")

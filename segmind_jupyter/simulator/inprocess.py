@@ -8,21 +8,26 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from segmind_jupyter import simulator
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import SimRequest
 
 
 class SimulatorTransport(httpx.AsyncBaseTransport):
-    """Carries an `httpx.AsyncClient`'s requests to a `Gateway` in the same process.
+    """Carries requests to a `Gateway`, to that of this process if none is given.
 
-    Any host will do: the path alone decides. An answer that would come after the request's read
-    time-out shows as `httpx.ReadTimeout`, with the work done all the same.
+    This is what a client uses whose base URL is ``simulator``. Any host will do: the path alone
+    decides. An answer that would come after the request's read time-out shows as
+    `httpx.ReadTimeout`, with the work done all the same.
     """
 
     def __init__(
-        self, gateway: Gateway, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+        self,
+        gateway: Gateway | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        self.gateway = gateway
+        self.gateway = gateway or simulator.shared()
         self._sleep = sleep
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -45,16 +46,14 @@ def json_answer(
 class Refusal(Exception):
     """The gateway says no: an answer in its envelope, ``{"error": "message"}``."""
 
-    def __init__(
-        self, status: int, message: str, *, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.answer = json_answer({"error": message}, status=status, headers=headers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """One gateway's settings. The defaults answer at once and accept any key."""
+    """One gateway's settings. The defaults answer at once."""
 
     #: Seconds a v1 call takes.
     latency_s: float = 0.0
@@ -62,15 +61,8 @@ class Behaviour:
     queue_s: float = 0.0
     work_s: float = 0.0
     result_life_s: float = 3600.0
-    #: Most model calls (v1 and v2 POSTs) in any such window of seconds; `None`: no limit.
+    #: Most model calls (v1 and v2 POSTs) in any minute; `None`: no limit.
     rate_limit: int | None = None
-    rate_window_s: float = 60.0
-    #: Whether GETs count there too: the vendor's pages leave open what its limits count.
-    rate_limits_reads: bool = False
-    #: Whether a 429 says when the window opens again, as the vendor's does.
-    sends_reset: bool = False
-    #: Keys that are accepted; `None`: any that is not empty.
-    keys: frozenset[str] | None = field(default=None, repr=False)
     #: Dollars on the account at the start. At zero, model calls get 406.
     credits: float = 10.0
     #: Whether replies go on as a model's would, behind the line that says what arrived.
@@ -78,17 +70,15 @@ class Behaviour:
 
 
 #: Slow enough that a wait and a job's card are seen, quick enough not to bore.
-DEMO = Behaviour(latency_s=2.0, queue_s=0.5, work_s=2.0, sends_reset=True, talks=True)
+_DEMO = Behaviour(latency_s=2.0, queue_s=0.5, work_s=2.0, talks=True)
 
 
 def demo_behaviour() -> Behaviour:
-    """Return `DEMO` at the pace of ``SEGMIND_SIMULATOR_SPEED``: a factor, or ``instant``."""
+    """Return a demonstration's, at the pace of ``SEGMIND_SIMULATOR_SPEED``: a factor, `instant`."""
     speed = os.environ.get("SEGMIND_SIMULATOR_SPEED", "").strip().lower()
     try:
-        factor = float("inf") if speed == "instant" else float(speed or 1)
+        factor = math.inf if speed == "instant" else float(speed)
     except ValueError:
         factor = 1.0
-    if not factor > 0:
-        return DEMO
-    paces = {name: getattr(DEMO, name) / factor for name in ("latency_s", "queue_s", "work_s")}
-    return replace(DEMO, **paces)
+    paces = {name: getattr(_DEMO, name) for name in ("latency_s", "queue_s", "work_s")}
+    return replace(_DEMO, **{n: pace / factor for n, pace in paces.items()} if factor > 0 else {})

@@ -8,7 +8,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,9 +29,6 @@ DEFAULT_MAX_TOKENS = 4096
 #: Media types that Claude models take, and what Pillow calls them.
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF", "image/webp": "WEBP"}
 
-#: How much of a text an outline keeps.
-_OUTLINED_CHARS = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -44,13 +41,12 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A body that the service would accept, and what the history keeps of it."""
+    """A body that the service would accept."""
 
     turns: tuple[Turn, ...]
     instruction: str
     max_tokens: int
     schema: dict[str, Any] | None
-    outline: dict[str, Any] = field(repr=False)
 
     @property
     def asked(self) -> Turn:
@@ -75,7 +71,6 @@ def read_chat(body: bytes) -> ChatRequest:
     """Read the body of a v1 or v2 model call."""
     try:
         fields = json.loads(body)
-        outline = json.loads(body, object_hook=_outlined)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "the body is not valid JSON") from error
     if not isinstance(fields, dict):
@@ -93,50 +88,38 @@ def read_chat(body: bytes) -> ChatRequest:
         if not isinstance(schema, dict):
             _refuse("response_format: holds no schema")
     max_tokens = fields.get("max_tokens") or DEFAULT_MAX_TOKENS
-    return ChatRequest(turns, fields.get("instruction") or "", max_tokens, schema, outline)
+    return ChatRequest(turns, fields.get("instruction") or "", max_tokens, schema)
 
 
 def _refuse(message: str) -> NoReturn:
     raise Refusal(400, message)
 
 
-def _outlined(part: dict[str, Any]) -> dict[str, Any]:
-    """Return an object of a request with the size in place of a long text's rest."""
-    return {
-        name: f"{value[:_OUTLINED_CHARS]}… ({len(value)} characters)"
-        if isinstance(value, str) and len(value) > _OUTLINED_CHARS
-        else value
-        for name, value in part.items()
-    }
-
-
 def _turns(messages: object) -> tuple[Turn, ...]:
     """Read and decode the messages, refusing what is wrong with the first that is."""
     if not isinstance(messages, list) or not messages:
         _refuse("messages: must be a list of at least one message")
-    spoken: list[tuple[str, list[Any]]] = []
+    contents = [m.get("content") for m in messages if isinstance(m, dict)]
+    blocks = [block for content in contents if isinstance(content, list) for block in content]
+    images = sum(isinstance(block, dict) and block.get("type") == "image" for block in blocks)
+    if images > MAX_IMAGES:
+        _refuse(f"messages: {images} images, at most {MAX_IMAGES} in one request")
+    side_px = MAX_SIDE_OF_MANY_PX if images > MANY_IMAGES else MAX_SIDE_PX
+    turns: list[Turn] = []
     for index, message in enumerate(messages):
         where = f"messages.{index}"
         if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
             _refuse(f"{where}.role: must be user or assistant")
+        if not turns and message["role"] != "user":
+            _refuse(f"{where}: the first message must be the user's")
         content = message.get("content")
         if isinstance(content, str):
             content = [{"type": "text", "text": content}]
         if not isinstance(content, list) or not content:
             _refuse(f"{where}.content: must be a string or a list of at least one block")
-        spoken.append((message["role"], content))
-    if spoken[0][0] != "user":
-        _refuse("messages.0: the first message must be the user's")
-    blocks = [block for _, content in spoken for block in content]
-    images = sum(isinstance(block, dict) and block.get("type") == "image" for block in blocks)
-    if images > MAX_IMAGES:
-        _refuse(f"messages: {images} images, at most {MAX_IMAGES} in one request")
-    side_px = MAX_SIDE_OF_MANY_PX if images > MANY_IMAGES else MAX_SIDE_PX
-    turns = []
-    for index, (role, content) in enumerate(spoken):
         texts, pictures = [], []
         for number, block in enumerate(content):
-            place = f"messages.{index}.content.{number}"
+            place = f"{where}.content.{number}"
             match block:
                 case {"type": "text", "text": str(text)} if text.strip():
                     texts.append(text)
@@ -146,7 +129,7 @@ def _turns(messages: object) -> tuple[Turn, ...]:
                     pictures.append(_picture(rest.get("source"), side_px, f"{place}.image"))
                 case _:
                     _refuse(f"{place}: must be a text or an image block")
-        turns.append(Turn(role, tuple(texts), tuple(pictures)))
+        turns.append(Turn(message["role"], tuple(texts), tuple(pictures)))
     return tuple(turns)
 
 
@@ -201,7 +184,6 @@ _HUES |= {290: "purple", 330: "pink", 360: "red"}
 
 #: Shares of a picture.
 _ALL = 0.999  # of one colour, but for a stray pixel
-_MOSTLY = 0.5
 _AREA = 0.08  # a stroke covers less of a picture than this, a filled shape more
 _NOTABLE = 0.03
 _TRACE = 0.0003  # a short thin line; below it lies the noise of smoothed edges
@@ -228,36 +210,32 @@ def look(image: Image.Image, format_name: str) -> Picture:
     """Decode an image, and say what it shows: the same words for the same pixels.
 
     One colour gives ``"all red"``; a drawing ``"mostly white with blue and orange lines"``, with
-    the course of each line; a photo ``"mostly brown, many colours"``; blocks ``"red and blue"``.
+    the course of each line; a photo ``"mostly green, many colours"``; blocks ``"red and blue"``.
     """
     names, shades, width = _named(image)
-    counts = Counter(names)
-    ranked = sorted(counts, key=lambda name: (-counts[name], name))
-    shares = {name: counts[name] / len(names) for name in ranked}
-    main = ranked[0]
+    shares = {name: count / len(names) for name, count in Counter(names).most_common()}
+    main, *others = shares
     # What stands on the main colour, less the smoothed edges of stronger lines.
-    hues = [n for n in ranked[1:] if n not in _ACHROMATIC and shares[n] >= _TRACE]
-    hues = sorted(n for n in hues if shares[n] >= shares[hues[0]] * _BESIDE_STRONGEST)
-    notable = [name for name in ranked if shares[name] >= _NOTABLE]
-    coloured = sum(shares[name] for name in ranked[1:] if name not in _ACHROMATIC)
+    coloured = {name: shares[name] for name in others if name not in _ACHROMATIC}
+    least = max(_TRACE, _BESIDE_STRONGEST * max(coloured.values(), default=0.0))
+    hues = sorted(name for name, share in coloured.items() if share >= least)
+    notable = [name for name, share in shares.items() if share >= _NOTABLE]
     lines: tuple[tuple[str, str], ...] = ()
     if shares[main] >= _ALL:
         words = f"all {main}"
     elif shades >= _PHOTO_SHADES and len(notable) > 3:
         words = f"mostly {main}, many colours"
-    elif shares[main] < _MOSTLY:
+    elif shares[main] < 0.5:
         words = _joined(notable or [main])
-    elif hues:
-        if is_drawn := coloured < _AREA:
-            lines = _courses(names, width, hues)
-        kind = ("line" if len(hues) == 1 else "lines") if is_drawn else "areas"
-        article = ("an " if hues[0][0] in "aeiou" else "a ") if kind == "line" else ""
-        words = f"mostly {main} with {article}{_joined(hues)} {kind}"
-    elif shares[ranked[1]] >= _TRACE:  # without a hue: axes and words
-        kind = "areas" if shares[ranked[1]] >= _AREA else "lines"
-        words = f"mostly {main} with {ranked[1]} {kind}"
-    else:
+    elif not hues:  # but for axes and words
         words = f"mostly {main}"
+    elif sum(coloured.values()) >= _AREA:
+        words = f"mostly {main} with {_joined(hues)} areas"
+    else:
+        lines = _courses(names, width, hues)
+        article = "an" if hues[0][0] in "aeiou" else "a"
+        one = f"{article} {hues[0]} line"
+        words = f"mostly {main} with {one if len(hues) == 1 else f'{_joined(hues)} lines'}"
     return Picture(image.width, image.height, format_name, words, lines)
 
 
@@ -279,21 +257,11 @@ def _named(image: Image.Image) -> tuple[list[str], int, int]:
 
 @cache
 def colour_name(rgb: tuple[int, int, int]) -> str:
-    """Name one colour, three channels of 0..255, with an everyday word."""
+    """Name one colour, three channels of 0..255, by its hue: a line's smoothed edges share it."""
     high, low = max(rgb), min(rgb)
     if high - low < 36:
         return "white" if high > 225 else "black" if high < 50 else "grey"
     hue = colorsys.rgb_to_hsv(*rgb)[0] * 360
-    saturation, value = (high - low) / high, high / 255
-    # Mostly by hue, which a line's smoothed edges share; brown and olive are dark hues.
-    if (hue < 8 or hue > 350) and value < 0.7 and saturation < 0.78:
-        return "brown"
-    if 8 <= hue < 45 and (value < 0.7 or (value < 0.85 and saturation < 0.6)):
-        return "brown"
-    if 45 <= hue < 70 and value < 0.9:
-        return "olive"
-    if 330 <= hue < 357 and saturation < 0.6 and value > 0.8:
-        return "pink"
     return next(name for end, name in _HUES.items() if hue <= end)
 
 

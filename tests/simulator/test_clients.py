@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from segmind import InferenceFailed, InferenceTimeout, SegmindClient, SegmindError
 
-from segmind_jupyter.simulator import shared, transport
+from segmind_jupyter.simulator import shared
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.inprocess import SimulatorTransport
 from segmind_jupyter.simulator.protocol import Behaviour, demo_behaviour
@@ -68,7 +68,7 @@ async def test_replies_come_after_the_models_time_and_jobs_by_their_urls(clock):
 def test_the_embedded_gateway_is_one_paced_for_demonstrations_and_light():
     """Shared, so that a job outlives its client; heavy packages come with the first use."""
     shared.cache_clear()  # another test's may have another pace
-    first, second = transport(), transport()
+    first, second = SimulatorTransport(), SimulatorTransport()
     assert first.gateway is second.gateway
     assert first.gateway.behaviour == demo_behaviour()
     code = (
@@ -134,7 +134,6 @@ def test_failures_and_refusals_are_the_sdks_errors(sdk, clock):
     assert failed.value.detail == "content was blocked"
     assert failed.value.status_body["request_id"] == job.request_id
     for behaviour, slug, status in (
-        (Behaviour(keys=frozenset({"another"})), SLUG, 401),
         (Behaviour(), "gpt-5.5", 404),
         (Behaviour(rate_limit=0), SLUG, 429),
     ):

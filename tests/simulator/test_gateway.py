@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.protocol import Behaviour, SimRequest, demo_behaviour
+from segmind_jupyter.simulator.protocol import SimRequest, demo_behaviour
 
 V1 = "/v1/claude-4-sonnet"
 V2 = "/v2/claude-4-sonnet"
@@ -118,74 +117,45 @@ def test_spent_credits_are_406(calling):
     assert (caller.gateway.billed, caller.gateway.credits) == (1, 0)
 
 
-def test_the_key_is_checked_in_both_forms(calling):
-    """A request passes if a header carries an accepted key; polls need one too."""
-    caller = calling(keys=frozenset({"good"}))
+def test_a_key_is_needed_in_either_form(caller):
+    """Any will do, of polls too; it shows nowhere."""
     for headers, status in (
-        ({"x-api-key": "good"}, 200),
-        ({"authorization": "bearer good"}, 200),
-        ({"x-api-key": "bad", "Authorization": "Bearer good"}, 200),
-        ({"x-api-key": "bad"}, 401),
-        ({"authorization": "Bearer "}, 401),
-        ({}, 401),
-    ):
+        ({"x-api-key": "k"}, 200), ({"authorization": "bearer k"}, 200),
+        ({"authorization": "Bearer "}, 401), ({}, 401),
+    ):  # fmt: skip
         request = SimRequest("GET", CREDITS, headers)
         assert caller.gateway.handle(request).status == status, headers
     for path in ("/v2/requests/x", "/v2/requests/x/status", HISTORY):
         assert caller.get(path, key="").status == 401
     assert "sesame" not in str(SimRequest("GET", "/", {"x-api-key": "sesame"}, b"sesame"))
-    assert "sesame" not in str(Behaviour(keys=frozenset({"sesame"})))
 
 
 def test_too_many_calls_are_429_until_the_window_has_passed(calling, clock):
-    """Model calls in a sliding window; polls too where that is set; and until when."""
+    """Model calls in a sliding window, with the moment at which it opens; polls are free."""
     caller = calling(rate_limit=2)
     assert caller.post("a").status == 200
     clock.advance(30)
     request_id = caller.queue("b")
     refused = caller.post("c")
-    assert (refused.status, "x-rate-limit-reset-at-utc" in refused.headers) == (429, False)
+    assert refused.status == 429
+    reset = datetime.fromisoformat(refused.headers["x-rate-limit-reset-at-utc"])
+    assert 0 < (reset - datetime.now(UTC)).total_seconds() <= 30
     assert caller.get(f"/v2/requests/{request_id}").status == 200
     clock.advance(30)
     assert [caller.post("c").status for _ in range(2)] == [200, 429]
-    caller = calling(rate_limit=1, rate_window_s=10, rate_limits_reads=True, sends_reset=True)
-    assert caller.get(CREDITS).status == 200
-    clock.advance(2.5)
-    refused = caller.post("a")
-    assert refused.status == 429
-    reset = datetime.fromisoformat(refused.headers["x-rate-limit-reset-at-utc"])
-    assert (reset - datetime.now(UTC)).total_seconds() <= 7.5
     assert calling(rate_limit=0).post("a").status == 429
 
 
 def test_the_history_tells_what_was_charged(caller):
-    """Newest first, with the fields that the vendor's SDK names; by model, state and id."""
+    """Newest first, with the fields that the vendor's SDK names; and one by its id."""
     caller.post("one")
     caller.queue("fail: blocked")
     caller.post("two", path="/v1/claude-opus-4.7")
-    newest, failed, oldest = content(caller.get(HISTORY))["data"]
+    newest, failed, oldest = content(caller.get(f"{HISTORY}?per_page=100"))["data"]
     assert (newest["model_name"], newest["model_status"]) == ("claude-opus-4.7", "COMPLETED")
     assert (failed["model_status"], failed["error"]) == ("FAILED", "blocked")
     assert failed["credits_deduction"] == 0 < oldest["credits_deduction"]
-    assert oldest["request_body"]["messages"][0]["content"] == "one"
     assert content(caller.get(f"{HISTORY}/{oldest['request_id']}")) == oldest
-    for query, count in (
-        ("?model_name=opus", 1), ("?status=FAILED", 1), ("?from_date=2100-01-01", 0),
-    ):  # fmt: skip
-        assert len(content(caller.get(HISTORY + query))["data"]) == count, query
-    models = content(caller.get("/inference-model-information/list", key=""))
-    assert {"slug": "claude-4-sonnet", "is_depreciated": False} in models
-
-
-def test_the_history_keeps_sizes_and_no_images(caller, image_block):
-    """Of what is long, the beginning and how long it was."""
-    noise = image_block(Image.effect_noise((300, 300), 90))
-    data = noise["source"]["data"]
-    caller.post([noise, {"type": "text", "text": "x" * 9_000}])
-    (entry,) = content(caller.get(HISTORY))["data"]
-    image, text = entry["request_body"]["messages"][0]["content"]
-    assert image["source"]["data"] == f"{data[:500]}… ({len(data)} characters)"
-    assert text["text"] == "x" * 500 + "… (9000 characters)"
 
 
 def test_the_pace_of_the_embedded_gateway_is_a_variable(monkeypatch):
