@@ -7,7 +7,6 @@ import concurrent.futures
 import contextlib
 import signal
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
@@ -145,29 +144,12 @@ class Defaults(Magics):
     @validate("keep_loop_alive")
     def _patch_the_loop(self, proposal: Any) -> bool:
         """Patch before the value holds: after a `TraitError` the old one does, and shows why."""
-        shell: Any = self.shell
-        # A configuration is read before the loop of a kernel that starts is running.
-        if proposal.value and getattr(shell, "kernel", None) and _running_loop() is None:
-            shell.events.register("pre_run_cell", self._patch_at_first_cell)
-        elif proposal.value:
-            try:
-                self._pump = keep_alive(shell)
-            except SettingsError as error:
-                raise TraitError(str(error)) from None
-        return bool(proposal.value)
-
-    def _patch_at_first_cell(self, *_: object) -> None:
-        """Patch what a configuration asked for, now that the kernel's loop is running."""
-        shell: Any = self.shell
-        shell.events.unregister("pre_run_cell", self._patch_at_first_cell)
-        if not self.keep_loop_alive or self not in shell.configurables:
-            return  # set to False, or unloaded, meanwhile
         try:
-            self._pump = keep_alive(shell)
+            if proposal.value:
+                self._pump = keep_alive(self.shell)
         except SettingsError as error:
-            self.keep_loop_alive = False
-            warnings.warn(str(error), stacklevel=2)
-        self._apply()
+            raise TraitError(str(error)) from None
+        return bool(proposal.value)
 
 
 # The user's tasks go on
@@ -182,8 +164,8 @@ def keep_alive(shell: Any) -> Waiter:
     loop = _running_loop()
     if loop is None:
         raise SettingsError(
-            "No event loop runs here, as in a terminal, so there is none to keep alive: leave "
-            "keep_loop_alive at False."
+            "No event loop runs here, as in a terminal or before a kernel's first cell, so there "
+            "is none to keep alive: set keep_loop_alive in a cell of a notebook."
         )
     if threading.current_thread() is not threading.main_thread():
         raise SettingsError(
@@ -191,10 +173,9 @@ def keep_alive(shell: Any) -> Waiter:
             "(a subshell): set it in a cell of the notebook."
         )
     if not isinstance(loop, asyncio.BaseEventLoop):
-        kind = f"{type(loop).__module__}.{type(loop).__qualname__}"
         raise SettingsError(
-            f"The kernel's event loop is a {kind}, which cannot be run from within a cell: start "
-            "the kernel with asyncio's own loop, or use `%%claude --job`, which does not block."
+            f"A {type(loop).__qualname__} cannot be run from within a cell: start the kernel with "
+            "asyncio's own loop, or use `%%claude --job`, which does not block."
         )
     for patched in (loop, asyncio):
         # nest_asyncio2 leaves its own mark beside that of nest_asyncio.

@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from traitlets import TraitError
-from traitlets.config.loader import DeferredConfig
 
+from segmind_jupyter.errors import SettingsError
 from segmind_jupyter.notebook.key import say_if_missing
 from segmind_jupyter.notebook.last_error import LastError
 from segmind_jupyter.notebook.line import QuestionMarkTransformer, as_claude_cell
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 from segmind_jupyter.notebook.live.wait import WaitAtCellEnd, WaitDisplay
 from segmind_jupyter.notebook.magics import ClaudeMagics
-from segmind_jupyter.notebook.namespace import calling_frame
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
 from segmind_jupyter.notebook.segmind_magic import SegmindMagics
 from segmind_jupyter.session import session
-
-#: What holds where a setting is refused that keeps something from being sent or written.
-_STRICTEST: Final = {"cache": "only", "journal": False}
-
 
 #: The types that a shell learns to show, and where what shows them is at home.
 _DISPLAYS: Final = {
@@ -47,7 +40,14 @@ _DISPLAYS: Final = {
 def load(shell: Any) -> None:
     """Add the magics, claim `%claude …?`, and show replies, jobs, batches and chats."""
     unload(shell)
-    magics = _configured(shell)
+    try:
+        magics = ClaudeMagics(shell)
+    except TraitError as error:
+        unload(shell)  # IPython lists an instance whose making failed
+        raise SettingsError(
+            f"{error} That stands in a configuration file or on the kernel's command line: mend it "
+            "there, or take it out, and start the kernel again."
+        ) from None
     shell.register_magics(magics, SegmindMagics(shell))
     shell.input_transformer_manager.token_transformers.insert(0, QuestionMarkTransformer)
     shell.input_transformer_manager.cleanup_transforms.append(as_claude_cell)
@@ -62,7 +62,6 @@ def load(shell: Any) -> None:
     LastPlots(shell).install()
     for hook in others:
         hook.install()
-    _ask_what_was_read_before(shell)
     say_if_missing(shell)
 
 
@@ -71,8 +70,13 @@ def unload(shell: Any) -> None:
     loaded = shell.magics_manager.registry.get(ClaudeMagics.__name__)
     for hook in getattr(loaded, "hooks", ()):
         hook.remove()
-    for magics in (ClaudeMagics, SegmindMagics):
-        _unregister(shell, magics)
+    ours = (ClaudeMagics, SegmindMagics)
+    shell.configurables[:] = [each for each in shell.configurables if not isinstance(each, ours)]
+    for kind in ours:
+        shell.magics_manager.registry.pop(kind.__name__, None)
+    for where, names in (("line", ("claude", "segmind")), ("cell", ("claude",))):
+        for name in names:
+            shell.magics_manager.magics[where].pop(name, None)
     manager = shell.input_transformer_manager
     if QuestionMarkTransformer in manager.token_transformers:
         manager.token_transformers.remove(QuestionMarkTransformer)
@@ -81,46 +85,6 @@ def unload(shell: Any) -> None:
     WaitAtCellEnd.remove(shell)
     LiveOutputs.remove(shell)
     LastPlots.remove(shell)
-
-
-def _configured(shell: Any) -> ClaudeMagics:
-    """Make the magics; a setting that they refuse costs the user neither them nor the others."""
-    try:
-        return ClaudeMagics(shell)
-    except TraitError:
-        _unregister(shell, ClaudeMagics)
-        wanted = shell.config.pop(ClaudeMagics.__name__)
-    magics = ClaudeMagics(shell)
-    for name, value in wanted.items():
-        if not magics.has_trait(name):
-            continue
-        if isinstance(value, DeferredConfig):  # from a command line
-            value = value.get_value(magics.traits()[name])
-        try:
-            setattr(magics, name, value)
-        except TraitError as error:
-            if name in _STRICTEST:
-                setattr(magics, name, _STRICTEST[name])
-            kept = getattr(magics, name)
-            warnings.warn(f"{error}. So ClaudeMagics.{name} is {kept!r}.", stacklevel=4)
-    return magics
-
-
-def _unregister(shell: Any, kind: type[Any]) -> None:
-    # By type, as IPython also lists an instance whose making failed.
-    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, kind)]
-    instance = shell.magics_manager.registry.pop(kind.__name__, None)
-    if instance is None:
-        return
-    for where, names in instance.magics.items():
-        for name in names:
-            shell.magics_manager.magics[where].pop(name, None)
-
-
-def _home(path: str) -> Any:
-    """Import a class of this package's by where it is."""
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(f"segmind_jupyter.notebook.{module}"), name)
 
 
 class Displays:
@@ -150,21 +114,19 @@ class Displays:
     def remove(self) -> None:
         """Let them show as any value; what is live stays so."""
         for kind in _DISPLAYS:
-            home, _, name = kind.rpartition(".")
-            met = getattr(sys.modules.get(home), name, None)  # IPython then knows it as a type
             for formatter, _ in self._printers:
                 formatter.pop(kind, None)
-                formatter.pop(met, None)
-        if self._show_itself in session().batch_shows:
-            session().batch_shows.remove(self._show_itself)
-        if self._show_itself in session().description_shows:
-            session().description_shows.remove(self._show_itself)
+        for shows in (session().batch_shows, session().description_shows):
+            if self._show_itself in shows:
+                shows.remove(self._show_itself)
 
     def _of(self, value: Any) -> Any:
         kinds = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(value).__mro__)
         home = next(_DISPLAYS[kind] for kind in kinds if kind in _DISPLAYS)
         if home not in self._made:
-            self._made[home] = _home(home)(*self._shared)
+            place, _, name = home.rpartition(".")
+            module = importlib.import_module(f"segmind_jupyter.notebook.{place}")
+            self._made[home] = getattr(module, name)(*self._shared)
         return self._made[home]
 
     def _show_itself(self, value: Any) -> None:
@@ -179,22 +141,14 @@ class Tab:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._overridden: Any = None
 
     def install(self) -> None:
-        """Stand before the completer, where the shell has one."""
-        completer = getattr(self._shell, "Completer", None)
-        if completer is not None:
-            self._overridden = vars(completer).get("completions")
-            completer.completions = self._completions
+        """Stand before the shell's completer."""
+        self._shell.Completer.completions = self._completions
 
     def remove(self) -> None:
-        """Give the completer back; nothing happens where nothing was installed."""
-        completer: Any = getattr(self._shell, "Completer", None)
-        if getattr(completer, "completions", None) == self._completions:
-            del completer.completions
-            if self._overridden is not None:
-                completer.completions = self._overridden
+        """Let the completer be as its class says."""
+        vars(self._shell.Completer).pop("completions", None)
 
     def _completions(self, text: str, offset: int) -> Iterator[Any]:
         found = None
@@ -202,41 +156,8 @@ class Tab:
             from segmind_jupyter.notebook.completion import completions
 
             found = completions(self._shell, text, offset)
-        if found is None:
-            completer = self._shell.Completer
-            theirs = self._overridden or type(completer).completions.__get__(completer)
-            found = theirs(text, offset)
-        yield from found
-
-
-_QUESTION: Final = re.compile(r"(?m)^.*?%claude[ \t]+(?P<rest>\S.*\?)[ \t]*$")
-
-
-def _ask_what_was_read_before(shell: Any) -> None:
-    """Let `%claude …?` ask in the very cell that loads the extension.
-
-    IPython has read that cell by now, and taken the line for a question about its last word.
-    """
-    history = getattr(shell, "history_manager", None)
-    cell = history.input_hist_raw[-1] if history is not None and calling_frame() else ""
-    asked = [match["rest"] for match in _QUESTION.finditer(cell)]
-    if not asked:
-        return
-    pinfo = shell.magics_manager.magics["line"]["pinfo"]
-
-    def ask_instead(line: str = "") -> Any:
-        for rest in asked:
-            if rest.rstrip("? ").endswith(line.strip("? ")):
-                asked.remove(rest)
-                return shell.run_line_magic("claude", rest)
-        return pinfo(line)
-
-    def give_back(result: Any = None) -> None:
-        shell.events.unregister("post_run_cell", give_back)
-        shell.magics_manager.magics["line"]["pinfo"] = pinfo
-
-    shell.magics_manager.magics["line"]["pinfo"] = ask_instead
-    shell.events.register("post_run_cell", give_back)
+        completer = self._shell.Completer
+        yield from type(completer).completions(completer, text, offset) if found is None else found
 
 
 # Frames

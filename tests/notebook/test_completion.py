@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -282,20 +281,6 @@ def test_elsewhere_the_shell_answers_as_it_did_before(tab, shell, run):
     hook.install()
     assert ours == theirs
     assert "print" in ours[ELSEWHERE.index("pri|")]
-
-
-def test_the_completer_is_given_back_as_it_was():
-    """Also where somebody had overridden it before; some embedded shells have none."""
-    theirs = lambda text, offset: ["theirs"]  # noqa: E731
-    shell = SimpleNamespace(Completer=SimpleNamespace(completions=theirs))
-    ours = Tab(shell)
-    ours.install()
-    assert list(shell.Completer.completions("pri", 3)) == ["theirs"]
-    ours.remove()
-    ours.remove()
-    assert shell.Completer.completions is theirs
-    Tab(SimpleNamespace()).install()
-    Tab(SimpleNamespace()).remove()
 
 
 def test_an_error_of_ours_offers_nothing_and_shows_nothing(tab, shell, capsys):

@@ -118,15 +118,3 @@ def test_cells_and_their_values_are_read(run, shell, online):
     run("%claude -i \u00b5 -o \u03d5 what?")
     assert words(online).startswith("micro")
     assert run("\u03d5.text").result == "A sunset."
-
-
-def test_a_question_is_asked_in_the_cell_that_loads_the_extension(run, shell, online):
-    """IPython has read `%claude What is it?` as a question about `it` by then."""
-    run("it = 'not asked about'")
-    for line in ("%claude What is it?", "if True:\n    %claude What is it?"):
-        shell.run_line_magic("unload_ext", "segmind_jupyter")
-        cell = run(f"%load_ext segmind_jupyter\n{line}")
-        assert cell.error is None
-        assert cell.shown.count("── claude") == 1
-        assert words(online) == "What is it?"
-    assert "not asked about" in run("it?").shown
