@@ -6,7 +6,6 @@ The HTML is built of escaped words and of base64 alone, and looks as the plain o
 from __future__ import annotations
 
 import base64
-import functools
 import html
 import re
 import sys
@@ -21,7 +20,7 @@ from segmind_jupyter.errors import ContentError, Interrupted
 from segmind_jupyter.notebook.display.reply import Display, provenance, usage_line
 from segmind_jupyter.notebook.display.styles import FRAME, div, folded
 from segmind_jupyter.notebook.plots.formats import Pixels, picture_in
-from segmind_jupyter.notebook.plots.last_plot import LastPlots
+from segmind_jupyter.notebook.plots.last_plot import LastPlots, replaced
 from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line
 
@@ -126,9 +125,9 @@ class AltTexts:
         if plots is None:
             raise ContentError("No plot can be seen here. `%load_ext segmind_jupyter` first.")
         plots.sent(limits=session().options.limits)  # or it says what to do with such a plot
-        (shown,) = plots.shown()
+        (shown,) = plots.last()
         picture: Any = shown.picture
-        number = re.search(r"\[(\d+)\]", shown.origin.name)
+        number = re.search(r"\[(\d+)\]", shown.name)
         cells = self._shell.user_ns.get("In", [])
         self._source = "".join(cells[int(number[1]) :][:1]) if number else ""
         value = self._described(picture)
@@ -159,8 +158,8 @@ class AltTexts:
         #: What becomes of the cell: figures of one that failed are shown as they are.
         self._result = self._shell.displayhook.exec_result
         self._put_back = [
-            _replaced(self._shell.display_pub, "publish", self._publish),
-            _replaced(self._shell.displayhook, "write_format_data", self._publish),
+            replaced(self._shell.display_pub, "publish", self._publish),
+            replaced(self._shell.displayhook, "write_format_data", self._publish),
         ]
         self._shell.events.register("post_run_cell", self._end)
 
@@ -204,20 +203,3 @@ class AltTexts:
 def is_plain(picture: object, data: Mapping[str, Any]) -> TypeGuard[Pixels]:
     """Return whether a picture stands in an output by itself, and not in HTML of its own."""
     return isinstance(picture, Pixels) and picture.mime in data and "text/html" not in data
-
-
-def _replaced(owner: Any, name: str, stand_in: Callable[..., Any]) -> Callable[[], None]:
-    """Have a method called by another one, which is given it; returns what puts it back."""
-    before, method = vars(owner).get(name), getattr(owner, name)
-    ours = functools.partial(stand_in, method)
-    setattr(owner, name, ours)
-
-    def put_back() -> None:
-        if vars(owner).get(name) is not ours:
-            return  # somebody wrapped it since; it hands on
-        if before is None:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
-
-    return put_back

@@ -39,13 +39,13 @@ class Pixels:
         """Return it as it is sent; what cannot be is told in words."""
         from segmind_jupyter.content.images.encode import image_from_bytes
         from segmind_jupyter.content.images.figures import svg_part
-        from segmind_jupyter.content.parts import STANDARD, Image
+        from segmind_jupyter.content.parts import Image
         from segmind_jupyter.content.register import as_bytes
         from segmind_jupyter.errors import ContentError
 
         if self.mime != "image/svg+xml":
             return image_from_bytes(as_bytes(self.data)).wire()
-        drawn = svg_part(str(self.data), limits=STANDARD)
+        drawn = svg_part(str(self.data))
         if not isinstance(drawn, Image):
             raise ContentError(" ".join(drawn.notes))
         return drawn.wire()
@@ -57,6 +57,8 @@ class VectorPlot:
 
     what: str
     step: str
+    #: What gives it away: a MIME type, or what the HTML, the SVG or the text of a widget holds.
+    marks: tuple[str, ...] = ()
     #: Whether it is a player, or a page of its own, and may hold no figure.
     is_page: bool = False
 
@@ -66,63 +68,54 @@ Picture = Pixels | VectorPlot
 
 _AS_PNG = 'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again'
 _SAVED = "save the plot as a PNG, show it with `Image(path)`"
-_PLOTLY: Final = VectorPlot(
-    "an interactive plotly figure", '`pip install -U kaleido`, show it with `fig.show("png")`'
+
+#: What a library or a program writes.
+_KNOWN: Final = (
+    VectorPlot(
+        "an interactive plotly figure",
+        '`pip install -U kaleido`, show it with `fig.show("png")`',
+        (
+            "application/vnd.plotly.",
+            'class="plotly-graph-div"',
+            'src="iframe_figures/figure_',
+            'class="main-svg"',
+            "FigureWidget({",
+        ),
+    ),
+    VectorPlot(
+        "an interactive Altair (Vega) chart",
+        '`pip install vl-convert-python`, run `alt.renderers.enable("png")`, show it again',
+        ("application/vnd.vega", "vegaEmbed(", 'class="marks"', "JupyterChart("),
+    ),
+    VectorPlot(
+        "an interactive bokeh plot",
+        "`pip install selenium`, show `bokeh.io.export.get_screenshot_as_png(plot)`",
+        ("application/vnd.bokehjs_exec.",),
+    ),
+    VectorPlot(
+        "a folium map",
+        "`pip install selenium`, show `IPython.display.Image(map._to_png())`",
+        ("folium-map",),
+    ),
+    VectorPlot(
+        "an animation of matplotlib",
+        "show one frame of it as a figure: `display(fig)`",
+        ('class="animation"',),
+    ),
+    VectorPlot("an SVG of matplotlib", _AS_PNG, ("<dc:title>Matplotlib",)),
+    VectorPlot("a PDF", _AS_PNG, ("application/pdf",)),
 )
-_ALTAIR: Final = VectorPlot(
-    "an interactive Altair (Vega) chart",
-    '`pip install vl-convert-python`, run `alt.renderers.enable("png")`, show it again',
-)
-_BOKEH: Final = VectorPlot(
-    "an interactive bokeh plot",
-    "`pip install selenium`, show `bokeh.io.export.get_screenshot_as_png(plot)`",
-)
-_FOLIUM: Final = VectorPlot(
-    "a folium map", "`pip install selenium`, show `IPython.display.Image(map._to_png())`"
-)
-_ANIMATION: Final = VectorPlot(
-    "an animation of matplotlib", "show one frame of it as a figure: `display(fig)`"
-)
-_GRAPHVIZ: Final = VectorPlot(
-    "an SVG of Graphviz", 'run `graphviz.set_jupyter_format("png")`, show it again'
-)
+
 _SVG: Final = VectorPlot(
     "an SVG",
     "`pip install cairosvg`, show `IPython.display.Image(cairosvg.svg2png(bytestring=svg))`",
 )
 
-#: How the MIME types begin that only one kind of display has.
-_BY_MIME: Final = {
-    "application/vnd.plotly.": _PLOTLY,
-    "application/vnd.vega": _ALTAIR,
-    "application/vnd.bokehjs_exec.": _BOKEH,
-    "application/pdf": VectorPlot("a PDF", _AS_PNG),
-}
-
-#: Who writes such an SVG.
-_BY_SVG: Final = {
-    "matplotlib.org": VectorPlot("an SVG of matplotlib", _AS_PNG),
-    "by graphviz": _GRAPHVIZ,
-    'class="main-svg"': _PLOTLY,
-    'class="marks"': _ALTAIR,
-    "": _SVG,
-}
-
-#: What only the HTML of one library holds, and what begins the text that stands for its widget.
-_BY_HTML: Final = {
-    'class="plotly-graph-div"': _PLOTLY,
-    'src="iframe_figures/figure_': _PLOTLY,
-    "vegaEmbed(": _ALTAIR,
-    "folium-map": _FOLIUM,
-    'class="animation"': _ANIMATION,
-}
-_BY_TEXT: Final = {"FigureWidget({": _PLOTLY, "JupyterChart(": _ALTAIR}
-
 #: HTML that is a picture, by the element that draws it, the one that says most about it first.
 _BY_ELEMENT: Final = {
-    "video": VectorPlot("a video", "show one frame of it: `IPython.display.Image(frame)`", True),
-    "iframe": VectorPlot("a page in a frame", _SAVED, True),
-    "canvas": VectorPlot("drawn by the page", _SAVED, True),
+    "video": VectorPlot("a video", f"show one frame of it: {_SAVED}", is_page=True),
+    "iframe": VectorPlot("a page in a frame", _SAVED, is_page=True),
+    "canvas": VectorPlot("drawn by the page", _SAVED, is_page=True),
     "svg": _SVG,
     "img": VectorPlot(
         "an image that the page fetches",
@@ -157,20 +150,17 @@ def picture_in(
         data = bundle.get(mime)
         if isinstance(data, bytes | str) and data:
             return Pixels(data, mime, metadata, figure)
-    for mime in bundle:
-        for begin, known in _BY_MIME.items():
-            if mime.startswith(begin):
-                return known
     texts = {mime: value for mime, value in bundle.items() if isinstance(value, str)}
-    html, svg, words = (texts.get(t, "") for t in ("text/html", "image/svg+xml", "text/plain"))
-    if svg:
-        return next(known for mark, known in _BY_SVG.items() if mark in svg[:_SVG_HEAD_CHARS])
-    for mark, known in _BY_HTML.items():
-        if mark in html:
+    svg, html = texts.get("image/svg+xml", ""), texts.get("text/html", "")
+    is_widget = "application/vnd.jupyter.widget-view+json" in bundle
+    words = texts.get("text/plain", "") if is_widget else ""
+    looked_at = [*bundle, svg[:_SVG_HEAD_CHARS], html, words]
+    for known in _KNOWN:
+        if any(mark in text for mark in known.marks for text in looked_at):
             return known
-    if "application/vnd.jupyter.widget-view+json" in bundle:
-        return next((known for mark, known in _BY_TEXT.items() if words.startswith(mark)), None)
-    return _in_html(html)
+    if svg:
+        return _SVG
+    return None if is_widget else _in_html(html)
 
 
 def _in_html(html: str) -> Picture | None:

@@ -12,9 +12,8 @@ import logging
 import sys
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.displaypub import CapturingDisplayPublisher
@@ -26,14 +25,21 @@ if TYPE_CHECKING:
     from segmind_jupyter.content.prompt import Attachment
     from segmind_jupyter.notebook.plots.formats import Picture
 
-#: So many pictures are kept, and so many bytes of them; one alone may be larger.
+#: So many pictures are kept.
 MAX_PLOTS: Final = 8
-MAX_BYTES: Final = 64_000_000
-
-#: So many cells are remembered; what shows something later still counts as of the newest.
-_MAX_CELLS: Final = 64
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture on the page, and where it stands: an area is what is cleared as a whole."""
+
+    picture: Picture
+    name: str
+    area: str
+    cell_id: str | None = None
+    display_id: str | None = None
 
 
 class LastPlots:
@@ -41,18 +47,19 @@ class LastPlots:
 
     The newest picture may be one without pixels: HTML of plotly, an SVG. It counts, and is an
     error when it is asked for: an older one sent in its place would be another plot than the one
-    before the user's eyes.
+    before the user's eyes. Threads may share it.
     """
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._recent = RecentPlots()
-        #: Of each cell its number, the message that it answers, and its name in the notebook.
-        self._cells = deque([self._running(None)], maxlen=_MAX_CELLS)
+        self._shown: list[Shown] = []
+        #: The areas that their next output clears.
+        self._to_clear: set[str] = set()
+        self._lock = threading.Lock()
         self._taps: list[MethodObserver] = []
         #: Returns the object that was made ready for the page last, while that is there.
         self.formatted: Callable[[], Any] = lambda: None
-        self._cells_thread = threading.get_ident()
+        self._note_cell(None)
 
     def install(self) -> None:
         """Follow what is displayed from now on."""
@@ -81,17 +88,17 @@ class LastPlots:
     @property
     def is_empty(self) -> bool:
         """Whether no picture is there, not even one without pixels."""
-        return not self._recent.last(1)
+        return not self._shown
 
     def sent(self, count: int = 1, *, limits: Limits) -> list[Attachment]:
         """Make what is sent of the pictures that cells displayed last."""
         from segmind_jupyter.content.prompt import Attachment
 
-        return [Attachment(s.origin.name, (_image(s, limits),)) for s in self.shown(count)]
+        return [Attachment(shown.name, (_image(shown, limits),)) for shown in self.last(count)]
 
-    def shown(self, count: int = 1) -> list[Shown]:
+    def last(self, count: int = 1) -> list[Shown]:
         """Return the pictures that cells displayed last, or say what is to be done."""
-        shown = self._recent.last(count)
+        shown = self._shown[-count:]
         if not 1 <= count <= MAX_PLOTS:
             raise ContentError(
                 f"--plot {count}: the last {MAX_PLOTS} plots are kept, so give 1 to {MAX_PLOTS}. "
@@ -125,12 +132,18 @@ class LastPlots:
             self._taps.append(MethodObserver(publisher, "clear_output", self._cleared))
 
     def _begin_cell(self, info: Any = None) -> None:
-        self._cells_thread = threading.get_ident()
         cell_id = getattr(info, "cell_id", None)
-        self._cells.append(self._running(cell_id))
-        if cell_id is not None:
-            self._recent.begin(cell_id)
+        self._note_cell(cell_id)
+        if cell_id is not None:  # it runs again: its outputs leave the page
+            with self._lock:
+                self._drop(lambda shown: shown.cell_id == cell_id)
         self._tap_publisher()  # it captured, maybe, in the cell that loaded the extension
+
+    def _note_cell(self, cell_id: str | None) -> None:
+        # Asked as the cell begins, since figures show at its end, when some IPythons have counted
+        # on. The shell's own counter is one ahead in the newest ones; the hook tells the cell's.
+        self._cell = self._shell.displayhook.prompt_count, cell_id
+        self._cells_thread = threading.get_ident()
 
     def _published(
         self,
@@ -147,37 +160,44 @@ class LastPlots:
         picture = picture_in(data, metadata or {}, self.formatted)
         if picture is not None:
             self.formatted = lambda: None  # what is published raw next is another object's
-        if picture is None and self.is_empty:
-            return  # as for nearly all outputs
-        origin, display_id = self._origin(publisher), (transient or {}).get("display_id")
-        if update and display_id is not None:
-            self._recent.update(picture, origin, display_id)
-        else:
-            self._recent.show(picture, origin, display_id)
+        name, area, cell_id = self._place(publisher)
+        display_id = (transient or {}).get("display_id")
+        with self._lock:
+            if update and display_id is not None:
+                # It counts as the newest, and as of the place in which it was first shown.
+                for shown in self._shown:
+                    if shown.display_id == display_id:
+                        name, area, cell_id = shown.name, shown.area, shown.cell_id
+                self._drop(lambda shown: shown.display_id == display_id)
+            elif area in self._to_clear:
+                self._to_clear.discard(area)
+                self._drop(lambda shown: shown.area == area)
+            if picture is not None:
+                new = Shown(picture, name, area, cell_id, display_id)
+                self._shown = [*self._shown, new][-MAX_PLOTS:]
 
     def _format(self, formatter: Any, value: Any, *_: Any, **__: Any) -> None:
         self.formatted = lambda: None
         self.formatted = weakref.ref(value)  # what bears none is no figure: this raises, unheard
 
     def _cleared(self, publisher: Any, wait: bool = False) -> None:
-        self._recent.clear(self._origin(publisher).area, wait=wait)
+        _, area, _ = self._place(publisher)
+        with self._lock:
+            if wait:
+                self._to_clear.add(area)
+            else:
+                self._drop(lambda shown: shown.area == area)
 
-    def _running(self, cell_id: str | None) -> tuple[int, str, str | None]:
-        # Asked as the cell begins, since figures show at its end, when some IPythons have counted
-        # on. The shell's own counter is one ahead in the newest ones; the hook tells the cell's.
-        message_id = _header(self._shell.display_pub).get("msg_id", "")
-        return self._shell.displayhook.prompt_count, message_id, cell_id
+    def _drop(self, gone: Callable[[Shown], bool]) -> None:
+        self._shown = [shown for shown in self._shown if not gone(shown)]
 
-    def _origin(self, publisher: Any) -> CellOrigin:
-        """Tell where that goes which a publisher (or display hook) shows now, on this thread."""
-        header = _header(publisher)
-        cells, message_id = list(self._cells), header.get("msg_id", "")  # threads may show, too
-        cell = next((cell for cell in reversed(cells) if cell[1] == message_id), cells[-1])
-        number, _, cell_id = cell
-        area = _output_widget() or message_id or f"cell {number}"
+    def _place(self, publisher: Any) -> tuple[str, str, str | None]:
+        """Name that which a publisher (or display hook) shows now, its area and its cell."""
+        header = getattr(publisher, "parent_header", None) or {}  # none outside of a kernel
         if header.get("msg_type") == "comm_msg":
-            return CellOrigin("plot of a widget", area)
-        return CellOrigin(f"plot of [{number}]", area, cell_id)
+            return "plot of a widget", "widgets", None
+        number, cell_id = self._cell
+        return f"plot of [{number}]", header.get("msg_id", f"cell {number}"), cell_id
 
 
 def _figure_waits() -> bool:
@@ -195,7 +215,7 @@ def _image(shown: Shown, limits: Limits) -> Image:
     from segmind_jupyter.content.register import as_bytes
     from segmind_jupyter.notebook.plots.formats import VectorPlot
 
-    name, picture = shown.origin.name, shown.picture
+    name, picture = shown.name, shown.picture
     if isinstance(picture, VectorPlot):
         raise ContentError(
             f"The {name} is {picture.what}, which has no pixels to send. Do this: "
@@ -207,109 +227,21 @@ def _image(shown: Shown, limits: Limits) -> Image:
         raise ContentError(f"The {name} cannot be sent: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class CellOrigin:
-    """Where an output stands."""
+def replaced(owner: Any, name: str, stand_in: Callable[..., Any]) -> Callable[[], None]:
+    """Have a method called by another one, which is given it; returns what puts it back."""
+    before, method = vars(owner).get(name), getattr(owner, name)
+    ours = functools.partial(stand_in, method)
+    setattr(owner, name, ours)
 
-    name: str
-    area: str
-    cell_id: str | None = None
+    def put_back() -> None:
+        if vars(owner).get(name) is not ours:
+            return  # somebody wrapped it since; it hands on
+        if before is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
 
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture on the page."""
-
-    picture: Picture
-    origin: CellOrigin
-    display_id: str | None = None
-
-
-class RecentPlots:
-    """The newest pictures; threads may share it."""
-
-    def __init__(self, *, max_plots: int = MAX_PLOTS, max_bytes: int = MAX_BYTES) -> None:
-        self._max_plots, self._max_bytes = max_plots, max_bytes
-        self._held: list[Shown] = []
-        self._to_clear: set[str] = set()
-        self._lock = threading.Lock()
-
-    def last(self, count: int = MAX_PLOTS) -> list[Shown]:
-        """Return the newest pictures, the newest last; fewer if there are no more."""
-        with self._lock:
-            return self._held[-count:]
-
-    def show(
-        self, picture: Picture | None, origin: CellOrigin, display_id: str | None = None
-    ) -> None:
-        """Take note of an output; also of one without a picture, for which an area may clear."""
-        with self._lock:
-            if origin.area in self._to_clear:
-                self._drop(lambda shown: shown.origin.area == origin.area)
-            if picture is not None:
-                self._add(Shown(picture, origin, display_id))
-
-    def update(self, picture: Picture | None, origin: CellOrigin, display_id: str) -> None:
-        """Take note that outputs of this name now show something else.
-
-        It counts as the newest, and as of the place in which it was first shown. One that was no
-        picture before is not known here, and counts as of `origin`.
-        """
-        with self._lock:
-            before = [shown for shown in self._held if shown.display_id == display_id]
-            self._drop(lambda shown: shown.display_id == display_id)
-            if picture is not None:
-                new = before[-1] if before else Shown(picture, origin, display_id)
-                self._add(replace(new, picture=picture))
-
-    def clear(self, area: str, *, wait: bool) -> None:
-        """Take note that an area was cleared, or will be by its next output."""
-        with self._lock:
-            if not wait:
-                self._drop(lambda shown: shown.origin.area == area)
-            elif any(shown.origin.area == area for shown in self._held):
-                self._to_clear.add(area)
-
-    def begin(self, cell_id: str) -> None:
-        """Take note that a cell runs again: its outputs leave the page."""
-        with self._lock:
-            self._drop(lambda shown: shown.origin.cell_id == cell_id)
-
-    def _add(self, shown: Shown) -> None:
-        from segmind_jupyter.notebook.plots.formats import Pixels
-
-        held = [*self._held, shown][-self._max_plots :]
-        sizes = [len(s.picture.data) if isinstance(s.picture, Pixels) else 0 for s in held]
-        while len(sizes) > 1 and sum(sizes) > self._max_bytes:
-            del sizes[0]
-        self._held = held[-len(sizes) :]
-        self._drop(lambda _: False)
-
-    def _drop(self, gone: Callable[[Shown], bool]) -> None:
-        """Drop some, and forget the areas to be cleared that hold nothing any more."""
-        self._held = [shown for shown in self._held if not gone(shown)]
-        self._to_clear &= {shown.origin.area for shown in self._held}
-
-
-def _header(publisher: Any) -> Mapping[str, Any]:
-    """Return the header of the message that is being answered; empty outside of a kernel."""
-    return getattr(publisher, "parent_header", None) or {}
-
-
-def _output_widget() -> str:
-    """Name the `ipywidgets.Output` that takes what is shown now; empty if none does.
-
-    Such a widget takes all that answers one message, for as long as it names that (`msg_id`).
-    """
-    module = sys.modules.get("ipywidgets.widgets.widget_output")
-    if module is None:
-        return ""
-    widgets = sys.modules["ipywidgets.widgets.widget"]
-    known = getattr(widgets, "_instances", None)  # ipywidgets 8
-    for widget in list((widgets.Widget.widgets if known is None else known).values()):
-        if isinstance(widget, module.Output) and widget.msg_id:
-            return str(widget.model_id)
-    return ""
+    return put_back
 
 
 class MethodObserver:
@@ -320,30 +252,20 @@ class MethodObserver:
     """
 
     def __init__(self, owner: Any, name: str, hear: Callable[..., object]) -> None:
-        self.owner, self._name = owner, name
+        self.owner = owner
         self._hear: Callable[..., object] | None = hear
-        self._before = vars(owner).get(name)
-        method = getattr(owner, name)
+        self._put_back = replaced(owner, name, self._call)
 
-        @functools.wraps(method)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = method(*args, **kwargs)
-            if self._hear is not None:
-                try:
-                    self._hear(owner, *args, **kwargs)
-                except Exception:  # noqa: BLE001 - an output must show, whatever we make of it
-                    _log.debug("an output could not be looked at", exc_info=True)
-            return result
-
-        self._tapped = call
-        setattr(owner, name, call)
+    def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = method(*args, **kwargs)
+        if self._hear is not None:
+            try:
+                self._hear(self.owner, *args, **kwargs)
+            except Exception:  # noqa: BLE001 - an output must show, whatever we make of it
+                _log.debug("an output could not be looked at", exc_info=True)
+        return result
 
     def close(self) -> None:
         """Hear no more; the method is as it was, unless somebody wrapped it since."""
         self._hear = None
-        if vars(self.owner).get(self._name) is not self._tapped:
-            return
-        if self._before is None:
-            delattr(self.owner, self._name)
-        else:
-            setattr(self.owner, self._name, self._before)
+        self._put_back()
