@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import html
 import math
 import time
 from collections import Counter
@@ -19,8 +18,8 @@ from IPython.display import display
 
 from segmind_jupyter.api.settings import DEFAULT_BASE_URL, KNOWN_MODELS, model_info
 from segmind_jupyter.errors import Interrupted, SettingsError
-from segmind_jupyter.notebook.display.styles import FRAME, div, framed, one_line_html
-from segmind_jupyter.notebook.display.tables import Markup, facts_bundle, table_bundle, table_html
+from segmind_jupyter.notebook.display.styles import div, framed, one_line_html
+from segmind_jupyter.notebook.display.tables import facts_bundle, table_bundle, table_html
 from segmind_jupyter.notebook.namespace import Use, calling_frame, use_of_value
 from segmind_jupyter.session import session
 from segmind_jupyter.words import aligned, did_you_mean, format_duration, format_time, one_line
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from segmind_jupyter.api.database import JobRecord
     from segmind_jupyter.api.jobs import Job
-    from segmind_jupyter.api.messages import AnsweredCall, Ledger
+    from segmind_jupyter.api.messages import AnsweredCall
     from segmind_jupyter.session import Trackable
 
 
@@ -223,33 +222,28 @@ def jobs(rest: Sequence[str]) -> str | Shown:
     if not groups:
         return "No jobs are known. `%%claude --job` and `submit` begin one."
     names = _names_of_jobs()
-    text = [("asked", "model", "state", "age", "id", "name")]
-    page: list[tuple[str, ...]] = [*text]
+    rows = [("asked", "model", "state", "age", "id", "name")]
     for group in groups[:_LISTED]:
-        entry = group[0]
+        entry, count = group[0], len(group)
         here = [session().followed(each.request_id) for each in group]
         states = Counter(map(_state, group, here))
         is_answered = any(state.startswith("completed") for state in states)
         mark: Mark = "works" if "processing" in states else "ended" if is_answered else "waits"
         known = (names[each.request_id] for each in group if each.request_id in names)
         name, job = next(known, ("", here[0]))
-        ids, state = (entry.request_id, "") if len(group) == 1 else ("", f"{len(group):,} items: ")
-        counts = (f"{count:,} {each}" for each, count in states.items())
-        state += ", ".join(counts) if len(group) > 1 else next(iter(states))
-        asked = "ask_each" if len(group) > 1 else _asked(job)
+        asked, state, request_id = _asked(job), next(iter(states)), entry.request_id
+        if count > 1:
+            told = ", ".join(f"{n:,} {each}" for each, n in states.items())
+            asked, state, request_id = "ask_each", f"{count:,} items: {told}", ""
         origin = "" if entry.origin == DEFAULT_BASE_URL else entry.origin.removeprefix("https://")
         about = ", ".join(filter(None, (state, "" if any(here) else entry.place, origin)))
-        row = asked, entry.model or "?", about, _age(entry.submitted_at), ids, name
-        text.append(row)
-        dot = f'<span style="{FRAME[mark]}">{DOTS[mark]}</span> '
-        short = html.escape(ids[:_SHORTEST_ID])
-        short = Markup(f'<span style="{FRAME["id"]}">{short}</span>')
-        age = Markup(row[3].replace(" ", "&nbsp;"))
-        page.append((*row[:2], Markup(dot + html.escape(about)), age, short, name))
-    more = "" if len(groups) <= _LISTED else f"Older ones are not listed ({_LISTED} are)."
-    table = table_html(page, left=(0, 1, 2, 4, 5)) + div("about", more)
-    words = "\n".join(filter(None, (aligned(text), more)))
-    return Shown({"text/html": framed(table), "text/plain": words})
+        at = entry.submitted_at
+        age = "?" if at is None else format_duration(max(time.time() - at, 0.0))
+        rows.append((asked, entry.model or "?", f"{DOTS[mark]} {about}", age, request_id, name))
+    more = () if len(groups) <= _LISTED else (f"Older ones are not listed ({_LISTED} are).",)
+    page = [(*row[:4], row[4][:_SHORTEST_ID], row[5]) for row in rows]
+    bundle = table_bundle(page, *more, left=(0, 1, 2, 4, 5))
+    return Shown({**bundle, "text/plain": "\n".join([aligned(rows), *more])})
 
 
 def _names_of_jobs() -> dict[str, tuple[str, Job | None]]:
@@ -286,17 +280,6 @@ def _asked(job: Job | None) -> str:
     pieces = job.request.prompt.pieces if job is not None and job.request else ()
     words = "".join(each if isinstance(each, str) else f"{{{each.name}}}" for each in pieces)
     return one_line(words, max_chars=_MAX_WORDS)
-
-
-def _age(submitted_at: float | None) -> str:
-    """Say how long ago a job was submitted, in the largest unit that fits."""
-    if submitted_at is None:
-        return "?"
-    seconds = max(0.0, time.time() - submitted_at)
-    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length_s:
-            return f"{seconds / length_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 #: The fewest characters of an id that nobody here knows: the gateway's have 36.
@@ -419,19 +402,28 @@ def cache(rest: Sequence[str]) -> str | Shown:
 #: The days whose credits are summed.
 _DAYS: Final = 7
 
-#: The newest calls, which are drawn.
-_DRAWN: Final = 40
-
-_BLOCKS: Final = "▁▂▃▄▅▆▇█"
-
 
 @command
 def usage(rest: Sequence[str]) -> Shown:
     if list(rest) == ["--by", "model"]:
         return Shown(table_bundle(_models_used()))
     _no_more(rest, "usage")
-    more = [rows for rows in (_days(), _budgets()) if len(rows) > 1]
-    return Shown(usage_bundle(session().ledger, *more), table(session().ledger.calls))
+    ledger = session().ledger
+    totals = [*ledger.by_model().items()]
+    totals += [("all", ledger.total())] if len(totals) > 1 else []
+    rows = [("model", "calls", "tokens in", "tokens out", "credits")]
+    for name, sums in totals:
+        tokens = f"{sums.input_tokens:,}", f"{sums.output_tokens:,}"
+        rows.append((one_line(name), f"{sums.calls:,}", *tokens, _cost(sums.cost)))
+    notes = [] if totals else ["No answered calls yet in this kernel."]
+    if ledger.unknown:
+        calls = "1 call" if ledger.unknown == 1 else f"{ledger.unknown} calls"
+        notes.append(f"{calls} with an unknown outcome, which may have been billed too.")
+    tables = [rows for rows in (rows, _days(), _budgets()) if len(rows) > 1]
+    page = "".join(map(table_html, tables))
+    page += "".join(div("about", one_line_html(note)) for note in notes)
+    text = "\n\n".join([*(aligned(rows, right=True) for rows in tables), *notes])
+    return Shown({"text/html": framed(page), "text/plain": text}, table(ledger.calls))
 
 
 def _models_used() -> list[tuple[str, ...]]:
@@ -540,49 +532,6 @@ def table(calls: Sequence[AnsweredCall]) -> pandas.DataFrame | list[dict[str, An
     except ModuleNotFoundError:
         return rows
     return pandas.DataFrame(rows).convert_dtypes()
-
-
-def usage_bundle(ledger: Ledger, *more: Sequence[tuple[str, ...]]) -> dict[str, str]:
-    """Return the sums by model, the chart of the newest calls, and more tables; HTML and text."""
-    models = ledger.by_model()
-    sums = [(one_line(name), totals) for name, totals in models.items()]
-    if len(models) > 1:
-        sums.append(("all", ledger.total()))
-    rows = [("model", "calls", "tokens in", "tokens out", "credits")]
-    rows += [
-        (name, f"{t.calls:,}", f"{t.input_tokens:,}", f"{t.output_tokens:,}", _cost(t.cost))
-        for name, t in sums
-    ]
-    # Two calls are the least that can be compared.
-    drawn = ledger.calls[-_DRAWN:] if len(ledger.calls) > 1 else ()
-    chart: list[tuple[str, ...]] = []
-    for name, counts in (
-        ("tokens in", [call.usage.input_tokens for call in drawn]),
-        ("tokens out", [call.usage.output_tokens for call in drawn]),
-    ):
-        if most := max(filter(None, counts), default=0):
-            # What is more than nothing stands out from it.
-            heights = (n if n is None else max(math.ceil(n / most * 8) - 1, 0) for n in counts)
-            bars = "".join("·" if n is None else _BLOCKS[n] for n in heights)
-            chart.append((name, bars, f"at most {most:,}"))
-    notes = [] if sums else ["No answered calls yet in this kernel."]
-    if drawn:
-        is_all = len(ledger.calls) <= _DRAWN
-        which = "A bar is a call" if is_all else f"The last {_DRAWN} calls are drawn"
-        notes.append(
-            f"{which}, the newest last. `calls = %segmind usage` gives the calls as a table."
-        )
-    if ledger.unknown:
-        calls = "1 call" if ledger.unknown == 1 else f"{ledger.unknown} calls"
-        notes.append(f"{calls} with an unknown outcome, which may have been billed too.")
-    page = table_html(rows) if sums else ""
-    page += table_html([(), *chart], left=(0, 1)) if chart else ""
-    page += "".join(div("about", one_line_html(note)) for note in notes)
-    page += "".join(table_html(each) for each in more)
-    text = [aligned(rows, right=True)] if sums else []
-    text += [aligned(chart)] if chart else []
-    text += [*notes, *("\n" + aligned(each) for each in more)]
-    return {"text/html": framed(page), "text/plain": "\n".join(text)}
 
 
 def _cost(cost: float | None) -> str:
