@@ -1,12 +1,13 @@
 """`python -m segmind_jupyter alt`: every figure of a notebook's file gets words; nothing is run.
 
 The file is untrusted: it is read as JSON, its pictures are decoded as any picture is, and what is
-written into it is escaped. Its text is edited: the rest of it stays as it is, byte for byte.
+written into it is escaped. The rest of it stays as it is, byte for byte.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import shutil
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,12 +50,6 @@ _ATTACHED: Final = re.compile(r"!\[(?P<alt>[^\[\]]*)\]\(<?attachment:(?P<name>[^
 
 #: What front ends write in place of a text: nothing, or the name of the file.
 _NO_TEXT: Final = re.compile(r"(?i)(?:image|\S+\.(?:png|jpe?g|gif|webp|svg|bmp))?")
-
-#: How deep a JSON text's values are told: ``cells, 3, outputs, 0, metadata``, a key of it.
-_DEPTH: Final = 6
-_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
-
-_Steps = tuple[str | int, ...]
 
 
 @dataclass
@@ -138,39 +133,30 @@ def _joined(value: Any) -> Any:
     return "".join(value) if is_lines else value
 
 
-def written(
-    text: str, notebook: Any, told_of: Sequence[tuple[Figure, Description]], how: str
-) -> str:
-    """Return the text of a notebook with the words of its figures."""
-    sheet = _Sheet(text, notebook)
+def add_words(notebook: Any, told_of: Sequence[tuple[Figure, Description]], how: str) -> None:
+    """Write the words of figures into a notebook."""
     alts: dict[int, list[str]] = {}
     for figure, value in told_of:
-        place: _Steps = ("cells", figure.cell, "outputs", figure.place)
+        cell = notebook["cells"][figure.cell]
         if isinstance(figure.place, str):
-            _put_in_markdown(notebook["cells"][figure.cell], figure.place, value.alt)
-            sheet.put(place[:2], "source", notebook["cells"][figure.cell]["source"])
+            _put_in_markdown(cell, figure.place, value.alt)
         elif how in ("html", "metadata") and figure.picture is not None:
-            bundle, metadata = figure_bundle(value, figure.picture)
-            sheet.put(place, "metadata", metadata)
+            output = cell["outputs"][figure.place]
+            bundle, output["metadata"] = figure_bundle(value, figure.picture)
             if how == "html":
-                sheet.put((*place, "data"), "text/html", [bundle["text/html"]])
+                output["data"]["text/html"] = [bundle["text/html"]]
         else:
             alts.setdefault(figure.cell, []).append(value.alt)
     for n, texts in alts.items():
         cell = notebook["cells"][n]
         if how == "myst":
-            mine = cell["metadata"].get("mystnb", {})
-            image = {**mine.get("image", {}), "alt": " ".join(texts)}
-            metadata = {**cell["metadata"], "mystnb": {**mine, "image": image}}
-            sheet.put(("cells", n), "metadata", metadata)
+            mine = cell["metadata"].setdefault("mystnb", {})
+            mine.setdefault("image", {})["alt"] = " ".join(texts)
         else:
             quoted = [json.dumps(alt, ensure_ascii=False) for alt in texts]
             listed = "".join(f"\n#|   - {alt}" for alt in quoted)
             option = f"#| fig-alt:{f' {quoted[0]}' if len(quoted) == 1 else listed}\n"
-            sheet.put(
-                ("cells", n), "source", _like(cell["source"], option + _joined(cell["source"]))
-            )
-    return sheet.text()
+            cell["source"] = _like(cell["source"], option + _joined(cell["source"]))
 
 
 def _put_in_markdown(cell: Any, name: str, alt: str) -> None:
@@ -188,71 +174,29 @@ def _like(before: Any, text: str) -> Any:
     return text if isinstance(before, str) else text.splitlines(keepends=True)
 
 
-class _Sheet:
-    """The text of a JSON file, in which values are put as the file is written."""
+def writer_of(path: Path, text: str, notebook: Any) -> Callable[[Any], str]:
+    """Return what writes a notebook as its file is written: its indent, line ends and escapes."""
+    indented = re.match(r"\s*\{\r?\n([ \t]+)", text)
+    gap = " " if re.match(r'[^:]*":\s', text) else ""
+    end = text[len(text.rstrip()) :]
 
-    def __init__(self, text: str, document: Any) -> None:
-        self._text, self._document, self._places = text, document, places(text)
-        indented = re.match(r"\s*\{(\r?\n)([ \t]+)", text)
-        self._newline, self._indent = (indented[1], indented[2]) if indented else ("", "")
-        spaced = re.search(r'":(\s?)', text)
-        self._gap = spaced[1] if spaced else ""
-        self._is_ascii = text.isascii() and "\\u" in text
-        self._edits: dict[tuple[int, int], str] = {}
-
-    def put(self, place: _Steps, key: str, value: Any) -> None:
-        """Set a key of the object at a place; a new one stands where the alphabet has it."""
-        inside: Any = self._document
-        for step in place:
-            inside = inside[step]
-        depth = len(place) + 1
-        is_lone = re.compile("[\ud800-\udfff]").search(json.dumps(value, ensure_ascii=False))
-        new = json.dumps(
+    def write(value: Any, *, in_order: bool = False) -> str:
+        written = json.dumps(
             value,
-            indent=self._indent or None,
-            ensure_ascii=self._is_ascii or is_lone is not None,
-            separators=("," if self._indent else f",{self._gap}", f":{self._gap}"),
-            sort_keys=list(self._document) == sorted(self._document),
-        ).replace("\n", self._newline + self._indent * depth)
-        if key in inside:
-            self._edits[self._places[*place, key]] = new
-            return
-        before = [known for known in inside if known < key] or list(inside)
-        _, at = self._places[*place, before[-1]]
-        gap = self._newline + self._indent * depth or self._gap
-        self._edits[at, at] = f",{gap}{json.dumps(key)}:{self._gap}{new}"
+            indent=indented and indented[1],
+            ensure_ascii=text.isascii() and "\\u" in text,
+            separators=("," if indented else f",{gap}", f":{gap}"),
+            sort_keys=in_order,
+        )
+        return written.replace("\n", "\r\n" if "\r\n" in text else "\n") + end
 
-    def text(self) -> str:
-        """Return the file with what was put."""
-        pieces, last = [], 0
-        for (start, end), new in sorted(self._edits.items()):
-            pieces += [self._text[last:start], new]
-            last = end
-        return "".join([*pieces, self._text[last:]])
-
-
-def places(text: str) -> dict[_Steps, tuple[int, int]]:
-    """Tell where the values of a JSON text stand, by what leads to them."""
-    found: dict[_Steps, tuple[int, int]] = {}
-    steps: list[Any] = []
-    starts: list[int] = []
-    for token in _TOKEN.finditer(text):
-        mark, (start, end) = token[0], token.span()
-        if mark in ("{", "["):
-            starts.append(start)
-            steps.append(None if mark == "{" else 0)
-            continue
-        if mark == ",":
-            steps[-1] = steps[-1] + 1 if isinstance(steps[-1], int) else None
-        elif steps and steps[-1] is None and mark != "}":
-            steps[-1] = json.loads(mark)  # a key
-        elif mark != ":":
-            if mark in ("}", "]"):
-                steps.pop()
-                start = starts.pop()
-            if len(steps) <= _DEPTH:
-                found[tuple(steps)] = start, end
-    return found
+    if write(notebook) != text:
+        raise ContentError(
+            "It is not written as notebooks are: more of it would change than its figures. "
+            f"`jupyter nbconvert --to notebook --inplace {path}` writes it so; then run it again."
+        )
+    # Where keys stand in the order of the alphabet, new ones do.
+    return functools.partial(write, in_order=write(notebook, in_order=True) == text)
 
 
 def run(args: Namespace) -> int:
@@ -276,6 +220,7 @@ def describe_file(args: Namespace) -> int:
     if args.check:
         said = f"{len(figures) - len(missing)} of {len(figures)} figures have words."
         return _report(args.notebook, said, missing)
+    write = writer_of(args.notebook, text, notebook)
     if args.budget is not None:
         session().budget.own_limit = amount_of(str(args.budget), name="--budget")
     to = args.out or args.notebook
@@ -310,7 +255,8 @@ def describe_file(args: Namespace) -> int:
                 "It was saved elsewhere meanwhile, and was left as it is. Run it again: what was "
                 "answered is kept."
             )
-        _write(to, written(text, notebook, described, args.format), like=args.notebook)
+        add_words(notebook, described, args.format)
+        _write(to, write(notebook), like=args.notebook)
     left = [figure for figure in missing if figure.key not in words]
     return _report(to, f"{len(described)} figures were described.", left)
 

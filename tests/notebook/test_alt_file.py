@@ -109,21 +109,22 @@ def test_every_figure_gets_words_and_nothing_else_changes(alt):
     assert alt(options="--check")[:2] == (0, "n.ipynb: 5 of 5 figures have words.\n")
 
 
-@pytest.mark.parametrize(
-    "style",
-    [{"indent": 2}, {"indent": "\t", "ensure_ascii": False}, {"separators": (",", ":")}, {}],
-)
-def test_a_file_of_any_style_keeps_it(alt, style):
-    """Indented by anything or not at all, its numbers and line ends as they are."""
-    end = "\r\n" if "indent" in style else ""
+def test_a_file_of_any_style_keeps_it(alt):
+    """Indented by anything or not at all, its line ends as they are; an odder one is refused."""
     notebook = V4.new_notebook(cells=plain(), metadata={"x": 0.5})
-    text = json.dumps(notebook, **style).replace("\n", end).replace("0.5", "5.0E-1") + end
-    Path("n.ipynb").write_bytes(text.encode())
-    assert alt()[0] == 0
-    after = Path("n.ipynb").read_bytes().decode()
-    assert ("5.0E-1" in after, after.isascii()) == (True, text.isascii())
-    after = after.replace("5.0E-1", "0.5")
-    assert json.dumps(json.loads(after), **style).replace("\n", end) + end == after
+    for style in (
+        {"indent": 2}, {"indent": "\t", "ensure_ascii": False}, {"separators": (",", ":")}, {},
+    ):  # fmt: skip
+        end = "\r\n" if "indent" in style else ""
+        text = json.dumps(notebook, **style).replace("\n", end) + end
+        Path("n.ipynb").write_bytes(text.encode())
+        assert alt()[0] == 0
+        after = Path("n.ipynb").read_bytes().decode()
+        assert after.isascii() == text.isascii()
+        assert json.dumps(json.loads(after), **style).replace("\n", end) + end == after
+    Path("n.ipynb").write_text(text.replace("0.5", "5.0E-1"))
+    status, said, after = alt()
+    assert (status, "--inplace n.ipynb" in said, "5.0E-1" in after) == (2, True, True)
 
 
 def test_formats_are_those_of_their_readers(alt):
