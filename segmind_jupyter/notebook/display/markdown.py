@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -40,8 +40,8 @@ MAX_HTML_CHARS = 2_000_000
 #: Deepest nesting, in containers; a list inside a list takes two. markdown-it drops what is deeper.
 _MAX_NESTING = 20
 
-#: How much of one reply is set as math and coloured as code, in characters; the rest is plain.
-_BUDGET = {"math": 40_000, "code": 100_000}
+#: How much of one reply is set as math, in characters; the rest shows its source.
+_MAX_MATH_CHARS = 40_000
 
 #: Letters and punctuation of Chinese, Japanese and Korean.
 _CJK = re.compile(
@@ -51,8 +51,12 @@ _CJK = re.compile(
 
 #: An address among words ends before the punctuation of its sentence, of Chinese too.
 _BARE_ADDRESS = re.compile(
-    r"(?<![A-Za-z0-9])https?://(?:[^\s<>\"'`|()\u3000-\u303f\uff00-\uffef]|\([^\s<>\"'`()]*\))+(?<![.,;:!?*_~\]])"
+    r"(?<![A-Za-z0-9])(https?://(?:[^\s<>\"'`|()\u3000-\u303f\uff00-\uffef]|\([^\s<>\"'`()]*\))+)"
+    r"(?<![.,;:!?*_~\]])"
 )
+
+#: What of its budget a reply has left.
+_Env = MutableMapping[str, Any]
 
 _SMALL_HTML = re.compile(r"<br\s{0,3}/?>|<(su[bp])>([^<>\n]{1,200})</\1>", re.IGNORECASE)
 
@@ -68,7 +72,7 @@ def body_html(text: str) -> str:
         cut = text.rfind("\n", MAX_MARKDOWN_CHARS - 2_000, MAX_MARKDOWN_CHARS) + 1
         cut = cut or MAX_MARKDOWN_CHARS
     try:
-        page = clean(_parser().render(text[:cut], dict(_BUDGET)))
+        page = clean(_parser().render(text[:cut], {"math": _MAX_MATH_CHARS}))
     except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever broke
         return _verbatim(text)
     if len(page) > MAX_HTML_CHARS:  # it would bloat the notebook
@@ -96,8 +100,6 @@ def _parser() -> MarkdownIt:
     md.inline.ruler.at("emphasis", _emphasis)
     md.inline.ruler.before("autolink", "small_html", _small_html)
     md.core.ruler.push("dress", _dress)
-    for name, rule in _RULES.items():
-        md.add_render_rule(name, _render_rule(rule))
     return md
 
 
@@ -124,78 +126,79 @@ def _small_html(state: StateInline, silent: bool) -> bool:
     match = _SMALL_HTML.match(state.src, state.pos, state.posMax)
     if match is None:
         return False
-    if not silent and match[1] is None:
-        state.push("hardbreak", "br", 0)
-    elif not silent:
-        tag = match[1].lower()
-        state.push(f"{tag}_open", tag, 1)
-        state.push("text", "", 0).content = html.unescape(match[2])
-        state.push(f"{tag}_close", tag, -1)
+    if not silent:
+        tag, words = (match[1] or "br").lower(), to_text(html.unescape(match[2] or ""))
+        page = f'<{tag} style="{ELEMENTS[tag]}">{_escaped(words)}</{tag}>' if match[1] else "<br>"
+        state.push("html_inline", "", 0).content = page
     state.pos = match.end()
     return True
 
 
 def _dress(state: StateCore) -> None:
     """Return every element its style, every link its marks, and every word harmless characters."""
-    around: list[Token] = []
-    for token in state.tokens:
+    for n, token in enumerate(state.tokens):
         if token.type in {"blockquote_open", "list_item_open"} and token.level >= _MAX_NESTING - 1:
             raise ValueError("what is inside was dropped")
-        if token.nesting < 0:
-            around.pop()
-        if token.type in {"heading_open", "heading_close"}:
+        if token.type == "inline" and token.children:
+            item, first = state.tokens[n - 2], token.children[0]
+            task = _TASK.match(first.content) if first.type == "text" else None
+            _dress_line(token.children, state.env)
+            if task and item.type == "list_item_open":
+                box = f'<span style="{ELEMENTS["task"]}">{"☐" if task[1] == " " else "☑"}</span>'
+                first.content = box + first.content[4:]
+                item.attrs["style"] = ELEMENTS["li task"]
+        elif token.type in {"heading_open", "heading_close"}:
             # A heading of a reply is none of the notebook's: tables of contents collect `<h2>`.
             level, token.tag = token.tag, "div"
             if token.nesting > 0:
                 token.attrs = {"role": "heading", "aria-level": level[1:], "style": ELEMENTS[level]}
-        elif token.nesting >= 0:
+        elif token.type in {"fence", "code_block"}:
+            token.type, token.content = "html_block", _code(token.content, token.info)
+        elif token.type == "math_block":
+            math = _math(token, state.env)
+            set_math = f'<div style="{ELEMENTS["scroll"]}">{math}</div>\n' if math else ""
+            token.type, token.content = "html_block", set_math or _code(token.content)
+        elif token.tag == "table":  # a wide one scrolls
+            begin = f'<div style="{ELEMENTS["scroll"]}"><table style="{ELEMENTS["table"]}">\n'
+            token.content = begin if token.nesting > 0 else "</table></div>\n"
+            token.type = "html_block"
+        elif token.tag in {"th", "td"} and token.nesting > 0:
             # markdown-it writes a column's alignment as a style of its own: "text-align:right".
-            align = str(token.attrs.get("style", "")).removeprefix("text-align:")
-            within = around[-1].tag if around else ""
-            for name in (f"{within} {token.tag}", f"{token.tag} {align}".strip()):
-                if name in ELEMENTS:
-                    token.attrs["style"] = ELEMENTS[name]
-                    break
-        if token.nesting > 0:
-            around.append(token)
-        if token.type == "inline":
-            words = token.children = [*_dressed(token.children or ())]
-            in_item = [each.tag for each in around[-2:]] == ["li", "p"]
-            if in_item and words and (task := _TASK.match(words[0].content)):
-                words[0].content = words[0].content[4:]
-                box = "☐" if task[1] == " " else "☑"
-                words[:0] = _element("span", box, {"style": ELEMENTS["task"]})
-                around[-2].attrs["style"] = ELEMENTS["li task"]
+            align = str(token.attrs.get("style", "text-align:left")).removeprefix("text-align:")
+            token.attrs["style"] = ELEMENTS[f"{token.tag} {align}"]
+        elif token.nesting >= 0 and token.tag in ELEMENTS:
+            token.attrs["style"] = ELEMENTS[token.tag]
 
 
-def _element(tag: str, words: str, attrs: dict[str, str | int | float]) -> list[Token]:
-    from markdown_it.token import Token
-
-    name = {"a": "link"}.get(tag, tag)
-    begin, end = Token(f"{name}_open", tag, 1, attrs=attrs), Token(f"{name}_close", tag, -1)
-    return [begin, Token("text", "", 0, content=words), end]
-
-
-def _dressed(tokens: Iterable[Token]) -> Iterator[Token]:
+def _dress_line(tokens: Iterable[Token], env: _Env) -> None:
     """Dress what is in a line; a bare address among its words becomes a link."""
     in_link = False
     for token in tokens:
+        in_link = token.nesting > 0 if token.tag == "a" else in_link
         if token.type in {"text", "code_inline"}:
             token.content = to_text(token.content)  # entities (`&#x202E;`) are decoded only now
-        if token.type == "link_open":
+        if token.type == "image":
+            # As words: fetching it would tell its server that, and what, was read.
+            alt = "".join(child.content for child in token.children or ()).strip()
+            words = to_text(f"[image: {alt} ({token.attrs['src']})]")
+            token.type, token.content = "html_inline", _escaped(words)
+        elif token.type == "math_inline":
+            source = f'<code style="{ELEMENTS["code"]}">{_escaped(token.content)}</code>'
+            token.type, token.content = "html_inline", _math(token, env) or source
+        elif token.type == "link_open":
             token.attrs = _link_attributes(str(token.attrs["href"]))
+        elif token.type == "text" and not in_link:
+            pieces = enumerate(_BARE_ADDRESS.split(token.content))
+            token.content = "".join(_link(p) if n % 2 else _escaped(p) for n, p in pieces)
+            token.type = "html_inline"
         elif token.nesting >= 0 and token.tag in ELEMENTS:
             token.attrs["style"] = ELEMENTS[token.tag]
-        in_link = token.nesting > 0 if token.tag == "a" else in_link
-        if token.type == "text" and not in_link and "://" in token.content:
-            end = 0
-            for match in _BARE_ADDRESS.finditer(token.content):
-                yield token.copy(content=token.content[end : match.start()])
-                yield from _element("a", match[0], _link_attributes(match[0]))
-                end = match.end()
-            yield token.copy(content=token.content[end:])
-        else:
-            yield token
+
+
+def _link(address: str) -> str:
+    marks = _link_attributes(address).items()
+    attributes = "".join(f' {name}="{html.escape(str(value))}"' for name, value in marks)
+    return f"<a{attributes}>{_escaped(address)}</a>"
 
 
 def _link_attributes(href: str) -> dict[str, str | int | float]:
@@ -234,55 +237,17 @@ def _letters(row: str) -> str:
     return "".join(row.translate({ord("|"): None, ord("\\"): None}).split())
 
 
-_Env = MutableMapping[str, Any]
+def _math(token: Token, env: _Env) -> str | None:
+    """Set a formula; `None` where its source is to be shown."""
+    env["math"] -= len(token.content)
+    return to_mathml(token.content, display=token.meta["display"]) if env["math"] >= 0 else None
 
 
-def _render_rule(write: Callable[[Token, _Env], str]) -> Callable[..., str]:
-    """Return it with the signature that markdown-it-py gives to render rules."""
-    return lambda _, tokens, index, options, env: write(tokens[index], env)
+def _code(code: str, info: str = "") -> str:
+    inside = to_coloured(code, language=info) or _escaped(code)
+    pre, style = ELEMENTS["pre"], ELEMENTS["pre code"]
+    return f'<pre style="{pre}"><code style="{style}">{inside}</code></pre>\n'
 
-
-def _image(token: Token, env: _Env) -> str:
-    """Show an image as words: fetching it would tell its server that, and what, was read."""
-    alt = "".join(child.content for child in token.children or ()).strip()
-    return _escaped(f"[image: {alt} ({token.attrs['src']})]")
-
-
-def _fence(token: Token, env: _Env) -> str:
-    is_cheap = _afford(env, "code", token)
-    coloured = to_coloured(token.content, language=token.info) if is_cheap else ""
-    code = coloured or _escaped(token.content)
-    return (
-        f'<pre style="{ELEMENTS["pre"]}"><code style="{ELEMENTS["pre code"]}">{code}</code></pre>\n'
-    )
-
-
-def _math(token: Token, env: _Env) -> str:
-    display = token.meta["display"]
-    math = to_mathml(token.content, display=display) if _afford(env, "math", token) else None
-    if math is None and token.block:
-        return _fence(token, env)
-    if math is None:
-        return f'<code style="{ELEMENTS["code"]}">{_escaped(token.content)}</code>'
-    return f'<div style="{ELEMENTS["scroll"]}">{math}</div>\n' if token.block else math
-
-
-def _afford(env: _Env, kind: str, token: Token) -> bool:
-    env[kind] -= len(token.content)
-    return bool(env[kind] >= 0)
-
-
-_RULES: dict[str, Callable[[Token, _Env], str]] = {
-    "image": _image,
-    "fence": _fence,
-    "code_block": _fence,
-    "math_inline": _math,
-    "math_block": _math,
-    "table_open": lambda *_: (
-        f'<div style="{ELEMENTS["scroll"]}"><table style="{ELEMENTS["table"]}">\n'
-    ),
-    "table_close": lambda *_: "</table></div>\n",
-}
 
 #: Longest block that is coloured, in characters: some 500 lines.
 MAX_CODE_CHARS = 20_000
@@ -291,9 +256,6 @@ MAX_CODE_CHARS = 20_000
 #: A deadline alone is not enough, as it is only looked at between two matches of a lexer.
 _MAX_LINE_CHARS, _MAX_BLANK_LINES = 500, 40
 
-#: Seconds after which a block stays plain; 500 lines of Python take a tenth of it.
-MAX_SECONDS = 0.5
-
 #: What may stand behind a fence: Pygments' names, and words for them that it does not know.
 _NAMES = """
     bash sh shell zsh console c cpp c++ csharp c# css diff docker dockerfile fortran f90 go golang
@@ -301,11 +263,8 @@ _NAMES = """
     matlab octave php powershell ps1 pycon python py python3 r ruby rb rust rs scala sql mysql
     postgresql swift toml typescript ts xml yaml
 """
-LANGUAGES = {name: name for name in _NAMES.split()} | {
-    "cc": "cpp", "h": "c", "hpp": "cpp", "ipynb": "json", "ipython": "python", "jsonc": "json",
-    "ipython3": "python", "jsx": "js", "kt": "kotlin", "patch": "diff", "sqlite": "sql",
-    "svg": "xml", "tsx": "ts", "yml": "yaml",
-}  # fmt: skip
+LANGUAGES = {name: name for name in _NAMES.split()}
+LANGUAGES |= {"ipython": "python", "ipython3": "python", "jsx": "js", "tsx": "ts", "yml": "yaml"}
 
 
 def lexer_of(code: str, info: str) -> str | None:
@@ -318,19 +277,20 @@ def lexer_of(code: str, info: str) -> str | None:
     return None if is_odd or "\n" * _MAX_BLANK_LINES in without_blanks else language
 
 
-def to_coloured(
-    code: str, *, language: str, clock: Callable[[], float] = time.monotonic
-) -> str | None:
-    """Colour code as HTML; `None` where the language is unknown, the shape odd, or time is up."""
+def to_coloured(code: str, *, language: str, max_seconds: float = 0.5) -> str | None:
+    """Colour code as HTML; `None` where the language is unknown, the shape odd, or time is up.
+
+    500 lines of Python take a tenth of that.
+    """
     lexer_name = lexer_of(code, language)
     if lexer_name is None:
         return None
     from pygments.lexers import get_lexer_by_name
 
-    deadline = clock() + MAX_SECONDS
+    deadline = time.monotonic() + max_seconds
     styled: list[tuple[str | None, str]] = []
     for kind, text in get_lexer_by_name(lexer_name, stripnl=False).get_tokens(code):
-        if clock() > deadline:
+        if time.monotonic() > deadline:
             return None
         # The nearest kind above has the style, as ``Keyword.Constant`` is a ``Keyword``.
         above = (".".join(kind[:depth]) for depth in range(len(kind), 0, -1))

@@ -54,8 +54,13 @@ _INLINE = (
 )
 _DISPLAYED = frozenset({"$$", r"\["})
 
-_OPENING = re.compile(r"\$\$|\\\[|\\begin\{(?:align|equation|gather|multline|eqnarray)\*?\}")
-_PUNCTUATION = " \t.,;:"
+#: A formula on lines of its own; the full stop behind it is its own, too.
+_BLOCK = re.compile(
+    r"(?:\$\$((?:(?!\$\$).)+)\$\$|\\\[((?:(?!\\[\[\]]).)+)\\\]"
+    r"|(\\begin\{((?:align|equation|gather|multline|eqnarray)\*?)\}"
+    r"(?:(?!\\(?:begin|end)\{\4\}).)+\\end\{\4\}))([ \t.,;:]*)$",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def add_math(md: MarkdownIt) -> None:
@@ -81,45 +86,21 @@ def _inline(state: StateInline, silent: bool) -> bool:
 
 
 def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    if state.is_code_block(start) or not (match := _OPENING.match(_line(state, start))):
+    first = state.src[state.bMarks[start] + state.tShift[start] : state.eMarks[start]]
+    if state.is_code_block(start) or not first.startswith(("$$", r"\[", r"\begin{")):
         return False
-    opening = match[0]
-    closing = {"$$": "$$", r"\[": r"\]"}.get(opening) or opening.replace("begin", "end")
-    last = _last_line(state, start, end, opening, closing)
-    if last is None:
+    # It must end in this block, before a blank line.
+    ends = (n for n in range(start, end) if state.isEmpty(n) or state.sCount[n] < state.blkIndent)
+    stop = min(next(ends, end), start + _MAX_LINES)
+    match = _BLOCK.match(state.getLines(start, stop, state.sCount[start], False))
+    if match is None:
         return False
     if not silent:
+        state.line = start + match[0].count("\n") + 1
         token = state.push("math_block", "math", 0)
-        token.block = True
-        token.map = [start, last + 1]
-        token.meta = {"display": True}
-        content = state.getLines(start, last + 1, state.sCount[start], False).strip()
-        if not opening.startswith(r"\begin"):
-            # Dollars and brackets go, and a full stop behind them moves inside.
-            body = content.rstrip(_PUNCTUATION)
-            behind = content[len(body) :].strip()
-            content = body[len(opening) : -len(closing)].strip() + behind
-        token.content = content
-        state.line = last + 1
+        token.block, token.map, token.meta = True, [start, state.line], {"display": True}
+        token.content = (match[1] or match[2] or match[3]).strip() + match[5].strip()
     return True
-
-
-def _line(state: StateBlock, line: int) -> str:
-    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
-
-
-def _last_line(state: StateBlock, start: int, end: int, opening: str, closing: str) -> int | None:
-    """Find the line that the formula ends; it must end there, in this block, before a blank."""
-    for line in range(start, min(end, start + _MAX_LINES)):
-        text = _line(state, line)[len(opening) if line == start else 0 :]
-        if state.isEmpty(line) or state.sCount[line] < state.blkIndent:
-            return None
-        if closing in text:
-            ends = text.index(closing) + len(closing) == len(text.rstrip(_PUNCTUATION))
-            return line if ends else None
-        if opening in text:
-            return None
-    return None
 
 
 #: Longest formula that is set, in characters; the time of latex2mathml is linear in it.

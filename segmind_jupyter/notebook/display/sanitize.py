@@ -9,29 +9,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Final
 
 from segmind_jupyter.notebook.display.styles import ADMITTED
 
-_BLOCKS = {"blockquote", "div", "hr", "li", "ol", "p", "pre", "ul"}
-_TABLE = {"table", "tbody", "td", "th", "thead", "tr"}
-_INLINE = {"a", "br", "code", "em", "s", "span", "strong", "sub", "sup"}
-HTML_TAGS = frozenset(_BLOCKS | _TABLE | _INLINE)
+_TAGS: Final = {
+    "a", "blockquote", "br", "code", "div", "em", "hr", "li", "ol", "p", "pre", "s", "span",
+    "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
+}  # fmt: skip
 
-# Presentation MathML that only draws: no `maction`, no `annotation-xml`, no links.
-_SYMBOLS = {"mi", "mn", "mo", "ms", "mspace", "mtext"}
-_SCRIPTS = {"mmultiscripts", "mover", "msub", "msubsup", "msup", "munder", "munderover"}
-_LAYOUT = {"math", "mfrac", "mpadded", "mphantom", "mroot", "mrow", "msqrt", "mstyle"}
-_MATRIX = {"mtable", "mtd", "mtr"}
-MATH_TAGS = frozenset(_SYMBOLS | _SCRIPTS | _LAYOUT | _MATRIX)
+#: Presentation MathML that only draws: no `maction`, no `annotation-xml`, no links.
+MATH_TAGS: Final = {
+    "math", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded", "mphantom", "mroot",
+    "mrow", "ms", "mspace", "msqrt", "mstyle", "msub", "msubsup", "msup", "mtable", "mtd", "mtext",
+    "mtr", "munder", "munderover",
+}  # fmt: skip
+MATH_ATTRIBUTES: Final = {
+    "accent", "accentunder", "depth", "display", "displaystyle", "fence", "form", "height",
+    "largeop", "linethickness", "lspace", "mathvariant", "maxsize", "minsize", "movablelimits",
+    "rspace", "scriptlevel", "stretchy", "voffset", "width",
+}  # fmt: skip
 
-# A formula's source beside it, as text.
-_SOURCE = {"annotation", "semantics"}
-SOURCE_ENCODING = "application/x-tex"
+#: What the source of a formula is, as text beside it.
+SOURCE_ENCODING: Final = "application/x-tex"
 
-_SIZES = {"depth", "height", "linethickness", "lspace", "maxsize", "minsize", "rspace", "width"}
-_KINDS = {"accent", "accentunder", "fence", "form", "largeop", "mathvariant", "stretchy"}
-_PLACES = {"display", "displaystyle", "movablelimits", "scriptlevel", "voffset"}
-MATH_ATTRIBUTES = frozenset(_SIZES | _KINDS | _PLACES)
+_ONLY_VALUES: Final = {"target": "_blank", "encoding": SOURCE_ENCODING, "role": "heading"}
 
 #: A word, or a number with or without a unit: no address, no function.
 _MATH_WORD = re.compile(r"[a-z-]{1,24}")
@@ -39,12 +41,10 @@ _MATH_NUMBER = re.compile(r"[+-]?(\d{1,3}(?:\.\d{1,3})?|\.\d{1,3})(em|ex|px|pt)?
 
 #: Longest length, by unit: some ten letters of ordinary size. One blank may then be as high as
 #: a paragraph but not as a page; a reply that wants a page of blanks has to type them.
-_MAX_LENGTH = {"em": 10, "ex": 20, "px": 160, "pt": 120, None: 10}
+_MAX_LENGTH: Final = {"em": 10, "ex": 20, "px": 160, "pt": 120, None: 10}
 
 #: The only schemes a link may have. Relative addresses would reach the notebook's own server.
 _ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20]+", re.IGNORECASE)
-
-_SCHEMES = frozenset({"http", "https", "mailto"})
 
 
 def is_address(url: str) -> bool:
@@ -68,35 +68,33 @@ def clean(html: str) -> str:
 def _cleaner() -> Callable[[str], str]:
     import nh3
 
-    attributes = {tag: set(MATH_ATTRIBUTES) for tag in MATH_TAGS}
+    attributes = dict.fromkeys(MATH_TAGS, MATH_ATTRIBUTES)
     attributes |= {"a": {"href", "target", "title"}, "ol": {"start"}, "*": {"style"}}
     attributes |= {"annotation": {"encoding"}, "div": {"role", "aria-level"}}
     return partial(
         nh3.clean,
-        tags=set(HTML_TAGS | MATH_TAGS | _SOURCE),
+        tags=_TAGS | MATH_TAGS | {"annotation", "semantics"},
         clean_content_tags={"script", "style"},
         attributes=attributes,
-        attribute_filter=lambda *attribute: attribute[2] if _may_stay(*attribute) else None,
-        url_schemes=set(_SCHEMES),
+        attribute_filter=_filtered,
+        url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer nofollow",
     )
 
 
-def _may_stay(tag: str, name: str, value: str) -> bool:
+def _filtered(tag: str, name: str, value: str) -> str | None:
+    """Return the value of an attribute if it may stay."""
     match name:
         case "style":
-            return value in ADMITTED
+            may_stay = value in ADMITTED
         case "href":
-            return is_address(value)
-        case "target":
-            return value == "_blank"
-        case "encoding":
-            return value == SOURCE_ENCODING
-        case "role":
-            return value == "heading"
-        case "start" | "aria-level":
-            return value.isascii() and value.isdigit()
+            may_stay = is_address(value)
         case "title" | "rel":
-            return tag == "a"
+            may_stay = tag == "a"
+        case "target" | "encoding" | "role":
+            may_stay = value == _ONLY_VALUES[name]
+        case "start" | "aria-level":
+            may_stay = value.isascii() and value.isdigit()
         case _:
-            return is_math_value(value)
+            may_stay = is_math_value(value)
+    return value if may_stay else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import re
-from types import MappingProxyType
+from typing import Final
 
 from segmind_jupyter.words import one_line
 
@@ -30,172 +30,141 @@ _BLOCK = (
     f"border-radius:3px;background:var(--jp-cell-editor-background,{_TINT});color:inherit;"
     f"{_READ};line-height:1.4"
 )
+_ALIGNED = ("left", "center", "right")
 _WRAPPED = "white-space:pre-wrap;overflow-wrap:anywhere"
 _CELL = f"padding:.3em .8em;border:0;border-bottom:1px solid {_LINE};vertical-align:top"
-_ALIGNED = ("left", "center", "right")
 _HEADING = "line-height:1.3;font-weight:600;margin:1em 0 .4em;text-align:left"
-_STRIKE = "transparent 46%,currentColor 48%,currentColor 52%,transparent 54%)"
 
-#: Of elements: an HTML tag, or a tag and its variant.
-ELEMENTS = MappingProxyType(
-    {
-        "h1": f"font-size:1.4em;{_HEADING}",
-        "h2": f"font-size:1.25em;{_HEADING}",
-        "h3": f"font-size:1.12em;{_HEADING}",
-        "h4": f"font-size:1em;{_HEADING}",
-        "h5": f"font-size:1em;{_HEADING};font-style:italic",
-        "h6": f"font-size:1em;{_HEADING};font-style:italic;font-weight:400",
-        "p": "margin:0 0 .6em;text-align:left",
-        "li p": "margin:.2em 0;text-align:left",
-        **dict.fromkeys(("ul", "ol"), "margin:0 0 .6em;padding-left:1.8em"),
-        # A list in a list is as close to its lines as these are to each other.
-        **dict.fromkeys(("li ul", "li ol"), "margin:0;padding-left:1.8em"),
-        "li": "margin:.15em 0",
-        "li task": "margin:.15em 0;list-style:none",
-        "task": "display:inline-block;width:1.4em;margin-left:-1.4em",
-        "blockquote": f"margin:0 0 .6em;padding:.1em 0 .1em .9em;border-left:3px solid {_LINE};"
-        "color:inherit",
-        "blockquote p": "margin:.2em 0;text-align:left",
-        "blockquote blockquote": f"margin:.3em 0;padding:.1em 0 .1em .9em;color:inherit;"
-        f"border-left:3px solid {_LINE}",
-        "hr": f"border:0;border-top:1px solid {_LINE};margin:1em 0",
-        "a": "color:var(--jp-content-link-color,#1f7ae0);text-decoration:underline",
-        "code": f"{_MONO};font-size:1em;padding:.1em .35em;border-radius:3px;"
-        "color:var(--jp-content-font-color1,inherit);"
-        "background:var(--jp-layout-color2,rgba(128,128,128,.18))",
-        "pre": f"margin:0 0 .7em;{_BLOCK};overflow-x:auto;white-space:pre",
-        "pre:wrapped": f"margin:0 0 .7em;{_WRAPPED};{_MONO};{_READ}",
-        "pre code": f"{_MONO};font-size:1em;padding:0;background:none;color:inherit",
-        "sub": "font-size:.75em;line-height:0",
-        "sup": "font-size:.75em;line-height:0",
-        "table": f"border-collapse:collapse;border:0;margin:0;width:auto;{_READ};table-layout:auto",
-        "tr": "background:none",
-        "th": f"text-align:left;font-weight:600;{_CELL}",
-        "td": f"text-align:left;{_CELL}",
-        **{f"th {at}": f"text-align:{at};font-weight:600;{_CELL}" for at in _ALIGNED},
-        **{f"td {at}": f"text-align:{at};{_CELL}" for at in _ALIGNED},
-        "scroll": "overflow-x:auto;margin:0 0 .7em",
-    }
-)
+#: Of elements: an HTML tag, or a tag and its variant. Margins collapse, so that one is right at
+#: any depth: lists stand evenly, whatever they are in.
+ELEMENTS: Final = {
+    "h1": f"font-size:1.4em;{_HEADING}",
+    "h2": f"font-size:1.25em;{_HEADING}",
+    "h3": f"font-size:1.12em;{_HEADING}",
+    **dict.fromkeys(("h4", "h5", "h6"), f"font-size:1em;{_HEADING}"),
+    "p": "margin:.5em 0;text-align:left",
+    "p close": "margin:.2em 0;text-align:left",
+    **dict.fromkeys(("ul", "ol"), "margin:.15em 0;padding-left:1.8em"),
+    "li": "margin:.15em 0",
+    "li task": "margin:.15em 0;list-style:none",
+    "task": "display:inline-block;width:1.4em;margin-left:-1.4em",
+    "blockquote": f"margin:.5em 0;padding:0 0 0 .9em;border-left:3px solid {_LINE};color:inherit",
+    "hr": f"border:0;border-top:1px solid {_LINE};margin:1em 0",
+    "a": "color:var(--jp-content-link-color,#1f7ae0);text-decoration:underline",
+    "code": f"{_MONO};font-size:1em;padding:.1em .35em;border-radius:3px;"
+    "color:var(--jp-content-font-color1,inherit);"
+    "background:var(--jp-layout-color2,rgba(128,128,128,.18))",
+    "pre": f"margin:.7em 0;{_BLOCK};overflow-x:auto;white-space:pre",
+    "pre:wrapped": f"margin:.7em 0;{_WRAPPED};{_MONO};{_READ}",
+    "pre code": f"{_MONO};font-size:1em;padding:0;background:none;color:inherit",
+    **dict.fromkeys(("sub", "sup"), "font-size:.75em;line-height:0"),
+    "table": f"border-collapse:collapse;border:0;margin:0;width:auto;{_READ};table-layout:auto",
+    "tr": "background:none",
+    **{f"th {at}": f"text-align:{at};font-weight:600;{_CELL}" for at in _ALIGNED},
+    **{f"td {at}": f"text-align:{at};{_CELL}" for at in _ALIGNED},
+    "scroll": "overflow-x:auto;margin:.7em 0",
+}
 
 #: Of MathML, for what browsers no longer draw from attributes (MathML Core).
-MATH = MappingProxyType(
-    {
-        # Fonts that have a table of mathematical sizes: without one, brackets do not stretch and
-        # hats float. None is fetched; some of them is on most systems.
-        "math": "font-family:STIX Two Math,Cambria Math,Latin Modern Math,Asana Math,"
-        "DejaVu Math TeX Gyre,DejaVu Serif,math;font-size:1.15em",
-        "left": "text-align:left",
-        "right": "text-align:right",
-        # The columns of aligned equations touch.
-        "aligned left": "text-align:left;padding-left:0;padding-right:0",
-        "aligned right": "text-align:right;padding-left:0;padding-right:0",
-        "box": "border:1px solid;padding:.15em .3em",
-        "updiagonalstrike": f"background:linear-gradient(to top right,{_STRIKE}",
-        "downdiagonalstrike": f"background:linear-gradient(to bottom right,{_STRIKE}",
-        "updiagonalstrike downdiagonalstrike": "background:"
-        f"linear-gradient(to top right,{_STRIKE},linear-gradient(to bottom right,{_STRIKE}",
-        "horizontalstrike": f"background:linear-gradient(to bottom,{_STRIKE}",
-    }
-)
+MATH: Final = {
+    # Fonts that have a table of mathematical sizes: without one, brackets do not stretch and
+    # hats float. None is fetched; some of them is on most systems.
+    "math": "font-family:STIX Two Math,Cambria Math,Latin Modern Math,Asana Math,"
+    "DejaVu Math TeX Gyre,DejaVu Serif,math;font-size:1.15em",
+    "left": "text-align:left",
+    "right": "text-align:right",
+    # The columns of aligned equations touch.
+    "aligned left": "text-align:left;padding-left:0;padding-right:0",
+    "aligned right": "text-align:right;padding-left:0;padding-right:0",
+    "box": "border:1px solid;padding:.15em .3em",
+    "updiagonalstrike": "background:linear-gradient(to top right,transparent 46%,"
+    "currentColor 48%,currentColor 52%,transparent 54%)",
+}
 
 
-def _ink(variable: str, fallback: str, *, percent: int = 85, extra: str = "") -> str:
+def _ink(variable: str, fallback: str, percent: int = 85) -> str:
     """Return the theme's colour, with some of the text's: alone it is faint on a tinted ground."""
     theme = f"var(--jp-mirror-editor-{variable}-color,{fallback})"
-    return f"color:color-mix(in srgb,{theme} {percent}%,currentColor){extra}"
+    return f"color:color-mix(in srgb,{theme} {percent}%,currentColor)"
 
 
 #: Of code, by the name of a Pygments token type; a type without an entry takes its parent's.
-CODE = MappingProxyType(
-    {
-        "Comment": _ink("comment", "#5d8080", percent=75, extra=";font-style:italic"),
-        "Keyword": _ink("keyword", "#338a36", extra=";font-weight:600"),
-        "Operator.Word": _ink("keyword", "#338a36", extra=";font-weight:600"),
-        "Literal.String": _ink("string", "#d04a4a"),
-        "Literal.Number": _ink("number", "#2b8a57"),
-        "Name.Function": _ink("def", "#2f7be0"),
-        "Name.Class": _ink("def", "#2f7be0"),
-        "Name.Builtin": _ink("builtin", "#338a36"),
-        "Name.Exception": _ink("builtin", "#338a36"),
-        "Name.Decorator": _ink("meta", "#a855f7"),
-        "Name.Tag": _ink("tag", "#338a36"),
-        "Name.Attribute": _ink("attribute", "#4b78d8"),
-        "Generic.Heading": _ink("header", "#2f7be0"),
-        "Generic.Subheading": _ink("header", "#2f7be0"),
-        "Generic.Prompt": _ink("meta", "#a855f7"),
-        "Generic.Deleted": "color:#d64545",
-        "Generic.Inserted": "color:#2b8a57",
-    }
-)
+CODE: Final = {
+    "Comment": _ink("comment", "#5d8080", percent=75) + ";font-style:italic",
+    **dict.fromkeys(("Keyword", "Operator.Word"), _ink("keyword", "#338a36") + ";font-weight:600"),
+    "Literal.String": _ink("string", "#d04a4a"),
+    "Literal.Number": _ink("number", "#2b8a57"),
+    **dict.fromkeys(("Name.Function", "Name.Class", "Generic.Heading"), _ink("def", "#2f7be0")),
+    **dict.fromkeys(("Name.Builtin", "Name.Exception", "Name.Tag"), _ink("builtin", "#338a36")),
+    **dict.fromkeys(("Name.Decorator", "Generic.Prompt"), _ink("meta", "#a855f7")),
+    "Name.Attribute": _ink("attribute", "#4b78d8"),
+    "Generic.Deleted": "color:#d64545",
+    "Generic.Inserted": "color:#2b8a57",
+}
+
+_AMBER = "#c98a1b"
+_BAR = "margin:.2em 0 .5em;padding:.3em .8em;border-left:3px solid"
+_PICTURE = f"border:1px solid {_LINE};border-radius:3px;background:#fff"
+_FACT = "text-align:left;border:0;vertical-align:top;line-height:1.7"
 
 #: Of the frame: the reply's own box and the footer. Only this package's templates use them.
-FRAME = MappingProxyType(
-    {
-        # The box clips what it holds, so that no formula can paint over the rest of the page.
-        "reply": f"font-family:var(--jp-content-font-family,inherit);{_READ};line-height:1.6;"
-        f"max-width:{MAX_WIDTH};box-sizing:border-box;padding:2px 0;overflow-x:auto;"
-        "overflow-y:hidden;overflow-wrap:break-word",
-        "cut": "margin:.2em 0 .6em;padding:.3em .8em;border-left:3px solid #c98a1b;"
-        "background:rgba(201,138,27,.12)",
-        "footer": f"margin-top:.8em;padding-top:.45em;border-top:1px solid {_LINE};"
-        f"{_BESIDE};line-height:1.45;color:{_QUIET}",
-        # As many as there is room for side by side; a single one takes all of it.
-        "columns": "display:grid;grid-template-columns:"
-        "repeat(auto-fit,minmax(min(100%,20em),1fr));gap:1em 2em",
-        "column": "min-width:0;overflow-x:auto;overflow-y:hidden",
-        "row": "display:flex;flex-wrap:wrap;gap:.5em 1.6em;margin:.5em 0 .1em",
-        # All of one width, so that what is said of them begins in columns.
-        "item": "display:flex;align-items:center;gap:.6em;flex:0 1 26em;min-width:0",
-        "thumbnail": "display:block;margin:0;width:80px;height:48px;object-fit:contain;flex:none;"
-        f"border:1px solid {_LINE};border-radius:3px;background:#fff",
-        "picture": "display:block;margin:.3em 0 0;max-width:320px;max-height:200px;"
-        f"border:1px solid {_LINE};border-radius:3px;background:#fff",
-        "figure": "margin:0",
-        "long": f"{_READ};line-height:1.6;max-width:{MAX_WIDTH};overflow-wrap:anywhere",
-        "block": "margin:.7em 0 0",
-        "verbatim": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:40em;overflow-y:auto",
-        "caption": "min-width:0;overflow-wrap:anywhere",
-        "summary": "cursor:pointer;margin-top:.4em",
-        "note": "margin:.5em 0 0;padding-left:.7em;border-left:2px solid #c98a1b",
-        "failed": "margin:.2em 0 .4em;padding:.3em .8em;border-left:3px solid #d64545;"
-        "background:rgba(214,69,69,.06)",
-        "stopped": f"margin:.2em 0 .4em;padding:.3em .8em;border-left:3px solid {_LINE};"
-        f"background:{_TINT}",
-        "head": f"{_READ};line-height:1.5;overflow-wrap:anywhere",
-        "about": f"{_BESIDE};line-height:1.5;color:{_QUIET};overflow-wrap:anywhere",
-        "quiet": f"color:{_QUIET}",
-        # Of the status: a name and what it is.
-        "fact": f"text-align:left;font-weight:400;color:{_QUIET};padding:0 1.4em 0 0;"
-        "border:0;vertical-align:top;white-space:nowrap;line-height:1.7",
-        "value": "text-align:left;padding:0;border:0;vertical-align:top;line-height:1.7;"
-        "overflow-wrap:anywhere",
-        # Of a batch: how much of it is done, and what failed.
-        "bar": f"display:flex;height:6px;margin:.3em 0 .5em;border-radius:3px;overflow:hidden;"
-        f"background:{_LINE}",
-        "bar done": "background:var(--jp-brand-color1,#1f7ae0)",
-        "bar failed": "background:#d64545",
-        # One click selects the whole id, to be copied.
-        "id": f"{_MONO};user-select:all;cursor:copy",
-        "waits": f"color:{_QUIET}",
-        "works": "color:var(--jp-brand-color1,#1f7ae0)",
-        "ended": "color:inherit",
-        # Of a chat: the user's words to the right in a bubble, the model's over the whole width.
-        "mine": "display:flex;justify-content:flex-end;margin:.9em 0 .5em",
-        "said": "max-width:85%;padding:.45em .9em;border-radius:1em 1em .2em 1em;"
-        "background:rgba(31,122,224,.16)",
-        "objects": f"{_BESIDE};line-height:1.45",
-        "words": "white-space:pre-wrap;overflow-wrap:anywhere",
-        "theirs": "margin:.2em 0 .9em",
-    }
-)
+FRAME: Final = {
+    # The box clips what it holds, so that no formula can paint over the rest of the page.
+    "reply": f"font-family:var(--jp-content-font-family,inherit);{_READ};line-height:1.6;"
+    f"max-width:{MAX_WIDTH};box-sizing:border-box;padding:2px 0;overflow-x:auto;"
+    "overflow-y:hidden;overflow-wrap:break-word",
+    "cut": f"{_BAR} {_AMBER};background:rgba(201,138,27,.12)",
+    "footer": f"margin-top:.8em;padding-top:.45em;border-top:1px solid {_LINE};"
+    f"{_BESIDE};line-height:1.45;color:{_QUIET}",
+    # As many as there is room for side by side; a single one takes all of it.
+    "columns": "display:grid;grid-template-columns:"
+    "repeat(auto-fit,minmax(min(100%,20em),1fr));gap:1em 2em",
+    "column": "min-width:0;overflow-x:auto;overflow-y:hidden",
+    "row": "display:flex;flex-wrap:wrap;gap:.5em 1.6em;margin:.5em 0 .1em",
+    # All of one width, so that what is said of them begins in columns.
+    "item": "display:flex;align-items:center;gap:.6em;flex:0 1 26em;min-width:0",
+    "thumbnail": f"display:block;margin:0;width:80px;height:48px;object-fit:contain;flex:none;"
+    f"{_PICTURE}",
+    "picture": f"display:block;margin:.3em 0 0;max-width:320px;max-height:200px;{_PICTURE}",
+    "figure": "margin:0",
+    "long": f"{_READ};line-height:1.6;max-width:{MAX_WIDTH};overflow-wrap:anywhere",
+    "block": "margin:.7em 0 0",
+    "verbatim": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:40em;overflow-y:auto",
+    "caption": "min-width:0;overflow-wrap:anywhere",
+    "summary": "cursor:pointer;margin-top:.4em",
+    "note": f"margin:.5em 0 0;padding-left:.7em;border-left:2px solid {_AMBER}",
+    "failed": f"{_BAR} #d64545;background:rgba(214,69,69,.06)",
+    "stopped": f"{_BAR} {_LINE};background:{_TINT}",
+    "head": f"{_READ};line-height:1.5;overflow-wrap:anywhere",
+    "about": f"{_BESIDE};line-height:1.5;color:{_QUIET};overflow-wrap:anywhere",
+    "quiet": f"color:{_QUIET}",
+    # Of the status: a name and what it is.
+    "fact": f"{_FACT};font-weight:400;color:{_QUIET};padding:0 1.4em 0 0;white-space:nowrap",
+    "value": f"{_FACT};padding:0;overflow-wrap:anywhere",
+    # Of a batch: how much of it is done, and what failed.
+    "bar": f"display:flex;height:6px;margin:.3em 0 .5em;border-radius:3px;overflow:hidden;"
+    f"background:{_LINE}",
+    "bar done": "background:var(--jp-brand-color1,#1f7ae0)",
+    "bar failed": "background:#d64545",
+    # One click selects the whole id, to be copied.
+    "id": f"{_MONO};user-select:all;cursor:copy",
+    "waits": f"color:{_QUIET}",
+    "works": "color:var(--jp-brand-color1,#1f7ae0)",
+    "ended": "color:inherit",
+    # Of a chat: the user's words to the right in a bubble, the model's over the whole width.
+    "mine": "display:flex;justify-content:flex-end;margin:.9em 0 .5em",
+    "said": "max-width:85%;padding:.45em .9em;border-radius:1em 1em .2em 1em;"
+    "background:rgba(31,122,224,.16)",
+    "objects": f"{_BESIDE};line-height:1.45",
+    "words": _WRAPPED,
+    "theirs": "margin:.2em 0 .9em",
+}
 
 #: The styles that the sanitizer admits in a reply's own part.
 ADMITTED = frozenset({*ELEMENTS.values(), *MATH.values(), *CODE.values()})
 
 #: What a message sets in backquotes, as commands are.
 _QUOTED = re.compile("`([^`\n]{1,300})`")
-
 
 #: Classes of the box. The first keeps MathJax 3 and 4 away (JupyterLab), the second MathJax 2
 #: (pages that nbconvert writes); both names are MathJax's own.

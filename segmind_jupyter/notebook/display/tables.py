@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME, div, framed, one_line_html
@@ -31,9 +30,9 @@ def table_html(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> 
         if tag == "td" or any(cells):
             line = ""
             for n, cell in enumerate(cells):
+                style = ELEMENTS[f"{tag} left" if n in left else f"{tag} right"]
                 inside = cell if isinstance(cell, Markup) else html.escape(one_line(cell))
-                line += f'<{tag} style="{ELEMENTS[tag if n in left else f"{tag} right"]}">'
-                line += f"{inside}</{tag}>"
+                line += f'<{tag} style="{style}">{inside}</{tag}>'
             lines.append(f'<tr style="{ELEMENTS["tr"]}">{line}</tr>')
     return f'<table style="{ELEMENTS["table"]}">{"".join(lines)}</table>'
 
@@ -66,27 +65,17 @@ def facts_bundle(facts: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def object_html(value: Any) -> str:
     """Show an object by its fields, or a list of such as a table; anything else as its words."""
-    fields = _fields(value)
-    if fields is not None:
-        return facts_html([(one_line(name), _words(each)) for name, each in fields.items()])
-    objects = [*map(_fields, value)] if isinstance(value, list | tuple) else []
-    if objects and None not in objects:
-        rows: list[dict[str, Any]] = [each for each in objects if each is not None]
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        cells = [[_words(row.get(name)) for name in names] for row in rows[:_MAX_ROWS]]
-        more = f"and {len(rows) - _MAX_ROWS:,} more" if len(rows) > _MAX_ROWS else ""
+    from pydantic_core import to_jsonable_python
+
+    plain: Any = to_jsonable_python(value, by_alias=False, bytes_mode="base64", fallback=repr)
+    if isinstance(plain, dict):
+        return facts_html([(one_line(name), _words(each)) for name, each in plain.items()])
+    if isinstance(plain, list) and plain and all(isinstance(each, dict) for each in plain):
+        names = list(dict.fromkeys(name for row in plain for name in row))
+        cells = [[_words(row.get(name)) for name in names] for row in plain[:_MAX_ROWS]]
+        more = f"and {len(plain) - _MAX_ROWS:,} more" if len(plain) > _MAX_ROWS else ""
         return table_html([names, *cells], left=range(len(names))) + div("about", more)
-    return div("verbatim", html.escape(_words(value)))
-
-
-def _fields(value: Any) -> dict[str, Any] | None:
-    """Return what an object holds by name; `None` of what is no such object."""
-    if isinstance(value, Mapping):
-        return {str(name): each for name, each in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    names = getattr(type(value), "model_fields", None)  # pydantic's
-    return {name: getattr(value, name) for name in names} if names else None
+    return div("verbatim", html.escape(_words(plain)))
 
 
 def _words(value: Any) -> str:

@@ -317,7 +317,7 @@ class BatchView(Card["Batch"]):
             caption = f"<div>{html.escape(item)}</div>"
             shown = thumbnail + (caption if isinstance(outcome.key, str) or not thumbnail else "")
             text = reply.text[:_MAX_REPLY_CHARS] + "…" * (len(reply.text) > _MAX_REPLY_CHARS)
-            words = body_html(text).replace(ELEMENTS["p"], ELEMENTS["li p"])  # close, in a row
+            words = body_html(text).replace(ELEMENTS["p"], ELEMENTS["p close"])
             try:
                 inside = object_html(reply.parsed) if reply.request else words
             except ReplyError as error:
