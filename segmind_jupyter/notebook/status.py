@@ -24,7 +24,6 @@ from segmind_jupyter.content.prompt import readable_bytes
 from segmind_jupyter.errors import MissingKeyError, SettingsError
 from segmind_jupyter.notebook.display.styles import div, framed, one_line_html
 from segmind_jupyter.notebook.display.tables import facts_html
-from segmind_jupyter.notebook.live.cards import can_show
 from segmind_jupyter.notebook.live.wait import is_headless
 from segmind_jupyter.session import session
 from segmind_jupyter.words import aligned, one_line
@@ -121,13 +120,6 @@ def work(shell: Any) -> Findings:
 def front_end(shell: Any) -> Findings:
     if getattr(shell, "kernel", None) is None:
         yield "front end", "a terminal: jobs and chats show as text"
-    elif not can_show(shell):
-        yield "front end", "a kernel without ipywidgets: chats show as text, and nothing has a Stop"
-        yield (
-            _WRONG,
-            "ipywidgets is not there, so chats show as text, and jobs without a Stop button. "
-            "`%pip install ipywidgets`, then restart the kernel and reload the page.",
-        )
     else:
         widgets = f"widgets (ipywidgets {_version('ipywidgets')})"
         yield "front end", f"headless, {widgets}" if is_headless(shell) else widgets

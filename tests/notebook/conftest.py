@@ -254,8 +254,7 @@ for callback in list(get_ipython().events.callbacks["post_run_cell"]):
     live = getattr(callback, "__self__", None)
     if type(live).__name__ == "LiveOutputs":
         with live.paused:
-            live._due.clear()
-            live._ticking.clear()
+            live._times.clear()
 %unload_ext segmind_jupyter
 %xmode Context
 if "logging" in sys.modules:

@@ -12,20 +12,26 @@ from IPython.utils.capture import capture_output
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.responses import Completed
+from segmind_jupyter.notebook.live.cards import Card
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
 LONG_S = 60
 
 
-class Sheet:
-    """A view that counts how it is drawn, and fails where it is told to."""
+class Sheet(Card[Any]):
+    """A card without widgets, which fails where it is told to."""
+
+    head = below = said = None
 
     def __init__(self, name: str, *, fails: str = "") -> None:
-        self.work = Job(name)
+        super().__init__(Job(name))
         self.name, self.fails = name, fails
-        self.drawn, self.ended = threading.Event(), threading.Event()
+        self.drawn = threading.Event()
 
     def begin(self) -> dict[str, str]:
+        return {}
+
+    def pending(self) -> dict[str, str]:
         return {"text/plain": f"{self.name} begins"}
 
     def redraw(self) -> None:
@@ -33,14 +39,13 @@ class Sheet:
         if self.fails == "redraw":
             raise LookupError("this thread has no cell")
 
-    def end(self) -> tuple[dict[str, str], dict[str, str]]:
-        self.ended.set()
+    def end(self, page: str) -> None:
+        raise LookupError("a page that is gone")
+
+    def ended(self) -> tuple[dict[str, str], dict[str, str]]:
         if self.fails == "end":
             raise ValueError("a view with a hole")
-        return {"text/plain": f"{self.name} ends"}, {"of": self.name}
-
-    def close(self) -> None:
-        pass
+        return {"text/html": "", "text/plain": f"{self.name} ends"}, {"of": self.name}
 
     def finish(self) -> None:
         self.work.finish(Completed(), reply=Reply(text="x"))
@@ -77,14 +82,14 @@ def test_one_thread_serves_all_and_ends_with_them(live):
     sheets = [Sheet(str(n)) for n in range(30)]
     with capture_output() as captured:
         for sheet in sheets:
-            live.show(sheet)
+            sheet.show(live)
         assert [t.name for t in threading.enumerate()].count("segmind-jupyter-live") == 1
         for sheet in sheets:
             sheet.finish()
         join()
-        live.show(sheets[0])  # has ended already: no thread, no place that is replaced later
+        sheets[0].show(live)  # has ended already: no thread, no place that is replaced later
         join()
-        live.show(last := Sheet("last"))
+        (last := Sheet("last")).show(live)
         last.finish()
         join()
     *ends, again, begins, ended = shown(captured.outputs)[30:]
@@ -96,7 +101,7 @@ def test_a_view_that_cannot_be_redrawn_still_ends(live):
     """As where a kernel takes nothing from a thread."""
     sheet = Sheet("deaf", fails="redraw")
     with capture_output() as captured:
-        live.show(sheet)
+        sheet.show(live)
         assert sheet.drawn.wait(LONG_S)
         sheet.finish()
         join()
@@ -108,7 +113,7 @@ def test_a_view_that_cannot_end_does_not_keep_the_others(live, caplog):
     broken, whole = Sheet("broken", fails="end"), Sheet("whole")
     with capture_output() as captured:
         for sheet in (broken, whole):
-            live.show(sheet)
+            sheet.show(live)
         for sheet in (broken, whole):
             sheet.finish()
         join()
@@ -121,7 +126,7 @@ def test_a_cell_ends_with_what_ended_in_it(followed, bare_shell):
     sheet = Sheet("late")
     bare_shell.push({"live": followed, "sheet": sheet})
     with capture_output() as captured:
-        bare_shell.run_cell("live.show(sheet); sheet.finish()")
+        bare_shell.run_cell("sheet.show(live); sheet.finish()")
         seen = shown(captured.outputs)
     assert seen == ["late begins", "late ends"]
     join()
@@ -131,7 +136,7 @@ def test_what_ended_between_cells_is_sent_again_by_the_next_one_alone(followed, 
     """A program that runs a notebook listens only while a cell runs."""
     sheet = Sheet("unheard")
     with capture_output() as captured:
-        followed.show(sheet)
+        sheet.show(followed)
         sheet.finish()
         join()
         bare_shell.run_cell("1;")

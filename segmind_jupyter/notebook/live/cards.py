@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import abc
 import html
-import importlib.util
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -34,7 +33,15 @@ from segmind_jupyter.notebook.display.styles import (
     one_line_html,
 )
 from segmind_jupyter.notebook.display.tables import Markup, object_html, table_html
-from segmind_jupyter.notebook.live.outputs import Bundle, LiveOutputs, Mark, StatusLine
+from segmind_jupyter.notebook.live.outputs import (
+    TICK_S,
+    Bundle,
+    LiveOutputs,
+    Mark,
+    OutputHandle,
+    StatusLine,
+    attempt,
+)
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, one_line
 
@@ -65,29 +72,13 @@ _MAX_FOLDED_ROWS: Final = 200
 _MAX_REPLY_CHARS: Final = 1_500
 _MAX_ITEM_CHARS: Final = 120
 
-_log = logging.getLogger(__name__)
-
 V = TypeVar("V")
-
-
-def can_show(shell: Any) -> bool:
-    """Return whether widgets can be shown: in a kernel, with ipywidgets."""
-    return in_kernel(shell) and _has_widgets()
-
-
-def in_kernel(shell: Any) -> bool:
-    """Return whether what a cell showed can be replaced later: in a kernel, with widgets or not."""
-    return getattr(shell, "kernel", None) is not None
-
-
-def _has_widgets() -> bool:
-    return importlib.util.find_spec("ipywidgets") is not None
+W = TypeVar("W", bound="Job | Batch")
 
 
 class LiveDisplay(Display[V]):
-    """How the values of a type show that change."""
+    """How the values of a type show that change: in a kernel as widgets, elsewhere as text."""
 
-    needs_widgets = True
     _live: LiveOutputs
 
     @abc.abstractmethod
@@ -95,7 +86,7 @@ class LiveDisplay(Display[V]):
         """Show it below the cell that runs."""
 
     def show_itself(self, value: V) -> None:
-        if not (can_show(self._shell) if self.needs_widgets else in_kernel(self._shell)):
+        if getattr(self._shell, "kernel", None) is None:
             raise NotImplementedError  # IPython then asks for the text
         self.show(value)
 
@@ -103,10 +94,8 @@ class LiveDisplay(Display[V]):
 class JobDisplay(LiveDisplay["Job"]):
     """How a `Job` shows: as a card, or as what it has become."""
 
-    needs_widgets = False
-
     def show(self, value: Job) -> None:
-        self._live.show(JobCard(value))
+        JobCard(value).show(self._live)
 
     def text(self, value: Job) -> str:
         if value.error is None and value.reply is not None:
@@ -118,21 +107,16 @@ class JobDisplay(LiveDisplay["Job"]):
 class BatchDisplay(LiveDisplay["Batch"]):
     """How a `Batch` shows, where it is begun or as the value of a cell, and there not twice."""
 
-    needs_widgets = False
-
     def show(self, value: Batch) -> None:
         if self._waits is None or not self._waits.has_shown(value):
-            self._live.show(BatchView(value, self._shell.user_ns))
+            BatchView(value, self._shell.user_ns).show(self._live)
 
     def text(self, value: Batch) -> str:
         return str(value)
 
 
-W = TypeVar("W", bound="Job | Batch")
-
-
 class Card(abc.ABC, Generic[W]):
-    """How a job or a batch shows while it goes on, and once it has ended."""
+    """How a job or a batch shows while it goes on, and once it has ended (`outputs.Redrawable`)."""
 
     #: What the Stop button says about itself.
     stop_hint: str
@@ -141,10 +125,7 @@ class Card(abc.ABC, Generic[W]):
         self.work = work
         model = None if work.done() else work.model
         self._expected_s = session().expected_s(one_line(model)) if model else None
-        self._head: Any = None
-        self._below: Any = None
-        self._card: Any = None
-        self._box: Any = None
+        self._place: OutputHandle | None = None
 
     @abc.abstractmethod
     def head(self) -> str:
@@ -162,6 +143,29 @@ class Card(abc.ABC, Generic[W]):
     def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Return the HTML and the text that stay, and what the file is to know of them."""
 
+    def show(self, live: LiveOutputs) -> None:
+        """Show it below the running cell: live if its work goes on, else as it has ended."""
+        self._live = live
+        if self.work.done():
+            place = live.take()
+            live.put(*self.ended()) if place is None else live.replace(place, *self.ended())
+            return
+        with live.paused:
+            self._place = live.put({**self.begin(), **self.pending()})
+            live.draw_soon(self, at_s=time.monotonic() + TICK_S)
+        self.work.on_done(lambda _: live.draw_soon(self))
+
+    def draw(self) -> bool:
+        if not self.work.done():
+            attempt(self.redraw)
+            return True
+        place, self._place = self._place, None
+        if place is not None:
+            bundle, metadata = self.ended()
+            attempt(lambda: self.end(bundle["text/html"]))
+            self._live.replace(place, bundle, metadata)
+        return False
+
     def pending(self) -> Bundle:
         """Return what shows where widgets do not, while the work goes on."""
         hint, text = self.said()
@@ -169,65 +173,40 @@ class Card(abc.ABC, Generic[W]):
         return {"text/html": framed(page), "text/plain": text}
 
     def begin(self) -> Bundle:
-        if not _has_widgets():
-            return self.pending()
         from ipywidgets import HTML, Button, HBox, Layout, VBox
 
         flat = Layout(margin="0", width="auto")
         self._head, self._below = HTML(self.head(), layout=flat), HTML(self.below(), layout=flat)
+        self._end = HTML(layout=Layout(margin="0", width="auto"))
         # Without `min_width` a long word would push the button out of the box.
         words = VBox([self._head, self._below], layout=Layout(flex="1 1 auto", min_width="0"))
         place = Layout(width="auto", margin="0 0 0 12px", flex="0 0 auto")
         button = Button(description="Stop", tooltip=self.stop_hint, layout=place)
         button.on_click(lambda _: self.work.cancel())
-        self._card = HBox([words, button], layout=Layout(**_LAYOUT))
-        self._box = VBox([self._card])
-        return {**view_of(self._box), **self.pending()}
+        self._box = VBox([HBox([words, button], layout=Layout(**_LAYOUT))])
+        return view_of(self._box)
 
-    def redraw(self) -> Bundle | None:
-        """Send what changed; without widgets, give what is to be shown instead."""
-        if self._head is None:
-            return self.pending()
+    def redraw(self) -> None:
         self._head.value, self._below.value = self.head(), self.below()
-        return None
 
-    def end(self) -> tuple[Bundle, dict[str, Any]]:
-        """Return what stays; the widgets hold it too, for a page that was reloaded."""
-        bundle, metadata = self.ended()
-        if self._head is not None:
-            try:
-                self._head.value = bundle["text/html"]
-                self._box.children = (self._head,)
-                close_all(self._card, but=[*_every(self._head)])
-            except Exception:  # noqa: BLE001 - the output itself, which is replaced next, counts more
-                _log.debug("a card could not be drawn", exc_info=True)
-            self._card = self._below = None
-        return bundle, metadata
-
-    @property
-    def close(self) -> Callable[[], None]:
-        """What closes the widgets; it does not keep the work, which may hold large objects."""
-        box = self._box
-        return lambda: close_all(box) if box is not None else None
+    def end(self, page: str) -> None:
+        """Have the widgets hold what stays, for a page that was reloaded."""
+        self._end.value = page
+        (card,), self._box.children = self._box.children, (self._end,)
+        close_all(card)
 
 
 def view_of(widget: Any) -> Bundle:
     return {_VIEW: {**_VERSION, "model_id": str(widget.model_id)}}
 
 
-def close_all(widget: Any, *, but: Sequence[Any] = ()) -> None:
+def close_all(widget: Any) -> None:
     """Close a widget and all that is inside of it, or the kernel would keep them."""
-    for each in [*_every(widget)]:
-        if each not in but:
-            each.close()
-
-
-def _every(widget: Any) -> Iterator[Any]:
-    """Walk a widget with all that was made for it: children, layouts, styles."""
     for child in getattr(widget, "children", ()):
-        yield from _every(child)
-    yield from filter(None, (getattr(widget, name, None) for name in ("layout", "style")))
-    yield widget
+        close_all(child)
+    for each in (getattr(widget, "layout", None), getattr(widget, "style", None), widget):
+        if each is not None:
+            each.close()
 
 
 class JobCard(Card["Job"]):
@@ -330,16 +309,15 @@ class BatchView(Card["Batch"]):
     def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
         batch, errors = self.work, list(self._first_errors())
         names = (name for name, each in [*self._names.items()] if each is batch)
-        hint = ""
-        if name := next((name for name in names if not name.startswith("_")), None):
-            more = f", `{name}.errors` all {len(batch.errors):,} errors" if errors else ""
-            hint = f"`{name}.to_frame()` has the replies as a table{more}."
+        name = next((name for name in names if not name.startswith("_")), "batch")
+        more = f", `{name}.errors` all {len(batch.errors):,} errors" if errors else ""
+        hint = f"`{name}.to_frame()` has the replies as a table{more}."
         page = self.head()
         page += "".join(boxed(error, failure_html(error, where)) for where, error in errors)
         page += "".join(div("note", one_line_html(note)) for note in batch.notes)
         page += self.answers(folds=True) + div("footer", one_line_html(hint))
         lines = [f"{one_line(where)}: {failure_text(error)}" for where, error in errors]
-        text = "\n".join([str(batch), *lines, *map(one_line, batch.notes), *filter(None, [hint])])
+        text = "\n".join([str(batch), *lines, *map(one_line, batch.notes), hint])
         return {"text/html": framed(page), "text/plain": text}, {}
 
     def _first_errors(self) -> Iterator[tuple[str, SegmindError]]:

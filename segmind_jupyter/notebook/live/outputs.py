@@ -12,17 +12,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from segmind_jupyter.notebook.display.styles import FRAME, one_line_html
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_duration, one_line
-
-if TYPE_CHECKING:
-    from segmind_jupyter.notebook.live.cards import Card
 
 #: What an output holds, by MIME type.
 Bundle = Mapping[str, Any]
@@ -30,20 +26,10 @@ Bundle = Mapping[str, Any]
 #: How often what is live is drawn anew.
 TICK_S: Final = 1.0
 
-#: Most that is drawn anew in one tick. Where more is live it takes turns: a server allows a kernel
-#: a thousand messages a second (`iopub_msg_rate_limit`), and a page far fewer.
-_REDRAWS_PER_TICK: Final = 20
-
-#: So many ended views keep their widgets. A page that was reloaded while they were live does not
-#: get the update that replaces them: only their widgets' state reaches it. Each costs some ten
-#: widgets of the kernel's memory, so the oldest are closed; their replies are in the journal.
-_KEPT_OPEN: Final = 50
-
-#: Most endings that are sent once more; each may hold a long reply.
-_MAX_UNHEARD: Final = 200
+#: Most outputs that are sent once more; each may hold a long reply.
+_MAX_LATE: Final = 200
 
 _log = logging.getLogger(__name__)
-
 
 Mark = Literal["waits", "works", "ended"]
 
@@ -97,19 +83,13 @@ class OutputHandle:
     """
 
     publish: Callable[..., object]
-    name: dict[str, str] = field(
-        default_factory=lambda: {"display_id": f"segmind-{uuid.uuid4().hex}"}
-    )
-    #: What it shows by now, which may be nothing; `None` for what it showed first.
-    holds: Bundle | None = None
+    holds: Bundle
     metadata: dict[str, Any] = field(default_factory=dict)
+    name: str = field(default_factory=lambda: f"segmind-{uuid.uuid4().hex}")
 
-    def put(self, bundle: Bundle) -> None:
-        self.publish(data=bundle, metadata={}, transient=self.name)
-
-    def replace(self) -> None:
-        if self.holds is not None:
-            self.publish(data=self.holds, metadata=self.metadata, transient=self.name, update=True)
+    def show(self, *, update: bool = True) -> None:
+        name = {"display_id": self.name}
+        self.publish(data=self.holds, metadata=self.metadata, transient=name, update=update)
 
 
 class LiveOutputs:
@@ -123,17 +103,15 @@ class LiveOutputs:
         self._shell = shell
         #: Gives the place where the cell waited, if what is shown now can stand there.
         self.take: Callable[[], OutputHandle | None] = lambda: None
-        self._open: deque[Callable[[], None]] = deque()
-        self._unheard: deque[OutputHandle] = deque(maxlen=_MAX_UNHEARD)
-        # What is to be drawn now, and what changes with time; dicts, as these keep the order.
-        self._due: dict[Redrawable, None] = {}
-        self._ticking: dict[Redrawable, None] = {}
-        self._in_cell = False
+        #: Held while one output is drawn, so that two threads never draw the same one.
+        self.paused = threading.RLock()
+        #: When each is to be drawn next, on the monotonic clock; 0 is at once.
+        self._times: dict[Redrawable, float] = {}
+        #: What was replaced since the last cell ended: nbclient listens while a cell runs.
+        self._late: deque[OutputHandle] = deque(maxlen=_MAX_LATE)
         self._context = contextvars.copy_context()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
-        # Held while one output is drawn, so that two threads never draw the same one.
-        self._drawing = threading.RLock()
         # Held for a moment, also by threads that must not wait for a drawing.
         self._lock = threading.Lock()
 
@@ -150,173 +128,98 @@ class LiveOutputs:
                 if isinstance(getattr(callback, "__self__", None), LiveOutputs):
                     shell.events.unregister(event, callback)
 
-    def show(self, card: Card[Any]) -> None:
-        """Show a card below the running cell: live if its work goes on, else as it has ended."""
-        if card.work.done():
-            (bundle, metadata), place = card.end(), self.take()
-            if place is None:
-                self._shell.display_pub.publish(data=bundle, metadata=metadata)
-            else:
-                self.replace(place, bundle, metadata)
-            return
-        with self._drawing:
-            shown = _LiveCard(self, card, self.put(card.begin()))
-            with self._lock:
-                self._ticking[shown] = None
-            self._go_on()
-        card.work.on_done(lambda _: self.draw_soon(shown))
-
-    def put(self, bundle: Bundle) -> OutputHandle:
+    def put(self, bundle: Bundle, metadata: dict[str, Any] | None = None) -> OutputHandle:
         """Show something below the running cell, which `replace` changes later."""
-        place = OutputHandle(self._shell.display_pub.publish)
-        with self._drawing:
-            place.put(bundle)
+        place = OutputHandle(self._shell.display_pub.publish, bundle, metadata or {})
+        with self.paused:
+            place.show(update=False)
             self._context = contextvars.copy_context()
         return place
 
     def replace(
-        self, place: OutputHandle, bundle: Bundle | None, metadata: dict[str, Any] | None = None
+        self, place: OutputHandle, bundle: Bundle, metadata: dict[str, Any] | None = None
     ) -> None:
-        """Show something else in its place, and again in the next cell if nobody listens now."""
-        with self._drawing:
+        """Show something else in its place, and again in the next cell where none runs."""
+        with self.paused:
             place.holds, place.metadata = bundle, metadata or {}
-            heard = attempt(place.replace)
-            if not (heard and self._in_cell) and place not in self._unheard:
-                self._unheard.append(place)
+            attempt(place.show)
+            self._late.append(place)
 
-    def keep_open(self, close: Callable[[], None]) -> None:
-        """Close the widgets of what has ended, once enough others have ended after it."""
-        self._open.append(close)
-        while len(self._open) > _KEPT_OPEN:
-            attempt(self._open.popleft())
-
-    def draw_soon(self, drawing: Redrawable) -> None:
-        """Have something drawn at once, then each second for as long as it changes with time.
+    def draw_soon(self, drawing: Redrawable, *, at_s: float = 0.0) -> None:
+        """Have something drawn, then each second for as long as it changes with time.
 
         It is drawn on the thread of this, or where a cell ends; any thread may ask for it.
         """
         with self._lock:
-            self._due[drawing] = None
-        self._go_on()
+            self._times[drawing] = min(at_s, self._times.get(drawing, at_s))
+            if self._thread is None:
+                name = "segmind-jupyter-live"
+                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._thread.start()
         self._wake.set()
 
     def drawn(self, drawing: Redrawable) -> None:
-        with self._drawing:
+        """Draw it here and now."""
+        with self.paused:
+            with self._lock:
+                self._times.pop(drawing, None)
             try:
                 changes = drawing.draw()
             except Exception:  # noqa: BLE001 - one that cannot be drawn must not end the others
                 _log.exception("%r could not be drawn", drawing)
                 changes = False
-            with self._lock:
-                self._ticking.pop(drawing, None)
-                if changes:
-                    self._ticking[drawing] = None  # behind the others
             if changes:
-                self._go_on()
-
-    @property
-    def paused(self) -> AbstractContextManager[object]:
-        """A context in which no other thread draws anything."""
-        return self._drawing
-
-    def _go_on(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="segmind-jupyter-live", daemon=True
-                )
-                self._thread.start()
+                self.draw_soon(drawing, at_s=time.monotonic() + TICK_S)
 
     def _run(self) -> None:
-        next_tick = time.monotonic() + TICK_S
         while True:
             with self._lock:
-                if not (self._due or self._ticking):
+                if not self._times:
                     self._thread = None
                     return
-            self._wake.wait(max(0.0, next_tick - time.monotonic()))
+                next_s = min(self._times.values())
+            self._wake.wait(max(0.0, next_s - time.monotonic()))
             self._wake.clear()
             # A message names its cell, which ipykernel 7 takes from the context (7.0 fails without
             # one). It must be the latest cell, as nbclient drops what names another.
-            self._context.run(self._draw_due)
-            if time.monotonic() >= next_tick:
-                for drawing in [*self._ticking][:_REDRAWS_PER_TICK]:
-                    self._context.run(self.drawn, drawing)
-                next_tick = time.monotonic() + TICK_S
+            self._context.run(self._draw_until, time.monotonic())
 
-    def _draw_due(self) -> None:
-        """Draw all that waits for it.
+    def _draw_until(self, moment_s: float) -> None:
+        """Draw all that is due by then.
 
         One at a time: who looks at the end of a cell must not find something taken and not yet
         drawn, and other threads get their turn between two.
         """
         while True:
-            with self._drawing:
+            with self.paused:
                 with self._lock:
-                    drawing = next(iter(self._due), None)
-                    if drawing is None:
-                        return
-                    del self._due[drawing]
-                self.drawn(drawing)
+                    due = next((each for each, s in self._times.items() if s <= moment_s), None)
+                if due is None:
+                    return
+                self.drawn(due)
 
     def _begin_cell(self, *_: object) -> None:
-        self._in_cell = True
         self._context = contextvars.copy_context()
-        self._send_unheard()
+        with self.paused:
+            for place in dict.fromkeys(self._late):
+                attempt(place.show)
 
     def _end_cell(self, *_: object) -> None:
         """Let the cell end with all that ended during it: a saved notebook may hear no more."""
-        with self._drawing:
+        with self.paused:
             self.settle()
-            self._in_cell = False
+            self._late.clear()
 
     def settle(self) -> None:
-        with self._lock:  # whoever waited for a job may go on before its callbacks are called
-            for drawing in self._ticking:
-                if isinstance(drawing, _LiveCard) and drawing.card.work.done():
-                    self._due[drawing] = None
-        self._draw_due()
-        self._send_unheard()
-
-    def _send_unheard(self) -> None:
-        """Send again what ended between two cells, when nbclient listens to none."""
-        with self._drawing:
-            while self._unheard:
-                attempt(self._unheard.popleft().replace)
+        """Draw all that is live: who waited for a job goes on before its callbacks are called."""
+        with self._lock:
+            self._times = dict.fromkeys(self._times, 0.0)
+        self._draw_until(0.0)
 
 
-@dataclass(eq=False)
-class _LiveCard:
-    """A card where it is shown, until what came of its work stands there."""
-
-    live: LiveOutputs
-    card: Card[Any]
-    place: OutputHandle
-    is_over: bool = False
-
-    def draw(self) -> bool:
-        if self.is_over:
-            return False
-        if not self.card.work.done():
-            attempt(self._redraw)
-            return True
-        self.is_over = True
-        self.live.replace(self.place, *self.card.end())
-        self.live.keep_open(self.card.close)
-        return False
-
-    def _redraw(self) -> None:
-        bundle = self.card.redraw()
-        if bundle is not None:
-            self.place.holds = bundle
-            self.place.replace()
-
-
-def attempt(draw: Callable[[], object]) -> bool:
-    """Draw, and tell whether the page could be reached from this thread."""
+def attempt(draw: Callable[[], object]) -> None:
+    """Draw, if the page can be reached from this thread: what comes next must show in any case."""
     try:
         draw()
-    except Exception:  # noqa: BLE001 - the end of a job must show, also after a failed redraw
+    except Exception:  # noqa: BLE001 - as where a kernel takes nothing from a thread
         _log.debug("a live output could not be drawn", exc_info=True)
-        return False
-    return True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import functools
 import html
-import math
 import shutil
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.display import display
 
+from segmind_jupyter.notebook.display.styles import div, framed
 from segmind_jupyter.notebook.live.outputs import (
     TICK_S,
     Bundle,
@@ -49,7 +51,7 @@ class WaitDisplay:
         self._observers: list[MethodObserver] = []
         #: Whether nothing stands below the line, and whether nothing does above it either.
         self._is_last = self._is_only = False
-        self._over_s = math.inf
+        self._is_over = False
 
     def install(self) -> None:
         session().wait_shows.append(self.begin)
@@ -67,11 +69,10 @@ class WaitDisplay:
         """Return what shows this wait; `None` where something does already, or nobody looks."""
         if any(each is of for each in self._shown):
             return None
-        line = WaitLine(of)
         if getattr(self._shell, "kernel", None) is None:
-            return _OnTerminal(line) if sys.stderr.isatty() else None
+            return _OnTerminal(WaitLine(of)) if sys.stderr.isatty() else None
         captured = getattr(self._shell.display_pub, "pub_socket", None) is None
-        return None if captured else _InCell(line, self)
+        return None if captured else _InCell(WaitLine(of), self)
 
     def has_shown(self, value: Any) -> bool:
         """Return whether it has shown itself in this cell; from now on it has."""
@@ -81,7 +82,7 @@ class WaitDisplay:
 
     def show(self, bundle: Bundle) -> None:
         with self._live.paused:
-            self._over_s = math.inf
+            self._is_over = False
             if self._place is not None:
                 self._live.replace(self._place, bundle)
                 return
@@ -91,24 +92,22 @@ class WaitDisplay:
 
     def end(self, *, answered: bool) -> None:
         """Keep the place a moment for the reply; without one, leave nothing."""
-        self._over_s = time.monotonic()
+        self._is_over = True
         if answered and self._is_last:
-            self._live.draw_soon(self)
+            self._live.draw_soon(self, at_s=time.monotonic() + TICK_S)
         else:
             self._empty()
 
     def draw(self) -> bool:
         """Leave nothing where the reply is not shown at once (`outputs.Redrawable`)."""
-        if self._is_last and time.monotonic() < self._over_s + TICK_S:
-            return self._over_s < math.inf
-        if self._over_s < math.inf:
+        if self._is_over:
             self._empty()
         return False
 
     @property
     def can_take(self) -> bool:
         """Whether what is shown now can stand where the cell waited."""
-        return self._place is not None and self._is_last and self._over_s < math.inf
+        return self._place is not None and self._is_last and self._is_over
 
     def take(self) -> OutputHandle | None:
         """Give the place away to what is shown there now."""
@@ -134,25 +133,27 @@ class WaitDisplay:
     def _empty(self) -> None:
         """Take the line away: wholly, where the cell has put out nothing else."""
         with self._live.paused:
-            if self._place is None:
-                return
-            if self._is_only:
+            if self._place is not None and self._is_only:
                 attempt(self._shell.display_pub.clear_output)
                 self._forget()
-            elif self._place.holds != {}:
+            elif self._place is not None and self._place.holds:
                 self._live.replace(self._place, {})
 
     def _forget(self, *_: object, **__: object) -> None:
-        self._place, self._is_last, self._is_only, self._over_s = None, False, False, math.inf
+        self._place, self._is_last, self._is_only, self._is_over = None, False, False, False
         self._close()
 
     def _watch(self) -> None:
         """Hear of the next output of the cell that is not the line."""
-        heard = [(stream, "write", self._hear) for stream in (sys.stdout, sys.stderr)]
         publisher = self._shell.display_pub
-        heard += [(publisher, "publish", self._hear), (publisher, "clear_output", self._forget)]
-        for each in heard:
-            attempt(lambda each=each: self._observers.append(MethodObserver(*each)))  # type: ignore[misc]
+        for owner, method, hear in (
+            (sys.stdout, "write", self._hear),
+            (sys.stderr, "write", self._hear),
+            (publisher, "publish", self._hear),
+            (publisher, "clear_output", self._forget),
+        ):
+            with contextlib.suppress(Exception):  # a stream may be anything
+                self._observers.append(MethodObserver(owner, method, hear))
 
     def _hear(self, *_: object, update: bool = False, **__: object) -> None:
         # No lock is taken: whoever writes may hold one.
@@ -167,16 +168,24 @@ class WaitDisplay:
 
 
 class WaitLine:
+    """What a wait says of itself: how it stands, what was sent, and what Interrupt does."""
+
     def __init__(self, of: Any) -> None:
-        request = of if isinstance(of, Request) else getattr(of, "request", None)
+        from segmind_jupyter.content.prompt import estimated_tokens
+
+        is_batch, is_call = hasattr(of, "progress"), isinstance(of, Request)
+        request = of if is_call else getattr(of, "request", None)
+        tokens = getattr(request, "tokens", None)
         self._of = of
         self._sent = getattr(request, "sent", ())
-        self._tokens = getattr(request, "tokens", None)
         self._model = getattr(of, "model", None)
         self._expected_s: float | None = None
-        if self._model and not hasattr(of, "progress"):
+        if self._model and not is_batch:
             self._expected_s = session().expected_s(self._model)
-        self._rest_html: str | None = None
+        self._names = ", ".join(one_line(item.name or item.label) for item in self._sent)
+        self._facts = [] if tokens is None else [estimated_tokens(tokens)]
+        gives_up = "gives up" if is_call else "gives up the wait; the job goes on"
+        self._facts.append(f"Interrupt {'sends nothing more' if is_batch else gives_up}")
 
     def status(self, seconds: float) -> StatusLine:
         if isinstance(self._of, Request):
@@ -189,31 +198,20 @@ class WaitLine:
         return StatusLine(state, self._model, seconds, "works", self._expected_s)
 
     def text(self, seconds: float) -> str:
-        return " · ".join([self.status(seconds).text(), *self._facts(names=True)])
+        facts = [self.status(seconds).text(), self._names, *self._facts]
+        return " · ".join(filter(None, facts))
 
     def bundle(self, seconds: float) -> Bundle:
-        from segmind_jupyter.notebook.display.reply import sent_html
-        from segmind_jupyter.notebook.display.styles import FRAME, framed
-
-        if self._rest_html is None:
-            row = sent_html(self._sent) if 0 < len(self._sent) <= _MAX_ITEMS else ""
-            facts = html.escape(" · ".join(self._facts(names=not row)))
-            self._rest_html = f'<div style="{FRAME["about"]}">{row}{facts}</div>'
-        page = framed(self.status(seconds).html() + self._rest_html)
+        page = framed(self.status(seconds).html() + self._below)
         return {"text/html": page, "text/plain": self.text(seconds)}
 
-    def _facts(self, *, names: bool) -> list[str]:
-        """Say what is sent, and what Interrupt does."""
-        from segmind_jupyter.content.prompt import estimated_tokens
+    @functools.cached_property
+    def _below(self) -> str:
+        from segmind_jupyter.notebook.display.reply import sent_html
 
-        facts = [one_line(item.name or item.label) for item in self._sent] if names else []
-        facts = [", ".join(facts)] if facts else []
-        if self._tokens is not None:
-            facts.append(estimated_tokens(self._tokens))
-        if hasattr(self._of, "progress"):
-            return [*facts, "Interrupt sends nothing more"]
-        gives_up = "" if isinstance(self._of, Request) else " the wait; the job goes on"
-        return [*facts, f"Interrupt gives up{gives_up}"]
+        row = sent_html(self._sent) if 0 < len(self._sent) <= _MAX_ITEMS else ""
+        facts = filter(None, ["" if row else self._names, *self._facts])
+        return div("about", row + html.escape(" · ".join(facts)))
 
 
 class _InCell:
