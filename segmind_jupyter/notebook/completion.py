@@ -1,8 +1,7 @@
 """What Tab offers in `%%claude`, `%claude` and `%segmind`; nobody's code is run for it.
 
-One override of the completer's own method, on every version the same: matchers are given a token
-instead of the text, can silence jedi only with an offer of their own, and not at all before
-IPython 8.6. IPython's guarded evaluation, which is younger still, asks metaclasses.
+IPython's matchers are given a token instead of the text, and silence jedi only by offers of their
+own; its guarded evaluation asks metaclasses.
 """
 
 from __future__ import annotations
@@ -10,16 +9,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 from unicodedata import normalize
 
-from IPython.core.completer import Completion as IPythonCompletion
-from IPython.core.completer import provisionalcompleter
+from IPython.core.completer import Completion, provisionalcompleter
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
-from segmind_jupyter.content.prompt import WHOLE_PATH
 from segmind_jupyter.content.secrets import (
     attributes_of,
     class_name,
@@ -32,28 +28,11 @@ from segmind_jupyter.notebook.namespace import is_shape, is_tool, sendable_names
 from segmind_jupyter.notebook.segmind_magic import subcommands
 from segmind_jupyter.session import session
 
-#: The most that is offered, as IPython's own bound, and how many of the newest jobs.
-_MAX_OFFERS, _MAX_JOBS = 500, 30
+#: The most that is offered, as IPython's own bound.
+_MAX_OFFERS: Final = 500
 
 
-def completions(shell: Any, text: str, offset: int) -> list[IPythonCompletion] | None:
-    """Stand in for `IPCompleter.completions` in our magics; elsewhere, `None` leaves it to that."""
-    try:
-        ours = offers(text, offset, partial(sendable_names, shell))
-    except Exception:  # noqa: BLE001 - a key that completes nothing must not show a traceback
-        return []
-    if ours is None:
-        return None
-    start = offset - len(ours.typed)
-    with provisionalcompleter():  # or each of them would warn
-        return [
-            IPythonCompletion(start, offset, offer.text, type=offer.kind, signature=offer.about)
-            for offer in ours.all[:_MAX_OFFERS]
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """One completion; its kind is one word, as front ends have a narrow column for it."""
 
     text: str
@@ -61,12 +40,25 @@ class Offer:
     about: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Offers:
-    """What may stand in place of the last characters before the cursor."""
+#: What may stand in place of the characters that are typed before the cursor.
+Offers: TypeAlias = tuple[str, Sequence[Offer]]
 
-    typed: str = ""
-    all: Sequence[Offer] = ()
+
+def completions(shell: Any, text: str, offset: int) -> list[Completion] | None:
+    """Stand in for `IPCompleter.completions` in our magics; elsewhere, `None` leaves it to that."""
+    try:
+        ours = offers(text, offset, partial(sendable_names, shell))
+    except Exception:  # noqa: BLE001 - a key that completes nothing must not show a traceback
+        return []
+    if ours is None:
+        return None
+    typed, found = ours
+    start = offset - len(typed)
+    with provisionalcompleter():  # or each of them would warn
+        return [
+            Completion(start, offset, offer.text, type=offer.kind, signature=offer.about)
+            for offer in found[:_MAX_OFFERS]
+        ]
 
 
 #: Comments, blank lines and an indentation may stand before a cell magic; IPython drops them.
@@ -93,7 +85,8 @@ def offers(text: str, offset: int, names: Callable[[], Mapping[str, Any]]) -> Of
     if magic is None:
         return None
     if magic["magic"] == "segmind":
-        return _of_segmind(magic["line"])
+        command = magic["line"].lstrip()
+        return _beginning(command, (Offer(name, "command") for name in subcommands()))
     return _in_line(magic["line"], names(), behind)
 
 
@@ -165,14 +158,9 @@ def _first_word(text: str) -> tuple[str, str]:
     return text[:end], text[end:]
 
 
-# Variables, and what is in them.
-
+#: A name, and what of it is being typed: an attribute or a key.
 _PATH: Final = re.compile(
-    r"(?P<root>(?:[^\W\d]\w*)?)"
-    r"|(?P<base>.+)(?:\.(?P<attribute>\w*)|\[(?:(?P<quote>['\"])(?P<key>[^'\"]*))?)"
-)
-_STEP: Final = re.compile(
-    r"\.(?P<attribute>\w+)|\[(?P<index>-?\d+)\]|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]"
+    r"(?P<name>(?:[^\W\d]\w*)?)(?:\.(?P<attribute>\w*)|\[(?:(?P<quote>['\"])(?P<key>[^'\"]*))?)?"
 )
 
 
@@ -181,7 +169,7 @@ def _in_words(line: str, words: str, names: Mapping[str, Any], behind: str) -> O
     before, brace, inside = words.rpartition("{")
     is_open = brace and not before.endswith("{") and "}" not in inside and "\n" not in inside
     if not is_open or "--raw" in line.split():
-        return Offers()
+        return "", ()
     return _of_path(inside, names, behind)
 
 
@@ -192,21 +180,20 @@ def _of_path(typed: str, names: Mapping[str, Any], behind: str) -> Offers:
     values of cells (``_``, ``_3``) do.
     """
     path = _PATH.fullmatch(typed)
-    if path is None or not (path["base"] is None or WHOLE_PATH.fullmatch(path["base"])):
-        return Offers()
-    if path["base"] is None:
-        begun = normalize("NFKC", typed)  # as Python reads names
+    if path is None:
+        return "", ()
+    begun = normalize("NFKC", path["name"])  # as Python reads names
+    if path["name"] == typed:
         found = [
             (name, value)
             for name, value in reversed([*names.items()])
             if name.startswith(begun) and name.isidentifier() and (typed or name[0] != "_")
         ]
         chosen = [item for item in found if not is_tool(item[1])] or (found if typed else [])
-        return Offers(typed, [Offer(name, class_name(value)) for name, value in chosen])
-    try:
-        value = _value_at(path["base"], names)
-    except LookupError:
-        return Offers()
+        return typed, [Offer(name, class_name(value)) for name, value in chosen]
+    if begun not in names:
+        return "", ()
+    value = names[begun]
     is_frame = any(is_exactly(value, library, "DataFrame") for library in ("pandas", "polars"))
     columns = [name for name in value.columns if type(name) is str] if is_frame else []
     if path["attribute"] is not None:
@@ -223,23 +210,7 @@ def _of_path(typed: str, names: Mapping[str, Any], behind: str) -> Offers:
     kind, keys = ("key", [*value]) if type(value) is dict else ("column", columns)
     own = (key for key in keys if type(key) is str and key.startswith(begun))
     fitting = (key for key in own if not {quote, "\n"} & {*key})
-    return Offers(begun, [Offer(begin + key + end, kind) for key in fitting])
-
-
-def _value_at(base: str, names: Mapping[str, Any]) -> Any:
-    """Follow a path through what objects hold, or raise a `LookupError` where it takes a call."""
-    root = re.match(r"\w+", base)
-    value = names[normalize("NFKC", root[0]) if root else ""]
-    for step in _STEP.finditer(base, root.end() if root else 0):
-        if step["attribute"] is not None:
-            value = attributes_of(value)[step["attribute"]]
-        elif step["index"] is not None and type(value) in {list, tuple}:
-            value = value[int(step["index"])]
-        elif step["key"] is not None and type(value) is dict:
-            value = value[step["key"]]
-        else:
-            raise LookupError(step[0])
-    return value
+    return begun, [Offer(begin + key + end, kind) for key in fitting]
 
 
 def _is_method(value: object) -> bool:
@@ -252,26 +223,5 @@ def _is_public(name: object) -> bool:
     return type(name) is str and name.isidentifier() and not name.startswith("_")
 
 
-# `%segmind`
-
-
-def _of_segmind(line: str) -> Offers:
-    """Return what fits into the line of a `%segmind`."""
-    command, space, rest = line.lstrip().partition(" ")
-    rest = rest.lstrip()
-    if not space:
-        return _beginning(command, (Offer(name, "command") for name in subcommands()))
-    found: Iterable[Offer] = ()
-    if command in ("wait", "resume"):
-        jobs = session().journal.entries(limit=_MAX_JOBS)
-        found = (Offer(job.request_id, "job", job.state.lower()) for job in jobs)
-        rest = rest.rpartition(" ")[2]
-    elif command == "chat":
-        found = (Offer(name, "chat") for name in session().conversations.names)
-    elif command == "simulator":
-        found = (Offer(name, "command") for name in ("on", "off", "fail", "slow", "limit"))
-    return _beginning(rest, found)
-
-
 def _beginning(typed: str, offers: Iterable[Offer]) -> Offers:
-    return Offers(typed, [offer for offer in offers if offer.text.startswith(typed)])
+    return typed, [offer for offer in offers if offer.text.startswith(typed)]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from IPython.core.magic_arguments import MagicArgumentParser
 
 #: A word as a shell reads it: what stands in quotation marks may hold spaces.
-_WORD: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""", re.DOTALL)
+_WORD: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")*""", re.DOTALL)
 
 #: ``KEY=`` before what may be a list or an object of JSON, with spaces of its own.
 _JSON: Final = re.compile(r"[^\s=]+=(?=[\[{])")
@@ -38,9 +38,6 @@ _JSON: Final = re.compile(r"[^\s=]+=(?=[\[{])")
 #: What a word processor makes of quotation marks and of hyphens.
 _CURLY: Final = "“”„«»‘’‚"
 _DASHED: Final = re.compile(r"(?:^|\s)(?P<typed>[‐‑‒–—―−]{1,2}(?P<name>[A-Za-z][\w-]*))")
-
-#: What can be an option behind the words.
-_BEHIND: Final = re.compile(r"(?<=\s)--?[A-Za-z][\w-]*(?=[=\s]|$)")
 
 
 def parse(
@@ -50,162 +47,125 @@ def parse(
     names: Mapping[str, Any] = MappingProxyType({}),
     cell: bool = False,
 ) -> tuple[argparse.Namespace, str]:
-    """Split a line into its options, before or behind the words, and the words as they were typed.
+    """Split a line into the options that it begins with, and the words as they were typed.
 
-    Where nobody could tell whether something is an option, nothing is sent: it is asked about. In
-    a `cell`, a comment behind the options is none of the words. `names` are those that a type
-    behind ``--json`` may have.
+    Where words may be meant for an option, nothing is sent: it is asked about. In a `cell`, a
+    comment behind the options is none of the words. `names` are those that a type behind
+    ``--json`` may have.
     """
     parser.allow_abbrev = False
-    reader = _Reader(parser._option_string_actions, names)
-    argv, words, ended = reader.options(line)
+    actions = parser._option_string_actions
+    argv, words, ended = _options(line.strip(), actions, names)
     if cell and re.match(r"#(\s|$)", words):
         words = ""
-    if words and not ended:
-        words, more = reader.behind(words)
-        argv += more
+    if not ended:
+        _check_words(words, actions)
     try:
         return parser.parse_args(argv), words
     except (UsageError, SettingsError) as error:
         flags = [word.partition("=")[0] for word in argv if word.startswith("-")]
-        unknown = [f"--{f.lstrip('-')}" for f in flags if f not in reader.actions and len(f) > 2]
+        unknown = [f"--{f.lstrip('-')}" for f in flags if f not in actions and len(f) > 2]
         # With one hyphen too few it is near to what has two.
-        near = "".join(did_you_mean(flag, reader.actions) for flag in unknown)
+        near = "".join(did_you_mean(flag, actions) for flag in unknown)
         raise UsageError(f"{error}{near} (%%claude? lists the options)") from None
 
 
-class _Reader:
-    """Reads a line by the options that there are."""
-
-    def __init__(self, actions: Mapping[str, Any], names: Mapping[str, Any]) -> None:
-        self.actions, self._names = actions, names
-
-    def options(self, line: str) -> tuple[list[str], str, bool]:
-        """Split off the options at the beginning; tells also whether ``--`` ended them."""
-        argv: list[str] = []
-        at = 0
-        while True:
-            at = _behind_spaces(line, at)
-            if not re.match(r"-\S", line[at:]):
-                return argv, line[at:].strip(), False
-            flag = re.split(r"\s", line[at:], maxsplit=1)[0]
-            if flag.startswith("--"):
-                flag = flag.partition("=")[0]
-            action = self.actions.get(flag)
-            behind = at + len(flag)
-            has_equals = line.startswith("=", behind)
-            if action is None and not has_equals:  # as in `-ma` or `-p3`
-                word, at = _word(line, at)
-                if word == "--":
-                    return argv, line[at:].strip(), True
-                argv.append(word)
-                continue
+def _options(
+    rest: str, actions: Mapping[str, Any], names: Mapping[str, Any]
+) -> tuple[list[str], str, bool]:
+    """Split off the options at the beginning; tells also whether ``--`` ended them."""
+    argv: list[str] = []
+    while match := re.match(r"--[^\s=]*|-\S+", rest):
+        flag, behind = match[0], rest[match.end() :]
+        action = actions.get(flag)
+        if behind.startswith("="):
+            value, rest = _value(action, behind[1:])
+            argv.append(f"{flag}={value}")
+        elif flag == "--":
+            return argv, behind.strip(), True
+        elif action is None:  # as in `-ma` or `-p3`
+            word, rest = _word(rest)
+            argv.append(word)
+        elif _takes_value(action, behind.strip(), names):
+            value, rest = _value(action, behind.strip())
+            argv += [flag, value]
+        else:
             argv.append(flag)
-            at = behind
-            if has_equals or self._takes_value(action, line[at:].strip()):
-                begins = at + 1 if has_equals else _behind_spaces(line, at)
-                value, at = _value(action, line, begins)
-                if has_equals:
-                    argv[-1] += f"={value}"
-                else:
-                    argv.append(value)
-                if getattr(action, "dest", "") == "system":
-                    _check_whole(flag, line[begins:at], line[at:].strip())
+            rest = behind
+        rest = rest.lstrip()
+    return argv, rest, False
 
-    def behind(self, words: str) -> tuple[str, list[str]]:
-        """Split off the options at the end."""
-        for dashed in _DASHED.finditer(words):
-            name = dashed["name"]
-            meant = next((f for f in (f"--{name}", f"-{name}") if f in self.actions), None)
-            ends_it = len(words[dashed.end("name") :].split()) < 2
-            if meant and (dashed.start() == 0 or ends_it):
-                raise UsageError(
-                    f"`{dashed['typed']}` begins with a dash, as word processors make one. Did you "
-                    f"mean `{meant}`?"
-                )
-        for match in _BEHIND.finditer(words):
-            if match[0] not in self.actions:
-                continue
-            try:
-                argv, rest, _ = self.options(words[match.start() :])
-            except UsageError:
-                continue
-            is_long = match[0].startswith("--")
-            if rest and not is_long:
-                continue
-            before = words[: match.start()].rstrip()
-            # A short one may be what the question is about: "What does it do with -c?"
-            sure = is_long or before[-1] in ".?!:;)]}\"'`"
-            if not rest and (sure or re.match(r"claude|\d", argv[1] if len(argv) > 1 else "")):
-                return before, argv
+
+def _check_words(words: str, actions: Mapping[str, Any]) -> None:
+    """Ask about what may be an option among the words."""
+    for dashed in _DASHED.finditer(words):
+        name = dashed["name"]
+        meant = next((f for f in (f"--{name}", f"-{name}") if f in actions), None)
+        ends_it = len(words[dashed.end("name") :].split()) < 2
+        if meant and (dashed.start() == 0 or ends_it):
             raise UsageError(
-                f"Is `{match[0] if rest else words[match.start() :]}` an option, or a part of the "
-                "question? Write options before the words; `--` before the words sends all of them."
+                f"`{dashed['typed']}` begins with a dash, as word processors make one. Did you "
+                f"mean `{meant}`?"
             )
-        return words, []
+    for match in re.finditer(r"(?<=\s)--?[A-Za-z][\w-]*(?=[=\s]|$)", words):
+        # A short one may be what the question is about: "What does -m do in git commit?"
+        is_sure = match[0].startswith("--") or len(words[match.end() :].split()) < 2
+        if match[0] in actions and is_sure:
+            raise UsageError(
+                f"Is `{match[0]}` an option, or a part of the question? Write options before the "
+                "words; `--` before the words sends all of them."
+            )
 
-    def _takes_value(self, action: Any, rest: str) -> bool:
-        """Return whether the next word is the value of an option, which may also stand alone."""
-        if not rest or action.nargs is None:
-            return bool(rest)
-        if action.dest not in ("plot", "code", "json"):
-            return False
+
+def _takes_value(action: Any, rest: str, names: Mapping[str, Any]) -> bool:
+    """Return whether the next word is the value of an option, which may also stand alone."""
+    if not rest or action.nargs == 0:
+        return False
+    if action.nargs is None:
+        return True
+    try:
+        word, behind = _word(rest, raw=True)
+    except UsageError:  # the apostrophe of a question
+        return False
+    if action.dest == "json":
+        return is_type_name(word, behind.strip(), names)
+    return word.isdigit()
+
+
+def _value(action: Any, text: str) -> tuple[str, str]:
+    """Split off the value of an option."""
+    dest = getattr(action, "dest", "")
+    if dest == "param" and (key := _JSON.match(text)):
         try:
-            word, end = _word(rest, 0, raw=_is_path(action))
-        except UsageError:  # the apostrophe of a question
-            return False
-        if action.dest == "json":
-            return is_type_name(word, rest[end:].strip(), self._names)
-        return word.isdigit()
-
-
-def _behind_spaces(line: str, at: int) -> int:
-    return len(line) - len(line[at:].lstrip())
-
-
-def _value(action: Any, line: str, at: int) -> tuple[str, int]:
-    if getattr(action, "dest", "") == "param" and (key := _JSON.match(line, at)):
-        try:
-            _, end = json.JSONDecoder().raw_decode(line, key.end())
+            _, end = json.JSONDecoder().raw_decode(text, key.end())
         except ValueError:
-            end = at
-        if end > at and not line[end : end + 1].strip():
-            return line[at:end], end
-    return _word(line, at, raw=_is_path(action))
-
-
-def _word(line: str, at: int, *, raw: bool = False) -> tuple[str, int]:
-    """Read one word, without its quotation marks; `raw`, with those inside it."""
-    if line[at : at + 1] and line[at] in _CURLY:
-        raise UsageError(
-            f"`{line[at:].split()[0]}` begins with a quotation mark of a word processor. Write "
-            'straight ones, as in `-s "be brief"`'
-        )
-    word = _WORD.match(line, at)
-    end = at if word is None else word.end()
-    if line[end : end + 1].strip():
-        raise UsageError(f"No closing quotation in `{line.strip()}`: close the quotation mark.")
-    text = line[at:end]
-    if raw and text[:1] not in ("'", '"'):
-        return text, end
-    return "".join(shlex.split(text)), end
-
-
-def _is_path(action: Any) -> bool:
-    """Return whether an option's value is a path such as ``df["a"]``, or a type."""
-    return getattr(action, "dest", "") in ("include", "each", "json")
-
-
-def _check_whole(flag: str, typed: str, rest: str) -> None:
-    """Ask about a system prompt of one word without quotes, behind which more words stand."""
-    is_whole = typed[:1] in ("'", '"') or re.fullmatch(r"\{.+\}", typed)
-    if rest and not rest.startswith("-") and not is_whole:
+            end = 0
+        if end and not text[end : end + 1].strip():
+            return text[:end], text[end:]
+    value, rest = _word(text, raw=dest in ("include", "each", "json"))
+    is_whole = text[:1] in ("'", '"') or re.fullmatch(r"\{.+\}", value)
+    if dest == "system" and rest.strip() and not rest.lstrip().startswith("-") and not is_whole:
         more = rest.split()[0]
         raise UsageError(
-            f"`{flag} {typed}` takes one word, and `{more}` follows. Write more in quotes: "
-            f'`{flag} "{typed} {more} ..."`, or `{flag} "{typed}"` where the question begins '
-            "behind it"
+            f"`-s {value}` takes one word, and `{more}` follows. Write more in quotes: "
+            f'`-s "{value} {more} ..."`, or `-s "{value}"` where the question begins behind it'
         )
+    return value, rest
+
+
+def _word(text: str, *, raw: bool = False) -> tuple[str, str]:
+    """Split off a word, without its quotation marks; `raw` leaves those inside it."""
+    if text and text[0] in _CURLY:
+        raise UsageError(
+            f"`{text.split()[0]}` begins with a quotation mark of a word processor. Write "
+            'straight ones, as in `-s "be brief"`'
+        )
+    match = _WORD.match(text)
+    word = match[0] if match else ""
+    rest = text[len(word) :]
+    if rest[:1].strip():
+        raise UsageError(f"No closing quotation in `{text.strip()}`: close the quotation mark.")
+    return word if raw and word[:1] not in ("'", '"') else "".join(shlex.split(word)), rest
 
 
 _LINE: Final = re.compile(r"(?P<before>.*?)%claude[ \t]+(?P<rest>\S.*\?)[ \t]*\n?", re.DOTALL)
@@ -312,13 +272,7 @@ def type_at(text: str, names: Mapping[str, Any]) -> Any:
     if WHOLE_PATH.fullmatch(text) and (text not in _KNOWN or text in names):
         return value_at(text, names, option="--json")
     try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, RecursionError, MemoryError):
-        raise _unreadable(text, "it is no type, or it breaks off.") from None
-    try:
-        return _read(tree.body, names)
-    except SyntaxError as error:
-        raise _unreadable(text, f"{error}.") from None
+        return _read(ast.parse(text, mode="eval").body, names)
     except Exception as error:  # a type of the user's may raise anything when it is put together
         raise _unreadable(text, f"{format_error(error)}.") from error
 
@@ -342,13 +296,11 @@ def _unreadable(text: str, why: str) -> UsageError:
 
 def _read(node: ast.expr, names: Mapping[str, Any]) -> Any:
     match node:
+        case ast.Name(id=name) if name in names or name in _KNOWN:
+            return names[name] if name in names else _KNOWN[name]
         case ast.Name(id=name):
-            if name in names or name in _KNOWN:
-                return names[name] if name in names else _KNOWN[name]
             hint = did_you_mean(name, [*_types_in(names), *_KNOWN])
-            raise SyntaxError(f"no variable has the name `{name}`{hint}")
-        case ast.Attribute(value=inner, attr=name) if not name.startswith("_"):
-            return getattr(_read(inner, names), name)
+            raise TypeError(f"no variable has the name `{name}`{hint}")
         case ast.Subscript(value=inner, slice=key):
             return _read(inner, names)[_read(key, names)]
         case ast.Tuple(elts=parts) if parts:
@@ -357,4 +309,4 @@ def _read(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return _read(left, names) | _read(right, names)
         case ast.Constant(value=None | str() | int() as value):
             return value
-    raise SyntaxError(f"`{ast.unparse(node)}` is no type")
+    raise TypeError(f"`{ast.unparse(node)}` is no type")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
 import json
@@ -327,8 +326,7 @@ class ClaudeMagics(Defaults):
         except SettingsError as error:
             raise UsageError(str(error)) from None
         options = options.replace(model=conversation.model, system=conversation.system)
-        system, of_system = _system(args, names)
-        options = options.replace(system=system)
+        options = options.replace(system=_system(args, names))
         each = options.each(_models(args))
         expected = None
         if args.json is not None:
@@ -337,7 +335,7 @@ class ClaudeMagics(Defaults):
             kind = type_at(args.json, names) if args.json else None  # else, any object
             expected = expecting(kind, args.json or None)
         prompt = self._prompt(args, words, cell, names, smallest(each))
-        prompt = dataclasses.replace(prompt, notes=(*notes, *of_system, *prompt.notes))
+        prompt = dataclasses.replace(prompt, notes=(*notes, *prompt.notes))
         params = dict(args.param)
         if expected is not None:
             if "response_format" in params:
@@ -387,7 +385,7 @@ class ClaudeMagics(Defaults):
             kind = type_at(args.json, names) if args.json else dict
         how: dict[str, Any] = {
             "model": _models(args),
-            "system": _system(args, names)[0],
+            "system": _system(args, names),
             "json": kind,
             "progress": not args.quiet,
             "dry_run": bool(args.dry_run),
@@ -547,27 +545,21 @@ def _went_before(conversation: Conversation) -> list[str]:
     return [f"{turns} turn{'s' if turns > 1 else ''} went before this one{where}."] if turns else []
 
 
-def _system(args: Namespace, names: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+def _system(args: Namespace, names: Mapping[str, Any]) -> str | None:
     """Read a system prompt; ``{name}`` alone is the text of that name."""
-    text = args.system
-    path = text[1:-1] if text and not args.raw and text[0] + text[-1] == "{}" else ""
-    if path not in names:
-        near = difflib.get_close_matches(path, names, n=1) if path.isidentifier() else []
-        if near:
-            raise UsageError(f"`-s {text}`: no variable has that name. Did you mean `{near[0]}`?")
-        if path.isidentifier():
-            return text, [f"`-s {text}` was sent as typed: no variable has the name `{path}`."]
-        found = [] if args.raw or not text else re.findall(r"\{([^\W\d]\w*)\}", text)
-        return text, [
-            f"`{{{name}}}` in `-s` was sent as typed: a name is read where it stands alone, as in "
-            f"`-s {{{name}}}`."
-            for name in dict.fromkeys(found)
-            if name in names
-        ]
-    value = names[path]
-    if isinstance(value, str) and value.strip():
-        return str(value), []
-    return text, [f"`-s {text}` was sent as typed: `{path}` ({type(value).__name__}) is no text."]
+    text: str | None = args.system
+    if not text or args.raw or text[0] + text[-1] != "{}":
+        return text
+    path = text[1:-1]
+    if path in names:
+        value = names[path]
+        if isinstance(value, str) and value.strip():
+            return str(value)
+        raise UsageError(f"`-s {text}`: `{path}` ({type(value).__name__}) is no text")
+    near = difflib.get_close_matches(path, names, n=1) if path.isidentifier() else []
+    if near:
+        raise UsageError(f"`-s {text}`: no variable has that name. Did you mean `{near[0]}`?")
+    return text
 
 
 # The Python of a reply
@@ -575,19 +567,16 @@ def _system(args: Namespace, names: Mapping[str, Any]) -> tuple[str | None, list
 #: What models call Python behind a fence: also ``python3.11``, ``py3`` and ``python-repl``.
 _PYTHON: Final = re.compile(r"(?:i?python|py)(?:3(?:\.\d+)*)?(?:-repl)?|pycon|jupyter(?:-python)?")
 
-#: Lines of a session: what was typed after ``>>>``, and what went on from there.
-_PROMPT: Final = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
-
 
 def put_code(shell: Any, reply: Reply, nth: int = 1) -> str | None:
     """Put the reply's first (or nth) Python block, alone, into the next cell; nothing is run.
 
-    A single block without a language counts too, where it reads as Python. The cell itself must
+    A block without a language counts too, where it is the only one. The cell itself must
     call this: front ends take the next input from the answer to its execution, and insert a cell
     for it each time; the only one that they would replace is the running cell, with the prompt in
     it. So code that was run in this session already is not put once more.
     """
-    blocks = _python_blocks(reply, shell)
+    blocks = _python_blocks(reply)
     if not blocks:
         return (
             "No cell was added: the reply has no Python block. Ask for the code in one fenced "
@@ -602,27 +591,9 @@ def put_code(shell: Any, reply: Reply, nth: int = 1) -> str | None:
     return None
 
 
-def _python_blocks(reply: Reply, shell: Any) -> list[str]:
+def _python_blocks(reply: Reply) -> list[str]:
+    """Return the blocks as a person would type them, without characters that hide."""
     blocks = reply.code_blocks
-    named = [block.code for block in blocks if _PYTHON.fullmatch(block.language.strip("{.}"))]
-    unnamed = [block.code for block in blocks if not block.language]
-    if not named and len(unnamed) == 1:
-        named = [code for code in unnamed if _is_python(_typed(code), shell)]
-    return [typed for typed in map(_typed, named) if typed]
-
-
-def _typed(code: str) -> str:
-    """Return what a person would type: no prompts or results of a session, no hidden characters."""
-    lines = to_text(code).split("\n")
-    if any(line.startswith(">>>") for line in lines):
-        lines = [_PROMPT.sub("", line, count=1) for line in lines if _PROMPT.match(line)]
-    return textwrap.dedent("\n".join(lines)).strip()
-
-
-def _is_python(code: str, shell: Any) -> bool:
-    """Return whether it could run in a cell, with magics and shell commands."""
-    try:
-        ast.parse(shell.transform_cell(code))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return bool(code)
+    is_named = any(block.language for block in blocks) or len(blocks) > 1
+    named = [b.code for b in blocks if not is_named or _PYTHON.fullmatch(b.language.strip("{.}"))]
+    return [code for code in (textwrap.dedent(to_text(each)).strip() for each in named) if code]

@@ -5,8 +5,8 @@ Nothing is sent, and nothing that is looked at is changed.
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +18,6 @@ from segmind_jupyter.api.settings import (
     KNOWN_MODELS,
     Settings,
     checked_slug,
-    nearest_model,
 )
 from segmind_jupyter.content.prompt import readable_bytes
 from segmind_jupyter.errors import MissingKeyError, SettingsError
@@ -26,7 +25,7 @@ from segmind_jupyter.notebook.display.styles import div, framed, one_line_html
 from segmind_jupyter.notebook.display.tables import facts_html
 from segmind_jupyter.notebook.live.wait import is_headless
 from segmind_jupyter.session import session
-from segmind_jupyter.words import aligned, one_line
+from segmind_jupyter.words import aligned, did_you_mean, one_line
 
 #: How long another kernel's lock on the journal may hold up the status.
 _BUSY_S: Final = 0.2
@@ -87,8 +86,7 @@ def model(shell: Any) -> Findings:
     except SettingsError as error:
         yield _WRONG, f"{error} `%config ClaudeMagics.model = {DEFAULT_MODEL!r}` mends it."
         return
-    near = None if slug in KNOWN_MODELS else nearest_model(slug)
-    yield "model", slug + (f" (not a known one; did you mean `{near}`?)" if near else "")
+    yield "model", slug if slug in KNOWN_MODELS else f"{slug}{did_you_mean(slug, KNOWN_MODELS)}"
 
 
 def journal(shell: Any) -> Findings:
@@ -110,33 +108,23 @@ def work(shell: Any) -> Findings:
     count = len(session().pending)
     yield "jobs", f"{count} under way (`%segmind jobs`)" if count else "none under way"
     yield "cache", f"{session().options.cache} (`%segmind cache` has more)"
-    magics = shell.magics_manager.registry.get("ClaudeMagics")
-    alive = getattr(magics, "keep_loop_alive", False)
-    lets = "`%config ClaudeMagics.keep_loop_alive = True` lets them run"
-    told = "your asyncio tasks run on" if alive else f"your asyncio tasks stand still ({lets})"
-    yield "while waiting", told
 
 
 def front_end(shell: Any) -> Findings:
     if getattr(shell, "kernel", None) is None:
         yield "front end", "a terminal: jobs and chats show as text"
     else:
-        widgets = f"widgets (ipywidgets {_version('ipywidgets')})"
-        yield "front end", f"headless, {widgets}" if is_headless(shell) else widgets
+        yield "front end", "headless, widgets" if is_headless(shell) else "widgets"
 
 
 def versions(shell: Any) -> Findings:
-    parts = [f"segmind_jupyter {__version__}", f"Python {platform.python_version()}"]
-    found = [(name, _version(name.lower())) for name in ("IPython", "ipykernel")]
-    parts += [f"{name} {version}" for name, version in found if version]
-    yield "versions", ", ".join(parts)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    found = [f"segmind_jupyter {__version__}", f"Python {platform.python_version()}"]
+    found += [
+        f"{name} {sys.modules[name].__version__}"
+        for name in ("IPython", "ipykernel")
+        if name in sys.modules
+    ]
+    yield "versions", ", ".join(found)
 
 
 #: In the order in which the facts are shown.

@@ -66,20 +66,19 @@ def test_a_quiet_cell_shows_nothing_and_loses_nothing(run, shell, online):
 
 
 def test_a_system_prompt_may_be_a_variable(run, online):
-    """Its text; what is no text goes as typed, and a note says so."""
+    """Its text; what is no text is refused, and what names nothing goes as typed."""
     run("rules, n = 'Be brief. ' * 3000, 3")
-    run("%%claude -s {rules}\nHi")
-    assert online.posts[0].json["instruction"] == "Be brief. " * 3000
-    noted = run("%%claude -s {n}\nHi").result
-    assert online.posts[1].json["instruction"] == "{n}"
-    assert "`n` (int) is no text" in noted.request.notes[0]
+    for system, sent in (
+        ("{rules}", "Be brief. " * 3000),
+        ("{rules} --raw", "{rules}"),
+        ("'Be {n} {zz}'", "Be {n} {zz}"),
+        ("{nothing_alike}", "{nothing_alike}"),
+    ):
+        run(f"%%claude -s {system}\nHi")
+        assert online.posts[-1].json["instruction"] == sent
+    assert "`n` (int) is no text" in str(run("%%claude -s {n}\nHi").error)
     assert "Did you mean `rules`" in str(run("%%claude -s {rulez}\nHi").error)
-    run("%%claude -s {rules} --raw\nHi")
-    assert online.posts[2].json["instruction"] == "{rules}"
-    for system, noted in (("Be {n} {zz}", "`{n}` in `-s`"), ("{nothing_alike}", "no variable has")):
-        reply = run(f"%%claude -s '{system}'\nHi").result
-        assert online.posts[-1].json["instruction"] == system
-        assert [noted in note for note in reply.request.notes] == [True]
+    assert len(online.posts) == 4
 
 
 def test_a_mistyped_conversation_is_pointed_out_and_what_went_before_is_counted(run, online):
@@ -239,7 +238,7 @@ def test_a_comment_is_no_part_of_the_prompt(run, online):
     for cell in (
         "# the cheap one\n\n%%claude -m claude-3-haiku\nHi",
         "%%claude -m claude-3-haiku  # the cheap one\nHi",
-        "%%claude Hi -m claude-3-haiku",
+        "%%claude -m claude-3-haiku Hi",
     ):
         assert run(cell).error is None
         assert online.posts[-1].path.endswith("haiku")

@@ -29,22 +29,17 @@ CODES = (
     ("```\nx = 1\n```\n```python\ny = 1\n```", "y = 1"),
     ("```{python}\nx = 1\n```", "x = 1"),
     ("```python3.11\nx = 1\n```", "x = 1"),
-    ("```python-repl\n>>> x = 1\n>>> x\n1\n```", "x = 1\nx"),
     ("```pytb\nTraceback\n```\n```python\nx = 1\n```", "x = 1"),
     ("~~~ipython\n%precision 3\n!pip install x\n~~~", "%precision 3\n!pip install x"),
     ("```python\n%%time\nx = 1\n```", "%%time\nx = 1"),
     ("- a step:\n  ```python\n  if x:\n      y()\n  ```", "if x:\n    y()"),
-    (
-        "```pycon\n>>> for i in x:\n...     print(i)\n...\n1\n2\n>>> y\n3\n```",
-        "for i in x:\n    print(i)\n\ny",
-    ),
     ("```python\ndef broken(:\n```", "def broken(:"),
     ("```python\nx = '\x1b[31m\u202eabc\x00'\n```", "x = '⟨U+202E⟩abc'"),
 )  # fmt: skip
 
 
 def test_the_first_python_block_goes_alone_into_the_next_cell(put):
-    """As a person would have typed it: no fence, no prompts, nothing that hides."""
+    """As a person would have typed it: no fence, nothing that hides."""
     for text, code in CODES:
         assert put(text) == (code, None), text
 
@@ -54,7 +49,6 @@ def test_without_a_python_block_the_next_cell_is_left_alone(put):
     for text in (
         "No code at all.",
         "```json\n{}\n```",
-        "```\nthis is no Python\n```",
         "```\nx = 1\n```\n```\ny = 2\n```",
         "```python\n\n```",
         "    x = 1",
