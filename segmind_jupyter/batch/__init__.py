@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segmind_jupyter.batch.batch import Batch, BatchComparison, Outcome, ask_each
-from segmind_jupyter.batch.runner import Progress
+from segmind_jupyter.batch.batch import Batch, BatchComparison, Outcome, Progress
+from segmind_jupyter.batch.runner import ask_each
 
 __all__ = ["Batch", "BatchComparison", "Outcome", "Progress", "ask_each"]

@@ -1,250 +1,33 @@
-"""`ask_each`: one question about many things, as a batch of jobs. Knows nothing of notebooks."""
+"""`Batch`: many jobs with one question, and what became of each. Knows nothing of notebooks.
+
+Threads may share it: the background loop notes how each item ends, any thread or loop waits.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import copy
-import logging
-import os
+import dataclasses
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any
 
-from segmind_jupyter.api.loop import Waiter, checked_patience
+from segmind_jupyter.api.jobs import Pending, tell
+from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.asking import ShortTracebacks, expected_of
-from segmind_jupyter.batch.items import PromptTemplate
-from segmind_jupyter.batch.runner import Plan, Results, Run, never_sent
-from segmind_jupyter.errors import (
-    Interrupted,
-    JobCancelled,
-    JobTimeout,
-    SegmindError,
-    SettingsError,
-    shortened,
-)
-from segmind_jupyter.options import call_of, smallest
-from segmind_jupyter.session import Session, session
+from segmind_jupyter.errors import Interrupted, JobCancelled, JobTimeout, SegmindError, shortened
+from segmind_jupyter.words import format_credits, format_duration
 
 if TYPE_CHECKING:
-    from segmind_jupyter.batch.partitions import PartitionedReplies
-    from segmind_jupyter.batch.preview import BatchPreview
-
-#: The arguments that `ask` has not: one that is mistyped would go to the model.
-_OWN: Final = (
-    "dry_run", "items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume",
-    "retry_misfits", "to",
-)  # fmt: skip
-
-_log = logging.getLogger(__name__)
+    from segmind_jupyter.batch.items import PromptTemplate
+    from segmind_jupyter.batch.runner import Plan
+    from segmind_jupyter.content.parts import Image
+    from segmind_jupyter.content.prompt import Prompt
 
 
-@overload
-def ask_each(
-    prompt: str,
-    items: Any,
-    *,
-    model: str | None = None,
-    dry_run: Literal[False] = False,
-    **how: Any,
-) -> Batch: ...
-@overload
-def ask_each(
-    prompt: str, items: Any, *, model: list[str], dry_run: Literal[False] = False, **how: Any
-) -> BatchComparison: ...
-@overload
-def ask_each(prompt: str, items: Any, *, dry_run: Literal[True], **how: Any) -> BatchPreview: ...
-@overload
-def ask_each(
-    prompt: str, items: Any, *, to: str | os.PathLike[str], **how: Any
-) -> PartitionedReplies: ...
-def ask_each(
-    prompt: str,
-    items: Any,
-    *,
-    model: str | list[str] | None = None,
-    system: str | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    timeout: float | None = None,
-    max_in_flight: int = 32,
-    progress: bool = True,
-    on_error: Literal["keep", "raise"] = "keep",
-    resume: bool = True,
-    json: Any = None,
-    retry_misfits: int = 0,
-    dry_run: bool = False,
-    to: str | os.PathLike[str] | None = None,
-    **params: Any,
-) -> Batch | BatchComparison | BatchPreview | PartitionedReplies:
-    """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
-
-    Parameters
-    ----------
-    prompt
-        Read as a `%%claude` cell is. ``{item}`` stands for the item, ``{item.attr}`` or
-        ``{item['key']}`` for a part of it; with a DataFrame, ``{column}`` for a cell of the row
-        (``{item[0]}``, where the column is called by a number), with dicts ``{key}`` for a value,
-        and ``{{word}}`` for a word in braces. If it names none of them, the item goes behind it.
-    items
-        Any iterable of texts, images, figures, paths, ...; a Series or a mapping, whose keys are
-        kept; a DataFrame of pandas or polars or a pyarrow Table, for its rows; a folder (a `Path`,
-        or the name of one that exists), for the image files in it, in the order of their names. A
-        string in a list is text; for the file of that name, give a `Path`. Of thousands of images,
-        give the paths: each is read when its turn comes, and dropped. Which items there are is
-        settled at the call, cells of a table included; what an item holds (a file, a figure, a
-        dict) is read when its turn comes.
-    model, system, max_tokens, temperature, **params
-        As for `ask`; several models in a list share `max_in_flight`.
-    timeout
-        Seconds that one submission may take, as for `submit`.
-    max_in_flight
-        Most jobs at a time.
-    progress
-        Whether to show how far it has come.
-    on_error
-        ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
-        it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
-        after the first error, and whoever waits or iterates gets it.
-    resume
-        Whether an item that was answered before, in this kernel or an earlier one, takes its
-        reply from the journal, and one that is still worked on its job: nothing is sent twice.
-    json
-        What each reply must be, as for `ask`. `batch.to_frame()` then has a column a field, and
-        ``reply.parsed`` the object. A reply that does not fit is kept.
-    retry_misfits
-        How often an item whose reply does not fit is asked again, with what was wrong; its figures
-        are then those of all its replies.
-    dry_run
-        Whether to send nothing, and return what would be: how many requests, tokens, credits and
-        minutes, and the first three requests in full.
-    to
-        A folder, for frames that come in parts: a frame of Dask (or its partitions, delayed or
-        not), a dataset of pyarrow, a lazy frame of polars, or any iterable of frames. It waits:
-        one part after the other is asked about, and written there as a file of a Parquet dataset,
-        with the columns of `join`. A part whose file is there is skipped, also in another kernel.
-
-    Returns
-    -------
-    Batch
-        `batch.wait()`, `batch.replies`, `batch.to_frame()`, `batch.join()`,
-        ``for outcome in batch``, `batch.outcomes`, ... Of several models a `BatchComparison`;
-        with `to` a `PartitionedReplies`, once all is written.
-
-    Raises
-    ------
-    ContentError
-        The prompt is none or has a word in braces that nothing here has; the items are not many
-        things, or names of image or table files. (The name of a text file is a warning.)
-    SettingsError
-        An argument cannot work, or is mistyped.
-    Interrupted
-        The user interrupted it: nothing more is sent.
-
-    Examples
-    --------
-    >>> batch = ask_each("Caption this", Path("photos"))  # doctest: +SKIP
-    >>> ask_each("Good or bad? {review}", reviews).join()  # doctest: +SKIP
-    >>> ask_each("{review}", reviews, json=Complaint).to_frame()  # doctest: +SKIP
-    """
-    if type(max_in_flight) is not int or max_in_flight < 1:
-        raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
-    if retry_misfits not in range(10):
-        raise SettingsError(f"retry_misfits={retry_misfits!r}: give a whole number from 0 to 9.")
-    if on_error not in ("keep", "raise"):
-        raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
-    for name, on in (("progress", progress), ("resume", resume), ("dry_run", dry_run)):
-        if not isinstance(on, bool):
-            raise SettingsError(f"{name}={on!r}: give True or False.")
-    desk = session()
-    with ShortTracebacks():
-        options = desk.options.replace(
-            system=system, max_tokens=max_tokens, temperature=temperature, timeout_s=timeout
-        )
-        models = options.each(model)
-        expected = expected_of(json, params)
-        plans = [
-            Plan(
-                call=call_of((), one, params, own=_OWN),
-                max_in_flight=max(max_in_flight // len(models), 1),
-                resumes=resume,
-                stops_at_error=on_error == "raise",
-                timeout_s=options.timeout_s,
-                may_send=options.cache != "only",
-                expected=expected,
-                retry_misfits=retry_misfits,
-            )
-            for one in models
-        ]
-
-        def template(items: Any) -> PromptTemplate:
-            each = PromptTemplate(prompt, items, limits=smallest(models))
-            for note in each.notes:  # at once: what is mistyped is about to be paid for many times
-                warnings.warn(note, stacklevel=3)
-            return each
-
-        is_one = not isinstance(model, list | tuple)
-        if to is not None:
-            if dry_run or not is_one:
-                raise SettingsError(
-                    "`to` takes one model, and no `dry_run`: look at one of the parts without it."
-                )
-            from segmind_jupyter.batch.partitions import ask_parts
-
-            (plan,) = plans
-            return ask_parts(
-                items,
-                to,
-                asked=[prompt, plan.call.model, plan.call.instruction, plan.call.params],
-                begin=lambda part: _begun(template(part), plan, desk, shows=False),
-            )
-        each = template(items)
-    if dry_run:
-        from segmind_jupyter.batch.preview import preview
-
-        return preview(each, plans, desk)
-    batches: list[Batch] = []
-    try:
-        for plan in plans:
-            batches.append(_begun(each, plan, desk, shows=progress))
-    except Interrupted:  # of all of them nothing more is sent
-        BatchComparison(batches).cancel()
-        raise
-    return batches[0] if is_one else BatchComparison(batches)
-
-
-def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
-    """Start a batch on the background loop, and show it, if that can be done."""
-    batch = Batch(each, plan, wait=desk.waiter)
-
-    def ended(run: concurrent.futures.Future[None]) -> None:
-        """End what the run left over: its loop was closed, or it failed in a way of its own."""
-        if not batch.done():
-            if not run.cancelled() and (error := run.exception()) is not None:
-                _log.error("a batch failed", exc_info=error)
-            words = "The batch was closed before this item had its reply."
-            batch._abandon(JobCancelled(f"{words} Run it again to go on where it stopped."))
-
-    try:
-        desk.start(Run(each, batch, plan, desk)).add_done_callback(ended)
-        desk.track(batch)
-        for show in tuple(desk.batch_shows) if shows else ():
-            try:
-                show(batch)
-            except Exception:  # noqa: BLE001  it is under way, whatever becomes of its view
-                _log.exception("a batch cannot be shown")
-    except KeyboardInterrupt:
-        batch.cancel()
-        raise Interrupted(
-            "Stopped: nothing more is sent. Run it again to go on where it stopped."
-        ) from None
-    return batch
-
-
-class Batch(Results):
+class Batch(Pending["Batch", str]):
     """Many jobs with one question, and their replies. Made by `ask_each`.
 
     It goes on in the background; each reply is in the journal as soon as it was fetched.
@@ -257,25 +40,51 @@ class Batch(Results):
     ...     print(outcome.key, outcome.error or outcome.text)
     """
 
-    def __init__(self, each: PromptTemplate, plan: Plan, *, wait: Waiter) -> None:
+    def __init__(
+        self,
+        each: PromptTemplate,
+        plan: Plan,
+        *,
+        wait: Waiter = wait_interruptibly,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__("", wait=wait)
         self._each, self._plan = each, plan
-        super().__init__(len(each), wait=wait)
+        #: What a view shows of the first items, in small: here, as figures bear no two threads.
+        self.pictures: dict[int, Image] = {}
+        self._clock, self._begun_s = clock, clock()
+        self._took_s: float | None = None
+        self._progress = Progress(total=len(each))
+        self._replies: list[Reply | None] = [None] * len(each)
+        self._errors: dict[int, SegmindError] = {}
+        #: Positions in the order of their ends; where the first error of what was sent is.
+        self._ended: list[int] = []
+        self._first_failed: int | None = None
+        self._taken = 0
+        self._stopped: SegmindError | None = None
+        #: Done at the next end of an item, when another one takes its place.
+        self._next: concurrent.futures.Future[None] = concurrent.futures.Future()
+        if not len(each):
+            self._tell()
 
     def __repr__(self) -> str:
         return str(self.progress)
 
+    def __len__(self) -> int:
+        return len(self._replies)
+
     def __iter__(self) -> Iterator[Outcome]:
         """Return each item once, in the order in which they end; waits for the next one."""
         for nth in range(len(self)):
-            reached = self._reached(nth)
-            with self._stopping():
-                if not reached.done():  # a callback may ask where it must not wait
-                    self._wait(reached, None)
-            position = self._ended[nth]
-            if position in self._errors and (failure := self._failure) is not None:
-                self._raised = True
-                raise failure
-            yield self._of(position)
+            while following := self._following(nth):
+                with self._stopping():
+                    self._wait(following, None)
+            yield self._of(self._ended[nth])
+
+    def _following(self, nth: int) -> concurrent.futures.Future[None] | None:
+        """Return what is done at the next end of an item, as long as the `nth` has not ended."""
+        with self._lock:
+            return self._next if nth >= len(self._ended) else None
 
     @property
     def model(self) -> str:
@@ -286,6 +95,19 @@ class Batch(Results):
     def notes(self) -> tuple[str, ...]:
         """What to know about how the prompt was read, such as a name that is no column."""
         return self._each.notes
+
+    @property
+    def errors(self) -> dict[int, SegmindError]:
+        """The errors so far, by the positions of their items."""
+        with self._lock:
+            return dict(sorted(self._errors.items()))
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        with self._lock:
+            took_s = self._clock() - self._begun_s if self._took_s is None else self._took_s
+            return dataclasses.replace(self._progress, elapsed_s=took_s)
 
     @property
     def replies(self) -> list[Reply | None]:
@@ -406,8 +228,170 @@ class Batch(Results):
             f"{again} to go on where it stopped."
         )
 
+    def _picture(self, position: int, prompt: Prompt) -> None:
+        """Keep the first picture of an item in small."""
+        from segmind_jupyter.content.images.encode import thumbnail_png
 
-class BatchComparison(Mapping[str, Batch]):
+        images = [image for item in prompt.sent for image in item.images]
+        with contextlib.suppress(Exception):  # one that cannot be drawn is sent all the same
+            small = dataclasses.replace(images[0], data=thumbnail_png(images[0]))
+            self.pictures[position] = small
+
+    def _take(self) -> int | None:
+        """Take up the next item; `None` if there is none, or if nothing more is to be sent."""
+        with self._lock:
+            if self._stopped or self._taken == len(self):
+                return None
+            position = self._taken
+            self._taken += 1
+            self._count(in_flight=1)
+        self._tell()
+        return position
+
+    def _check_goes_on(self) -> None:
+        """Raise what stopped it, if anything did."""
+        if self._stopped:
+            raise self._stopped.with_traceback(None)
+
+    def _add_reply(self, position: int, reply: Reply, *, kept: bool = False) -> None:
+        """Note the reply of an item that was taken up; `kept` if the journal had it."""
+        spent = {} if kept else {
+            "input_tokens": reply.usage.input_tokens or 0,
+            "output_tokens": reply.usage.output_tokens or 0,
+            **({} if reply.cost is None else {"cost": reply.cost}),
+        }  # fmt: skip
+        with self._lock:
+            self._replies[position] = reply
+            self._count(in_flight=-1, done=1, kept=int(kept), **spent)
+            reached = self._end_of([position])
+        self._tell(reached)
+
+    def _add_error(self, position: int, error: SegmindError) -> None:
+        """Note why an item that was taken up has no reply."""
+        with self._lock:
+            self._errors[position] = error
+            was_sent = error is not self._stopped
+            self._count(in_flight=-1, failed=int(was_sent))
+            if was_sent and self._first_failed is None:
+                self._first_failed = position
+            reached = self._end_of([position])
+        self._tell(reached)
+
+    def _stop(self, error: SegmindError) -> None:
+        """Take up nothing more: what was not gets this error. Only the first call counts."""
+        with self._lock:
+            if self._stopped or len(self._ended) == len(self):
+                return
+            self._stopped = error
+            self._progress = dataclasses.replace(self._progress, stopped=True)
+            unsent = range(self._taken, len(self))
+            self._errors.update(dict.fromkeys(unsent, error))
+            reached = self._end_of(unsent)
+        self._tell(reached)
+
+    def _abandon(self, error: SegmindError) -> None:
+        """End everything that has not ended, since nobody is left to do it."""
+        self._stop(error)
+        for position in sorted(set(range(len(self))).difference(self._ended)):
+            self._add_error(position, error)
+
+    def _count(self, **changes: Any) -> None:
+        sums = {name: (getattr(self._progress, name) or 0) + n for name, n in changes.items()}
+        self._progress = dataclasses.replace(self._progress, **sums)
+
+    def _end_of(self, positions: Iterable[int]) -> concurrent.futures.Future[None]:
+        """Note that items have ended, and return what is to be done with it."""
+        self._ended += positions
+        if len(self._ended) == len(self):
+            self._took_s = self._clock() - self._begun_s
+        reached, self._next = self._next, concurrent.futures.Future()
+        return reached
+
+    def _tell(self, reached: concurrent.futures.Future[None] | None = None) -> None:
+        """Tell of a change, with no lock held: whoever is told may look at once."""
+        try:
+            for watcher in tuple(self._watchers):
+                tell(watcher, self)
+        finally:  # an interrupt meanwhile must not leave anybody waiting for ever
+            if reached is not None:
+                reached.set_result(None)
+            if len(self._ended) == len(self):
+                self._finish("", self, self._failure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a batch had come at one moment; shown as text, it is one line."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    kept: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    elapsed_s: float = 0.0
+    stopped: bool = False
+
+    @property
+    def unsent(self) -> int:
+        """How many have not been taken up; those of a stopped batch never will be."""
+        return self.total - self.done - self.failed - self.in_flight
+
+    @property
+    def left_s(self) -> float | None:
+        """Estimate of the seconds to the end, from the pace so far; `None` before there is one."""
+        to_do = self.in_flight + (0 if self.stopped else self.unsent)
+        ended = self.done - self.kept + self.failed
+        if to_do and not (ended and self.elapsed_s):
+            return None
+        # What is in flight is half done on average; else the first reply of many would make the
+        # whole batch look as slow as if its calls had gone one by one.
+        half_done = self.in_flight / 2
+        return (to_do - half_done) * self.elapsed_s / (ended + half_done) if to_do else 0.0
+
+    def __str__(self) -> str:
+        kept = f" ({self.kept:,} from the journal)" if self.kept else ""
+        unsent = self.unsent if self.stopped else 0
+        others = {"failed": self.failed, "in flight": self.in_flight, "not sent": unsent}
+        counts = [f"{count:,} {what}" for what, count in others.items() if count]
+        facts = [", ".join([f"{self.done:,} of {self.total:,} done{kept}", *counts])]
+        if self.input_tokens or self.output_tokens:
+            facts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
+        if self.cost is not None:
+            facts.append(format_credits(self.cost))
+        if self.left_s:
+            facts.append(f"about {format_duration(self.left_s)} left")
+        elif self.left_s is not None:
+            facts.append(format_duration(self.elapsed_s))
+        return " · ".join(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one item."""
+
+    index: int
+    key: Any
+    reply: Reply | None
+    error: SegmindError | None
+    _take: Callable[[int], Any] = field(repr=False, compare=False)
+
+    @property
+    def item(self) -> Any:
+        """The item, read anew at every look; a row of a table is a dict."""
+        return self._take(self.index)
+
+    @property
+    def text(self) -> str:
+        """The text of the reply; the error is raised where there is none."""
+        if self.reply is None:
+            raise (self.error or SegmindError("There is no reply.")).with_traceback(None) from None
+        return self.reply.text
+
+
+class BatchComparison(dict[str, Batch]):
     """The batches of several models about the same items, by the models' slugs.
 
     Examples
@@ -417,28 +401,12 @@ class BatchComparison(Mapping[str, Batch]):
     """
 
     def __init__(self, batches: Sequence[Batch]) -> None:
-        self._batches = {batch.model: batch for batch in batches}
-
-    def __getitem__(self, model: str) -> Batch:
-        return self._batches[model]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._batches)
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{model}: {batch}" for model, batch in self.items())
+        super().__init__((batch.model, batch) for batch in batches)
 
     @property
     def errors(self) -> dict[tuple[str, int], SegmindError]:
         """The errors so far, by model and position."""
         return {(model, n): e for model, batch in self.items() for n, e in batch.errors.items()}
-
-    def done(self) -> bool:
-        """Return whether every item of every model has ended."""
-        return all(batch.done() for batch in self.values())
 
     def wait(self, timeout: float | None = None) -> BatchComparison:
         """Wait for the end of all of them, as `Batch.wait` does, and return itself."""
@@ -477,29 +445,13 @@ class BatchComparison(Mapping[str, Batch]):
         return side_by_side(frames, next(iter(self.values()))._each.items, joins=joins)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one item."""
-
-    index: int
-    key: Any
-    reply: Reply | None
-    error: SegmindError | None
-    _take: Callable[[int], Any] = field(repr=False, compare=False)
-
-    @property
-    def item(self) -> Any:
-        """The item, read anew at every look; a row of a table is a dict."""
-        return self._take(self.index)
-
-    @property
-    def text(self) -> str:
-        """The text of the reply; the error is raised where there is none."""
-        if self.reply is None:
-            raise (self.error or SegmindError("There is no reply.")).with_traceback(None) from None
-        return self.reply.text
-
-
 def named(key: object) -> str:
     """Name an item in a message."""
     return f"Item {shortened(repr(key) if isinstance(key, str) else str(key))}"
+
+
+def never_sent(why: str) -> JobCancelled:
+    """Describe the items of a batch that were not sent any more."""
+    return JobCancelled(
+        f"Not sent, as {why}; nothing was billed for it. Run the batch again to send it."
+    )

@@ -1,33 +1,31 @@
-"""Sends the prompts of a batch on the background loop, and notes what becomes of each item.
-
-`Results`, which threads share, is where it meets those who wait.
-"""
+"""`ask_each`: one question about many things, sent as a batch of jobs on the background loop."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import logging
-import time
+import os
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import anyio
 import anyio.to_thread
 
-from segmind_jupyter.api.jobs import Job, Pending, tell
-from segmind_jupyter.api.loop import Waiter, wait_interruptibly
-from segmind_jupyter.api.messages import Call, Reply, Usage, user_message
-from segmind_jupyter.api.watch import JobManager
+from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.messages import Call, Message, Reply, Usage, user_message
+from segmind_jupyter.asking import ShortTracebacks, expected_of
+from segmind_jupyter.batch.batch import Batch, BatchComparison, never_sent
 from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.content.parts import format_error
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,
     BudgetError,
+    Interrupted,
     JobCancelled,
     JobExpired,
     MaybeBilledError,
@@ -37,13 +35,19 @@ from segmind_jupyter.errors import (
     SettingsError,
     shortened,
 )
-from segmind_jupyter.session import Session
-from segmind_jupyter.words import format_credits, format_duration
+from segmind_jupyter.options import call_of, smallest
+from segmind_jupyter.session import Session, session
 
 if TYPE_CHECKING:
+    from segmind_jupyter.batch.partitions import PartitionedReplies
+    from segmind_jupyter.batch.preview import BatchPreview
     from segmind_jupyter.content.json_schema import Expected
-    from segmind_jupyter.content.parts import Image
-    from segmind_jupyter.content.prompt import Prompt
+
+#: The arguments that `ask` has not: one that is mistyped would go to the model.
+_OWN: Final = (
+    "dry_run", "items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume",
+    "retry_misfits", "to",
+)  # fmt: skip
 
 #: Refusals of a submission that every other one would meet as well (WIRE.md, "Errors"): the key,
 #: the model or the account is at fault, or a limit lasts longer than the time-out.
@@ -53,9 +57,6 @@ _FOR_EVERY_ITEM: Final = frozenset({401, 403, 404, 406, 410, 429})
 #: Segmind): as many as a plan takes a second, and few enough to leave connections for looks.
 _SENDERS: Final = 4
 
-#: A reply that does not fit what it must be, and why.
-Misfit: TypeAlias = tuple[Reply, str]
-
 #: How many of the first items have a picture in small.
 _PICTURED: Final = 20
 
@@ -63,6 +64,199 @@ _PICTURED: Final = 20
 _BUDGET_LOOK_S: Final = 0.2
 
 _log = logging.getLogger(__name__)
+
+
+@overload
+def ask_each(prompt: str, items: Any, *, dry_run: Literal[True], **how: Any) -> BatchPreview: ...
+@overload
+def ask_each(
+    prompt: str, items: Any, *, to: str | os.PathLike[str], **how: Any
+) -> PartitionedReplies: ...
+@overload
+def ask_each(prompt: str, items: Any, *, model: list[str], **how: Any) -> BatchComparison: ...
+@overload
+def ask_each(prompt: str, items: Any, *, model: str | None = None, **how: Any) -> Batch: ...
+def ask_each(
+    prompt: str,
+    items: Any,
+    *,
+    model: str | list[str] | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    timeout: float | None = None,
+    max_in_flight: int = 32,
+    progress: bool = True,
+    on_error: Literal["keep", "raise"] = "keep",
+    resume: bool = True,
+    json: Any = None,
+    retry_misfits: int = 0,
+    dry_run: bool = False,
+    to: str | os.PathLike[str] | None = None,
+    **params: Any,
+) -> Batch | BatchComparison | BatchPreview | PartitionedReplies:
+    """Ask a Claude model the same about each of many things, as queued jobs, and go on at once.
+
+    Parameters
+    ----------
+    prompt
+        Read as a `%%claude` cell is. ``{item}`` stands for the item, ``{item.attr}`` or
+        ``{item['key']}`` for a part of it; with a DataFrame, ``{column}`` for a cell of the row
+        (``{item[0]}``, where the column is called by a number), with dicts ``{key}`` for a value,
+        and ``{{word}}`` for a word in braces. If it names none of them, the item goes behind it.
+    items
+        Any iterable of texts, images, figures, paths, ...; a Series or a mapping, whose keys are
+        kept; a DataFrame of pandas or polars or a pyarrow Table, for its rows; a folder (a `Path`,
+        or the name of one that exists), for the image files in it, in the order of their names. A
+        string in a list is text; for the file of that name, give a `Path`. Of thousands of images,
+        give the paths: each is read when its turn comes, and dropped. Which items there are is
+        settled at the call, cells of a table included; what an item holds (a file, a figure, a
+        dict) is read when its turn comes.
+    model, system, max_tokens, temperature, **params
+        As for `ask`; several models in a list share `max_in_flight`.
+    timeout
+        Seconds that one submission may take, as for `submit`.
+    max_in_flight
+        Most jobs at a time.
+    progress
+        Whether to show how far it has come.
+    on_error
+        ``"keep"``: an error is its item's alone (`batch.errors`), and the others go on, unless
+        it would meet them all (a refused key, an unknown model). ``"raise"``: nothing is sent
+        after the first error, and whoever waits gets it.
+    resume
+        Whether an item that was answered before, in this kernel or an earlier one, takes its
+        reply from the journal, and one that is still worked on its job: nothing is sent twice.
+    json
+        What each reply must be, as for `ask`. `batch.to_frame()` then has a column a field, and
+        ``reply.parsed`` the object. A reply that does not fit is kept.
+    retry_misfits
+        How often an item whose reply does not fit is asked again, with what was wrong; its figures
+        are then those of all its replies.
+    dry_run
+        Whether to send nothing, and return what would be: how many requests, tokens, credits and
+        minutes, and the first three requests in full.
+    to
+        A folder, for frames that come in parts: a frame of Dask (or its partitions, delayed or
+        not), a dataset of pyarrow, a lazy frame of polars, or any iterable of frames. It waits:
+        one part after the other is asked about, and written there as a file of a Parquet dataset,
+        with the columns of `join`. A part whose file is there is skipped, also in another kernel.
+
+    Returns
+    -------
+    Batch
+        `batch.wait()`, `batch.replies`, `batch.to_frame()`, `batch.join()`,
+        ``for outcome in batch``, `batch.outcomes`, ... Of several models a `BatchComparison`;
+        with `to` a `PartitionedReplies`, once all is written.
+
+    Raises
+    ------
+    ContentError
+        The prompt is none or has a word in braces that nothing here has; the items are not many
+        things, or names of image or table files. (The name of a text file is a warning.)
+    SettingsError
+        An argument cannot work, or is mistyped.
+    Interrupted
+        The user interrupted it: nothing more is sent.
+
+    Examples
+    --------
+    >>> batch = ask_each("Caption this", Path("photos"))  # doctest: +SKIP
+    >>> ask_each("Good or bad? {review}", reviews).join()  # doctest: +SKIP
+    >>> ask_each("{review}", reviews, json=Complaint).to_frame()  # doctest: +SKIP
+    """
+    if type(max_in_flight) is not int or max_in_flight < 1:
+        raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
+    if retry_misfits not in range(10):
+        raise SettingsError(f"retry_misfits={retry_misfits!r}: give a whole number from 0 to 9.")
+    if on_error not in ("keep", "raise"):
+        raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
+    for name, on in (("progress", progress), ("resume", resume), ("dry_run", dry_run)):
+        if not isinstance(on, bool):
+            raise SettingsError(f"{name}={on!r}: give True or False.")
+    desk = session()
+    with ShortTracebacks():
+        options = desk.options.replace(
+            system=system, max_tokens=max_tokens, temperature=temperature, timeout_s=timeout
+        )
+        models = options.each(model)
+        expected = expected_of(json, params)
+        plans = [
+            Plan(
+                call=call_of((), one, params, own=_OWN),
+                max_in_flight=max(max_in_flight // len(models), 1),
+                resumes=resume,
+                stops_at_error=on_error == "raise",
+                timeout_s=options.timeout_s,
+                may_send=options.cache != "only",
+                expected=expected,
+                retry_misfits=retry_misfits,
+            )
+            for one in models
+        ]
+
+        def template(items: Any) -> PromptTemplate:
+            each = PromptTemplate(prompt, items, limits=smallest(models))
+            for note in each.notes:  # at once: what is mistyped is about to be paid for many times
+                warnings.warn(note, stacklevel=3)
+            return each
+
+        is_one = not isinstance(model, list | tuple)
+        if to is not None:
+            if dry_run or not is_one:
+                raise SettingsError(
+                    "`to` takes one model, and no `dry_run`: look at one of the parts without it."
+                )
+            from segmind_jupyter.batch.partitions import ask_parts
+
+            (plan,) = plans
+            return ask_parts(
+                items,
+                to,
+                asked=[prompt, plan.call.model, plan.call.instruction, plan.call.params],
+                begin=lambda part: _begun(template(part), plan, desk, shows=False),
+            )
+        each = template(items)
+    if dry_run:
+        from segmind_jupyter.batch.preview import preview
+
+        return preview(each, plans, desk)
+    batches: list[Batch] = []
+    try:
+        for plan in plans:
+            batches.append(_begun(each, plan, desk, shows=progress))
+    except Interrupted:  # of all of them nothing more is sent
+        BatchComparison(batches).cancel()
+        raise
+    return batches[0] if is_one else BatchComparison(batches)
+
+
+def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
+    """Start a batch on the background loop, and show it, if that can be done."""
+    batch = Batch(each, plan, wait=desk.waiter)
+
+    def ended(run: concurrent.futures.Future[None]) -> None:
+        """End what the run left over: its loop was closed, or it failed in a way of its own."""
+        if not batch.done():
+            if not run.cancelled() and (error := run.exception()) is not None:
+                _log.error("a batch failed", exc_info=error)
+            words = "The batch was closed before this item had its reply."
+            batch._abandon(JobCancelled(f"{words} Run it again to go on where it stopped."))
+
+    try:
+        desk.start(Run(each, batch, plan, desk)).add_done_callback(ended)
+        desk.track(batch)
+        for show in tuple(desk.batch_shows) if shows else ():
+            try:
+                show(batch)
+            except Exception:  # noqa: BLE001  it is under way, whatever becomes of its view
+                _log.exception("a batch cannot be shown")
+    except KeyboardInterrupt:
+        batch.cancel()
+        raise Interrupted(
+            "Stopped: nothing more is sent. Run it again to go on where it stopped."
+        ) from None
+    return batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,387 +283,162 @@ class Asked:
 class Run:
     """One batch on its way: a fixed number of workers take up one item after the other."""
 
-    def __init__(self, each: PromptTemplate, results: Results, plan: Plan, desk: Session) -> None:
-        self._each, self._results, self._plan, self._desk = each, results, plan, desk
+    def __init__(self, each: PromptTemplate, batch: Batch, plan: Plan, desk: Session) -> None:
+        self._each, self._batch, self._plan, self._desk = each, batch, plan, desk
         #: How many calls of each digest were met: equal items are told apart by their number.
         self._met: Counter[bytes] = Counter()
 
     async def __call__(self) -> None:
         """Send everything, and follow it to its end."""
         try:
-            watch = self._desk.watch()
+            self._watch = self._desk.watch()
         except SegmindError as error:
-            self._results._stop(error)
+            self._batch._stop(error)
             return
-        in_flight = min(self._plan.max_in_flight, len(self._each))
-        sending = anyio.Semaphore(_SENDERS)
+        self._sending = anyio.Semaphore(_SENDERS)
 
         async def work() -> None:
-            while True:
-                async with sending:
-                    position = self._results._take()
-                    if position is None:
-                        return
-                    job = await self._queued(position, watch)
-                misfits: list[Misfit] = []
-                while job is not None:
-                    if not (kept := job.done()):
-                        await watch.follow(job)
-                    misfit = self._misfit(job)
-                    if misfit is None or len(misfits) == self._plan.retry_misfits:
-                        self._note(position, job, misfits, kept=kept)
-                        break
-                    misfits.append(misfit)
-                    async with sending:
-                        job = await self._queued(position, watch, misfits)
+            while (position := self._batch._take()) is not None:
+                await self._ask(position)
 
         async with anyio.create_task_group() as workers:
-            for _ in range(in_flight):
+            for _ in range(min(self._plan.max_in_flight, len(self._each))):
                 workers.start_soon(work)
 
-    async def _queued(
-        self,
-        position: int,
-        watch: JobManager,
-        misfits: Sequence[Misfit] = (),
-    ) -> Job | None:
-        """Bring an item to Segmind, or find its job there; `None` if it failed.
+    async def _ask(self, position: int) -> None:
+        """Ask about an item, again where its reply does not fit, and note what came of it."""
+        replies: list[Reply] = []
+        misfits: list[Message] = []
+        error: SegmindError | None = None
+        job: Job | None = None
+        is_kept = False
+        try:
+            while True:
+                async with self._sending:
+                    job = await self._queued(position, misfits)
+                is_kept = job.done()
+                if not is_kept:
+                    await self._watch.follow(job)
+                replies.append(_reply_of(job))
+                why = self._misfit(replies[-1])
+                if why is None or len(replies) > self._plan.retry_misfits:
+                    break
+                job = None
+                again = f"{why}. Answer again with JSON that fits, and nothing else."
+                answer = {"type": "text", "text": replies[-1].text or "…"}
+                misfits.append({"role": "assistant", "content": [answer]})
+                misfits.append(user_message([{"type": "text", "text": again}]))
+        except SegmindError as trouble:
+            error = trouble
+        except Exception as trouble:  # noqa: BLE001  whatever is wrong with one, the others go on
+            _log.exception("item %d of a batch cannot be sent", position)
+            error = SegmindError(f"The item cannot be sent ({format_error(trouble)}).")
+        if replies:  # what was paid for stays, though it was to be asked for once more
+            self._keep(position, replies, is_kept=is_kept and error is None)
+        if error is not None:
+            self._fail(position, error, was_sent=job is not None, is_noted=bool(replies))
 
-        What is encoded is held no longer than this takes.
+    async def _queued(self, position: int, misfits: Sequence[Message]) -> Job:
+        """Bring an item to Segmind, or find its job there.
+
+        What is encoded is held no longer than this takes. It is claimed in the journal first: no
+        batch of any kernel sends it again.
         """
 
         def make_call() -> Call:
             """Make the call beside the loop, as encoding an image takes a while."""
-            self._results._check_goes_on()
+            self._batch._check_goes_on()
             prompt = self._each.prompt(position)
             if position < _PICTURED:
-                self._results._picture(position, prompt)
-            messages = [user_message(prompt.blocks())]
-            for reply, why in misfits:
-                answer = {"type": "text", "text": reply.text or "…"}
-                again = f"{why}. Answer again with JSON that fits, and nothing else."
-                messages.append({"role": "assistant", "content": [answer]})
-                messages.append(user_message([{"type": "text", "text": again}]))
+                self._batch._picture(position, prompt)
+            messages = [user_message(prompt.blocks()), *misfits]
             call = dataclasses.replace(self._plan.call, messages=messages)
             _ = call.digest  # worked out here, for the same reason
             return call
 
-        try:
-            call = await anyio.to_thread.run_sync(make_call)
-            nth = self._met[call.digest]
-            self._met[call.digest] += 1
-            job = await watch.found(call, nth) if self._plan.resumes else None
-            if not self._plan.may_send and (job is None or not job.done()):
-                raise NotCachedError(
-                    'The journal has no reply to this item, and `ClaudeMagics.cache = "only"` '
-                    "sends nothing. Run the batch once online with another setting."
-                )
-            if job is None:
-                job = await self._submitted(call, nth, watch)
-        except SegmindError as error:
-            is_everyones = isinstance(error, SettingsError | BudgetError) or (
-                isinstance(error, APIError) and error.status in _FOR_EVERY_ITEM
+        call = await anyio.to_thread.run_sync(make_call)
+        nth = self._met[call.digest]
+        self._met[call.digest] += 1
+        job = await self._watch.found(call, nth) if self._plan.resumes else None
+        if not self._plan.may_send and (job is None or not job.done()):
+            raise NotCachedError(
+                'The journal has no reply to this item, and `ClaudeMagics.cache = "only"` sends '
+                "nothing. Run the batch once online with another setting."
             )
-            self._fail(position, error, misfits, for_all=is_everyones)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others go on
-            _log.exception("item %d of a batch cannot be sent", position)
-            words = f"The item cannot be sent ({format_error(error)})."
-            self._fail(position, SegmindError(words), misfits)
-        else:
-            return job
-        return None
-
-    async def _submitted(self, call: Call, nth: int, watch: JobManager) -> Job:
-        """Submit a call once the budget has room, as long as what is under way may give some back.
-
-        It is claimed in the journal first: no batch of any kernel sends it again.
-        """
-        while True:
+        while job is None:
             try:
-                return await watch.submit(
+                job = await self._watch.submit(
                     call,
                     nth=nth,
                     anew=not self._plan.resumes,
                     timeout_s=self._plan.timeout_s,
-                    check=self._results._check_goes_on,
+                    check=self._batch._check_goes_on,
                 )
             except BudgetError as error:
-                if not error.reserved:
+                if not error.reserved:  # else what is under way may give some back
                     raise
-            await anyio.sleep(_BUDGET_LOOK_S)
+                await anyio.sleep(_BUDGET_LOOK_S)
+        return job
 
-    def _misfit(self, job: Job) -> Misfit | None:
-        """Return the reply of a job that has ended, and why it does not fit, if it does not."""
-        if self._plan.retry_misfits and self._plan.expected and not job.error and job.reply:
+    def _misfit(self, reply: Reply) -> str | None:
+        """Return why a reply does not fit, if that is to be told."""
+        if self._plan.retry_misfits and self._plan.expected:
             try:
-                self._plan.expected.parse(job.reply.text)
+                self._plan.expected.parse(reply.text)
             except ReplyError as error:
-                return job.reply, str(error).partition(". ")[0]
+                return str(error).partition(". ")[0]
         return None
 
-    def _note(self, position: int, job: Job, misfits: Sequence[Misfit], *, kept: bool) -> None:
-        """Note how the job of an item ended."""
-        if job.error is None and job.reply is not None:
-            self._keep(position, [*(reply for reply, _ in misfits), job.reply], kept=kept)
-        elif isinstance(job.error, JobExpired):
-            lost = JobExpired(
-                f"The reply of job {job.request_id} is lost: it was sent before, and Segmind keeps "
-                "a result for one hour. It may have been billed. Run the batch again to send the "
-                "item anew.",
-                request_id=job.request_id,
-            )
-            self._fail(position, lost, misfits)
-        elif job.error is not None:
-            # Other refusals of a look are its job's own.
-            for_all = isinstance(job.error, AuthenticationError)
-            self._fail(position, job.error, misfits, for_all=for_all)
-
-    def _keep(self, position: int, replies: Sequence[Reply], *, kept: bool) -> None:
+    def _keep(self, position: int, replies: Sequence[Reply], *, is_kept: bool) -> None:
         """Note the last of an item's replies, with what all of them took."""
 
         def total(amounts: Iterable[Any]) -> Any:
             known = [amount for amount in amounts if amount is not None]
             return sum(known) if known else None
 
-        reply = replies[-1]
-        if len(replies) > 1:
-            names = [count.name for count in dataclasses.fields(Usage)]
-            usage = Usage(**{n: total(getattr(each.usage, n) for each in replies) for n in names})
-            reply = dataclasses.replace(
-                reply, usage=usage, cost=total(each.cost for each in replies)
-            )
-        if self._plan.expected is not None:
-            reply = dataclasses.replace(reply, request=Asked(self._plan.expected))
-        self._results._add_reply(position, reply, kept=kept)
+        names = [count.name for count in dataclasses.fields(Usage)]
+        reply = dataclasses.replace(
+            replies[-1],
+            usage=Usage(**{n: total(getattr(each.usage, n) for each in replies) for n in names}),
+            cost=total(each.cost for each in replies),
+            request=self._plan.expected and Asked(self._plan.expected),
+        )
+        self._batch._add_reply(position, reply, kept=is_kept)
 
-    def _fail(
-        self,
-        position: int,
-        error: SegmindError,
-        misfits: Sequence[Misfit],
-        *,
-        for_all: bool = False,
-    ) -> None:
+    def _fail(self, position: int, error: SegmindError, *, was_sent: bool, is_noted: bool) -> None:
+        """Note an item's error, and stop where every other one would meet it as well."""
         if isinstance(error, MaybeBilledError):
             self._desk.ledger.add_unknown()
         # The frames of an error, and of those behind it, would hold what was encoded.
         error.__cause__ = error.__context__ = None
         error = error.with_traceback(None)
-        if misfits:  # what was paid for stays, though it was to be asked for once more
-            self._keep(position, [reply for reply, _ in misfits], kept=False)
+        if not is_noted:
+            self._batch._add_error(position, error)
+        status = error.status if isinstance(error, APIError) else None
+        if was_sent:  # other refusals of a look are its job's own
+            is_everyones = isinstance(error, AuthenticationError)
         else:
-            self._results._add_error(position, error)
-        if for_all and isinstance(error, APIError):
+            is_everyones = isinstance(error, SettingsError | BudgetError) or (
+                status in _FOR_EVERY_ITEM
+            )
+        if is_everyones and isinstance(error, APIError):
             words = f" ({shortened(error.detail)})" if error.detail else ""
-            error = never_sent(f"another item was refused with {error.status}{words}")
-        elif not for_all:
+            error = never_sent(f"another item was refused with {status}{words}")
+        elif not is_everyones:
             error = never_sent("another item failed")
-        if for_all or self._plan.stops_at_error:
-            self._results._stop(error)
+        if is_everyones or self._plan.stops_at_error:
+            self._batch._stop(error)
 
 
-class Results(Pending["Results", str]):
-    """What became of each item so far, and in which order: what a `Batch` is without its items."""
-
-    def __init__(
-        self,
-        total: int,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        wait: Waiter = wait_interruptibly,
-    ) -> None:
-        super().__init__("", wait=wait)
-        #: What a view shows of the first items, in small: here, as figures bear no two threads.
-        self.pictures: dict[int, Image] = {}
-        self._clock, self._begun_s = clock, clock()
-        self._took_s: float | None = None
-        self._progress = Progress(total=total)
-        self._replies: list[Reply | None] = [None] * total
-        self._errors: dict[int, SegmindError] = {}
-        #: Positions in the order of their ends; where the first error of what was sent is.
-        self._ended: list[int] = []
-        self._first_failed: int | None = None
-        self._taken = 0
-        self._stopped: SegmindError | None = None
-        self._awaited: dict[int, list[concurrent.futures.Future[None]]] = {}
-        if not total:
-            self._tell()
-
-    def __len__(self) -> int:
-        return len(self._replies)
-
-    @property
-    def errors(self) -> dict[int, SegmindError]:
-        """The errors so far, by the positions of their items."""
-        with self._lock:
-            return dict(sorted(self._errors.items()))
-
-    @property
-    def progress(self) -> Progress:
-        """How far it has come."""
-        with self._lock:
-            took_s = self._clock() - self._begun_s if self._took_s is None else self._took_s
-            return dataclasses.replace(self._progress, elapsed_s=took_s)
-
-    @property
-    def _failure(self) -> SegmindError | None:
-        """What whoever waits for the end is to get, instead of it."""
-        return None
-
-    def _picture(self, position: int, prompt: Prompt) -> None:
-        """Keep the first picture of an item in small."""
-        from segmind_jupyter.content.images.encode import thumbnail_png
-
-        images = [image for item in prompt.sent for image in item.images]
-        with contextlib.suppress(Exception):  # one that cannot be drawn is sent all the same
-            small = dataclasses.replace(images[0], data=thumbnail_png(images[0]))
-            self.pictures[position] = small
-
-    def _reached(self, nth: int) -> concurrent.futures.Future[None]:
-        """Return a future that is done once the `nth` item has ended, counted from 0."""
-        future: concurrent.futures.Future[None] = concurrent.futures.Future()
-        future.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
-        with self._lock:
-            if nth >= len(self._ended):
-                self._awaited.setdefault(nth, []).append(future)
-                return future
-        future.set_result(None)
-        return future
-
-    def _take(self) -> int | None:
-        """Take up the next item; `None` if there is none, or if nothing more is to be sent."""
-        with self._lock:
-            if self._stopped or self._taken == len(self):
-                return None
-            position = self._taken
-            self._taken += 1
-            self._count(in_flight=1)
-        self._tell()
-        return position
-
-    def _check_goes_on(self) -> None:
-        """Raise what stopped it, if anything did."""
-        if self._stopped:
-            raise self._stopped.with_traceback(None)
-
-    def _add_reply(self, position: int, reply: Reply, *, kept: bool = False) -> None:
-        """Note the reply of an item that was taken up; `kept` if the journal had it."""
-        spent = {} if kept else {
-            "input_tokens": reply.usage.input_tokens or 0,
-            "output_tokens": reply.usage.output_tokens or 0,
-            **({} if reply.cost is None else {"cost": reply.cost}),
-        }  # fmt: skip
-        with self._lock:
-            self._replies[position] = reply
-            self._count(in_flight=-1, done=1, kept=int(kept), **spent)
-            awaited = self._end_of([position])
-        self._tell(awaited)
-
-    def _add_error(self, position: int, error: SegmindError) -> None:
-        """Note why an item that was taken up has no reply."""
-        with self._lock:
-            self._errors[position] = error
-            was_sent = error is not self._stopped
-            self._count(in_flight=-1, failed=int(was_sent))
-            if was_sent and self._first_failed is None:
-                self._first_failed = position
-            awaited = self._end_of([position])
-        self._tell(awaited)
-
-    def _stop(self, error: SegmindError) -> None:
-        """Take up nothing more: what was not gets this error. Only the first call counts."""
-        with self._lock:
-            if self._stopped or len(self._ended) == len(self):
-                return
-            self._stopped = error
-            self._progress = dataclasses.replace(self._progress, stopped=True)
-            unsent = range(self._taken, len(self))
-            self._errors.update(dict.fromkeys(unsent, error))
-            awaited = self._end_of(unsent)
-        self._tell(awaited)
-
-    def _abandon(self, error: SegmindError) -> None:
-        """End everything that has not ended, since nobody is left to do it."""
-        self._stop(error)
-        for position in sorted(set(range(len(self))).difference(self._ended)):
-            self._add_error(position, error)
-
-    def _count(self, **changes: Any) -> None:
-        sums = {name: (getattr(self._progress, name) or 0) + n for name, n in changes.items()}
-        self._progress = dataclasses.replace(self._progress, **sums)
-
-    def _end_of(self, positions: Iterable[int]) -> list[concurrent.futures.Future[None]]:
-        """Note that items have ended, and find what is awaited of them."""
-        before = len(self._ended)
-        self._ended += positions
-        if len(self._ended) == len(self):
-            self._took_s = self._clock() - self._begun_s
-        reached = range(before, len(self._ended))
-        return [future for nth in reached for future in self._awaited.pop(nth, ())]
-
-    def _tell(self, awaited: Iterable[concurrent.futures.Future[None]] = ()) -> None:
-        """Tell of a change, with no lock held: whoever is told may look at once."""
-        try:
-            for watcher in tuple(self._watchers):
-                tell(watcher, self)
-        finally:  # an interrupt meanwhile must not leave anybody waiting for ever
-            for future in awaited:
-                future.set_result(None)
-            if len(self._ended) == len(self):
-                self._finish("", self, self._failure)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a batch had come at one moment; shown as text, it is one line."""
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    in_flight: int = 0
-    kept: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float | None = None
-    elapsed_s: float = 0.0
-    stopped: bool = False
-
-    @property
-    def unsent(self) -> int:
-        """How many have not been taken up; those of a stopped batch never will be."""
-        return self.total - self.done - self.failed - self.in_flight
-
-    @property
-    def left_s(self) -> float | None:
-        """Estimate of the seconds to the end, from the pace so far; `None` before there is one."""
-        to_do = self.in_flight + (0 if self.stopped else self.unsent)
-        ended = self.done - self.kept + self.failed
-        if to_do and not (ended and self.elapsed_s):
-            return None
-        # What is in flight is half done on average; else the first reply of many would make the
-        # whole batch look as slow as if its calls had gone one by one.
-        half_done = self.in_flight / 2
-        return (to_do - half_done) * self.elapsed_s / (ended + half_done) if to_do else 0.0
-
-    def __str__(self) -> str:
-        kept = f" ({self.kept:,} from the journal)" if self.kept else ""
-        unsent = self.unsent if self.stopped else 0
-        others = {"failed": self.failed, "in flight": self.in_flight, "not sent": unsent}
-        counts = [f"{count:,} {what}" for what, count in others.items() if count]
-        facts = [", ".join([f"{self.done:,} of {self.total:,} done{kept}", *counts])]
-        if self.input_tokens or self.output_tokens:
-            facts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
-        if self.cost is not None:
-            facts.append(format_credits(self.cost))
-        if self.left_s:
-            facts.append(f"about {format_duration(self.left_s)} left")
-        elif self.left_s is not None:
-            facts.append(format_duration(self.elapsed_s))
-        return " · ".join(facts)
-
-
-def never_sent(why: str) -> JobCancelled:
-    """Describe the items of a batch that were not sent any more."""
-    return JobCancelled(
-        f"Not sent, as {why}; nothing was billed for it. Run the batch again to send it."
-    )
+def _reply_of(job: Job) -> Reply:
+    try:
+        reply = job.reply
+    except JobExpired:
+        raise JobExpired(
+            f"The reply of job {job.request_id} is lost: it was sent before, and Segmind keeps a "
+            "result for one hour. It may have been billed. Run the batch again to send the item "
+            "anew.",
+            request_id=job.request_id,
+        ) from None
+    assert reply is not None, "it was followed to its end"  # noqa: S101
+    return reply

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image as PILImage
 
 from segmind_jupyter.api.messages import Reply, Usage
-from segmind_jupyter.batch.batch import ask_each
+from segmind_jupyter.batch import ask_each
 from segmind_jupyter.batch.frame import reply_frame
 from segmind_jupyter.batch.items import listed
 from segmind_jupyter.batch.runner import Asked

@@ -20,8 +20,9 @@ from segmind_jupyter.api.client import SegmindClient
 from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Call, Ledger
 from segmind_jupyter.api.watch import JobManager
+from segmind_jupyter.batch import Batch
 from segmind_jupyter.batch.items import PromptTemplate
-from segmind_jupyter.batch.runner import Plan, Results, Run
+from segmind_jupyter.batch.runner import Plan, Run
 from segmind_jupyter.content.convert import to_blocks
 from segmind_jupyter.simulator.inprocess import SimulatorTransport
 from segmind_jupyter.simulator.protocol import Behaviour, SimRequest
@@ -52,23 +53,24 @@ def loop(leaping_loop: type) -> Iterator[Any]:
 
 
 @pytest.fixture
-def send(loop: Any, tmp_path: Path) -> Callable[..., Results]:
+def send(loop: Any, tmp_path: Path) -> Callable[..., Batch]:
     """Send a batch through a gateway, to its end."""
 
-    def send(gateway: Gateway, items: list[Any], *, watch: Any = None, **how: Any) -> Results:
+    def send(gateway: Gateway, items: list[Any], *, watch: Any = None, **how: Any) -> Batch:
         journal = Journal(tmp_path / "jobs.sqlite3")
         where = {"base_url": "https://api.example", "transport": SimulatorTransport(gateway)}
         manager = JobManager(
             SegmindClient("k", clock=loop.time, **where), journal=journal, clock=loop.time
         )
-        each, results = PromptTemplate("{item}", items), Results(len(items), clock=loop.time)
-        if watch is not None:
-            results.on_change(lambda results: watch(results.progress))
         call = Call(model="claude-4-sonnet", messages=())
         plan = Plan(call=call, resumes=True, stops_at_error=False, **how)
-        loop.run(Run(each, results, plan, Desk(manager))())
+        each = PromptTemplate("{item}", items)
+        batch = Batch(each, plan, clock=loop.time)
+        if watch is not None:
+            batch.on_change(lambda batch: watch(batch.progress))
+        loop.run(Run(each, batch, plan, Desk(manager))())
         journal.close()
-        return results
+        return batch
 
     return send
 
@@ -111,12 +113,12 @@ def test_1000_images_in_one_batch_take_no_more_room_than_those_in_flight(loop, s
             mb[progress.done] = int(STATM.read_text().split()[1]) * 4096 / 1e6
 
     all_mb = len(str(to_blocks(Noise()))) * (late - early) / 1e6
-    results = send(gateway, [Noise() for _ in range(items)], watch=watch, max_in_flight=in_flight)
+    batch = send(gateway, [Noise() for _ in range(items)], watch=watch, max_in_flight=in_flight)
     tell(
         in_use=f"{mb[early]:.0f} MB after {early} items, {mb[late]:.0f} MB after {late:,}",
         images_between=f"{all_mb:.0f} MB",
         calls_at_a_time=max(calls),
     )
-    assert (results.errors, results.progress.done) == ({}, items)
+    assert (batch.errors, batch.progress.done) == ({}, items)
     assert mb[late] - mb[early] < all_mb / 4
     assert 1 <= max(calls) <= in_flight + 1  # and that from which all others are made

@@ -12,30 +12,26 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 #: A batch whose items a cell ends by hand, and what waits until no view is live.
 BEGIN = """\
 import threading
-from segmind_jupyter import Reply, Usage
+from segmind_jupyter import Batch, Reply, Usage
+from segmind_jupyter.api.messages import Call
 from segmind_jupyter.api.responses import failed
+from segmind_jupyter.batch.items import PromptTemplate
+from segmind_jupyter.batch.runner import Plan
 from segmind_jupyter.session import session
-from segmind_jupyter.batch.batch import Batch, Outcome
-from segmind_jupyter.batch.runner import Results
 
-class ByHand(Batch):
-    notes, model, _failure = ("`captoin` is no column",), "claude-4-sonnet", None
+def by_hand(total):
+    each = PromptTemplate("{item}", {f"<b>{n}": n for n in range(total)})
+    each.notes = ("`captoin` is no column",)
+    call = Call(model="claude-4-sonnet")
+    batch = Batch(each, Plan(call=call, max_in_flight=1, resumes=True, stops_at_error=False))
+    for _ in range(total // 2):
+        batch._take()
+    return batch
 
-    def __init__(self, total):
-        Results.__init__(self, total)
-        for _ in range(total // 2):
-            self._take()
-
-    def key(self, position):
-        return f"<b>{position}"
-
-    def _of(self, position):
-        return Outcome(position, f"<b>{position}", self._replies[position], None, None)
-
-    def answer(self, *positions):
-        for position in positions:
-            reply = Reply(text=f"**x{position}**", usage=Usage(100, 10), cost=0.5)
-            self._add_reply(position, reply)
+def answer(batch, *positions):
+    for position in positions:
+        reply = Reply(text=f"**x{position}**", usage=Usage(100, 10), cost=0.5)
+        batch._add_reply(position, reply)
 
 def begun(batch):
     for show in session().batch_shows:
@@ -65,7 +61,7 @@ def page(kernel: Any) -> Callable[[str], Any]:
 @pytest.mark.kernel
 def test_a_batch_shows_where_it_is_begun(page):
     """Also if it is only assigned: how many are done, how long the model takes, and Stop."""
-    messages = page("batch = begun(ByHand(8))")
+    messages = page("batch = begun(by_hand(8))")
     (shown,) = messages.of("display_data")
     assert set(shown["data"]) == {VIEW, "text/html", "text/plain"}
     for words in ("0 of 8 done, 4 in flight", "claude-4-sonnet", "about 11 s for this model"):
@@ -75,9 +71,9 @@ def test_a_batch_shows_where_it_is_begun(page):
 @pytest.mark.kernel
 def test_a_batch_that_is_the_value_of_its_cell_shows_once(page):
     """And again in any later cell that asks for it."""
-    assert len(page("batch = begun(ByHand(8))\nbatch").of("display_data")) == 1
+    assert len(page("batch = begun(by_hand(8))\nbatch").of("display_data")) == 1
     assert len(page("batch").of("display_data")) == 1
-    messages = page("batch = ByHand(2); batch._take(); batch.answer(0, 1)\nbatch")
+    messages = page("batch = by_hand(2); batch._take(); answer(batch, 0, 1)\nbatch")
     (shown,) = messages.of("display_data")  # one that has ended is its summary at once
     assert "2 of 2 done" in shown["data"]["text/plain"]
     assert messages.of("comm_open", "update_display_data") == []
@@ -86,7 +82,7 @@ def test_a_batch_that_is_the_value_of_its_cell_shows_once(page):
 @pytest.mark.kernel
 def test_numbers_bar_and_replies_follow_the_batch(page):
     """What it took and is likely to take, time left, and each reply."""
-    messages = page("batch = begun(ByHand(8))\nbatch.answer(0, 1)")
+    messages = page("batch = begun(by_hand(8))\nanswer(batch, 0, 1)")
     said = str(messages.of("comm_msg"))
     for words in (
         "2 of 8 done, 2 in flight", "200 tokens in, 20 out", "1 credits", "left", "25.0%",
@@ -99,7 +95,7 @@ def test_numbers_bar_and_replies_follow_the_batch(page):
 def test_a_long_batch_shows_its_first_replies_and_folds_the_next(page):
     """Its own variable is named."""
     messages = page(
-        "captions = begun(ByHand(600)); captions.answer(*range(300)); captions.cancel()"
+        "captions = begun(by_hand(600)); answer(captions, *range(300)); captions.cancel()"
     )
     (update,) = messages.of("update_display_data")
     opened, folded = update["data"]["text/html"].split("<details>")
@@ -131,8 +127,8 @@ def test_pictures_and_typed_fields_are_shown_in_small(page, kernel):
 def test_the_view_ends_as_a_summary_with_the_first_errors(page):
     """Escaped, by item, the same ones once; as HTML and as text, with the way to the rest."""
     messages = page(
-        "batch = begun(ByHand(8))\n"
-        "batch.answer(0, 1)\n"
+        "batch = begun(by_hand(8))\n"
+        "answer(batch, 0, 1)\n"
         "batch._add_error(2, failed('2c7f-3', '<img src=x onerror=alert(1)>'))\n"
         "batch._add_error(3, failed('2c7f-4', '\\x1b[31mred'))\n"
         "batch.cancel()"
@@ -153,10 +149,10 @@ def test_the_view_ends_as_a_summary_with_the_first_errors(page):
 @pytest.mark.kernel
 def test_stop_cancels_the_batch(page, kernel):
     """A click on the button, as a front end sends it."""
-    opened = page("batch = begun(ByHand(8))").of("comm_open")
+    opened = page("batch = begun(by_hand(8))").of("comm_open")
     (button,) = [c["comm_id"] for c in opened if c["data"]["state"].get("description") == "Stop"]
     kernel.click(button)
-    messages = page("batch.answer(0, 1, 2, 3); until_static()")
+    messages = page("answer(batch, 0, 1, 2, 3); until_static()")
     assert "4 of 8 done, 4 not sent" in str(messages.of("update_display_data"))
 
 
