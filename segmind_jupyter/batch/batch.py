@@ -92,11 +92,6 @@ class Batch(Pending["Batch", str]):
         return self._plan.call.model
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What to know about how the prompt was read, such as a name that is no column."""
-        return self._each.notes
-
-    @property
     def errors(self) -> dict[int, SegmindError]:
         """The errors so far, by the positions of their items."""
         with self._lock:
@@ -179,17 +174,10 @@ class Batch(Pending["Batch", str]):
         return self._frame(explode=explode, joins=True)
 
     def _frame(self, *, explode: bool, joins: bool) -> Any:
-        from segmind_jupyter.batch.frame import check_library, reply_frame
+        from segmind_jupyter.batch.frame import reply_frame
 
-        check_library(self._each.items)  # before anybody waits
-        return reply_frame(
-            self._each.items,
-            self.replies,
-            self.errors,
-            self._plan.expected,
-            explode=explode,
-            joins=joins,
-        )
+        items, replies, kind = self._each.items, self.replies, self._plan.expected
+        return reply_frame(items, replies, self.errors, kind, explode=explode, joins=joins)
 
     def cancel(self) -> None:
         """Send nothing more. What is in flight is billed anyway, so its replies are still kept."""

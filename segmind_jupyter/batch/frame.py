@@ -43,18 +43,6 @@ class Column:
     inside: Callable[[list[Any]], list[Column]] | None = None
 
 
-def check_library(items: Rows) -> None:
-    """Raise what to do where the library that makes the frame is not there."""
-    if is_kind(items.table, "polars", "DataFrame"):
-        return
-    try:
-        import pandas  # noqa: F401
-    except ModuleNotFoundError:
-        raise SegmindError(
-            "A table needs pandas: `%pip install pandas`. `batch.replies` does without."
-        ) from None
-
-
 def reply_frame(
     items: Rows,
     replies: Sequence[Reply | None],
@@ -200,9 +188,8 @@ def _pandas_frame(
 
     index: Any = items.keys
     if not isinstance(index, pandas.Index):
-        index = pandas.Index(items.keys, tupleize_cols=False)
-        if list(index) != list(items.keys):  # None and 3 would be floats
-            index = pandas.Index(items.keys, dtype=object, tupleize_cols=False)
+        kind = None if isinstance(index, range) else object  # None and 3 would be floats
+        index = pandas.Index(index, dtype=kind, tupleize_cols=False)
 
     def cells(column: Column) -> Any:
         values: Any = column.values
@@ -279,30 +266,32 @@ def __getattr__(name: str) -> Any:
     return globals()[name]
 
 
+class _Shielded:
+    """Has nothing on a page typeset the words of a frame, and no word of it move a cursor."""
+
+    def __repr__(self) -> str:
+        return to_text(super().__repr__())
+
+    def _repr_html_(self, **how: Any) -> Any:
+        show: Any = getattr(super(), "_repr_html_", None)  # a series has none
+        return shielded(show(**how)) if show else None
+
+
 def _pandas_classes() -> tuple[type, ...]:
     import pandas
 
-    class ReplySeries(pandas.Series):
+    class ReplySeries(_Shielded, pandas.Series):
         """A column of a `ReplyFrame`."""
 
         _constructor = property(lambda self: ReplySeries)
         _constructor_expanddim = property(lambda self: ReplyFrame)
 
-        def __repr__(self) -> str:
-            return to_text(super().__repr__())
-
-    class ReplyFrame(pandas.DataFrame):
-        """A frame whose words nothing on a page typesets; so are its slices and joins."""
+    class ReplyFrame(_Shielded, pandas.DataFrame):
+        """The replies of a batch; so are its slices and joins."""
 
         _constructor = property(lambda self: ReplyFrame)
         _constructor_sliced = property(lambda self: ReplySeries)
         style = property(lambda self: super().style.set_table_attributes(_CLASS))
-
-        def __repr__(self) -> str:
-            return to_text(super().__repr__())
-
-        def _repr_html_(self) -> str | None:
-            return shielded(super()._repr_html_())  # type: ignore[misc]
 
     return ReplySeries, ReplyFrame
 
@@ -310,14 +299,8 @@ def _pandas_classes() -> tuple[type, ...]:
 def _polars_classes() -> tuple[type, ...]:
     import polars
 
-    class ReplyPolarsFrame(polars.DataFrame):
-        """A frame whose words nothing on a page typesets."""
-
-        def __repr__(self) -> str:
-            return to_text(super().__repr__())
-
-        def _repr_html_(self, **how: Any) -> str:
-            return str(shielded(super()._repr_html_(**how)))
+    class ReplyPolarsFrame(_Shielded, polars.DataFrame):
+        """The replies of a batch."""
 
     return (ReplyPolarsFrame,)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from segmind_jupyter.content.files import file_notes, is_file_name, is_image_path, is_named_as_image
+from segmind_jupyter.content.files import is_file_name, is_image_path, is_named_as_image
 from segmind_jupyter.content.images.arrays import is_image_array
 from segmind_jupyter.content.parts import STANDARD, Limits, is_kind, special_method, type_name
 from segmind_jupyter.content.prompt import WHOLE_PATH, Prompt, as_typed, compose, gather
@@ -27,7 +27,6 @@ _MISSING: Final = "(missing)"
 #: How many items are looked at for names of files, each a question to the disk.
 _LOOKED_AT: Final = 100
 
-_NUMBER: Final = re.compile(r"(\d+)")
 _NAME: Final = re.compile(r"[^\W\d]\w*")
 _BRACES: Final = re.compile(r"\{\{(?P<escaped>[^{}\n]+)\}\}|\{(?P<inside>[^{}\n]+)\}")
 
@@ -59,13 +58,12 @@ class PromptTemplate:
         #: Figures, and images that load at their first use, bear no two threads.
         self._lock = threading.Lock()
         placeholders = dict.fromkeys((ITEM, *self.items.columns), Placeholder())
-        read = {sent.name for sent in compose(template, placeholders, is_template=True).sent}
-        self._template = _unescaped(template, (ITEM, *self.items.labels), read=read)
-        form = compose(self._template, placeholders, is_template=True)
-        self._paths = {sent.name for sent in form.sent}
+        self._paths = {sent.name for sent in compose(template, placeholders, is_template=True).sent}
+        self._template = _unescaped(template, (ITEM, *self.items.labels), read=self._paths)
         #: Without the escapes, where there is nothing but words.
-        self._words = "".join(piece for piece in form.pieces if isinstance(piece, str))
-        self.notes = self._file_notes()
+        plain = compose(self._template, placeholders, is_template=True).pieces
+        self._words = "".join(piece for piece in plain if isinstance(piece, str))
+        self._refuse_file_names()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -91,19 +89,16 @@ class PromptTemplate:
                 )
             return prompt
 
-    def _file_notes(self) -> tuple[str, ...]:
-        """Refuse the names of images and tables that are there; point out those of other files."""
+    def _refuse_file_names(self) -> None:
+        """Refuse the names of images and tables that are there."""
         columns = [path for path in self._paths if path in self.items.columns]
         if self.items.labels and not columns:
-            return ()
+            return
         for position in range(min(len(self), _LOOKED_AT)):
             item = self.items.take(position)
             for column in columns or [""]:
                 text = item.get(column) if column and isinstance(item, Mapping) else item
-                if isinstance(text, str) and not is_file_name(text):
-                    if notes := file_notes(text):
-                        return notes
-                elif isinstance(text, str):
+                if isinstance(text, str) and is_file_name(text):
                     how = f'[{{**row, "{column}": Path(row["{column}"])}} for row in rows]'
                     if self.items.table is not None:
                         how = f"df.assign({column}=df[{column!r}].map(Path))"
@@ -112,7 +107,6 @@ class PromptTemplate:
                         f"name alone would be sent. Give {how if column else 'map(Path, names)'}, "
                         "with `from pathlib import Path`."
                     )
-        return ()
 
 
 class Placeholder:
@@ -164,16 +158,14 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
         is_kept = any(start <= match.start() < stop for start, stop in kept)
         if inside and inside not in read and not is_kept and is_meant(inside.strip()):
             near = nearest(inside.strip())
+            known = ", ".join(f"`{spelled(label)}`" for label in names.values())
             example = f'ask_each(f"... {{{inside}}} ... {{{{item}}}}", ...)'
+            hint = f"If it is a variable of yours, let Python put it in: {example}."
+            if near:
+                hint = f"Did you mean `{spelled(names[near])}`?"
             raise ContentError(
-                f"`{{{inside}}}` names nothing; the names are "
-                + shortened(", ".join(f"`{spelled(label)}`" for label in names.values()))
-                + (
-                    f". Did you mean `{spelled(names[near])}`?"
-                    if near
-                    else f". If it is a variable of yours, let Python put it in: {example}."
-                )
-                + f" To send braces of your own, double them: `{{{{{inside}}}}}`."
+                f"`{{{inside}}}` names nothing; the names are {shortened(known)}. {hint} "
+                f"To send braces of your own, double them: `{{{{{inside}}}}}`."
             )
         is_known = escaped and (escaped in names or root(escaped) in names)
         if not escaped or (is_kept and not is_known) or not is_meant(escaped.strip()):
@@ -301,20 +293,13 @@ def _images(path: str | os.PathLike[Any]) -> dict[str, Path]:
             "a single file, goes in a list: [text], [path]."
         )
     try:
-        files = [file for file in Path(folder).iterdir() if not file.name.startswith(".")]
+        files = sorted(file for file in Path(folder).iterdir() if not file.name.startswith("."))
     except OSError as error:
         raise ContentError(f"The folder {folder} cannot be read ({error.strerror}).") from error
-
-    def natural(file: Path) -> tuple[list[Any], str]:
-        """Order ``img2`` before ``img10``: words and numbers take turns, words first."""
-        words: list[Any] = _NUMBER.split(file.name.casefold())
-        words[1::2] = map(int, words[1::2])
-        return words, file.name
-
     images = [f for f in files if is_image_path(f) or (is_named_as_image(f) and not f.is_dir())]
     if not images:
         raise ContentError(
             f"The folder {folder} holds no image files. For files of another kind, or in folders "
             f'below it, give a list: list(Path({folder!r}).glob("**/*.txt")).'
         )
-    return {file.name: file for file in sorted(images, key=natural)}
+    return {file.name: file for file in images}

@@ -6,7 +6,6 @@ import concurrent.futures
 import dataclasses
 import logging
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -153,7 +152,7 @@ def ask_each(
     ------
     ContentError
         The prompt is none or has a word in braces that nothing here has; the items are not many
-        things, or names of image or table files. (The name of a text file is a warning.)
+        things, or names of image or table files.
     SettingsError
         An argument cannot work, or is mistyped.
     Interrupted
@@ -195,13 +194,7 @@ def ask_each(
             for one in models
         ]
 
-        def template(items: Any) -> PromptTemplate:
-            each = PromptTemplate(prompt, items, limits=smallest(models))
-            for note in each.notes:  # at once: what is mistyped is about to be paid for many times
-                warnings.warn(note, stacklevel=3)
-            return each
-
-        is_one = not isinstance(model, list | tuple)
+        is_one, limits = not isinstance(model, list | tuple), smallest(models)
         if to is not None:
             if dry_run or not is_one:
                 raise SettingsError(
@@ -214,9 +207,11 @@ def ask_each(
                 items,
                 to,
                 asked=[prompt, plan.call.model, plan.call.instruction, plan.call.params],
-                begin=lambda part: _begun(template(part), plan, desk, shows=False),
+                begin=lambda part: _begun(
+                    PromptTemplate(prompt, part, limits=limits), plan, desk, shows=False
+                ),
             )
-        each = template(items)
+        each = PromptTemplate(prompt, items, limits=limits)
     if dry_run:
         from segmind_jupyter.batch.preview import preview
 

@@ -299,16 +299,6 @@ class TestBatches:
         failed = ask_each("fail: {item}", items[:1], json=Line, retry_misfits=1).wait()
         assert list(failed.errors) == [0]
 
-    def test_without_pandas_it_says_what_to_do(
-        self, simulated: None, monkeypatch: pytest.MonkeyPatch
-    ):
-        """Before anybody waits; all else works."""
-        batch = ask_each("echo: {item}", ["a"])
-        monkeypatch.setitem(__import__("sys").modules, "pandas", None)
-        with pytest.raises(SegmindError, match="%pip install pandas"):
-            batch.to_frame()
-        assert batch.replies[0].text == "a"
-
 
 def test_a_look_at_outcomes_reads_no_item(simulated: None):
     """Each is read when it is looked at, however wide the table."""

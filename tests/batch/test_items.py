@@ -144,7 +144,7 @@ class TestTables:
             (r"\text{hello} x_{word2} \frac{a}{b} {n}", r"\text{hello} x_{word2} \frac{a}{b} 1"),
         ):
             each = PromptTemplate(template, pd.DataFrame({"n": [1], "word": ["a"], 7: ["x"]}))
-            assert (texts(each), each.notes) == ([text], ())
+            assert texts(each) == [text]
 
     def test_columns_of_one_name_are_refused(self):
         """One of them would be lost without a word."""
@@ -192,14 +192,14 @@ class TestFolders:
         (tmp_path / "below").mkdir()
         return tmp_path
 
-    def test_a_folder_stands_for_its_images_in_natural_order(self, folder: Path):
+    def test_a_folder_stands_for_its_images_in_the_order_of_their_names(self, folder: Path):
         """They are told by how they begin, or by their names; hidden ones are left alone."""
         for form in (str, Path):
             each = PromptTemplate("Caption this", form(folder))
-            names = ["fake.png", "IMG1.PNG", "img2.png", "img10.png", "no suffix"]
+            names = ["IMG1.PNG", "fake.png", "img10.png", "img2.png", "no suffix"]
             assert list(each.items.keys) == names
-            assert each.items.take(2) == folder / "img2.png"
-            assert [block["type"] for block in each.prompt(1).blocks()] == ["text", "image"]
+            assert each.items.take(3) == folder / "img2.png"
+            assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
 
     def test_a_broken_image_is_an_error_of_its_own(self, tmp_path: Path, red_png: bytes):
         """In a folder and in a list; neither left out nor sent as the text that it may be."""
@@ -247,7 +247,7 @@ class TestNames:
         code = "```js\n${x} {{ user }} {y}\n``` \\frac{x}{y} `{z}` of {item}"
         assert texts(PromptTemplate(code, ["a"])) == [code.replace("{item}", "a")]
         each = PromptTemplate("{{context}} {item}", ["a"])
-        assert (texts(each), each.notes) == (["{context} a"], ())
+        assert texts(each) == ["{context} a"]
 
     def test_names_of_pictures_and_tables_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, red_png: bytes
@@ -269,13 +269,6 @@ class TestNames:
         each = PromptTemplate("Look:", [Path("a.png"), Path("b.csv")])
         assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
         assert "x" in each.prompt(1).blocks()[0]["text"]
-
-    def test_the_name_of_a_text_file_is_pointed_out(self, tmp_path: Path):
-        """It may well be what is asked about."""
-        file = tmp_path / "notes.txt"
-        file.write_text("words")
-        (note,) = PromptTemplate("{item}", [str(file)]).notes
-        assert "sends the file of that name" in note
 
 
 def test_what_holds_the_items_may_be_anything():

@@ -314,10 +314,9 @@ class BatchView(Card["Batch"]):
         hint = f"`{name}.to_frame()` has the replies as a table{more}."
         page = self.head()
         page += "".join(boxed(error, failure_html(error, where)) for where, error in errors)
-        page += "".join(div("note", one_line_html(note)) for note in batch.notes)
         page += self.answers(folds=True) + div("footer", one_line_html(hint))
         lines = [f"{one_line(where)}: {failure_text(error)}" for where, error in errors]
-        text = "\n".join([str(batch), *lines, *map(one_line, batch.notes), hint])
+        text = "\n".join([str(batch), *lines, hint])
         return {"text/html": framed(page), "text/plain": text}, {}
 
     def _first_errors(self) -> Iterator[tuple[str, SegmindError]]:
