@@ -217,14 +217,3 @@ def test_the_jobs_of_a_batch_are_one_row(run, gateway):
     _, job, row = run("%segmind jobs").displayed[0].data["text/plain"].splitlines()
     assert "2 items: 2 completed, reply kept" in row
     assert (job.split()[-1], row.split()[-1]) == ("job", "batch")
-
-
-def test_a_wrong_command_says_what_is_right(run, gateway):
-    """And sends nothing."""
-    for line, words in (
-        ("%segmind resume", "It is `%segmind resume ID`"),
-        ("%segmind resume ../../v1/x", "is no job id"),
-        ("%segmind jobs all", "It is `%segmind jobs`"),
-    ):
-        assert words in str(run(line).error)
-    assert len(gateway.log) == 0

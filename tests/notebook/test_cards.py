@@ -1,4 +1,4 @@
-"""The card of a job: in a terminal a line, in a kernel live widgets that become the reply."""
+"""The cards of jobs and batches: in a terminal lines, in a kernel widgets that become the end."""
 
 from __future__ import annotations
 
@@ -17,19 +17,41 @@ KEY = "sk-live-0123456789abcdef"
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
-#: Jobs that cells move by hand, and what waits until no card is live.
+#: Jobs and batches that cells move by hand, and what waits until no card is live.
 BEGIN = """\
 import threading, time
-from segmind_jupyter import Reply, Usage
-from segmind_jupyter.api.responses import expired, failed
+from segmind_jupyter import Batch, Reply, Usage
 from segmind_jupyter.api.jobs import Job
+from segmind_jupyter.api.messages import Call
+from segmind_jupyter.api.responses import expired, failed
 from segmind_jupyter.api.responses import Completed, Expired, Failed, Processing
+from segmind_jupyter.batch.items import PromptTemplate
+from segmind_jupyter.batch.runner import Plan
+from segmind_jupyter.session import session
 
 def new(name="2c7f-1", **fields):
     return Job(name, model="claude-4-sonnet", submitted_at=time.time(), **fields)
 
-def answer(job, text="A **rising** line."):
+def reply(job, text="A **rising** line."):
     job.finish(Completed(), reply=Reply(text=text, model="claude-4-sonnet"))
+
+def by_hand(total):
+    each = PromptTemplate("{item}", {f"<b>{n}": n for n in range(total)})
+    call = Call(model="claude-4-sonnet")
+    batch = Batch(each, Plan(call=call, max_in_flight=1, resumes=True, stops_at_error=False))
+    for _ in range(total // 2):
+        batch._take()
+    return batch
+
+def answer(batch, *positions):
+    for position in positions:
+        reply = Reply(text=f"**x{position}**", usage=Usage(100, 10), cost=0.5)
+        batch._add_reply(position, reply)
+
+def begun(batch):
+    for show in session().batch_shows:
+        show(batch)
+    return batch
 
 def until_static():
     for thread in threading.enumerate():
@@ -76,7 +98,7 @@ def test_a_job_on_a_terminal_is_a_line_its_reply_or_its_error(run):
     )
     assert cell.result.request_id == "2c7f-1"
     assert "[<Job 2c7f-1 claude-4-sonnet QUEUED>]" in run("[new()]").stdout
-    assert "A **rising** line." in run("job = new(); answer(job)\njob").stdout
+    assert "A **rising** line." in run("job = new(); reply(job)\njob").stdout
     end = "job.finish(Failed(), error=failed('2c7f-1', 'no \\x1b[31mimage'))"
     assert "JobFailed: Job 2c7f-1 failed: no image." in run(f"job = new(); {end}\njob").stdout
     assert "segmind-jupyter-live" not in {thread.name for thread in threading.enumerate()}
@@ -122,7 +144,7 @@ def test_the_card_becomes_the_reply_while_a_later_cell_keeps_the_kernel_busy(pag
     """First the widgets hold it, for a page that was reloaded; then the output is replaced."""
     (shown,) = page("job = new()\njob").of("display_data")
     messages = page(
-        "threading.Thread(target=answer, args=(job,)).start(); until_static(); print('free again')"
+        "threading.Thread(target=reply, args=(job,)).start(); until_static(); print('free again')"
     )
     kinds = [message["msg_type"] for message in messages]
     assert kinds.index("update_display_data") < kinds.index("stream")
@@ -177,7 +199,7 @@ def test_a_job_without_a_reply_shows_its_error_in_the_place_of_the_card(page, ke
 def test_a_cell_that_captures_its_output_does_not_swallow_the_reply_of_another(page):
     """The end of a job goes to the page that its card is on."""
     page("job = new()\njob")
-    captured = page("%%capture\nanswer(job); until_static()")
+    captured = page("%%capture\nreply(job); until_static()")
     assert len(captured.of("update_display_data")) == 1
 
 
@@ -215,8 +237,123 @@ def test_no_hostile_word_is_live_on_the_page(page, walk):
             walk(html)
 
 
-def test_a_batch_of_nothing_shows_as_that(run):
-    """A table may have no rows."""
-    run("%segmind simulator\nfrom segmind_jupyter import ask_each")
-    view = BatchView(run("ask_each('Say {item}', [], progress=False).wait()").result)
-    assert all("0 of 0 done" in shown for shown in view.ended()[0].values())
+@pytest.mark.kernel
+def test_a_batch_shows_where_it_is_begun(page):
+    """Also if it is only assigned: how many are done, how long the model takes, and Stop."""
+    messages = page("batch = begun(by_hand(8))")
+    (shown,) = messages.of("display_data")
+    assert set(shown["data"]) == {VIEW, "text/html", "text/plain"}
+    for words in ("0 of 8 done, 4 in flight", "claude-4-sonnet", "about 11 s for this model"):
+        assert words in shown["data"]["text/html"]
+
+
+@pytest.mark.kernel
+def test_a_batch_that_is_the_value_of_its_cell_shows_once(page):
+    """And again in any later cell that asks for it."""
+    assert len(page("batch = begun(by_hand(8))\nbatch").of("display_data")) == 1
+    assert len(page("batch").of("display_data")) == 1
+    messages = page("batch = by_hand(2); batch._take(); answer(batch, 0, 1)\nbatch")
+    (shown,) = messages.of("display_data")  # one that has ended is its summary at once
+    assert "2 of 2 done" in shown["data"]["text/plain"]
+    assert messages.of("comm_open", "update_display_data") == []
+
+
+@pytest.mark.kernel
+def test_numbers_bar_and_replies_follow_the_batch(page):
+    """What it took and is likely to take, time left, and each reply."""
+    messages = page("batch = begun(by_hand(8))\nanswer(batch, 0, 1)")
+    said = str(messages.of("comm_msg"))
+    for words in (
+        "2 of 8 done, 2 in flight", "200 tokens in, 20 out", "1 credits", "left", "25.0%",
+        "about 4 credits in all", "&lt;b&gt;1", "<strong>x1</strong>", ">0.5<",
+    ):  # fmt: skip
+        assert words in said, words
+
+
+@pytest.mark.kernel
+def test_a_long_batch_shows_its_first_replies_and_folds_the_next(page):
+    """Its own variable is named."""
+    messages = page(
+        "captions = begun(by_hand(600)); answer(captions, *range(300)); captions.cancel()"
+    )
+    (update,) = messages.of("update_display_data")
+    opened, folded = update["data"]["text/html"].split("<details>")
+    assert ("x19<" in opened, "x20<" in opened, "x20<" in folded) == (True, False, True)
+    assert "200 more replies" in folded
+    assert ("x219<" in folded, "x220<" in folded) == (True, False)
+    assert "and 80 more replies" in folded
+    assert "captions.to_frame()</code> has the replies" in folded
+
+
+@pytest.mark.kernel
+def test_pictures_and_typed_fields_are_shown_in_small(page, kernel):
+    """What was asked about beside what came of it."""
+    kernel.run("%segmind simulator")
+    asked = "ask_each('Caption', [Image.new('RGB', (80, 60), 'red')], json={schema}).wait()"
+    schema = {"type": "object", "properties": {"colour": {"type": "string"}}}
+    messages = page(
+        "from PIL import Image\nfrom segmind_jupyter import ask_each\n"
+        + asked.format(schema={**schema, "required": ["colour"]})
+    )
+    *_, update = messages.of("update_display_data")
+    html = update["data"]["text/html"].split("<table", 1)[1]
+    assert 'src="data:image/png;base64,' in html
+    assert "80×60" in html
+    assert ">colour</th>" in html
+
+
+@pytest.mark.kernel
+def test_the_view_ends_as_a_summary_with_the_first_errors(page):
+    """Escaped, by item, the same ones once; as HTML and as text, with the way to the rest."""
+    messages = page(
+        "batch = begun(by_hand(8))\n"
+        "answer(batch, 0, 1)\n"
+        "batch._add_error(2, failed('2c7f-3', '<img src=x onerror=alert(1)>'))\n"
+        "batch._add_error(3, failed('2c7f-4', '\\x1b[31mred'))\n"
+        "batch.cancel()"
+    )
+    (update,) = messages.of("update_display_data")
+    page_, text = update["data"]["text/html"], update["data"]["text/plain"]
+    assert set(update["data"]) == {"text/html", "text/plain"}
+    assert "2 of 8 done, 2 failed, 4 not sent" in page_
+    assert "<strong>Item &#x27;&lt;b&gt;2&#x27;: Job 2c7f-3 failed: &lt;img src=x" in page_
+    assert "<img" not in page_ + str(messages.of("comm_open", "comm_msg"))
+    assert "Item '<b>3': JobFailed: Job 2c7f-4 failed: red." in text
+    assert "Item '<b>4' and 3 more: JobCancelled: Not sent" in text
+    assert "`batch.to_frame()` has the replies" in text
+    assert "`batch.errors` all 6 errors" in text
+
+
+@pytest.mark.kernel
+def test_stop_cancels_the_batch(page, kernel):
+    """A click on the button, as a front end sends it."""
+    opened = page("batch = begun(by_hand(8))").of("comm_open")
+    (button,) = [c["comm_id"] for c in opened if c["data"]["state"].get("description") == "Stop"]
+    kernel.click(button)
+    messages = page("answer(batch, 0, 1, 2, 3); until_static()")
+    assert "4 of 8 done, 4 not sent" in str(messages.of("update_display_data"))
+
+
+@pytest.mark.kernel
+def test_ask_each_shows_its_view(page, kernel):
+    """From the first item to the summary, with a real batch."""
+    kernel.run("%segmind simulator")
+    messages = page(
+        "from segmind_jupyter.batch import ask_each\n"
+        "batch = ask_each('Say {item}', ['one', 'two', 'three'])\n"
+        "batch.wait(60)"
+    )
+    assert len(messages.of("display_data")) == 1
+    (update,) = messages.of("update_display_data")
+    assert "3 of 3 done" in update["data"]["text/plain"]
+
+
+@pytest.mark.kernel
+def test_unloading_takes_the_view_back(kernel):
+    """And loading again adds it once."""
+    count = "from segmind_jupyter.session import session; len(session().batch_shows)"
+    assert kernel.run(count).text == "1"
+    kernel.run("%reload_ext segmind_jupyter")
+    assert kernel.run(count).text == "1"
+    kernel.run("%unload_ext segmind_jupyter")
+    assert kernel.run(count).text == "0"
