@@ -69,15 +69,14 @@ def ask_parts(
         if file.exists():
             found = parquet.read_metadata(file)
             about = json.loads((found.metadata or {}).get(_ABOUT, b"{}"))
+            differs = None
             if about.get("question") != question:
+                differs = "to something else (the prompt, the model, `json` or a parameter differs)"
+            elif None not in (about["rows"], rows) and about["rows"] != rows:
+                differs = f"about other rows than those of part {nth} now"
+            if differs:
                 raise SettingsError(
-                    f"{file} holds the answers to something else (the prompt, the model, `json` or "
-                    "a parameter differs). Give another folder, or delete that one."
-                )
-            if None not in (about["rows"], rows) and about["rows"] != rows:
-                raise SettingsError(
-                    f"{file} holds the answers about other rows than those of part {nth} now. Give "
-                    "another folder, or delete that one."
+                    f"{file} holds the answers {differs}. Give another folder, or delete that one."
                 )
             schema = schema or found.schema.to_arrow_schema()
             if not about["failed"]:

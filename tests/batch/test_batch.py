@@ -501,9 +501,5 @@ class TestProgress:
                 },
             ),
             ("2 of 2 done (2 from the journal) · 0 s", {"total": 2, "done": 2, "kept": 2}),
-            (
-                "2 of 9 done, 7 not sent · 2 h 00 min",
-                {"total": 9, "done": 2, "elapsed_s": 7200, "stopped": True},
-            ),
         ):  # fmt: skip
             assert str(Progress(**numbers)) == line

@@ -286,23 +286,6 @@ def test_a_long_batch_shows_its_first_replies_and_folds_the_next(page):
 
 
 @pytest.mark.kernel
-def test_pictures_and_typed_fields_are_shown_in_small(page, kernel):
-    """What was asked about beside what came of it."""
-    kernel.run("%segmind simulator")
-    asked = "ask_each('Caption', [Image.new('RGB', (80, 60), 'red')], json={schema}).wait()"
-    schema = {"type": "object", "properties": {"colour": {"type": "string"}}}
-    messages = page(
-        "from PIL import Image\nfrom segmind_jupyter import ask_each\n"
-        + asked.format(schema={**schema, "required": ["colour"]})
-    )
-    *_, update = messages.of("update_display_data")
-    html = update["data"]["text/html"].split("<table", 1)[1]
-    assert 'src="data:image/png;base64,' in html
-    assert "80×60" in html
-    assert ">colour</th>" in html
-
-
-@pytest.mark.kernel
 def test_the_view_ends_as_a_summary_with_the_first_errors(page):
     """Escaped, by item, the same ones once; as HTML and as text, with the way to the rest."""
     messages = page(
@@ -332,28 +315,3 @@ def test_stop_cancels_the_batch(page, kernel):
     kernel.click(button)
     messages = page("answer(batch, 0, 1, 2, 3); until_static()")
     assert "4 of 8 done, 4 not sent" in str(messages.of("update_display_data"))
-
-
-@pytest.mark.kernel
-def test_ask_each_shows_its_view(page, kernel):
-    """From the first item to the summary, with a real batch."""
-    kernel.run("%segmind simulator")
-    messages = page(
-        "from segmind_jupyter.batch import ask_each\n"
-        "batch = ask_each('Say {item}', ['one', 'two', 'three'])\n"
-        "batch.wait(60)"
-    )
-    assert len(messages.of("display_data")) == 1
-    (update,) = messages.of("update_display_data")
-    assert "3 of 3 done" in update["data"]["text/plain"]
-
-
-@pytest.mark.kernel
-def test_unloading_takes_the_view_back(kernel):
-    """And loading again adds it once."""
-    count = "from segmind_jupyter.session import session; len(session().batch_shows)"
-    assert kernel.run(count).text == "1"
-    kernel.run("%reload_ext segmind_jupyter")
-    assert kernel.run(count).text == "1"
-    kernel.run("%unload_ext segmind_jupyter")
-    assert kernel.run(count).text == "0"

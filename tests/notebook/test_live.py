@@ -145,18 +145,16 @@ def test_what_ended_between_cells_is_sent_again_by_the_next_one_alone(followed, 
 
 
 class Sketch:
-    """A drawing that changes with time for a while, or fails."""
+    """A drawing that changes with time for a while."""
 
-    def __init__(self, changes: int = 0, *, fails: bool = False) -> None:
-        self.left, self.fails = changes, fails
+    def __init__(self, changes: int) -> None:
+        self.left = changes
         self.count = 0
         self.threads: set[str] = set()
 
     def draw(self) -> bool:
         self.count += 1
         self.threads.add(threading.current_thread().name)
-        if self.fails:
-            raise ValueError("a drawing with a hole")
         self.left -= 1
         return self.left >= 0
 
