@@ -8,9 +8,8 @@ import math
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,13 +124,7 @@ class CodeBlock:
 
 _FENCE: Final = re.compile(r"([ \t]*)(`{3,}(?=[^`]*$)|~{3,})(.*)", re.DOTALL)
 
-#: Stop reasons of a whole answer, and those that mean "cut at the limit" and "declined":
-#: Anthropic's, and OpenAI's words for them.
-_WHOLE: Final = frozenset({None, "end_turn", "stop_sequence", "stop"})
-_CUT: Final = frozenset({"max_tokens", "length"})
-_REFUSED: Final = frozenset({"refusal", "content_filter"})
-
-#: Cut since prompt and reply together fill what the model can look at.
+#: Why a model stops when its prompt and its reply together fill what it can look at.
 _WINDOW_FULL: Final = "model_context_window_exceeded"
 
 
@@ -181,12 +174,12 @@ class Reply:
     @property
     def cut(self) -> bool:
         """Whether the answer ends early: at `max_tokens`, or where the model's window is full."""
-        return self.stop_reason in _CUT or self.stop_reason == _WINDOW_FULL
+        return self.stop_reason in {"max_tokens", _WINDOW_FULL}
 
     @property
     def refused(self) -> bool:
         """Whether the model declined to answer."""
-        return self.stop_reason in _REFUSED
+        return self.stop_reason == "refusal"
 
     @property
     def notice(self) -> str | None:
@@ -206,7 +199,7 @@ class Reply:
         why = f" (it stopped with {shortened(self.stop_reason)!r})" if self.stop_reason else ""
         if blank:
             return f"The model answered without a word of text{why}. Ask again in other words."
-        if self.stop_reason not in _WHOLE:
+        if self.stop_reason not in {None, "end_turn", "stop_sequence"}:
             return f"The answer may not be whole{why}. Ask again if something is missing."
         return None
 
@@ -291,7 +284,7 @@ def parse_reply(
     model: str | None = None,
     elapsed_s: float | None = None,
 ) -> Reply:
-    """Read the model's JSON, of Anthropic's shape or OpenAI's."""
+    """Read the model's JSON, by itself (v1) or in a result (v2)."""
     headers = headers or {}
     metrics: Any = {}
     if isinstance(body, dict) and "output" in body:  # a result of v2: the model's own JSON
@@ -309,20 +302,14 @@ def parse_reply(
     answer = body if isinstance(body, dict) else {}
     counts = answer["usage"] if isinstance(answer.get("usage"), dict) else {}
 
-    def count(*names: str) -> int | None:
-        numbers = (_number(counts.get(name)) for name in names)
-        return next((int(n) for n in numbers if n is not None and 0 <= n <= _MAX_TOKENS), None)
+    def count(name: str) -> int | None:
+        number = _number(counts.get(name))
+        return int(number) if number is not None and 0 <= number <= _MAX_TOKENS else None
 
-    reasons = answer.get("stop_reason"), _at(answer, "choices", 0, "finish_reason")
     return Reply(
         text=text,
-        usage=Usage(
-            count("input_tokens", "prompt_tokens"),
-            count("output_tokens", "completion_tokens"),
-            count("cache_read_input_tokens"),
-            count("cache_creation_input_tokens"),
-        ),
-        stop_reason=next(filter(None, map(_string, reasons)), None),
+        usage=Usage(**{each.name: count(each.name) for each in fields(Usage)}),
+        stop_reason=_string(answer.get("stop_reason")),
         model=_string(answer.get("model")) or model,
         id=_string(answer.get("id")),
         cost=_credits(headers.get("x-cost", metrics.get("cost"))),
@@ -337,36 +324,24 @@ def parse_reply(
 
 
 def find_text(body: Any) -> str | None:
-    """Find the assistant's text: Anthropic's and OpenAI's place for it, or a string.
+    """Find the assistant's text: a string, or the text parts of a message's content.
 
-    `None` where there is none; an empty string is a text (a model may have nothing to say).
+    `None` where there is none; an empty string is a text (a model may have nothing to say). Other
+    kinds of part (thinking, tools) are no text.
     """
     if isinstance(body, str):
         return body
-    if isinstance(body, dict) and "content" in body:
-        if body["content"] is None and _string(body.get("stop_reason")):
-            return ""  # declined, or stopped before a word came
-        return _joined(body["content"])
-    return _joined(_at(body, "choices", 0, "message", "content"))
-
-
-def _joined(content: Any) -> str | None:
-    """Join the text parts of a content list; other kinds of part (thinking, tools) are no text."""
+    if not isinstance(body, dict) or "content" not in body:
+        return None
+    content = body["content"]
+    if content is None and _string(body.get("stop_reason")):
+        return ""  # declined, or stopped before a word came
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         return None
     parts = (p for p in content if isinstance(p, dict) and p.get("type", "text") == "text")
     return "".join(text for p in parts if isinstance(text := p.get("text"), str))
-
-
-def _at(value: Any, *path: str | int) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
 
 
 #: More than any window holds, or account; beyond it is none (and breaks tables of 64-bit numbers).
@@ -402,9 +377,6 @@ def shape_of(body: Any) -> str:
 
 # What calls took ----------------------------------------------------------------------------
 
-#: Calls that a ledger can tell one by one: some megabytes, and more than anybody looks at.
-MAX_CALLS: Final = 20_000
-
 
 @dataclass(frozen=True, slots=True)
 class AnsweredCall:
@@ -418,7 +390,7 @@ class AnsweredCall:
     simulated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Totals:
     """Sums over some calls; `cost` is in credits, and `None` where no call came with one."""
 
@@ -429,54 +401,45 @@ class Totals:
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
 
-    def plus(self, call: AnsweredCall) -> Totals:
-        """Return the sums with one more call."""
-        costs = [cost for cost in (self.cost, call.cost) if cost is not None]
-        tokens = {
-            name: getattr(self, name) + (getattr(call.usage, name) or 0)
-            for name in Usage.__dataclass_fields__
-        }
-        return Totals(calls=self.calls + 1, cost=sum(costs) if costs else None, **tokens)
-
 
 class Ledger:
     """The calls of this process that were answered, oldest first. Threads may share it."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._calls: deque[AnsweredCall] = deque(maxlen=MAX_CALLS)
-        # Kept beside the calls, as they count those that are no longer told one by one.
-        self._all = Totals()
-        self._models: dict[str, Totals] = {}
-        self._lock = threading.Lock()
+        #: Some megabytes at 20,000.
+        self.calls: list[AnsweredCall] = []
         #: How many calls have an unknown outcome: they may have been billed.
         self.unknown = 0
+        self._lock = threading.Lock()
 
     def add(self, reply: Reply, *, model: str) -> None:
         """Note an answered call to `model`."""
         now, seconds = self._clock(), reply.elapsed_s
         call = AnsweredCall(model, reply.usage, reply.cost, now, seconds, reply.simulated)
-        with self._lock:
-            self._calls.append(call)
-            self._all = self._all.plus(call)
-            self._models[model] = self._models.get(model, Totals()).plus(call)
+        self.calls.append(call)
 
     def add_unknown(self) -> None:
         """Note a call whose outcome is unknown."""
         with self._lock:
             self.unknown += 1
 
-    @property
-    def calls(self) -> tuple[AnsweredCall, ...]:
-        """The newest calls, `MAX_CALLS` at most."""
-        with self._lock:
-            return tuple(self._calls)
-
     def by_model(self) -> dict[str, Totals]:
         """Sum all calls of each model, in the order in which the models were first used."""
-        with self._lock:
-            return dict(self._models)
+        models: dict[str, list[AnsweredCall]] = {}
+        for call in tuple(self.calls):
+            models.setdefault(call.model, []).append(call)
+        return {model: _sums(calls) for model, calls in models.items()}
 
     def total(self) -> Totals:
         """Sum all calls."""
-        return self._all
+        return _sums(tuple(self.calls))
+
+
+def _sums(calls: Sequence[AnsweredCall]) -> Totals:
+    costs = [call.cost for call in calls if call.cost is not None]
+    tokens = {
+        each.name: sum(getattr(call.usage, each.name) or 0 for call in calls)
+        for each in fields(Usage)
+    }
+    return Totals(len(calls), cost=sum(costs) if costs else None, **tokens)

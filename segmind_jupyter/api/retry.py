@@ -158,8 +158,7 @@ _FLOOR_PER_S, _GUESS_PER_S = 4.5 / _WINDOW_S, 1.0
 #: What is used of a limit: clocks and ways differ by a little, and a refusal costs a pause.
 _USED: Final = 0.98
 
-#: After so long the rate is doubled, as the server may take more by now; after the next refusal it
-#: takes twice as long.
+#: After so long without a refusal the rate is doubled, as the server may take more by now.
 _STEADY_S: Final = 300.0
 
 
@@ -172,8 +171,7 @@ class RateLimiter:
 
     The limit is the server's. Until it refuses a request, each goes at once; then all pause until
     the moment that it names (or 1/4, 1/2, 1, ... s), and are spaced as they were taken before.
-    Whether it counts looks is not documented: POSTs are spaced by themselves, and with the looks
-    where one was refused.
+    Whether it counts looks is not documented: they are spaced too once one was refused.
     """
 
     def __init__(
@@ -183,10 +181,16 @@ class RateLimiter:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._clock, self._sleep = clock, sleep
-        self._posts, self._all = _Spacing(), _Spacing()
-        self._paused_until_s = -math.inf
+        self._queue = anyio.Lock()
+        self._paused_until_s = self._next_s = -math.inf
         #: How often in a row a request was refused.
         self._refusals = 0
+        #: What was sent and taken, and when: about what the largest plan has in a minute.
+        self._taken: deque[tuple[str, float]] = deque(maxlen=3000)
+        self._counted = {"POST"}
+        #: Requests a second, once the server showed how many it takes; and when to try more.
+        self._rate_per_s: float | None = None
+        self._raised_at_s = math.inf
 
     @property
     def pause_s(self) -> float:
@@ -200,9 +204,8 @@ class RateLimiter:
 
     @property
     def posts_per_min(self) -> float | None:
-        """How many POSTs a minute the server took before it refused one; `None` if it never did."""
-        rate_per_s = self._posts.rate_per_s or self._all.rate_per_s
-        return rate_per_s and 60 * rate_per_s
+        """How many a minute the server took before it refused one; `None` if it never did."""
+        return self._rate_per_s and 60 * self._rate_per_s
 
     async def acquire(
         self, method: str, *, patience_s: float = math.inf, urgent: bool = False
@@ -219,68 +222,53 @@ class RateLimiter:
                 if self._paused_until_s > give_up_s:
                     raise LimitReached
                 await self._sleep(self.pause_s)
+            if method not in self._counted:
+                return queued_s
             asked_s = self._clock()
-            for spacing in self._spacings(method):
-                async with contextlib.nullcontext() if urgent else spacing.queue:
-                    while not (urgent or self.pause_s):
-                        wait_s = spacing.next_s - self._clock()
-                        if wait_s <= 0:
-                            break
-                        await self._sleep(wait_s)
-                    spacing.take(self._clock())
-            queued_s += self._clock() - asked_s
-            if not self.pause_s:
+            async with contextlib.nullcontext() if urgent else self._queue:
+                while not (urgent or self.pause_s):
+                    wait_s = self._next_s - self._clock()
+                    if wait_s <= 0:
+                        break
+                    await self._sleep(wait_s)
+                queued_s += self._clock() - asked_s
+                if self.pause_s:
+                    continue
+                if self._rate_per_s is not None:
+                    now_s = self._clock()
+                    if now_s >= self._raised_at_s:
+                        self._rate_per_s *= 2
+                        self._raised_at_s = now_s + _WINDOW_S
+                    self._next_s = max(now_s, self._next_s) + 1 / self._rate_per_s
                 return queued_s
 
     def record(
         self, method: str, status: int | None, *, sent_s: float, wait_s: float | None = None
     ) -> None:
         """Note what came of a request, and when the server said that it takes the next."""
-        now_s, spacings = self._clock(), self._spacings(method)
+        now_s = self._clock()
         if status == 429 or (status == 503 and wait_s):
             if not self.pause_s:  # else it was on its way when the pause began
                 self._refusals += 1
+                self._counted.add(method)
                 if self._refusals == 1:
-                    spacings[-1].learn(sent_s, open_s=now_s + min(wait_s or _WINDOW_S, MAX_PAUSE_S))
+                    self._learn(sent_s, now_s + min(wait_s or _WINDOW_S, MAX_PAUSE_S))
                 wait_s = wait_s or min(_WINDOW_S, 0.25 * 2.0 ** (self._refusals - 1))
-                spacings[-1].next_s = now_s + wait_s
-            if wait_s:
-                until_s = now_s + min(wait_s, MAX_PAUSE_S)
-                self._paused_until_s = max(self._paused_until_s, until_s)
+                self._next_s = now_s + wait_s
+            until_s = now_s + min(wait_s or 0.0, MAX_PAUSE_S)
+            self._paused_until_s = max(self._paused_until_s, until_s)
         elif status is not None and status != 503:
-            for spacing in spacings:
-                spacing.taken_s.append(sent_s)
+            self._taken.append((method, sent_s))
             if sent_s >= self._paused_until_s:
                 self._refusals = 0
 
-    def _spacings(self, method: str) -> tuple[_Spacing, ...]:
-        return (self._all, self._posts) if method == "POST" else (self._all,)
-
-
-class _Spacing:
-    """How far requests of a kind are apart."""
-
-    def __init__(self) -> None:
-        #: Requests a second, once the server showed how many it takes.
-        self.rate_per_s: float | None = None
-        self.next_s = -math.inf
-        self.queue = anyio.Lock()
-        #: When requests were sent that were taken: as many as the largest plan has in a minute.
-        self.taken_s: deque[float] = deque(maxlen=1000)
-        self._raised_at_s, self._steady_s = math.inf, _STEADY_S
-
-    def take(self, now_s: float) -> None:
-        """Take the next place."""
-        if self.rate_per_s and now_s >= self._raised_at_s:
-            self.rate_per_s, self._raised_at_s = 2 * self.rate_per_s, now_s + _WINDOW_S
-        self.next_s = max(now_s, self.next_s) + (1 / self.rate_per_s if self.rate_per_s else 0.0)
-
-    def learn(self, wall_s: float, *, open_s: float) -> None:
+    def _learn(self, refused_s: float, open_s: float) -> None:
         """Take the limit to be what was taken before a refusal, in the time until it ends."""
-        before_s = [s for s in self.taken_s if wall_s - _WINDOW_S < s <= wall_s]
+        taken_s = (sent_s for method, sent_s in self._taken if method in self._counted)
+        before_s = [sent_s for sent_s in taken_s if refused_s - _WINDOW_S < sent_s <= refused_s]
         if before_s:
             span_s = min(_WINDOW_S, max(open_s - min(before_s), 1.0))
-            self.rate_per_s = max(_FLOOR_PER_S, _USED * len(before_s) / span_s)
+            self._rate_per_s = max(_FLOOR_PER_S, _USED * len(before_s) / span_s)
         else:  # another process used it up
-            self.rate_per_s = _GUESS_PER_S
-        self._raised_at_s, self._steady_s = open_s + self._steady_s, 2 * self._steady_s
+            self._rate_per_s = _GUESS_PER_S
+        self._raised_at_s = open_s + _STEADY_S

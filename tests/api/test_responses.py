@@ -150,12 +150,10 @@ class TestReadState:
 class TestReadResult:
     def test_every_form_of_output_is_a_reply(self):
         """They carry the job's id, and the text that the model wrote."""
-        openai = {"choices": [{"message": {"content": "A sunset."}}]}
         for body in [
             completed(json.dumps(ANSWER)),
             completed(ANSWER, partial=False, reasoning="...", timings={"a": 1}),
             completed("A sunset.", request_id=ID),
-            completed(json.dumps(openai)),
             {"status": "COMPLETED", **ANSWER},
             {"status": "completed", "output": json.dumps(ANSWER)},
             {"output": json.dumps(ANSWER)},
