@@ -116,12 +116,3 @@ def test_a_cell_runs_through_few_files(named, most):
     )
     files = done.stdout.splitlines()[-1].split()
     assert 10 < len(files) <= most, files
-
-
-def test_the_simulator_transport_loads_by_name():
-    """The client binds it late; the name must lead somewhere."""
-    code = (
-        "import pkgutil; from segmind_jupyter.api.transport import _SIMULATOR_TRANSPORT as name;"
-        "print(type(pkgutil.resolve_name(name)()).__mro__[1].__name__)"
-    )
-    assert run(code) == "AsyncBaseTransport"

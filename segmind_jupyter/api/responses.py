@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from segmind_jupyter.api.messages import Reply, parse_reply, shape_of
 from segmind_jupyter.api.retry import parse_wait
@@ -346,18 +346,13 @@ _MAX_INFERENCE_S: Final = 864_000.0
 class State(str):
     """Where a job stands: equal to the gateway's word for it, and a type for `match`."""
 
-    word: ClassVar[str] = ""
     detail: str | None
 
     def __new__(cls, detail: str | None = None) -> Self:
         """Keep the server's words; two states are equal whatever they say."""
-        state = super().__new__(cls, cls.word)
+        state = super().__new__(cls, cls.__name__.upper())
         state.detail = detail
         return state
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as what makes it: a string's own way would hand the word to `__new__`."""
-        return (type(self), (self.detail,))
 
     @property
     def ended(self) -> bool:
@@ -368,42 +363,30 @@ class State(str):
 class Queued(State):
     """Waits for a worker."""
 
-    word = "QUEUED"
-
 
 class Processing(State):
     """The model is at work."""
-
-    word = "PROCESSING"
 
 
 class Completed(State):
     """The reply is there, and billed."""
 
-    word = "COMPLETED"
-
 
 class Failed(State):
     """The gateway or the model gave it up."""
-
-    word = "FAILED"
 
 
 class Expired(State):
     """The server does not know the job, or no longer. Never the gateway's own word."""
 
-    word = "EXPIRED"
-
 
 class Cancelled(State):
     """Nobody watches it any more. Never the gateway's own word: it cannot stop a job."""
 
-    word = "CANCELLED"
-
 
 #: The states that the gateway knows (the vendor's model pages).
 _KNOWN: Final[dict[str, type[State]]] = {
-    kind.word: kind for kind in (Queued, Processing, Completed, Failed)
+    str(kind()): kind for kind in (Queued, Processing, Completed, Failed)
 }
 
 
@@ -453,7 +436,7 @@ def is_terminal(body: str | None) -> bool:
     Only the gateway's own word counts here: "failed" may be any proxy's.
     """
     word = _fields_of(body).get("status")
-    return isinstance(word, str) and word in {Completed.word, Failed.word}
+    return isinstance(word, str) and word in {Completed(), Failed()}
 
 
 def is_of(request_id: str, body: Any) -> bool:

@@ -324,7 +324,7 @@ class JobManager:
         if record.raw is not None:
             with contextlib.suppress(ReplyError, JobError):
                 hand_over(job, self.read(job, record.raw, record.seconds))
-        elif record.state == Failed.word:
+        elif record.state == Failed():
             hand_over(job, Failed(record.error))
         return job
 

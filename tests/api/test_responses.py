@@ -71,10 +71,9 @@ class TestState:
                     pytest.fail(f"{state!r} matches nothing")
 
     def test_it_survives_pickles_and_copies(self):
-        """In every protocol, with its type and what it says."""
+        """With its type and what it says."""
         for state in STATES.values():
-            pickled = [pickle.dumps(state, n) for n in range(pickle.HIGHEST_PROTOCOL + 1)]
-            twins = [*map(pickle.loads, pickled), copy.copy(state), copy.deepcopy(state)]
+            twins = pickle.loads(pickle.dumps(state)), copy.copy(state), copy.deepcopy(state)
             for twin in twins:
                 assert type(twin) is type(state)
                 assert twin == state
