@@ -8,10 +8,13 @@ import enum
 import json
 import pickle
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image as PILImage
 
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.batch import ask_each
@@ -183,6 +186,18 @@ class TestRows:
             frame = made(items, ["x", "y"])
             assert list(frame.index) == index
             assert frame.index.nlevels == (2 if isinstance(items, pd.DataFrame) else 1)
+
+    def test_items_of_a_list_are_named(self, tmp_path: Path):
+        """A path or a short name in place of a picture; a table needs none."""
+        PILImage.new("RGB", (4, 4)).save(tmp_path / "a.png")
+        with PILImage.open(tmp_path / "a.png") as opened:
+            items = [tmp_path / "a.png", opened, np.zeros((4, 4, 3)), 3, "x"]
+            names = list(made(items, ["r"] * 5)["item"])
+        assert names[:2] == [str(tmp_path / "a.png")] * 2
+        assert names[3:] == [3, "x"]
+        assert len(names[2]) < 500
+        assert "item" not in made({"k": 1}, ["r"]).columns
+        assert "item" not in made(pd.DataFrame({"x": [1]}), ["r"]).columns
 
     def test_join_gives_the_table_with_the_new_columns(self):
         """Row by row, also where its index has doubles; what is no table has none to join."""
