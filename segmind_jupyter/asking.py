@@ -198,7 +198,7 @@ def _requests(
     return [session().request(prompt, options, params, expected=expected) for options in each]
 
 
-def expected_of(kind: Any, params: dict[str, Any]) -> Expected | None:
+def expected_of(kind: Any, params: dict[str, Any], name: str | None = None) -> Expected | None:
     """Return what `json=` says a reply must be, and let the parameters ask for it."""
     if kind is None:
         return None
@@ -206,7 +206,7 @@ def expected_of(kind: Any, params: dict[str, Any]) -> Expected | None:
 
     if "response_format" in params:
         raise SettingsError("`json` sets `response_format`. Leave that parameter out.")
-    found = expected(None if kind is dict else kind, None)
+    found = expected(None, None) if kind is dict else expected(kind, name)
     params["response_format"] = found.response_format
     return found
 

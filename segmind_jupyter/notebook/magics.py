@@ -21,6 +21,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
+from segmind_jupyter.asking import expected_of
 from segmind_jupyter.errors import BudgetError, ReplyError, SettingsError, shortened
 from segmind_jupyter.notebook.config import Defaults
 from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION, last_error
@@ -316,6 +317,7 @@ class ClaudeMagics(Defaults):
         if args.each is not None:
             return self._ask_each(args, words, cell, names), None
         conversation, notes = _conversation(args)
+        params = dict(args.param)
         try:
             options = self.options().replace(
                 cache=args.cache,
@@ -323,26 +325,14 @@ class ClaudeMagics(Defaults):
                 temperature=args.temperature,
                 timeout_s=args.timeout,
             )
+            expected = expected_of(_kind(args, names), params, args.json)
         except SettingsError as error:
             raise UsageError(str(error)) from None
         options = options.replace(model=conversation.model, system=conversation.system)
         options = options.replace(system=_system(args, names))
         each = options.each(_models(args))
-        expected = None
-        if args.json is not None:
-            from segmind_jupyter.content.json_schema import expected as expecting
-
-            kind = type_at(args.json, names) if args.json else None  # else, any object
-            expected = expecting(kind, args.json or None)
         prompt = self._prompt(args, words, cell, names, smallest(each))
         prompt = dataclasses.replace(prompt, notes=(*notes, *prompt.notes))
-        params = dict(args.param)
-        if expected is not None:
-            if "response_format" in params:
-                raise UsageError(
-                    "--json sets `response_format`. Leave `--param response_format=` out"
-                )
-            params["response_format"] = expected.response_format
         goes_on = conversation if len(each) == 1 else None
         how = {"expected": expected, "queued": bool(args.job)}
         requests = [session().request(prompt, one, params, goes_on, **how) for one in each]
@@ -380,13 +370,10 @@ class ClaudeMagics(Defaults):
         from segmind_jupyter.batch import ask_each
         from segmind_jupyter.content.prompt import value_at
 
-        kind = None
-        if args.json is not None:
-            kind = type_at(args.json, names) if args.json else dict
         how: dict[str, Any] = {
             "model": _models(args),
             "system": _system(args, names),
-            "json": kind,
+            "json": _kind(args, names),
             "progress": not args.quiet,
             "dry_run": bool(args.dry_run),
             "max_tokens": args.max_tokens,
@@ -454,6 +441,16 @@ class ClaudeMagics(Defaults):
 def _models(args: Namespace) -> Any:
     """Return the model that was named, all of several, or `None`."""
     return args.model if len(args.model) > 1 else next(iter(args.model), None)
+
+
+def _kind(args: Namespace, names: Mapping[str, Any]) -> Any:
+    """Return the type behind `--json`; a dict without one, `None` without the option."""
+    if not args.json:
+        return None if args.json is None else dict
+    kind = type_at(args.json, names)
+    if kind is None:
+        raise UsageError(f"`{args.json}` is None, and no type: `--json` takes the name of one")
+    return kind
 
 
 def _reveal(args: Namespace, words: str, cell: str | None, frame: FrameType | None) -> Any:

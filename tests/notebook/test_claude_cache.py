@@ -9,22 +9,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from scripted import Gateway
 
 from segmind_jupyter.errors import NotCachedError, SettingsError
 from segmind_jupyter.session import session
-from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import serve
 
-KEY = "sk-live-0123456789abcdef"
 ON = '%config ClaudeMagics.cache = "on"'
 BODY = {"content": [{"type": "text", "text": "A sunset."}], "model": "claude-4-sonnet"}
-ONLY = '%config ClaudeMagics.cache = "only"'
 
 
 @pytest.fixture(autouse=True)
@@ -57,17 +51,16 @@ def test_a_dry_run_says_that_the_reply_is_kept(run, online):
     cell = run("%%claude --cache --dry-run\nHi")
     assert re.search(r"nor would be, as the reply of \d+ \w+ \d{4} [\d:]+ is kept", cell.shown)
     assert cell.result.body == kept.body
-    assert "This would be: POST" in run("%%claude --dry-run\nHi").shown
     assert len(online.posts) == 1
 
 
-@pytest.mark.parametrize("failure", [(500, {"error": "down"}), (200, {"no": "text"})])
-def test_what_came_to_nothing_is_asked_again(run, online, failure):
+def test_what_came_to_nothing_is_asked_again(run, online):
     """An error, or an answer without a reply, is never kept."""
-    online.will_answer(*failure)
-    assert run("%%claude --cache\nHi").error is not None
+    for status, body in ((500, {"error": "down"}), (200, {"no": "text"})):
+        online.will_answer(status, body)
+        assert run("%%claude --cache\nHi").error is not None
     assert run("%%claude --cache\nHi").error is None
-    assert len(online.posts) == 2
+    assert len(online.posts) == 3
 
 
 def test_a_reply_that_breaks_the_schema_is_asked_for_again(run, online):
@@ -82,13 +75,13 @@ def test_a_reply_that_breaks_the_schema_is_asked_for_again(run, online):
     assert len(online.posts) == 2
 
 
-@pytest.mark.parametrize("cell", ["%%claude\nHi", "%%claude --cache\nHi", "%%claude -j\nHi"])
-def test_only_refuses_what_is_not_kept_and_sends_nothing(run, online, cell):
+def test_only_refuses_what_is_not_kept_and_sends_nothing(run, online):
     """The error says what to do."""
-    run(ONLY)
-    error = run(cell).error
-    assert isinstance(error, NotCachedError)
-    assert "Run the cell once online" in str(error)
+    run('%config ClaudeMagics.cache = "only"')
+    for cell in ("%%claude\nHi", "%%claude --cache\nHi", "%%claude -j\nHi"):
+        error = run(cell).error
+        assert isinstance(error, NotCachedError)
+        assert "Run the cell once online" in str(error)
     assert online.requests == []
 
 
@@ -101,20 +94,6 @@ def test_a_simulated_reply_does_not_pose_as_a_models(run, online):
     assert len(online.posts) == 1
 
 
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """A served gateway with jobs."""
-    gateway = Gateway(Behaviour(queue_s=0.0, work_s=0.1))
-    with serve(gateway) as url:
-        monkeypatch.setenv("SEGMIND_API_KEY", KEY)
-        monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        yield gateway
-
-
-def posted(gateway: Gateway) -> list[str]:
-    return [entry.path for entry in gateway.log if entry.method == "POST"]
-
-
 def test_a_job_is_queued_once(run, gateway):
     """Its reply is kept before anybody can see it, also for a cell that waits."""
     run("%%claude -j --cache -o job\nHi")
@@ -125,7 +104,7 @@ def test_a_job_is_queued_once(run, gateway):
     assert again.reply == reply
     assert again.request_id == reply.request_id
     assert run("%%claude --cache\nHi").result == reply
-    assert len(posted(gateway)) == 1
+    assert gateway.billed == 1
 
 
 def test_the_chat_widget_asks_always(run, gateway):
@@ -134,7 +113,7 @@ def test_the_chat_widget_asks_always(run, gateway):
     run("from segmind_jupyter import Chat; chat = Chat()")
     run("chat.send('Hi').wait()")
     assert run("chat.regenerate().wait().cached_at").result is None
-    assert len(posted(gateway)) == 2
+    assert gateway.billed == 2
 
 
 def test_ask_and_submit_follow_the_setting_and_take_their_own(run, online):
@@ -149,34 +128,21 @@ def test_ask_and_submit_follow_the_setting_and_take_their_own(run, online):
     assert len(online.posts) == 2
 
 
-def test_the_command_says_what_is_kept_and_where(run, online, state):
-    """How many, how large, since when, in which file, and what is set."""
+def test_the_command_says_what_is_kept_and_where_and_forgets(run, online, state):
+    """How many, how large, since when, in which file, and what is set; in memory too."""
     assert re.search(r"replies +none", run("%segmind cache").shown)
     run("%%claude --cache\nHi")
     shown = run("%segmind cache").shown
     assert re.search(r"replies +1 \(\d+ B\), the oldest of \d+ \w+ 20\d\d", shown)
     assert str(state / "jobs.sqlite3") in shown
-    assert "off" in shown
     run(ON)
     assert "--no-cache" in run("%segmind cache").shown
-
-
-def test_without_a_journal_replies_are_kept_in_memory(run, online, state):
-    """They end with the kernel."""
+    assert "1 reply is forgotten" in run("%segmind cache clear").shown
     run("%config ClaudeMagics.journal = False")
     for _ in range(2):
-        run("%%claude --cache\nHi")
-    assert len(online.posts) == 1
-    assert not state.exists()
-    assert "end with this kernel" in run("%segmind cache").shown
-
-
-def test_the_command_forgets(run, online):
-    """What is asked then is asked anew."""
-    run("%%claude --cache\nHi")
-    assert "1 reply is forgotten" in run("%segmind cache clear").shown
-    run("%%claude --cache\nHi")
+        run("%%claude\nHi")
     assert len(online.posts) == 2
+    assert "end with this kernel" in run("%segmind cache").shown
     assert run("%segmind cache empty").error is not None
 
 

@@ -75,26 +75,18 @@ def test_a_task_of_the_user_runs_while_a_cell_waits(kernel, recorder, before):
 
 
 @pytest.mark.kernel
-def test_it_is_off_until_it_is_set_and_off_again_afterwards(kernel):
-    """No task of the user runs during such a wait, as for any blocking call."""
-    kernel.run(TICKER)
-    assert "False" in kernel.run(VALUE).text
-    assert counted(kernel.run(ASK_AND_COUNT)) == 0
-    kernel.run(ON)
-    kernel.run(OFF)
-    assert counted(kernel.run(ASK_AND_COUNT)) == 0
-
-
-@pytest.mark.kernel
-def test_the_cell_that_sets_it_waits_as_before(kernel, recorder):
+def test_the_cell_that_sets_it_and_one_that_takes_it_back_wait_as_before(kernel, recorder):
     """The turn of the loop that runs it is not a patched one: ipykernel 6 would die of another."""
     kernel.run(TICKER)
+    assert "False" in kernel.run(VALUE).text
     queued = [kernel.send(code) for code in (f"{ON}\n{ASK_AND_COUNT}", "1 + 1")]
     first, second = [kernel.collect(message_id) for message_id in queued]
     assert counted(first) == 0
     assert second.text == "2"
     will_answer_once_helped(recorder)
     assert kernel.run(ASK_WITH_HELP).text == "Helped.\n"
+    kernel.run(OFF)
+    assert counted(kernel.run(ASK_AND_COUNT)) == 0
 
 
 @pytest.mark.kernel
