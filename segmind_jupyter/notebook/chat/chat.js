@@ -16,7 +16,7 @@
  *   began_ms?: number,
  * }} Turn
  * @typedef {{
- *   n: number, name: string, variable: string, kept: string, model: string, models: string[][], system: string,
+ *   name: string, variable: string, kept: string, model: string, models: string[][], system: string,
  *   usage: string, turns: Turn[], prompts: {text: string, plot?: boolean, error?: boolean}[], names: string[][],
  *   plot: boolean, notice: string, alarm: boolean, max_file_bytes: number, chunk_bytes: number,
  * }} State
@@ -31,10 +31,6 @@
  * @returns {State}
  */
 export function reduce(state, message, now_ms = 0) {
-  if (typeof message?.n === "number") {
-    if (message.n <= state.n) return state; // the state that we began with holds it already
-    state = { ...state, n: message.n };
-  }
   switch (message?.kind) {
     case "state": {
       const { kind, ...fields } = message;
@@ -53,7 +49,7 @@ export function reduce(state, message, now_ms = 0) {
     case "names":
     case "refused":
     case "notice": {
-      const { kind, n, ref, ...fields } = message;
+      const { kind, ref, ...fields } = message;
       return { ...state, ...fields };
     }
     default:
@@ -64,12 +60,13 @@ export function reduce(state, message, now_ms = 0) {
 /**
  * Return the state as a page begins with it: turns count their seconds by this page's clock.
  *
- * @param {State} state
+ * @param {any} fields what the kernel tells
  * @param {number} now_ms
  * @returns {State}
  */
-function begun(state, now_ms) {
-  return { ...state, turns: state.turns.map((turn) => ({ ...turn, began_ms: now_ms - 1000 * turn.elapsed_s })) };
+function begun(fields, now_ms) {
+  const turns = fields.turns.map((/** @type {Turn} */ turn) => ({ ...turn, began_ms: now_ms - 1000 * turn.elapsed_s }));
+  return { notice: "", alarm: false, ...fields, turns };
 }
 
 /**
@@ -140,13 +137,10 @@ class Store {
 
   /** @param {any} message */
   hear(message) {
-    const before = this.state;
-    this.state = reduce(before, message, performance.now());
+    this.state = reduce(this.state, message, performance.now());
     const ref = message.kind === "turn" ? message.turn.ref : message.ref;
     if (ref) this.sending.delete(ref);
-    if (this.state !== before || typeof message.n !== "number") {
-      for (const view of this.views) view(message);
-    }
+    for (const view of this.views) view(message);
   }
 
   /**
@@ -155,6 +149,8 @@ class Store {
    * @param {ArrayBuffer[]} [buffers]
    */
   say(kind, fields = {}, buffers = []) {
+    // What is asked for takes the last notice away.
+    if (!["names", "state", "file"].includes(kind)) this.state = { ...this.state, notice: "", alarm: false };
     this.model.send({ kind, ...fields }, undefined, buffers);
   }
 
@@ -538,7 +534,6 @@ class View {
     this.put(this.editing ?? { text: "", chips: [] });
     this.editing = null;
     this.follows = true;
-    this.tell("", false);
     this.draw(`ref-${ref}`);
   }
 

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import re
 import time
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,7 +40,7 @@ _MARKS = re.compile(r"[\\`*_\]>#|~$!]")
 #: escapes otherwise, stay as they are.
 _LIVE = (
     r"<(?:https?://|mailto:)[^\s<>]*>|(?P<tag>\\?<(?=[A-Za-z/!?]))|(?P<image>\\?!\\?\[)"
-    r"|(?P<note>\[(?:\^|(?=[^\[\]\n]+\]:[ \t]*(?:\n|\Z))))"
+    r"|(?P<note>\[(?=\^|[^\[\]\n]+\]:[ \t]*(?:\n|\Z)))"
     r"|(?P<link>\\?\]\()(?=\s*<?(?!https?://|mailto:)[^\s()<>/]*(?::|\\|&[#\w]))"
     r"|\\."
 )
@@ -51,6 +50,9 @@ _LIVE_ANYWHERE = re.compile(_LIVE, re.DOTALL)
 
 #: A bare address, of which GFM makes a link: it swallows marks that begin or end code, or escape.
 _GREEDY_ADDRESS = re.compile(r"(?:://|www\.)[^\s<]*[`\\]", re.IGNORECASE)
+
+#: What is written in place of it.
+_INERT: Final = {"tag": "&lt;", "image": "!&#91;", "note": "&#91;", "link": "]&#40;"}
 
 _FENCES = re.compile("`{3,}")
 
@@ -62,20 +64,19 @@ def inert(text: str, *, quoted: bool = False) -> str:
     lines = [f"{prefix}{line}" if line else prefix.rstrip() for line in written]
     with contextlib.suppress(Exception):  # the reply is paid for: written as typed, whatever broke
         if len(text) <= MAX_MARKDOWN_CHARS and _brackets(text) < _MAX_NESTING:
-            for attempt in _attempts(lines):
-                if _is_settled(attempt):
-                    return attempt
+            inert_text = _without_tags(lines)
+            # A fence may have been left open, as in a reply that was cut.
+            for end in ("", f"\n{_parsers()[0].parse(inert_text)[-1].markup}"):
+                if _is_settled(inert_text + end):
+                    return inert_text + end
     fence = "`" + max(_FENCES.findall("\n".join(lines)), key=len, default="``")
     return "\n".join([prefix + fence, *lines, prefix + fence])
 
 
 def escaped(words: str) -> str:
     """Return words as one line of Markdown that shows them as they are."""
-    return _entities(_MARKS.sub(r"\\\g<0>", one_line(words).replace("&", "&amp;")))
-
-
-def _entities(text: str) -> str:
-    return text.replace("<", "&lt;").replace("[", "&#91;")
+    marked = _MARKS.sub(r"\\\g<0>", one_line(words).replace("&", "&amp;"))
+    return marked.replace("<", "&lt;").replace("[", "&#91;")
 
 
 def _brackets(text: str) -> int:
@@ -84,8 +85,8 @@ def _brackets(text: str) -> int:
     return max(itertools.accumulate(steps, lambda depth, step: max(0, depth + step)), default=0)
 
 
-def _attempts(lines: list[str]) -> Iterator[str]:
-    """Write entities for what may be live outside of code, then for all; each with an end, too."""
+def _without_tags(lines: list[str]) -> str:
+    """Write entities for what may be live outside of code, and headings deeper than the file's."""
     code = set(range(len(lines)))
     for parser in _parsers():
         tokens = parser.parse("\n".join(lines))
@@ -95,17 +96,14 @@ def _attempts(lines: list[str]) -> Iterator[str]:
     def is_words(number: int) -> bool:  # no code span goes on behind a blank line
         return number not in code and bool(lines[number].strip("> \t"))
 
-    for change in (_without_tags, _entities):
-        changed: list[str] = []
-        for words, numbers in itertools.groupby(range(len(lines)), key=is_words):
-            chunk = "\n".join(lines[number] for number in numbers)
-            changed += (change(chunk) if words else chunk).split("\n")
-        text = "\n".join(_deepened(changed))
-        yield text
-        yield f"{text}\n{_parsers()[0].parse(text)[-1].markup}"  # of a fence that was left open
+    changed: list[str] = []
+    for words, numbers in itertools.groupby(range(len(lines)), key=is_words):
+        chunk = "\n".join(lines[number] for number in numbers)
+        changed += (_escaped_chunk(chunk) if words else chunk).split("\n")
+    return "\n".join(_deepened(changed))
 
 
-def _without_tags(text: str) -> str:
+def _escaped_chunk(text: str) -> str:
     """Write entities for what may be a tag, an image or a footnote, outside of spans of code."""
     # Where a bar, an address, or a block that begins in the midst of it (parsers differ in which
     # do) cuts it, what looks like a span of code may be none.
@@ -114,15 +112,11 @@ def _without_tags(text: str) -> str:
     last_end = text.rfind(">")
 
     def escape(match: re.Match[str]) -> str:
-        if match["tag"]:
-            # `a<b` begins no block of HTML, and no tag either if nothing ends it.
-            is_less = re.match(r"[\w)}$]", text[match.start() - 1 : match.start()])
-            return match[0] if is_less and match.start() > last_end else "&lt;"
-        if match["link"]:
-            return "]&#40;"
-        if match["note"]:
-            return match["note"].replace("[", "&#91;")
-        return "!&#91;" if match["image"] else match[0]
+        # `a<b` begins no block of HTML, and no tag either if nothing ends it.
+        is_less = re.match(r"[\w)}$]", text[match.start() - 1 : match.start()])
+        if match["tag"] and is_less and match.start() > last_end:
+            return match[0]
+        return _INERT.get(match.lastgroup or "", match[0])
 
     return (_LIVE_ANYWHERE if is_cut else _LIVE_OR_CODE).sub(escape, text)
 
@@ -190,8 +184,9 @@ def save(chat: Chat, folder: Path) -> Path:
     """Write a transcript as Markdown into `folder`, and tell where."""
     name = _NOT_PLAIN.sub("-", chat.name).strip("-.")[:_MAX_NAME_CHARS] or "chat"
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    paths = (folder / f"{stem}{end}.md" for end in ("", *(f"-{n}" for n in range(2, 100))))
-    path = next((path for path in paths if not path.exists()), folder / f"{stem}.md")
+    path, n = folder / f"{stem}.md", 1
+    while path.exists():
+        path, n = folder / f"{stem}-{n + 1}.md", n + 1
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(chat.to_markdown())

@@ -1,16 +1,15 @@
 """The view of a chat in a notebook: an anywidget that shows what the `Chat` is, and asks for turns.
 
-Its page's half is `chat.js`, which has the fields of a turn and of the state. What a page needs to
-begin is the trait ``snapshot``; after it come messages, numbered by ``n`` where they change the
-state, so that one which the snapshot holds already is passed over. Those that came while a page
-still loaded the script are lost on it, so it asks for the state once it can hear. To the page::
+Its page's half is `chat.js`, which has the fields of a turn and of the state. What a page begins
+with is the trait ``snapshot``. What was said while it still loaded the script is lost on it, so it
+asks for the state once it can hear; after that come messages, in their order. To the page::
 
-    {"kind": "state", "n", ...}           all of it, as the snapshot has it
-    {"kind": "turn", "n", "turn"}         it began, moved on or ended; its `html` is sanitized
-    {"kind": "gone", "n", "ids"}          turns that are no more
-    {"kind": "head" | "names", "n", ...}  name, models, usage, which transcript the file is to
-        have (`kept`), the user's name for the chat; what can be attached now
-    {"kind": "notice" | "refused", "n", "notice", "alarm", "ref"?}
+    {"kind": "state", ...}           all of it, as the snapshot has it
+    {"kind": "turn", "turn"}         it began, moved on or ended; its `html` is sanitized
+    {"kind": "gone", "ids"}          turns that are no more
+    {"kind": "head" | "names", ...}  name, models, usage, which transcript the file is to have
+        (`kept`), the user's name for the chat; what can be attached now
+    {"kind": "notice" | "refused", "notice", "alarm", "ref"?}
     {"kind": "draft", "to", "id", "text", "attached": [{"id", "label"}]}  a message to edit
     {"kind": "file", "id", "about" | "error"}
 
@@ -49,12 +48,7 @@ from segmind_jupyter.content.prompt import Attachment, compose
 from segmind_jupyter.errors import ContentError, SegmindError
 from segmind_jupyter.notebook.chat import transcript
 from segmind_jupyter.notebook.chat.export import save
-from segmind_jupyter.notebook.display.reply import (
-    boxed,
-    failure_html,
-    reply_inside,
-    thumbnail_uri,
-)
+from segmind_jupyter.notebook.display.reply import thumbnail_uri
 from segmind_jupyter.notebook.display.styles import framed
 from segmind_jupyter.notebook.last_error import LastError, last_error
 from segmind_jupyter.notebook.live.cards import LiveDisplay, close_all, view_of
@@ -125,7 +119,6 @@ class _Told:
 
     id: str
     ref: str = ""  # the page's own name for it, if it was said there
-    draft: tuple[str, Sequence[Attachment]] | None = None  # what was typed, and went with it
     standing: object = None
     message: dict[str, Any] = field(default_factory=dict)
     page: tuple[str, str] = ("", "")  # in the transcript
@@ -141,21 +134,18 @@ class ChatPanel:
         self._cells: deque[OutputHandle] = deque(maxlen=_MAX_CELLS)
         # Held while the page's state and what was sent of it change together.
         self._lock = threading.RLock()
-        self._n = 0
         self._numbers = itertools.count(1)
         self._known: dict[Turn, _Told] = {}
         self._head: dict[str, Any] = {}
-        self._notice, self._alarm = "", False
-        self._parts: dict[str, dict[int, bytes]] = {}
+        self._parts: dict[str, bytearray] = {}
         self._attached: dict[str, Attachment] = {}
-        self.widget = _widget_class()(self)
+        self.widget = _widget_class()(snapshot=self.snapshot())
         self.widget.on_msg(self._heard)
         self._end_calls = chat.conversation.listen(lambda _: live.draw_soon(self))
 
     def show(self) -> None:
         """Show it below the cell that runs, and behind it the transcript that is kept."""
         with self._live.paused:
-            self._tell("", alarm=False)
             self._live.drawn(self)
             with self._lock:
                 self.widget.snapshot = self.snapshot()
@@ -166,16 +156,19 @@ class ChatPanel:
     def draw(self) -> bool:
         """Tell the pages what has changed; return whether a turn is under way."""
         with self._lock:
-            turns = self.chat.turns
+            turns, paused = self.chat.turns, session().paused_until
+            until = time.strftime("%H:%M:%S", time.localtime(paused)) if paused else ""
             if gone := [turn for turn in self._known if turn not in turns]:
                 self._say("gone", ids=[self._known.pop(turn).id for turn in gone])
             for turn, before in zip(turns, [None, *turns], strict=False):
                 told = self._told(turn)
                 # What of a turn changes until its end.
-                standing = turn.over, turn.stage, _until(turn), turn.notes
+                standing = turn.over, turn.stage, turn.notes, "" if turn.over else until
                 if told.standing != standing:
-                    told.standing, told.message = standing, self._described(turn, before)
-                    told.page = transcript.page_of(turn)
+                    told.standing, told.page = standing, transcript.page_of(turn)
+                    after = None if before is None else self._told(before).id
+                    told.message = {**_described(turn), "id": told.id, "ref": told.ref}
+                    told.message |= {"after": after, "until": until}
                     self._say("turn", turn=told.message)
             kept = transcript.bundle([self._told(turn).page for turn in turns])
             if kept != self._kept:
@@ -198,13 +191,10 @@ class ChatPanel:
                 if told and told.message
             ]
             return {
-                "n": self._n,
                 **self._heading(),
                 **self._names(),
                 "turns": turns,
                 "prompts": self._prompts(),
-                "notice": self._notice,
-                "alarm": self._alarm,
                 "max_file_bytes": _MAX_FILE_BYTES,
                 "chunk_bytes": _CHUNK_BYTES,
             }
@@ -218,16 +208,7 @@ class ChatPanel:
     # What the page is told.
 
     def _say(self, kind: str, **fields: Any) -> None:
-        """Send a numbered message."""
-        with self._lock:
-            self._n += 1
-            self.widget.send({**fields, "kind": kind, "n": self._n})
-
-    def _tell(self, notice: str, *, alarm: bool, **ref: str) -> None:
-        with self._lock:
-            if ref or (notice, alarm) != (self._notice, self._alarm):
-                self._notice, self._alarm = notice, alarm
-                self._say("refused" if ref else "notice", notice=notice, alarm=alarm, **ref)
+        self.widget.send({**fields, "kind": kind})
 
     def _tell_state(self, *_: Any) -> None:
         with self._lock:  # so that nothing is said between the look and the message
@@ -235,36 +216,6 @@ class ChatPanel:
 
     def _told(self, turn: Turn) -> _Told:
         return self._known.setdefault(turn, _Told(f"t{next(self._numbers)}"))
-
-    def _described(self, turn: Turn, before: Turn | None) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "id": self._told(turn).id,
-            "ref": self._told(turn).ref,
-            "after": None if before is None else self._told(before).id,
-            "text": to_text(turn.text),
-            "sent": [
-                {
-                    "label": one_line(item.label),
-                    "about": one_line(item.summary),
-                    "thumb": "".join(
-                        thumbnail_uri(image, max_px=_THUMBNAIL_PX) for image in item.images[:1]
-                    ),
-                }
-                for item in turn.prompt.sent
-            ],
-            "stage": str(turn.stage),
-            "ended": turn.over,
-            "elapsed_s": round(turn.elapsed_s, 1),
-            "until": _until(turn),
-        }
-        if turn.reply is not None:
-            described["html"] = framed(reply_inside(turn.reply, sent=(), notes=turn.notes))
-            described["reply"] = to_text(turn.reply.text)
-        elif turn.error is not None:
-            described["html"] = framed(boxed(turn.error, failure_html(turn.error)))
-            # What was asked again has its old answer still: sent once more, it would be said twice.
-            described["failed"] = turn.replacing is None
-        return described
 
     def _heading(self) -> dict[str, Any]:
         chat, usage, names = self.chat, self.chat.usage, sendable_names(self._shell)
@@ -285,12 +236,12 @@ class ChatPanel:
 
     def _names(self) -> dict[str, Any]:
         names = attachables(sendable_names(self._shell))[:_MAX_NAMES]
-        return {"names": [list(pair) for pair in names], "plot": self._plots() is not None}
+        return {"names": [list(pair) for pair in names], "plot": self._has_plot}
 
-    def _plots(self) -> LastPlots | None:
-        """Return the plots that cells have shown, if there are any."""
+    @property
+    def _has_plot(self) -> bool:
         plots = LastPlots.of(self._shell)
-        return None if plots is None or plots.is_empty else plots
+        return plots is not None and not plots.is_empty
 
     def _prompts(self) -> list[dict[str, Any]]:
         """Suggest how to begin: what the chat was given, or what the notebook holds."""
@@ -299,13 +250,13 @@ class ChatPanel:
         prompts: list[dict[str, Any]] = []
         if LastError.of(self._shell) is not None:
             prompts.append({"text": "Explain the last error.", "error": True})
-        if self._plots() is not None:
+        if self._has_plot:
             prompts.append({"text": "Describe the last plot.", "plot": True})
-        values = sendable_names(self._shell).items()
-        tables = [n for n, v in values if is_kind(v, "pandas", "DataFrame")]
-        tables += [n for n, v in values if is_kind(v, "polars", "DataFrame")]
-        prompts += [{"text": f"What is in {{{name}}}?"} for name in reversed(tables[-2:])]
-        prompts += [
+        for name, value in reversed(list(sendable_names(self._shell).items())):
+            if any(is_kind(value, library, "DataFrame") for library in ("pandas", "polars")):
+                prompts.append({"text": f"What is in {{{name}}}?"})
+        prompts = [
+            *prompts[:3],
             {"text": "Suggest three questions that this notebook could answer."},
             {"text": "Write a docstring for a function that I paste here."},
         ]
@@ -325,8 +276,6 @@ class ChatPanel:
         }  # fmt: skip
         if kind not in acts:
             return
-        if kind not in ("names", "state", "file"):
-            self._tell("", alarm=False)
         try:
             acts[kind](content, buffers)
         except Exception as error:  # noqa: BLE001 - what the user's objects raise is shown too
@@ -334,40 +283,36 @@ class ChatPanel:
             if not isinstance(error, SegmindError):
                 _log.exception("a message to %r failed", self.chat)
                 reason = f"{type(error).__name__}: {error}"
-            ref = {"ref": str(content["ref"])} if "ref" in content else {}
-            self._tell(one_line(reason), alarm=True, **ref)
+            said = {"notice": one_line(reason), "alarm": True}
+            if "ref" in content:
+                self._say("refused", **said, ref=str(content["ref"]))
+            else:
+                self._say("notice", **said)
 
     def _send(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         text = content.get("text", "").strip()  # what is no text is not sent
         attached = [self._attachment(str(key)) for key in content.get("attached", ())]
         self._take_model(content)
         names = sendable_names(self._shell)
-        prompt = compose(text, names, attached=attached, limits=_limits())
+        prompt = compose(text, names, attached=attached, limits=session().options.limits)
         with self._lock:  # so that no page hears of the turn before its name is known
             if content.get("instead"):
                 self.chat.take_back(self._turn(content["instead"]))
-            told = self._told(self.chat.say(prompt))
-            told.ref, told.draft = str(content.get("ref", "")), (text, attached)
+            self._told(self.chat.say(prompt)).ref = str(content.get("ref", ""))
 
-    def _again(self, content: dict[str, Any], _: Sequence[Any]) -> None:
-        last = self.chat.turns[-1] if self.chat.turns else None
-        if last is not None and not last.over:
-            return  # a second click, mostly
-        with self._lock:
-            again = self._told(self.chat.regenerate())
-            again.draft = self._told(last).draft if last else None
+    def _again(self, *_: Any) -> None:
+        if all(turn.over for turn in self.chat.turns):  # no second click
+            self.chat.regenerate()
 
     def _edit(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         turn = self._turn(content.get("id"))
-        told = self._told(turn)
-        apart = [item for item in turn.prompt.sent if f"{{{item.name}}}" not in turn.text]
-        text, attached = told.draft or (turn.text, apart)
-        chips = []
-        for number, item in enumerate(attached):
-            self._hold(key := f"{told.id}.{number}", item)
-            chips.append({"id": key, "label": one_line(item.label or item.summary)})
-        sent = {"to": content.get("ref"), "id": told.id, "text": text, "attached": chips}
-        self.widget.send({"kind": "draft", **sent})
+        attached = []
+        for number, item in enumerate(turn.prompt.sent):
+            if f"{{{item.name}}}" not in turn.text:
+                self._hold(key := f"{self._told(turn).id}.{number}", item)
+                attached.append({"id": key, "label": one_line(item.label or item.summary)})
+        draft = {"id": self._told(turn).id, "text": turn.text, "attached": attached}
+        self._say("draft", to=content.get("ref"), **draft)
 
     def _turn(self, key: object) -> Turn:
         with self._lock:
@@ -377,7 +322,8 @@ class ChatPanel:
         raise ContentError("That message is not part of the conversation any more.")
 
     def _save(self, *_: Any) -> None:
-        self._tell(f"The transcript was saved as {save(self.chat, Path.cwd())}", alarm=False)
+        path = save(self.chat, Path.cwd())
+        self._say("notice", notice=f"The transcript was saved as {path}", alarm=False)
 
     def _take_model(self, content: dict[str, Any], _: Sequence[Any] = ()) -> None:
         if (model := str(content.get("model", "")).strip()) not in ("", self.chat.model):
@@ -390,22 +336,21 @@ class ChatPanel:
     def _take_part(self, content: dict[str, Any], buffers: Sequence[Any]) -> None:
         """Take a part of a file; with the last one it is ready to be sent, or refused."""
         key, name = str(content["id"]), str(content["name"])
-        parts = self._parts.setdefault(key, {})
-        parts[int(content["part"])] = bytes(buffers[0])
-        is_too_large = sum(map(len, parts.values())) > _MAX_FILE_BYTES
-        if not is_too_large and len(parts) < int(content["parts"]):
+        data = self._parts.setdefault(key, bytearray())
+        data.extend(buffers[0])
+        is_too_large = len(data) > _MAX_FILE_BYTES
+        if not is_too_large and content["part"] + 1 < content["parts"]:
             return
         del self._parts[key]
         try:
             if is_too_large:
                 raise ContentError(f"{name} is too large.")
-            data = b"".join(parts[number] for number in sorted(parts))
-            item = _of_file(name, data, limits=_limits())
+            item = _of_file(name, bytes(data), limits=session().options.limits)
         except SegmindError as error:
-            self.widget.send({"kind": "file", "id": key, "error": one_line(str(error))})
+            self._say("file", id=key, error=one_line(str(error)))
             return
         self._hold(key, item)
-        self.widget.send({"kind": "file", "id": key, "about": one_line(item.summary)})
+        self._say("file", id=key, about=one_line(item.summary))
 
     def _hold(self, key: str, item: Attachment) -> None:
         """Keep what a message may name, the newest ones."""
@@ -414,17 +359,38 @@ class ChatPanel:
             del self._attached[next(iter(self._attached))]
 
     def _attachment(self, key: str) -> Attachment:
-        if key == "plot":
-            plots = self._plots()
-            if plots is None:
-                raise ContentError("No cell has shown a plot yet. Run the plotting cell again.")
-            (plot,) = plots.sent(limits=_limits())
-            return plot
+        if key == "plot" and (plots := LastPlots.of(self._shell)):
+            return plots.sent(limits=session().options.limits)[0]
         if key == "error":
-            return last_error(self._shell, limits=_limits())
+            return last_error(self._shell, limits=session().options.limits)
         if key not in self._attached:
             raise ContentError("What was attached is not there any more. Attach it again.")
         return self._attached[key]
+
+
+def _described(turn: Turn) -> dict[str, Any]:
+    """Tell a page of a turn as it stands."""
+    sent = [
+        {
+            "label": one_line(item.label),
+            "about": one_line(item.summary),
+            "thumb": "".join(thumbnail_uri(im, max_px=_THUMBNAIL_PX) for im in item.images[:1]),
+        }
+        for item in turn.prompt.sent
+    ]
+    described: dict[str, Any] = {
+        "text": to_text(turn.text),
+        "sent": sent,
+        "stage": str(turn.stage),
+        "ended": turn.over,
+        "elapsed_s": round(turn.elapsed_s, 1),
+    }
+    if turn.reply is not None or turn.error is not None:
+        described["html"] = framed(transcript.outcome_html(turn))
+        described["reply"] = to_text(turn.reply.text) if turn.reply else ""
+        # What was asked again has its old answer still: sent once more, it would be said twice.
+        described["failed"] = turn.reply is None and turn.replacing is None
+    return described
 
 
 @functools.cache
@@ -439,15 +405,6 @@ def _widget_class() -> Any:
         _esm = (here / "chat.js").read_text(encoding="utf-8")
         _css = (here / "chat.css").read_text(encoding="utf-8")
         snapshot = traitlets.Dict().tag(sync=True)
-
-        def __init__(self, panel: ChatPanel) -> None:
-            self._panel = panel
-            super().__init__(snapshot=panel.snapshot())
-
-        def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
-            """Return the state; all of it at once goes to a page that knows nothing."""
-            state = super().get_state(key=key, drop_defaults=drop_defaults)
-            return state if key is not None else {**state, "snapshot": self._panel.snapshot()}
 
     return ChatWidget
 
@@ -482,14 +439,6 @@ def attachables(names: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, about) for _, name, about in sorted(offered, key=lambda offer: offer[0])]
 
 
-def _until(turn: Turn) -> str:
-    """Return when a turn that waits for the plan's limit goes on; empty where none does."""
-    if turn.over:
-        return ""
-    paused = session().paused_until
-    return time.strftime("%H:%M:%S", time.localtime(paused)) if paused else ""
-
-
 def _about_model(slug: str) -> str:
     """Say what is known of a model beside its name: ``about $0.0214 and 11 s a call``."""
     info = model_info(slug)
@@ -497,8 +446,3 @@ def _about_model(slug: str) -> str:
     seconds = "" if info.seconds is None else f"{info.seconds:.0f} s"
     took = " and ".join(filter(None, (cost, seconds)))
     return "; ".join(filter(None, (took and f"about {took} a call", info.note)))
-
-
-def _limits() -> Limits:
-    """Return the limits that hold now: `%config ClaudeMagics` may have changed since."""
-    return session().options.limits

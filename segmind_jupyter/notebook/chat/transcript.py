@@ -68,16 +68,22 @@ def page_of(turn: Turn) -> tuple[str, str]:
     words = div("words", escaping.escape(to_text(turn.text)))
     mine = div("mine", div("said", words + div("objects", sent_html(turn.prompt.sent))))
     said = "\n".join([turn.text, *(f"[{line}]" for line in _objects(turn))]).strip()
+    answer = one_line(_unfinished(turn))
     if turn.reply is not None:
-        theirs = reply_inside(turn.reply, sent=(), notes=turn.notes)
         answer = reply_text(turn.reply, sent=(), notes=turn.notes)
     elif turn.error is not None:
-        theirs, answer = boxed(turn.error, failure_html(turn.error)), failure_text(turn.error)
-    else:
-        answer = one_line(_unfinished(turn))
-        theirs = div("about", one_line_html(answer))
+        answer = failure_text(turn.error)
     you = "You: " + to_text(said).replace("\n", "\n     ")
-    return mine + div("theirs", theirs), f"{you}\n\n{answer}"
+    return mine + div("theirs", outcome_html(turn)), f"{you}\n\n{answer}"
+
+
+def outcome_html(turn: Turn) -> str:
+    """Show the reply, or why there is none."""
+    if turn.reply is not None:
+        return reply_inside(turn.reply, sent=(), notes=turn.notes)
+    if turn.error is not None:
+        return boxed(turn.error, failure_html(turn.error))
+    return div("about", one_line_html(_unfinished(turn)))
 
 
 def _unfinished(turn: Turn) -> str:

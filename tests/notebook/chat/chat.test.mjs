@@ -4,7 +4,7 @@ import test from "node:test";
 
 import { duration, enterMeans, openBrace, parts, reduce } from "../../../segmind_jupyter/notebook/chat/chat.js";
 
-const EMPTY = { n: 3, turns: [], notice: "", alarm: false, names: [], model: "claude-4-sonnet" };
+const EMPTY = { turns: [], notice: "", alarm: false, names: [], model: "claude-4-sonnet" };
 const turn = (id, after, fields = {}) => ({
   id, after, text: id, sent: [], stage: "sent", ended: false, elapsed_s: 2, ...fields,
 });
@@ -12,27 +12,28 @@ const ids = (state) => state.turns.map((each) => each.id).join("");
 
 test("turns begin, move on in their places, and go", () => {
   let state = EMPTY;
-  state = reduce(state, { kind: "turn", n: 4, turn: turn("a", null) }, 10_000);
-  state = reduce(state, { kind: "turn", n: 5, turn: turn("c", "a") });
-  state = reduce(state, { kind: "turn", n: 6, turn: turn("b", "a") });
+  state = reduce(state, { kind: "turn", turn: turn("a", null) }, 10_000);
+  state = reduce(state, { kind: "turn", turn: turn("c", "a") });
+  state = reduce(state, { kind: "turn", turn: turn("b", "a") });
   assert.equal(ids(state), "abc");
   assert.equal(state.turns[0].began_ms, 8_000);
-  state = reduce(state, { kind: "turn", n: 7, turn: turn("a", null, { ended: true, html: "<p>" }) });
+  state = reduce(state, { kind: "turn", turn: turn("a", null, { ended: true, html: "<p>" }) });
   assert.equal(ids(state), "abc");
   assert.equal(state.turns[0].html, "<p>");
-  state = reduce(state, { kind: "gone", n: 8, ids: ["a", "c"] });
+  state = reduce(state, { kind: "gone", ids: ["a", "c"] });
   assert.equal(ids(state), "b");
 });
 
-test("what the first state holds already is passed over", () => {
-  assert.equal(reduce(EMPTY, { kind: "turn", n: 3, turn: turn("a", null) }), EMPTY);
-  assert.equal(reduce(EMPTY, { kind: "unheard of", n: 2 }), EMPTY);
+test("a state that was asked for begins anew", () => {
+  const state = reduce(EMPTY, { kind: "state", turns: [turn("a", null)], model: "claude-3-opus" }, 10_000);
+  assert.deepEqual([ids(state), state.turns[0].began_ms, state.notice, state.model], ["a", 8_000, "", "claude-3-opus"]);
+  assert.equal(reduce(state, { kind: "unheard of" }), state);
 });
 
 test("a notice, a head and names change their own fields alone", () => {
-  let state = reduce(EMPTY, { kind: "notice", n: 4, notice: "Saved.", alarm: false });
-  state = reduce(state, { kind: "head", n: 5, model: "claude-3.5-sonnet", usage: "1 reply" });
-  state = reduce(state, { kind: "refused", n: 6, ref: "r", notice: "No.", alarm: true });
+  let state = reduce(EMPTY, { kind: "notice", notice: "Saved.", alarm: false });
+  state = reduce(state, { kind: "head", model: "claude-3.5-sonnet", usage: "1 reply" });
+  state = reduce(state, { kind: "refused", ref: "r", notice: "No.", alarm: true });
   assert.deepEqual([state.notice, state.alarm, state.model, state.usage], ["No.", true, "claude-3.5-sonnet", "1 reply"]);
   assert.equal(state.ref, undefined);
   assert.equal(state.kind, undefined);

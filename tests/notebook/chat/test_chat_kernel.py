@@ -117,12 +117,18 @@ def test_a_pending_turn_sends_nothing_while_nothing_changes(page, kernel, record
 @pytest.mark.kernel
 def test_a_front_end_that_comes_later_gets_the_whole_chat_and_no_address(page, kernel):
     """As VS Code asks for it; it finds the page's half of anywidget among the installed files."""
-    (view, _) = page("chat.send('Hi').wait(); chat").of("display_data")
-    message = {"comm_id": view["data"][VIEW]["model_id"], "data": {"method": "request_state"}}
-    kernel.client.shell_channel.send(kernel.client.session.msg("comm_msg", message))
-    answers = page("pass").of("comm_msg")
-    state = next(c["data"]["state"] for c in answers if "_esm" in c["data"].get("state", {}))
-    assert [turn["text"] for turn in state["snapshot"]["turns"]] == ["Hi"]
+    (view, _) = page("chat").of("display_data")
+    page("chat.send('Hi').wait();")
+    comm = view["data"][VIEW]["model_id"]
+    for data in ({"method": "request_state"}, {"method": "custom", "content": {"kind": "state"}}):
+        message = {"comm_id": comm, "data": data}
+        kernel.client.shell_channel.send(kernel.client.session.msg("comm_msg", message))
+    answers = [content["data"] for content in page("pass").of("comm_msg")]
+    state = next(data["state"] for data in answers if "_esm" in data.get("state", {}))
+    (told,) = (
+        data["content"] for data in answers if data.get("content", {}).get("kind") == "state"
+    )
+    assert [turn["text"] for turn in told["turns"]] == ["Hi"]
     assert "export default" in state["_esm"]
     assert "://" not in state["_esm"]
     installed = {str(file): file for file in importlib.metadata.files("anywidget") or ()}
