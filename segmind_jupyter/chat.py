@@ -14,7 +14,7 @@ from segmind_jupyter.api.jobs import ended
 from segmind_jupyter.api.messages import Message, Reply, Totals
 from segmind_jupyter.api.settings import checked_slug
 from segmind_jupyter.asking import ShortTracebacks, expected_of
-from segmind_jupyter.conversation import Conversation, ImagePolicy, Stage, Turn, to_json
+from segmind_jupyter.conversation import MAX_IMAGES, Conversation, Stage, Turn, to_json
 from segmind_jupyter.errors import (
     ContentError,
     MaybeBilledError,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: How a turn travels: ``v1`` holds a connection open, ``v2`` is a job, which outlives one. ``auto``
 #: is ``v2``, so that a long answer survives.
 Mode = Literal["auto", "v1", "v2"]
+
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class Chat:
     mode
         ``"auto"`` (v2 jobs, so that long answers survive), ``"v1"`` or ``"v2"``.
     images
-        Which images of earlier turns are sent again: ``"fit"`` (within 20 images and 20 MB, the
-        default), ``"all"``, or how many of the newest.
+        How many images a request holds at most, the newest (20 if left out), and within 20 MB;
+        those of the new turn always go.
     prompts
         What its view suggests to begin with, in place of what it finds in the notebook.
     keep
@@ -79,7 +80,7 @@ class Chat:
         system: str | None = None,
         name: str = "",
         mode: Mode = "auto",
-        images: str | int | None = None,
+        images: int | None = None,
         keep: bool | None = None,
         prompts: Sequence[str] = (),
         max_tokens: int | None = None,
@@ -87,9 +88,14 @@ class Chat:
         timeout: float | None = None,
         **params: Any,
     ) -> None:
-        self.mode = mode
+        #: How the next turn travels.
+        self.mode: Mode = _checked_mode(mode)
         self.prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
-        policy = None if images is None else ImagePolicy.of(images)
+        if images is not None and (type(images) is not int or images < 0):
+            raise SettingsError(
+                f"images={shortened(repr(images))}: give how many of the newest images go again, "
+                f"such as {MAX_IMAGES}."
+            )
         slug = None if model is None else checked_slug(model)
         self._asked_for: dict[str, Any] = {
             "max_tokens": max_tokens,
@@ -102,7 +108,8 @@ class Chat:
         #: What was said and answered: what the next turn continues.
         self.conversation: Conversation = session().conversations.named(name)
         self.name = self.conversation.name
-        self.conversation.images = policy or self.conversation.images
+        if images is not None:
+            self.conversation.max_images = images
         if system is not None:
             self.conversation.system = system
         if slug is not None:
@@ -119,17 +126,6 @@ class Chat:
         name = f" {self.name!r}" if self.name else ""
         count = len(self.conversation.turns)
         return f"<Chat{name} with {self.model}, {count} turn{'s' * (count != 1)}>"
-
-    @property
-    def mode(self) -> Mode:
-        """How the next turn travels."""
-        return self._mode
-
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        if mode not in get_args(Mode):
-            raise SettingsError(f"mode={mode!r}: give {', '.join(get_args(Mode))}.")
-        self._mode: Mode = mode
 
     @property
     def model(self) -> str:
@@ -198,6 +194,7 @@ class Chat:
 
     def say(self, prompt: Prompt, expected: Expected | None = None) -> Turn:
         """Say a prompt that is ready (`content.prompt`); otherwise as `send`."""
+        _checked_mode(self.mode)
         turn = Turn(prompt, expected=expected, wait=session().waiter)
         return self._begin(turn, self.conversation.begin(turn))
 
@@ -354,3 +351,9 @@ class Chat:
     def _count_unknown(self) -> None:
         self.conversation.ledger.add_unknown()
         session().ledger.add_unknown()
+
+
+def _checked_mode(mode: Mode) -> Mode:
+    if mode not in get_args(Mode):
+        raise SettingsError(f"mode={mode!r}: give {', '.join(get_args(Mode))}.")
+    return mode

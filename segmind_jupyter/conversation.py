@@ -8,15 +8,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
-import math
 import threading
 import time
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -32,7 +31,7 @@ from segmind_jupyter.errors import (
     SettingsError,
     shortened,
 )
-from segmind_jupyter.words import one_line
+from segmind_jupyter.words import encodable, one_line
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
@@ -46,55 +45,12 @@ _MAX_NAME_CHARS: Final = 80
 #: Stands in for a reply without a visible character: Anthropic models refuse such a text block.
 _NO_TEXT: Final = "(no text)"
 
-#: Bytes of a message besides its blocks; rounded up.
-_AROUND_A_MESSAGE = 50
+#: So many images go again at most: above 20 Anthropic bounds their sides to 2000 px (Anthropic's
+#: vision page).
+MAX_IMAGES: Final = 20
 
-#: Longest list of the images that a note names.
-_MAX_NAMED_CHARS: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePolicy:
-    """Which images of earlier messages go again: the newest that fit into one request."""
-
-    word: str
-    reason: str = ""
-    max_images: float = math.inf
-    max_bytes: float = math.inf
-
-    @classmethod
-    def of(cls, value: str | int) -> ImagePolicy:
-        """Read what a person may write: ``"fit"``, ``"all"``, ``3``, ``"3"`` or ``"last 3"``."""
-        word = " ".join(str(value).lower().split()).removeprefix("last ")
-        if word in (FIT.word, KEEP_ALL.word):
-            return FIT if word == FIT.word else KEEP_ALL
-        if not (word.isascii() and word.isdecimal()):
-            raise SettingsError(
-                f"{shortened(repr(value))} does not say which images are sent again. Write 'fit', "
-                "'all', or how many of the newest, such as 3."
-            )
-        count = int(word[:9])
-        return cls(f"last {count}", f"of all images the newest {count} go", max_images=count)
-
-    def surplus(self, turns: Sequence[Turn], turn: Turn | None = None) -> int:
-        """Count the oldest images of `turns` that do not go with a new one, or with nothing new."""
-        old = [n_bytes for each in turns for n_bytes in each.image_bytes]
-        own = turn.image_bytes if turn else ()
-        others = sum(each.n_bytes for each in (*turns, turn) if each) + sum(own)
-        for count in range(len(old)):
-            n_images, n_bytes = len(own) + len(old) - count, others + sum(old[count:])
-            if n_images <= self.max_images and n_bytes <= self.max_bytes:
-                return count
-        return len(old)
-
-
-KEEP_ALL: Final = ImagePolicy("all")
-
-#: Within 20 images, above which Anthropic bounds their sides to 2000 px (Anthropic's vision page),
-#: and 20 MB: of the 32 MB that a request may hold, the rest is for the prompt and the parameters.
-FIT: Final = ImagePolicy(
-    "fit", "a request is kept within 20 images and 20 MB", max_images=20, max_bytes=20_000_000
-)
+#: Of the 32 MB that a request may hold, the rest is for words and parameters.
+_MAX_IMAGE_BYTES: Final = 20_000_000
 
 
 class Stage(StrEnum):
@@ -141,30 +97,21 @@ class Turn(Pending[Reply, Stage]):
         self.notes: tuple[str, ...] = prompt.notes
         #: The job that it became, where it goes by v2.
         self.job: Job | None = None
-        #: Of a cell: what it is continued with from then on, and what takes its job's reply in.
-        self.cell: tuple[Conversation, str | None, str | None] | None = None
-        self.settle: Callable[[], object] = lambda: None
         self._cancel: Callable[[], object] = lambda: None
         self._began = time.time()
         self._is_counted = False
         self.labels = [shortened(item.label) for item in prompt.sent for _ in item.images]
-        self.image_bytes = [_json_bytes(b) for b in self.blocks if b["type"] == "image"]
-        others = [block for block in self.blocks if block["type"] != "image"]
-        stand_ins = map(_stand_in, self.labels)
-        #: Bytes of question and answer in a request, but for the images.
-        self.n_bytes = sum(map(_json_bytes, [*others, *stand_ins]), _AROUND_A_MESSAGE)
-        #: The reply as it goes over the wire, in all later requests.
-        self.sent_back: Message = {}
-        #: By the number of images left out: every request of a conversation holds all its messages,
-        #: so those are made once, or long conversations would take memory by the square.
-        self._made: dict[int, Message] = {}
+        self.image_bytes = [
+            len(block["source"]["data"]) for block in self.blocks if block["type"] == "image"
+        ]
+        # Every request of a conversation holds all its messages, so those are made once, or long
+        # conversations would take memory by the square.
+        self._message = user_message(self.blocks)
 
     def __repr__(self) -> str:
-        objects = [item.label or item.summary for item in self.prompt.sent]
-        said = [repr(one_line(self.text, max_chars=60))] if self.text or not objects else []
+        objects = ", ".join(item.label or item.summary for item in self.prompt.sent)
         why = f" ({type(self.error).__name__})" if self.stage is Stage.FAILED else ""
-        what = " with ".join(filter(None, [*said, ", ".join(objects)]))
-        return f"<Turn {self.stage}{why}: {what}>"
+        return f"<Turn {self.stage}{why}: {one_line(self.text or objects, max_chars=60)!r}>"
 
     @property
     def text(self) -> str:
@@ -215,12 +162,7 @@ class Turn(Pending[Reply, Stage]):
         return self._result()
 
     def stop(self) -> bool:
-        """Give it up; `False` if it had ended, or a cell waits for it, which Interrupt stops.
-
-        A model that has begun may still be billed.
-        """
-        if self.cell is not None and self.job is None:
-            return False
+        """Give it up; `False` if it had ended. A model that has begun may still be billed."""
         request_id = self.job.request_id if self.job else None
         why = "The turn was stopped before it was sent."
         if self._state is not Stage.WAITING:
@@ -232,8 +174,9 @@ class Turn(Pending[Reply, Stage]):
         self._cancel()
         return True
 
-    #: The name that jobs and batches have for it.
-    cancel = stop
+    def cancel(self) -> bool:
+        """Stop it, by the name that jobs and batches have for that."""
+        return self.stop()
 
     # What follows is for those who bring it to its end.
 
@@ -256,14 +199,6 @@ class Turn(Pending[Reply, Stage]):
 
     def answer(self, reply: Reply) -> bool:
         """End it with a reply; `False` if it had ended."""
-        # A reply goes back as text alone, whatever it holds. Half a surrogate pair becomes a
-        # question mark: a server may refuse it, and with it the whole conversation from then on.
-        text = reply.text.encode("utf-8", "replace").decode("utf-8")
-        block = {"type": "text", "text": text if text.strip() else _NO_TEXT}
-        with self._lock:
-            if not self.sent_back:
-                self.sent_back = {"role": "assistant", "content": [block]}
-                self.n_bytes += _AROUND_A_MESSAGE + _json_bytes(block)
         return self._finish(Stage.ANSWERED, reply, None)
 
     def fail(self, error: SegmindError) -> None:
@@ -274,15 +209,21 @@ class Turn(Pending[Reply, Stage]):
 
     def message(self, *, without: int = 0) -> Message:
         """Return the question with a text in place of its first images; not to be changed."""
-        without = min(without, len(self.labels))
-        if without not in self._made:
-            stand_ins = map(_stand_in, self.labels[:without])
-            content = [
-                next(stand_ins, block) if block["type"] == "image" else block
-                for block in self.blocks
-            ]
-            self._made[without] = {"role": "user", "content": content}
-        return self._made[without]
+        if not (left_out := self.labels[:without]):
+            return self._message
+        stand_ins = map(_stand_in, left_out)
+        return user_message(
+            next(stand_ins, block) if block["type"] == "image" else block for block in self.blocks
+        )
+
+    @functools.cached_property
+    def sent_back(self) -> Message:
+        """The reply as it goes over the wire in all later requests: as text alone."""
+        # A server may refuse half a surrogate pair, and with it the whole conversation from
+        # then on.
+        text = encodable(self.reply.text if self.reply else "")
+        block = {"type": "text", "text": text if text.strip() else _NO_TEXT}
+        return {"role": "assistant", "content": [block]}
 
     def to_dict(self, reply: Reply) -> dict[str, Any]:
         """Tell it, with its images, as `to_json` writes and `of_dict` reads it."""
@@ -318,6 +259,29 @@ class Turn(Pending[Reply, Stage]):
         return turn
 
 
+class CellTurn(Turn):
+    """What a cell says; with its reply, the conversation goes on with its model and system."""
+
+    def __init__(
+        self, prompt: Prompt, conversation: Conversation, model: str | None, system: str | None
+    ) -> None:
+        super().__init__(prompt)
+        self.conversation, self.model, self.system = conversation, model, system
+
+    def stop(self) -> bool:
+        """Give it up; `False` also where the cell waits for it, which Interrupt stops."""
+        return self.job is not None and super().stop()
+
+    def settle(self) -> None:
+        """Take in what its job has brought; a failed one leaves no trace."""
+        if self.job is None or not self.job.done():
+            return
+        if self.job.error is None and self.job.reply is not None:
+            self.conversation.take(self, self.job.reply, model=self.model)
+        elif not self.over:
+            self.conversation.drop(self)
+
+
 def to_json(told: object) -> str:
     """Write what `Turn.to_dict` tells, images in base64."""
     return json.dumps(told, default=lambda data: base64.b64encode(data).decode())
@@ -329,16 +293,13 @@ def _stand_in(label: str) -> Block:
     return {"type": "text", "text": text}
 
 
-def _json_bytes(block: Block) -> int:
-    """Tell how long a block is in JSON with every character outside ASCII escaped."""
-    return len(json.dumps(block, default=str)) + len(",")
-
-
 class Conversation:
     """Turns between a user and a model, in the order in which they were begun."""
 
-    def __init__(self, *, name: str = "", images: ImagePolicy = FIT) -> None:
-        self.name, self.images = name, images
+    def __init__(self, *, name: str = "") -> None:
+        self.name = name
+        #: So many images go with a request, the newest.
+        self.max_images = MAX_IMAGES
         self.model: str | None = None
         self.system: str | None = None
         #: Of all that was paid for, whatever became of it since.
@@ -367,31 +328,39 @@ class Conversation:
     @property
     def messages(self) -> list[Message]:
         """What was asked and answered as it would be sent now, without the images left out."""
-        turns = self.turns
-        sent = _messages(turns, without=self.images.surplus(turns))
+        sent = self._sent_again(self.turns)
         return [{**message, "content": [*message["content"]]} for message in sent]
 
     def request(self, turn: Turn) -> tuple[list[Message], tuple[str, ...]]:
-        """Return what is sent with a turn, and what to say of images left out from now on.
+        """Return what is sent with a turn, and what to say of older images left out.
 
-        Where the policy leaves old images out, a line of text says so in their place, and a note
-        names those that this request is the first to leave out.
+        A line of text stands in the place of each of them.
         """
         before = [each for each in self.turns if each is not turn.replacing]
-        surplus = self.images.surplus(before, turn)
-        known = self.images.surplus(before[:-1], before[-1]) if before else 0
-        labels = [label for each in before for label in each.labels][known:surplus]
-        return [*_messages(before, without=surplus), turn.message()], self._note(labels)
-
-    def _note(self, labels: Sequence[str]) -> tuple[str, ...]:
-        if not labels:
-            return ()
-        what = "1 older image is" if len(labels) == 1 else f"{len(labels)} older images are"
-        named = one_line("; ".join(filter(None, labels)), max_chars=_MAX_NAMED_CHARS)
-        return (
-            f"{what} no longer sent ({self.images.reason}){named and f': {named}'}. Attach again "
-            "what you want to ask about.",
+        surplus = self._surplus(before, turn.image_bytes)
+        note = (
+            f"Older images no longer sent: {surplus} (the newest {self.max_images} go, within "
+            f"{_MAX_IMAGE_BYTES // 1_000_000} MB). Attach again what you want to ask about."
         )
+        sent = self._sent_again(before, turn.image_bytes)
+        return [*sent, turn.message()], (note,) if surplus else ()
+
+    def _surplus(self, turns: Sequence[Turn], own: Sequence[int]) -> int:
+        """Count the oldest images of `turns` for which those of a new one leave no room."""
+        sizes = [size for turn in turns for size in turn.image_bytes]
+        n_images, n_bytes = len(own), sum(own)
+        for n_left, size in reversed(list(enumerate(sizes, 1))):
+            n_images, n_bytes = n_images + 1, n_bytes + size
+            if n_images > self.max_images or n_bytes > _MAX_IMAGE_BYTES:
+                return n_left
+        return 0
+
+    def _sent_again(self, turns: Sequence[Turn], own: Sequence[int] = ()) -> Iterator[Message]:
+        surplus = self._surplus(turns, own)
+        for turn in turns:
+            yield turn.message(without=surplus)
+            yield turn.sent_back
+            surplus = max(0, surplus - len(turn.labels))
 
     def under_way(self) -> list[Turn]:
         """Return the turns that have not ended, once all replies that have come are in.
@@ -399,7 +368,8 @@ class Conversation:
         Whoever waited for a cell's job may be here before the thread that takes its reply in.
         """
         for turn in self.said:
-            turn.settle()
+            if isinstance(turn, CellTurn):
+                turn.settle()
         return [turn for turn in self.said if not turn.over]
 
     def begin(self, turn: Turn) -> list[Turn]:
@@ -516,13 +486,6 @@ class Conversation:
         self._journal().keep_turn(self.name, key, to_json(told).encode())
 
 
-def _messages(turns: Sequence[Turn], *, without: int) -> Iterator[Message]:
-    for turn in turns:
-        yield turn.message(without=without)
-        yield turn.sent_back
-        without = max(0, without - len(turn.labels))
-
-
 def spelled_alike(name: str) -> str:
     """Return the one spelling of a name: an accent may be typed as one character or as two."""
     return " ".join(unicodedata.normalize("NFC", name).split())
@@ -569,7 +532,7 @@ class ConversationRegistry:
 
     def say(
         self, prompt: Prompt, conversation: Conversation | None, *, model: str, system: str | None
-    ) -> tuple[Prompt, Sequence[Message], Turn | None]:
+    ) -> tuple[Prompt, Sequence[Message], CellTurn | None]:
         """Put together what a cell sends, and what of it continues a conversation."""
         if conversation is None:
             return prompt, [user_message(prompt.blocks())], None
@@ -580,58 +543,44 @@ class ConversationRegistry:
                 f"This conversation still waits for {what}. Wait until it is there (`%segmind "
                 "wait`), or press Stop, and run this cell again."
             )
-        turn = Turn(prompt)
-        turn.cell = conversation, model, system
+        turn = CellTurn(prompt, conversation, model, system)
         messages, notes = conversation.request(turn)
         turn.notes = (*prompt.notes, *notes)
         return dataclasses.replace(prompt, notes=turn.notes), messages, turn
 
     @contextlib.contextmanager
-    def asking(self, turn: Turn | None) -> Iterator[None]:
+    def asking(self, turn: CellTurn | None) -> Iterator[None]:
         """Let what begins in the conversation meanwhile wait for the reply to a cell."""
-        if turn is None or turn.cell is None:
+        if turn is None:
             yield
             return
         turn.move(Stage.SENT)
-        conversation, *_ = turn.cell
-        conversation.begin(turn)
+        turn.conversation.begin(turn)
         try:
             yield
         finally:
             if not turn.over:
-                conversation.drop(turn)
+                turn.conversation.drop(turn)
 
-    def answered(self, turn: Turn | None, reply: Reply) -> None:
+    def answered(self, turn: CellTurn | None, reply: Reply) -> None:
         """Take what a cell said, and its reply, into the conversation."""
-        if turn is not None and turn.cell is not None:
-            conversation, model, _ = turn.cell
+        if turn is not None:
             self._accept(turn)
-            conversation.take(turn, reply, model=model)
+            turn.conversation.take(turn, reply, model=turn.model)
 
-    def queued(self, turn: Turn | None, job: Job) -> None:
-        """Do the same with a cell's job, once its reply has come; a failed one leaves no trace."""
-        if turn is None or turn.cell is None:
-            return
-        conversation, model, _ = turn.cell
+    def queued(self, turn: CellTurn | None, job: Job) -> None:
+        """Do the same with a cell's job, once its reply has come."""
+        if turn is not None:
+            turn.queued_as(job)
+            turn.conversation.begin(turn)
+            self._accept(turn)
+            turn.answered_by(job.cancel)
+            job.on_done(lambda _: turn.settle())
 
-        def settle() -> None:
-            if job.done() and job.error is None and job.reply is not None:
-                conversation.take(turn, job.reply, model=model)
-            elif job.done() and not turn.over:
-                conversation.drop(turn)
-
-        turn.queued_as(job)
-        conversation.begin(turn)
-        self._accept(turn)
-        turn.settle = settle
-        turn.answered_by(job.cancel)
-        job.on_done(lambda _: settle())
-
-    def _accept(self, turn: Turn) -> None:
+    def _accept(self, turn: CellTurn) -> None:
         """Let `-c` continue it, with what it was sent with, unless it comes to nothing."""
-        assert turn.cell is not None  # noqa: S101
-        conversation, model, system = turn.cell
-        conversation.model, conversation.system = model, system
+        conversation = turn.conversation
+        conversation.model, conversation.system = turn.model, turn.system
         with self._lock:  # nothing from before the last one answered can be the last one again
             others = [known for known in self._of_cells if known is not conversation]
             answered = [n for n, known in enumerate(others) if known.turns]

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.comparison import Comparison
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
-    from segmind_jupyter.conversation import Conversation, ConversationRegistry, Turn
+    from segmind_jupyter.conversation import CellTurn, Conversation, ConversationRegistry
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Request(Call):
     cache: Caching = "off"
     timeout_s: float | None = None
     #: What its conversation gains with the reply.
-    turn: Turn | None = field(default=None, repr=False, compare=False)
+    turn: CellTurn | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, prompt: Prompt, call: Call, **how: Any) -> Request:
