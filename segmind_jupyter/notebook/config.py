@@ -1,15 +1,19 @@
-"""What a call takes that says nothing else: the traits that `%config ClaudeMagics` sets."""
+"""The one table of options, and the traits of it that `%config ClaudeMagics` sets."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import contextlib
+import json
+import keyword
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, get_args
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, get_args
 
+from IPython.core.error import UsageError
 from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, observe, validate
 
@@ -22,76 +26,208 @@ from segmind_jupyter.api.settings import (
     checked_seconds,
 )
 from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
-from segmind_jupyter.errors import SettingsError
-from segmind_jupyter.options import CHECKS, Options
+from segmind_jupyter.errors import SettingsError, shortened
+from segmind_jupyter.options import CHECKS, Options, checked_count
 from segmind_jupyter.session import session
 
 #: Tokens of an image that high-resolution models look at (Anthropic's vision page).
 _HIGH_TOKENS = 4784
 
 
+def _number(text: str) -> Any:
+    """Read a number; what is none is refused by what checks it."""
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text
+
+
+def _count(text: str) -> int:
+    return checked_count(_number(text), "N")
+
+
+def _name(text: str) -> str:
+    """Read the name of a variable to assign to, as Python spells it."""
+    name = unicodedata.normalize("NFKC", text)
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise UsageError(f"{text!r} cannot be the name of a variable")
+    return name
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; the value is JSON where it is that, and else a text."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise UsageError(f"`--param {text}` is not of the form KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        if value.lstrip()[:1] in ("[", "{"):
+            raise UsageError(
+                f"{key}: {shortened(value)} is broken JSON. Write it as in "
+                '`--param stop_sequences=["END"]`; a text goes in double quotes within single ones.'
+            ) from None
+        return key, value
+
+
+class Row(NamedTuple):
+    """An option of the magics, with an example for the manual, a setting of `%config`, or both."""
+
+    name: str
+    flags: tuple[str, ...]
+    how: Mapping[str, Any]
+    example: tuple[str, str]
+    trait: Any
+
+
+def _row(
+    name: str, *flags: str, example: tuple[str, str] = ("", ""), trait: Any = None, **how: Any
+) -> Row:
+    return Row(name, flags, how, example, trait)
+
+
+#: In the order of the documentation, whose tables have these words: a new option is a row here, and
+#: what it does. A row without flags is a setting of `%config` alone.
+ROWS: Final = (
+    _row("model", "-m", "--model", metavar="MODEL", action="append", default=[],
+        help="another model: any Claude model's slug at Segmind (`%%segmind models` lists some); "
+             "of several, each with a `-m`, all are asked at once, and stand side by side",
+        example=("-m claude-3.5-sonnet", "another model, for this cell"),
+        trait=Unicode(DEFAULT_MODEL, help="Model of a call that names none with -m.")),
+    _row("system", "-s", "--system", metavar="TEXT",
+        help="system prompt; `-s {name}` takes that of a variable",
+        example=('-s "Answer in French."', "a system prompt"),
+        trait=Unicode("", help="System prompt of a call that gives none with -s.")),
+    _row("blind", "--blind", action="store_true",
+        help="hide which of several models said what, until `%%claude --reveal`",
+        example=("-m ONE -m OTHER --blind", "two models side by side, as A and B")),
+    _row("reveal", "--reveal", action="store_true",
+        help="`%%claude --reveal` alone tells which model said what in the last comparison",
+        example=("--reveal", "which model was A?")),
+    _row("best", "--best", metavar="NAME",
+        help="`%%claude --best A` alone reveals too, and keeps that A (or a model) was the best "
+             "of them, for `%%segmind usage --by model`",
+        example=("--best A", "A was the best: kept, and revealed")),
+    _row("include", "-i", "--include", metavar="NAME", action="append", default=[],
+        help="put this object before the prompt; may be repeated",
+        example=("-i fig -i df", "objects before the prompt")),
+    _row("plot", "-p", "--plot", metavar="N", nargs="?", type=_count, const=1,
+        help="put the last plot that a cell showed (or the last N) before the prompt, whoever "
+             "drew it",
+        example=("--plot", "the last plot above; `-p 2` the last two")),
+    _row("alt", "--alt", action="store_true",
+        help="describe each figure of the cell's code, or the plot above, for those who cannot "
+             "see it; words in quotes are taken instead",
+        example=("--alt", "above plotting code: runs and describes it")),
+    _row("language", "--language", metavar="TAG",
+        help="language of the texts of `--alt`: `de`, `pt-BR`, several as `de,fr`",
+        example=("--alt --language de,en", "the texts in two languages")),
+    _row("error", "--error", action="store_true",
+        help="put the last error before the prompt; `%%claude --error` alone asks what went "
+             "wrong",
+        example=("--error", "what went wrong in the cell above?")),
+    _row("each", "--each", metavar="NAME",
+        help="ask the same about each row of a table (`{column}`) or item of a list (`{item}`), "
+             "as `ask_each` does; the value is the table with the replies beside its own columns",
+        example=("--each df --json Complaint -o out", "every row; a column a field")),
+    _row("goes_on", "-c", "--continue", action="store_true",
+        help="continue the last exchange; without it a cell sends itself alone",
+        example=("-c", "continue the last exchange")),
+    _row("chat", "--chat", metavar="NAME",
+        help="continue the conversation of this name, or begin it; `Chat(name=NAME)` is the same "
+             "one",
+        example=("--chat review", "continue (or begin) one by its name")),
+    _row("job", "-j", "--job", action="store_true",
+        help="queue it and go on: a card shows how it stands, and becomes the reply",
+        example=("-j -o job", "go on at once; job.wait().text, job.status")),
+    _row("out", "-o", "--out", metavar="NAME", type=_name,
+        help="assign the reply (or the job, or the object of `--json`) to this variable",
+        example=("-o answer", "answer.text, answer.usage, ...")),
+    _row("code", "--code", metavar="N", nargs="?", type=_count, const=1,
+        help="put the reply's first (or Nth) Python block into the next cell; it is never run. "
+             "`%%claude --code` alone takes it from the last reply, and asks nothing",
+        example=("--code", "the reply's Python goes into the next cell")),
+    _row("json", "--json", metavar="NAME", nargs="?", const="",
+        help="ask for JSON, checked against a dict, dataclass, TypedDict, pydantic model or a "
+             "type such as `list[Trend]`; the value is the object",
+        example=("--json Point -o p", "p is a Point, your dataclass; alone: a dict")),
+    _row("max_tokens", "--max-tokens", metavar="N", type=_number, help="longest answer, in tokens",
+        example=("--max-tokens 200", "a short answer"),
+        trait=Int(None, allow_none=True, min=1,
+            help="Longest answer in tokens; the model's bound if None.")),
+    _row("temperature", "-t", "--temperature", metavar="X", type=_number, help="from 0 to 1",
+        example=("-t 0.2", "a steadier answer"),
+        trait=Float(None, allow_none=True, min=0, max=1,
+            help="From 0 to 1; the model's own if None.")),
+    _row("param", "--param", metavar="KEY=VALUE", type=_parameter, action="append", default=[],
+        help="any other parameter of the model, JSON or a text; may be repeated",
+        example=('--param stop_sequences=["END"]', "any parameter of the model")),
+    _row("timeout", "--timeout", metavar="S", type=_number,
+        help="seconds to wait (of a job: to submit it), 300 if not set",
+        example=("--timeout 60", "wait a minute at most"),
+        trait=Float(READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.")),
+    _row("cache", "--cache", action="store_const", const="on",
+        help="use the kept reply to the same request, or keep the one that comes",
+        example=("--cache", "ask once: run again, it costs nothing"),
+        trait=Enum(get_args(Caching), "off",
+            help="Kept replies to equal requests: 'on' uses them, and keeps what is new; 'only' "
+                 "uses them and sends nothing, without a key or a network; 'off' does neither. "
+                 "`ask_each` looks into its journal instead.")),
+    _row("cache", "--no-cache", action="store_const", const="off",
+        help="ask anew, and do not keep the reply",
+        example=("--no-cache", "ask anew, and do not keep the reply")),
+    _row("dry_run", "--dry-run", action="store_true",
+        help="show what would be sent, block by block, and send nothing",
+        example=("--dry-run", "show what would be sent, and send nothing")),
+    _row("raw", "--raw", action="store_true",
+        help=r"send braces as they are (`\frac{a}{b}` where `a` is a variable)",
+        example=("--raw", "braces stay braces")),
+    _row("quiet", "-q", "--quiet", action="store_true",
+        help="show nothing; the reply is in `_` (so does a `;` at the end of a `%%claude` line)",
+        example=("-q -o answer", "show nothing")),
+    _row("image_edge",
+        trait=Int(STANDARD.image_edge_px, min=PATCH_PX, max=8000,
+            help="Longest side of a sent image in pixels: 1568 is the most that standard models "
+                 "look at, 2576 the most of high-resolution ones.")),
+    _row("table_tokens",
+        trait=Int(STANDARD.table_tokens, min=50,
+            help="Tokens that the summary of a table may take.")),
+    _row("text_chars",
+        trait=Int(STANDARD.text_chars, min=100,
+            help="Characters of a named text; what is longer is cut.")),
+    _row("auth",
+        trait=Enum(get_args(AuthForm), "auto", help="Form in which the key is sent.")),
+    _row("keep_loop_alive",
+        trait=Bool(False,
+            help="Let your asyncio tasks run while a cell waits for a reply. True patches the "
+                 "kernel's event loop with nest_asyncio2 at once; False stops using the patch, "
+                 "but only a restart of the kernel removes it.")),
+    _row("journal",
+        trait=Bool(True,
+            help="Keep ids and replies of jobs, and what `cache` keeps, in a file that outlives "
+                 "the kernel; never the key, and words of yours by `keep_chats` alone. False "
+                 "keeps them in memory.")),
+    _row("keep_chats",
+        trait=Bool(False,
+            help="Keep what is said in conversations that have a name, so that the next kernel "
+                 "goes on: in the journal, with your words and pictures.")),
+    _row("footer",
+        trait=Enum(("full", "line", "off"), "full",
+            help="What stands under a reply: 'full' what it took and what was sent, with "
+                 "thumbnails; 'line' one quiet line; 'off' nothing. Notes on what was left out "
+                 "stay.")),
+    _row("wait_for_jobs",
+        trait=Enum(("headless", "always", "never"), "headless",
+            help="When a cell that begins jobs ends only with their replies: 'headless' where no "
+                 "front end can ask anything (nbconvert --execute, papermill), 'always', or "
+                 "'never'.")),
+)  # fmt: skip
+
+
 class Defaults(Magics):
     """The defaults of `%%claude`, `%claude`, `ask`, `submit` and `ask_each`."""
 
-    model = Unicode(DEFAULT_MODEL, help="Model of a call that names none with -m.").tag(config=True)
-    system = Unicode("", help="System prompt of a call that gives none with -s.").tag(config=True)
-    max_tokens = Int(
-        None, allow_none=True, min=1, help="Longest answer in tokens; the model's bound if None."
-    ).tag(config=True)
-    temperature = Float(
-        None, allow_none=True, min=0, max=1, help="From 0 to 1; the model's own if None."
-    ).tag(config=True)
-    timeout = Float(READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.").tag(config=True)
-    cache = Enum(
-        get_args(Caching),
-        "off",
-        help="Kept replies to equal requests: 'on' uses them, and keeps what is new; 'only' uses "
-        "them and sends nothing, without a key or a network; 'off' does neither. `ask_each` looks "
-        "into its journal instead.",
-    ).tag(config=True)
-    image_edge = Int(
-        STANDARD.image_edge_px,
-        min=PATCH_PX,
-        max=8000,
-        help="Longest side of a sent image in pixels: 1568 is the most that standard models look "
-        "at, 2576 the most of high-resolution ones.",
-    ).tag(config=True)
-    table_tokens = Int(
-        STANDARD.table_tokens, min=50, help="Tokens that the summary of a table may take."
-    ).tag(config=True)
-    text_chars = Int(
-        STANDARD.text_chars, min=100, help="Characters of a named text; what is longer is cut."
-    ).tag(config=True)
-    auth = Enum(get_args(AuthForm), "auto", help="Form in which the key is sent.").tag(config=True)
-    keep_loop_alive = Bool(
-        False,
-        help="Let your asyncio tasks run while a cell waits for a reply. True patches the kernel's "
-        "event loop with nest_asyncio2 at once; False stops using the patch, but only a restart "
-        "of the kernel removes it.",
-    ).tag(config=True)
-    journal = Bool(
-        True,
-        help="Keep ids and replies of jobs, and what `cache` keeps, in a file that outlives the "
-        "kernel; never the key, and words of yours by `keep_chats` alone. False keeps them in "
-        "memory.",
-    ).tag(config=True)
-    keep_chats = Bool(
-        False,
-        help="Keep what is said in conversations that have a name, so that the next kernel goes "
-        "on: in the journal, with your words and pictures.",
-    ).tag(config=True)
-    footer = Enum(
-        ("full", "line", "off"),
-        "full",
-        help="What stands under a reply: 'full' what it took and what was sent, with thumbnails; "
-        "'line' one quiet line; 'off' nothing. Notes on what was left out stay.",
-    ).tag(config=True)
-    wait_for_jobs = Enum(
-        ("headless", "always", "never"),
-        "headless",
-        help="When a cell that begins jobs ends only with their replies: 'headless' where no front "
-        "end can ask anything (nbconvert --execute, papermill), 'always', or 'never'.",
-    ).tag(config=True)
+    vars().update({row.name: row.trait.tag(config=True) for row in ROWS if row.trait})
 
     def __init__(self, shell: Any, **kwargs: Any) -> None:
         self._pump: Waiter | None = None
@@ -100,34 +236,30 @@ class Defaults(Magics):
 
     def options(self) -> Options:
         """Return what a call takes that says nothing else."""
-        high = self.image_edge > STANDARD.image_edge_px
+        held: dict[str, Any] = self.trait_values()
+        given = {name: held[name] for name in ("model", "max_tokens", "temperature", "cache")}
+        high = held["image_edge"] > STANDARD.image_edge_px
         return Options(
-            model=self.model,
-            system=self.system or None,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            timeout_s=self.timeout,
+            system=held["system"] or None,
+            timeout_s=held["timeout"],
             bounds=Limits(
-                image_edge_px=self.image_edge,
+                image_edge_px=held["image_edge"],
                 image_tokens=_HIGH_TOKENS if high else STANDARD.image_tokens,
-                table_tokens=self.table_tokens,
-                text_chars=self.text_chars,
+                table_tokens=held["table_tokens"],
+                text_chars=held["text_chars"],
             ),
-            cache=self.cache,
+            **given,
         )
 
-    @observe(
-        "model", "system", "max_tokens", "temperature", "timeout", "cache", "image_edge",
-        "table_tokens", "text_chars", "auth", "keep_loop_alive", "journal", "keep_chats", "footer",
-    )  # fmt: skip
+    @observe(*(row.name for row in ROWS if row.trait))
     def _apply(self, change: object = None) -> None:
         """Let `ask` and the cells see what was set."""
-        desk = session()
+        held, desk = self.trait_values(), session()
         desk.options = self.options()
-        desk.footer, desk.keeps_chats = self.footer, self.keep_chats
-        desk.use_auth(self.auth)
-        desk.use_journal(self.journal)
-        desk.wait_with(self._pump if self.keep_loop_alive else None)
+        desk.footer, desk.keeps_chats = held["footer"], held["keep_chats"]
+        desk.use_auth(held["auth"])
+        desk.use_journal(held["journal"])
+        desk.wait_with(self._pump if held["keep_loop_alive"] else None)
 
     @validate("max_tokens", "temperature", "timeout")
     def _can_work(self, proposal: Any) -> Any:

@@ -56,7 +56,7 @@ def load(shell: Any) -> None:
     others = Displays(shell, live, waits), FrameShields(shell), LastError(shell), Tab(shell)
     magics.hooks = [waits, *others]
     # In this order: the wait comes first, and what it brought is drawn before the cell ends.
-    WaitAtCellEnd(shell, lambda: magics.wait_for_jobs).install()
+    WaitAtCellEnd(shell, lambda: magics.trait_values()["wait_for_jobs"]).install()
     waits.install()
     live.install()
     LastPlots(shell).install()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
-import keyword
 import re
 import textwrap
-import unicodedata
 import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -21,9 +18,8 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
-from segmind_jupyter.asking import expected_of
-from segmind_jupyter.errors import BudgetError, ReplyError, SettingsError, shortened
-from segmind_jupyter.notebook.config import Defaults
+from segmind_jupyter.errors import BudgetError, ReplyError, SettingsError
+from segmind_jupyter.notebook.config import ROWS, Defaults
 from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION, last_error
 from segmind_jupyter.notebook.line import parse, type_at
 from segmind_jupyter.notebook.namespace import (
@@ -32,7 +28,7 @@ from segmind_jupyter.notebook.namespace import (
     names_at,
     use_of_value,
 )
-from segmind_jupyter.options import checked_count, smallest
+from segmind_jupyter.options import smallest
 from segmind_jupyter.session import session
 from segmind_jupyter.words import to_text
 
@@ -47,110 +43,14 @@ if TYPE_CHECKING:
 _DESCRIBE = "Describe this."
 
 
-def _number(text: str) -> Any:
-    """Read a number; what is none is refused by what checks it."""
-    try:
-        return int(text) if text.isdecimal() else float(text)
-    except ValueError:
-        return text
-
-
-def _count(text: str) -> int:
-    return checked_count(_number(text), "N")
-
-
-def _name(text: str) -> str:
-    """Read the name of a variable to assign to, as Python spells it."""
-    name = unicodedata.normalize("NFKC", text)
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise UsageError(f"{text!r} cannot be the name of a variable")
-    return name
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    """Read ``KEY=VALUE``; the value is JSON where it is that, and else a text."""
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise UsageError(f"`--param {text}` is not of the form KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        if value.lstrip()[:1] in ("[", "{"):
-            raise UsageError(
-                f"{key}: {shortened(value)} is broken JSON. Write it as in "
-                '`--param stop_sequences=["END"]`; a text goes in double quotes within single ones.'
-            ) from None
-        return key, value
-
-
-#: In the order of the documentation, whose table has these words. A new one is a line here, one in
-#: the manual below, and what it does.
-_OPTIONS: Final = (
-    argument("-m", "--model", metavar="MODEL", action="append", default=[],
-        help="another model: any Claude model's slug at Segmind (`%%segmind models` lists some); "
-             "of several, each with a `-m`, all are asked at once, and stand side by side"),
-    argument("-s", "--system", metavar="TEXT",
-        help="system prompt; `-s {name}` takes that of a variable"),
-    argument("--blind", action="store_true",
-        help="hide which of several models said what, until `%%claude --reveal`"),
-    argument("--reveal", action="store_true",
-        help="`%%claude --reveal` alone tells which model said what in the last comparison"),
-    argument("--best", metavar="NAME",
-        help="`%%claude --best A` alone reveals too, and keeps that A (or a model) was the best "
-             "of them, for `%%segmind usage --by model`"),
-    argument("-i", "--include", metavar="NAME", action="append", default=[],
-        help="put this object before the prompt; may be repeated"),
-    argument("-p", "--plot", metavar="N", nargs="?", type=_count, const=1,
-        help="put the last plot that a cell showed (or the last N) before the prompt, whoever "
-             "drew it"),
-    argument("--alt", action="store_true",
-        help="describe each figure of the cell's code, or the plot above, for those who cannot "
-             "see it; words in quotes are taken instead"),
-    argument("--language", metavar="TAG",
-        help="language of the texts of `--alt`: `de`, `pt-BR`, several as `de,fr`"),
-    argument("--error", action="store_true",
-        help="put the last error before the prompt; `%%claude --error` alone asks what went "
-             "wrong"),
-    argument("--each", metavar="NAME",
-        help="ask the same about each row of a table (`{column}`) or item of a list (`{item}`), "
-             "as `ask_each` does; the value is the table with the replies beside its own columns"),
-    argument("-c", "--continue", dest="goes_on", action="store_true",
-        help="continue the last exchange; without it a cell sends itself alone"),
-    argument("--chat", metavar="NAME",
-        help="continue the conversation of this name, or begin it; `Chat(name=NAME)` is the same "
-             "one"),
-    argument("-j", "--job", action="store_true",
-        help="queue it and go on: a card shows how it stands, and becomes the reply"),
-    argument("-o", "--out", metavar="NAME", type=_name,
-        help="assign the reply (or the job, or the object of `--json`) to this variable"),
-    argument("--code", metavar="N", nargs="?", type=_count, const=1,
-        help="put the reply's first (or Nth) Python block into the next cell; it is never run. "
-             "`%%claude --code` alone takes it from the last reply, and asks nothing"),
-    argument("--json", metavar="NAME", nargs="?", const="",
-        help="ask for JSON, checked against a dict, dataclass, TypedDict, pydantic model or a "
-             "type such as `list[Trend]`; the value is the object"),
-    argument("--max-tokens", metavar="N", type=_number, help="longest answer, in tokens"),
-    argument("-t", "--temperature", metavar="X", type=_number, help="from 0 to 1"),
-    argument("--param", metavar="KEY=VALUE", type=_parameter, action="append", default=[],
-        help="any other parameter of the model, JSON or a text; may be repeated"),
-    argument("--timeout", metavar="S", type=_number,
-        help="seconds to wait (of a job: to submit it), 300 if not set"),
-    argument("--cache", action="store_const", const="on",
-        help="use the kept reply to the same request, or keep the one that comes"),
-    argument("--no-cache", dest="cache", action="store_const", const="off",
-        help="ask anew, and do not keep the reply"),
-    argument("--dry-run", action="store_true",
-        help="show what would be sent, block by block, and send nothing"),
-    argument("--raw", action="store_true",
-        help=r"send braces as they are (`\frac{a}{b}` where `a` is a variable)"),
-    argument("-q", "--quiet", action="store_true",
-        help="show nothing; the reply is in `_` (so does a `;` at the end of a `%%claude` line)"),
-)  # fmt: skip
-
-
 def _with_options(magic: Any) -> Any:
-    for option in reversed(_OPTIONS):
-        magic = option(magic)
+    """Give a magic the parser and the manual of the table of options."""
+    rows = [row for row in ROWS if row.flags]
+    width = max(len(row.example[0]) for row in rows)
+    examples = [f"%%claude {row.example[0]:{width}}  {row.example[1]}" for row in rows]
+    magic.__doc__ = (magic.__doc__ or "").replace("EXAMPLES", "\n            ".join(examples))
+    for row in reversed(rows):
+        magic = argument(*row.flags, dest=row.name, **row.how)(magic)
     return magic_arguments()(magic)
 
 
@@ -186,32 +86,7 @@ class ClaudeMagics(Defaults):
 
         An example for every option::
 
-            %%claude -m claude-3.5-sonnet               another model, for this cell
-            %%claude -s "Answer in French."             a system prompt
-            %%claude -m ONE -m OTHER --blind            two models side by side, as A and B
-            %%claude --reveal                           which model was A?
-            %%claude --best A                           A was the best: kept, and revealed
-            %%claude -i fig -i df                       objects before the prompt
-            %%claude --plot                             the last plot above; `-p 2` the last two
-            %%claude --alt                              above plotting code: runs and describes it
-            %%claude --alt --language de,en             the texts in two languages
-            %%claude --error                            what went wrong in the cell above?
-            %%claude --each df --json Complaint -o out  every row; a column a field
-            %%claude -c                                 continue the last exchange
-            %%claude --chat review                      continue (or begin) one by its name
-            %%claude -j -o job                          go on at once; job.wait().text, job.status
-            %%claude -o answer                          answer.text, answer.usage, ...
-            %%claude --code                             the reply's Python goes into the next cell
-            %%claude --json Point -o p                  p is a Point, your dataclass; alone: a dict
-            %%claude --max-tokens 200                   a short answer
-            %%claude -t 0.2                             a steadier answer
-            %%claude --param stop_sequences=["END"]     any parameter of the model
-            %%claude --timeout 60                       wait a minute at most
-            %%claude --cache                            ask once: run again, it costs nothing
-            %%claude --no-cache                         ask anew, and do not keep the reply
-            %%claude --dry-run                          show what would be sent, and send nothing
-            %%claude --raw                              braces stay braces
-            %%claude -q -o answer                       show nothing
+            EXAMPLES
             %claude -- -5 degrees is how cold?          words that begin with a hyphen
 
         Without ``-c`` and ``--chat`` a cell sends itself alone, so that cells can be run again in
@@ -313,6 +188,8 @@ class ClaudeMagics(Defaults):
         self, args: Namespace, words: str, cell: str | None, names: Any
     ) -> tuple[Any, Reply | None]:
         """Send it as the options say, and give the value of the cell, with the reply behind it."""
+        from segmind_jupyter.asking import expected_of
+
         _check(args)
         if args.each is not None:
             return self._ask_each(args, words, cell, names), None
