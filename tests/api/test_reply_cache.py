@@ -62,7 +62,6 @@ BODIES = [
     {"content": "a string", "more": [None, 1.5, {"a": "\ud800"}]},
     {**ANTHROPIC, "usage": {"input_tokens": -1, "output_tokens": "7"}},
     {"content": [{"text": "Hello "}, {"type": "text", "text": "there"}]},
-    {"choices": [{"message": {"content": "x"}}]},
 ]
 
 
