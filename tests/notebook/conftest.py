@@ -132,7 +132,8 @@ class Kernel:
     client: Any
 
     def send(self, code: str) -> str:
-        return str(self.client.execute(code))
+        # What follows an error would else be dropped, if it came too soon.
+        return str(self.client.execute(code, stop_on_error=False))
 
     def collect(self, message_id: str, timeout_s: float = 60) -> Output:
         shown: list[tuple[str | None, dict[str, Any]]] = []

@@ -38,7 +38,7 @@ def cell(
     )
 
     def run(code: str, *, interrupt: bool = False) -> tuple[list[Any], list[dict[str, Any]]]:
-        message_id = shared.client.execute(code, allow_stdin=True)
+        message_id = shared.client.execute(code, allow_stdin=True, stop_on_error=False)
         messages: list[dict[str, Any]] = []
         outputs: list[Any] = []
         while True:
@@ -52,9 +52,10 @@ def cell(
                 outputs.append(content["ename"])
             elif kind in ("display_data", "execute_result"):
                 outputs.append((name, content["data"]))
-                if interrupt and "Interrupt" in str(content["data"]):
-                    shared.manager.interrupt_kernel()
             elif kind == "update_display_data":
+                if interrupt:  # by then its first message is out
+                    shared.manager.interrupt_kernel()
+                    interrupt = False
                 outputs = [(name, content["data"]) if o[0] == name else o for o in outputs]
             elif kind == "clear_output":
                 outputs = []
