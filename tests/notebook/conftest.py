@@ -132,8 +132,7 @@ class Kernel:
     client: Any
 
     def send(self, code: str) -> str:
-        # What follows an error would else be dropped, if it came too soon.
-        return str(self.client.execute(code, stop_on_error=False))
+        return str(self.client.execute(code))
 
     def collect(self, message_id: str, timeout_s: float = 60) -> Output:
         shown: list[tuple[str | None, dict[str, Any]]] = []
