@@ -390,7 +390,7 @@ class AnsweredCall:
     simulated: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over some calls; `cost` is in credits, and `None` where no call came with one."""
 

@@ -21,6 +21,7 @@ from segmind_jupyter.batch import Batch, Progress, ask_each
 from segmind_jupyter.errors import (
     APIError,
     AuthenticationError,
+    BadRequestError,
     ContentError,
     InsufficientCreditsError,
     Interrupted,
@@ -29,6 +30,7 @@ from segmind_jupyter.errors import (
     JobFailed,
     JobTimeout,
     MaybeBilledError,
+    MissingKeyError,
     NotCachedError,
     NotFoundError,
     PermissionDeniedError,
@@ -165,6 +167,14 @@ class TestErrors:
         with pytest.raises(JobFailed, match="blocked"):
             _ = batch.outcomes[1].text
 
+    def test_a_refusal_of_one_request_is_its_items_own(self, gateway: Gateway):
+        """The server says so of this request; the next one may be fine."""
+        for status in (400, 422):
+            gateway.script("POST", status=status)
+            batch = ask_each("{item}", list(range(5)), resume=False).wait()
+            assert [type(error) for error in batch.errors.values()] == [BadRequestError]
+            assert batch.progress.done == 4
+
     def test_what_every_item_would_meet_stops_the_sending(self, gateway: Gateway):
         """10,000 refusals help nobody; what was not sent says so, and what the refusal was."""
         for status, kind in {
@@ -257,6 +267,16 @@ class TestErrors:
         assert session().pending == ()
         assert not gateway.log
 
+    def test_a_key_that_is_refused_for_a_state_stops_the_sending(self, gateway: Gateway):
+        """Each further submission would be refused as well."""
+        gateway.script("GET", status=401, times=1000)
+        batch = ask_each("{item}", list(range(300)), max_in_flight=4).wait()
+        assert {type(error) for error in batch.errors.values()} == {
+            AuthenticationError,
+            JobCancelled,
+        }
+        assert posts(gateway) < 20
+
     def test_a_limit_that_lasts_for_an_hour_stops_the_sending_and_says_until_when(
         self, gateway: Gateway
     ):
@@ -267,6 +287,16 @@ class TestErrors:
         assert "takes the next one at" in str([*batch.errors.values()])
         assert posts(gateway) < 20
         assert session().paused_until == pytest.approx(time.time() + 3600, abs=60)
+
+    def test_a_missing_key_is_every_items_error(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Found before anything is sent."""
+        monkeypatch.delenv("SEGMIND_API_KEY")
+        batch = ask_each("{item}", list(range(30))).wait()
+        assert {type(error) for error in batch.errors.values()} == {MissingKeyError}
+        assert len(batch.errors) == 30
+        assert not gateway.log
 
     def test_a_job_that_segmind_has_forgotten_says_what_to_do(self, slow, jobs, restart):
         """Its reply is lost; running the batch again sends the item anew."""

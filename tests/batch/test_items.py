@@ -187,6 +187,16 @@ class TestFolders:
             assert each.items.take(3) == folder / "img2.png"
             assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
 
+    def test_a_broken_image_is_an_error_of_its_own(self, tmp_path: Path, red_png: bytes):
+        """In a folder and in a list; neither left out nor sent as the text that it may be."""
+        (tmp_path / "a.jpg").write_bytes(b"<html>not found</html>")
+        (tmp_path / "b.png").write_bytes(red_png)
+        for items in (tmp_path, [tmp_path / "a.jpg", tmp_path / "b.png"]):
+            each = PromptTemplate("Look:", items)
+            with pytest.raises(ContentError, match=r"a\.jpg holds no image that can be read"):
+                each.prompt(0)
+            assert [block["type"] for block in each.prompt(1).blocks()] == ["text", "image"]
+
     def test_a_folder_without_images_says_so(self, tmp_path: Path):
         """And what to do."""
         (tmp_path / "notes.txt").write_text("no image")
@@ -214,6 +224,17 @@ def test_one_thing_is_refused_with_what_to_do():
 
 
 class TestNames:
+    def test_a_name_that_nothing_here_has_is_refused_for_a_list_too(self):
+        """As typed it would be paid for many times; a variable is put in by Python."""
+        with pytest.raises(ContentError, match=r"`\{context\}` names nothing.*ask_each\(f\""):
+            PromptTemplate("Given {context}, is {item} ok?", ["a", "b"])
+        with pytest.raises(ContentError, match=r"mean `\{item\}`"):
+            PromptTemplate("{itm}", ["a"])
+        code = "```js\n${x} {{ user }} {y}\n``` \\frac{x}{y} `{z}` of {item}"
+        assert texts(PromptTemplate(code, ["a"])) == [code.replace("{item}", "a")]
+        each = PromptTemplate("{{context}} {item}", ["a"])
+        assert texts(each) == ["{context} a"]
+
     def test_names_of_pictures_and_tables_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, red_png: bytes
     ):

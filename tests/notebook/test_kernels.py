@@ -8,6 +8,8 @@ import pytest
 
 pytestmark = pytest.mark.kernel
 
+KEY = "sk-live-0123456789abcdef"
+
 
 @pytest.fixture
 def kernel(shared_kernel):
@@ -78,6 +80,19 @@ def test_loading_and_asking_patches_nothing(kernel):
     code = "from segmind_jupyter import ask\nawait asyncio.sleep(0)\nask('Hi').text"
     assert "A sunset." in kernel.run(code).text
     assert kernel.run(probe).text == before.text
+
+
+def test_an_error_is_short_and_the_key_is_nowhere(kernel, recorder):
+    """In no output of the kernel, with every debug log on."""
+    kernel.run("%xmode Verbose")
+    kernel.run("import logging; logging.basicConfig(level=logging.DEBUG, force=True)")
+    recorder.will_answer(406, {"error": f"{KEY} has not enough credits"})
+    output = kernel.run("%%claude\nHi")
+    assert output.status == "error"
+    assert "InsufficientCreditsError" in output.text
+    errors = [line for line in output.text.splitlines() if not line.startswith("DEBUG")]
+    assert len(errors) <= 12
+    assert KEY not in output.text + output.html
 
 
 def test_a_front_end_is_answered_with_offers_and_with_the_next_input(kernel, recorder):
