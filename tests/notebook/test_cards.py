@@ -117,6 +117,7 @@ def test_a_batch_says_how_far_it_is_and_then_what_came_of_it(run):
             assert words in bundle["text/html"], words
     assert "Item 0: JobFailed:" in bundle["text/plain"]
     assert "`mine.to_frame()` has the replies as a table" in bundle["text/plain"]
+    assert "to_frame" not in BatchView(batch, {"_": batch}).ended()[0]["text/plain"]
     assert "<i>" not in bundle["text/html"]
 
 

@@ -309,14 +309,15 @@ class BatchView(Card["Batch"]):
     def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
         batch, errors = self.work, list(self._first_errors())
         names = (name for name, each in [*self._names.items()] if each is batch)
-        name = next((name for name in names if not name.startswith("_")), "batch")
-        more = f", `{name}.errors` all {len(batch.errors):,} errors" if errors else ""
-        hint = f"`{name}.to_frame()` has the replies as a table{more}."
+        hint = ""
+        if name := next((name for name in names if not name.startswith("_")), None):
+            more = f", `{name}.errors` all {len(batch.errors):,} errors" if errors else ""
+            hint = f"`{name}.to_frame()` has the replies as a table{more}."
         page = self.head()
         page += "".join(boxed(error, failure_html(error, where)) for where, error in errors)
         page += self.answers(folds=True) + div("footer", one_line_html(hint))
         lines = [f"{one_line(where)}: {failure_text(error)}" for where, error in errors]
-        text = "\n".join([str(batch), *lines, hint])
+        text = "\n".join([str(batch), *lines, *filter(None, [hint])])
         return {"text/html": framed(page), "text/plain": text}, {}
 
     def _first_errors(self) -> Iterator[tuple[str, SegmindError]]:
