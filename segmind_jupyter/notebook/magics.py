@@ -342,9 +342,7 @@ def _reveal(args: Namespace, words: str, cell: str | None, frame: FrameType | No
     if use_of_value(frame) is Use.TAKEN:
         return compared
     if not args.quiet:
-        from segmind_jupyter.notebook.display.reply import revealed_bundle
-
-        display(revealed_bundle(compared), raw=True)
+        display(compared)
     return None
 
 

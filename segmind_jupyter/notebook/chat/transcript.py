@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from segmind_jupyter.notebook.chat.export import escaped, inert
 from segmind_jupyter.notebook.display.reply import (
-    boxed,
     failure_html,
     failure_text,
     reply_inside,
@@ -82,7 +81,7 @@ def outcome_html(turn: Turn) -> str:
     if turn.reply is not None:
         return reply_inside(turn.reply, sent=(), notes=turn.notes)
     if turn.error is not None:
-        return boxed(turn.error, failure_html(turn.error))
+        return failure_html(turn.error)
     return div("about", one_line_html(_unfinished(turn)))
 
 

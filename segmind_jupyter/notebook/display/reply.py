@@ -198,13 +198,13 @@ def _line(text: str) -> str:
 
 def failure_bundle(error: BaseException) -> dict[str, str]:
     return {
-        "text/html": framed(boxed(error, failure_html(error)), is_news=True),
+        "text/html": framed(failure_html(error), is_news=True),
         "text/plain": failure_text(error),
     }
 
 
 def failure_html(error: BaseException, where: str = "") -> str:
-    """Show an error as HTML that runs and fetches nothing, without a box.
+    """Show an error as HTML that runs and fetches nothing; what the user stopped is no alarm.
 
     What happened comes first, then what to do, and last and small what it is called.
     """
@@ -219,17 +219,13 @@ def failure_html(error: BaseException, where: str = "") -> str:
     request_id = getattr(error, "request_id", None)
     facts = (name if is_ours else "", answered and answered[1], request_id)
     about = " · ".join(_escaped(str(f)) for f in facts if f and str(f) not in message)
-    return f"<div>{words.strip()}</div>{div('about', about)}"
+    style = "stopped" if isinstance(error, JobCancelled) else "failed"
+    return div(style, f"<div>{words.strip()}</div>{div('about', about)}")
 
 
 def failure_text(error: BaseException) -> str:
     """Show an error on one line, as IPython shows those of this package."""
     return f"{type(error).__name__}: {one_line(str(error))}"
-
-
-def boxed(error: BaseException, page: str) -> str:
-    """Put finished HTML into the box of an error; what the user stopped is no alarm."""
-    return div("stopped" if isinstance(error, JobCancelled) else "failed", page)
 
 
 V = TypeVar("V")
@@ -295,11 +291,10 @@ class ComparisonDisplay(AnswerDisplay["Comparison"]):
 
     def html(self, value: Comparison) -> str:
         """Return it as safe HTML."""
-        columns = "".join(
-            div("column", f"{div('head', f'<strong>{label}</strong>')}{_inside(column)}")
-            for column in value.columns
-            for label in [one_line_html(column.label)]
-        )
+        columns = ""
+        for each in value.columns:
+            head = div("head", f"<strong>{one_line_html(each.label)}</strong>")
+            columns += div("column", head + _sides(each)[0])
         items = next(iter(value.values())).request.sent if session().footer == "full" else ()
         notes = "".join(div("note", one_line_html(note)) for note in _notes(value))
         below = f"<div>{one_line_html(_together(value))}</div>{sent_html(items)}{notes}"
@@ -307,7 +302,7 @@ class ComparisonDisplay(AnswerDisplay["Comparison"]):
 
     def text(self, value: Comparison) -> str:
         """Return it as text, one below the other."""
-        columns = [f"[{one_line(each.label)}]\n\n{_text(each)}" for each in value.columns]
+        columns = [f"[{one_line(each.label)}]\n\n{_sides(each)[1]}" for each in value.columns]
         notes = [f"   {one_line(note)}" for note in _notes(value)]
         return "\n\n".join([*columns, "\n".join([f"── {one_line(_together(value))}", *notes])])
 
@@ -317,35 +312,17 @@ class ComparisonDisplay(AnswerDisplay["Comparison"]):
         return {"segmind": told}
 
 
-def revealed_bundle(comparison: Comparison) -> dict[str, str]:
-    """Say which model said what, and what it took, without their words."""
-    lines = []
-    for column in comparison.columns:
-        answer = column.answer
-        took = usage_line(answer) if isinstance(answer, Reply) else failure_text(answer)
-        best = " · the best, as you found" if column.model == comparison.best else ""
-        letter, _, name = column.label.partition(": ")
-        took = took.removeprefix(f"{name or letter} · ")
-        lines.append(f"{one_line(column.label)} · {took}{best}")
-    page = "".join(div("about", one_line_html(line)) for line in lines)
-    return {"text/html": framed(page, is_news=True), "text/plain": "\n".join(lines)}
-
-
-def _inside(column: Column) -> str:
+def _sides(column: Column) -> tuple[str, str]:
+    """Show what one model made of the prompt, as HTML and as text; blind, its words alone."""
     answer = column.answer
     if not isinstance(answer, Reply):
-        withheld = div("about", one_line_html(str(column)))
-        return boxed(answer, withheld if column.is_blind else failure_html(answer))
+        if column.is_blind:
+            return div("failed", div("about", one_line_html(str(column)))), str(column)
+        return failure_html(answer), failure_text(answer)
     if column.is_blind:
-        return body_html(str(answer.text)) + div("cut", one_line_html(answer.notice or ""))
-    return reply_inside(answer, sent=(), notes=())
-
-
-def _text(column: Column) -> str:
-    answer = column.answer
-    if not isinstance(answer, Reply):
-        return str(column) if column.is_blind else failure_text(answer)
-    return set_apart(str(answer)) if column.is_blind else reply_text(answer, sent=(), notes=())
+        notice = div("cut", one_line_html(answer.notice or ""))
+        return body_html(str(answer.text)) + notice, set_apart(str(answer))
+    return reply_inside(answer, sent=(), notes=()), reply_text(answer, sent=(), notes=())
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -360,4 +337,6 @@ def _together(comparison: Comparison) -> str:
     words = [f"together {format_credits(sum(costs))}"] if costs else []
     if comparison.blind:
         words.append(f"{_HIDDEN}{comparison.columns[0].label} was the best")
+    if comparison.best:
+        words.append(f"{comparison.best} was the best, as you found")
     return " · ".join(words)

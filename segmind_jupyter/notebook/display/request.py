@@ -19,6 +19,7 @@ from segmind_jupyter.words import format_time, one_line, to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.batch.preview import BatchPreview
+    from segmind_jupyter.content.prompt import Attachment
 
 #: Edge of a picture's file: a little more than the 320 px at which it is shown.
 _PICTURE_PX: Final = 480
@@ -33,11 +34,10 @@ def request_html(request: Request) -> str:
     if request.earlier:
         earlier = ""
         for message in request.earlier:
-            parts = [*map(part_of, message["content"])]
             earlier += div("block", f"<strong>{_escaped(message['role'])}</strong>")
-            earlier += _read_html((_described(part), part) for part in parts)
+            earlier += _read_html(_titled(map(part_of, message["content"])))
         pieces.append(folded(_escaped(_earlier(request)), earlier))
-    pieces.append(_read_html(_titled(request)))
+    pieces.append(_read_html(_titled(request.prompt.parts(), request.sent)))
     pieces += [div("note", one_line_html(note)) for note in request.notes]
     return framed("".join(pieces))
 
@@ -62,7 +62,7 @@ def _read_html(parts: Iterable[tuple[str, Part]]) -> str:
 def request_text(request: Request) -> str:
     """Show the same in a terminal, where long texts are cut."""
     lines = [*_head(request), *([_earlier(request)] if request.earlier else [])]
-    for title, part in _titled(request):
+    for title, part in _titled(request.prompt.parts(), request.sent):
         lines += ["", title]
         if isinstance(part, Text):
             text = to_text(part.text)
@@ -106,19 +106,12 @@ def _head(request: Request) -> Iterator[str]:
         yield one_line(f"{name}: {json.dumps(value, ensure_ascii=False)}")
 
 
-def _titled(request: Request) -> Iterator[tuple[str, Part]]:
-    """Return every block of the prompt with its number, what it is, and its sizes."""
-    labels = {id(image): item.label for item in request.sent for image in item.images}
-    for number, part in enumerate(request.prompt.parts(), start=1):
-        label = one_line(labels.get(id(part), ""))
-        yield f"{number} · " + " · ".join(filter(None, (label, _described(part)))), part
-
-
-def _described(part: Part) -> str:
-    if isinstance(part, Image):
-        return described(part)
-    size = part.left_out or counted(len(part.text), "character")
-    return f"text, {size}, {estimated_tokens(part.tokens)}"
+def _titled(parts: Iterable[Part], sent: Iterable[Attachment] = ()) -> Iterator[tuple[str, Part]]:
+    """Return every block with its number, what it is, and its sizes."""
+    labels = {id(image): item.label for item in sent for image in item.images}
+    for number, part in enumerate(parts, start=1):
+        facts = (str(number), one_line(labels.get(id(part), "")), described(part))
+        yield " · ".join(filter(None, facts)), part
 
 
 def _earlier(request: Request) -> str:

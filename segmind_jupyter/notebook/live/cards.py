@@ -14,7 +14,6 @@ from segmind_jupyter.errors import ReplyError
 from segmind_jupyter.notebook.display.markdown import body_html, is_terminal
 from segmind_jupyter.notebook.display.reply import (
     Display,
-    boxed,
     failure_bundle,
     failure_html,
     failure_text,
@@ -314,7 +313,7 @@ class BatchView(Card["Batch"]):
             more = f", `{name}.errors` all {len(batch.errors):,} errors" if errors else ""
             hint = f"`{name}.to_frame()` has the replies as a table{more}."
         page = self.head()
-        page += "".join(boxed(error, failure_html(error, where)) for where, error in errors)
+        page += "".join(failure_html(error, where) for where, error in errors)
         page += self.answers(folds=True) + div("footer", one_line_html(hint))
         lines = [f"{one_line(where)}: {failure_text(error)}" for where, error in errors]
         text = "\n".join([str(batch), *lines, *filter(None, [hint])])
