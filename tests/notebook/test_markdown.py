@@ -54,7 +54,7 @@ def test_tasks_have_boxes_and_small_html_is_read():
     """In any list; `<br>`, `<sub>` and `<sup>` of words alone. What looks like them is text."""
     shown = page("- [ ] a\n- [x] *b*\n  1. [X] c\n- [y] d\n- e [ ] f")
     texts = [" ".join(item.get_text().split()) for item in shown.find_all("li")]
-    assert texts == ["☐a", "☑b ☑c", "☑c", "[y] d", "e [ ] f"]
+    assert texts == ["☐ a", "☑ b ☑ c", "☑ c", "[y] d", "e [ ] f"]
     cell = page("| a |\n|---|\n| x<br>y<BR/>H<sub>2</sub>O m<sup>&lt;2</sup> |").td
     assert [tag.name for tag in cell.find_all(True)] == ["br", "br", "sub", "sup"]
     assert cell.sup.get_text() == "<2"

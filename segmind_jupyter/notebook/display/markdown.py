@@ -30,16 +30,12 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-#: What is longer is shown as plain text from here on; hostile input of this size takes seconds
-#: at worst, and 100,000 characters are some 25,000 tokens.
+#: What is longer is shown as typed from here on: hostile input of this size takes seconds.
 MAX_MARKDOWN_CHARS = 100_000
-
 #: Largest page that is shown: thousands of empty table cells can be typed in few characters.
 MAX_HTML_CHARS = 2_000_000
-
 #: Deepest nesting, in containers; a list inside a list takes two. markdown-it drops what is deeper.
 _MAX_NESTING = 20
-
 #: How much of one reply is set as math, in characters; the rest shows its source.
 _MAX_MATH_CHARS = 40_000
 
@@ -55,9 +51,6 @@ _BARE_ADDRESS = re.compile(
     r"(?<![.,;:!?*_~\]])"
 )
 
-#: What of its budget a reply has left.
-_Env = MutableMapping[str, Any]
-
 _SMALL_HTML = re.compile(r"<br\s{0,3}/?>|<(su[bp])>([^<>\n]{1,200})</\1>", re.IGNORECASE)
 
 #: What a list's item begins with that is a task, done or not.
@@ -68,15 +61,14 @@ def body_html(text: str) -> str:
     """Turn untrusted Markdown into safe HTML, without the box."""
     text = to_text(text)
     cut = len(text)
-    if cut > MAX_MARKDOWN_CHARS:  # at a line's end, if there is one near the limit
-        cut = text.rfind("\n", MAX_MARKDOWN_CHARS - 2_000, MAX_MARKDOWN_CHARS) + 1
-        cut = cut or MAX_MARKDOWN_CHARS
+    if cut > MAX_MARKDOWN_CHARS:  # at a line's end, if there is one
+        cut = text.rfind("\n", 0, MAX_MARKDOWN_CHARS) + 1 or MAX_MARKDOWN_CHARS
     try:
         page = clean(_parser().render(text[:cut], {"math": _MAX_MATH_CHARS}))
     except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever broke
-        return _verbatim(text)
-    if len(page) > MAX_HTML_CHARS:  # it would bloat the notebook
-        return _verbatim(text)
+        page = ""
+    if not page or len(page) > MAX_HTML_CHARS:  # it would bloat the notebook
+        return _verbatim(text) if text.strip() else ""
     return page + (_verbatim(text[cut:]) if cut < len(text) else "")
 
 
@@ -144,8 +136,7 @@ def _dress(state: StateCore) -> None:
             task = _TASK.match(first.content) if first.type == "text" else None
             _dress_line(token.children, state.env)
             if task and item.type == "list_item_open":
-                box = f'<span style="{ELEMENTS["task"]}">{"☐" if task[1] == " " else "☑"}</span>'
-                first.content = box + first.content[4:]
+                first.content = f"{'☐' if task[1] == ' ' else '☑'} {first.content[4:]}"
                 item.attrs["style"] = ELEMENTS["li task"]
         elif token.type in {"heading_open", "heading_close"}:
             # A heading of a reply is none of the notebook's: tables of contents collect `<h2>`.
@@ -170,7 +161,7 @@ def _dress(state: StateCore) -> None:
             token.attrs["style"] = ELEMENTS[token.tag]
 
 
-def _dress_line(tokens: Iterable[Token], env: _Env) -> None:
+def _dress_line(tokens: Iterable[Token], env: MutableMapping[str, Any]) -> None:
     """Dress what is in a line; a bare address among its words becomes a link."""
     in_link = False
     for token in tokens:
@@ -214,30 +205,25 @@ def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
     A bar in code makes a cell too many, which GFM drops.
     """
-    from markdown_it.rules_block import table
+    from markdown_it.rules_block.table import escapedSplit, table
 
     first = len(state.tokens)
     if not table(state, start, end, silent):
         return False
     if silent:
         return True
-    rows = (start, *range(start + 2, state.line))  # between them stands the line of dashes
-    typed = (state.src[state.bMarks[row] + state.tShift[row] : state.eMarks[row]] for row in rows)
-    cells = (token.content for token in state.tokens[first:] if token.type == "inline")
-    if _letters("".join(typed)) != _letters("".join(cells)):
+    columns = sum(token.type == "th_open" for token in state.tokens[first:])
+    typed = state.getLines(start, state.line, state.blkIndent, True)
+    rows = (escapedSplit(row.strip().removeprefix("|")) for row in typed.splitlines())
+    if any(cell.strip() for row in rows for cell in row[columns:]):
         del state.tokens[first:]
         token = state.push("code_block", "code", 0)
-        token.content = state.getLines(start, state.line, state.blkIndent, True)
+        token.content = typed
         token.map = [start, state.line]
     return True
 
 
-def _letters(row: str) -> str:
-    """Return what a cell keeps of its line: all but blanks, bars, and backslashes before them."""
-    return "".join(row.translate({ord("|"): None, ord("\\"): None}).split())
-
-
-def _math(token: Token, env: _Env) -> str | None:
+def _math(token: Token, env: MutableMapping[str, Any]) -> str | None:
     """Set a formula; `None` where its source is to be shown."""
     env["math"] -= len(token.content)
     return to_mathml(token.content, display=token.meta["display"]) if env["math"] >= 0 else None
@@ -251,7 +237,6 @@ def _code(code: str, info: str = "") -> str:
 
 #: Longest block that is coloured, in characters: some 500 lines.
 MAX_CODE_CHARS = 20_000
-
 #: Shapes that no code has and slow lexers have in common: very long lines, and pages of nothing.
 #: A deadline alone is not enough, as it is only looked at between two matches of a lexer.
 _MAX_LINE_CHARS, _MAX_BLANK_LINES = 500, 40
@@ -302,13 +287,8 @@ def to_coloured(code: str, *, language: str, max_seconds: float = 0.5) -> str | 
     return "".join(pieces)
 
 
-# On a terminal, where rich is installed: colours are rich's own, and nothing that a reply holds
-# reaches it as a control sequence.
-
-#: What sets colours and weights (ECMA-48's SGR), and nothing else.
+#: What sets colours and weights on a terminal (ECMA-48's SGR), and nothing else.
 _COLOURS = re.compile(r"(\x1b\[[0-9;]*m)")
-
-_INDENT = "  "
 
 
 def is_terminal(shell: Any) -> bool:
@@ -317,31 +297,31 @@ def is_terminal(shell: Any) -> bool:
 
 
 def to_rich_text(text: str) -> str | None:
-    """Draw Markdown, indented as all words of a reply are; `None` where that cannot be done."""
+    """Draw Markdown for a terminal, indented as all words of a reply are; `None` without rich.
+
+    Colours are rich's own, and nothing that a reply holds gets there as a control sequence.
+    """
+    if len(text) > MAX_MARKDOWN_CHARS:
+        return None
+    drawn, columns = io.StringIO(), shutil.get_terminal_size().columns
     try:
         from markdown_it import MarkdownIt
         from rich.console import Console
         from rich.markdown import Markdown
-    except ModuleNotFoundError:
-        return None
-    if len(text) > MAX_MARKDOWN_CHARS:
-        return None
-    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    parser.disable(["html_block", "html_inline", "image"])  # rich would drop them
-    # An address is shown: behind a link of a terminal anything may be.
-    page = Markdown("", code_theme="ansi_dark", hyperlinks=False)
-    page.parsed = parser.parse(to_text(text))
-    for token in [each for top in page.parsed for each in (top, *(top.children or ()))]:
-        token.content = to_text(token.content)  # entities (`&#x1b;`) are decoded only now
-        token.attrs = {name: to_text(str(value)) for name, value in token.attrs.items()}
-        if token.type == "fence":
-            token.info = lexer_of(token.content, token.info) or "text"
-    width = max(shutil.get_terminal_size().columns - len(_INDENT), 20)
-    drawn = io.StringIO()
-    try:
-        Console(file=drawn, force_terminal=True, width=width).print(page)
-    except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever broke
+
+        parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+        parser.disable(["html_block", "html_inline", "image"])  # rich would drop them
+        # An address is shown: behind a link of a terminal anything may be.
+        page = Markdown("", code_theme="ansi_dark", hyperlinks=False)
+        page.parsed = parser.parse(to_text(text))
+        for token in [each for top in page.parsed for each in (top, *(top.children or ()))]:
+            token.content = to_text(token.content)  # entities (`&#x1b;`) are decoded only now
+            token.attrs = {name: to_text(str(value)) for name, value in token.attrs.items()}
+            if token.type == "fence":
+                token.info = lexer_of(token.content, token.info) or "text"
+        Console(file=drawn, force_terminal=True, width=max(columns - 2, 20)).print(page)
+    except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever is missing or broke
         return None
     pieces = _COLOURS.split(drawn.getvalue())
     safe = "".join(piece if n % 2 else to_text(piece) for n, piece in enumerate(pieces))
-    return "\n".join(f"{_INDENT}{line}".rstrip() for line in safe.strip("\n").split("\n"))
+    return "\n".join(f"  {line}".rstrip() for line in safe.strip("\n").split("\n"))

@@ -24,65 +24,59 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from markdown_it import MarkdownIt
-    from markdown_it.ruler import RuleOptionsType
     from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
-
 
 #: Longest displayed formula, in lines; bounds the search for the end of one.
 _MAX_LINES = 200
 
-#: Block rules that a displayed formula may end, as a fence may.
-_INTERRUPTED: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-
-#: Inline forms, by opening delimiter. Each is linear: an opening delimiter never looks past the
-#: next one of its kind. A single dollar follows Pandoc's rule for money: no space inside, no
-#: digit behind; and no digit in front ("costs 5$, or 6$"). Nor does it close before what starts
-#: a shell's variable (`$HOME/bin:$PATH`, `$a/${b}`, `$_`, `$dir/$user`), but for one or two small
-#: letters: "the $n$th of $k$s".
-_INLINE = (
-    ("$$", re.compile(r"\$\$((?:[^$\\]++|\\.|\$(?!\$))++)\$\$", re.DOTALL)),
-    (
-        "$",
-        re.compile(
-            r"(?<!\d)\$(?![\s$])((?:[^$\\]++|\\.)++)(?<!\s)\$(?![\dA-Z_{]|[a-z]{3})", re.DOTALL
-        ),
-    ),
-    (r"\(", re.compile(r"\\\(((?:[^\\]++|\\[^()])++)\\\)", re.DOTALL)),
-    # Not before "(": `\[text\](address)` is an escaped link.
-    (r"\[", re.compile(r"\\\[((?:[^\\]++|\\[^\[\]])++)\\\](?!\()", re.DOTALL)),
+#: Formulas among words. Each form is linear: an opening delimiter never looks past the next one
+#: of its kind. A single dollar follows Pandoc's rule for money (no space inside, no digit behind),
+#: has no digit in front ("costs 5$, or 6$"), and does not close before what starts a shell's
+#: variable (`$HOME/bin:$PATH`, `$a/${b}`), but for small letters: "the $n$th".
+_INLINE = re.compile(
+    r"""
+    \$\$ ((?:[^$\\]++ | \\. | \$(?!\$))++) \$\$
+    | \\\[ ((?:[^\\]++ | \\[^\[\]])++) \\\] (?!\()  # `\[text\](address)` is an escaped link
+    | \\\( ((?:[^\\]++ | \\[^()])++) \\\)
+    | (?<!\d)\$(?![\s$]) ((?:[^$\\]++ | \\.)++) (?<!\s)\$(?![\dA-Z_{]|[a-z]{3})
+    """,
+    re.DOTALL | re.VERBOSE,
 )
-_DISPLAYED = frozenset({"$$", r"\["})
 
 #: A formula on lines of its own; the full stop behind it is its own, too.
 _BLOCK = re.compile(
-    r"(?:\$\$((?:(?!\$\$).)+)\$\$|\\\[((?:(?!\\[\[\]]).)+)\\\]"
-    r"|(\\begin\{((?:align|equation|gather|multline|eqnarray)\*?)\}"
-    r"(?:(?!\\(?:begin|end)\{\4\}).)+\\end\{\4\}))([ \t.,;:]*)$",
-    re.DOTALL | re.MULTILINE,
+    r"""
+    (?: \$\$ ((?:(?!\$\$).)+) \$\$
+      | \\\[ ((?:(?!\\[\[\]]).)+) \\\]
+      | (\\begin\{((?:align|equation|gather|multline|eqnarray)\*?)\}
+        (?:(?!\\(?:begin|end)\{\4\}).)+ \\end\{\4\})
+    ) ([ \t.,;:]*)$
+    """,
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
 
 
 def add_math(md: MarkdownIt) -> None:
     """Teach a parser to make `math_inline` and `math_block` tokens.
 
-    A token's `content` is the LaTeX without ``$`` and brackets, its `meta["display"]` whether it
-    is displayed.
+    A token's `content` is the LaTeX alone, its `meta["display"]` whether it is displayed.
     """
     md.inline.ruler.before("escape", "math_inline", _inline)
-    md.block.ruler.before("fence", "math_block", _block, _INTERRUPTED)
+    ended = ["paragraph", "reference", "blockquote", "list"]  # as by a fence
+    md.block.ruler.before("fence", "math_block", _block, {"alt": ended})
 
 
 def _inline(state: StateInline, silent: bool) -> bool:
-    for opening, form in _INLINE:
-        if match := form.match(state.src, state.pos, state.posMax):
-            if not silent:
-                token = state.push("math_inline", "math", 0)
-                token.content = match[1].strip()
-                token.meta = {"display": opening in _DISPLAYED}
-            state.pos = match.end()
-            return True
-    return False
+    match = _INLINE.match(state.src, state.pos, state.posMax)
+    if match is None:
+        return False
+    if not silent:
+        token = state.push("math_inline", "math", 0)
+        token.content = (match[1] or match[2] or match[3] or match[4]).strip()
+        token.meta = {"display": bool(match[1] or match[2])}
+    state.pos = match.end()
+    return True
 
 
 def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -105,10 +99,8 @@ def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 #: Longest formula that is set, in characters; the time of latex2mathml is linear in it.
 MAX_TEX_CHARS = 4_000
-
 #: Deepest nesting of the tree; browsers flatten theirs at 512, and each level costs a stack frame.
 _MAX_DEPTH = 60
-
 #: Elements that browsers draw wrongly unless they have just so many children.
 _ARITY = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2}
 _ARITY |= {"msubsup": 3, "munderover": 3}
@@ -131,18 +123,13 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\{([a-z]+\*?)\}")
 #: Names of equations and their wrappers: nothing to draw.
 _UNDRAWN = re.compile(r"\\label\{[^{}]*\}|\\(?:begin|end)\{equation\*?\}|\\(?:nonumber|notag)\b")
 
-#: A command of plain LaTeX that latex2mathml lacks.
-_ARG = re.compile(r"\\arg(?![a-zA-Z])")
-
-_TAG = re.compile(r"<[^>]*>")
-
 
 def to_mathml(tex: str, *, display: bool) -> str | None:
     r"""Set a formula as MathML; `None` where it is refused, and its source is to be shown."""
     if len(tex) > MAX_TEX_CHARS:
         return None
     # A space in its place, so that the pieces around it cannot join to another command.
-    prepared = _ARG.sub(r"\\operatorname{arg}", _UNDRAWN.sub(" ", tex))
+    prepared = re.sub(r"\\arg(?![a-zA-Z])", r"\\operatorname{arg}", _UNDRAWN.sub(" ", tex))
     prepared = _ENVIRONMENT.sub(lambda m: rf"\{m[1]}{{{_ENVIRONMENTS.get(m[2], m[2])}}}", prepared)
     if not prepared or _HOSTILE.search(prepared) or _HOSTILE.search(tex):
         return None
@@ -155,7 +142,7 @@ def to_mathml(tex: str, *, display: bool) -> str | None:
     except Exception:  # noqa: BLE001 - the converter raises all kinds (StopIteration, KeyError, RecursionError); the source is shown then
         return None
     source = _escaped(tex)
-    if "".join(source.split()) != _TAG.sub("", drawn):
+    if "".join(source.split()) != re.sub("<[^>]*>", "", drawn):
         # Browsers hide an annotation. Where the tags of MathML are dropped and the words stay
         # (GitHub, an untrusted notebook in JupyterLab), it is what tells 10^{-3} from 10-3.
         note = f'<annotation encoding="{SOURCE_ENCODING}"> [{source}]</annotation>'

@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     from segmind_jupyter.notebook.live.outputs import LiveOutputs
     from segmind_jupyter.notebook.live.wait import WaitDisplay
 
-#: More objects than this are folded away.
-_MAX_OPEN_ITEMS = 6
-
-#: Thumbnails that one reply shows; each costs some kilobytes of the saved notebook.
-_MAX_THUMBNAILS = 12
+#: More objects than this are folded away; each thumbnail costs some kilobytes of the notebook.
+_MAX_OPEN_ITEMS, _MAX_THUMBNAILS = 6, 12
 
 #: Edge of a thumbnail's file: twice the 48 px at which it is shown, for sharp screens.
 _THUMBNAIL_PX = 96
@@ -42,10 +39,8 @@ _THUMBNAIL_PX = 96
 #: Longest value from a server or a user that a footer shows, in characters.
 _MAX_VALUE_CHARS = 300
 
-_SENTENCE_END = re.compile(r"[.!?…](?= )")
-
-#: What stands last in a message that a server's answer caused: its status, its words.
-_ANSWERED = re.compile(r" \(((?:POST|GET) .*)\)$")
+#: A message: what happened, what to do, and last what the server's answer was.
+_MESSAGE = re.compile(r"(.*?(?:[.!?…](?= )|$))(.*?)(?: \(((?:POST|GET) .*)\))?")
 
 
 def reply_bundle(reply: Reply, **about: Any) -> dict[str, str]:
@@ -208,17 +203,14 @@ def failure_html(error: BaseException, where: str = "") -> str:
 
     What happened comes first, then what to do, and last and small what it is called.
     """
-    name = type(error).__name__
-    is_ours = isinstance(error, SegmindError)
+    name, is_ours = type(error).__name__, isinstance(error, SegmindError)
     message = one_line(": ".join(filter(None, (where, "" if is_ours else name, str(error)))))
-    answered = _ANSWERED.search(message)
-    message = message.removesuffix(answered[0]) if answered else message
-    end = _SENTENCE_END.search(message)
-    cut = end.end() if end else len(message)
-    words = f"<strong>{one_line_html(message[:cut])}</strong> {one_line_html(message[cut:])}"
-    request_id = getattr(error, "request_id", None)
-    facts = (name if is_ours else "", answered and answered[1], request_id)
-    about = " · ".join(_escaped(str(f)) for f in facts if f and str(f) not in message)
+    match = _MESSAGE.fullmatch(message)
+    happened, to_do, answered = match.groups("") if match else (message, "", "")
+    words = f"<strong>{one_line_html(happened)}</strong> {one_line_html(to_do)}"
+    request_id = str(getattr(error, "request_id", None) or "")
+    facts = [name if is_ours else "", answered, "" if request_id in message else request_id]
+    about = _escaped(" · ".join(filter(None, facts)))
     style = "stopped" if isinstance(error, JobCancelled) else "failed"
     return div(style, f"<div>{words.strip()}</div>{div('about', about)}")
 

@@ -47,7 +47,6 @@ ELEMENTS: Final = {
     **dict.fromkeys(("ul", "ol"), "margin:.15em 0;padding-left:1.8em"),
     "li": "margin:.15em 0",
     "li task": "margin:.15em 0;list-style:none",
-    "task": "display:inline-block;width:1.4em;margin-left:-1.4em",
     "blockquote": f"margin:.5em 0;padding:0 0 0 .9em;border-left:3px solid {_LINE};color:inherit",
     "hr": f"border:0;border-top:1px solid {_LINE};margin:1em 0",
     "a": "color:var(--jp-content-link-color,#1f7ae0);text-decoration:underline",
