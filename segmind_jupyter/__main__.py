@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
-    from segmind_jupyter.notebook.alt_file import run
+    from segmind_jupyter.notebook.alt_text import run
 
     return run(args)
 

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.asking import ShortTracebacks, expected_of
@@ -210,16 +210,14 @@ def shape_of(languages: Sequence[str]) -> dict[str, Any]:
 
 def told(reply: Reply, languages: Sequence[str], **about: Any) -> Description:
     """Read a reply; an alternative text that is too long is cut, and stands whole in the other."""
-    each: list[tuple[str, str, dict[str, Any], str]] = []
+    found = []
     for language in languages:
         alt, long = (to_text(reply.parsed[language][name]).strip() for name in ("alt", "long"))
         if len(alt) > MAX_ALT_CHARS:
             long = f"{alt}\n\n{long}"
             alt = alt[: MAX_ALT_CHARS - 1].rpartition(" ")[0] + "…"
-        each.append((one_line(alt), long, {}, language))
-    others = tuple(Description(*words) for words in each[1:])
-    alt, long, _, language = each[0]
-    return Description(alt, long, language=language, others=others, reply=reply, **about)
+        found.append(Description(one_line(alt), long, language=language))
+    return replace(found[0], others=tuple(found[1:]), reply=reply, **about)
 
 
 # What matplotlib knows

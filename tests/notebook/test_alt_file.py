@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from segmind_jupyter.__main__ import main
-from segmind_jupyter.notebook.alt_file import figures_of
+from segmind_jupyter.notebook.alt_text import figures_of
 from segmind_jupyter.session import session
 from segmind_jupyter.simulator.gateway import Gateway
 from segmind_jupyter.simulator.protocol import Behaviour

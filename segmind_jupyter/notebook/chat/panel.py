@@ -86,7 +86,7 @@ _THUMBNAIL_PX: Final = 80
 _log = logging.getLogger(__name__)
 
 
-class ChatDisplay(LiveDisplay["Chat"]):
+class ChatDisplay(LiveDisplay):
     """How a `Chat` shows. Parameters as `LiveDisplay`."""
 
     def __init__(self, *shared: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import base64
 import contextlib
 import datetime
@@ -11,7 +10,7 @@ import html
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from IPython.lib.pretty import pretty
 
@@ -220,10 +219,7 @@ def failure_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(str(error))}"
 
 
-V = TypeVar("V")
-
-
-class Display(abc.ABC, Generic[V]):
+class Display:
     """How the values of one type show in a shell."""
 
     def __init__(
@@ -231,31 +227,31 @@ class Display(abc.ABC, Generic[V]):
     ) -> None:
         self._shell, self._live, self._waits = shell, live, waits
 
-    @abc.abstractmethod
-    def text(self, value: V, /) -> str:
+    def text(self, value: Any, /) -> str:
         """Return it as text."""
+        return str(value)
 
-    def html(self, value: V, /) -> str | None:
+    def html(self, value: Any, /) -> str | None:
         """Return it as safe HTML; `None` of what is live."""
         return None
 
-    def about(self, value: V, /) -> dict[str, Any]:
+    def about(self, value: Any, /) -> dict[str, Any]:
         """Return what the notebook's file is to know of it."""
         return {}
 
-    def print_to(self, printer: Any, value: V) -> None:
+    def print_to(self, printer: Any, value: Any) -> None:
         """Say it to IPython's printer; inside another value in short."""
         printer.text(repr(value) if len(printer.stack) > 1 else self.text(value))
 
-    def show_itself(self, value: V) -> None:
+    def show_itself(self, value: Any) -> None:
         """Show it in a way of its own, or raise `NotImplementedError`, as IPython wants it."""
         raise NotImplementedError
 
 
-class AnswerDisplay(Display[V]):
+class AnswerDisplay(Display):
     """How what a cell waits for shows: where it waited, with where its words come from."""
 
-    def show_itself(self, value: V) -> None:
+    def show_itself(self, value: Any) -> None:
         if self._waits is None or self._live is None or not self._waits.can_take:
             raise NotImplementedError
         bundle = {"text/html": self.html(value), "text/plain": self.text(value)}
@@ -265,7 +261,7 @@ class AnswerDisplay(Display[V]):
         self._live.replace(place, bundle, about)
 
 
-class ReplyDisplay(AnswerDisplay[Reply]):
+class ReplyDisplay(AnswerDisplay):
     html = staticmethod(reply_html)
     about = staticmethod(provenance)
 
@@ -278,7 +274,7 @@ class ReplyDisplay(AnswerDisplay[Reply]):
 _HIDDEN = "`%claude --reveal` tells which model said what, and what it took; `--best A` keeps that "
 
 
-class ComparisonDisplay(AnswerDisplay["Comparison"]):
+class ComparisonDisplay(AnswerDisplay):
     """The displays that a shell has for a `Comparison`."""
 
     def html(self, value: Comparison) -> str:

@@ -127,9 +127,9 @@ def _escaped(text: str) -> str:
     return html.escape(one_line(text))
 
 
-class RequestDisplay(Display["Request"]):
+class RequestDisplay(Display):
     html, text = staticmethod(request_html), staticmethod(request_text)
 
 
-class PreviewDisplay(Display["BatchPreview"]):
+class PreviewDisplay(Display):
     html, text = staticmethod(preview_html), staticmethod(preview_text)

@@ -71,26 +71,25 @@ _MAX_FOLDED_ROWS: Final = 200
 _MAX_REPLY_CHARS: Final = 1_500
 _MAX_ITEM_CHARS: Final = 120
 
-V = TypeVar("V")
 W = TypeVar("W", bound="Job | Batch")
 
 
-class LiveDisplay(Display[V]):
+class LiveDisplay(Display):
     """How the values of a type show that change: in a kernel as widgets, elsewhere as text."""
 
     _live: LiveOutputs
 
-    @abc.abstractmethod
-    def show(self, value: V) -> None:
+    def show(self, value: Any) -> None:
         """Show it below the cell that runs."""
+        raise NotImplementedError
 
-    def show_itself(self, value: V) -> None:
+    def show_itself(self, value: Any) -> None:
         if getattr(self._shell, "kernel", None) is None:
             raise NotImplementedError  # IPython then asks for the text
         self.show(value)
 
 
-class JobDisplay(LiveDisplay["Job"]):
+class JobDisplay(LiveDisplay):
     """How a `Job` shows: as a card, or as what it has become."""
 
     def show(self, value: Job) -> None:
@@ -103,15 +102,12 @@ class JobDisplay(LiveDisplay["Job"]):
         return card.ended()[0]["text/plain"] if value.done() else card.said()[1]
 
 
-class BatchDisplay(LiveDisplay["Batch"]):
+class BatchDisplay(LiveDisplay):
     """How a `Batch` shows, where it is begun or as the value of a cell, and there not twice."""
 
     def show(self, value: Batch) -> None:
         if self._waits is None or not self._waits.has_shown(value):
             BatchView(value, self._shell.user_ns).show(self._live)
-
-    def text(self, value: Batch) -> str:
-        return str(value)
 
 
 class Card(abc.ABC, Generic[W]):
