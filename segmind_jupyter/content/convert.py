@@ -6,7 +6,6 @@ known types, and IPython's display methods. What none of them knows goes as its 
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -15,17 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from segmind_jupyter.content import special_tables, tables
-from segmind_jupyter.content.documents import notebook_parts, pdf_page, pdf_parts
-from segmind_jupyter.content.files import (
-    bytes_part,
-    file_notes,
-    held_file_notes,
-    is_image_bytes,
-    is_image_path,
-    path_part,
-    refuse_file_names,
-)
+from segmind_jupyter.content import files, register, special_tables, tables
+from segmind_jupyter.content.documents import pdf_page, pdf_parts
 from segmind_jupyter.content.images import figures
 from segmind_jupyter.content.images.arrays import array_part, is_large_array, jax_part, torch_part
 from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
@@ -47,31 +37,24 @@ from segmind_jupyter.content.parts import (
     type_name,
     without_addresses,
 )
-from segmind_jupyter.content.register import (
-    as_bytes,
-    best_form,
-    displayed_part,
-    has_display,
-    has_own_form,
-    own_parts,
-)
 from segmind_jupyter.content.text import (
     MAX_DEPTH,
     as_text,
     code_text,
     entries,
     is_container,
-    is_notebook,
     is_plain,
     listed,
     listing,
     n_entries,
     plain_text,
     source_code,
-    values,
 )
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.words import encodable
+
+#: A longer listing stands on lines of its own.
+_LINE_CHARS: Final = 88
 
 
 def to_blocks(
@@ -129,7 +112,7 @@ def _parts(obj: Any, scope: Scope) -> list[Part]:
     advice = "Name a part of it, or its text; or register() a form for its type."
     try:
         with naming_failures(what, advice):
-            own = own_parts(obj, scope, _parts)
+            own = register.own_parts(obj, scope, _parts)
             parts = _expanded(obj, scope) if own is None else own
             return _converted(obj, scope) if parts is None else parts
     except ContentError as error:
@@ -142,7 +125,7 @@ def _converted(obj: Any, scope: Scope) -> list[Part]:
     """Make the pieces of an object by its type, else by what it displays or says of itself."""
     converter = known_converter(obj)
     if converter is None:
-        if displayed := displayed_part(obj, limits=scope.limits):
+        if displayed := register.displayed_part(obj, limits=scope.limits):
             return [displayed]
         kind: Any = type(
             obj
@@ -151,9 +134,6 @@ def _converted(obj: Any, scope: Scope) -> list[Part]:
         text = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)
         return [as_text(text, limits=scope.limits, noun=type_name(obj), lines="\n" in text)]
     found = converter.convert(obj, limits=scope.limits, name=scope.title)
-    if isinstance(found, Text) and converter.describe:  # a table
-        notes = (*found.notes, *held_file_notes(found.text, scope.label))
-        found = replace(found, notes=notes)
     return found if isinstance(found, list) else [found]
 
 
@@ -163,7 +143,7 @@ def _expanded(obj: Any, scope: Scope) -> list[Part] | None:
     if container is None:
         return None
     leaves = _first_leaves(container, scope.limits)
-    if leaves and all(is_figure(leaf) and not has_own_form(leaf) for leaf in leaves):
+    if leaves and all(is_figure(leaf) and not register.has_own_form(leaf) for leaf in leaves):
         roots = {id(root): root for root in map(_root_figure, leaves)}
         if len(roots) == 1:
             return [encode_figure(roots.popitem()[1], limits=scope.limits)]
@@ -173,11 +153,12 @@ def _expanded(obj: Any, scope: Scope) -> list[Part] | None:
     if container is not obj:
         return None
     if isinstance(obj, list | tuple | set | frozenset):  # a mapping's are settings
-        refuse_file_names(leaves, scope.label, are_listed=True)
+        files.refuse_file_names(leaves, scope.label, are_listed=True)
     text, left_out = listed(obj, max_chars=scope.limits.text_chars)
     noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
-    whole = as_text(text, limits=scope.limits, noun=noun, lines="\n" in text)
-    return [replace(whole, left_out=left_out, notes=held_file_notes(text, scope.label))]
+    is_long = len(text) > _LINE_CHARS
+    whole = as_text(text, limits=scope.limits, noun=noun, lines=is_long or "\n" in text)
+    return [replace(whole, left_out=left_out)]
 
 
 def _opened(obj: Any) -> Any:
@@ -186,7 +167,12 @@ def _opened(obj: Any) -> Any:
         is_open = obj.dtype.kind == "O" and obj.ndim and obj.size <= 1_000_000
         return obj.tolist() if is_open else None
     # The bars of a plot are a tuple, and a user's own list may have a form.
-    is_closed = not is_container(obj) or has_own_form(obj) or is_figure(obj) or has_display(obj)
+    is_closed = (
+        not is_container(obj)
+        or register.has_own_form(obj)
+        or is_figure(obj)
+        or register.has_display(obj)
+    )
     return None if is_closed else obj
 
 
@@ -197,7 +183,7 @@ def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
         container = _opened(obj)
         yield obj, container is None
         if container is not None and id(obj) not in around and len(around) < MAX_DEPTH:
-            for value in values(container):
+            for _, value in entries(container):
                 yield from walk(value, (*around, id(obj)))
 
     # A value takes three characters at least: what comes after so many is not shown.
@@ -214,10 +200,10 @@ def _root_figure(obj: Any) -> Any:
 
 def _is_rich(leaf: Any) -> bool:
     """Return whether a value is more than a word of a listing."""
-    if has_own_form(leaf):
+    if register.has_own_form(leaf):
         return True
     converter = known_converter(leaf)
-    return has_display(leaf) if converter is None else converter.is_rich(leaf)
+    return register.has_display(leaf) if converter is None else converter.is_rich(leaf)
 
 
 def _entry_parts(container: Any, scope: Scope, *, are_files: bool) -> list[Part]:
@@ -307,11 +293,9 @@ def _never(_obj: object) -> bool:
 
 def _plain(obj: object, *, limits: Limits, name: str | None) -> Text:
     text = plain_text(obj)
-    if not name or not issubclass(type(obj), str):
-        return as_text(text, limits=limits)
-    refuse_file_names([text], name)
-    part = as_text(text, limits=limits)
-    return replace(part, notes=(*part.notes, *file_notes(text, name)))
+    if name and issubclass(type(obj), str):
+        files.refuse_file_names([text], name)
+    return as_text(text, limits=limits)
 
 
 def _is_path(obj: object) -> bool:
@@ -328,27 +312,24 @@ def _is_file(obj: Any) -> bool:
 
 def _file_part(file: Any, *, limits: Limits) -> Part | list[Part]:
     """Read an open file, or bytes in memory, from the beginning; its position stays."""
-    if isinstance(file, io.BytesIO | io.StringIO):
-        held = file.getvalue()
-    else:
-        if isinstance(name := getattr(file, "name", None), str) and os.path.isfile(name):
-            return path_part(Path(name), limits=limits)
-        if not file.seekable():
-            raise ContentError("What it holds can be read once. Name what its .read() gives.")
-        position = file.tell()
-        file.seek(0)
-        held = file.read()
-        file.seek(position)
+    if isinstance(name := getattr(file, "name", None), str) and os.path.isfile(name):
+        return files.path_part(Path(name), limits=limits)
+    if not file.seekable():
+        raise ContentError("What it holds can be read once. Name what its .read() gives.")
+    position = file.tell()
+    file.seek(0)
+    held = file.read()
+    file.seek(position)
     if isinstance(held, str):
         return as_text(held, limits=limits, lines="\n" in held)
-    return bytes_part(held, limits=limits)
+    return files.bytes_part(held, limits=limits)
 
 
 def _notebook_image(image: Any, *, limits: Limits) -> Part | list[Part]:
     if image.data:
-        return image_from_bytes(as_bytes(image.data), limits=limits)
+        return image_from_bytes(register.as_bytes(image.data), limits=limits)
     if image.filename:
-        return path_part(Path(image.filename), limits=limits)
+        return files.path_part(Path(image.filename), limits=limits)
     raise ContentError(
         f"The image is only a link ({image.url}), and nothing is fetched. "
         "Download it first, and name the file or its bytes."
@@ -364,7 +345,7 @@ def _widget_output(widget: Any, *, limits: Limits) -> list[Part]:
     parts: list[Part] = []
     for output in widget.outputs:
         if "data" in output:
-            part = best_form(output["data"], limits=limits)
+            part = register.best_form(output["data"], limits=limits)
         else:  # a stream, or an error
             text = output.get("text") or f"{output.get('ename')}: {output.get('evalue')}"
             part = as_text(str(text), limits=limits, lines=True)
@@ -374,15 +355,12 @@ def _widget_output(widget: Any, *, limits: Limits) -> list[Part]:
     return parts
 
 
-def _widget_box(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
-    """Send what stands in a box of ipywidgets."""
-    return to_parts(list(widget.children), name=name, limits=limits)
-
-
-def _widget_upload(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
-    """Send the files that were chosen in an `ipywidgets.FileUpload`."""
-    files = {file["name"]: bytes(file["content"]) for file in widget.value}
-    return to_parts(files, name=name, limits=limits)
+def _widget(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
+    """Send what is in a box, the files of an upload, or the value of any other widget."""
+    held = widget.children if is_kind(widget, "ipywidgets", "Box") else widget.value
+    if is_kind(widget, "ipywidgets", "FileUpload"):
+        held = {file["name"]: bytes(file["content"]) for file in held}
+    return to_parts(held, name=name, limits=limits)
 
 
 def _refuse_sound(obj: Any, *, limits: Limits) -> Part:
@@ -406,34 +384,24 @@ _Row = Converter
 _CONVERTERS: Final = (
     _Row("", (), _plain, is_rich=_never, matches=is_plain),
     _Row("geopandas", ("GeoDataFrame", "GeoSeries"), special_tables.summarize_geo, _shape),
-    _Row("pandas", ("DataFrame",), tables.summarize_frame, _shape),
-    _Row("pandas", ("Series",), tables.summarize_series, _shape),
-    _Row("pandas", ("Index",), tables.summarize_index, _shape),
-    _Row("polars", ("DataFrame",), tables.summarize_frame, _shape),
-    _Row("pyarrow", ("Table",), tables.summarize_frame, _shape),
-    _Row("polars", ("Series",), tables.summarize_series, _shape),
-    _Row("xarray", ("DataArray",), special_tables.data_array_part, _shape),
-    _Row("xarray", ("Dataset",), special_tables.dataset_part),
+    _Row("pandas", ("DataFrame", "Series", "Index"), tables.summarize_table, _shape),
+    _Row("polars", ("DataFrame", "Series"), tables.summarize_table, _shape),
+    _Row("pyarrow", ("Table",), tables.summarize_table, _shape),
+    _Row("xarray", ("DataArray",), special_tables.summarize_data_array, _shape),
+    _Row("xarray", ("Dataset",), special_tables.summarize_dataset),
     _Row("torch", ("Tensor",), torch_part, _shape, is_rich=is_large_array),
     _Row("jaxlib", ("ArrayImpl",), jax_part, _shape, is_rich=is_large_array),
     _Row("scipy", ("_spbase", "spmatrix"), special_tables.summarize_sparse, _shape),
     _Row("PIL", ("Image",), _unnamed(encode_image), lambda image: "{}×{}".format(*image.size)),
     _Row("pypdfium2", ("PdfDocument",), pdf_parts),
     _Row("pypdfium2", ("PdfPage",), _unnamed(pdf_page)),
-    _Row("", (), notebook_parts, matches=is_notebook),
     _Row("numpy", ("ndarray",), array_part, _shape, is_rich=is_large_array),
     _Row("IPython", ("Image",), _unnamed(_notebook_image)),
     _Row("IPython", ("Audio", "Video"), _unnamed(_refuse_sound)),
     _Row("IPython", ("TextDisplayObject",), _unnamed(_notebook_text)),
-    _Row(
-        "ipywidgets",
-        ("Image",),
-        _unnamed(lambda image, limits: bytes_part(bytes(image.value), limits=limits)),
-    ),
     _Row("ipywidgets", ("Audio", "Video"), _unnamed(_refuse_sound)),
     _Row("ipywidgets", ("Output",), _unnamed(_widget_output)),
-    _Row("ipywidgets", ("Box",), _widget_box),
-    _Row("ipywidgets", ("FileUpload",), _widget_upload),
+    _Row("ipywidgets", ("Box", "ValueWidget"), _widget),
     _Row("plotly", ("BaseFigure",), _unnamed(figures.encode_plotly)),
     _Row("altair", ("TopLevelMixin", "JupyterChart"), _unnamed(figures.encode_altair)),
     _Row("bokeh", ("UIElement", "LayoutDOM"), _unnamed(figures.encode_bokeh)),
@@ -445,8 +413,8 @@ _CONVERTERS: Final = (
         lambda figure: "{:g}×{:g} in".format(*figure.get_size_inches()),
         matches=is_figure,
     ),
-    _Row("builtins", _BYTES, _unnamed(bytes_part), is_rich=is_image_bytes),
-    _Row("", (), _unnamed(path_part), is_rich=is_image_path, matches=_is_path),
+    _Row("builtins", _BYTES, _unnamed(files.bytes_part), is_rich=files.is_image_bytes),
+    _Row("", (), _unnamed(files.path_part), is_rich=files.is_image_path, matches=_is_path),
     _Row("_io", ("_IOBase",), _unnamed(_file_part)),
     _Row("builtins", _CODE, _unnamed(_code), is_rich=_never),
 )

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from segmind_jupyter.content.parts import (
     is_kind,
     naming_failures,
 )
+from segmind_jupyter.content.tables import plural
 from segmind_jupyter.content.text import cut, fenced
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.words import encodable
@@ -50,38 +50,34 @@ def pdf_parts(
             wrong = [n for n in numbers if not 0 < n <= total]
             if wrong or not numbers:
                 said = f", and no page {wrong[0]}" if wrong else "; name one of them"
-                raise ContentError(f"{name} has {total:,} page{'s' * (total != 1)}{said}.")
+                raise ContentError(f"{name} has {plural(total, 'page')}{said}.")
             images = []
             for n in numbers:  # page by page: all drawn at once take megabytes each
                 page = document[n - 1]
-                images.append(_drawn(page, n, limits))
+                images.append(_drawn(page, limits, f"page {n}"))
                 page.close()
         finally:
             if document is not source:
                 document.close()
-    if numbers == list(range(1, total + 1)):
-        said = f"{name}, {total} page{'s' * (total > 1)}"
-        return [Text(f"[{said}]", about=said, inline=False), *images]
-    span = ", ".join(map(str, numbers))
-    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
-        span = f"{numbers[0]}-{numbers[-1]}"
-    shown = f"page{'s' * (len(numbers) > 1)} {span} of {total}"
+    said, left_out = f"{name}, {plural(total, 'page')}", ""
     notes: tuple[str, ...] = ()
-    if pages is None:
+    if pages is not None:
+        left_out = f"page{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} of {total}"
+    elif total > _MAX_PAGES:
+        left_out = f"pages 1-{_MAX_PAGES} of {total}"
         tokens, end = sum(image.tokens for image in images), min(2 * _MAX_PAGES, total)
         notes = (
-            f"{name}: {shown} go, ≈{tokens:,} tokens. For others name a list of them, such as "
+            f"{name}: {left_out} go, ≈{tokens:,} tokens. For others name a list of them, such as "
             f"`pages = list(pypdfium2.PdfDocument(path))[{_MAX_PAGES}:{end}]`.",
         )
-    said = f"{name}, {shown}"
-    text = Text(f"[{said}]", about=said, inline=False, notes=notes, left_out=shown)
-    return [text, *images]
+    said = f"{name}, {left_out}" if left_out else said
+    return [Text(f"[{said}]", about=said, inline=False, notes=notes, left_out=left_out), *images]
 
 
 def pdf_page(page: Any, *, limits: Limits = STANDARD) -> Image:
     """Draw one ``PdfPage`` of a document that the user opened."""
     with _PDFIUM:
-        return _drawn(page, 0, limits)
+        return _drawn(page, limits, "page")
 
 
 def _opened(source: Any, name: str) -> Any:
@@ -101,14 +97,13 @@ def _opened(source: Any, name: str) -> Any:
     return document
 
 
-def _drawn(page: Any, number: int, limits: Limits) -> Image:
+def _drawn(page: Any, limits: Limits, about: str) -> Image:
     scale = limits.image_edge_px / max(1.0, *page.get_size())
-    picture = page.render(scale=scale).to_pil()
-    return encode_image(picture, limits=limits, about=f"page {number or ''}".rstrip())
+    return encode_image(page.render(scale=scale).to_pil(), limits=limits, about=about)
 
 
-#: The last so many pictures of a notebook go; a larger file is not read.
-_MAX_PICTURES, _MAX_NOTEBOOK_BYTES = 8, 256_000_000
+#: The last so many pictures of a notebook go.
+_MAX_PICTURES: Final = 8
 
 #: Each text of an output is cut to the first of these at which all cells fit, in characters.
 _OUTPUT_CHARS: Final = (4_000, 1_000, 300, 80)
@@ -127,34 +122,28 @@ _FORMS: Final = (
 _Piece = tuple[int, str, str]
 
 
-def notebook_parts(
-    source: Any, *, limits: Limits = STANDARD, name: str | None = None
-) -> list[Part]:
-    """Return the cells of a notebook in order: source, text outputs, pictures as pictures."""
-    document = source
-    if isinstance(source, Path):
-        name, document = source.name, None
-        if source.stat().st_size > _MAX_NOTEBOOK_BYTES:
-            raise ContentError(
-                f"{name} is larger than 256 MB. Clear its outputs, and name it again."
-            )
+def notebook_parts(data: bytes, *, name: str, limits: Limits) -> list[Part]:
+    """Return the cells of a notebook in order; nothing if the bytes are none.
+
+    Source, text outputs, and pictures as pictures, but nothing in base64.
+    """
     try:
-        document = json.loads(source.read_bytes()) if document is None else source
+        document = json.loads(data)
         cells = document["cells"]
         language = str(document.get("metadata", {}).get("language_info", {}).get("name", "python"))
         read = [piece for n, cell in enumerate(cells, 1) for piece in _pieces(n, cell, language)]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
-    size, called = f"{len(cells)} cell{'s' * (len(cells) != 1)}", f"{name}: " if name else ""
-    head = f"{called}notebook, {size}"
-    room, said = limits.text_chars - len(head) - _OUTPUT_CHARS[-1], []  # for a note
+    size = plural(len(cells), "cell")
+    head = f"{name}: notebook, {size}"
+    room, said = limits.text_chars - len(head) - 80, []  # for a note
 
     def length(most: int) -> int:
         words = (t[:most] if kind == "output" else t for _, kind, t in read if kind != "picture")
         return sum(len(text) + 1 for text in words)
 
     most = next((most for most in _OUTPUT_CHARS if length(most) <= room), _OUTPUT_CHARS[-1])
-    if length(most) < length(sys.maxsize):
+    if length(most) < length(len(data)):
         said.append(f"outputs up to {most:,} characters")
     shown: list[_Piece] = []
     for number, kind, text in read:
@@ -178,8 +167,8 @@ def notebook_parts(
         which = "the last " if n_sent == len(last) and len(shown) == len(read) else ""
         said.append(f"{which}{n_sent} of {n_pictures} pictures")
     left_out = ", ".join(said)
-    notes = (f"{called}{left_out} went.",) if said else ()
-    about = f"notebook {name or ''}, {size}".replace(" ,", ",")
+    notes = (f"{name}: {left_out} went.",) if said else ()
+    about = f"notebook {name}, {size}"
     return [Text(head, about=about, inline=False, notes=notes, left_out=left_out), *parts]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from segmind_jupyter.content.files import file_notes, refuse_file_names
+from segmind_jupyter.content.files import refuse_file_names
 from segmind_jupyter.content.parts import (
     MAX_IMAGES,
     STANDARD,
@@ -153,9 +153,10 @@ def compose(
             _on_its_own(_item(path, value_at(path, namespace, option="-i"), limits))
             for path in include
         ]
-        reader = _Reader(namespace, limits, is_template=is_template)
-        words = [body] if raw else list(reader.pieces(body))
-        return _noted((*attached, *first, *words), reader.notes())
+        if raw:
+            return _noted((*attached, *first, body))
+        words, notes = _read(body, namespace, limits, is_template=is_template)
+        return _noted((*attached, *first, *words), notes)
 
     return _within_bounds(make, limits, "the prompt, or what it names, is empty. Write words")
 
@@ -187,8 +188,7 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
             if pieces and _is_text(pieces[-1], -1) and _is_text(piece, 0):
                 pieces.append("\n")  # nobody typed a space between two texts
             pieces.append(piece)
-        notes = (note for text in words for note in (*file_notes(text), *_brace_notes(text)))
-        return _noted(pieces, notes)
+        return _noted(pieces, (note for text in words for note in _brace_notes(text)))
 
     for text in words:
         refuse_file_names([text])
@@ -300,8 +300,11 @@ _CODE: Final = re.compile(
     re.MULTILINE,
 )
 
-#: What braces belong to in TeX: a command, a subscript, a superscript.
-_TEX: Final = re.compile(r"\\[A-Za-z]+\*?|[_^]")
+#: TeX: the braces behind a command, which may have many, or behind a subscript or a superscript.
+_GROUP: Final = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\}"
+_TEX: Final = re.compile(
+    rf"(?P<command>\\[A-Za-z]+\*?)(?:\[[^\[\]\n]{{0,200}}\]|{_GROUP})+|(?P<script>[_^]){_GROUP}"
+)
 
 
 def value_at(path: str, namespace: Mapping[str, Any], *, option: str) -> Any:
@@ -323,87 +326,71 @@ class _UnreadableError(Exception):
     """A path that leads nowhere; the message says where it ends."""
 
 
-class _Reader:
-    """Splits one body, and remembers what it did not read."""
-
-    def __init__(self, namespace: Mapping[str, Any], limits: Limits, *, is_template: bool) -> None:
-        self._namespace = namespace
-        self._limits = limits
-        self._is_template = is_template
-        self._unread: dict[str, str] = {}
-        self._in_code: dict[str, str] = {}
-        self._items: dict[str, Attachment] = {}
-
-    def pieces(self, body: str) -> Iterator[str | Attachment]:
-        """Return words and objects in the order in which they stand."""
-        end = 0
-        kept = [] if self._is_template else list(as_typed(body))
-        for match in _BRACED.finditer(body):
-            why = next((why for start, stop, why in kept if start <= match.start() < stop), "")
-            path = match["path"]
-            if why:
-                if path and _root(path) in self._namespace:
-                    self._in_code[path] = why
+def _read(
+    body: str, namespace: Mapping[str, Any], limits: Limits, *, is_template: bool
+) -> tuple[list[str | Attachment], list[str]]:
+    """Return words and objects in the order in which they stand, and what looks like names too."""
+    kept = [] if is_template else list(as_typed(body))
+    items: dict[str, Attachment] = {}  # one object named twice is converted once
+    in_code: dict[str, str] = {}
+    unread: dict[str, str] = {}
+    pieces: list[str | Attachment] = []
+    end = 0
+    for match in _BRACED.finditer(body):
+        path = match["path"] or match["escaped"]
+        is_known = _root(path) in namespace
+        why = next((why for start, stop, why in kept if start <= match.start() < stop), "")
+        piece: str | Attachment = f"{{{path}}}"
+        if why or match["escaped"]:
+            if why and match["path"] and is_known:
+                in_code[path] = why
+            if why or not is_known:
                 continue
-            piece = self._piece(match)
-            if piece is None:
+        else:
+            try:
+                if path not in items:
+                    value = _looked_up(path, namespace)
+                    items[path] = _item(path, value, limits, is_template=is_template)
+                piece = items[path]
+            except _UnreadableError as error:
+                unread[path] = str(error)
+                if not is_template:  # whoever made it checks its names
+                    _check_miss(path, str(error), namespace)
                 continue
-            yield body[end : match.start()]
-            yield piece
-            end = match.end()
-        yield body[end:]
-        for match in _NEARLY.finditer(body):  # an f-string would work it out; nothing is evaluated
-            inside = match["inside"]
-            known = any(name in self._namespace for name in _NAME.findall(inside))
-            if known and not WHOLE_PATH.fullmatch(inside):
-                self._unread[inside] = (
-                    "only names, attributes and keys are read, without spaces around. Assign it "
-                    "to a variable first."
-                )
+        pieces += [body[end : match.start()], piece]
+        end = match.end()
+    pieces.append(body[end:])
+    for match in _NEARLY.finditer(body):  # an f-string would work it out; nothing is evaluated
+        inside = match["inside"]
+        is_known = any(name in namespace for name in _NAME.findall(inside))
+        if is_known and not WHOLE_PATH.fullmatch(inside):
+            unread[inside] = (
+                "only names, attributes and keys are read, without spaces around. Assign it to a "
+                "variable first."
+            )
+    notes = [
+        f"`{{{path}}}` was sent as typed where {why}."
+        if path in items
+        else f"`{{{path}}}` was sent as typed: {why}. `-i {path}` puts it before the prompt."
+        for path, why in in_code.items()
+    ]
+    notes += [f"`{{{path}}}` was sent as typed: {why}" for path, why in unread.items()]
+    if (more := len(notes) - _MAX_NOTES) > 0:
+        notes[_MAX_NOTES:] = [f"{more} more such names were sent as typed."]
+    return pieces, notes
 
-    def notes(self) -> Iterator[str]:
-        """Point out what looks like a name and was not read."""
-        notes = [
-            f"`{{{path}}}` was sent as typed where {why}."
-            if path in self._items
-            else f"`{{{path}}}` was sent as typed: {why}. `-i {path}` puts it before the prompt."
-            for path, why in self._in_code.items()
-        ]
-        notes += [f"`{{{path}}}` was sent as typed: {why}" for path, why in self._unread.items()]
-        yield from notes[:_MAX_NOTES]
-        if len(notes) > _MAX_NOTES:
-            yield f"{len(notes) - _MAX_NOTES} more such names were sent as typed."
 
-    def _piece(self, match: re.Match[str]) -> str | Attachment | None:
-        """Read one pair of braces; `None` leaves it as it was typed."""
-        if escaped := match["escaped"]:
-            return f"{{{escaped}}}" if _root(escaped) in self._namespace else None
-        path = match["path"]
-        if path in self._unread:
-            return None
-        try:
-            # One object named twice is converted once.
-            if path not in self._items:
-                value = _looked_up(path, self._namespace)
-                self._items[path] = _item(path, value, self._limits, is_template=self._is_template)
-            return self._items[path]
-        except _UnreadableError as error:
-            self._unread[path] = str(error)
-            if not self._is_template:  # whoever made it checks its names
-                self._check_miss(path, str(error))
-            return None
-
-    def _check_miss(self, path: str, why: str) -> None:
-        """Refuse what was meant as a name: nobody wants to pay for the braces."""
-        root = _root(path)
-        way_out = "Nothing was sent; `--raw` sends braces as they are."
-        if root.startswith("_") or "underscore" in why:
-            return
-        if root in self._namespace:
-            raise ContentError(f"`{{{path}}}`: {why} {way_out}")
-        if near := _near(root, self._namespace):
-            meant = near + path.removeprefix(root)
-            raise ContentError(f"`{{{path}}}`: {why} Did you mean `{{{meant}}}`? {way_out}")
+def _check_miss(path: str, why: str, namespace: Mapping[str, Any]) -> None:
+    """Refuse what was meant as a name: nobody wants to pay for the braces."""
+    root = _root(path)
+    way_out = "Nothing was sent; `--raw` sends braces as they are."
+    if root.startswith("_") or "underscore" in why:
+        return
+    if root in namespace:
+        raise ContentError(f"`{{{path}}}`: {why} {way_out}")
+    if near := _near(root, namespace):
+        meant = near + path.removeprefix(root)
+        raise ContentError(f"`{{{path}}}`: {why} Did you mean `{{{meant}}}`? {way_out}")
 
 
 def as_typed(body: str) -> Iterator[tuple[int, int, str]]:
@@ -413,22 +400,9 @@ def as_typed(body: str) -> Iterator[tuple[int, int, str]]:
         braced = _BRACED.fullmatch(inside)
         if not (braced and braced["path"]):
             yield match.start(), match.end(), "it stands in code"
-    pairs: dict[int, int] = {}
-    opened: list[int] = []
-    for brace in re.finditer(r"[{}]", body):
-        if brace[0] == "{":
-            opened.append(brace.start())
-        elif opened:
-            pairs[opened.pop()] = brace.end()
     for match in _TEX.finditer(body):
-        begin = at = match.end()
-        is_command = match[0][0] == "\\"  # which may have many arguments
-        while at in pairs or (is_command and body[at : at + 1] == "[" and "]" in body[at:]):
-            at = pairs.get(at) or body.find("]", at) + 1
-            if not is_command:
-                break
-        if at > begin:
-            yield begin, at, f"it stands behind `{match[0]}`, as in TeX"
+        begins = match["command"] or match["script"]
+        yield match.start(), match.end(), f"it stands behind `{begins}`, as in TeX"
 
 
 def _looked_up(path: str, namespace: Mapping[str, Any]) -> Any:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from functools import singledispatch
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 from segmind_jupyter.content.images.encode import image_from_bytes
@@ -29,9 +27,6 @@ _METHOD: Final = "_repr_claude_"
 
 _ADVICE: Final = "Correct it there."
 
-#: Of a generator that gives more pieces, the end may never come.
-_MOST_YIELDED: Final = 10_000
-
 
 def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], Any]]:
     """Say how objects of a type, and of its subclasses, are shown to Claude.
@@ -45,13 +40,12 @@ def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], A
     -------
     callable
         A decorator for a function that is given the object and returns text, an image, a figure,
-        a table, a content block, or a list of such; or yields them.
+        a table, a content block, or a list of such.
 
     Raises
     ------
     TypeError
-        `kind` is no class, or it is `object` itself; or what is decorated is no function, or an
-        ``async`` one.
+        `kind` is no class, or it is `object` itself; or what is decorated is no function.
 
     Examples
     --------
@@ -65,12 +59,8 @@ def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], A
         raise TypeError(f"register() takes a class other than object, not {kind!r}.")
 
     def decorator(function: Callable[[_T], Any]) -> Callable[[_T], Any]:
-        is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-        if is_async or not callable(function):
-            raise TypeError(
-                f"@register({kind.__name__}) decorates a plain function, not {function!r}: a form "
-                "is made at once."
-            )
+        if not callable(function):
+            raise TypeError(f"@register({kind.__name__}) decorates a function, not {function!r}.")
         _registry.register(kind, function)
         return function
 
@@ -104,17 +94,8 @@ def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
         raise ContentError(f"{title} leads back to such an object. Return text or an image.")
     with naming_failures(f"{title} failed", _ADVICE):
         value = function(obj) if function else _displayed(obj, _METHOD)
-        if inspect.isgenerator(value):
-            value = list(islice(value, _MOST_YIELDED + 1))
-    if value is None:
-        if function is None:
-            return None
-        raise ContentError(f"{title} returned None. Return text, an image or a list of such.")
-    if inspect.iscoroutine(value) or inspect.isasyncgen(value):
-        getattr(value, "close", bool)()  # else Python warns that it was never awaited
-        raise ContentError(f"{title} is async, and a form is made at once. Leave `async` out.")
-    if type(value) is list and len(value) > _MOST_YIELDED:
-        raise ContentError(f"{title} gives more than {_MOST_YIELDED:,} pieces. Give fewer.")
+    if value is None and function is None:
+        return None
     return _accepted(value, scope.inside(obj), convert, title)
 
 
@@ -127,10 +108,11 @@ def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Pa
             return [as_text(text, limits=scope.limits, lines="\n" in text)]
         case {"type": "image", "source": {"type": "base64", "data": str(data)}}:
             return [image_from_bytes(as_bytes(data), limits=scope.limits)]  # so that it fits
-    if value is None or isinstance(value, Mapping):
+    if value is None or isinstance(value, Mapping | Generator | Coroutine | AsyncGenerator):
+        getattr(value, "close", bool)()  # else Python warns that a coroutine was never awaited
         raise ContentError(
-            f"{title} returned a {type_name(value)} that is no content block. "
-            'Return {"type": "text", "text": ...}, or the text or the image itself.'
+            f"{title} returned a {type_name(value)}, which is no form. Return text, an image, a "
+            'content block ({"type": "text", "text": ...}), or a list of such.'
         )
     return convert(value, scope)
 

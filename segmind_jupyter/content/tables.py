@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +26,7 @@ from segmind_jupyter.content.parts import (
     safe_str,
     type_name,
 )
-from segmind_jupyter.content.text import as_text, is_container, listing, literal, one_line
+from segmind_jupyter.content.text import as_text, listing, literal, one_line
 
 #: Longest column name, dtype and end of a range, in characters.
 NAME_CHARS: Final = 60
@@ -49,27 +48,17 @@ _NOTE_CHARS: Final = 160
 _GAP: Final = "  "
 
 
-def summarize_frame(frame: Any, *, limits: Limits, name: str | None = None) -> Text:
-    """Summarize a table: shape, columns with their types and ranges, and its rows or their ends."""
-    library = _library(frame)
-    head = heading(frame, f"{library and f'{library}, '}{sides(frame)}", name)
-    about = "{} {} {}×{}".format(library, type_name(frame), *frame.shape).lstrip()
-    return table_text(frame, heading=head, about=about, limits=limits)
-
-
-def summarize_series(series: Any, *, limits: Limits, name: str | None = None) -> Text:
-    """Summarize a series as a table of one column; see `summarize_frame`."""
-    frame = series.to_frame("values" if series.name in (None, "") else series.name)
-    library = _library(series)
-    size = f"{library and f'{library}, '}{plural(len(series), 'value')}"
-    about = f"{library} {type_name(series)} {len(series)} {_dtype(series)}".lstrip()
-    return table_text(frame, heading=heading(series, size, name), about=about, limits=limits)
-
-
-def summarize_index(index: Any, *, limits: Limits, name: str | None = None) -> Text:
-    """Summarize a ``pandas.Index`` as a table of its levels; see `summarize_frame`."""
-    head = heading(index, f"{plural(len(index), 'label')}, {index.dtype}", name)
-    frame, about = index.to_frame(index=False), f"{type_name(index)} {len(index)}"
+def summarize_table(table: Any, *, limits: Limits, name: str | None = None) -> Text:
+    """Summarize a frame, a series or an index: its size, its columns, its rows or their ends."""
+    library, size, frame = _library(table), plural(len(table), "value"), table
+    if is_kind(table, "pandas", "Index"):
+        frame = table.to_frame(index=False)
+    elif len(table.shape) == 1:
+        frame = table.to_frame("values" if table.name in (None, "") else table.name)
+    else:
+        size = sides(table)
+    head = titled(", ".join(filter(None, (type_name(table), library, size))), name)
+    about = f"{library} {type_name(table)} {'×'.join(map(str, table.shape))}".lstrip()
     return table_text(frame, heading=head, about=about, limits=limits)
 
 
@@ -80,11 +69,6 @@ def table_text(frame: Any, *, heading: str, about: str, limits: Limits) -> Text:
     text, left_out = table.whole(room) or table.abridged(room)
     text = f"{heading}\n{text}".rstrip()
     return bounded(text, about=about, limits=limits, left_out=left_out)
-
-
-def heading(obj: object, size: str, name: str | None) -> str:
-    """Head a summary: ``df: DataFrame, 3 rows × 2 columns``."""
-    return titled(f"{type_name(obj)}, {size}", name)
 
 
 def titled(text: str, name: str | None) -> str:
@@ -128,7 +112,8 @@ def _max_chars(limits: Limits) -> int:
 
 def _library(obj: Any) -> str:
     """Name the library of a table; pandas' own, and its subclasses, go without saying."""
-    return "" if hasattr(obj, "iloc") else type(obj).__module__.partition(".")[0]
+    is_pandas = is_kind(obj, "pandas", "DataFrame", "Series", "Index")
+    return "" if is_pandas else type(obj).__module__.partition(".")[0]
 
 
 #: A cell is written from at most so many elements or bytes of what it holds.
@@ -202,9 +187,7 @@ class _Table:
         """Write columns, up to `most` rows from each end, and what was left out, also apart."""
         head, tail = self._ends(most)
         n_rows, n_columns = self._n_rows, self._n_columns
-        lines = ["Row labels:"] if any(label.line for label in labels) else []
-        lines += [label.line for label in labels if label.line]
-        notes, said = [], []
+        lines, notes, said = [], [], []
         if head + tail < n_rows:
             notes.append(f"rows {head + 1:,}-{n_rows - tail:,} of {n_rows:,} not shown")
             said.append(f"{head + tail:,} of {n_rows:,} rows")
@@ -254,21 +237,16 @@ class _Table:
         return _Column(line, (one_line(name, max_chars=CELL_CHARS), *cells), is_number)
 
     def _row_labels(self, most: int, max_chars: int) -> list[_Column]:
-        """Read the labels at both ends, a column for each level; described if rows are hidden."""
+        """Read the labels at both ends, a column for each level."""
         index, (head, tail) = getattr(self._frame, "index", range(self._n_rows)), self._ends(most)
         rows = [*index[:head], *index[self._n_rows - tail : self._n_rows]]
         if isinstance(index, range):  # counted from zero, as polars does
             return [_Column("", ("", *map(str, rows)))]
-        columns = []
         levels = zip(*rows, strict=True) if is_kind(index, "pandas", "MultiIndex") else [rows]
-        is_described = len(rows) < self._n_rows and not is_kind(index, "pandas", "RangeIndex")
-        for number, (label, level) in enumerate(zip(index.names, levels, strict=False)):
-            name, line = "" if label is None else column_name(label), ""
-            if is_described:
-                values = index.get_level_values(number).to_series()
-                line = described(values, name=name or "(no name)")
-            header = one_line(name, max_chars=CELL_CHARS)
-            columns.append(_Column(line, (header, *(cell(v, max_chars=max_chars) for v in level))))
+        columns = []
+        for label, level in zip(index.names, levels, strict=False):
+            header = "" if label is None else one_line(column_name(label), max_chars=CELL_CHARS)
+            columns.append(_Column("", (header, *(cell(v, max_chars=max_chars) for v in level))))
         return columns
 
 
@@ -404,16 +382,13 @@ def counted(commonest: Sequence[tuple[Any, int]], n_distinct: int) -> str:
     return f"{n_distinct:,} distinct: {', '.join(named)}{', …' if n_distinct > _NAMED else ''}"
 
 
-#: The line breaks that a listing has behind an opening and before a closing bracket.
-_BREAK: Final = re.compile(r"(?<=[\[({])\n\s*|\n\s*(?=[\])}])")
-
 #: Values that read better as ``str`` has them than as a call of their constructor.
 _STANDARD: Final = (datetime.date, datetime.time, datetime.timedelta, Decimal, Fraction, UUID)
 
 
 def column_name(label: object) -> str:
     """Write a column's label: a string as it is, anything else as Python writes it."""
-    text = label if type(label) is str else _on_one_line(label, NAME_CHARS)
+    text = label if type(label) is str else listing(label, max_chars=10 * NAME_CHARS)
     return one_line(text, max_chars=NAME_CHARS)
 
 
@@ -446,14 +421,8 @@ def cell(value: Any, *, max_chars: int) -> str:
     elif hasattr(kind, "shape"):  # a table or a tensor; its repr may be of any length
         text = f"<{type_name(value)} {'×'.join(map(str, value.shape))}>"
     else:
-        text = _on_one_line(value, max_chars)
+        text = listing(value, max_chars=10 * max_chars)
     return one_line(" ".join(text.split()), max_chars=max_chars)
-
-
-def _on_one_line(value: Any, max_chars: int) -> str:
-    """Write a container on one line; `listing` breaks a long one behind commas and brackets."""
-    text = listing(value, max_chars=10 * max_chars)
-    return _BREAK.sub("", text) if is_container(value) else text
 
 
 def _float(value: float) -> str:

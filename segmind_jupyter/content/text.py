@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import datetime
 import inspect
@@ -119,11 +118,8 @@ _CONTAINERS: Final[tuple[type, ...]] = (
 #: Nesting below this depth is not opened: nobody reads it, and cycles through copies end.
 MAX_DEPTH: Final = 12
 
-#: A longer listing than this is broken into lines, and so is what stands inside it.
-_LINE_CHARS: Final = 88
-
-#: Longest written form of a key, and what is written of one (or of a value of a set) to order it.
-_KEY_CHARS, _ORDER_CHARS = 80, 400
+#: Longest written form of a key, or of a value of a set where it is put in order.
+_KEY_CHARS: Final = 200
 
 #: Room kept for the notes on what was left out, in characters.
 _NOTES_CHARS: Final = 120
@@ -133,17 +129,10 @@ def is_container(obj: object) -> bool:
     """Return whether `obj` is read by its entries."""
     kind = type(obj)
     if issubclass(kind, _CONTAINERS):
-        # A dok matrix is a dict too, and so is a notebook that nbformat read.
-        is_known = is_kind(obj, "scipy", "_spbase", "spmatrix") or is_notebook(obj)
-        return not is_known
+        return not is_kind(obj, "scipy", "_spbase", "spmatrix")  # a dok matrix is a dict too
     if kind.__repr__ is object.__repr__:
         return issubclass(kind, Mapping | Sequence | Set)
     return _is_record(kind)
-
-
-def is_notebook(obj: object) -> bool:
-    """Return whether `obj` is a notebook that nbformat read."""
-    return is_kind(obj, "nbformat", "NotebookNode") and "nbformat" in obj  # type: ignore[operator]
 
 
 def _is_record(kind: type) -> bool:
@@ -180,7 +169,7 @@ def _open(obj: Any) -> _Open:
     else:  # any other is written Name([...]), an empty one Name()
         opening, closing = f"{name}({braces[: bool(len(obj))]}", f"{braces[1:] * bool(len(obj))})"
     if issubclass(kind, Mapping):
-        keyed = ((one_line(_flat(key), max_chars=_KEY_CHARS), value) for key, value in obj.items())
+        keyed = ((_short(key), value) for key, value in obj.items())
         return _Open(keyed, len(obj), opening, closing, prefix="{}: ")
     return _Open(enumerate(_in_order(obj)), len(obj), opening, closing)
 
@@ -194,30 +183,23 @@ def _in_order(obj: Any) -> Iterable[Any]:
             return sorted(obj)
     except Exception:  # noqa: BLE001, S110 - mixed types, or a foreign comparison that raises
         pass
-    return sorted(obj, key=_flat)
+    return sorted(obj, key=_short)
 
 
-def _flat(value: Any) -> str:
-    """Write a key, or a value of a set, on one line; a set in it has an order there too."""
-    return _Listing(_ORDER_CHARS).written(value)
+def _short(value: Any) -> str:
+    """Write a key, or a value of a set; a set in it has an order there too."""
+    return one_line(_Listing(_KEY_CHARS).written(value), max_chars=_KEY_CHARS)
 
 
 def n_entries(obj: Any) -> int:
     """Count the entries of a container."""
-    return len(obj) if not _is_record(type(obj)) else _open(obj).total
+    return _open(obj).total
 
 
 def entries(obj: Any) -> Iterator[tuple[str, Any]]:
     """Return each entry of a container: how Python reaches it (``['key']``, ``[0]``), its value."""
     opened = _open(obj)
     return ((opened.step.format(key), value) for key, value in opened.entries)
-
-
-def values(obj: Any) -> Iterable[Any]:
-    """Return the values of a container, in the order of `entries`."""
-    if issubclass(type(obj), Mapping):
-        return obj.values()  # type: ignore[no-any-return]
-    return (value for _, value in _open(obj).entries)
 
 
 def listing(obj: object, *, max_chars: int) -> str:
@@ -229,7 +211,7 @@ def listed(obj: object, *, max_chars: int) -> tuple[str, str]:
     """Write a value as `listing` does, and say what was left out of it."""
     is_open = is_container(obj)
     listing = _Listing(max(0, max_chars - _NOTES_CHARS) if is_open else max_chars)
-    text = cut(listing.written(obj, lines=True), max_chars=max_chars)
+    text = cut(listing.written(obj), max_chars=max_chars)
     if is_open and listing.shown < (total := n_entries(obj)):
         return text, of_all(listing.shown, total, "item")
     return text, "long entries abridged" if listing.has_cut else ""
@@ -244,8 +226,8 @@ class _Listing:
         #: How many entries of the outermost value were written.
         self.shown = 0
 
-    def written(self, obj: Any, around: tuple[int, ...] = (), *, lines: bool = False) -> str:
-        """Write a value; a long container of many `lines`, its values packed, its keys apart."""
+    def written(self, obj: Any, around: tuple[int, ...] = ()) -> str:
+        """Write a value that stands inside of so many others."""
         if not is_container(obj):
             text = literal(obj)
             # Of the room that is left, a half is for what follows.
@@ -253,9 +235,10 @@ class _Listing:
             if len(text) > kept:
                 self.has_cut = True
                 text = f"{text[:kept]}… ({len(text) - kept:,} characters more)"
-            return self._taken(text)
+            self._room -= len(text)
+            return text
         opened, texts = _open(obj), []
-        self._room -= len(opened.opening) + len(opened.closing) + len(around) + 2
+        self._room -= len(opened.opening) + len(opened.closing)
         shown = 0
         if id(obj) in around or len(around) >= MAX_DEPTH:
             texts, shown = ["…"], opened.total
@@ -263,34 +246,15 @@ class _Listing:
             for key, value in opened.entries:
                 if self._room <= 0:
                     break
-                prefix = self._taken(opened.prefix.format(key))
+                prefix = opened.prefix.format(key)
+                self._room -= len(prefix) + len(", ")
                 texts.append(prefix + self.written(value, (*around, id(obj))))
                 shown += 1
         self.shown = shown  # last, that of the outermost
         if shown < opened.total:
             self.has_cut = True
             texts.append(f"… {shown:,} of {opened.total:,} items shown")
-        flat = f"{opened.opening}{', '.join(texts)}{opened.closing}"
-        if not lines or not texts or len(flat) <= _LINE_CHARS:
-            return flat
-        packed = _packed(texts, apart=bool(opened.prefix))
-        return f"{opened.opening}\n {packed}\n{opened.closing.removeprefix(',')}"
-
-    def _taken(self, text: str) -> str:
-        self._room -= len(text) + 3
-        return text
-
-
-def _packed(texts: list[str], *, apart: bool) -> str:
-    """Put texts into lines, each into one of its own or as many as fit."""
-    lines = [texts[0]]
-    for text in texts[1:]:
-        if apart or len(lines[-1]) + len(text) + 2 > _LINE_CHARS:
-            lines[-1] += ","
-            lines.append(text)
-        else:
-            lines[-1] += f", {text}"
-    return "\n ".join(lines)
+        return f"{opened.opening}{', '.join(texts)}{opened.closing}"
 
 
 def source_code(obj: Callable[..., Any]) -> str | None:
@@ -302,17 +266,14 @@ def source_code(obj: Callable[..., Any]) -> str | None:
 
 
 def _class_in_cell(kind: type) -> str | None:
-    """Find a class of a notebook, whose module has no file, by the cell of one of its methods."""
+    """Find a class of a notebook, whose module has no file, above one of its methods."""
+    begin = re.compile(rf"\s*class {kind.__name__}\b")
     for method in filter(inspect.isfunction, vars(kind).values()):
         lines = linecache.getlines(method.__code__.co_filename)
-        try:
-            nodes = list(ast.walk(ast.parse("".join(lines))))
-        except SyntaxError:  # not Python: the method was compiled from something else
-            continue
-        for node in nodes:
-            if not isinstance(node, ast.ClassDef) or node.name != kind.__name__:
-                continue
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            if first <= method.__code__.co_firstlineno <= (node.end_lineno or first):
-                return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
+        above = range(min(method.__code__.co_firstlineno, len(lines)))
+        first = next((n for n in reversed(above) if begin.match(lines[n])), None)
+        if first is not None:
+            while first and lines[first - 1].lstrip().startswith("@"):
+                first -= 1
+            return textwrap.dedent("".join(inspect.getblock(lines[first:])))
     return None

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from segmind_jupyter.content.convert import to_parts
 from segmind_jupyter.content.parts import Limits
-from segmind_jupyter.content.prompt import compose
 from segmind_jupyter.errors import ContentError
 
 pd = pytest.importorskip("pandas")
@@ -63,8 +62,7 @@ class TestDelimited:
             (["NA", "None", "NA"], "2 distinct: NA ×2, None ×1"),
             (["null", "nan", "-"], "3 distinct"),
             (["12345678901234567", "", "12345678901234569"], "1 missing; 2 distinct"),
-            (["12345678901234567890", "1"], "2 distinct"),
-            (["1234567890123456.5", "1"], "2 distinct"),
+            (["1234567890123456", "1"], "2 distinct"),
             (["12E4", "12E5"], "2 distinct"),
             (["1,5", "2,5"], "2 distinct"),
             (["1_000", "0x10"], "2 distinct"),
@@ -81,7 +79,7 @@ class TestDelimited:
     def test_plain_numbers_are_numbers(self, sent):
         """As far as a type of number holds them."""
         for cells, facts in [
-            (["12345678901234567", "12345678901234569"], "(int64): 12345678901234567 to "),
+            (["123456789012345", "1"], "(int64): 1 to 123456789012345"),
             (["-1", "0", " 2"], "(int64): -1 to 2"),
             (["1.5", "-.5", "1e-05", "2.", "1.0E10"], "(float64): -0.5 to 10000000000"),
             (["1.50", "12.00"], "(float64): 1.5 to 12"),
@@ -95,11 +93,10 @@ class TestDelimited:
         ("name", "separator"), [("a.csv", ","), ("a.CSV", ";"), ("a.csv", "|"), ("a.tsv", "\t")]
     )
     def test_the_delimiter_is_found(self, sent, name, separator):
-        """By the suffix or by the header; one at the end of each row makes no column."""
-        for end in ("", separator, separator * 2):
-            part = sent(f"a{separator}b\r\n1{separator}2{end}\r\n", name)
-            assert columns_of(part) == ["- a (int64): always 1", "- b (int64): always 2"]
-            assert part.notes == ()
+        """By the suffix or by the header."""
+        part = sent(f"a{separator}b\r\n1{separator}2\r\n", name)
+        assert columns_of(part) == ["- a (int64): always 1", "- b (int64): always 2"]
+        assert part.notes == ()
 
     def test_a_delimiter_may_be_named_above_the_header(self, sent):
         """As Excel has it; what it is told is no table's row."""
@@ -118,9 +115,9 @@ class TestDelimited:
     def test_what_is_no_table_goes_as_its_text(self, sent):
         """Ragged lines or a quote without its end: the words are there, the note says why."""
         for content, why in [
-            ("a,b\n1,2\n3,4,5\n", "line 3 has 3 cells, the header 2; `pd.read_csv` has options"),
-            ("# by X\nyear,co2\n1960,3\n", "line 2 has 2 cells, the header 1"),
-            ('a,b\n"1,2\n3,4\n', "unexpected end of data"),
+            ("a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
+            ("# by X\nyear,co2\n1960,3\n", "its rows have more cells than its header"),
+            ('a,b\n"1,2\n3,4\n', "EOF inside string"),
         ]:
             part = sent(content)
             assert part.text == content
@@ -128,16 +125,20 @@ class TestDelimited:
             assert note.startswith("data.csv went as text: it is no table (")
             assert why in note
 
-    def test_large_files_are_read_in_part_and_say_so(self, sent):
+    def test_large_files_are_read_in_part_and_say_so(self, sent, tmp_path):
         """So many rows, columns and cells; the others are not looked at."""
         part = sent("n\n" + "\n".join(map(str, range(150_000))))
         assert part.text.startswith("data.csv: table, the first 100,000 of more rows (the others")
         assert "- n (int64): 0 to 99999" in part.text
         assert part.left_out == "the first 100,000 of more rows read"
-        wide = ",".join(map(str, range(1_000_000)))
+        with (tmp_path / "data.csv").open("r+b") as file:
+            file.truncate(100_000_001)
+        with pytest.raises(ContentError, match=r"larger than 100 MB.*pd\.read_csv\(path, nrows"):
+            to_parts(tmp_path / "data.csv")
+        wide = ",".join(map(str, range(100_000)))
         part = sent(f"{wide}\n{wide}\n")
-        assert part.left_out == "the first 5,000 of 1,000,000 columns read"
-        assert "table, 1 row × the first 5,000 of 1,000,000 columns\n" in part.text
+        assert part.left_out == "the first 5,000 of 100,000 columns read"
+        assert "table, 1 row × the first 5,000 of 100,000 columns\n" in part.text
 
     @given(content=st.text(st.sampled_from('ab1.,;"\n\t é')) | st.binary(max_size=80))
     def test_any_content_is_a_table_a_text_or_refused(self, tmp_path_factory, content):
@@ -151,35 +152,29 @@ class TestDelimited:
         assert part.text
 
 
-class TestParquet:
-    """Parquet files, by whichever library is there."""
-
-    @pytest.mark.parametrize("library", ["pyarrow", "polars"])
-    def test_a_file_is_summarized(self, library, tmp_path, monkeypatch):
-        """Of a large one a part, and how much there is; a damaged one is refused."""
-        module = pytest.importorskip(library)
-        monkeypatch.setattr("segmind_jupyter.content.files._MAX_ROWS", 100)
-        monkeypatch.setattr("segmind_jupyter.content.files._MAX_COLUMNS", 50)
-        path = tmp_path / "data.parquet"
-        for n_rows, n_columns, said, left_out in [
-            (0, 1, "0 rows × 1 column", ""),
-            (3, 1, "3 rows × 1 column", ""),
-            (101, 1, "the first 100 of 101 rows", "the first 100 of 101 rows read"),
-            (2, 60, "2 rows × the first 50 of 60", "the first 50 of 60 columns read"),
-        ]:
-            columns = {f"n{n}": range(n_rows) for n in range(n_columns)}
-            if library == "polars":
-                monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-                module.DataFrame(columns).write_parquet(path)
-            else:
-                pd.DataFrame(columns).to_parquet(path)
-            (part,) = to_parts(path)
-            assert part.text.startswith(f"data.parquet: table, {said}")
-            assert "- n0 (" in part.text
-            assert left_out in part.left_out
-        path.write_bytes(b"PAR1 and no more")
-        with pytest.raises(ContentError, match=r"data\.parquet cannot be read as Parquet \("):
-            to_parts(path)
+def test_a_parquet_file_is_summarized(tmp_path, monkeypatch):
+    """Of a large one a part, and how much there is; a damaged one is refused."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("segmind_jupyter.content.files._MAX_ROWS", 100)
+    monkeypatch.setattr("segmind_jupyter.content.files._MAX_COLUMNS", 50)
+    path = tmp_path / "data.parquet"
+    for n_rows, n_columns, said, left_out in [
+        (0, 1, "0 rows × 1 column", ""),
+        (3, 1, "3 rows × 1 column", ""),
+        (101, 1, "the first 100 of 101 rows", "the first 100 of 101 rows read"),
+        (2, 60, "2 rows × the first 50 of 60", "the first 50 of 60 columns read"),
+    ]:
+        pd.DataFrame({f"n{n}": range(n_rows) for n in range(n_columns)}).to_parquet(path)
+        (part,) = to_parts(path)
+        assert part.text.startswith(f"data.parquet: table, {said}")
+        assert "- n0 (" in part.text
+        assert left_out in part.left_out
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(ContentError, match=r"data\.parquet cannot be read as Parquet \("):
+        to_parts(path)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ContentError, match="pip install pyarrow"):
+        to_parts(path)
 
 
 class TestTexts:
@@ -197,12 +192,8 @@ class TestTexts:
         ):
             with pytest.raises(ContentError, match=r"neither an image .*read_text\(encoding="):
                 sent(data, "notes.txt")
-        for name, reader in (
-            ("book.xlsx", r"pandas\.read_excel"), ("x.NPY", r"numpy\.load"),
-            ("a.csv.gz", r"pandas\.read_csv"), ("a.zip", "a library that reads it"),
-        ):  # fmt: skip
-            with pytest.raises(ContentError, match=f"Open it with {reader}"):
-                sent(b"\x93\x00\xff", name)
+        with pytest.raises(ContentError, match=r"Open it with .*pandas\.read_excel"):
+            sent(b"\x93\x00\xff", "book.xlsx")
 
     def test_of_a_long_file_both_ends_go_and_the_rest_is_counted(self, sent):
         """As of the same text in a variable."""
@@ -215,31 +206,6 @@ class TestTexts:
         assert part.text.endswith(text[-500:])
         assert part.left_out == f"{len(part.text):,} of 60,189 characters"
         assert part.about == "file article.md, 60,189 bytes"
-
-
-class TestNames:
-    """Texts that name a file go as words, with a note for whoever meant the file."""
-
-    @pytest.fixture(autouse=True)
-    def _here(self, tmp_path, monkeypatch):
-        """A working directory with a few files."""
-        for name in ("a.csv", "A.PNG", "run.exe", "notes.txt", "paper.pdf", "n.ipynb"):
-            (tmp_path / name).write_text("x,y\n1,2\n")
-        (tmp_path / "folder.csv").mkdir()
-        monkeypatch.chdir(tmp_path)
-
-    def test_the_name_of_a_file_is_refused_or_pointed_out(self):
-        """By a path in a prompt, or as a word of `ask`."""
-        for text in ("a.csv", "A.PNG", "./a.csv", "paper.pdf"):
-            with pytest.raises(ContentError, match=r"`Path\(p\)` sends the file of that name"):
-                compose("What is in {p}?", {"p": text})
-        for text in ("notes.txt", "n.ipynb"):
-            prompt = compose("What is in {p}?", {"p": text})
-            assert [block["text"] for block in prompt.blocks()] == [f"What is in {text}?"]
-            said = f"`p` ('{text}') is sent as words; `Path(p)` sends the file of that name."
-            assert prompt.notes == (said,)
-            (note,) = compose("What?", {"cfg": {"p": text}}, include=["cfg['p']"]).notes
-            assert "`Path(cfg['p'])`" in note
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
