@@ -10,7 +10,6 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from segmind_jupyter.api.jobs import ended
 from segmind_jupyter.api.messages import Message, Reply, Totals
 from segmind_jupyter.api.settings import checked_slug
 from segmind_jupyter.asking import ShortTracebacks, expected_of
@@ -284,7 +283,7 @@ class Chat:
         """Ask, and take the reply into the conversation. Runs on the background loop."""
         try:
             for earlier in before:
-                await ended(earlier)
+                await earlier.settled()
             await self._ask(turn)
         except SegmindError as error:
             if isinstance(error, MaybeBilledError):

@@ -17,17 +17,11 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from segmind_jupyter.api.loop import BackgroundLoop, wait_in_sight, wait_interruptibly
 from segmind_jupyter.api.messages import Block, Call, Ledger, Message, encoded
-from segmind_jupyter.api.settings import (
-    SIMULATOR,
-    Secret,
-    Settings,
-    model_info,
-    of_history,
-    resolve,
-)
+from segmind_jupyter.api.settings import Secret, Settings, model_info, of_history, resolve
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -40,20 +34,23 @@ from segmind_jupyter.options import Options, call_of
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
-    import weakref
 
     from segmind_jupyter.api.client import Charge, Credits, SegmindClient
-    from segmind_jupyter.api.jobs import Job, JobRegistry
+    from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.journal import Journal, ReplyCache
-    from segmind_jupyter.api.loop import BackgroundLoop, Waiter, WaitView
+    from segmind_jupyter.api.loop import Waiter, WaitView
     from segmind_jupyter.api.messages import Reply
-    from segmind_jupyter.api.settings import Caching
+    from segmind_jupyter.api.settings import AuthForm, Caching
     from segmind_jupyter.api.watch import JobManager
+    from segmind_jupyter.batch.batch import Batch
     from segmind_jupyter.budget import Budget, Estimate, Reservation
     from segmind_jupyter.comparison import Comparison
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Attachment, Prompt
-    from segmind_jupyter.conversation import CellTurn, Conversation, ConversationRegistry
+    from segmind_jupyter.conversation import CellTurn, Conversation, ConversationRegistry, Turn
+
+    #: What ends, and can be waited for.
+    Work: TypeAlias = Job | Batch | Turn
 
 T = TypeVar("T")
 
@@ -125,34 +122,16 @@ class Request(Call):
         return dataclasses.replace(self, prompt=prompt)
 
 
-class Trackable(Protocol):
-    """A job, a batch or a turn: something that ends, and that can be waited for (`Pending`)."""
-
-    @property
-    def unraised(self) -> SegmindError | None: ...
-    def wait(self) -> object: ...
-    def done(self) -> bool: ...
-    def awaits(self, future: concurrent.futures.Future[Any]) -> bool: ...
-    def on_done(self, callback: Callable[[Any], object]) -> None: ...
-
-
-if TYPE_CHECKING:
-    _lazily = functools.cached_property
-else:
-
-    class _lazily(functools.cached_property):  # noqa: N801 - reads as the decorator that it is
-        """Makes a part of a session at its first use, once, whichever thread comes first."""
-
-        def __get__(self, session, owner=None):
-            with session._making:
-                return super().__get__(session, owner)
-
-
 class Session:
     """What one process says to Segmind with: settings, clients, jobs, journal, and the ledger."""
 
     def __init__(self) -> None:
         self.options = Options()
+        #: Where calls go, and in which form the key does, if not as the environment says.
+        self.base_url: str | None = None
+        self.auth: AuthForm | None = None
+        #: What the calls took.
+        self.ledger = Ledger()
         self.batch_shows: list[Callable[[Any], object]] = []
         self.description_shows: list[Callable[[Any], object]] = []
         #: What shows that a call, a job or a batch is waited for.
@@ -162,77 +141,54 @@ class Session:
         self.keeps_chats = False
         #: The last comparison of models, for `%claude --reveal`.
         self.compared: Comparison | None = None
-        #: What has not ended, and what failed unattended, by identity, in the order of beginning.
-        #: No lock is needed, as each step is one of a dict's own.
-        self._works: dict[int, Trackable] = {}
-        self._unattended: dict[int, Trackable] = {}
-        # The loop's thread alone touches these: no lock is needed. By loop, as connections of one
+        #: What has not ended, by identity, and what failed unattended. No lock is needed, as each
+        #: step is one of a dict's or a list's own.
+        self._works: dict[int, Work] = {}
+        self._failed: list[Work] = []
+        # The loop's thread alone changes these: no lock is needed. By loop, as connections of one
         # that died are of no use to the next; by journal, as what began under it ends there.
         self._clients: dict[tuple[asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
         self._watches: dict[tuple[SegmindClient, Journal], JobManager] = {}
+        self._loop = BackgroundLoop()
         self._api_key: Secret | None = None
-        self._base_url: str | None = None
-        self._auth: str | None = None
-        self._waiter: Waiter | None = None
         self._keeps_file = True
-        self._journal: Journal | None = None
-        #: Journals of before: jobs that began there end there.
-        self._left: list[Journal] = []
+        # Made at the first use, once, whichever thread comes first.
         self._making = threading.RLock()
+        self._journal: Journal | None = None
+        self._budget: Budget | None = None
+        self._conversations: ConversationRegistry | None = None
 
-    @_lazily
-    def ledger(self) -> Ledger:
-        """What the calls took."""
-        return Ledger()
+    @property
+    def journal(self) -> Journal:
+        """Where jobs and kept replies are noted now; its file is opened at the first use."""
+        from segmind_jupyter.api.journal import Journal, default_path
 
-    @_lazily
+        with self._making:
+            if self._journal is None:
+                self._journal = Journal(default_path() if self._keeps_file else None)
+            return self._journal
+
+    @property
     def budget(self) -> Budget:
         """What may be spent, and what was."""
         from segmind_jupyter.budget import Budget
 
-        return Budget(lambda: self.journal)
+        with self._making:
+            self._budget = self._budget or Budget(lambda: self.journal)
+            return self._budget
 
-    @_lazily
+    @property
     def conversations(self) -> ConversationRegistry:
         """The conversations that cells and chats have."""
         from segmind_jupyter.conversation import ConversationRegistry
 
-        return ConversationRegistry()
-
-    @_lazily
-    def _portal(self) -> BackgroundLoop:
-        from segmind_jupyter.api.loop import BackgroundLoop
-
-        with contextlib.suppress(SegmindError):  # which the loop meets as well
-            self.settings()  # here, as Colab tells its secrets to the main thread alone
-        loop = BackgroundLoop()
-        loop.wait = self._waiter or loop.wait
-        return loop
-
-    @_lazily
-    def _followed(self) -> JobRegistry:
-        from segmind_jupyter.api.jobs import JobRegistry
-
-        return JobRegistry()
-
-    @_lazily
-    def _caches(self) -> weakref.WeakKeyDictionary[Job, ReplyCache]:
-        """Where the replies of jobs are to be kept."""
-        from weakref import WeakKeyDictionary
-
-        return WeakKeyDictionary()
+        with self._making:
+            self._conversations = self._conversations or ConversationRegistry()
+            return self._conversations
 
     def use_key(self, key: Secret | str | None) -> None:
         """Use this key from now on; it stays in memory. `None`: use what is found elsewhere."""
         self._api_key = Secret(key) if isinstance(key, str) else key
-
-    def use_simulator(self, on: bool = True) -> None:
-        """Answer from the embedded simulator, or from the service again."""
-        self._base_url = SIMULATOR if on else None
-
-    def use_auth(self, form: str | None) -> None:
-        """Send the key in this form: ``"auto"``, ``"x-api-key"`` or ``"bearer"``."""
-        self._auth = form
 
     def use_journal(self, on: bool) -> None:
         """Keep ids and replies of jobs in a file, or in this process' memory alone.
@@ -240,19 +196,12 @@ class Session:
         What is under way goes on where it began.
         """
         with self._making:
-            if on == self._keeps_file:
-                return
-            if self._journal is not None:
-                self._left.append(self._journal)
-            self._keeps_file, self._journal = on, None
+            if on != self._keeps_file:
+                self._keeps_file, self._journal = on, None
 
     def wait_with(self, waiter: Waiter | None) -> None:
         """Wait for answers in this way from now on; `None` is the usual one."""
-        self._waiter = waiter
-        if "_portal" in vars(self):
-            from segmind_jupyter.api.loop import wait_interruptibly
-
-            self._portal.wait = waiter or wait_interruptibly
+        self._loop.wait = waiter or wait_interruptibly
 
     def settings(self, *, stored: bool = True) -> Settings:
         """Put together what holds now; the environment is read at each call.
@@ -261,7 +210,7 @@ class Session:
         """
         environ = None if stored else os.environ
         return resolve(
-            api_key=self._api_key, base_url=self._base_url, auth=self._auth, environ=environ
+            api_key=self._api_key, base_url=self.base_url, auth=self.auth, environ=environ
         )
 
     def request(
@@ -305,31 +254,88 @@ class Session:
         that is raised.
         """
         caches = [self.slot(request, request.cache) for request in requests]
-        kept = {n: reply for n, cache in enumerate(caches) if (reply := cache.find())}
-        sent = [request for n, request in enumerate(requests) if n not in kept]
-        came = iter(self._sent(sent, raises=not kept) if sent else ())
-        answers: list[Reply | SegmindError] = []
-        for n, request in enumerate(requests):
-            answer = kept.get(n) or next(came)
+        kept = [cache.find() for cache in caches]
+        sent = [request for request, reply in zip(requests, kept, strict=True) if reply is None]
+        came: Iterator[Reply | SegmindError] = iter(())
+        if sent:
+            shown = dataclasses.replace(sent[0], model=", ".join(each.model for each in sent))
+            wait = functools.partial(self.waiter, of=shown)
+            with self._interruptible("`%segmind history` shows whether it was charged."):
+                came = iter(self._call(self._chat_all, sent, not any(kept), wait=wait))
+        answers = [reply or next(came) for reply in kept]
+        for n, (request, answer) in enumerate(zip(requests, answers, strict=True)):
             if not isinstance(answer, SegmindError):
-                if n not in kept:
+                if answer.cached_at is None:
                     self.ledger.add(answer, model=request.model)
-                answer = dataclasses.replace(answer, request=request)
+                answers[n] = answer = dataclasses.replace(answer, request=request)
                 caches[n].keep(answer)
-            answers.append(answer)
         return answers
 
-    def _sent(self, requests: Sequence[Request], *, raises: bool) -> list[Reply | SegmindError]:
-        shown = dataclasses.replace(requests[0], model=", ".join(r.model for r in requests))
-        wait = functools.partial(self.waiter, of=shown)
-        with self._interruptible("`%segmind history` shows whether it was charged."):
-            return self._portal.call(self._chat_all, requests, raises, wait=wait)
+    async def _chat_all(
+        self, requests: Sequence[Request], raises: bool
+    ) -> list[Reply | SegmindError]:
+        """Send requests at once, if what all may take fits the budget; it may raise if all fail."""
+        import asyncio
+
+        async def answer(request: Request, hold: Reservation) -> Reply | SegmindError:
+            try:
+                return await self.chat(request, request.timeout_s, hold)
+            except SegmindError as error:
+                if isinstance(error, MaybeBilledError):
+                    self.ledger.add_unknown()
+                error.__context__ = None
+                return error.with_traceback(None)
+
+        holds: list[Reservation] = []
+        try:
+            for request in requests:
+                holds.append(self._reserved(request))
+            if len(requests) == 1:
+                answers = [await answer(requests[0], holds[0])]
+            else:
+                answers = await asyncio.gather(*map(answer, requests, holds))
+        except SegmindError as error:  # one of them does not fit: nothing was sent
+            for hold in holds:
+                hold.settle(error)
+            raise
+        finally:
+            for hold in holds:  # of what was cancelled before it began
+                hold.settle(None)
+        errors = [each for each in answers if isinstance(each, SegmindError)]
+        if raises and len(errors) == len(answers):
+            worst = next((e for e in errors if isinstance(e, MaybeBilledError)), errors[0])
+            if len(errors) > 1:
+                told = zip(requests, errors, strict=True)
+                worst.args = (" ".join(f"{request.model}: {why}" for request, why in told),)
+            raise worst
+        return answers
+
+    async def chat(
+        self, call: Call, timeout_s: float | None = None, hold: Reservation | None = None
+    ) -> Reply:
+        """Send a call and wait for its reply (v1); on the background loop alone."""
+        hold = hold or self._reserved(call)
+        try:
+            reply = await self.client().chat(
+                call.model,
+                call.messages,
+                instruction=call.instruction,
+                timeout_s=timeout_s,
+                **call.params,
+            )
+        except BaseException as error:
+            hold.settle(error)
+            raise
+        hold.settle(reply)
+        return reply
+
+    def _reserved(self, call: Call) -> Reservation:
+        return self.budget.reserve(call, self.client().settings.base_url)
 
     def submit(self, request: Request) -> Job:
         """Queue a request as a job, which is followed in the background from then on."""
         turn, request = request.turn, dataclasses.replace(request, queued=True, turn=None)
-        cache = self.slot(request, request.cache)
-        kept = cache.find()
+        kept = self.slot(request, request.cache).find()
         if kept is not None:  # the job of a reply that is there: nothing is queued
             from segmind_jupyter.api.jobs import Job
             from segmind_jupyter.api.responses import Completed
@@ -351,11 +357,10 @@ class Session:
                 except MaybeBilledError:
                     self.ledger.add_unknown()
                     raise
-                self._caches[job] = cache
                 return self._begun(watch, job)
 
             with self._interruptible("if it had been queued, `%segmind jobs` lists it."):
-                job = self._portal.call(queue)
+                job = self._call(queue)
         self.conversations.queued(turn, job)
         return job
 
@@ -396,7 +401,7 @@ class Session:
             watch = self.watch()
             return self._begun(watch, await watch.resume(request_id))
 
-        return self._portal.call(take_up)
+        return self._call(take_up)
 
     def _begun(self, watch: JobManager, job: Job) -> Job:
         """Track a job, and have it followed; on the loop, where no interrupt comes between."""
@@ -406,10 +411,12 @@ class Session:
         return job
 
     def _delivered(self, job: Job, reply: Reply) -> None:
+        from segmind_jupyter.api.journal import ReplyCache
+
         self.ledger.add(reply, model=job.model or reply.model or "unknown")
-        cache = self._caches.pop(job, None)
-        if cache is not None:
-            cache.keep(reply)
+        if isinstance(asked := job.request, Request):
+            place = ReplyCache.of(asked, cache=asked.cache, journal=self.journal, origin=job.origin)
+            place.keep(reply)
 
     @contextlib.contextmanager
     def _interruptible(self, how_to_look: str) -> Iterator[None]:
@@ -425,46 +432,50 @@ class Session:
 
     def followed(self, request_id: str) -> Job | None:
         """Find the job of that id among those that this process follows, a batch's too."""
-        return self._followed.job(request_id)
+        found = (watch.followed(request_id) for watch in list(self._watches.values()))
+        return next(filter(None, found), None)
 
-    def track(self, work: Trackable) -> None:
+    def track(self, work: Work) -> None:
         """Remember a job or a batch until it ends; what fails unattended, until it was raised."""
-        self._works[id(work)] = work
-        if self.unattended():
-            self._unattended[id(work)] = work
-        work.on_done(self._untrack)
+        is_unattended = self.unattended()
 
-    def _untrack(self, work: Trackable) -> None:
-        self._works.pop(id(work), None)
-        if not _is_owed(work):
-            self._unattended.pop(id(work), None)
+        def end(work: Work) -> None:
+            self._works.pop(id(work), None)
+            # What was cancelled is as somebody wanted it.
+            if is_unattended and not isinstance(work.unraised, JobCancelled | None):
+                self._failed.append(work)
+
+        self._works[id(work)] = work
+        work.on_done(end)
 
     @property
-    def pending(self) -> tuple[Trackable, ...]:
+    def pending(self) -> tuple[Work, ...]:
         """The jobs and batches of this process that have not ended, oldest first."""
         return tuple(self._works.copy().values())
 
     @property
-    def failed(self) -> tuple[Trackable, ...]:
-        """What failed where nobody looked on, and raised its error nowhere yet, oldest first."""
-        works = self._unattended.copy().values()
-        return tuple(work for work in works if work.done() and _is_owed(work))
-
-    @property
-    def journal(self) -> Journal:
-        """Where jobs and kept replies are noted now; its file is opened at the first use."""
-        from segmind_jupyter.api.journal import Journal, default_path
-
-        with self._making:
-            if self._journal is None:
-                self._journal = Journal(default_path() if self._keeps_file else None)
-            return self._journal
+    def failed(self) -> tuple[Work, ...]:
+        """What failed where nobody looked on, and raised its error nowhere yet."""
+        return tuple(work for work in self._failed if work.unraised is not None)
 
     def start(
         self, function: Callable[..., Awaitable[T]], *args: Any
     ) -> concurrent.futures.Future[T]:
         """Start `function(*args)` on the background loop; cancelling the future cancels it."""
-        return self._portal.start(function, *args)
+        self._look_for_key()
+        return self._loop.start(function, *args)
+
+    def _call(
+        self, function: Callable[..., Awaitable[T]], *args: Any, wait: Waiter | None = None
+    ) -> T:
+        """Run `function(*args)` on the background loop, and wait for it."""
+        self._look_for_key()
+        return self._loop.call(function, *args, wait=wait)
+
+    def _look_for_key(self) -> None:
+        """Look here, as Colab tells its secrets to the main thread alone; the loop looks again."""
+        with contextlib.suppress(SegmindError):
+            self.settings()
 
     def waiter(
         self,
@@ -474,16 +485,14 @@ class Session:
         of: object = None,
     ) -> None:
         """Wait for something of the background loop (`api.loop.Waiter`), in sight of the user."""
-        from segmind_jupyter.api.loop import wait_in_sight
-
-        self._portal.check_may_wait()
+        self._loop.check_may_wait()
         of = of or next((work for work in self.pending if work.awaits(future)), None)
         in_main = threading.current_thread() is threading.main_thread()
         if of is None or not self.wait_shows or not in_main or self.unattended():
-            self._portal.wait(future, timeout_s)
+            self._loop.wait(future, timeout_s)
             return
         show = self.wait_shows[-1]
-        wait_in_sight(self._portal.wait, future, timeout_s, lambda: show(of))
+        wait_in_sight(self._loop.wait, future, timeout_s, lambda: show(of))
 
     def expected_s(self, model: str) -> float | None:
         """Return how many seconds a call of a model takes, as far as that was learned."""
@@ -502,69 +511,6 @@ class Session:
             self._clients[key] = SegmindClient(settings=key[1])
         return self._clients[key]
 
-    async def chat(
-        self, call: Call, timeout_s: float | None = None, hold: Reservation | None = None
-    ) -> Reply:
-        """Send a call and wait for its reply (v1); on the background loop alone."""
-        if hold is None:
-            (hold,) = self._reserved([call])
-        try:
-            reply = await self.client().chat(
-                call.model,
-                call.messages,
-                instruction=call.instruction,
-                timeout_s=timeout_s,
-                **call.params,
-            )
-        except BaseException as error:
-            hold.settle(error)
-            raise
-        hold.settle(reply)
-        return reply
-
-    def _reserved(self, calls: Sequence[Call]) -> list[Reservation]:
-        """Set aside what all of them may take, or nothing."""
-        holds: list[Reservation] = []
-        origin = self.client().settings.base_url
-        try:
-            for call in calls:
-                holds.append(self.budget.reserve(call, origin))
-        except BaseException:
-            for hold in holds:
-                self.budget.release(hold)
-            raise
-        return holds
-
-    async def _chat_all(
-        self, requests: Sequence[Request], raises: bool
-    ) -> list[Reply | SegmindError]:
-        """Send requests at once; on the background loop alone. It may raise if none is answered."""
-        import asyncio
-
-        async def answer(request: Request, hold: Reservation) -> Reply | SegmindError:
-            try:
-                return await self.chat(request, request.timeout_s, hold)
-            except SegmindError as error:
-                if isinstance(error, MaybeBilledError):
-                    self.ledger.add_unknown()
-                error.__context__ = None
-                return error.with_traceback(None)
-
-        holds = self._reserved(requests)
-        try:
-            answers = await asyncio.gather(*map(answer, requests, holds))
-        finally:
-            for hold in holds:  # of what was cancelled before it began
-                hold.settle(None)
-        errors = [each for each in answers if isinstance(each, SegmindError)]
-        if raises and len(errors) == len(answers):
-            error = next((e for e in errors if isinstance(e, MaybeBilledError)), errors[0])
-            if len(errors) > 1:
-                told = zip(requests, errors, strict=True)
-                error.args = (" ".join(f"{request.model}: {why}" for request, why in told),)
-            raise error
-        return answers
-
     def watch(self) -> JobManager:
         """Return what submits and follows jobs under the present settings; on the loop alone."""
         from segmind_jupyter.api.watch import JobManager
@@ -579,7 +525,6 @@ class Session:
                 place=notebook or f"process {os.getpid()}",
                 wait=self.waiter,
                 delivered=self._delivered,
-                followed=self._followed,
                 reserve=self.budget.reserve,
             )
         return self._watches[client, journal]
@@ -602,7 +547,7 @@ class Session:
         async def look_up() -> Credits:
             return await self.client().credits()
 
-        return self._portal.call(look_up)
+        return self._call(look_up)
 
     def history(self, request_id: str | None = None) -> list[Charge]:
         """Ask what was charged; the key goes to where the history is, and nowhere else."""
@@ -613,27 +558,25 @@ class Session:
             async with SegmindClient(settings=of_history(self.settings())) as client:
                 return await client.history(request_id)
 
-        return self._portal.call(look_up)
+        return self._call(look_up)
 
     def close(self) -> None:
         """Close the connections and end the background thread; the next call starts anew.
 
         Jobs whose submission is on its way get a moment in which their ids come in.
         """
-        if "conversations" in vars(self):
+        if pending := self.pending:
             from segmind_jupyter.conversation import Turn
 
             # The newest first, or a chat's next turn would be sent while this closes.
-            for turn in [work for work in self.pending[::-1] if isinstance(work, Turn)]:
+            for turn in [work for work in reversed(pending) if isinstance(work, Turn)]:
                 turn.stop()
+        journals = {self._journal, *(watch.journal for watch in self._watches.values())}
         if self._clients:
-            self._portal.call(self._close_clients)
-        if "_portal" in vars(self):
-            self._portal.stop()
-        with self._making:
-            journals = [*self._left, *filter(None, [self._journal])]
-            self._left, self._journal = [], None
-        for journal in journals:
+            self._loop.call(self._close_clients)
+        self._loop.stop()
+        self._journal = None
+        for journal in filter(None, journals):
             journal.close()
 
     async def _close_clients(self) -> None:
@@ -651,18 +594,19 @@ class Session:
     def alike(self) -> Session:
         """Return a new session under the same settings."""
         other = Session()
-        other.options, other.unattended = self.options, self.unattended
-        other.footer = self.footer
-        other._api_key, other._base_url, other._auth = self._api_key, self._base_url, self._auth
-        other._keeps_file = self._keeps_file
-        if "budget" in vars(self):
-            other.budget.own_limit = self.budget.own_limit
+        for name in (
+            "options",
+            "base_url",
+            "auth",
+            "unattended",
+            "footer",
+            "_api_key",
+            "_keeps_file",
+        ):
+            setattr(other, name, getattr(self, name))
+        if self._budget is not None:
+            other.budget.own_limit = self._budget.own_limit
         return other
-
-
-def _is_owed(work: Trackable) -> bool:
-    """Return whether it failed and told nobody; what was cancelled is as somebody wanted it."""
-    return not isinstance(work.unraised, JobCancelled | None)
 
 
 def session() -> Session:
@@ -683,14 +627,7 @@ _inherited: list[Session] = []
 def _only_session() -> Session:
     made = _inherited[-1].alike() if _inherited else Session()
     atexit.register(made.close)
-    _begin_anew_in_forks()
     return made
-
-
-@functools.cache
-def _begin_anew_in_forks() -> None:
-    if hasattr(os, "register_at_fork"):  # not on Windows
-        os.register_at_fork(after_in_child=_drop_the_parents)
 
 
 def _drop_the_parents() -> None:
@@ -701,3 +638,7 @@ def _drop_the_parents() -> None:
         _inherited.append(_only_session())
         atexit.unregister(_inherited[-1].close)
         _only_session.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_drop_the_parents)

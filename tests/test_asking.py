@@ -282,29 +282,6 @@ class TestService:
         assert entry.pending
         assert len(posts(gateway)) == gateway.billed == 1
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-    @pytest.mark.parametrize("wait", ["job.wait(None)", "asyncio.run(awaited(job))"])
-    def test_a_forked_child_is_told_what_to_do_with_its_parents_job(self, script, gateway, wait):
-        """Nothing there would ever end the wait."""
-        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
-        done = script(f"""
-            import asyncio, multiprocessing, warnings
-            from segmind_jupyter import submit
-            from segmind_jupyter.errors import JobError
-            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking beside threads
-            async def awaited(job): await job
-            def child():
-                try:
-                    {wait}
-                except JobError as error:
-                    print(f'resume("{{job.request_id}}")' in str(error), job.done(), flush=True)
-            job = submit('echo: done')
-            process = multiprocessing.get_context("fork").Process(target=child)
-            process.start(); process.join(30)
-            process.kill()
-        """)
-        assert (done.stdout, done.stderr) == ("True False\n", "")
-
     @pytest.mark.parametrize(
         "trouble", [{"drop": "after_work"}, {"status": 504, "after_work": True}]
     )

@@ -1,4 +1,4 @@
-"""`Pending`: what somebody waits for; `Job`: one queued call; `JobRegistry`: the jobs that live.
+"""`Pending`: what somebody waits for; `Job`: one queued call.
 
 Threads may share them: the background loop moves a job on, any thread or loop waits for it.
 """
@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import importlib
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator
 from typing import Any, Final, Generic, Self, TypeVar
 
 from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.responses import Cancelled, Queued, State
-from segmind_jupyter.errors import Interrupted, JobCancelled, JobError, JobTimeout, SegmindError
+from segmind_jupyter.errors import Interrupted, JobCancelled, JobTimeout, SegmindError
 
 R = TypeVar("R")
 S = TypeVar("S", bound=str)
@@ -41,7 +38,7 @@ class Pending(Generic[R, S]):
         self._error: SegmindError | None = None
         self._raised = False
         self._ended_at: float | None = None
-        self._pid, self._lock = os.getpid(), threading.Lock()
+        self._lock = threading.Lock()
         self._watchers: list[Callable[[Self], object]] = []
         self._end: concurrent.futures.Future[None] = concurrent.futures.Future()
         # From here on nobody who waits for the future can cancel it.
@@ -72,7 +69,6 @@ class Pending(Generic[R, S]):
 
     async def settled(self) -> None:
         """Wait on any asyncio loop for its end, whatever that is."""
-        self._check_can_end()
         await asyncio.wrap_future(self._end)
 
     def on_done(self, callback: Callable[[Self], object]) -> None:
@@ -88,18 +84,8 @@ class Pending(Generic[R, S]):
         with self._lock:
             self._watchers.append(callback)
 
-    def _check_can_end(self) -> None:
-        if not self.done() and os.getpid() != self._pid:
-            request_id = getattr(self, "request_id", None)
-            again = f'; `resume("{request_id}")` takes it up in this one' if request_id else ""
-            raise JobError(
-                f"{self!r} goes on in the process that this one was forked from, not here{again}.",
-                request_id=request_id,
-            )
-
     def _wait_for_end(self, timeout_s: float | None) -> bool:
         """Wait, and return whether it has ended."""
-        self._check_can_end()
         if not self.done():  # a callback may ask where it must not wait
             self._wait(self._end, timeout_s)
         return self.done()
@@ -132,12 +118,6 @@ class Pending(Generic[R, S]):
             raise self._error.with_traceback(None) from None
         assert self._outcome is not None, "read before its end"  # noqa: S101
         return self._outcome
-
-
-async def ended(work: Pending[Any, Any]) -> None:
-    """Wait on the loop for the end of something, however it ends; nobody is told of its error."""
-    with contextlib.suppress(SegmindError):  # it goes on in another process
-        await work.settled()
 
 
 def tell(callback: Callable[[Any], object], what: object) -> None:
@@ -268,34 +248,3 @@ def _resume(request_id: str, model: str | None) -> Job:
     job: Job = importlib.import_module("segmind_jupyter").resume(request_id)
     job.model = job.model or model
     return job
-
-
-class JobRegistry:
-    """The one handle of each job that has not ended, in this process.
-
-    Entered on the background loop alone; any thread may look a job up.
-    """
-
-    def __init__(self) -> None:
-        self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()
-        self._led: weakref.WeakSet[Job] = weakref.WeakSet()
-
-    def job(self, request_id: str) -> Job | None:
-        """Find the handle of a job that is followed at present."""
-        job = self._jobs.get(request_id)
-        return None if job is None or job.done() or job._pid != os.getpid() else job
-
-    def enter(self, job: Job) -> Job:
-        """Enter a handle, unless the job has one; returns that one."""
-        known = self.job(job.request_id)
-        if known is not None and known.origin == job.origin:
-            return known
-        self._jobs[job.request_id] = job
-        return job
-
-    def lead(self, job: Job) -> bool:
-        """Have one of those who follow a job poll for all of them: whether that is the caller."""
-        self.enter(job)
-        is_first = job not in self._led
-        self._led.add(job)
-        return is_first

@@ -38,11 +38,8 @@ def checked_patience(timeout_s: float | None) -> float | None:
     """Return how long to wait: seconds, none of them for a look alone, or `None` for ever."""
     if timeout_s is None or timeout_s == math.inf:
         return None
-    try:
-        over = bool(timeout_s <= 0)
-    except (TypeError, ValueError):  # no number at all
-        over = False
-    return timeout_s if over else checked_seconds(timeout_s)
+    is_over = isinstance(timeout_s, int | float) and timeout_s <= 0
+    return timeout_s if is_over else checked_seconds(timeout_s)
 
 
 def wait_interruptibly(
@@ -107,11 +104,11 @@ class BackgroundLoop:
     The thread starts at the first call, and anew where it has ended.
     """
 
-    def __init__(self, wait: Waiter = wait_interruptibly) -> None:
-        self.wait = wait
+    def __init__(self) -> None:
+        self.wait: Waiter = wait_interruptibly
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._stopping = asyncio.Event()
         self._lock = threading.Lock()
         #: The loop itself holds its tasks weakly, and each of these holds one.
         self._running: set[concurrent.futures.Future[Any]] = set()
@@ -128,10 +125,7 @@ class BackgroundLoop:
             return await function(*args)
 
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._open()
-            assert self._loop is not None  # noqa: S101
-            future = asyncio.run_coroutine_threadsafe(run(), self._loop)
+            future = asyncio.run_coroutine_threadsafe(run(), self._opened())
         self._running.add(future)
         future.add_done_callback(self._running.discard)
         return future
@@ -180,33 +174,22 @@ class BackgroundLoop:
         """Cancel what runs and end the thread; the next call starts it again."""
         with self._lock:
             thread, self._thread = self._thread, None
-            if thread is None or not thread.is_alive():
+            if self._loop is None or thread is None or not thread.is_alive():
                 return
-            assert self._loop is not None  # noqa: S101
-            assert self._stopping is not None  # noqa: S101
             self._loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
 
-    def _open(self) -> None:
-        """Start a thread that keeps a loop open until it is stopped."""
-        import anyio
+    def _opened(self) -> asyncio.AbstractEventLoop:
+        """Return a loop that a thread keeps open until it is stopped."""
+        if self._loop is None or self._thread is None or not self._thread.is_alive():
+            runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+            self._loop, self._stopping = runner.get_loop(), asyncio.Event()
+            stopping = self._stopping.wait()
 
-        ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+            def run() -> None:
+                with runner:
+                    runner.run(stopping)
 
-        async def keep_open() -> None:
-            self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-            stopping = self._stopping
-            ready.set_result(None)
-            await stopping.wait()
-
-        def run() -> None:
-            try:
-                anyio.run(keep_open)
-            except Exception as error:
-                if ready.done():
-                    raise
-                ready.set_exception(error)
-
-        self._thread = threading.Thread(target=run, name="segmind-jupyter", daemon=True)
-        self._thread.start()
-        ready.result()
+            self._thread = threading.Thread(target=run, name="segmind-jupyter", daemon=True)
+            self._thread.start()
+        return self._loop

@@ -13,6 +13,7 @@ import logging
 import math
 import random
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,7 +21,7 @@ import anyio
 import anyio.to_thread
 
 from segmind_jupyter.api.database import Claim, JobRecord
-from segmind_jupyter.api.jobs import Job, JobRegistry, ended
+from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.journal import BEAT_S, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply
@@ -41,7 +42,6 @@ from segmind_jupyter.errors import (
     APIError,
     JobError,
     JobExpired,
-    JobFailed,
     JobTimeout,
     MaybeBilledError,
     ReplyError,
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long a 404 may mean "not there yet", as an id can be known before its record is; and how long
-#: it must be the only answer to be believed of a job that was seen, as a server may lag.
-_YOUNG_S, _GONE_S = 10.0, 3.0
+#: Of a job that is younger, or was seen, a 404 must be the only answer for so long to be believed:
+#: an id can be known before its record is, and a server may lag.
+_YOUNG_S = _GONE_S = 10.0
 
 #: How long a result is kept (the vendor's page on v2): a 404 is no surprise then, and a job that
 #: was watched for that long has no end that anybody could fetch.
@@ -84,7 +84,7 @@ class _Taken(Exception):
 
 
 class JobManager:
-    """The jobs of one client."""
+    """The jobs of one client, with one handle of each that has not ended."""
 
     def __init__(
         self,
@@ -94,7 +94,6 @@ class JobManager:
         place: str = "",
         wait: Waiter = wait_interruptibly,
         delivered: Callable[[Job, Reply], object] = lambda job, reply: None,
-        followed: JobRegistry | None = None,
         reserve: Callable[[Call, str], Any] | None = None,  # `Budget.reserve`
         give_up_s: float = LIFE_S,
         clock: Callable[[], float] = time.monotonic,
@@ -106,13 +105,15 @@ class JobManager:
         self.journal = journal
         self.history = History(seed=lambda model: journal.durations(self.origin, model))
         self.delivered = delivered
-        self.followed = followed or JobRegistry()
         self.give_up_s = give_up_s
         self._reserve = reserve
         #: What is set aside for jobs whose reply has not come, by their ids.
         self.holds: dict[str, Any] = {}
         self.clock, self.sleep, self.jitter = clock, sleep, jitter
         self._place, self._wait = place, wait
+        self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()
+        #: Those that somebody polls, for all who wait.
+        self._led: weakref.WeakSet[Job] = weakref.WeakSet()
         # The loop itself holds its tasks weakly.
         self._submissions: set[asyncio.Task[Any]] = set()
         self._others: set[asyncio.Task[Any]] = set()
@@ -136,7 +137,9 @@ class JobManager:
         """
         if self._closed:
             await anyio.sleep_forever()  # until the loop ends; it would not be answered in time
-        work = None if nth is None else await self._work(call, nth)
+        work = (
+            None if nth is None else await _threaded(work_of, self.journal, call, nth, self.origin)
+        )
         while True:
             check()
             submitting = _spawn(
@@ -150,6 +153,14 @@ class JobManager:
             sent = submitting.result()
             if isinstance(sent, Job):
                 return sent
+            if sent.state == "lost":
+                at = time.strftime("%Y-%m-%d %H:%M", time.localtime(sent.at))
+                raise MaybeBilledError(
+                    f"This was sent at {at}, and no answer with an id came: the connection broke, "
+                    "say, or its kernel died. It may have been billed, so it was not sent again. "
+                    "`%segmind history` shows whether it was; `ask_each` of it alone with "
+                    "`resume=False` asks again."
+                )
             if sent.job is None:
                 await self.sleep(_CLAIM_LOOK_S)
             elif (job := self._known(sent.job)) is not None:
@@ -189,21 +200,11 @@ class JobManager:
                 **call.params,
             )
         except _Taken as taken:
-            if taken.claim.state == "lost":
-                at = time.strftime("%Y-%m-%d %H:%M", time.localtime(taken.claim.at))
-                raise MaybeBilledError(
-                    f"This was sent at {at}, and no answer with an id came: the connection broke, "
-                    "say, or its kernel died. It may have been billed, so it was not sent again. "
-                    "`%segmind history` shows whether it was; `ask_each` of it alone with "
-                    "`resume=False` asks again."
-                ) from None
             return taken.claim
         except BaseException as error:  # also where it may be billed: whoever asked is told
             if hold is not None:
                 hold.settle(error)
-            if not isinstance(error, SegmindError):
-                raise
-            if work is not None and beating is not None:
+            if isinstance(error, SegmindError) and beating is not None:
                 # What a server answered with an error is not charged; where no answer came, or
                 # one without an id, no later run may send it again by itself.
                 is_unknown = isinstance(error, MaybeBilledError) and (error.status or 0) < 400
@@ -215,19 +216,9 @@ class JobManager:
         job = self._job(ticket.request_id, call.model, submitted_at=time.time(), request=request)
         if hold is not None:
             self.holds[job.request_id] = hold
-            job.on_done(self._settle)
         # It may be billed by now: nothing may come between the id and the journal.
         await self._note(job, work=work)
-        return self.followed.enter(job)
-
-    def _settle(self, job: Job) -> None:
-        """Settle what a job took; one that is watched no longer goes on, whatever it takes."""
-        ended = job.reply if job.error is None else job.error
-        billed = ended if isinstance(ended, Reply | JobFailed) else None
-        if (hold := self.holds.get(job.request_id)) is not None:
-            hold.settle(billed)
-        if billed is not None:
-            self.holds.pop(job.request_id, None)
+        return self._enter(job)
 
     async def close(self) -> None:
         """Submit nothing more, and wait a moment for the ids of what is on its way."""
@@ -237,7 +228,9 @@ class JobManager:
 
     async def found(self, call: Call, nth: int) -> Job | None:
         """Find the job of an equal call in the journal: with its reply, or still to be followed."""
-        record = await _threaded(self.journal.find_work, await self._work(call, nth))
+        record = await _threaded(
+            self.journal.find_work, await _threaded(work_of, self.journal, call, nth, self.origin)
+        )
         return None if record is None else self._known(record)
 
     async def resume(self, request_id: str) -> Job:
@@ -255,28 +248,44 @@ class JobManager:
                     request_id=request_id,
                 )
         # Somebody else may have taken it up meanwhile.
-        return job if job.done() else self.followed.enter(job)
+        return job if job.done() else self._enter(job)
+
+    def followed(self, request_id: str) -> Job | None:
+        """Find the handle of a job that has not ended; any thread may look."""
+        job = self._jobs.get(request_id)
+        return None if job is None or job.done() else job
+
+    def _enter(self, job: Job) -> Job:
+        """Enter a handle, unless the job has one; returns that one."""
+        known = self.followed(job.request_id)
+        if known is None:
+            self._jobs[job.request_id] = job
+        return known or job
 
     def start(self, job: Job) -> None:
         """Have a job followed from now on, as `follow` does, whether anybody waits or not."""
-        following = _spawn(self._following(job), self._others)
-        # The loop may end before it has begun.
-        following.add_done_callback(lambda _: job.cancel())
+        if job not in self._led:
+            self._led.add(job)
+            # The loop may end before it has begun.
+            _spawn(self._lead(job), self._others).add_done_callback(lambda _: job.cancel())
 
     async def follow(self, job: Job) -> None:
-        """Poll until it has ended, keep its reply, and hand it over; trouble is the job's error."""
-        await self._following(job)
+        """Poll until it has ended, keep its reply, and hand it over; trouble is the job's error.
 
-    def _following(self, job: Job) -> Coroutine[Any, Any, None]:
-        """Decide at once who polls: whoever only waits may be cancelled."""
-        return self._lead(job) if self.followed.lead(job) else ended(job)
+        Where somebody polls already, wait for that.
+        """
+        if job in self._led:
+            await job.settled()
+        else:
+            self._led.add(job)
+            await self._lead(job)
 
     async def _lead(self, job: Job) -> None:
         again = f"`%segmind resume {job.request_id}` takes it up again."
         try:
             await JobPoller(self, job).run()
         except JobExpired as error:
-            await self.keep(job, Expired())
+            await _noted(self.journal.ended, job.request_id, state=str(Expired()))
             job.finish(Expired(), error=error)
         except SegmindError as error:
             if isinstance(error, APIError):
@@ -287,19 +296,36 @@ class JobManager:
             why = f"Job {job.request_id} cannot be watched ({type(error).__name__}). {again}"
             job.finish(Cancelled(), error=JobError(why, request_id=job.request_id))
         finally:
-            job.cancel()  # nobody watches it from here on; nothing happens if it has ended
+            # Nobody watches it from here on; nothing happens if it has ended.
+            job.cancel()
+            self.settle(job, None)
 
-    async def keep(
-        self, job: Job, state: State, *, raw: str | None = None, seconds: float | None = None
+    async def end(
+        self,
+        job: Job,
+        read: Reply | Failed,
+        *,
+        raw: str | None = None,
+        seconds: float | None = None,
     ) -> None:
-        """Note a job's end in the journal, whatever else is cancelled meanwhile."""
-        error = state.detail if isinstance(state, Failed) else None
+        """End a job, whatever else is cancelled meanwhile: note it, count it, hand it over."""
+        state, error = (Completed(), None) if isinstance(read, Reply) else (read, read.detail)
         end = {"state": str(state), "raw": raw, "seconds": seconds, "error": error}
         await _noted(self.journal.ended, job.request_id, **end)
+        if job.done():  # if it was cancelled, whoever resumes it finds the reply kept
+            return
+        await _noted(self.settle, job, read)
+        if isinstance(read, Reply):
+            await _noted(self.delivered, job, read)
+        hand_over(job, read)
 
-    async def _work(self, call: Call, nth: int) -> str:
-        """Name what is asked, in the words of the journal; images take a while to hash."""
-        return await _threaded(work_of, self.journal, call, nth, self.origin)
+    def settle(self, job: Job, read: Reply | State | None) -> None:
+        """Settle what is set aside for a job; `None`: it goes on, whatever it takes."""
+        hold = self.holds.get(job.request_id)
+        if hold is not None:
+            hold.settle(failed(job.request_id, read.detail) if isinstance(read, Failed) else read)
+            if read is not None:
+                del self.holds[job.request_id]
 
     def _job(self, request_id: str, model: str | None, **known: Any) -> Job:
         return Job(request_id, model=model, origin=self.origin, wait=self._wait, **known)
@@ -316,7 +342,7 @@ class JobManager:
         job = self._kept(record)
         if job.done():
             return None if job.error else job
-        return None if record.raw is not None else self.followed.enter(job)
+        return None if record.raw is not None else self._enter(job)
 
     def _kept(self, record: JobRecord) -> Job:
         """Make the handle of a job that the journal knows; a result without a reply is no end."""
@@ -357,6 +383,7 @@ class JobPoller:
         #: Whether it was watched since its submission, so that its time is known. One that lies
         #: ahead was told by another machine's clock.
         self._throughout = 0.0 <= age_s < 1.0
+        self._is_young = 0.0 <= age_s < _YOUNG_S
         self._age_s = age_s if age_s > 0 else 0.0
         #: The age at which it was first seen to have completed.
         self._completed_s: float | None = None
@@ -410,8 +437,7 @@ class JobPoller:
             )
             self._was_seen = True
             if isinstance(state, Failed):
-                await manager.keep(job, state)
-                hand_over(job, state)
+                await manager.end(job, state)
             elif isinstance(state, Completed):
                 self._completed_s = self._elapsed_s
             else:
@@ -423,44 +449,39 @@ class JobPoller:
         manager, job = self._manager, self._job
         known = await _threaded(manager.journal.find, job.request_id)
         if known is not None and known.answered:  # another kernel was here, and has counted it
-            hand_over(job, manager.read(job, known.raw or "", known.seconds))
+            kept = manager.read(job, known.raw or "", known.seconds)
+            await _noted(manager.settle, job, kept)
+            hand_over(job, kept)
             return
         raw, read = await manager.client.fetch(
             job.request_id, model=job.model, timeout_s=_RESULT_TIMEOUT_S, repeat=False
         )
         if isinstance(read, Reply):
-            seconds = completed_s if self._throughout else None
-            await manager.keep(job, Completed(), raw=raw, seconds=seconds)
-            read = dataclasses.replace(read, request=job.request)
-            if seconds is not None:
+            read, seconds = dataclasses.replace(read, request=job.request), None
+            if self._throughout:
+                seconds = completed_s
                 manager.history.add(job.model or "", seconds)
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
-            if not job.done():  # if it was cancelled, whoever resumes it finds the reply kept
-                if (hold := manager.holds.get(job.request_id)) is not None:
-                    await _noted(hold.settle, read)
-                await _noted(manager.delivered, job, read)
+            await manager.end(job, read, raw=raw, seconds=seconds)
         elif isinstance(read, Failed):
-            await manager.keep(job, read)
+            await manager.end(job, read)
         else:  # after all: the poll said otherwise
             self._completed_s = None
-        hand_over(job, read)
 
     def _bear(self, error: APIError | APIConnectionError | JobExpired) -> None:
         """Go on after trouble that may pass; raise what will not."""
         self._troubles += 1
         if isinstance(error, JobExpired):
-            # A 404 may come too early, or from a server that lags.
             age_s = self._elapsed_s
             self._missing_s = age_s if self._missing_s is None else self._missing_s
-            is_young = self._job.submitted_at is not None and age_s <= _YOUNG_S
-            may_lag = self._was_seen or self._throughout
-            if age_s > LIFE_S or not (is_young or (may_lag and age_s - self._missing_s <= _GONE_S)):
+            may_pass = self._is_young or self._was_seen
+            if age_s > LIFE_S or not may_pass or age_s - self._missing_s > _GONE_S:
                 raise error
         elif isinstance(error, APIError) and not may_repeat("GET", error.status or 0):
             # It may be of somebody on the way (a hotel's network, a proxy): it comes as if it were
             # the answer, by a redirect, or as a refusal in a form of its own.
-            status, self._senseless = error.status or 0, self._senseless + 1
-            is_from_between = 200 <= status < 400 or (status and not is_envelope(error.body))
+            self._senseless += 1
+            is_from_between = (error.status or 0) < 400 or not is_envelope(error.body)
             if not is_from_between or self._senseless > _MAX_SENSELESS:
                 raise error
 

@@ -257,7 +257,7 @@ class Defaults(Magics):
         held, desk = self.trait_values(), session()
         desk.options = self.options()
         desk.footer, desk.keeps_chats = held["footer"], held["keep_chats"]
-        desk.use_auth(held["auth"])
+        desk.auth = held["auth"]
         desk.use_journal(held["journal"])
         desk.wait_with(self._pump if held["keep_loop_alive"] else None)
 

@@ -16,7 +16,7 @@ from IPython.core.getipython import get_ipython
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
-from segmind_jupyter.api.settings import DEFAULT_BASE_URL, KNOWN_MODELS, model_info
+from segmind_jupyter.api.settings import DEFAULT_BASE_URL, KNOWN_MODELS, SIMULATOR, model_info
 from segmind_jupyter.errors import Interrupted, SettingsError
 from segmind_jupyter.notebook.display.styles import div, framed, one_line_html
 from segmind_jupyter.notebook.display.tables import facts_bundle, table_bundle, table_html
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from segmind_jupyter.api.database import JobRecord
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.api.messages import AnsweredCall
-    from segmind_jupyter.session import Trackable
+    from segmind_jupyter.session import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def simulator(rest: Sequence[str]) -> str:
             told = control(*rest)
         except ValueError as error:
             raise UsageError(f"{error}; `%segmind simulator off` ends it") from None
-    session().use_simulator(on)
+    session().base_url = SIMULATOR if on else None
     settings = session().settings()
     if on:
         return f"Replies now come from the simulator: {told}."
@@ -310,7 +310,7 @@ def wait(rest: Sequence[str]) -> str:
     from segmind_jupyter.notebook.live.wait import show_ended, wait_until_done
 
     named = [session().resume(request_id) for request_id in rest]
-    work: Sequence[Trackable] = named or session().pending
+    work: Sequence[Work] = named or session().pending
     failed = () if named else session().failed
     if not (work or failed):
         return "Nothing is under way in this kernel."

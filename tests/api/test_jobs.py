@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from segmind_jupyter.api.jobs import Job, ended
+from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.loop import wait_interruptibly
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.responses import Cancelled, Completed, Expired, Failed, Processing, Queued
@@ -113,7 +113,7 @@ class TestAtItsEnd:
 
             assert job.unraised is None
             job.finish(state, error=error)
-            asyncio.run(ended(job))
+            asyncio.run(job.settled())
             assert job.unraised is job.error is error
             for ask in (job.wait, lambda job=job: job.reply, lambda: asyncio.run(awaited())):
                 with pytest.raises(SegmindError) as caught:

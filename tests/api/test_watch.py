@@ -157,7 +157,7 @@ class TestHandles:
             world.watch.start(job)
             with anyio.move_on_after(1.0):
                 await world.watch.follow(job)
-            assert world.watch.followed.job(job.request_id) is job
+            assert world.watch.followed(job.request_id) is job
             assert await world.watch.resume(job.request_id) is job
             assert await world.watch.found(world.call(), 0) is job
             async with anyio.create_task_group() as group:
@@ -166,7 +166,7 @@ class TestHandles:
 
         world.run(story())
         assert (job.reply.text, job.reply.request) == ("hello", "ours")
-        assert world.watch.followed.job(job.request_id) is None
+        assert world.watch.followed(job.request_id) is None
         assert len(world.delivered) == 1
         assert world.sent("GET").count(f"/v2/requests/{job.request_id}") == 1
 

@@ -29,7 +29,7 @@ from segmind_jupyter.words import one_line
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.loop import WaitView
-    from segmind_jupyter.session import Trackable
+    from segmind_jupyter.session import Work
 
 #: Objects that the line shows in small; of more there are names.
 _MAX_ITEMS: Final = 6
@@ -285,7 +285,7 @@ class WaitAtCellEnd:
             print("Stopped waiting; the jobs go on. `%segmind wait` waits again.")  # noqa: T201
 
 
-def wait_until_done(work: Trackable) -> None:
+def wait_until_done(work: Work) -> None:
     """Wait until it has ended, and leave it alone if the wait is interrupted.
 
     All does: a job that brings nothing for as long as a result lives is given up by its watch.
@@ -295,7 +295,7 @@ def wait_until_done(work: Trackable) -> None:
     session().waiter(end, of=work)
 
 
-def show_ended(shell: Any, work: Trackable) -> None:
+def show_ended(shell: Any, work: Work) -> None:
     """Show what came of it in a terminal, where nothing turns into that."""
     if getattr(shell, "kernel", None) is None:
         display(work)
