@@ -102,7 +102,8 @@ ROWS: Final = (
         help="hide which of several models said what, until `%%claude --reveal`",
         example=("-m ONE -m OTHER --blind", "two models side by side, as A and B")),
     _row("reveal", "--reveal", action="store_true",
-        help="`%%claude --reveal` alone tells which model said what in the last comparison",
+        help="`%%claude --reveal` alone shows the last comparison again, with which model said "
+        "what",
         example=("--reveal", "which model was A?")),
     _row("best", "--best", metavar="NAME",
         help="`%%claude --best A` alone reveals too, and keeps that A (or a model) was the best "
