@@ -55,11 +55,8 @@ class Batch(Pending["Batch", str]):
         self._clock, self._begun_s = clock, clock()
         self._took_s: float | None = None
         self._progress = Progress(total=len(each))
-        self._replies: list[Reply | None] = [None] * len(each)
-        self._errors: dict[int, SegmindError] = {}
-        #: Positions in the order of their ends; where the first error of what was sent is.
-        self._ended: list[int] = []
-        self._first_failed: int | None = None
+        #: What became of the items, in the order of their ends; how many were taken up.
+        self._ended: list[Outcome] = []
         self._taken = 0
         self._stopped: SegmindError | None = None
         #: Done at the next end of an item, when another one takes its place.
@@ -71,20 +68,16 @@ class Batch(Pending["Batch", str]):
         return str(self.progress)
 
     def __len__(self) -> int:
-        return len(self._replies)
+        return len(self._each)
 
     def __iter__(self) -> Iterator[Outcome]:
         """Return each item once, in the order in which they end; waits for the next one."""
         for nth in range(len(self)):
-            while following := self._following(nth):
+            # Read before the count: an end that comes between the two is this future's.
+            while (following := self._next) and nth >= len(self._ended):
                 with self._stopping():
                     self._wait(following, None)
-            yield self._of(self._ended[nth])
-
-    def _following(self, nth: int) -> concurrent.futures.Future[None] | None:
-        """Return what is done at the next end of an item, as long as the `nth` has not ended."""
-        with self._lock:
-            return self._next if nth >= len(self._ended) else None
+            yield self._ended[nth]
 
     @property
     def model(self) -> str:
@@ -94,27 +87,25 @@ class Batch(Pending["Batch", str]):
     @property
     def errors(self) -> dict[int, SegmindError]:
         """The errors so far, by the positions of their items."""
-        with self._lock:
-            return dict(sorted(self._errors.items()))
+        return {each.index: each.error for each in self.outcomes if each.error is not None}
 
     @property
     def progress(self) -> Progress:
         """How far it has come."""
         with self._lock:
             took_s = self._clock() - self._begun_s if self._took_s is None else self._took_s
-            return dataclasses.replace(self._progress, elapsed_s=took_s)
+            is_stopped = self._stopped is not None
+            return dataclasses.replace(self._progress, elapsed_s=took_s, stopped=is_stopped)
 
     @property
     def replies(self) -> list[Reply | None]:
         """The replies in the order of the items, `None` where there is an error; waits."""
-        self.wait()
-        return list(self._replies)
+        return [each.reply for each in self.wait().outcomes]
 
     @property
     def outcomes(self) -> list[Outcome]:
         """What has ended so far, in the order of the items; neither waits nor raises."""
-        with self._lock:
-            return [self._of(position) for position in sorted(self._ended)]
+        return sorted(self._ended, key=lambda each: each.index)
 
     def key(self, position: int) -> Any:
         """Return how the item at a position is called (`Outcome.key`)."""
@@ -163,7 +154,7 @@ class Batch(Pending["Batch", str]):
             the keys of the mapping, the names of the files, or counts from 0. Displayed, its words
             are text alone: nothing in a reply is typeset.
         """
-        return self._frame(explode=explode, joins=False)
+        return self._frame(explode, joins=False)
 
     def join(self, *, explode: bool = False) -> Any:
         """Return the table that was asked about, with the columns of `to_frame` beside its own.
@@ -171,13 +162,13 @@ class Batch(Pending["Batch", str]):
         A column that has the name of one of the table's is called ``reply_...``. Of items that are
         no table it is the same as `to_frame`.
         """
-        return self._frame(explode=explode, joins=True)
+        return self._frame(explode, joins=True)
 
-    def _frame(self, *, explode: bool, joins: bool) -> Any:
+    def _frame(self, explode: bool, *, joins: bool) -> Any:
         from segmind_jupyter.batch.frame import reply_frame
 
-        items, replies, kind = self._each.items, self.replies, self._plan.expected
-        return reply_frame(items, replies, self.errors, kind, explode=explode, joins=joins)
+        items, ended, kind = self._each.items, self.wait().outcomes, self._plan.expected
+        return reply_frame(items, ended, kind, explode=explode, joins=joins)
 
     def cancel(self) -> None:
         """Send nothing more. What is in flight is billed anyway, so its replies are still kept."""
@@ -193,20 +184,6 @@ class Batch(Pending["Batch", str]):
             raise Interrupted(
                 f"Stopped: {self._so_far()} What is in flight is still fetched."
             ) from None
-
-    @property
-    def _failure(self) -> SegmindError | None:
-        """The first error, with a word on what it means for the others, if it is to be raised."""
-        position = self._first_failed
-        if not self._plan.stops_at_error or position is None:
-            return None
-        error = copy.copy(self._errors[position])
-        error.args = (f"{named(self.key(position))}: {error} {self._so_far()}",)
-        return error
-
-    def _of(self, position: int) -> Outcome:
-        reply, error = self._replies[position], self._errors.get(position)
-        return Outcome(position, self.key(position), reply, error, self._each.items.take)
 
     def _so_far(self) -> str:
         progress = self.progress
@@ -243,27 +220,18 @@ class Batch(Pending["Batch", str]):
 
     def _add_reply(self, position: int, reply: Reply, *, kept: bool = False) -> None:
         """Note the reply of an item that was taken up; `kept` if the journal had it."""
-        spent = {} if kept else {
-            "input_tokens": reply.usage.input_tokens or 0,
-            "output_tokens": reply.usage.output_tokens or 0,
-            **({} if reply.cost is None else {"cost": reply.cost}),
-        }  # fmt: skip
-        with self._lock:
-            self._replies[position] = reply
-            self._count(in_flight=-1, done=1, kept=int(kept), **spent)
-            reached = self._end_of([position])
-        self._tell(reached)
+        counts: dict[str, Any] = {"in_flight": -1, "done": 1, "kept": int(kept)}
+        if not kept:
+            counts |= {
+                name: getattr(reply.usage, name) for name in ("input_tokens", "output_tokens")
+            }
+            counts["cost"] = reply.cost
+        self._note([position], reply=reply, **counts)
 
     def _add_error(self, position: int, error: SegmindError) -> None:
         """Note why an item that was taken up has no reply."""
-        with self._lock:
-            self._errors[position] = error
-            was_sent = error is not self._stopped
-            self._count(in_flight=-1, failed=int(was_sent))
-            if was_sent and self._first_failed is None:
-                self._first_failed = position
-            reached = self._end_of([position])
-        self._tell(reached)
+        failed = int(error is not self._stopped)
+        self._note([position], error=error, in_flight=-1, failed=failed)
 
     def _stop(self, error: SegmindError) -> None:
         """Take up nothing more: what was not gets this error. Only the first call counts."""
@@ -271,29 +239,36 @@ class Batch(Pending["Batch", str]):
             if self._stopped or len(self._ended) == len(self):
                 return
             self._stopped = error
-            self._progress = dataclasses.replace(self._progress, stopped=True)
-            unsent = range(self._taken, len(self))
-            self._errors.update(dict.fromkeys(unsent, error))
-            reached = self._end_of(unsent)
-        self._tell(reached)
+        self._note(range(self._taken, len(self)), error=error)
 
     def _abandon(self, error: SegmindError) -> None:
         """End everything that has not ended, since nobody is left to do it."""
         self._stop(error)
-        for position in sorted(set(range(len(self))).difference(self._ended)):
+        for position in sorted({*range(len(self))}.difference(each.index for each in self._ended)):
             self._add_error(position, error)
 
     def _count(self, **changes: Any) -> None:
-        sums = {name: (getattr(self._progress, name) or 0) + n for name, n in changes.items()}
+        known = {name: n for name, n in changes.items() if n is not None}
+        sums = {name: (getattr(self._progress, name) or 0) + n for name, n in known.items()}
         self._progress = dataclasses.replace(self._progress, **sums)
 
-    def _end_of(self, positions: Iterable[int]) -> concurrent.futures.Future[None]:
-        """Note that items have ended, and return what is to be done with it."""
-        self._ended += positions
-        if len(self._ended) == len(self):
-            self._took_s = self._clock() - self._begun_s
-        reached, self._next = self._next, concurrent.futures.Future()
-        return reached
+    def _note(
+        self,
+        positions: Iterable[int],
+        *,
+        reply: Reply | None = None,
+        error: SegmindError | None = None,
+        **counts: Any,
+    ) -> None:
+        """Note what became of items, and tell of it."""
+        take = self._each.items.take
+        with self._lock:
+            self._ended += [Outcome(n, self.key(n), reply, error, take) for n in positions]
+            self._count(**counts)
+            if len(self._ended) == len(self):
+                self._took_s = self._clock() - self._begun_s
+            reached, self._next = self._next, concurrent.futures.Future()
+        self._tell(reached)
 
     def _tell(self, reached: concurrent.futures.Future[None] | None = None) -> None:
         """Tell of a change, with no lock held: whoever is told may look at once."""
@@ -304,7 +279,11 @@ class Batch(Pending["Batch", str]):
             if reached is not None:
                 reached.set_result(None)
             if len(self._ended) == len(self):
-                self._finish("", self, self._failure)
+                failed = [each for each in self._ended if each.error not in (None, self._stopped)]
+                error = copy.copy(failed[0].error) if failed and self._plan.stops_at_error else None
+                if error is not None:
+                    error.args = (f"{named(failed[0].key)}: {error} {self._so_far()}",)
+                self._finish("", self, error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -404,14 +383,10 @@ class BatchComparison(dict[str, Batch]):
             for batch in self.values():
                 batch.wait(None if ends_s is None else max(ends_s - time.monotonic(), 0))
         except Interrupted:
-            self.cancel()
+            for batch in self.values():
+                batch.cancel()
             raise
         return self
-
-    def cancel(self) -> None:
-        """Send nothing more, as `Batch.cancel` does."""
-        for batch in self.values():
-            batch.cancel()
 
     def to_frame(self) -> Any:
         """Return the replies as a table with a column level a model; waits as `wait` does.

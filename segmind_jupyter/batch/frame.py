@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.content.parts import is_kind, safe_repr, special_method, without_addresses
-from segmind_jupyter.errors import ReplyError, SegmindError, shortened
+from segmind_jupyter.errors import ReplyError, shortened
 from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.messages import Reply
+    from segmind_jupyter.batch.batch import Outcome
     from segmind_jupyter.batch.items import Rows
     from segmind_jupyter.content.json_schema import Expected
 
@@ -45,15 +45,15 @@ class Column:
 
 def reply_frame(
     items: Rows,
-    replies: Sequence[Reply | None],
-    errors: Mapping[int, SegmindError],
+    outcomes: Sequence[Outcome],
     expected: Expected | None,
     *,
     explode: bool,
     joins: bool,
 ) -> Any:
     """Make the frame: a row an item, or several of them, beside the table's own where it joins."""
-    words = [str(errors[n]) if n in errors else None for n in range(len(replies))]
+    replies = [each.reply for each in outcomes]
+    words = [None if each.error is None else str(each.error) for each in outcomes]
     if expected is None:
         found = [Column("reply", "string", [reply and reply.text for reply in replies])]
     else:

@@ -83,11 +83,9 @@ def preview(each: PromptTemplate, plans: Sequence[Plan], desk: Session) -> Batch
                 prompt = each.prompt(position)
                 call = dataclasses.replace(plan.call, messages=[user_message(prompt.blocks())])
                 encoded(call.body, api_key=settings.api_key)
-            except SegmindError as error:
-                errors[position] = error
-                continue
             except Exception as error:  # noqa: BLE001  whatever is wrong with one, others go on
-                errors[position] = SegmindError(f"The item cannot be sent ({format_error(error)}).")
+                words = f"The item cannot be sent ({format_error(error)})."
+                errors[position] = error if isinstance(error, SegmindError) else SegmindError(words)
                 continue
             work = work_of(desk.journal, call, met[call.digest], settings.base_url)
             met[call.digest] += 1

@@ -221,7 +221,8 @@ def ask_each(
         for plan in plans:
             batches.append(_begun(each, plan, desk, shows=progress))
     except Interrupted:  # of all of them nothing more is sent
-        BatchComparison(batches).cancel()
+        for batch in batches:
+            batch.cancel()
         raise
     return batches[0] if is_one else BatchComparison(batches)
 
@@ -314,7 +315,7 @@ class Run:
                 is_kept = job.done()
                 if not is_kept:
                     await self._watch.follow(job)
-                replies.append(_reply_of(job))
+                replies.append(job.wait(0))
                 why = self._misfit(replies[-1])
                 if why is None or len(replies) > self._plan.retry_misfits:
                     break
@@ -323,6 +324,13 @@ class Run:
                 answer = {"type": "text", "text": replies[-1].text or "…"}
                 misfits.append({"role": "assistant", "content": [answer]})
                 misfits.append(user_message([{"type": "text", "text": again}]))
+        except JobExpired as trouble:
+            error = JobExpired(
+                f"The reply of job {trouble.request_id} is lost: it was sent before, and Segmind "
+                "keeps a result for one hour. It may have been billed. Run the batch again to send "
+                "the item anew.",
+                request_id=trouble.request_id,
+            )
         except SegmindError as trouble:
             error = trouble
         except Exception as trouble:  # noqa: BLE001  whatever is wrong with one, the others go on
@@ -423,17 +431,3 @@ class Run:
             error = never_sent("another item failed")
         if is_everyones or self._plan.stops_at_error:
             self._batch._stop(error)
-
-
-def _reply_of(job: Job) -> Reply:
-    try:
-        reply = job.reply
-    except JobExpired:
-        raise JobExpired(
-            f"The reply of job {job.request_id} is lost: it was sent before, and Segmind keeps a "
-            "result for one hour. It may have been billed. Run the batch again to send the item "
-            "anew.",
-            request_id=job.request_id,
-        ) from None
-    assert reply is not None, "it was followed to its end"  # noqa: S101
-    return reply

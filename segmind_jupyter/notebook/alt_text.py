@@ -89,13 +89,7 @@ class DescriptionDisplay(Display):
         """Show it where the cell waited for it, or below; in one cell once."""
         if self._waits is None or self._live is None or self._waits.has_shown(value):
             return
-        bundle, metadata = figure_bundle(value, self._picture(value.figure))
-        place = self._live.take()
-        if place is not None:
-            self._live.replace(place, bundle, metadata)
-        else:
-            name = {"display_id": f"segmind-{uuid.uuid4().hex}"}
-            self._shell.display_pub.publish(data=bundle, metadata=metadata, transient=name)
+        self._live.put_where_waited(*figure_bundle(value, self._picture(value.figure)))
 
     def _picture(self, value: Any) -> Pixels:
         """Draw it as its plain output is drawn, or else as it was sent."""

@@ -53,14 +53,18 @@ def load(shell: Any) -> None:
     shell.input_transformer_manager.cleanup_transforms.append(as_claude_cell)
     live = LiveOutputs(shell)
     waits = WaitDisplay(shell, live)
-    others = Displays(shell, live, waits), FrameShields(shell), LastError(shell), Tab(shell)
-    magics.hooks = [waits, *others]
-    # In this order: the wait comes first, and what it brought is drawn before the cell ends.
-    WaitAtCellEnd(shell, lambda: magics.trait_values()["wait_for_jobs"]).install()
-    waits.install()
-    live.install()
-    LastPlots(shell).install()
-    for hook in others:
+    magics.hooks = [
+        # In this order: the wait comes first, and what it brought is drawn before the cell ends.
+        WaitAtCellEnd(shell, lambda: magics.trait_values()["wait_for_jobs"]),
+        waits,
+        live,
+        LastPlots(shell),
+        Displays(shell, live, waits),
+        FrameShields(shell),
+        LastError(shell),
+        Tab(shell),
+    ]
+    for hook in magics.hooks:
         hook.install()
     say_if_missing(shell)
 
@@ -82,9 +86,6 @@ def unload(shell: Any) -> None:
         manager.token_transformers.remove(QuestionMarkTransformer)
     if as_claude_cell in manager.cleanup_transforms:
         manager.cleanup_transforms.remove(as_claude_cell)
-    WaitAtCellEnd.remove(shell)
-    LiveOutputs.remove(shell)
-    LastPlots.remove(shell)
 
 
 class Displays:

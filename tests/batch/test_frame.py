@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import enum
 import json
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image as PILImage
 
 from segmind_jupyter.api.messages import Reply, Usage
-from segmind_jupyter.batch import ask_each
+from segmind_jupyter.batch import Outcome, ask_each
 from segmind_jupyter.batch.frame import reply_frame
 from segmind_jupyter.batch.items import listed
 from segmind_jupyter.batch.runner import Asked
@@ -68,19 +67,14 @@ COMPLAINT = {
 def made(items: Any, answers: list[Any], kind: Any = None, **how: Any) -> Any:
     """The frame of a batch with these answers; an error is its item's."""
     shape = None if kind is None else expected(kind, None)
-    replies: list[Reply | None] = []
-    errors: dict[int, SegmindError] = {}
+    asked = None if shape is None else Asked(shape)
+    outcomes: list[Outcome] = []
     for n, answer in enumerate(answers):
-        if isinstance(answer, SegmindError):
-            errors[n] = answer
-            replies.append(None)
-            continue
-        text = answer if isinstance(answer, str) else json.dumps(answer)
-        asked = None if shape is None else Asked(shape)
-        usage = Usage(10, 5)
-        replies.append(Reply(text=text, usage=usage, cost=0.5, elapsed_s=2.0, request=asked))
-    how = {"explode": False, "joins": False, **how}
-    return reply_frame(listed(items), replies, errors, shape, **how)
+        error = answer if isinstance(answer, SegmindError) else None
+        text = answer if isinstance(answer, str) else json.dumps(None if error else answer)
+        reply = Reply(text=text, usage=Usage(10, 5), cost=0.5, elapsed_s=2.0, request=asked)
+        outcomes.append(Outcome(n, n, None if error else reply, error, len))
+    return reply_frame(listed(items), outcomes, shape, **{"explode": False, "joins": False, **how})
 
 
 class TestColumns:
@@ -298,16 +292,3 @@ class TestBatches:
         assert (again.progress.kept, len(session().ledger.calls)) == (2, 3)
         failed = ask_each("fail: {item}", items[:1], json=Line, retry_misfits=1).wait()
         assert list(failed.errors) == [0]
-
-
-def test_a_look_at_outcomes_reads_no_item(simulated: None):
-    """Each is read when it is looked at, however wide the table."""
-    batch = ask_each("echo: {x}", pd.DataFrame({"x": range(20), "y": 0})).wait()
-    reads: list[int] = []
-    take = batch._each.items.take
-    counted = dataclasses.replace(batch._each.items, take=lambda n: reads.append(n) or take(n))
-    batch._each.items = counted
-    outcomes = [*batch.outcomes, *batch]
-    assert (len(outcomes), reads) == (40, [])
-    assert outcomes[3].item == {"x": 3, "y": 0}
-    assert reads == [3]

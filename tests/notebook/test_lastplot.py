@@ -287,11 +287,10 @@ def test_elements_without_an_end_are_looked_at_once():
 
 
 def test_loading_twice_does_not_double_it_and_unloading_leaves_no_trace(shell):
-    """Not even where it was never loaded."""
+    """What was there before is there again."""
     shell.run_line_magic("unload_ext", "segmind_jupyter")
     before = dict(vars(shell.display_pub)), dict(vars(shell.displayhook))
     callbacks = list(shell.events.callbacks["pre_run_cell"])
-    LastPlots.remove(shell)
     for _ in range(2):
         shell.run_line_magic("load_ext", "segmind_jupyter")
         shell.run_line_magic("reload_ext", "segmind_jupyter")
@@ -325,13 +324,13 @@ def test_it_stands_back_for_others_who_wrap_the_same_method(shell, monkeypatch):
     notebook = Notebook(shell)
     notebook.run("display(picture('red'))")
     assert heard == ["after", "before"]
-    LastPlots.remove(shell)
+    LastPlots.of(shell).remove()
     LastPlots(shell).install()
     notebook.run("display(picture('blue'))")
     with pytest.raises(ContentError, match="only 1"):
         notebook.items(2)
     assert heard == ["after", "before"] * 2
-    LastPlots.remove(shell)
+    LastPlots.of(shell).remove()
     assert first is not pub.publish
 
 

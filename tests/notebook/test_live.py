@@ -12,35 +12,29 @@ from IPython.utils.capture import capture_output
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Reply
 from segmind_jupyter.api.responses import Completed
-from segmind_jupyter.notebook.live.cards import Card
+from segmind_jupyter.notebook.live.cards import JobCard
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
 LONG_S = 60
 
 
-class Sheet(Card[Any]):
-    """A card without widgets, which fails where it is told to."""
-
-    head = below = said = None
+class Sheet(JobCard):
+    """A job's card, which fails where it is told to."""
 
     def __init__(self, name: str, *, fails: str = "") -> None:
         super().__init__(Job(name))
         self.name, self.fails = name, fails
         self.drawn = threading.Event()
 
-    def begin(self) -> dict[str, str]:
-        return {}
+    def now(self) -> tuple[str, str]:
+        if self._place is not None:
+            self.drawn.set()
+            if self.fails == "redraw":
+                raise LookupError("this thread has no cell")
+        return super().now()
 
     def pending(self) -> dict[str, str]:
         return {"text/plain": f"{self.name} begins"}
-
-    def redraw(self) -> None:
-        self.drawn.set()
-        if self.fails == "redraw":
-            raise LookupError("this thread has no cell")
-
-    def end(self, page: str) -> None:
-        raise LookupError("a page that is gone")
 
     def ended(self) -> tuple[dict[str, str], dict[str, str]]:
         if self.fails == "end":
@@ -62,7 +56,7 @@ def followed(live: LiveOutputs, bare_shell: Any) -> Iterator[LiveOutputs]:
     """The same, following the shell's cells."""
     live.install()
     yield live
-    LiveOutputs.remove(bare_shell)
+    live.remove()
 
 
 def shown(outputs: list[Any]) -> list[str]:
@@ -162,7 +156,7 @@ class Sketch:
 def test_a_drawing_is_drawn_until_time_changes_nothing_any_more(live):
     """On the one thread, which ends then."""
     sketch = Sketch(changes=2)
-    live.draw_soon(sketch)
+    live.draw_soon(sketch.draw)
     join()
     assert sketch.count == 3
     assert sketch.threads == {"segmind-jupyter-live"}

@@ -141,12 +141,12 @@ class ChatPanel:
         self._attached: dict[str, Attachment] = {}
         self.widget = _widget_class()(snapshot=self.snapshot())
         self.widget.on_msg(self._heard)
-        self._end_calls = chat.conversation.listen(lambda _: live.draw_soon(self))
+        self._end_calls = chat.conversation.listen(lambda _: live.draw_soon(self.draw))
 
     def show(self) -> None:
         """Show it below the cell that runs, and behind it the transcript that is kept."""
         with self._live.paused:
-            self._live.drawn(self)
+            self._live.drawn(self.draw)
             with self._lock:
                 self.widget.snapshot = self.snapshot()
             # Where widgets cannot be shown it shows nothing: the transcript is in what follows.
@@ -202,7 +202,7 @@ class ChatPanel:
     def close(self) -> None:
         """Take the view off every page. What is kept of the chat shows in its place."""
         self._end_calls()
-        self._live.drawn(self)
+        self._live.drawn(self.draw)
         close_all(self.widget)
 
     # What the page is told.
@@ -331,7 +331,7 @@ class ChatPanel:
 
     def _take_system(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         self.chat.system = str(content.get("text", ""))
-        self._live.draw_soon(self)
+        self._live.draw_soon(self.draw)
 
     def _take_part(self, content: dict[str, Any], buffers: Sequence[Any]) -> None:
         """Take a part of a file; with the last one it is ready to be sent, or refused."""

@@ -252,13 +252,11 @@ class AnswerDisplay(Display):
     """How what a cell waits for shows: where it waited, with where its words come from."""
 
     def show_itself(self, value: Any) -> None:
-        if self._waits is None or self._live is None or not self._waits.can_take:
+        place = None if self._live is None else self._live.take()
+        if self._live is None or place is None:
             raise NotImplementedError
         bundle = {"text/html": self.html(value), "text/plain": self.text(value)}
-        about, place = self.about(value), self._waits.take()
-        if place is None:
-            raise NotImplementedError
-        self._live.replace(place, bundle, about)
+        self._live.replace(place, bundle, self.about(value))
 
 
 class ReplyDisplay(AnswerDisplay):

@@ -7,7 +7,6 @@ import html
 import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from segmind_jupyter.errors import ReplyError
@@ -39,7 +38,7 @@ from segmind_jupyter.notebook.live.outputs import (
     Mark,
     OutputHandle,
     StatusLine,
-    attempt,
+    attempted,
 )
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, one_line
@@ -111,7 +110,7 @@ class BatchDisplay(LiveDisplay):
 
 
 class Card(abc.ABC, Generic[W]):
-    """How a job or a batch shows while it goes on, and once it has ended (`outputs.Redrawable`)."""
+    """How a job or a batch shows while it goes on, and once it has ended."""
 
     #: What the Stop button says about itself.
     stop_hint: str
@@ -123,12 +122,11 @@ class Card(abc.ABC, Generic[W]):
         self._place: OutputHandle | None = None
 
     @abc.abstractmethod
-    def head(self) -> str:
-        """Return how it stands, as HTML."""
+    def now(self) -> tuple[str, str]:
+        """Return as HTML how it stands, and what stands below that and seldom changes.
 
-    @abc.abstractmethod
-    def below(self) -> str:
-        """Return what stands below that, and seldom changes: who selects words keeps them so."""
+        Whoever selects words there keeps them so while the line above goes on.
+        """
 
     @abc.abstractmethod
     def said(self) -> tuple[str, str]:
@@ -142,53 +140,49 @@ class Card(abc.ABC, Generic[W]):
         """Show it below the running cell: live if its work goes on, else as it has ended."""
         self._live = live
         if self.work.done():
-            place = live.take()
-            live.put(*self.ended()) if place is None else live.replace(place, *self.ended())
+            live.put_where_waited(*self.ended())
             return
+        from ipywidgets import HTML, Button, HBox, Layout, VBox
+
+        flat = Layout(margin="0", width="auto")
+        self._parts = [HTML(page, layout=flat) for page in self.now()]
+        # Without `min_width` a long word would push the button out of the box.
+        words = VBox(self._parts, layout=Layout(flex="1 1 auto", min_width="0"))
+        place = Layout(width="auto", margin="0 0 0 12px", flex="0 0 auto")
+        button = Button(description="Stop", tooltip=self.stop_hint, layout=place)
+        button.on_click(lambda _: self.work.cancel())
+        #: Of the widgets what stays at the end, for a page that was reloaded.
+        self._end = HTML(layout=Layout(margin="0", width="auto"))
+        self._box = VBox([HBox([words, button], layout=Layout(**_LAYOUT))])
         with live.paused:
-            self._place = live.put({**self.begin(), **self.pending()})
-            live.draw_soon(self, at_s=time.monotonic() + TICK_S)
-        self.work.on_done(lambda _: live.draw_soon(self))
+            self._place = live.put({**view_of(self._box), **self.pending()})
+            live.draw_soon(self.draw, at_s=time.monotonic() + TICK_S)
+        self.work.on_done(lambda _: live.draw_soon(self.draw))
 
     def draw(self) -> bool:
+        """Show how it stands now (`outputs.Drawing`)."""
         if not self.work.done():
-            attempt(self.redraw)
+            with attempted():
+                for part, page in zip(self._parts, self.now(), strict=True):
+                    part.value = page
             return True
         place, self._place = self._place, None
         if place is not None:
             bundle, metadata = self.ended()
-            attempt(lambda: self.end(bundle["text/html"]))
+            with attempted():
+                self._end.value = bundle["text/html"]
+                (card,), self._box.children = self._box.children, (self._end,)
+                close_all(card)
             self._live.replace(place, bundle, metadata)
         return False
 
     def pending(self) -> Bundle:
         """Return what shows where widgets do not, while the work goes on."""
-        hint, text = self.said()
-        page = self.head() + div("note", one_line_html(hint)) + self.below()
-        return {"text/html": framed(page), "text/plain": text}
-
-    def begin(self) -> Bundle:
-        from ipywidgets import HTML, Button, HBox, Layout, VBox
-
-        flat = Layout(margin="0", width="auto")
-        self._head, self._below = HTML(self.head(), layout=flat), HTML(self.below(), layout=flat)
-        self._end = HTML(layout=Layout(margin="0", width="auto"))
-        # Without `min_width` a long word would push the button out of the box.
-        words = VBox([self._head, self._below], layout=Layout(flex="1 1 auto", min_width="0"))
-        place = Layout(width="auto", margin="0 0 0 12px", flex="0 0 auto")
-        button = Button(description="Stop", tooltip=self.stop_hint, layout=place)
-        button.on_click(lambda _: self.work.cancel())
-        self._box = VBox([HBox([words, button], layout=Layout(**_LAYOUT))])
-        return view_of(self._box)
-
-    def redraw(self) -> None:
-        self._head.value, self._below.value = self.head(), self.below()
-
-    def end(self, page: str) -> None:
-        """Have the widgets hold what stays, for a page that was reloaded."""
-        self._end.value = page
-        (card,), self._box.children = self._box.children, (self._end,)
-        close_all(card)
+        (head, below), (hint, text) = self.now(), self.said()
+        return {
+            "text/html": framed(head + div("note", one_line_html(hint)) + below),
+            "text/plain": text,
+        }
 
 
 def view_of(widget: Any) -> Bundle:
@@ -209,14 +203,12 @@ class JobCard(Card["Job"]):
 
     stop_hint = "Stop watching. Segmind cannot stop a job: it may still run, and be billed."
 
-    def head(self) -> str:
+    def now(self) -> tuple[str, str]:
         job, state = self.work, str(self.work.status).lower()
         mark: Mark = "works" if state == "processing" else "waits"
-        return StatusLine(state, job.model, job.elapsed_s, mark, self._expected_s).html()
-
-    def below(self) -> str:
-        name = f'<span style="{FRAME["id"]}">{one_line_html(self.work.request_id)}</span>'
-        return div("about", f"job {name}")
+        name = f'<span style="{FRAME["id"]}">{one_line_html(job.request_id)}</span>'
+        status = StatusLine(state, job.model, job.elapsed_s, mark, self._expected_s)
+        return status.html(), div("about", f"job {name}")
 
     def said(self) -> tuple[str, str]:
         job = self.work
@@ -237,13 +229,16 @@ class BatchView(Card["Batch"]):
 
     stop_hint = "Send nothing more. What is in flight may be billed, so its replies are kept."
 
-    def __init__(self, work: Batch, names: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def __init__(self, work: Batch, names: Mapping[str, Any]) -> None:
         super().__init__(work)
         self._names = names
         #: The rows of the replies that were drawn, by position.
         self._rows: dict[int, tuple[str, str, str]] = {}
 
-    def head(self) -> str:
+    def now(self) -> tuple[str, str]:
+        return self._head(), framed(self._answers())
+
+    def _head(self) -> str:
         """Say what is done, what it took, and what it is likely to take."""
         progress, is_over = self.work.progress, self.work.done()
         counts, _, facts = str(progress).partition(" · ")
@@ -260,14 +255,11 @@ class BatchView(Card["Batch"]):
         status = StatusLine(counts, self.work.model, seconds, mark, expected_s).html()
         return status + div("about", one_line_html(facts) or "&nbsp;") + div("bar", bar or "&nbsp;")
 
-    def below(self) -> str:
-        return framed(self.answers())
-
     def said(self) -> tuple[str, str]:
         hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
         return hint, str(self.work)
 
-    def answers(self, *, folds: bool = False) -> str:
+    def _answers(self, *, folds: bool = False) -> str:
         """Show the first replies beside their items; with `folds`, the next ones behind them."""
         most = _MAX_OPEN_ROWS + (_MAX_FOLDED_ROWS if folds else 0)
         outcomes = islice((each for each in self.work.outcomes if each.reply is not None), most)
@@ -308,9 +300,9 @@ class BatchView(Card["Batch"]):
         if name := next((name for name in names if not name.startswith("_")), None):
             more = f", `{name}.errors` all {len(batch.errors):,} errors" if errors else ""
             hint = f"`{name}.to_frame()` has the replies as a table{more}."
-        page = self.head()
+        page = self._head()
         page += "".join(failure_html(error, where) for where, error in errors)
-        page += self.answers(folds=True) + div("footer", one_line_html(hint))
+        page += self._answers(folds=True) + div("footer", one_line_html(hint))
         lines = [f"{one_line(where)}: {failure_text(error)}" for where, error in errors]
         text = "\n".join([str(batch), *lines, *filter(None, [hint])])
         return {"text/html": framed(page), "text/plain": text}, {}

@@ -5,16 +5,17 @@ It knows when to draw and what a kernel's messages need; what is drawn, the view
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from segmind_jupyter.notebook.display.styles import FRAME, one_line_html
 from segmind_jupyter.session import session
@@ -22,6 +23,10 @@ from segmind_jupyter.words import format_duration, one_line
 
 #: What an output holds, by MIME type.
 Bundle = Mapping[str, Any]
+
+#: Shows how something stands that changes, such as a chat or a job's card; tells whether time
+#: alone will change that.
+Drawing = Callable[[], bool]
 
 #: How often what is live is drawn anew.
 TICK_S: Final = 1.0
@@ -68,13 +73,6 @@ class StatusLine:
         return [fact for fact in facts if fact]
 
 
-class Redrawable(Protocol):
-    """What shows something that changes, such as a chat or a job's card."""
-
-    def draw(self) -> bool:
-        """Show how it stands now; tell whether time alone will change that."""
-
-
 @dataclass(eq=False)
 class OutputHandle:
     """An output of a cell that can be replaced later.
@@ -106,7 +104,7 @@ class LiveOutputs:
         #: Held while one output is drawn, so that two threads never draw the same one.
         self.paused = threading.RLock()
         #: When each is to be drawn next, on the monotonic clock; 0 is at once.
-        self._times: dict[Redrawable, float] = {}
+        self._times: dict[Drawing, float] = {}
         #: What was replaced since the last cell ended: nbclient listens while a cell runs.
         self._late: deque[OutputHandle] = deque(maxlen=_MAX_LATE)
         self._context = contextvars.copy_context()
@@ -120,13 +118,10 @@ class LiveOutputs:
         self._shell.events.register("pre_run_cell", self._begin_cell)
         self._shell.events.register("post_run_cell", self._end_cell)
 
-    @staticmethod
-    def remove(shell: Any) -> None:
-        """Take back what any `LiveOutputs` installed; what is live there goes on to its end."""
-        for event in ("pre_run_cell", "post_run_cell"):
-            for callback in list(shell.events.callbacks[event]):
-                if isinstance(getattr(callback, "__self__", None), LiveOutputs):
-                    shell.events.unregister(event, callback)
+    def remove(self) -> None:
+        """Follow no more cells; what is live goes on to its end."""
+        self._shell.events.unregister("pre_run_cell", self._begin_cell)
+        self._shell.events.unregister("post_run_cell", self._end_cell)
 
     def put(self, bundle: Bundle, metadata: dict[str, Any] | None = None) -> OutputHandle:
         """Show something below the running cell, which `replace` changes later."""
@@ -136,16 +131,25 @@ class LiveOutputs:
             self._context = contextvars.copy_context()
         return place
 
+    def put_where_waited(self, bundle: Bundle, metadata: dict[str, Any]) -> None:
+        """Show something where the cell waited, if it has shown nothing since; else below."""
+        place = self.take()
+        if place is None:
+            self.put(bundle, metadata)
+        else:
+            self.replace(place, bundle, metadata)
+
     def replace(
         self, place: OutputHandle, bundle: Bundle, metadata: dict[str, Any] | None = None
     ) -> None:
         """Show something else in its place, and again in the next cell where none runs."""
         with self.paused:
             place.holds, place.metadata = bundle, metadata or {}
-            attempt(place.show)
+            with attempted():
+                place.show()
             self._late.append(place)
 
-    def draw_soon(self, drawing: Redrawable, *, at_s: float = 0.0) -> None:
+    def draw_soon(self, drawing: Drawing, *, at_s: float = 0.0) -> None:
         """Have something drawn, then each second for as long as it changes with time.
 
         It is drawn on the thread of this, or where a cell ends; any thread may ask for it.
@@ -158,13 +162,13 @@ class LiveOutputs:
                 self._thread.start()
         self._wake.set()
 
-    def drawn(self, drawing: Redrawable) -> None:
+    def drawn(self, drawing: Drawing) -> None:
         """Draw it here and now."""
         with self.paused:
             with self._lock:
                 self._times.pop(drawing, None)
             try:
-                changes = drawing.draw()
+                changes = drawing()
             except Exception:  # noqa: BLE001 - one that cannot be drawn must not end the others
                 _log.exception("%r could not be drawn", drawing)
                 changes = False
@@ -202,24 +206,25 @@ class LiveOutputs:
         self._context = contextvars.copy_context()
         with self.paused:
             for place in dict.fromkeys(self._late):
-                attempt(place.show)
+                with attempted():
+                    place.show()
 
     def _end_cell(self, *_: object) -> None:
-        """Let the cell end with all that ended during it: a saved notebook may hear no more."""
+        """Let the cell end with all that ended during it: a saved notebook may hear no more.
+
+        What is live is drawn whole: who waited for a job goes on before its callbacks are called.
+        """
         with self.paused:
-            self.settle()
+            with self._lock:
+                self._times = dict.fromkeys(self._times, 0.0)
+            self._draw_until(0.0)
             self._late.clear()
 
-    def settle(self) -> None:
-        """Draw all that is live: who waited for a job goes on before its callbacks are called."""
-        with self._lock:
-            self._times = dict.fromkeys(self._times, 0.0)
-        self._draw_until(0.0)
 
-
-def attempt(draw: Callable[[], object]) -> None:
+@contextlib.contextmanager
+def attempted() -> Iterator[None]:
     """Draw, if the page can be reached from this thread: what comes next must show in any case."""
     try:
-        draw()
+        yield
     except Exception:  # noqa: BLE001 - as where a kernel takes nothing from a thread
         _log.debug("a live output could not be drawn", exc_info=True)

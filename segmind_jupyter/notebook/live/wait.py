@@ -21,7 +21,7 @@ from segmind_jupyter.notebook.live.outputs import (
     LiveOutputs,
     OutputHandle,
     StatusLine,
-    attempt,
+    attempted,
 )
 from segmind_jupyter.notebook.plots.last_plot import MethodObserver
 from segmind_jupyter.session import Request, session
@@ -47,6 +47,7 @@ class WaitDisplay:
         live.take = self.take
         #: What has shown itself in the running cell, as a batch does.
         self._shown: list[Any] = []
+        self._line: WaitLine
         self._place: OutputHandle | None = None
         self._observers: list[MethodObserver] = []
         #: Whether nothing stands below the line, and whether nothing does above it either.
@@ -71,8 +72,10 @@ class WaitDisplay:
             return None
         if getattr(self._shell, "kernel", None) is None:
             return _OnTerminal(WaitLine(of)) if sys.stderr.isatty() else None
-        captured = getattr(self._shell.display_pub, "pub_socket", None) is None
-        return None if captured else _InCell(WaitLine(of), self)
+        if getattr(self._shell.display_pub, "pub_socket", None) is None:  # it is captured
+            return None
+        self._line = WaitLine(of)
+        return self
 
     def has_shown(self, value: Any) -> bool:
         """Return whether it has shown itself in this cell; from now on it has."""
@@ -80,9 +83,11 @@ class WaitDisplay:
         self._shown.append(value)
         return known
 
-    def show(self, bundle: Bundle) -> None:
-        with self._live.paused:
+    def draw(self, seconds: float) -> None:
+        """Show the line, after so many seconds (`api.loop.WaitView`)."""
+        with attempted(), self._live.paused:
             self._is_over = False
+            bundle = self._line.bundle(seconds)
             if self._place is not None:
                 self._live.replace(self._place, bundle)
                 return
@@ -94,28 +99,24 @@ class WaitDisplay:
         """Keep the place a moment for the reply; without one, leave nothing."""
         self._is_over = True
         if answered and self._is_last:
-            self._live.draw_soon(self, at_s=time.monotonic() + TICK_S)
+            self._live.draw_soon(self._settle, at_s=time.monotonic() + TICK_S)
         else:
             self._empty()
 
-    def draw(self) -> bool:
-        """Leave nothing where the reply is not shown at once (`outputs.Redrawable`)."""
+    def take(self) -> OutputHandle | None:
+        """Give away the place where the cell waited, if what is shown now can stand there."""
+        with self._live.paused:
+            if self._place is None or not (self._is_last and self._is_over):
+                return None
+            place = self._place
+            self._forget()
+        return place
+
+    def _settle(self) -> bool:
+        """Leave nothing where the reply is not shown at once (`outputs.Drawing`)."""
         if self._is_over:
             self._empty()
         return False
-
-    @property
-    def can_take(self) -> bool:
-        """Whether what is shown now can stand where the cell waited."""
-        return self._place is not None and self._is_last and self._is_over
-
-    def take(self) -> OutputHandle | None:
-        """Give the place away to what is shown there now."""
-        with self._live.paused:
-            place = self._place if self.can_take else None
-            if place is not None:
-                self._forget()
-        return place
 
     def _begin_cell(self, info: Any = None) -> None:
         """Learn whether the cell is ours alone, and hear of what else it puts out."""
@@ -134,7 +135,8 @@ class WaitDisplay:
         """Take the line away: wholly, where the cell has put out nothing else."""
         with self._live.paused:
             if self._place is not None and self._is_only:
-                attempt(self._shell.display_pub.clear_output)
+                with attempted():
+                    self._shell.display_pub.clear_output()
                 self._forget()
             elif self._place is not None and self._place.holds:
                 self._live.replace(self._place, {})
@@ -160,7 +162,7 @@ class WaitDisplay:
         if not update:
             self._is_last = self._is_only = False
             self._close()
-            self._live.draw_soon(self)
+            self._live.draw_soon(self._settle)
 
     def _close(self) -> None:
         while self._observers:
@@ -214,19 +216,6 @@ class WaitLine:
         return div("about", row + html.escape(" · ".join(facts)))
 
 
-class _InCell:
-    """The line as an output of the cell."""
-
-    def __init__(self, line: WaitLine, display: WaitDisplay) -> None:
-        self._line, self._display = line, display
-
-    def draw(self, seconds: float) -> None:
-        attempt(lambda: self._display.show(self._line.bundle(seconds)))
-
-    def end(self, *, answered: bool) -> None:
-        attempt(lambda: self._display.end(answered=answered))
-
-
 class _OnTerminal:
     """The line on a terminal, written over and over, and wiped at the end."""
 
@@ -242,7 +231,8 @@ class _OnTerminal:
 
     def _write(self, words: str) -> None:
         # To the start of the line, which is cleared (ECMA-48's EL).
-        attempt(lambda: print(f"\r\x1b[K{words}", end="", file=self._terminal, flush=True))
+        with attempted():
+            print(f"\r\x1b[K{words}", end="", file=self._terminal, flush=True)
 
 
 # The end of a cell where nobody looks on
@@ -262,12 +252,9 @@ class WaitAtCellEnd:
         session().unattended = lambda: is_headless(self._shell)
         self._shell.events.register("post_run_cell", self.wait)
 
-    @staticmethod
-    def remove(shell: Any) -> None:
-        for callback in list(shell.events.callbacks["post_run_cell"]):
-            if isinstance(getattr(callback, "__self__", None), WaitAtCellEnd):
-                shell.events.unregister("post_run_cell", callback)
-                session().unattended = lambda: False
+    def remove(self) -> None:
+        session().unattended = lambda: False
+        self._shell.events.unregister("post_run_cell", self.wait)
 
     def wait(self, result: Any = None) -> None:
         """Wait for what is under way; each job shows by itself what came of it.

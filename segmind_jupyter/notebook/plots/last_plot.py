@@ -69,14 +69,11 @@ class LastPlots:
         self._taps.append(MethodObserver(self._shell.display_formatter, "format", self._format))
         self._tap_publisher()
 
-    @classmethod
-    def remove(cls, shell: Any) -> None:
-        """Take back what `install` did to a shell; nothing happens where nothing was."""
-        installed = cls.of(shell)
-        if installed is not None:
-            shell.events.unregister("pre_run_cell", installed._begin_cell)
-            while installed._taps:
-                installed._taps.pop().close()
+    def remove(self) -> None:
+        """Take back what `install` did to the shell."""
+        self._shell.events.unregister("pre_run_cell", self._begin_cell)
+        while self._taps:
+            self._taps.pop().close()
 
     @classmethod
     def of(cls, shell: Any) -> LastPlots | None:

@@ -82,8 +82,8 @@ class Page:
             ended = threading.Event()
             turn.on_done(lambda _, ended=ended: ended.set())
             assert ended.wait(LONG_S)
-        self.live.drawn(self.panel)  # whoever is told of the end may not be told yet
-        self.live.settle()
+        self.live.drawn(self.panel.draw)  # whoever is told of the end may not be told yet
+        self.live._end_cell()
 
     def ask(self, text: str, *attached: str, **more: str) -> dict[str, Any]:
         ref = self.send(text, *attached, **more)
@@ -271,7 +271,7 @@ def test_the_model_and_the_system_prompt_are_set_from_the_page(page, online):
     assert page.last("refused")["alarm"]
     assert len(online.posts) == 1
     page.chat.model = "claude-4-sonnet"
-    page.live.settle()
+    page.live._end_cell()
     assert page.last("head")["model"] == "claude-4-sonnet"
 
 
@@ -284,7 +284,7 @@ def test_save_and_clear(page, online, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("chat-*.md"))) == 2
     assert str(tmp_path) in page.last("notice")["notice"]
     page.say("clear")
-    page.live.settle()
+    page.live._end_cell()
     assert page.turns == []
     assert page.last("head")["usage"].startswith("1 reply")
 
@@ -324,9 +324,9 @@ def test_a_turn_costs_the_same_late_as_early(page):
         before = len(page.messages)
         turn, talk = Turn(gather([f"Message {number:03}"])), page.chat.conversation
         talk.begin(turn)
-        page.live.settle()
+        page.live._end_cell()
         talk.take(turn, Reply(text="A sunset."))
-        page.live.settle()
+        page.live._end_cell()
         costs.append(len(json.dumps(page.messages[before:])))
     assert sum(costs[-50:]) < 1.2 * sum(costs[50:100])
     ended = [m["turn"]["id"] for m in page.of("turn") if m["turn"]["ended"]]
