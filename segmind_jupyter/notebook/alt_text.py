@@ -17,7 +17,6 @@ import re
 import shutil
 import sys
 import tempfile
-import uuid
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
