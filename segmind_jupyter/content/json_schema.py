@@ -6,9 +6,7 @@ pydantic reads types; jsonschema, which Jupyter itself needs, checks schemas tha
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
-import graphlib
 import inspect
 import json
 import operator
@@ -57,9 +55,7 @@ class Expected:
     @property
     def response_format(self) -> dict[str, Any]:
         """The request's parameter of that name, in the form of the vendor's SDK (and OpenAI's)."""
-        schema = _for_servers(self._schema)
-        strict = {"strict": True} if _is_strict(schema) else {}
-        asked = {"name": self.name, **strict, "schema": schema}
+        asked = {"name": self.name, "schema": _rooted(self._schema)}
         return {"type": "json_schema", "json_schema": asked}
 
     @property
@@ -167,6 +163,8 @@ def _misfit(error: Any) -> str:
     """Say where a value does not fit, in the words of the library that found it."""
     if hasattr(error, "json_path"):
         return f"at `{error.json_path}`, {shortened(error.message)}"
+    if hasattr(error, "ref"):
+        return f"{error.ref!r} leads to nothing within it, and nothing is fetched"
     if not hasattr(error, "errors"):
         return format_error(error)
     first = error.errors(include_url=False, include_context=False)[0]
@@ -229,19 +227,10 @@ def _for_pydantic(kind: Any) -> Any:
     return origin[parts if len(parts) > 1 else parts[0]]
 
 
-#: Where a schema holds further ones: by name, in a list, or right there.
-_BY_NAME: Final = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
-_IN_LISTS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
-_RIGHT_THERE: Final = (
-    "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
-)  # fmt: skip
-
-#: What a schema says of a value's kind; examples of data rarely have any of it.
-_KINDS: Final = frozenset({"type", "enum", "const", "anyOf", "allOf", "$ref"})
-_KEYWORDS: Final = _KINDS | {"oneOf", "properties", "items"}
-
-#: Where references lead to.
-_DEFINITIONS: Final = ("$defs", "definitions")
+#: What a JSON schema has at its root; examples of data rarely have any of it.
+_KEYWORDS: Final = frozenset(
+    {"type", "enum", "const", "anyOf", "allOf", "oneOf", "$ref", "properties", "items"}
+)
 
 
 def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
@@ -261,8 +250,6 @@ def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
             json.dumps(schema)
             for reference in _references(schema):
                 _target(reference, schema)
-        except LookupError as error:
-            trouble = f"{error} leads to nothing under its `$defs`, and nothing is fetched"
         except Exception as error:  # noqa: BLE001 - what is wrong is in the words of a library
             trouble = _misfit(error)
     if trouble:
@@ -282,103 +269,40 @@ def _validator(schema: Schema) -> Any:
     return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
 
 
-def _nodes(node: Any) -> Iterator[Schema]:
-    """Yield a schema and all that are inside it, the outermost first; each may be changed."""
-    if not isinstance(node, dict):  # True and False are schemas too
-        return
-    yield node
-    for key in _BY_NAME:
-        for inner in node.get(key, {}).values():
-            yield from _nodes(inner)
-    for key in _IN_LISTS:
-        for inner in node.get(key, ()):
-            yield from _nodes(inner)
-    for key in _RIGHT_THERE:
-        yield from _nodes(node.get(key))
-
-
-def _references(schema: Any) -> set[str]:
-    return {node["$ref"] for node in _nodes(schema) if "$ref" in node}
+def _references(node: Any) -> Iterator[str]:
+    """Find what a schema refers to, at any depth."""
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):  # else it is the name of a field
+            yield node["$ref"]
+        node = list(node.values())
+    for inner in node if isinstance(node, list) else ():
+        yield from _references(inner)
 
 
 def _target(reference: str, root: Schema) -> Any:
-    """Return the definition that a reference leads to, inside the same schema."""
-    for holder in _DEFINITIONS:
-        name = reference.removeprefix(f"#/{holder}/").replace("~1", "/").replace("~0", "~")
-        if name in root.get(holder, {}) and name != reference:
-            return root[holder][name]
-    raise LookupError(reference)
+    """Return what a reference leads to within a schema; of any other, referencing raises."""
+    from referencing import Registry, Resource
+    from referencing.jsonschema import DRAFT202012
+
+    resource = Resource.from_contents(root, default_specification=DRAFT202012)
+    return Registry().resolver_with_root(resource).lookup(reference).contents
 
 
-#: Rules that strict servers refuse, and the model can still read in words.
-_BOUNDS: Final = (
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
-    "maxLength", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties",
-    "contentEncoding", "default",
-)  # fmt: skip
-
-#: The formats that they know.
-_FORMATS: Final = frozenset(
-    {"date-time", "date", "time", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
-)
-
-
-def _for_servers(schema: Schema) -> Schema:
-    """Return an equal schema, or a looser one, as strict servers take it."""
-    root = copy.deepcopy(schema)
-    if "$ref" in root:  # a root must say itself that it is an object
-        root = {**_target(root.pop("$ref"), root), **root}
-    if not _is_object(root):
-        shared: Schema = {key: root.pop(key) for key in _DEFINITIONS if key in root}
-        root = {"type": "object", "properties": {_KEY: root}, "required": [_KEY], **shared}
-    for node in _nodes(root):
-        words: Schema = {key: node[key] for key in _BOUNDS if key in node}
-        if node.get("format", "date") not in _FORMATS:
-            words["format"] = node["format"]
-        if words.get("minItems") in (0, 1):
-            del words["minItems"]
-        for key in words:
-            del node[key]
-        if words and "$ref" not in node:
-            told = ", ".join(f"{key}: {json.dumps(n, default=str)}" for key, n in words.items())
-            node["description"] = f"{node.get('description', '')} ({told})".lstrip()
-        if "oneOf" in node:
-            node["anyOf"] = node.pop("oneOf")
-            node.pop("discriminator", None)
-        if items := node.pop("prefixItems", None):  # a tuple: say of each item what it may be
-            kinds = [item for index, item in enumerate(items) if item not in items[:index]]
-            node["items"] = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
-        if "properties" in node:
-            node.setdefault("additionalProperties", False)
-        if "$ref" in node and len(node) > 1:  # OpenAI takes it without neighbours
-            node["anyOf"] = [{"$ref": node.pop("$ref")}]
-    return root
+def _rooted(schema: Schema) -> Schema:
+    """Return a schema whose root says that it is an object: any other travels under a key."""
+    root = dict(schema)
+    if "$ref" in root:
+        root = {**_target(root.pop("$ref"), schema), **root}
+    if _is_object(root):
+        return root
+    shared: Schema = {key: root.pop(key) for key in ("$defs", "definitions") if key in root}
+    return {"type": "object", "properties": {_KEY: root}, "required": [_KEY], **shared}
 
 
 def _is_object(schema: Schema) -> bool:
     """Return whether only an object fits, as a root must be."""
     schema = _target(schema["$ref"], schema) if "$ref" in schema else schema
     return bool(schema.get("type", "object" if "properties" in schema else "") == "object")
-
-
-def _is_strict(schema: Schema) -> bool:
-    """Return whether a schema leaves nothing open and never leads back to itself."""
-    leads = {
-        f"#/{holder}/{name}": _references(inner)
-        for holder in _DEFINITIONS
-        for name, inner in schema.get(holder, {}).items()
-    }
-    try:
-        graphlib.TopologicalSorter(leads).prepare()
-    except graphlib.CycleError:
-        return False
-    for node in _nodes(schema):
-        is_object = node.get("type") == "object" or "properties" in node
-        names, required = node.get("properties", {}).keys(), set(node.get("required", ()))
-        is_closed = node.get("additionalProperties") is False and names == required
-        if not _KINDS & node.keys() or (is_object and not is_closed):
-            return False
-    return _references(schema) <= leads.keys()
 
 
 #: Where a JSON value that is worth looking for begins.
