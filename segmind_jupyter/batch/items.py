@@ -9,10 +9,11 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from segmind_jupyter.content.files import is_file_name, is_image_path, is_named_as_image
+from segmind_jupyter.content.files import is_image_path, is_named_as_image, refuse_file_names
 from segmind_jupyter.content.images.arrays import is_image_array
 from segmind_jupyter.content.parts import STANDARD, Limits, is_kind, special_method, type_name
 from segmind_jupyter.content.prompt import WHOLE_PATH, Prompt, as_typed, compose, gather
@@ -43,15 +44,10 @@ class PromptTemplate:
     """One prompt for each of many items."""
 
     def __init__(self, template: str, items: Any, *, limits: Limits = STANDARD) -> None:
-        if not isinstance(template, str):
+        if not isinstance(template, str) or not template.strip():
             raise ContentError(
-                f"The prompt is no text but a {type_name(template)}. It comes before the items: "
-                'ask_each("Caption this", images).'
-            )
-        if not template.strip():
-            raise ContentError(
-                "The prompt is empty. Write what you want to know of each item, or '{item}' where "
-                "the items are whole prompts."
+                f"The prompt {shortened(repr(template))} is no text. It comes before the items: "
+                "ask_each('Caption this', images); '{item}' if the items are whole prompts."
             )
         self.items = listed(items)
         self._limits = limits
@@ -63,7 +59,12 @@ class PromptTemplate:
         #: Without the escapes, where there is nothing but words.
         plain = compose(self._template, placeholders, is_template=True).pieces
         self._words = "".join(piece for piece in plain if isinstance(piece, str))
-        self._refuse_file_names()
+        columns = [path for path in self._paths if path in self.items.columns]
+        if columns or not self.items.labels:
+            for item in map(self.items.take, range(min(len(self), _LOOKED_AT))):
+                for name in columns or [""]:
+                    text = item.get(name) if name and isinstance(item, Mapping) else item
+                    refuse_file_names([text], name, are_listed=True)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -88,25 +89,6 @@ class PromptTemplate:
                     "part. Correct the prompt, or leave the item out."
                 )
             return prompt
-
-    def _refuse_file_names(self) -> None:
-        """Refuse the names of images and tables that are there."""
-        columns = [path for path in self._paths if path in self.items.columns]
-        if self.items.labels and not columns:
-            return
-        for position in range(min(len(self), _LOOKED_AT)):
-            item = self.items.take(position)
-            for column in columns or [""]:
-                text = item.get(column) if column and isinstance(item, Mapping) else item
-                if isinstance(text, str) and is_file_name(text):
-                    how = f'[{{**row, "{column}": Path(row["{column}"])}} for row in rows]'
-                    if self.items.table is not None:
-                        how = f"df.assign({column}=df[{column!r}].map(Path))"
-                    raise ContentError(
-                        f"{shortened(repr(text))} is the name of a file that is there, and its "
-                        f"name alone would be sent. Give {how if column else 'map(Path, names)'}, "
-                        "with `from pathlib import Path`."
-                    )
 
 
 class Placeholder:
@@ -136,12 +118,11 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
 
     def nearest(text: str) -> str | None:
         """Find the name that a text, or what it begins with, is most like; else one in it."""
-        near = [
-            *difflib.get_close_matches(text, names, n=1, cutoff=_ALIKE),
-            *difflib.get_close_matches(root(text), names, n=1, cutoff=_ALIKE),
-            *(word for word in _NAME.findall(text) if word in names),
-        ]
-        return near[0] if near else None
+        alike = (
+            difflib.get_close_matches(t, names, n=1, cutoff=_ALIKE) for t in (text, root(text))
+        )
+        inside = (word for word in _NAME.findall(text) if word in names)
+        return next(chain(*alike, inside), None)
 
     def is_meant(text: str) -> bool:
         """Return whether a name was meant: "# of rooms" may be a column; JSON, numbers are none."""
@@ -160,9 +141,11 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
             near = nearest(inside.strip())
             known = ", ".join(f"`{spelled(label)}`" for label in names.values())
             example = f'ask_each(f"... {{{inside}}} ... {{{{item}}}}", ...)'
-            hint = f"If it is a variable of yours, let Python put it in: {example}."
-            if near:
-                hint = f"Did you mean `{spelled(names[near])}`?"
+            hint = (
+                f"Did you mean `{spelled(names[near])}`?"
+                if near
+                else f"If it is a variable of yours, let Python put it in: {example}."
+            )
             raise ContentError(
                 f"`{{{inside}}}` names nothing; the names are {shortened(known)}. {hint} "
                 f"To send braces of your own, double them: `{{{{{inside}}}}}`."
@@ -233,13 +216,13 @@ def listed(items: Any) -> Rows:
         items = _images(items)
     if isinstance(items, Mapping):
         return _valued(list(items), list(items.values()), is_plain=False)
-    # The scalars of pyarrow would be sent as `<pyarrow.StringScalar: 'a'>`.
-    is_arrow = is_kind(items, "pyarrow", "Array", "ChunkedArray")
+    if is_kind(items, "pyarrow", "Array", "ChunkedArray"):
+        items = items.to_pylist()  # a scalar's text is about itself
     values = None
     # Not what is one thing that merely can be iterated.
     if not isinstance(items, bytes | bytearray | memoryview) and not is_image_array(items):
         with contextlib.suppress(TypeError):
-            values = iter(items.to_pylist() if is_arrow else items)
+            values = iter(items)
     if items is None:
         raise ContentError("There is nothing to ask about: the items are None.")
     if values is None:

@@ -69,14 +69,11 @@ def ask_parts(
         if file.exists():
             found = parquet.read_metadata(file)
             about = json.loads((found.metadata or {}).get(_ABOUT, b"{}"))
-            differs = None
-            if about.get("question") != question:
-                differs = "to something else (the prompt, the model, `json` or a parameter differs)"
-            elif None not in (about["rows"], rows) and about["rows"] != rows:
-                differs = f"about other rows than those of part {nth} now"
-            if differs:
+            if about.get("question") != question or (rows and about["rows"] not in (None, rows)):
                 raise SettingsError(
-                    f"{file} holds the answers {differs}. Give another folder, or delete that one."
+                    f"{file} holds the answers to something else: the prompt, the model, `json`, a "
+                    f"parameter or the rows of part {nth} differ. Give another folder, or delete "
+                    "that one."
                 )
             schema = schema or found.schema.to_arrow_schema()
             if not about["failed"]:
@@ -90,9 +87,8 @@ def ask_parts(
             error.args = (f"{error} Done: {done}. Run it again to go on.",)
             raise error
         table = _table(pyarrow, batch.join())
-        known = {"question": question, "rows": rows, "failed": len(batch.errors)}
-        about = json.dumps(known).encode()
-        own = {**(table.schema.metadata or {}), _ABOUT: about}
+        about = {"question": question, "rows": rows, "failed": len(batch.errors)}
+        own = {**(table.schema.metadata or {}), _ABOUT: json.dumps(about).encode()}
         # A column of which nothing came in this part has no type of its own.
         with contextlib.suppress(pyarrow.ArrowException, ValueError):
             table = table.cast(schema or table.schema)

@@ -26,7 +26,6 @@ from segmind_jupyter.errors import (
     BudgetError,
     Interrupted,
     JobCancelled,
-    JobExpired,
     MaybeBilledError,
     NotCachedError,
     ReplyError,
@@ -233,11 +232,10 @@ def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> B
 
     def ended(run: concurrent.futures.Future[None]) -> None:
         """End what the run left over: its loop was closed, or it failed in a way of its own."""
-        if not batch.done():
-            if not run.cancelled() and (error := run.exception()) is not None:
-                _log.error("a batch failed", exc_info=error)
-            words = "The batch was closed before this item had its reply."
-            batch._abandon(JobCancelled(f"{words} Run it again to go on where it stopped."))
+        if not run.cancelled() and (error := run.exception()) is not None:
+            _log.error("a batch failed", exc_info=error)
+        words = "The batch was closed before this item had its reply."
+        batch._abandon(JobCancelled(f"{words} Run it again to go on where it stopped."))
 
     try:
         desk.start(Run(each, batch, plan, desk)).add_done_callback(ended)
@@ -267,13 +265,6 @@ class Plan:
     may_send: bool = True
     expected: Expected | None = None
     retry_misfits: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is kept of an item's request: what its reply must be. The rest would hold its images."""
-
-    expected: Expected
 
 
 class Run:
@@ -324,13 +315,6 @@ class Run:
                 answer = {"type": "text", "text": replies[-1].text or "…"}
                 misfits.append({"role": "assistant", "content": [answer]})
                 misfits.append(user_message([{"type": "text", "text": again}]))
-        except JobExpired as trouble:
-            error = JobExpired(
-                f"The reply of job {trouble.request_id} is lost: it was sent before, and Segmind "
-                "keeps a result for one hour. It may have been billed. Run the batch again to send "
-                "the item anew.",
-                request_id=trouble.request_id,
-            )
         except SegmindError as trouble:
             error = trouble
         except Exception as trouble:  # noqa: BLE001  whatever is wrong with one, the others go on
@@ -404,7 +388,8 @@ class Run:
             replies[-1],
             usage=Usage(**{n: total(getattr(each.usage, n) for each in replies) for n in names}),
             cost=total(each.cost for each in replies),
-            request=self._plan.expected and Asked(self._plan.expected),
+            # With what the reply must be; the request itself would hold its images.
+            request=self._plan.expected and self._plan,
         )
         self._batch._add_reply(position, reply, kept=is_kept)
 

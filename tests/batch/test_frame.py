@@ -8,6 +8,7 @@ import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -19,7 +20,6 @@ from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.batch import Outcome, ask_each
 from segmind_jupyter.batch.frame import reply_frame
 from segmind_jupyter.batch.items import listed
-from segmind_jupyter.batch.runner import Asked
 from segmind_jupyter.content.json_schema import expected
 from segmind_jupyter.errors import JobFailed, SegmindError
 from segmind_jupyter.session import session
@@ -67,7 +67,7 @@ COMPLAINT = {
 def made(items: Any, answers: list[Any], kind: Any = None, **how: Any) -> Any:
     """The frame of a batch with these answers; an error is its item's."""
     shape = None if kind is None else expected(kind, None)
-    asked = None if shape is None else Asked(shape)
+    asked = None if shape is None else SimpleNamespace(expected=shape)
     outcomes: list[Outcome] = []
     for n, answer in enumerate(answers):
         error = answer if isinstance(answer, SegmindError) else None

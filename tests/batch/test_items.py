@@ -246,10 +246,10 @@ class TestNames:
             for template, items, how in (
                 ("Caption {item}", ["words", name], r"map\(Path, names\)"),
                 ("Caption", pd.Series([name]), r"map\(Path, names\)"),
-                ("{photo}", pd.DataFrame({"photo": [name]}), r"df\['photo'\]\.map\(Path\)"),
-                ("{photo}", [{"photo": name}], r'"photo": Path\(row'),
+                ("{photo}", pd.DataFrame({"photo": [name]}), r"map\(Path, photo\)"),
+                ("{photo}", [{"photo": name}], r"map\(Path, photo\)"),
             ):
-                with pytest.raises(ContentError, match=f"'{name}' is the name of a file.*{how}"):
+                with pytest.raises(ContentError, match=f"names of files .'{name}'.*{how}"):
                     PromptTemplate(template, items)
             PromptTemplate("{n}", pd.DataFrame({"photo": [name], "n": [1]}))  # is not sent
         each = PromptTemplate("Look:", [Path("a.png"), Path("b.csv")])
@@ -305,8 +305,8 @@ WAYS = ("toPandas", "compute", "__dataframe__", "__arrow_c_stream__")
 
 def test_a_prompt_that_is_none_is_refused():
     """At once, and for all items."""
-    for template, message in ((["a"], "The prompt is no text but a list"), (" \n", "is empty")):
-        with pytest.raises(ContentError, match=message):
+    for template in (["a"], " \n"):
+        with pytest.raises(ContentError, match="is no text"):
             PromptTemplate(template, ["a"])
 
 

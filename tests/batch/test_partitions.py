@@ -63,7 +63,7 @@ def test_parts_are_asked_one_by_one_and_written_once(gateway, tmp_path):
     assert gateway.billed == 10
     with pytest.raises(SettingsError, match="answers to something else"):
         ask_each("Say {x}", frames(5), to=folder)
-    with pytest.raises(SettingsError, match="about other rows"):
+    with pytest.raises(SettingsError, match="the rows of part 0 differ"):
         ask_each("echo: {x}", frames(5)[::-1], to=folder)
     assert gateway.billed == 10
 

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,9 +29,6 @@ Drawing = Callable[[], bool]
 
 #: How often what is live is drawn anew.
 TICK_S: Final = 1.0
-
-#: Most outputs that are sent once more; each may hold a long reply.
-_MAX_LATE: Final = 200
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +102,7 @@ class LiveOutputs:
         #: When each is to be drawn next, on the monotonic clock; 0 is at once.
         self._times: dict[Drawing, float] = {}
         #: What was replaced since the last cell ended: nbclient listens while a cell runs.
-        self._late: deque[OutputHandle] = deque(maxlen=_MAX_LATE)
+        self._late: dict[OutputHandle, None] = {}
         self._context = contextvars.copy_context()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -147,7 +143,7 @@ class LiveOutputs:
             place.holds, place.metadata = bundle, metadata or {}
             with attempted():
                 place.show()
-            self._late.append(place)
+            self._late[place] = None
 
     def draw_soon(self, drawing: Drawing, *, at_s: float = 0.0) -> None:
         """Have something drawn, then each second for as long as it changes with time.
@@ -205,7 +201,7 @@ class LiveOutputs:
     def _begin_cell(self, *_: object) -> None:
         self._context = contextvars.copy_context()
         with self.paused:
-            for place in dict.fromkeys(self._late):
+            for place in self._late:
                 with attempted():
                     place.show()
 
