@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 #: What MathJax leaves alone: the first class is version 3's, the second version 2's.
 _CLASS: Final = 'class="mathjax_ignore tex2jax_ignore"'
 
-#: Dtypes by what a column holds, in pandas and in polars; what is not here is an object.
-_PANDAS: Final = {"string": "string", "boolean": "boolean", "integer": "Int64", "number": "float64"}
-_POLARS: Final = {
-    "string": "String", "boolean": "Boolean", "integer": "Int64", "number": "Float64",
-}  # fmt: skip
+#: Dtypes of pandas by what a column holds, whose names in polars begin with a capital; what is
+#: not here is an object.
+_DTYPES: Final = {"string": "string", "boolean": "boolean", "integer": "Int64", "number": "float64"}
 
 
 @dataclass(slots=True)
@@ -199,7 +197,7 @@ def _pandas_frame(
             if column.kind == "moment":
                 aware = any(getattr(value, "tzinfo", None) for value in values)
                 values = pandas.to_datetime(values, utc=aware)
-            dtype = _PANDAS.get(column.kind)
+            dtype = _DTYPES.get(column.kind)
             if dtype or column.kind in ("moment", "any"):
                 return pandas.Series(values, dtype=dtype).array
         except (TypeError, ValueError, OverflowError):  # such as an integer that is too large
@@ -223,7 +221,7 @@ def _polars_frame(
     import polars
 
     def series(column: Column) -> Any:
-        dtype: Any = getattr(polars, _POLARS.get(column.kind, ""), None)
+        dtype: Any = getattr(polars, _DTYPES.get(column.kind, "").capitalize(), None)
         if column.kind == "category" and all(isinstance(c, str) for c in column.categories):
             dtype = polars.Enum(list(column.categories))
         try:
@@ -260,9 +258,10 @@ def __getattr__(name: str) -> Any:
     """Make the classes of frames at their first use, under names by which they can be pickled."""
     if name not in ("ReplyFrame", "ReplySeries", "ReplyPolarsFrame"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for made in _polars_classes() if name == "ReplyPolarsFrame" else _pandas_classes():
-        made.__qualname__ = made.__name__
-        globals()[made.__name__] = made
+    if name not in globals():
+        for made in _polars_classes() if name == "ReplyPolarsFrame" else _pandas_classes():
+            made.__qualname__ = made.__name__
+            globals()[made.__name__] = made
     return globals()[name]
 
 

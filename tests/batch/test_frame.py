@@ -228,6 +228,7 @@ class TestShield:
         """Nor those of what is made of it: slices, joins from its side, groups, a pickled copy."""
         table = pd.DataFrame({"x": ["a", "b"]})
         frame = made(table, [FETCHES, "Yes."], joins=True)
+        made(table, ["Made", "later"])
         for part in (
             frame, frame.head(1), frame[["reply"]], frame["reply"].to_frame(),
             frame.join(table.rename(columns={"x": "y"})),

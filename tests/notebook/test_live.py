@@ -26,7 +26,7 @@ class Sheet(JobCard):
         self.name, self.fails = name, fails
         self.drawn = threading.Event()
 
-    def now(self) -> tuple[str, str]:
+    def now(self) -> tuple[str, str, str, str]:
         if self._place is not None:
             self.drawn.set()
             if self.fails == "redraw":

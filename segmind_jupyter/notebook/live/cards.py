@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import html
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -46,7 +46,6 @@ from segmind_jupyter.words import format_credits, one_line
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.batch.batch import Batch, Outcome
-    from segmind_jupyter.errors import SegmindError
 
 #: The MIME type of a widget, and the version of the protocol that ipywidgets 7 and 8 share.
 _VIEW = "application/vnd.jupyter.widget-view+json"
@@ -97,8 +96,7 @@ class JobDisplay(LiveDisplay):
     def text(self, value: Job) -> str:
         if value.error is None and value.reply is not None:
             return reply_text(value.reply, is_rich=is_terminal(self._shell))
-        card = JobCard(value)
-        return card.ended()[0]["text/plain"] if value.done() else card.said()[1]
+        return JobCard(value).now()[3] if value.error is None else failure_text(value.error)
 
 
 class BatchDisplay(LiveDisplay):
@@ -122,15 +120,12 @@ class Card(abc.ABC, Generic[W]):
         self._place: OutputHandle | None = None
 
     @abc.abstractmethod
-    def now(self) -> tuple[str, str]:
+    def now(self) -> tuple[str, str, str, str]:
         """Return as HTML how it stands, and what stands below that and seldom changes.
 
-        Whoever selects words there keeps them so while the line above goes on.
+        Whoever selects words there keeps them so while the line above goes on. Then what to know
+        where nothing can change, and all of it as one line of text.
         """
-
-    @abc.abstractmethod
-    def said(self) -> tuple[str, str]:
-        """Return what to know where nothing can change, and all of it as one line."""
 
     @abc.abstractmethod
     def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
@@ -145,7 +140,7 @@ class Card(abc.ABC, Generic[W]):
         from ipywidgets import HTML, Button, HBox, Layout, VBox
 
         flat = Layout(margin="0", width="auto")
-        self._parts = [HTML(page, layout=flat) for page in self.now()]
+        self._parts = [HTML(page, layout=flat) for page in self.now()[:2]]
         # Without `min_width` a long word would push the button out of the box.
         words = VBox(self._parts, layout=Layout(flex="1 1 auto", min_width="0"))
         place = Layout(width="auto", margin="0 0 0 12px", flex="0 0 auto")
@@ -163,7 +158,7 @@ class Card(abc.ABC, Generic[W]):
         """Show how it stands now (`outputs.Drawing`)."""
         if not self.work.done():
             with attempted():
-                for part, page in zip(self._parts, self.now(), strict=True):
+                for part, page in zip(self._parts, self.now()[:2], strict=True):
                     part.value = page
             return True
         place, self._place = self._place, None
@@ -178,11 +173,9 @@ class Card(abc.ABC, Generic[W]):
 
     def pending(self) -> Bundle:
         """Return what shows where widgets do not, while the work goes on."""
-        (head, below), (hint, text) = self.now(), self.said()
-        return {
-            "text/html": framed(head + div("note", one_line_html(hint)) + below),
-            "text/plain": text,
-        }
+        head, below, hint, text = self.now()
+        page = framed(head + div("note", one_line_html(hint)) + below)
+        return {"text/html": page, "text/plain": text}
 
 
 def view_of(widget: Any) -> Bundle:
@@ -203,19 +196,15 @@ class JobCard(Card["Job"]):
 
     stop_hint = "Stop watching. Segmind cannot stop a job: it may still run, and be billed."
 
-    def now(self) -> tuple[str, str]:
+    def now(self) -> tuple[str, str, str, str]:
         job, state = self.work, str(self.work.status).lower()
         mark: Mark = "works" if state == "processing" else "waits"
-        name = f'<span style="{FRAME["id"]}">{one_line_html(job.request_id)}</span>'
         status = StatusLine(state, job.model, job.elapsed_s, mark, self._expected_s)
-        return status.html(), div("about", f"job {name}")
-
-    def said(self) -> tuple[str, str]:
-        job = self.work
+        name = f'<span style="{FRAME["id"]}">{one_line_html(job.request_id)}</span>'
         hint = f"When this was saved it had not ended: `%segmind resume {job.request_id}`"
-        facts = (f"Job {job.request_id}", job.model, str(job.status).lower())
-        words = " · ".join(one_line(fact) for fact in facts if fact)
-        return hint, f"{words} · `_.wait()` or `%segmind wait` shows its reply."
+        words = " · ".join(one_line(f) for f in (f"Job {job.request_id}", job.model, state) if f)
+        text = f"{words} · `_.wait()` or `%segmind wait` shows its reply."
+        return status.html(), div("about", f"job {name}"), hint, text
 
     def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
         if self.work.error is not None:
@@ -235,8 +224,9 @@ class BatchView(Card["Batch"]):
         #: The rows of the replies that were drawn, by position.
         self._rows: dict[int, tuple[str, str, str]] = {}
 
-    def now(self) -> tuple[str, str]:
-        return self._head(), framed(self._answers())
+    def now(self) -> tuple[str, str, str, str]:
+        hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
+        return self._head(), framed(self._answers()), hint, str(self.work)
 
     def _head(self) -> str:
         """Say what is done, what it took, and what it is likely to take."""
@@ -255,10 +245,6 @@ class BatchView(Card["Batch"]):
         status = StatusLine(counts, self.work.model, seconds, mark, expected_s).html()
         return status + div("about", one_line_html(facts) or "&nbsp;") + div("bar", bar or "&nbsp;")
 
-    def said(self) -> tuple[str, str]:
-        hint = "If this stays as it is, the batch was cut short: run the cell again to go on."
-        return hint, str(self.work)
-
     def _answers(self, *, folds: bool = False) -> str:
         """Show the first replies beside their items; with `folds`, the next ones behind them."""
         most = _MAX_OPEN_ROWS + (_MAX_FOLDED_ROWS if folds else 0)
@@ -276,9 +262,15 @@ class BatchView(Card["Batch"]):
 
     def _row(self, outcome: Outcome, reply: Any) -> tuple[str, str, str]:
         """Draw a reply beside its item; once, as a thousand of them may come."""
+        from segmind_jupyter.batch.frame import short_name
+
         at = outcome.index
         if at not in self._rows:
-            item, picture = _item_words(outcome), self.work.pictures.get(at)
+            name: Any = outcome.key if isinstance(outcome.key, str) else short_name(outcome.item)
+            if isinstance(name, Mapping):  # a row
+                name = ", ".join(f"{label}: {value}" for label, value in name.items())
+            item = one_line(str(name), max_chars=_MAX_ITEM_CHARS)
+            picture = self.work.pictures.get(at)
             thumbnail = thumbnail_html(picture, item) if picture is not None else ""
             caption = f"<div>{html.escape(item)}</div>"
             shown = thumbnail + (caption if isinstance(outcome.key, str) or not thumbnail else "")
@@ -294,37 +286,21 @@ class BatchView(Card["Batch"]):
         return self._rows[at]
 
     def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
-        batch, errors = self.work, list(self._first_errors())
-        names = (name for name, each in [*self._names.items()] if each is batch)
-        hint = ""
-        if name := next((name for name in names if not name.startswith("_")), None):
-            more = f", `{name}.errors` all {len(batch.errors):,} errors" if errors else ""
-            hint = f"`{name}.to_frame()` has the replies as a table{more}."
-        page = self._head()
-        page += "".join(failure_html(error, where) for where, error in errors)
-        page += self._answers(folds=True) + div("footer", one_line_html(hint))
-        lines = [f"{one_line(where)}: {failure_text(error)}" for where, error in errors]
-        text = "\n".join([str(batch), *lines, *filter(None, [hint])])
-        return {"text/html": framed(page), "text/plain": text}, {}
-
-    def _first_errors(self) -> Iterator[tuple[str, SegmindError]]:
-        """Return the first few different errors, each with the items that it is of."""
         from segmind_jupyter.batch.batch import named
 
-        errors = self.work.errors
-        items: dict[str, list[int]] = {}
+        batch, page, lines = self.work, self._head(), [str(self.work)]
+        errors = batch.errors
+        alike: dict[str, list[int]] = {}
         for position, error in errors.items():
-            items.setdefault(f"{type(error).__name__} {error}", []).append(position)
-        for first, *others in list(items.values())[:_MAX_ERRORS]:
-            more = f" and {len(others):,} more" if others else ""
-            yield named(self.work.key(first)) + more, errors[first]
-
-
-def _item_words(outcome: Outcome) -> str:
-    """Name an item by its key, where that is a word, or by what it says."""
-    from segmind_jupyter.batch.frame import short_name
-
-    words: Any = outcome.key if isinstance(outcome.key, str) else short_name(outcome.item)
-    if isinstance(words, Mapping):  # a row
-        words = ", ".join(f"{name}: {value}" for name, value in words.items())
-    return one_line(str(words), max_chars=_MAX_ITEM_CHARS)
+            alike.setdefault(failure_text(error), []).append(position)
+        for words, (first, *others) in islice(alike.items(), _MAX_ERRORS):
+            where = named(batch.key(first)) + (f" and {len(others):,} more" if others else "")
+            page += failure_html(errors[first], where)
+            lines.append(f"{one_line(where)}: {words}")
+        page += self._answers(folds=True)
+        names = [name for name, each in [*self._names.items()] if each is batch]
+        if name := next((name for name in names if not name.startswith("_")), None):
+            more = f", `{name}.errors` all {len(errors):,} errors" if alike else ""
+            lines.append(f"`{name}.to_frame()` has the replies as a table{more}.")
+            page += div("footer", one_line_html(lines[-1]))
+        return {"text/html": framed(page), "text/plain": "\n".join(lines)}, {}
