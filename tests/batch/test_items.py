@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import operator
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,25 +64,6 @@ def test_opened_pictures_stay_unloaded(tmp_path: Path, red: PILImage.Image):
             assert blocks == PromptTemplate("Look:", [loaded]).prompt(0).blocks()
             assert getattr(picture, "_im", vars(picture).get("im")) is None
             picture.load()  # still can be
-
-
-def test_what_was_opened_and_chosen_counts(tmp_path: Path, red: PILImage.Image):
-    """Not what has the file's name by now, nor its first frame, nor all of a JPEG."""
-    blue = PILImage.new("RGB", red.size, "blue")
-    red.copy().save(tmp_path / "x.png")
-    blue.copy().save(tmp_path / "y.png")
-    red.save(tmp_path / "x.tiff", save_all=True, append_images=[blue])
-    PILImage.new("RGB", (640, 480), "red").save(tmp_path / "x.jpg")
-    opened = [PILImage.open(tmp_path / f"x.{kind}") for kind in ("png", "tiff", "jpg")]
-    (tmp_path / "y.png").replace(tmp_path / "x.png")
-    opened[1].seek(1)
-    opened[2].draft("RGB", (80, 60))
-    blocks = PromptTemplate("Look:", [opened]).prompt(0).blocks()
-    for picture in opened:
-        picture.close()
-    sent = [picture_in(block) for block in blocks if block["type"] == "image"]
-    assert [s.getpixel((0, 0)) for s in sent[:2]] == [(255, 0, 0), (0, 0, 255)]
-    assert sent[2].size == (80, 60)
 
 
 class TestTables:
@@ -322,8 +301,3 @@ def red_png(red: PILImage.Image) -> bytes:
     file = io.BytesIO()
     red.save(file, "PNG")
     return file.getvalue()
-
-
-def picture_in(block: Any) -> PILImage.Image:
-    """Decode the image of a wire block."""
-    return PILImage.open(io.BytesIO(base64.b64decode(block["source"]["data"]))).convert("RGB")

@@ -130,33 +130,6 @@ def test_a_budget_and_an_error_end_it_where_it_stands(gateway, tmp_path):
     assert [file.name for file in (tmp_path / "bad").iterdir()] == ["part-000000.parquet"]
 
 
-def test_a_killed_kernel_pays_for_nothing_twice(gateway, tmp_path, program):
-    """Parts that are done stay so; of the one in the middle the journal knows what was answered."""
-    started = program(
-        f"""
-        import pandas as pd
-        from segmind_jupyter import ask_each
-        def parts():
-            for n in range(3):
-                print(n)
-                x = [f"{{n}}.{{row}}" for row in range(20)]
-                yield pd.DataFrame({{"x": x}}, index=range(7, 27))
-        ask_each("echo: {{x}}", parts(), to={str(tmp_path / "out")!r}, max_in_flight=2)
-        """
-    )
-    while started.stdout.readline() != "1\n":
-        assert started.poll() is None
-    started.kill()
-    started.communicate(timeout=60)
-    done = ask_each("echo: {x}", frames(3, rows=20), to=tmp_path / "out")
-    assert (done.parts, done.kept >= 1, done.rows) == (3, True, 60)
-    read = pd.read_parquet(tmp_path / "out")
-    lost = read["error"].notna()  # what was on its way as it died, and is named
-    assert (read["reply"][~lost] == read["x"][~lost]).all()
-    assert lost.sum() == done.failed <= 2
-    assert gateway.billed <= 60
-
-
 def test_what_cannot_work_is_refused_before_anything_is_asked(gateway, tmp_path, monkeypatch):
     """No parts, several models, a look; and without pyarrow what to install."""
     for wrong, kind in (

@@ -136,27 +136,3 @@ def test_what_ended_between_cells_is_sent_again_by_the_next_one_alone(followed, 
         bare_shell.run_cell("1;")
         bare_shell.run_cell("2;")
     assert shown(captured.outputs) == ["unheard begins", "unheard ends", "unheard ends"]
-
-
-class Sketch:
-    """A drawing that changes with time for a while."""
-
-    def __init__(self, changes: int) -> None:
-        self.left = changes
-        self.count = 0
-        self.threads: set[str] = set()
-
-    def draw(self) -> bool:
-        self.count += 1
-        self.threads.add(threading.current_thread().name)
-        self.left -= 1
-        return self.left >= 0
-
-
-def test_a_drawing_is_drawn_until_time_changes_nothing_any_more(live):
-    """On the one thread, which ends then."""
-    sketch = Sketch(changes=2)
-    live.draw_soon(sketch.draw)
-    join()
-    assert sketch.count == 3
-    assert sketch.threads == {"segmind-jupyter-live"}
