@@ -153,24 +153,12 @@ fig, ax = plt.subplots(figsize=(6, 3))
 ax.plot([1, 4, 2, 5])
 plt.close()"""
 
-#: The displays, first and later ones, that the page hears of from now on.
-LISTEN = """() => {
-    window.heard = [];
-    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-    kernel.iopubMessage.connect((_, message) => {
-        if (message.header.msg_type.includes('display_data'))
-            window.heard.push([Date.now(), message.content]);
-    });
-}"""
-
 
 def test_a_cell_says_that_it_waits_and_the_reply_takes_that_place(open_notebook, artifacts):
-    """Model, seconds, thumbnail; at most two messages a second, and one output in the file."""
+    """Model, seconds, thumbnail; as wide as the reply, which is the one output in the file."""
     slow = "import os\nos.environ['SEGMIND_SIMULATOR_SPEED'] = '0.6'\n" + LOAD
-    wait = "%%claude\nWhat trend does {fig} show?"
-    notebook = open_notebook(slow, FIGURE, wait, "%%claude -q\nA quiet one.", height=900)
+    notebook = open_notebook(slow, FIGURE, "%%claude\nWhat trend does {fig} show?", height=900)
     page = notebook.page
-    page.evaluate(LISTEN)
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     line = page.locator(".segmind-reply", has_text="Asking").first
     line.get_by_text("2 s").wait_for(timeout=60_000)
@@ -180,14 +168,9 @@ def test_a_cell_says_that_it_waits_and_the_reply_takes_that_place(open_notebook,
     assert line.locator("img[alt^='fig']").count() == 1
     (edge, *_), broken = page.evaluate(EDGES), page.evaluate(BROKEN)
     page.screenshot(path=artifacts / "wait light.png")
-    page.locator(".jp-InputPrompt", has_text="[4]").wait_for(timeout=60_000)
+    page.locator(".jp-InputPrompt", has_text="[3]").wait_for(timeout=60_000)
     assert page.evaluate(BROKEN) == broken == []
     assert {*page.evaluate(EDGES)} == {edge}
-    heard = page.evaluate("window.heard")
-    seconds = (heard[-1][0] - heard[0][0]) / 1000
-    assert 3 <= len(heard) <= 2 * (seconds + 1)
-    cells = notebook.save().cells
-    (output,) = cells[2].outputs
+    (output,) = notebook.save().cells[2].outputs
     assert "segmind" in output.metadata
     assert "Asking" not in json.dumps(output)
-    assert cells[3].outputs == []

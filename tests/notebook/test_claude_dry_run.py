@@ -79,7 +79,7 @@ def test_earlier_messages_are_counted_and_can_be_unfolded(run, online, shown):
     run("from PIL import Image; photo = Image.new('RGB', (56, 28))")
     run("%%claude\nWhat is {photo}?")
     text, page = shown(run("%%claude -c --dry-run\nAnd now?").result)
-    assert "before it: 2 messages, 1 image, ≈8 tokens" in text
+    assert "before it: 2 messages, ≈8 tokens" in text
     assert "<strong>assistant</strong>" in page
     assert "A sunset." in page
     assert len(online.posts) == 1

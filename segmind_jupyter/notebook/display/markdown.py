@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -36,8 +36,6 @@ MAX_MARKDOWN_CHARS = 100_000
 MAX_HTML_CHARS = 2_000_000
 #: Deepest nesting, in containers; a list inside a list takes two. markdown-it drops what is deeper.
 _MAX_NESTING = 20
-#: How much of one reply is set as math, in characters; the rest shows its source.
-_MAX_MATH_CHARS = 40_000
 
 #: Letters and punctuation of Chinese, Japanese and Korean.
 _CJK = re.compile(
@@ -47,8 +45,8 @@ _CJK = re.compile(
 
 #: An address among words ends before the punctuation of its sentence, of Chinese too.
 _BARE_ADDRESS = re.compile(
-    r"(?<![A-Za-z0-9])(https?://(?:[^\s<>\"'`|()\u3000-\u303f\uff00-\uffef]|\([^\s<>\"'`()]*\))+)"
-    r"(?<![.,;:!?*_~\]])"
+    r"(?<![A-Za-z0-9])(https?://(?=[!-~])"
+    r"(?:[^\s<>\"'`|()\u3000-\u303f\uff00-\uffef]|\([^\s<>\"'`()]*\))+)(?<![.,;:!?*_~\]])"
 )
 
 _SMALL_HTML = re.compile(r"<br\s{0,3}/?>|<(su[bp])>([^<>\n]{1,200})</\1>", re.IGNORECASE)
@@ -64,7 +62,7 @@ def body_html(text: str) -> str:
     if cut > MAX_MARKDOWN_CHARS:  # at a line's end, if there is one
         cut = text.rfind("\n", 0, MAX_MARKDOWN_CHARS) + 1 or MAX_MARKDOWN_CHARS
     try:
-        page = clean(_parser().render(text[:cut], {"math": _MAX_MATH_CHARS}))
+        page = clean(_parser().render(text[:cut]))
     except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever broke
         page = ""
     if not page or len(page) > MAX_HTML_CHARS:  # it would bloat the notebook
@@ -134,7 +132,7 @@ def _dress(state: StateCore) -> None:
         if token.type == "inline" and token.children:
             item, first = state.tokens[n - 2], token.children[0]
             task = _TASK.match(first.content) if first.type == "text" else None
-            _dress_line(token.children, state.env)
+            _dress_line(token.children)
             if task and item.type == "list_item_open":
                 first.content = f"{'☐' if task[1] == ' ' else '☑'} {first.content[4:]}"
                 item.attrs["style"] = ELEMENTS["li task"]
@@ -146,7 +144,7 @@ def _dress(state: StateCore) -> None:
         elif token.type in {"fence", "code_block"}:
             token.type, token.content = "html_block", _code(token.content, token.info)
         elif token.type == "math_block":
-            math = _math(token, state.env)
+            math = to_mathml(token.content, display=True)
             set_math = f'<div style="{ELEMENTS["scroll"]}">{math}</div>\n' if math else ""
             token.type, token.content = "html_block", set_math or _code(token.content)
         elif token.tag == "table":  # a wide one scrolls
@@ -161,7 +159,7 @@ def _dress(state: StateCore) -> None:
             token.attrs["style"] = ELEMENTS[token.tag]
 
 
-def _dress_line(tokens: Iterable[Token], env: MutableMapping[str, Any]) -> None:
+def _dress_line(tokens: Iterable[Token]) -> None:
     """Dress what is in a line; a bare address among its words becomes a link."""
     in_link = False
     for token in tokens:
@@ -174,8 +172,9 @@ def _dress_line(tokens: Iterable[Token], env: MutableMapping[str, Any]) -> None:
             words = to_text(f"[image: {alt} ({token.attrs['src']})]")
             token.type, token.content = "html_inline", _escaped(words)
         elif token.type == "math_inline":
+            math = to_mathml(token.content, display=token.meta["display"])
             source = f'<code style="{ELEMENTS["code"]}">{_escaped(token.content)}</code>'
-            token.type, token.content = "html_inline", _math(token, env) or source
+            token.type, token.content = "html_inline", math or source
         elif token.type == "link_open":
             token.attrs = _link_attributes(str(token.attrs["href"]))
         elif token.type == "text" and not in_link:
@@ -221,12 +220,6 @@ def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         token.content = typed
         token.map = [start, state.line]
     return True
-
-
-def _math(token: Token, env: MutableMapping[str, Any]) -> str | None:
-    """Set a formula; `None` where its source is to be shown."""
-    env["math"] -= len(token.content)
-    return to_mathml(token.content, display=token.meta["display"]) if env["math"] >= 0 else None
 
 
 def _code(code: str, info: str = "") -> str:

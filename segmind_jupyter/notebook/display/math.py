@@ -92,7 +92,7 @@ def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if not silent:
         state.line = start + match[0].count("\n") + 1
         token = state.push("math_block", "math", 0)
-        token.block, token.map, token.meta = True, [start, state.line], {"display": True}
+        token.block, token.map = True, [start, state.line]
         token.content = (match[1] or match[2] or match[3]).strip() + match[5].strip()
     return True
 

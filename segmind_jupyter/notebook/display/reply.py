@@ -132,11 +132,8 @@ def usage_line(reply: Reply) -> str:
     ``claude-4-sonnet · 435 tokens in, 31 out · 11.2 s · 0.0021 credits, 4.20 left``
     """
     came, went = reply.usage.input_tokens, reply.usage.output_tokens
-    tokens = [f"{came:,} tokens in"] if came is not None else []
-    if went is not None:
-        tokens.append(f"{went:,} out" if tokens else f"{went:,} tokens out")
-    # The model of a reply that was made by hand may be anything.
-    facts = [str(reply.model or ""), ", ".join(tokens)]
+    tokens = "" if came is None or went is None else f"{came:,} tokens in, {went:,} out"
+    facts = [str(reply.model or ""), tokens]  # of a reply that was made by hand, any object
     if reply.cached_at is not None:  # it took no time now, and its credits are those of then
         facts.append(f"from cache, {format_time(reply.cached_at)}")
     else:

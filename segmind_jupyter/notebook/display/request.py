@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from segmind_jupyter.content.parts import Image, Part, Text, part_of
+from segmind_jupyter.content.parts import Part, Text, part_of
 from segmind_jupyter.content.prompt import counted, described, estimated_tokens, readable_bytes
 from segmind_jupyter.notebook.display.reply import Display, thumbnail_html
 from segmind_jupyter.notebook.display.styles import div, folded, framed, one_line_html
@@ -115,12 +115,10 @@ def _titled(parts: Iterable[Part], sent: Iterable[Attachment] = ()) -> Iterator[
 
 
 def _earlier(request: Request) -> str:
-    """Sum up the conversation so far: ``"before it: 4 messages, 2 images, ≈800 tokens"``."""
-    parts = [part_of(block) for message in request.earlier for block in message["content"]]
-    images = sum(isinstance(part, Image) for part in parts)
+    """Sum up the conversation so far: ``"before it: 4 messages, ≈800 tokens"``."""
+    parts = (part_of(block) for message in request.earlier for block in message["content"])
     tokens = estimated_tokens(sum(part.tokens for part in parts))
-    facts = (counted(len(request.earlier), "message"), counted(images, "image"), tokens)
-    return f"before it: {', '.join(filter(None, facts))}"
+    return f"before it: {counted(len(request.earlier), 'message')}, {tokens}"
 
 
 def _escaped(text: str) -> str:
