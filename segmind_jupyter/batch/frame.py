@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import enum
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -207,7 +208,7 @@ def _pandas_frame(
     frame = pandas.DataFrame({c.name: cells(c) for c in columns}, index=index.take(positions))
     if joins:
         frame = pandas.concat([_own(items).iloc[positions], frame], axis=1)
-    return __getattr__("ReplyFrame")(frame)
+    return sys.modules[__name__].ReplyFrame(frame)
 
 
 def _own(items: Rows) -> Any:
@@ -231,7 +232,7 @@ def _polars_frame(
 
     made = [series(column) for column in columns]
     own = items.table[positions].get_columns() if joins else []
-    return __getattr__("ReplyPolarsFrame")([*own, *made])
+    return sys.modules[__name__].ReplyPolarsFrame([*own, *made])
 
 
 def side_by_side(frames: Mapping[str, Any], items: Rows, *, joins: bool) -> Any:
@@ -240,7 +241,7 @@ def side_by_side(frames: Mapping[str, Any], items: Rows, *, joins: bool) -> Any:
         columns = items.table.get_columns() if joins else []
         for model, frame in frames.items():
             columns += [column.alias(f"{model}.{column.name}") for column in frame.get_columns()]
-        return __getattr__("ReplyPolarsFrame")(columns)
+        return sys.modules[__name__].ReplyPolarsFrame(columns)
     import pandas
 
     own = _own(items) if joins and items.table is not None else None
@@ -251,18 +252,7 @@ def side_by_side(frames: Mapping[str, Any], items: Rows, *, joins: bool) -> Any:
     if own is not None:
         own = own.set_axis(pandas.MultiIndex.from_tuples([(c, "") for c in own.columns]), axis=1)
         joined = pandas.concat([own, joined], axis=1)
-    return __getattr__("ReplyFrame")(joined)
-
-
-def __getattr__(name: str) -> Any:
-    """Make the classes of frames at their first use, under names by which they can be pickled."""
-    if name not in ("ReplyFrame", "ReplySeries", "ReplyPolarsFrame"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name not in globals():
-        for made in _polars_classes() if name == "ReplyPolarsFrame" else _pandas_classes():
-            made.__qualname__ = made.__name__
-            globals()[made.__name__] = made
-    return globals()[name]
+    return sys.modules[__name__].ReplyFrame(joined)
 
 
 class _Shielded:
@@ -276,32 +266,39 @@ class _Shielded:
         return shielded(show(**how)) if show else None
 
 
-def _pandas_classes() -> tuple[type, ...]:
-    import pandas
+def __getattr__(name: str) -> Any:
+    """Make the classes of frames at their first use, under names by which they can be pickled."""
+    made: tuple[type, ...]
+    if name in ("ReplyFrame", "ReplySeries"):
+        import pandas
 
-    class ReplySeries(_Shielded, pandas.Series):
-        """A column of a `ReplyFrame`."""
+        class ReplySeries(_Shielded, pandas.Series):
+            """A column of a `ReplyFrame`."""
 
-        _constructor = property(lambda self: ReplySeries)
-        _constructor_expanddim = property(lambda self: ReplyFrame)
+            _constructor = property(lambda self: ReplySeries)
+            _constructor_expanddim = property(lambda self: ReplyFrame)
 
-    class ReplyFrame(_Shielded, pandas.DataFrame):
-        """The replies of a batch; so are its slices and joins."""
+        class ReplyFrame(_Shielded, pandas.DataFrame):
+            """The replies of a batch; so are its slices and joins."""
 
-        _constructor = property(lambda self: ReplyFrame)
-        _constructor_sliced = property(lambda self: ReplySeries)
-        style = property(lambda self: super().style.set_table_attributes(_CLASS))
+            _constructor = property(lambda self: ReplyFrame)
+            _constructor_sliced = property(lambda self: ReplySeries)
+            style = property(lambda self: super().style.set_table_attributes(_CLASS))
 
-    return ReplySeries, ReplyFrame
+        made = ReplyFrame, ReplySeries
+    elif name == "ReplyPolarsFrame":
+        import polars
 
+        class ReplyPolarsFrame(_Shielded, polars.DataFrame):
+            """The replies of a batch."""
 
-def _polars_classes() -> tuple[type, ...]:
-    import polars
-
-    class ReplyPolarsFrame(_Shielded, polars.DataFrame):
-        """The replies of a batch."""
-
-    return (ReplyPolarsFrame,)
+        made = (ReplyPolarsFrame,)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for each in made:
+        each.__qualname__ = each.__name__
+        globals()[each.__name__] = each
+    return globals()[name]
 
 
 def shielded(html: str | None) -> str | None:

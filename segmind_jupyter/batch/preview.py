@@ -74,10 +74,8 @@ def preview(each: PromptTemplate, plans: Sequence[Plan], desk: Session) -> Batch
     scale = rows / max(len(positions), 1)
     errors: dict[int, SegmindError] = {}
     met: Counter[bytes] = Counter()
-    kept = 0
 
-    def requests() -> Iterator[Request]:
-        nonlocal kept
+    def requests() -> Iterator[Request | None]:
         for position, plan in product(positions, plans):
             try:
                 prompt = each.prompt(position)
@@ -90,25 +88,30 @@ def preview(each: PromptTemplate, plans: Sequence[Plan], desk: Session) -> Batch
             work = work_of(desk.journal, call, met[call.digest], settings.base_url)
             met[call.digest] += 1
             if plan.resumes and desk.journal.find_work(work) is not None:
-                kept += 1
+                yield None
                 continue
             request = Request.of(prompt, call, expected=plan.expected, queued=True, dry=True)
             yield desk.estimated(request)
 
     in_flight = sum(plan.max_in_flight for plan in plans)
     found = summed(requests(), desk, in_flight=in_flight, scale=scale)
-    kept = round(kept * scale)
-    return dataclasses.replace(found, rows=rows, looked_at=len(positions), kept=kept, errors=errors)
+    return dataclasses.replace(found, rows=rows, looked_at=len(positions), errors=errors)
 
 
 def summed(
-    requests: Iterable[Request], desk: Session, *, in_flight: int = 1, scale: float = 1.0
+    requests: Iterable[Request | None], desk: Session, *, in_flight: int, scale: float = 1.0
 ) -> BatchPreview:
-    """Sum what requests take, each `scale` times; no more than the first are held."""
+    """Sum what requests take, each `scale` times; `None` is one that was answered before.
+
+    No more than the first are held.
+    """
     first: list[Request] = []
     estimates: list[Estimate] = []
-    tokens = 0
+    tokens = kept = 0
     for request in requests:
+        if request is None:
+            kept += 1
+            continue
         assert request.estimate is not None  # noqa: S101
         estimates.append(request.estimate)
         tokens += request.tokens
@@ -121,6 +124,7 @@ def summed(
     pace = desk.pace or _PACE
     return BatchPreview(
         requests=count,
+        kept=round(kept * scale),
         tokens=round(tokens * scale),
         cost=sum(costs) * scale if len(costs) == len(estimates) else None,
         high=sum(highs) * scale if highs and len(highs) == len(estimates) else None,

@@ -14,25 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 import anyio
 import anyio.to_thread
 
+from segmind_jupyter import errors
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.messages import Call, Message, Reply, Usage, user_message
 from segmind_jupyter.asking import ShortTracebacks, expected_of
 from segmind_jupyter.batch.batch import Batch, BatchComparison, never_sent
 from segmind_jupyter.batch.items import PromptTemplate
 from segmind_jupyter.content.parts import format_error
-from segmind_jupyter.errors import (
-    APIError,
-    AuthenticationError,
-    BudgetError,
-    Interrupted,
-    JobCancelled,
-    MaybeBilledError,
-    NotCachedError,
-    ReplyError,
-    SegmindError,
-    SettingsError,
-    shortened,
-)
 from segmind_jupyter.options import call_of, smallest
 from segmind_jupyter.session import Session, session
 
@@ -164,14 +152,14 @@ def ask_each(
     >>> ask_each("{review}", reviews, json=Complaint).to_frame()  # doctest: +SKIP
     """
     if type(max_in_flight) is not int or max_in_flight < 1:
-        raise SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number from 1 on.")
+        raise errors.SettingsError(f"max_in_flight={max_in_flight!r}: give a whole number above 0.")
     if retry_misfits not in range(10):
-        raise SettingsError(f"retry_misfits={retry_misfits!r}: give a whole number from 0 to 9.")
+        raise errors.SettingsError(f"retry_misfits={retry_misfits!r}: give a number from 0 to 9.")
     if on_error not in ("keep", "raise"):
-        raise SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
+        raise errors.SettingsError(f'on_error={on_error!r}: give "keep" or "raise".')
     for name, on in (("progress", progress), ("resume", resume), ("dry_run", dry_run)):
         if not isinstance(on, bool):
-            raise SettingsError(f"{name}={on!r}: give True or False.")
+            raise errors.SettingsError(f"{name}={on!r}: give True or False.")
     desk = session()
     with ShortTracebacks():
         options = desk.options.replace(
@@ -196,7 +184,7 @@ def ask_each(
         is_one, limits = not isinstance(model, list | tuple), smallest(models)
         if to is not None:
             if dry_run or not is_one:
-                raise SettingsError(
+                raise errors.SettingsError(
                     "`to` takes one model, and no `dry_run`: look at one of the parts without it."
                 )
             from segmind_jupyter.batch.partitions import ask_parts
@@ -219,7 +207,7 @@ def ask_each(
     try:
         for plan in plans:
             batches.append(_begun(each, plan, desk, shows=progress))
-    except Interrupted:  # of all of them nothing more is sent
+    except errors.Interrupted:  # of all of them nothing more is sent
         for batch in batches:
             batch.cancel()
         raise
@@ -235,7 +223,7 @@ def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> B
         if not run.cancelled() and (error := run.exception()) is not None:
             _log.error("a batch failed", exc_info=error)
         words = "The batch was closed before this item had its reply."
-        batch._abandon(JobCancelled(f"{words} Run it again to go on where it stopped."))
+        batch._abandon(errors.JobCancelled(f"{words} Run it again to go on where it stopped."))
 
     try:
         desk.start(Run(each, batch, plan, desk)).add_done_callback(ended)
@@ -247,7 +235,7 @@ def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> B
                 _log.exception("a batch cannot be shown")
     except KeyboardInterrupt:
         batch.cancel()
-        raise Interrupted(
+        raise errors.Interrupted(
             "Stopped: nothing more is sent. Run it again to go on where it stopped."
         ) from None
     return batch
@@ -279,7 +267,7 @@ class Run:
         """Send everything, and follow it to its end."""
         try:
             self._watch = self._desk.watch()
-        except SegmindError as error:
+        except errors.SegmindError as error:
             self._batch._stop(error)
             return
         self._sending = anyio.Semaphore(_SENDERS)
@@ -296,7 +284,7 @@ class Run:
         """Ask about an item, again where its reply does not fit, and note what came of it."""
         replies: list[Reply] = []
         misfits: list[Message] = []
-        error: SegmindError | None = None
+        error: errors.SegmindError | None = None
         job: Job | None = None
         is_kept = False
         try:
@@ -307,19 +295,23 @@ class Run:
                 if not is_kept:
                     await self._watch.follow(job)
                 replies.append(job.wait(0))
-                why = self._misfit(replies[-1])
-                if why is None or len(replies) > self._plan.retry_misfits:
+                if self._plan.expected is None or len(replies) > self._plan.retry_misfits:
                     break
+                try:
+                    self._plan.expected.parse(replies[-1].text)
+                    break
+                except errors.ReplyError as misfit:
+                    why = str(misfit).partition(". ")[0]
                 job = None
                 again = f"{why}. Answer again with JSON that fits, and nothing else."
                 answer = {"type": "text", "text": replies[-1].text or "…"}
                 misfits.append({"role": "assistant", "content": [answer]})
                 misfits.append(user_message([{"type": "text", "text": again}]))
-        except SegmindError as trouble:
+        except errors.SegmindError as trouble:
             error = trouble
         except Exception as trouble:  # noqa: BLE001  whatever is wrong with one, the others go on
             _log.exception("item %d of a batch cannot be sent", position)
-            error = SegmindError(f"The item cannot be sent ({format_error(trouble)}).")
+            error = errors.SegmindError(f"The item cannot be sent ({format_error(trouble)}).")
         if replies:  # what was paid for stays, though it was to be asked for once more
             self._keep(position, replies, is_kept=is_kept and error is None)
         if error is not None:
@@ -348,7 +340,7 @@ class Run:
         self._met[call.digest] += 1
         job = await self._watch.found(call, nth) if self._plan.resumes else None
         if not self._plan.may_send and (job is None or not job.done()):
-            raise NotCachedError(
+            raise errors.NotCachedError(
                 'The journal has no reply to this item, and `ClaudeMagics.cache = "only"` sends '
                 "nothing. Run the batch once online with another setting."
             )
@@ -361,20 +353,11 @@ class Run:
                     timeout_s=self._plan.timeout_s,
                     check=self._batch._check_goes_on,
                 )
-            except BudgetError as error:
+            except errors.BudgetError as error:
                 if not error.reserved:  # else what is under way may give some back
                     raise
                 await anyio.sleep(_BUDGET_LOOK_S)
         return job
-
-    def _misfit(self, reply: Reply) -> str | None:
-        """Return why a reply does not fit, if that is to be told."""
-        if self._plan.retry_misfits and self._plan.expected:
-            try:
-                self._plan.expected.parse(reply.text)
-            except ReplyError as error:
-                return str(error).partition(". ")[0]
-        return None
 
     def _keep(self, position: int, replies: Sequence[Reply], *, is_kept: bool) -> None:
         """Note the last of an item's replies, with what all of them took."""
@@ -393,24 +376,26 @@ class Run:
         )
         self._batch._add_reply(position, reply, kept=is_kept)
 
-    def _fail(self, position: int, error: SegmindError, *, was_sent: bool, is_noted: bool) -> None:
+    def _fail(
+        self, position: int, error: errors.SegmindError, *, was_sent: bool, is_noted: bool
+    ) -> None:
         """Note an item's error, and stop where every other one would meet it as well."""
-        if isinstance(error, MaybeBilledError):
+        if isinstance(error, errors.MaybeBilledError):
             self._desk.ledger.add_unknown()
         # The frames of an error, and of those behind it, would hold what was encoded.
         error.__cause__ = error.__context__ = None
         error = error.with_traceback(None)
         if not is_noted:
             self._batch._add_error(position, error)
-        status = error.status if isinstance(error, APIError) else None
+        status = error.status if isinstance(error, errors.APIError) else None
         if was_sent:  # other refusals of a look are its job's own
-            is_everyones = isinstance(error, AuthenticationError)
+            is_everyones = isinstance(error, errors.AuthenticationError)
         else:
-            is_everyones = isinstance(error, SettingsError | BudgetError) or (
+            is_everyones = isinstance(error, errors.SettingsError | errors.BudgetError) or (
                 status in _FOR_EVERY_ITEM
             )
-        if is_everyones and isinstance(error, APIError):
-            words = f" ({shortened(error.detail)})" if error.detail else ""
+        if is_everyones and isinstance(error, errors.APIError):
+            words = f" ({errors.shortened(error.detail)})" if error.detail else ""
             error = never_sent(f"another item was refused with {status}{words}")
         elif not is_everyones:
             error = never_sent("another item failed")

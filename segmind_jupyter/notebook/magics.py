@@ -219,9 +219,8 @@ class ClaudeMagics(Defaults):
             looked = [session().preview(request) for request in requests]
             if len(looked) == 1:
                 return looked[0], None
-            left = [r for r in looked if r.kept_at is None and not r.is_withheld]
-            found = summed(left, session(), in_flight=len(left))
-            return dataclasses.replace(found, kept=len(looked) - len(left)), None
+            left = [r if r.kept_at is None and not r.is_withheld else None for r in looked]
+            return summed(left, session(), in_flight=len(left)), None
         if args.job:
             return session().submit(*requests), None
         if len(requests) > 1:
