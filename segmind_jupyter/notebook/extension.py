@@ -18,7 +18,7 @@ from segmind_jupyter.notebook.key import say_if_missing
 from segmind_jupyter.notebook.last_error import LastError
 from segmind_jupyter.notebook.line import QuestionMarkTransformer, as_claude_cell
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
-from segmind_jupyter.notebook.live.wait import WaitAtCellEnd, WaitDisplay
+from segmind_jupyter.notebook.live.wait import WaitDisplay
 from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.plots.last_plot import LastPlots
 from segmind_jupyter.notebook.segmind_magic import SegmindMagics
@@ -52,11 +52,9 @@ def load(shell: Any) -> None:
     shell.input_transformer_manager.token_transformers.insert(0, QuestionMarkTransformer)
     shell.input_transformer_manager.cleanup_transforms.append(as_claude_cell)
     live = LiveOutputs(shell)
-    waits = WaitDisplay(shell, live)
+    waits = WaitDisplay(shell, live, lambda: magics.trait_values()["wait_for_jobs"])
     magics.hooks = [
-        # In this order: the wait comes first, and what it brought is drawn before the cell ends.
-        WaitAtCellEnd(shell, lambda: magics.trait_values()["wait_for_jobs"]),
-        waits,
+        waits,  # first, as what it brings at the end of a cell is drawn before that ends
         live,
         LastPlots(shell),
         Displays(shell, live, waits),

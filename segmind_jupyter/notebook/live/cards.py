@@ -31,15 +31,7 @@ from segmind_jupyter.notebook.display.styles import (
     one_line_html,
 )
 from segmind_jupyter.notebook.display.tables import Markup, object_html, table_html
-from segmind_jupyter.notebook.live.outputs import (
-    TICK_S,
-    Bundle,
-    LiveOutputs,
-    Mark,
-    OutputHandle,
-    StatusLine,
-    attempted,
-)
+from segmind_jupyter.notebook.live import outputs
 from segmind_jupyter.session import session
 from segmind_jupyter.words import format_credits, one_line
 
@@ -75,7 +67,7 @@ W = TypeVar("W", bound="Job | Batch")
 class LiveDisplay(Display):
     """How the values of a type show that change: in a kernel as widgets, elsewhere as text."""
 
-    _live: LiveOutputs
+    _live: outputs.LiveOutputs
 
     def show(self, value: Any) -> None:
         """Show it below the cell that runs."""
@@ -117,7 +109,7 @@ class Card(abc.ABC, Generic[W]):
         self.work = work
         model = None if work.done() else work.model
         self._expected_s = session().expected_s(one_line(model)) if model else None
-        self._place: OutputHandle | None = None
+        self._place: outputs.OutputHandle | None = None
 
     @abc.abstractmethod
     def now(self) -> tuple[str, str, str, str]:
@@ -131,7 +123,7 @@ class Card(abc.ABC, Generic[W]):
     def ended(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Return the HTML and the text that stay, and what the file is to know of them."""
 
-    def show(self, live: LiveOutputs) -> None:
+    def show(self, live: outputs.LiveOutputs) -> None:
         """Show it below the running cell: live if its work goes on, else as it has ended."""
         self._live = live
         if self.work.done():
@@ -151,34 +143,34 @@ class Card(abc.ABC, Generic[W]):
         self._box = VBox([HBox([words, button], layout=Layout(**_LAYOUT))])
         with live.paused:
             self._place = live.put({**view_of(self._box), **self.pending()})
-            live.draw_soon(self.draw, at_s=time.monotonic() + TICK_S)
+            live.draw_soon(self.draw, at_s=time.monotonic() + outputs.TICK_S)
         self.work.on_done(lambda _: live.draw_soon(self.draw))
 
     def draw(self) -> bool:
         """Show how it stands now (`outputs.Drawing`)."""
         if not self.work.done():
-            with attempted():
+            with outputs.attempted():
                 for part, page in zip(self._parts, self.now()[:2], strict=True):
                     part.value = page
             return True
         place, self._place = self._place, None
         if place is not None:
             bundle, metadata = self.ended()
-            with attempted():
+            with outputs.attempted():
                 self._end.value = bundle["text/html"]
                 (card,), self._box.children = self._box.children, (self._end,)
                 close_all(card)
             self._live.replace(place, bundle, metadata)
         return False
 
-    def pending(self) -> Bundle:
+    def pending(self) -> outputs.Bundle:
         """Return what shows where widgets do not, while the work goes on."""
         head, below, hint, text = self.now()
         page = framed(head + div("note", one_line_html(hint)) + below)
         return {"text/html": page, "text/plain": text}
 
 
-def view_of(widget: Any) -> Bundle:
+def view_of(widget: Any) -> outputs.Bundle:
     return {_VIEW: {**_VERSION, "model_id": str(widget.model_id)}}
 
 
@@ -198,8 +190,8 @@ class JobCard(Card["Job"]):
 
     def now(self) -> tuple[str, str, str, str]:
         job, state = self.work, str(self.work.status).lower()
-        mark: Mark = "works" if state == "processing" else "waits"
-        status = StatusLine(state, job.model, job.elapsed_s, mark, self._expected_s)
+        mark: outputs.Mark = "works" if state == "processing" else "waits"
+        status = outputs.StatusLine(state, job.model, job.elapsed_s, mark, self._expected_s)
         name = f'<span style="{FRAME["id"]}">{one_line_html(job.request_id)}</span>'
         hint = f"When this was saved it had not ended: `%segmind resume {job.request_id}`"
         words = " · ".join(one_line(f) for f in (f"Job {job.request_id}", job.model, state) if f)
@@ -237,12 +229,12 @@ class BatchView(Card["Batch"]):
         if progress.cost is not None and paid and to_do:
             facts += f" · about {format_credits(progress.cost * (1 + to_do / paid))} in all"
         seconds, expected_s = (None, None) if is_over else (progress.elapsed_s, self._expected_s)
-        mark: Mark = "ended" if is_over else "works"
+        mark: outputs.Mark = "ended" if is_over else "works"
         bar = "".join(
             f'<div style="{FRAME[part]};width:{100 * count / (progress.total or 1):.1f}%"></div>'
             for part, count in (("bar done", progress.done), ("bar failed", progress.failed))
         )
-        status = StatusLine(counts, self.work.model, seconds, mark, expected_s).html()
+        status = outputs.StatusLine(counts, self.work.model, seconds, mark, expected_s).html()
         return status + div("about", one_line_html(facts) or "&nbsp;") + div("bar", bar or "&nbsp;")
 
     def _answers(self, *, folds: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""What a cell shows while it waits, and when it does: one line, whose place the reply takes."""
+"""What a cell shows while it waits: one line, whose place the reply takes; when it ends."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class WaitDisplay:
     asked for. Otherwise it is empty, and the next wait of the cell shows there.
     """
 
-    def __init__(self, shell: Any, live: LiveOutputs) -> None:
-        self._shell, self._live = shell, live
+    def __init__(self, shell: Any, live: LiveOutputs, policy: Callable[[], str]) -> None:
+        self._shell, self._live, self._policy = shell, live, policy
         live.take = self.take
         #: What has shown itself in the running cell, as a batch does.
         self._shown: list[Any] = []
@@ -56,15 +56,17 @@ class WaitDisplay:
 
     def install(self) -> None:
         session().wait_shows.append(self.begin)
+        session().unattended = lambda: is_headless(self._shell)
         self._shell.events.register("pre_run_cell", self._begin_cell)
         self._shell.events.register("post_run_cell", self._end_cell)
 
     def remove(self) -> None:
         if self.begin in session().wait_shows:
             session().wait_shows.remove(self.begin)
+        session().unattended = lambda: False
         self._shell.events.unregister("pre_run_cell", self._begin_cell)
         self._shell.events.unregister("post_run_cell", self._end_cell)
-        self._end_cell()
+        self._leave()
 
     def begin(self, of: Any) -> WaitView | None:
         """Return what shows this wait; `None` where something does already, or nobody looks."""
@@ -120,7 +122,7 @@ class WaitDisplay:
 
     def _begin_cell(self, info: Any = None) -> None:
         """Learn whether the cell is ours alone, and hear of what else it puts out."""
-        self._end_cell()
+        self._leave()
         self._shown.clear()
         first_line = (getattr(info, "raw_cell", None) or "").lstrip().partition("\n")[0]
         self._is_only = first_line.startswith("%%claude") and "--alt" not in first_line.split()
@@ -128,6 +130,23 @@ class WaitDisplay:
             self._watch()
 
     def _end_cell(self, result: Any = None) -> None:
+        """Where nobody looks on, end with the replies of the jobs that are under way.
+
+        nbconvert and papermill keep what cells showed while they ran, and stop the kernel after
+        the last one: a reply that comes later is in no file. What failed is raised by the next
+        `%segmind wait`: here it would be no cell's failure.
+        """
+        policy = self._policy()
+        if policy == "always" or (policy == "headless" and is_headless(self._shell)):
+            try:
+                for work in session().pending:
+                    wait_until_done(work)
+                    show_ended(self._shell, work)
+            except KeyboardInterrupt:
+                print("Stopped waiting; the jobs go on. `%segmind wait` waits again.")  # noqa: T201
+        self._leave()
+
+    def _leave(self) -> None:
         self._empty()
         self._forget()
 
@@ -233,43 +252,6 @@ class _OnTerminal:
         # To the start of the line, which is cleared (ECMA-48's EL).
         with attempted():
             print(f"\r\x1b[K{words}", end="", file=self._terminal, flush=True)
-
-
-# The end of a cell where nobody looks on
-
-
-class WaitAtCellEnd:
-    """Where nobody looks on, a cell that begins jobs ends with their replies.
-
-    nbconvert and papermill keep what cells showed while they ran, and stop the kernel after the
-    last one: a reply that comes later is in no file.
-    """
-
-    def __init__(self, shell: Any, policy: Callable[[], str]) -> None:
-        self._shell, self._policy = shell, policy
-
-    def install(self) -> None:
-        session().unattended = lambda: is_headless(self._shell)
-        self._shell.events.register("post_run_cell", self.wait)
-
-    def remove(self) -> None:
-        session().unattended = lambda: False
-        self._shell.events.unregister("post_run_cell", self.wait)
-
-    def wait(self, result: Any = None) -> None:
-        """Wait for what is under way; each job shows by itself what came of it.
-
-        What failed is raised by the next `%segmind wait`: here it would be no cell's failure.
-        """
-        policy = self._policy()
-        if policy == "never" or (policy == "headless" and not is_headless(self._shell)):
-            return
-        try:
-            for work in session().pending:
-                wait_until_done(work)
-                show_ended(self._shell, work)
-        except KeyboardInterrupt:
-            print("Stopped waiting; the jobs go on. `%segmind wait` waits again.")  # noqa: T201
 
 
 def wait_until_done(work: Work) -> None:
