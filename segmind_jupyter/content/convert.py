@@ -40,13 +40,15 @@ from segmind_jupyter.content.parts import (
 from segmind_jupyter.content.text import (
     MAX_DEPTH,
     as_text,
-    code_text,
+    cut,
     entries,
+    fenced,
     is_container,
     is_plain,
     listed,
     listing,
     n_entries,
+    of_all,
     plain_text,
     source_code,
 )
@@ -127,9 +129,8 @@ def _converted(obj: Any, scope: Scope) -> list[Part]:
     if converter is None:
         if displayed := register.displayed_part(obj, limits=scope.limits):
             return [displayed]
-        kind: Any = type(
-            obj
-        )  # its repr, or its `str` where only that says more than the type's name
+        # Its repr, or its `str` where only that says more than the type's name.
+        kind: Any = type(obj)
         says_more = kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__
         text = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)
         return [as_text(text, limits=scope.limits, noun=type_name(obj), lines="\n" in text)]
@@ -167,13 +168,8 @@ def _opened(obj: Any) -> Any:
         is_open = obj.dtype.kind == "O" and obj.ndim and obj.size <= 1_000_000
         return obj.tolist() if is_open else None
     # The bars of a plot are a tuple, and a user's own list may have a form.
-    is_closed = (
-        not is_container(obj)
-        or register.has_own_form(obj)
-        or is_figure(obj)
-        or register.has_display(obj)
-    )
-    return None if is_closed else obj
+    has_form = register.has_own_form(obj) or is_figure(obj) or register.has_display(obj)
+    return obj if is_container(obj) and not has_form else None
 
 
 def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
@@ -372,7 +368,10 @@ def _code(obj: Any, *, limits: Limits) -> Text:
     if source is None:
         return as_text(safe_repr(obj), limits=limits)
     about = f"source of {obj.__name__}, {len(source.splitlines()):,} lines"
-    return code_text(source, language="python", about=about, limits=limits)
+    code = cut(encodable(source), max_chars=limits.text_chars - 40)  # room for the fence
+    left_out = of_all(len(code), len(source), "character") if len(code) < len(source) else ""
+    fence = fenced(code, language="python")
+    return Text(fence, about=about, inline=False, left_out=left_out)
 
 
 _CODE: Final = ("function", "method", "builtin_function_or_method", "type")

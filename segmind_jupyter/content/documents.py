@@ -105,8 +105,8 @@ def _drawn(page: Any, limits: Limits, about: str) -> Image:
 #: The last so many pictures of a notebook go.
 _MAX_PICTURES: Final = 8
 
-#: Each text of an output is cut to the first of these at which all cells fit, in characters.
-_OUTPUT_CHARS: Final = (4_000, 1_000, 300, 80)
+#: Each text of an output is cut to so many characters.
+_OUTPUT_CHARS: Final = 1_000
 
 #: The colours of a terminal, and pictures that are written into a text.
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -136,18 +136,13 @@ def notebook_parts(data: bytes, *, name: str, limits: Limits) -> list[Part]:
         return []
     size = plural(len(cells), "cell")
     head = f"{name}: notebook, {size}"
-    room, said = limits.text_chars - len(head) - 80, []  # for a note
-
-    def length(most: int) -> int:
-        words = (t[:most] if kind == "output" else t for _, kind, t in read if kind != "picture")
-        return sum(len(text) + 1 for text in words)
-
-    most = next((most for most in _OUTPUT_CHARS if length(most) <= room), _OUTPUT_CHARS[-1])
-    if length(most) < length(len(data)):
-        said.append(f"outputs up to {most:,} characters")
+    room = limits.text_chars - len(head) - 80  # for a note
+    said: list[str] = []
     shown: list[_Piece] = []
     for number, kind, text in read:
-        words = cut(text, max_chars=most) if kind == "output" else text
+        words = cut(text, max_chars=_OUTPUT_CHARS) if kind == "output" else text
+        if words != text and not said:
+            said.append(f"outputs up to {_OUTPUT_CHARS:,} characters")
         if kind != "picture" and len(words) > room:
             shown.append((number, kind, cut(words, max_chars=max(0, room))))
             shown.append((number, kind, f"[cells {number}-{len(cells)} of {len(cells)} are cut]"))
@@ -166,10 +161,8 @@ def notebook_parts(data: bytes, *, name: str, limits: Limits) -> list[Part]:
     if n_sent < n_pictures:
         which = "the last " if n_sent == len(last) and len(shown) == len(read) else ""
         said.append(f"{which}{n_sent} of {n_pictures} pictures")
-    left_out = ", ".join(said)
-    notes = (f"{name}: {left_out} went.",) if said else ()
     about = f"notebook {name}, {size}"
-    return [Text(head, about=about, inline=False, notes=notes, left_out=left_out), *parts]
+    return [Text(head, about=about, inline=False, left_out=", ".join(said)), *parts]
 
 
 def _pieces(number: int, cell: Mapping[str, Any], language: str) -> Iterator[_Piece]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import importlib
 import io
 import os
 import re
-import sys
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,14 +106,12 @@ def path_part(path: os.PathLike[Any], *, limits: Limits) -> Part | list[Part]:
     if suffix == ".svg":
         return svg_part(text, limits=limits, about=f"SVG file {file.name}")
     notes: tuple[str, ...] = ()
-    if suffix in _DELIMITED and (pandas := _imported("pandas")):
+    if suffix in _DELIMITED and text.strip():
         try:
             return _delimited_part(file, text, guess, limits=limits)
-        except pandas.errors.EmptyDataError:
-            pass
-        except ValueError as error:
+        except (ValueError, ImportError) as error:
             notes = (
-                f"{file.name} went as text: it is no table ({format_error(error)}); `pd.read_csv` "
+                f"{file.name} went as text, not as a table ({format_error(error)}); `pd.read_csv` "
                 "has options for what stands around one.",
             )
     said = guess if text else "empty"
@@ -210,7 +207,7 @@ def _decoded(data: bytes) -> tuple[str, str] | None:
     return None
 
 
-#: Of a table in a file so many columns, cells and rows are read: a second's work.
+#: Of a table in a file so many cells and rows are read: a second's work. Wider ones are not.
 _MAX_COLUMNS, _MAX_CELLS, _MAX_ROWS = 5_000, 2_000_000, 100_000
 
 #: What may stand between the cells, the likeliest first; so much of a header tells it.
@@ -237,26 +234,27 @@ def _delimited_part(file: Path, text: str, guess: str, *, limits: Limits) -> Tex
         delimiter, text = hint[1], text[hint.end() :]
     elif not delimiter:
         delimiter = max(_DELIMITERS, key=text[:_HEADER_CHARS].partition("\n")[0].count)
-    names = pandas.read_csv(io.StringIO(text), sep=delimiter, nrows=0).columns
-    width = min(len(names), _MAX_COLUMNS)
-    most = _most_rows(width)
+    width = pandas.read_csv(io.StringIO(text), sep=delimiter, nrows=0).shape[1]
+    most = _most_rows(file, width)
     frame = pandas.read_csv(
-        io.StringIO(text),
-        sep=delimiter,
-        usecols=range(width) if width < len(names) else None,
-        nrows=most + 1,
-        dtype=str,
-        na_filter=False,
+        io.StringIO(text), sep=delimiter, nrows=most + 1, dtype=str, na_filter=False
     )
     if not isinstance(frame.index, pandas.RangeIndex):
         raise ValueError("its rows have more cells than its header")
     total, frame = None if len(frame) > most else len(frame), frame.head(most)
     typed = pandas.DataFrame({n: _typed(frame.iloc[:, n]) for n in range(width)})
-    typed.columns = names[:width]
-    return _file_table(typed, file, total, len(names), limits, remark=guess)
+    typed.columns = frame.columns
+    return _file_table(typed, file, total, limits, remark=guess)
 
 
-def _most_rows(width: int) -> int:
+def _most_rows(file: Path, width: int) -> int:
+    """Say how many rows are read of a table with so many columns."""
+    if width > _MAX_COLUMNS:
+        raise ContentError(
+            f"{file.name} has {width:,} columns; {_MAX_COLUMNS:,} are read of a file. Name a part "
+            "of it, such as what `pd.read_csv(path, usecols=range(1_000))` gives, or "
+            "`pd.read_parquet(path, columns=[...])`."
+        )
     return min(_MAX_ROWS, _MAX_CELLS // max(1, width))
 
 
@@ -268,55 +266,38 @@ def _typed(column: Any) -> Any:
     present = column.dropna().str.strip(" ")
     if not present.str.fullmatch(_NUMBER).all():
         return column
-    decimals = present.str.extract(r"\.(\d+)$", expand=False).dropna()
-    if decimals.str.endswith("0").any() and decimals.str.len().nunique() > 1:
-        return column  # ``1.9`` beside ``1.10``: no numbers that a program wrote
     return pandas.to_numeric(column.astype(object))
 
 
 def _file_table(
-    frame: Any, file: Path, total: int | None, n_columns: int, limits: Limits, *, remark: str = ""
+    frame: Any, file: Path, total: int | None, limits: Limits, *, remark: str = ""
 ) -> Text:
-    """Summarize what was read of a file with so many columns, and so many rows if that is known."""
-    (n_rows, width), left_out = frame.shape, []
-    rows, columns = plural(n_rows, "row"), plural(width, "column")
+    """Summarize what was read of a file with so many rows, if that is known."""
+    n_rows, width = frame.shape
+    rows, left_out = plural(n_rows, "row"), ""
     if n_rows != total:
         rows = f"the first {n_rows:,} of {'more' if total is None else f'{total:,}'} rows"
-        left_out.append(f"{rows} read")
-        rows += " (the others are not read)"
-    if width < n_columns:
-        columns = f"the first {width:,} of {n_columns:,} columns"
-        left_out.append(f"{columns} read")
-    heading = f"{file.name}: table, {rows} × {columns}{f' ({remark})' if remark else ''}"
+        left_out, rows = f"{rows} read", f"{rows} (the others are not read)"
+    columns = plural(width, "column") + (f" ({remark})" if remark else "")
+    heading = f"{file.name}: table, {rows} × {columns}"
     about = f"file {file.name}, {n_rows}×{width}"
     part = table_text(frame, heading=heading, about=about, limits=limits)
-    return replace(part, left_out=", ".join(left_out)) if left_out else part
+    return replace(part, left_out=left_out) if left_out else part
 
 
 def _parquet_part(file: Path, *, limits: Limits) -> Text:
     """Summarize a Parquet file, of a long one the first rows."""
-    arrow = _imported("pyarrow.parquet")
-    if arrow is None:
+    try:
+        import pyarrow.parquet
+    except ImportError:
         raise ContentError(
             f"{file.name} is a Parquet file, and pyarrow, which reads it here, is not installed. "
             "Run `pip install pyarrow` and try again, or name a DataFrame that you read from it."
-        )
+        ) from None
     advice = "Write it again, or name a DataFrame that you read from it."
     failing = naming_failures(f"{file} cannot be read as Parquet", advice)
-    with failing, arrow.ParquetFile(file) as content:
-        total, names = content.metadata.num_rows, content.schema_arrow.names
-        chosen = names[:_MAX_COLUMNS]
-        batches = content.iter_batches(batch_size=_most_rows(len(chosen)), columns=chosen)
-        if first := next(batches, None):
-            frame = sys.modules["pyarrow"].Table.from_batches([first])
-        else:
-            frame = content.read(columns=chosen)
-    return _file_table(frame, file, total, len(names), limits)
-
-
-def _imported(module: str) -> Any:
-    """Import a library, or give `None` where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return None
+    with failing, pyarrow.parquet.ParquetFile(file) as content:
+        schema, total = content.schema_arrow, content.metadata.num_rows
+        first = islice(content.iter_batches(_most_rows(file, len(schema))), 1)
+        frame = pyarrow.Table.from_batches(first, schema)
+    return _file_table(frame, file, total, limits)

@@ -6,7 +6,7 @@ import math
 import operator
 import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from segmind_jupyter.content.images.arrays import about_array, statistics, summarize_array
 from segmind_jupyter.content.parts import CHARS_PER_TOKEN, Limits, Text, type_name
@@ -60,32 +60,20 @@ def _geometry_facts(column: Any) -> Iterator[str]:
     yield f"CRS {name} ({source}){f', in {units[0]}s' if units else ''}"
 
 
-#: Smaller matrices are written as arrays.
-_DENSE_ELEMENTS: Final = 1_000
-
-
 def summarize_sparse(matrix: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Summarize a sparse matrix or array of any format: how much it holds, and its range."""
     shape = tuple(int(side) for side in matrix.shape)  # Python's integers do not overflow
     stored, size = int(matrix.nnz), math.prod(shape)
     share = f" ({stored / size:.3g} of all)" if size else ""
+    values = plural(stored, "value")
     title = (
-        f"{type_name(matrix)}, shape {shape}, {matrix.dtype}; {plural(stored, 'value')} "
-        f"stored{share}, the others are zero"
+        f"{type_name(matrix)}, shape {shape}, {matrix.dtype}; {values} stored{share}, the others "
+        "are zero"
     )
-    about = about_array(matrix)
-    if size <= _DENSE_ELEMENTS:
-        return summarize_array(matrix.toarray(), limits=limits, name=name, title=title, about=about)
     lines = [titled(title, name), *statistics(matrix.tocoo().data)]
-    left_out = f"none of {plural(stored, 'value')}" if stored else ""
-    lines += [f"[the {plural(stored, 'value')} are not shown]"] if stored else []
-    return bounded("\n".join(lines), about=about, limits=limits, left_out=left_out)
-
-
-_NOT_READ: Final = (
-    "[its values are not in memory, and so not read: run its .load(), or .compute(), and name what "
-    "that gives]"
-)
+    lines += [f"[the {values} are not shown]"] if stored else []
+    left_out = f"none of {values}; `.toarray()` gives them" if stored else ""
+    return bounded("\n".join(lines), about=about_array(matrix), limits=limits, left_out=left_out)
 
 
 def summarize_dataset(dataset: Any, *, limits: Limits, name: str | None = None) -> Text:
@@ -104,7 +92,8 @@ def summarize_data_array(array: Any, *, limits: Limits, name: str | None = None)
     about = about_array(array)
     if array.variable._in_memory:
         return summarize_array(array.values, limits=limits, title=title, about=about)
-    return bounded(f"{title}\n{_NOT_READ}", about=about, limits=limits)
+    title += "\n[its values are not in memory, and so not read: name what its .compute() gives]"
+    return bounded(title, about=about, limits=limits)
 
 
 #: How many nodes of the highest degree are named; nodes take one part in so many of the room.

@@ -10,7 +10,7 @@ import datetime
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -87,18 +87,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def joined(names: Iterable[str], *, max_chars: int) -> str:
-    """Join the first names that fit; no more are looked at, an ellipsis stands for the others."""
-    fitting: list[str] = []
-    for name in names:
-        max_chars -= len(name) + 2
-        if max_chars < 0:
-            fitting.append("…")
-            break
-        fitting.append(name)
-    return ", ".join(fitting)
-
-
 def bounded(text: str, *, about: str, limits: Limits, left_out: str = "") -> Text:
     """Cut a summary to `limits.table_tokens`; say what it was made from, and how much of that."""
     narrower = replace(limits, text_chars=_max_chars(limits))
@@ -116,7 +104,7 @@ def _library(obj: Any) -> str:
     return "" if is_pandas else type(obj).__module__.partition(".")[0]
 
 
-#: A cell is written from at most so many elements or bytes of what it holds.
+#: A cell is written from at most so many elements of what it holds.
 _MOST_ELEMENTS: Final = 100
 
 
@@ -164,7 +152,7 @@ class _Table:
         labels = self._row_labels(_END_ROWS, CELL_CHARS)
         room = max_chars - _NOTE_CHARS - sum(label.cost for label in labels)
         # Of the room, a quarter at most is for the names of columns that do not fit.
-        names_chars = min(room // 4, NAME_CHARS * self._n_columns)
+        names_chars = max(0, min(room // 4, NAME_CHARS * self._n_columns))
         room -= names_chars if self._n_columns > _FEW_COLUMNS else 0
         taken: dict[int, _Column] = {}
         last = self._n_columns - 1
@@ -194,8 +182,8 @@ class _Table:
         described = [column.line for column in columns.values()]
         hidden = [n for n in range(n_columns) if n not in columns]
         if hidden and columns:  # they stand in one run
-            names = (column_name(self._names[n]) for n in hidden)
-            described.insert(hidden[0], f"… {joined(names, max_chars=names_chars)}".rstrip())
+            names = ", ".join(column_name(self._names[n]) for n in hidden[: names_chars + 1])
+            described.insert(hidden[0], f"… {one_line(names, max_chars=names_chars)}")
             span = f"{hidden[0] + 1:,}-{hidden[-1] + 1:,}"
             notes.append(f"{len(hidden):,} of {n_columns:,} columns not shown ({span})")
             said.append(f"{len(columns):,} of {n_columns:,} columns")
@@ -233,8 +221,8 @@ class _Table:
             series = nw.from_native(native.list.head(_MOST_ELEMENTS), series_only=True)
         values = [*series.head(head).to_list(), *series.tail(tail).to_list()]
         cells = (cell(value, max_chars=max_chars) for value in values)
-        is_number = dtype.is_numeric() or _letter(native) in "iufc"
-        return _Column(line, (one_line(name, max_chars=CELL_CHARS), *cells), is_number)
+        header = one_line(name, max_chars=CELL_CHARS)
+        return _Column(line, (header, *cells), dtype.is_numeric())
 
     def _row_labels(self, most: int, max_chars: int) -> list[_Column]:
         """Read the labels at both ends, a column for each level."""
@@ -261,9 +249,7 @@ def described(series: Any, *, name: str) -> str:
 
     column = nw.from_native(series, series_only=True)
     kind = column.dtype
-    has_few = isinstance(kind, nw.Boolean | nw.Categorical | nw.Enum)
-    is_number = kind.is_numeric() or _letter(series) in "iuf"  # as pandas' sparse columns are
-    is_ranged = is_number or kind.is_temporal()
+    is_ranged = kind.is_numeric() or kind.is_temporal()
     facts: list[str] = []
     with suppress(Exception):  # a foreign extension array may refuse, and its values to be compared
         n_missing = int(column.null_count())
@@ -275,19 +261,16 @@ def described(series: Any, *, name: str) -> str:
                 if n_nan := int(is_nan.sum() or 0):
                     facts.append(f"{n_nan:,} NaN")
                     column = column.filter(~is_nan)
-            facts.append(_range_of(column, has_mean=is_number))
-        elif has_few:
-            counts = column.drop_nulls().alias("value").value_counts(name="n").rows()
-            # polars leaves equal counts in any order; a level of a category may not occur.
-            pairs = sorted((p for p in counts if p[1]), key=lambda pair: (-pair[1], str(pair[0])))
-            facts.append(counted(pairs, len(pairs)) if pairs else "")
+            facts.append(_range_of(column, has_mean=kind.is_numeric()))
         elif kind == nw.List:
             facts.append(f"length {_range_of(column.list.len(), has_mean=True)}")
         elif not kind.is_nested() and not is_ranged:
-            step = max(1, -(-len(column) // _SAMPLED_ROWS))
+            has_few = isinstance(kind, nw.Boolean | nw.Categorical | nw.Enum)  # and hashes fast
+            step = 1 if has_few else max(1, -(-len(column) // _SAMPLED_ROWS))
             values = column.gather_every(step).drop_nulls().to_list()
-            types = types_of(values) if _dtype(series).lower() == "object" else ""
-            found = [f"holds {types}" if types not in ("", "str") else "", *facts_of(values)]
+            types = [name for name, _ in Counter(map(type_name, values)).most_common(_NAMED_TYPES)]
+            is_mixed = _dtype(series).lower() == "object" and types not in ([], ["str"])
+            found = [f"holds {', '.join(types)}" if is_mixed else "", *_facts_of(values)]
             said = "; ".join(filter(None, found))
             facts.append(f"in one of every {step:,} rows: {said}" if step > 1 and said else said)
     known = "; ".join(filter(None, facts))
@@ -298,11 +281,6 @@ def _dtype(series: Any) -> str:
     """Write the type of a column as its library calls it."""
     dtype = series.type if is_kind(series, "pyarrow", "ChunkedArray") else series.dtype
     return one_line(str(dtype), max_chars=NAME_CHARS)
-
-
-def _letter(series: Any) -> str:
-    """Return NumPy's letter for the type of a column; that of Python's objects is O."""
-    return str(getattr(getattr(series, "dtype", None), "kind", "O"))
 
 
 def _range_of(column: Any, *, has_mean: bool) -> str:
@@ -317,11 +295,8 @@ def _range_of(column: Any, *, has_mean: bool) -> str:
     return ranged(low, high, mean)
 
 
-#: How many of a column's commonest values are named, and how long each may be.
-_NAMED, _NAMED_CHARS = 3, 24
-
-#: How many types of the values of one column are named.
-_NAMED_TYPES: Final = 4
+#: How many of a column's commonest values are named, how long each may be, and how many types.
+_NAMED, _NAMED_CHARS, _NAMED_TYPES = 3, 24, 4
 
 #: Significant digits of a mean, and those of the distance between two ends; the distance, as a
 #: part of the ends, from which on these are too few.
@@ -352,13 +327,7 @@ def ranged(low: Any, high: Any, mean: float | None = None) -> str:
     return f"{first} to {last}, mean {rounded}"
 
 
-def types_of(values: Iterable[Any]) -> str:
-    """Name the types of some values, the commonest first."""
-    names = [name for name, _ in Counter(map(type_name, values)).most_common(_NAMED_TYPES + 1)]
-    return ", ".join(names[:_NAMED_TYPES]) + (", …" if len(names) > _NAMED_TYPES else "")
-
-
-def facts_of(values: Sequence[Any]) -> Iterator[str]:
+def _facts_of(values: Sequence[Any]) -> Iterator[str]:
     """Say what is known of some values, none of them missing: a range, or counts and lengths."""
     kinds = set(map(type, values))
     if not values:
@@ -369,17 +338,13 @@ def facts_of(values: Sequence[Any]) -> Iterator[str]:
             return
     with suppress(Exception):  # lists are not hashed, and foreign values may refuse
         counts = Counter(values)
-        yield counted(counts.most_common(_NAMED), len(counts))
+        said, commonest = f"{len(counts):,} distinct", counts.most_common(_NAMED)
+        if commonest[0][1] > 1:
+            named = (f"{cell(v, max_chars=_NAMED_CHARS)} ×{count:,}" for v, count in commonest)
+            said += f": {', '.join(named)}{', …' if len(counts) > _NAMED else ''}"
+        yield said
     if kinds == {str} and (longest := max(map(len, values))) > CELL_CHARS:
         yield f"up to {longest:,} characters"
-
-
-def counted(commonest: Sequence[tuple[Any, int]], n_distinct: int) -> str:
-    """Say how many distinct values there are, and name the commonest unless each occurs once."""
-    if not commonest or commonest[0][1] == 1:
-        return f"{n_distinct:,} distinct"
-    named = (f"{cell(v, max_chars=_NAMED_CHARS)} ×{count:,}" for v, count in commonest[:_NAMED])
-    return f"{n_distinct:,} distinct: {', '.join(named)}{', …' if n_distinct > _NAMED else ''}"
 
 
 #: Values that read better as ``str`` has them than as a call of their constructor.
@@ -411,14 +376,9 @@ def cell(value: Any, *, max_chars: int) -> str:
         text = day if time in ("00:00:00", "00:00") else f"{day} {time}"
     elif issubclass(kind, _STANDARD) or is_kind(value, "pandas", "Period", "Interval"):
         text = safe_str(str, value).removesuffix(" 00:00:00")
-    elif isinstance(value, bytes | bytearray):
-        text = repr(bytes(value[:max_chars]))
-    elif is_kind(value, "numpy", "ndarray"):  # NumPy's own repr follows the user's options
-        shape = "×".join(map(str, value.shape)) or "scalar"
-        is_short = value.ndim == 1 and value.size <= _MOST_ELEMENTS
-        values = listing(value.tolist(), max_chars=10 * max_chars) if is_short else ""
-        text = f"array({values})" if is_short else f"<array {shape} {value.dtype}>"
-    elif hasattr(kind, "shape"):  # a table or a tensor; its repr may be of any length
+    elif is_kind(value, "numpy", "ndarray") and value.ndim == 1 and len(value) <= _MOST_ELEMENTS:
+        text = f"array({listing(value.tolist(), max_chars=10 * max_chars)})"
+    elif hasattr(kind, "shape"):  # an array, a table or a tensor; its repr may be of any length
         text = f"<{type_name(value)} {'×'.join(map(str, value.shape))}>"
     else:
         text = listing(value, max_chars=10 * max_chars)

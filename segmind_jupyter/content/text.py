@@ -27,9 +27,6 @@ _PLAIN: Final = (
     EllipsisType, NotImplementedType,
 )  # fmt: skip
 
-#: Of the room for a long text, the part that its end takes: that of a log says how it ended.
-TAIL_SHARE: Final = 1 / 3
-
 
 def is_plain(obj: object) -> bool:
     """Return whether `obj` reads as a word or a number: text, numbers, dates, enums, `None`."""
@@ -75,14 +72,14 @@ def of_all(shown: int, total: int, noun: str) -> str:
 
 
 def cut(text: str, *, max_chars: int) -> str:
-    """Cut `text` in the middle to `max_chars` characters, a note on what was left out included."""
+    """Cut `text` to `max_chars` characters, a note included; of a log, the end says how it went."""
     total = len(text)
     if total <= max_chars:
         return text
     note = ""
     for _ in range(3):  # its numbers depend on its length
         kept = max(0, max_chars - len(note) - 2)
-        tail = int(kept * TAIL_SHARE)
+        tail = kept // 3
         head, end = kept - tail, total - tail
         note = f"[cut: characters {head + 1:,}-{end:,} of {total:,} not shown]"
     shown = f"{text[:head]}\n{note}\n{text[end:]}"
@@ -99,14 +96,6 @@ def fenced(text: str, *, language: str = "") -> str:
     """Put `text` in a Markdown fence that is longer than any run of backticks inside it."""
     fence = "`" * max((len(run) + 1 for run in re.findall("`{3,}", text)), default=3)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
-
-
-def code_text(source: str, *, language: str, about: str, limits: Limits) -> Text:
-    """Put source code in a fence that is closed also where the code is cut."""
-    code = cut(encodable(source), max_chars=limits.text_chars - 40)  # room for the fence
-    left_out = of_all(len(code), len(source), "character") if len(code) < len(source) else ""
-    fence = fenced(code, language=language)
-    return Text(fence, about=about, inline=False, left_out=left_out)
 
 
 #: Read by their entries, whatever their repr says.

@@ -169,21 +169,20 @@ class TestNotebook:
         assert [picture_in(image).getpixel((9, 9)) for image in images] == colours[3:]
         assert sum(isinstance(p, Text) and p.text == "[picture, not sent]" for p in parts) == 3
         assert parts[0].left_out == "the last 8 of 11 pictures"
-        assert parts[0].notes == ("n.ipynb: the last 8 of 11 pictures went.",)
 
     def test_long_outputs_are_cut_before_code_is(self, sent):
-        """The whole code goes; where even that does not fit, the last cells are left out."""
+        """Of outputs a thousand characters go; where all does not fit, the last cells do not."""
         long = {"output_type": "stream", "text": "x" * 9_000}
-        cells = [self.code(f"step_{n}()\n" * 20, long) for n in range(20)]
+        cells = [self.code(f"step_{n}()\n" * 20, long) for n in range(12)]
         parts = sent(*cells)
         text = "\n".join(part.text for part in parts)
         assert len(text) <= 20_000
-        assert all(text.count(f"step_{n}()\n") == 20 for n in range(20))
-        assert parts[0].left_out == "outputs up to 300 characters"
+        assert all(text.count(f"step_{n}()\n") == 20 for n in range(12))
+        assert parts[0].left_out == "outputs up to 1,000 characters"
         parts = sent(*cells, text_chars=2_000)
         assert sum(len(part.text) for part in parts) <= 2_100
-        assert parts[-1].text.endswith("-20 of 20 are cut]")
-        assert parts[0].left_out.endswith(" of 20 cells whole")
+        assert parts[-1].text.endswith("-12 of 12 are cut]")
+        assert parts[0].left_out.endswith(" of 12 cells whole")
         cells = [self.code("x" * 500, *[self.picture()] * 9) for _ in range(9)]
         parts = sent(*cells, text_chars=2_000)
         n_cells = sum("x" * 500 in part.text for part in parts if isinstance(part, Text))

@@ -75,10 +75,6 @@ class TestSparse:
                 assert part.text.startswith(f"m: {form}_{kind}, shape (200, 100), float64; ")
                 assert "\nmin -2, max 4" in part.text
                 assert part.left_out.startswith("none of ")
-        assert text_of(sp.csr_array(np.eye(2)), "m") == (
-            "m: csr_array, shape (2, 2), float64; 2 values stored (0.5 of all), the others are "
-            "zero\nmin 0, max 1, mean 0.5\n[[1. 0.]\n [0. 1.]]"
-        )
         assert text_of(sp.csr_array((1_000, 1_000))).endswith("the others are zero")
         places = ([0, 999_999], [5, 999_999])
         matrix = sp.coo_array(([1.0, 2.0], places), shape=(10**6, 10**6)).tocsr()
@@ -137,7 +133,7 @@ class TestXarray:
 
         lazy = air.copy(data=dask_array.map_blocks(fail, dask_array.zeros(air.shape), dtype=float))
         assert "dask.array<" in text_of(lazy.to_dataset())
-        assert text_of(lazy[0]).endswith(".compute(), and name what that gives]")
+        assert text_of(lazy[0]).endswith("name what its .compute() gives]")
         pytest.importorskip("scipy")
         air.to_netcdf(tmp_path / "air.nc", engine="scipy")
         with xr.open_dataset(tmp_path / "air.nc", engine="scipy") as dataset:
