@@ -250,7 +250,7 @@ def _axes(axes: Any) -> dict[str, Any]:
 
 
 def _shown(axes: Any, x: Callable[..., Any], y: Callable[..., Any]) -> Iterable[dict[str, Any]]:
-    """Tell of lines, bars, points and fields of values."""
+    """Tell of lines, bars and points."""
     for line in axes.lines:
         xy = line.get_xydata()
         xy = xy[xy[:, 1] == xy[:, 1]]
@@ -264,16 +264,12 @@ def _shown(axes: Any, x: Callable[..., Any], y: Callable[..., Any]) -> Iterable[
         ends = [(b.x1, (b.y0 + b.y1) / 2) if lies else ((b.x0 + b.x1) / 2, b.y1) for b in boxes]
         if ends:
             yield {"bars": _label(bars), "ends": [(x(a), y(b)) for a, b in ends]}
-    for each in [*axes.collections, *axes.images]:
-        values: Any = each.get_array()
-        at: Any = each.get_offsets() if hasattr(each, "get_offsets") else ()
+    for each in axes.collections:
+        at = each.get_offsets()
         if len(at) > 1:
             (left, low), (right, high) = at.min(axis=0), at.max(axis=0)
             spans = {"x": (x(left), x(right)), "y": (y(low), y(high))}
             yield {"points": _label(each), "count": len(at), **spans}
-        elif values is not None and values.ndim < 3:
-            span = [_rounded(value) for value in (values.min(), values.max())]
-            yield {"field": values.shape, "values": span}
 
 
 def _axis(axis: Any) -> dict[str, Any]:

@@ -144,13 +144,13 @@ def broken():
         (lying_bars, ['"ends": [[1.0, 0.0], [2.0, 1.0]]']),
         (dates, ['"first": ["2024-01-01", 1.0]', '"limits": ["2024-01-01"']),
         (points, ['"points": "stars", "count": 2, "x": [1.0, 9.0], "y": [2.0, 4.0]']),
-        (field, ['"field": [2, 3], "values": [0.0, 5.0]', '"colorbar": [{"label": "K"', "Heat"]),
+        (field, ['"colorbar": [{"label": "K", "limits": [0.0, 5.0]', "Heat"]),
         (broken, ['"label": "x"']),
         (lambda: "no figure", ["{}"]),
     ],
 )
 def test_matplotlib_tells_numbers(make, said):
-    """Of lines, bars, points and fields; an artist of another make costs only its own axes."""
+    """Of lines, bars and points; an artist of another make costs only its own axes."""
     plt.switch_backend("agg")
     facts = json.dumps(facts_of(make()))
     plt.close("all")

@@ -218,6 +218,9 @@ def png(colour: str, size: int = 48) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+RED = {"image/png": png("red")}
+
+
 def code(source: str, *data: dict, **metadata) -> dict:
     outputs = [V4.new_output("display_data", data=each, metadata=metadata) for each in data]
     return V4.new_code_cell(source, outputs=outputs)
@@ -303,22 +306,21 @@ def test_a_file_of_any_style_keeps_it(alt):
 
 def test_formats_are_those_of_their_readers(alt):
     """What has words in one of them has words."""
-    red, blue = {"image/png": png("red")}, {"image/png": png("blue")}
     for how, holds in [
         ("metadata", lambda cell: cell.outputs[0].metadata["image/png"]["alt"]),
         ("myst", lambda cell: cell.metadata["mystnb"]["image"]["alt"]),
         ("quarto", lambda cell: cell.source.partition("#| fig-alt: ")[2]),
     ]:
-        status, _, text = alt(code("plot()", red), options=f"--format {how}")
+        status, _, text = alt(code("plot()", RED), options=f"--format {how}")
         (cell,) = nbformat.reads(text, as_version=4).cells
         assert "(simulated)" in holds(cell), how
         assert (status, "text/html" in text) == (0, False)
         assert alt(options="--check")[0] == 0
-    text = alt(code("plot()", red, blue), options="--format quarto")[2]
+    text = alt(code("plot()", RED, RED), options="--format quarto")[2]
     (cell,) = nbformat.reads(text, as_version=4).cells
     assert cell.source.startswith('#| fig-alt:\n#|   - "(simulated) ')
     assert cell.source.endswith("\nplot()")
-    text = alt(code("plot()", red), options="--language de,fr")[2]
+    text = alt(code("plot()", RED), options="--language de,fr")[2]
     assert all(f"Description ({tag})" in text for tag in ("de", "fr"))
 
 
@@ -326,21 +328,20 @@ def test_a_check_needs_no_key_and_lists_what_has_no_words(alt, monkeypatch):
     """And exits with 1; what cannot have any says why."""
     monkeypatch.delenv("SEGMIND_API_KEY")
     monkeypatch.setenv("SEGMIND_BASE_URL", "https://api.segmind.com")
-    told = {"text/html": "<img src='data:image/png;base64,aGk=' alt='words'>"}
-    status, said, _ = alt(
-        code("a", {"image/png": png("red")}),
-        code("b", told),
-        code("c", {"text/html": "<img src='https://x.example/a.png'>"}),
-        code("d", {"application/vnd.plotly.v1+json": {"data": []}}),
-        code("e", {"text/html": f"<img src='data:image/png;base64,{png('red')}'>"}),
-        code("f", {"text/html": "<video src='x'></video>"}),
-        attached("![](attachment:gone.png) ![a b](attachment:gone.png)"),
-        options="--check",
-    )
+    cells = [code("a", RED), code("b", {"application/vnd.plotly.v1+json": {"data": []}})]
+    for page in (
+        "<img src='data:image/png;base64,aGk=' alt='words'>",
+        "<img src='https://x.example/a.png'>",
+        f"<img src='data:image/png;base64,{png('red')}'>",
+        "<video src='x'></video>",
+    ):
+        cells.append(code("c", {"text/html": page}))
+    cells.append(attached("![](attachment:gone.png) ![a b](attachment:gone.png)"))
+    status, said, _ = alt(*cells, options="--check")
     assert (status, "n.ipynb: 2 of 7 figures have words." in said) == (1, True)
-    cells = [line for line in said.splitlines() if line.startswith("  cell ")]
-    reasons = ("without words", "the page fetches", "plotly", "HTML of its", "not there")
-    for n, reason, line in zip((1, 3, 4, 5, 7), reasons, cells, strict=True):
+    lines = [line for line in said.splitlines() if line.startswith("  cell ")]
+    reasons = ("without words", "plotly", "the page fetches", "HTML of its", "not there")
+    for n, reason, line in zip((1, 2, 4, 5, 7), reasons, lines, strict=True):
         assert (f"cell {n}:" in line, reason in line) == (True, True), line
     assert alt()[0] == 2  # to ask takes a key
 
@@ -358,9 +359,7 @@ def test_a_dry_run_and_a_budget_send_no_more(alt):
 
 def test_hostile_files_are_told_in_words(alt):
     """Broken JSON, base64, structure and SVG; nothing is fetched; a reply stays text."""
-    hostile = {
-        "image/svg+xml": "<svg width='9' height='9'><image href='https://x.example/'/></svg>"
-    }
+    svg = "<svg width='9' height='9'><image href='https://x.example/'/></svg>"
     for broken, said in [
         ("{", "its JSON is broken"),
         ("[" * 100_000, "its JSON is broken"),
@@ -370,9 +369,8 @@ def test_hostile_files_are_told_in_words(alt):
     ]:
         Path("n.ipynb").write_text(broken)
         assert (alt()[0], said in alt()[1]) == (2, True), broken[:20]
-    status, said, text = alt(
-        code("a", {"image/png": "!!!"}), code("b", hostile), code("c", {"image/png": png("red")})
-    )
+    broken, drawn = code("a", {"image/png": "!!!"}), code("b", {"image/svg+xml": svg})
+    status, said, text = alt(broken, drawn, code("c", RED))
     assert status == 1
     assert "cell 1: The image is not" in said
     assert "cell 2: SVG went as its source: to draw it something would be fetched" in said
@@ -394,7 +392,7 @@ def test_hostile_words_take_no_time():
 
 def test_a_file_that_was_saved_meanwhile_stays(alt):
     """What its owner did while the models wrote is not undone; the answers are kept."""
-    alt(code("a", {"image/png": png("red")}), options="--dry-run")
+    alt(code("a", RED), options="--dry-run")
 
     def save(_):
         Path("n.ipynb").write_text(Path("n.ipynb").read_text().replace('"a"', '"mine"'))
@@ -409,7 +407,7 @@ def test_where_nothing_can_be_written_nothing_is_asked(alt):
     """A folder, and one that is not there."""
     Path("folder").mkdir()
     for out in ("folder", "gone/o.ipynb"):
-        status, said, _ = alt(code("a", {"image/png": png("red")}), options=f"--out {out}")
+        status, said, _ = alt(code("a", RED), options=f"--out {out}")
         assert (status, "so nothing was asked" in said) == (2, True)
     assert [each.name for each in Path.cwd().iterdir() if "folder" in each.name] == ["folder"]
 

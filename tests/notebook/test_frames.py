@@ -31,17 +31,12 @@ def test_words_that_reach_out_are_kept_from_the_page(shown):
     """Whichever frame they are in, and however it came about."""
     codes = [
         "pd.DataFrame({'reply': [words]})",
-        "pd.DataFrame({'x': ['a']}).join(pd.DataFrame({'reply': [words]}))",
         "pd.DataFrame({'x': [r'$\\bbox[background:url(//e.test/S)]{x}$']})",
         "pd.DataFrame({'reply': [words]}).style",
         r"pd.DataFrame({'x': [r'$\fcolorbox{red;background:url(//e.test)}{white}{x}$']})",
     ]
     if find_spec("polars"):
-        codes += [
-            "__import__('polars').DataFrame({'reply': [words]})",
-            "__import__('polars').lit(words)",
-            r"__import__('polars').Series([r'$\bbox[content:url(//e.t)]x$'])",
-        ]
+        codes += [f"__import__('polars').{of}" for of in ("DataFrame([words])", "lit(words)")]
     for code in codes:
         page = shown(code)
         assert page.startswith(SHIELD), code

@@ -10,7 +10,6 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -46,37 +45,29 @@ from segmind_jupyter.session import Request, session
 from segmind_jupyter.words import to_text
 
 FULL = Reply(
-    text="It **rises**.",
-    usage=Usage(1435, 31),
-    stop_reason="end_turn",
-    model="claude-4-sonnet",
-    cost=0.0021,
-    remaining_credits=4.2,
-    elapsed_s=11.24,
-    raw={"simulated": True},
-)
+    text="It **rises**.", usage=Usage(1435, 31), stop_reason="end_turn", model="claude-4-sonnet",
+    cost=0.0021, remaining_credits=4.2, elapsed_s=11.24, raw={"simulated": True},
+)  # fmt: skip
 
 
-def picture(colour: str = "red", size: tuple[int, int] = (800, 400)) -> Image:
+def picture() -> Image:
     file = io.BytesIO()
-    PILImage.new("RGB", size, colour).save(file, "PNG")
-    return Image(file.getvalue(), "image/png", *size, about="Figure 8×4 in")
+    PILImage.new("RGB", (800, 400), "red").save(file, "PNG")
+    return Image(file.getvalue(), "image/png", 800, 400, about="Figure 8×4 in")
 
 
 def page(html: str) -> BeautifulSoup:
     return BeautifulSoup(html, "html.parser")
 
 
-def test_the_text_side_reads_well() -> None:
+def test_the_text_side_reads_well():
     """The Markdown, a line of what the reply took, the objects with their sizes, and the notes."""
     assert reply_text(FULL) == (
         "  It **rises**.\n\n── claude-4-sonnet · 1,435 tokens in, 31 out · 11.2 s · "
         "0.0021 credits, 4.20 left · simulated"
     )
-    sent = [
-        Attachment("fig", (picture(),)),
-        Attachment("df", (Text("x" * 40, about="DataFrame 2×3"),)),
-    ]
+    frame = Attachment("df", (Text("x" * 40, about="DataFrame 2×3"),))
+    sent = [Attachment("fig", (picture(),)), frame]
     lines = reply_text(FULL, sent=sent, notes=["`{figg}` is no name here."]).splitlines()
     assert re.fullmatch(r"   fig · Figure 8×4 in · 800×400 PNG, \d+ k?B, ≈435 tokens", lines[-3])
     assert lines[-2] == "   df · DataFrame 2×3 · text, ≈10 tokens"
@@ -96,7 +87,7 @@ KNOWN = {
 }
 
 
-def test_what_is_not_known_is_not_shown() -> None:
+def test_what_is_not_known_is_not_shown():
     """The footer holds what the server told and nothing in place of what it did not."""
     for line, reply in KNOWN.items():
         assert reply_text(reply) == (f"  x\n\n{line}" if line else "  x")
@@ -106,22 +97,14 @@ def test_what_is_not_known_is_not_shown() -> None:
     assert len(line) < 400  # of what a server may send
 
 
-FORGED = (
-    "Fine.\n\n── claude-4-sonnet · 5 tokens in, 1 out",
-    "Fine.\n\nThe reply was cut after 31 tokens.",
-    "You: send my key\n\nJobFailed: Job 2c7f failed.",
-    "a\u2028── claude\r── claude\x1b[G── claude",
-)
-
-
-def test_no_line_of_a_reply_passes_for_one_of_ours() -> None:
+def test_no_line_of_a_reply_passes_for_one_of_ours():
     """In a terminal its words are indented: neither the footer nor a turn can be imitated."""
-    for words in FORGED:
-        shown = reply_text(Reply(text=words, model="m")).split("\n")
-        assert [line for line in shown if line and not line.startswith("  ")] == ["── m"]
+    forged = "Fine.\n\n── claude · 5 tokens in\nYou: my key\u2028── a\r── b\x1b[G── c"
+    lines = reply_text(Reply(text=forged, model="m")).split("\n")
+    assert [line for line in lines if line and not line.startswith("  ")] == ["── m"]
 
 
-def test_a_terminal_draws_the_markdown_where_rich_is_there(shell, monkeypatch) -> None:
+def test_a_terminal_draws_the_markdown_where_rich_is_there(shell, monkeypatch):
     """Indented too; addresses are shown, and no sequence of a reply's own comes through."""
     pytest.importorskip("rich")
     words = "**bold** [a](https://x.example) <b> &#x1b;]8;;x \x1b]8;;https://y.example\x1b\\z"
@@ -142,7 +125,7 @@ class Point:
     tags: list[str]
 
 
-def test_objects_are_small_tables() -> None:
+def test_objects_are_small_tables():
     """An object a line a field, a list of them a line each; of all others their words."""
     cells = page(object_html(Point(1, ["<b>", "c"]))).find_all(["th", "td"])
     assert [cell.get_text() for cell in cells] == ["x", "1", "tags", "<b>, c"]
@@ -154,7 +137,7 @@ def test_objects_are_small_tables() -> None:
         assert words in object_html(value)
 
 
-def test_what_is_wrong_with_a_reply_is_said() -> None:
+def test_what_is_wrong_with_a_reply_is_said():
     """Declined, empty, cut: in the words of the reply itself, on both sides."""
     cut = Reply(text="half of", stop_reason="max_tokens", usage=Usage(5, 31))
     assert "--max-tokens" in cut.notice
@@ -163,9 +146,9 @@ def test_what_is_wrong_with_a_reply_is_said() -> None:
         assert reply.notice.split("`")[0] in page(reply_html(reply)).get_text()
 
 
-def test_a_thumbnail_shows_what_was_sent() -> None:
+def test_a_thumbnail_shows_what_was_sent():
     """A small PNG of itself, with words for who does not see it; a broken one is named alone."""
-    sent = [Attachment('"><script>', (picture("red"),))]
+    sent = [Attachment('"><script>', (picture(),))]
     (img,) = page(reply_html(FULL, sent=sent)).find_all("img")
     assert img["alt"] == '"><script> · Figure 8×4 in, 800×400'
     data = base64.b64decode(img["src"].removeprefix("data:image/png;base64,"))
@@ -191,7 +174,7 @@ class Asked:
 ANSWERED = dataclasses.replace(FULL, request=Asked(), answered_at=1e9, request_id="2c7f")
 
 
-def test_the_footer_is_as_long_as_the_user_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_footer_is_as_long_as_the_user_wants(monkeypatch):
     """All of it, one quiet line, or nothing; notes on what was sent otherwise stay."""
     for how, n_lines in (("full", 3), ("line", 2), ("off", 1)):
         monkeypatch.setattr(session(), "footer", how)
@@ -203,7 +186,7 @@ def test_the_footer_is_as_long_as_the_user_wants(monkeypatch: pytest.MonkeyPatch
             assert "{figg}" in shown
 
 
-def test_an_output_says_where_its_words_come_from() -> None:
+def test_an_output_says_where_its_words_come_from():
     """For whoever reads the notebook's file; nothing of the prompt itself."""
     assert provenance(ANSWERED) == {
         "segmind": {
@@ -221,7 +204,7 @@ def test_an_output_says_where_its_words_come_from() -> None:
         assert provenance(Reply(text="x", answered_at=at))["segmind"]["date"] is None
 
 
-def test_an_error_says_what_happened_first_and_its_name_last() -> None:
+def test_an_error_says_what_happened_first_and_its_name_last():
     """In HTML; as text its name comes first, as IPython has it."""
     answered = "(POST /v1/x was answered 406: (none) left)"
     error = InsufficientCreditsError(f"Not enough credits. Add some, or wait. {answered}")
@@ -236,7 +219,6 @@ def test_an_error_says_what_happened_first_and_its_name_last() -> None:
 
 # Whatever a reply holds
 
-Walk = Callable[[str], str]
 CORPUS = json.loads(Path(__file__).with_name("hostile.json").read_text("utf-8"))
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\ufeff\U000e0000-\U000e007f"
@@ -244,7 +226,7 @@ UNSEEN = re.compile(
 )
 
 
-def test_a_hostile_reply_holds_nothing_live(walk: Walk) -> None:
+def test_a_hostile_reply_holds_nothing_live(walk):
     """The HTML of each reply of the corpus passes the walker, with its footer, and is not empty."""
     assert len({case["name"] for case in CORPUS}) == len(CORPUS) >= 300
     for case in CORPUS:
@@ -252,7 +234,7 @@ def test_a_hostile_reply_holds_nothing_live(walk: Walk) -> None:
         assert walk(reply_html(Reply(text=text, model=text), notes=[text])).strip(), case["name"]
 
 
-def test_a_hostile_reply_is_quiet_in_a_terminal() -> None:
+def test_a_hostile_reply_is_quiet_in_a_terminal():
     """As text, also drawn, each reply holds no control, hidden or reordering character."""
     for case in CORPUS:
         reply = Reply(text=case["text"], model=case["text"])
@@ -262,7 +244,7 @@ def test_a_hostile_reply_is_quiet_in_a_terminal() -> None:
             assert not UNSEEN.search(text.replace("\n", "").replace("\t", "")), case["name"]
 
 
-def test_raw_html_stays_readable(walk: Walk) -> None:
+def test_raw_html_stays_readable(walk):
     """What a reply typed as HTML is shown as typed: a paid word is not dropped."""
     for case in CORPUS:
         if case["text"].startswith("<"):
@@ -288,18 +270,18 @@ mixtures = st.lists(
 
 @settings(max_examples=300)
 @given(st.one_of(anything, mixtures))
-def test_no_text_gets_live_html_through(walk: Walk, text: str) -> None:
+def test_no_text_gets_live_html_through(walk, text):
     """Arbitrary text and shuffled hostile pieces never raise and never pass the walker's lists."""
     walk(framed(body_html(text)))
 
 
-def test_the_sanitizer_alone_holds_too(walk: Walk) -> None:
+def test_the_sanitizer_alone_holds_too(walk):
     """Had the parser a hole and let raw HTML through, the allow-list would still stop it."""
     for case in CORPUS:
         walk(f"<div>{clean(to_text(html.unescape(case['text'])))}</div>")
 
 
-def test_a_breaking_renderer_loses_no_reply(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_breaking_renderer_loses_no_reply(walk, monkeypatch):
     """Whatever fails while rendering, the reply is shown as typed, escaped."""
     monkeypatch.setattr(markdown, "clean", lambda page: 1 / 0)
     page = reply_html(Reply(text="**paid** <b>", usage=Usage(1, 2)))

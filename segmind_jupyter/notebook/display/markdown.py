@@ -6,6 +6,7 @@ text, links are http, https or mailto), and the result passes an allow-list (`sa
 
 from __future__ import annotations
 
+import contextlib
 import html
 import io
 import re
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-#: What is longer is shown as typed from here on: hostile input of this size takes seconds.
-MAX_MARKDOWN_CHARS = 100_000
-#: Largest page that is shown: thousands of empty table cells can be typed in few characters.
-MAX_HTML_CHARS = 2_000_000
+#: A longer reply, or page, is shown as typed: hostile input of this size takes seconds, and in a
+#: few characters thousands of empty cells of a table can be typed.
+MAX_MARKDOWN_CHARS, MAX_HTML_CHARS = 100_000, 2_000_000
 #: Deepest nesting, in containers; a list inside a list takes two. markdown-it drops what is deeper.
 _MAX_NESTING = 20
 
@@ -58,19 +58,11 @@ _TASK = re.compile(r"\[([ xX])\] ")
 def body_html(text: str) -> str:
     """Turn untrusted Markdown into safe HTML, without the box."""
     text = to_text(text)
-    cut = len(text)
-    if cut > MAX_MARKDOWN_CHARS:  # at a line's end, if there is one
-        cut = text.rfind("\n", 0, MAX_MARKDOWN_CHARS) + 1 or MAX_MARKDOWN_CHARS
-    try:
-        page = clean(_parser().render(text[:cut]))
-    except Exception:  # noqa: BLE001 - the reply is paid for: shown as typed, whatever broke
-        page = ""
-    if not page or len(page) > MAX_HTML_CHARS:  # it would bloat the notebook
-        return _verbatim(text) if text.strip() else ""
-    return page + (_verbatim(text[cut:]) if cut < len(text) else "")
-
-
-def _verbatim(text: str) -> str:
+    if len(text) <= MAX_MARKDOWN_CHARS:
+        with contextlib.suppress(Exception):  # the reply is paid for: as typed, whatever breaks
+            page = clean(_parser().render(text))
+            if len(page) <= MAX_HTML_CHARS and (page or not text.strip()):
+                return page
     return f'<pre style="{ELEMENTS["pre:wrapped"]}">{_escaped(text)}</pre>'
 
 

@@ -7,8 +7,6 @@ second wall, for the day when a parser or a converter has a hole.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import cache, partial
 from typing import Final
 
 from segmind_jupyter.notebook.display.styles import ADMITTED
@@ -28,6 +26,11 @@ MATH_ATTRIBUTES: Final = {
     "accent", "accentunder", "depth", "display", "displaystyle", "fence", "form", "height",
     "largeop", "linethickness", "lspace", "mathvariant", "maxsize", "minsize", "movablelimits",
     "rspace", "scriptlevel", "stretchy", "voffset", "width",
+}  # fmt: skip
+
+_ATTRIBUTES: Final = {
+    "a": {"href", "target", "title"}, "annotation": {"encoding"}, "div": {"role", "aria-level"},
+    "ol": {"start"}, "*": {"style"}, **dict.fromkeys(MATH_TAGS, MATH_ATTRIBUTES),
 }  # fmt: skip
 
 #: What the source of a formula is, as text beside it.
@@ -61,21 +64,13 @@ def is_math_value(value: str) -> bool:
 
 def clean(html: str) -> str:
     """Drop from `html` whatever is not on the lists; the text of dropped elements stays."""
-    return _cleaner()(html)
-
-
-@cache
-def _cleaner() -> Callable[[str], str]:
     import nh3
 
-    attributes = dict.fromkeys(MATH_TAGS, MATH_ATTRIBUTES)
-    attributes |= {"a": {"href", "target", "title"}, "ol": {"start"}, "*": {"style"}}
-    attributes |= {"annotation": {"encoding"}, "div": {"role", "aria-level"}}
-    return partial(
-        nh3.clean,
+    return nh3.clean(
+        html,
         tags=_TAGS | MATH_TAGS | {"annotation", "semantics"},
         clean_content_tags={"script", "style"},
-        attributes=attributes,
+        attributes=_ATTRIBUTES,
         attribute_filter=_filtered,
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer nofollow",
