@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from segmind_jupyter.content.images.encode import fitted_image, fitted_size, full_scale, tone_range
+from segmind_jupyter.content.images.encode import eight_bit, fitted_image, fitted_size
 from segmind_jupyter.content.parts import (
     CHARS_PER_TOKEN,
     STANDARD,
@@ -46,9 +46,8 @@ _LEAST_SMOOTHNESS: Final = 0.5
 #: Larger arrays (a memory map of a disk, say) are not read for their range and mean.
 _READ_ELEMENTS: Final = 50_000_000
 
-#: Of more numbers than these evenly spaced rows and columns are drawn; of bytes, which are not
-#: converted, eight times as many are taken.
-_DRAWN_VALUES: Final = 25_000_000
+#: Of more numbers than these evenly spaced rows and columns are drawn; bytes are not converted.
+_DRAWN_VALUES, _DRAWN_BYTES = 8_000_000, 200_000_000
 
 
 def array_part(
@@ -150,50 +149,12 @@ def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") 
     pixels = array[:, :, 0] if array.shape[2:] == (1,) else array
     height, width = pixels.shape[:2]
     size = fitted_size(width, height, limits)
-    most = _DRAWN_VALUES * (8 if _is_bytes(pixels) else 1)
-    step = math.ceil(math.sqrt(pixels.size / most))
-    drawn = PIL.Image.fromarray(_eight_bit(pixels[::step, ::step]))
-    return fitted_image(drawn, size=size, about=about or about_array(array))
-
-
-def _is_bytes(pixels: Any) -> bool:
-    return pixels.dtype == "uint8" and not hasattr(pixels, "filled")
-
-
-def _eight_bit(pixels: Any) -> Any:
-    """Scale to 8 bits a channel, contiguous."""
-    numpy = sys.modules["numpy"]
-    if _is_bytes(pixels):
-        return numpy.ascontiguousarray(pixels)
-    has_alpha = pixels.shape[2:] == (4,)
-    black, white = tone_range(*_bounds(pixels[..., :3] if has_alpha else pixels))
-    black, width = numpy.float64(black), numpy.float64(white) - black
-    if has_alpha:  # on its own scale
-        black = numpy.array([black, black, black, 0])
-        width = numpy.array([width, width, width, full_scale(_bounds(pixels[..., 3])[1])])
-    drawn = numpy.empty(pixels.shape, "uint8")
-    for rows in _bands(pixels):
-        with numpy.errstate(over="ignore", invalid="ignore"):
-            shares = (_floats(pixels[rows]) - black) / width
-        numpy.fmin(shares, 1, out=shares)  # of a number and NaN, fmin takes the number: white
-        numpy.maximum(shares, 0, out=shares)
-        drawn[rows] = shares * 255 + 0.5
-    return drawn
-
-
-def _bands(pixels: Any) -> Iterator[slice]:
-    rows = max(1, 250_000 // pixels[0].size)  # 2 MB of floats stay in the processor's cache
-    return (slice(top, top + rows) for top in range(0, pixels.shape[0], rows))
-
-
-def _bounds(pixels: Any) -> tuple[float, float]:
-    """Find the lowest and the highest finite value; zeros if there is none."""
-    numpy, ends = sys.modules["numpy"], []
-    for rows in _bands(pixels):
-        values = _floats(pixels[rows])
-        if (values := values[numpy.isfinite(values)]).size:
-            ends += [float(values.min()), float(values.max())]
-    return min(ends, default=0.0), max(ends, default=0.0)
+    is_bytes = pixels.dtype == "uint8" and not hasattr(pixels, "filled")
+    step = math.ceil(math.sqrt(pixels.size / (_DRAWN_BYTES if is_bytes else _DRAWN_VALUES)))
+    drawn = pixels[::step, ::step]
+    drawn = sys.modules["numpy"].ascontiguousarray(drawn) if is_bytes else eight_bit(drawn)
+    picture = PIL.Image.fromarray(drawn)
+    return fitted_image(picture, size=size, about=about or about_array(array))
 
 
 def _floats(band: Any) -> Any:

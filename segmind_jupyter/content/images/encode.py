@@ -6,7 +6,6 @@ keeps them. Pillow is imported when the first picture arrives.
 
 from __future__ import annotations
 
-import array
 import io
 import math
 import os
@@ -166,10 +165,14 @@ def is_drawing(picture: Picture) -> bool:
     return False
 
 
+#: The EXIF tag that says how the camera was held.
+_ORIENTATION: Final = 0x0112
+
+
 def flattened(picture: Picture, *, size: tuple[int, int]) -> Picture:
     """Make a picture of `size` that carries pixels and nothing else."""
     import PIL.Image
-    from PIL.Image import Transpose
+    from PIL import ImageOps
 
     picture.load()
     flat = _averageable(picture)
@@ -180,20 +183,11 @@ def flattened(picture: Picture, *, size: tuple[int, int]) -> Picture:
         paper.paste(flat, mask=flat.getchannel("A"))
         flat = paper
     flat = _in_srgb(flat, picture.info.get("icc_profile"))
-    orientation = 1
+    flat.info = {}
     # What Pillow raises on EXIF that it cannot read; a warning where the user made these errors.
     with suppress(OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, Warning):
-        orientation = int(picture.getexif().get(0x0112, 1))  # how the camera was held
-    turn = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }.get(orientation)
-    upright = flat if turn is None else flat.transpose(turn)
+        flat.getexif()[_ORIENTATION] = picture.getexif()[_ORIENTATION]
+    upright = ImageOps.exif_transpose(flat)
     upright.info = {}
     return upright
 
@@ -256,24 +250,43 @@ def full_scale(high: float) -> float:
     return next((white for white in _FULL_SCALES if high <= white), _FULL_SCALES[-1])
 
 
+def eight_bit(pixels: Any) -> Any:
+    """Scale a NumPy array to 8 bits a channel by `tone_range`; what is missing is white."""
+    import numpy
+
+    with numpy.errstate(over="ignore", invalid="ignore"):  # beyond 64 bits is infinite
+        values = pixels.astype("float64")
+        values = values.filled(numpy.nan) if hasattr(values, "filled") else numpy.asarray(values)
+        alpha = values[..., 3:] if values.shape[2:] == (4,) else None
+        colours = values if alpha is None else values[..., :3]
+        black, white = tone_range(*_ends(colours))
+        shares = (colours - numpy.float64(black)) / (numpy.float64(white) - black)
+        if alpha is not None:  # on its own scale
+            shares = numpy.concatenate((shares, alpha / full_scale(_ends(alpha)[1])), axis=2)
+    shares = numpy.fmin(shares, 1)  # of a number and NaN, fmin takes the number
+    return (numpy.maximum(shares, 0) * 255 + 0.5).astype("uint8")
+
+
+def _ends(values: Any) -> tuple[float, float]:
+    """Find the lowest and the highest finite value; zeros if there is none."""
+    import numpy
+
+    finite = values[numpy.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
 def _toned(picture: Picture) -> Picture:
-    """Scale a picture of numbers to 8-bit grey (mode L), by the rule of `tone_range`."""
+    """Scale a picture of numbers to 8-bit grey (mode L)."""
     import PIL.Image
 
-    numbers = picture if picture.mode in ("I", "F") else picture.convert("I")
-    # All pixels are averaged in C: one NaN or infinity makes the mean one too.
-    mean = numbers.resize((1, 1), PIL.Image.Resampling.BOX).getpixel((0, 0))
-    if numbers.mode == "F" and not math.isfinite(mean):  # type: ignore[arg-type]
-        values = array.array("f", numbers.tobytes())
-        finite = array.array("f", filter(math.isfinite, values))
-        black, white = tone_range(min(finite, default=0.0), max(finite, default=0.0))
-        shown = (white if math.isnan(v) else min(max(v, black), white) for v in values)
-        numbers = PIL.Image.frombytes("F", numbers.size, array.array("f", shown).tobytes())
-    else:
-        low, high = numbers.getextrema()
-        black, white = tone_range(float(low), float(high))  # type: ignore[arg-type]
-    scale = 255 / (white - black)
-    return numbers.point(lambda value: value * scale + (0.5 - black * scale)).convert("L")
+    try:
+        import numpy
+    except ImportError:
+        raise ContentError(
+            f"A picture of mode {picture.mode} takes NumPy to be scaled: run `%pip install numpy`, "
+            "or save it with 8 bits a channel."
+        ) from None
+    return PIL.Image.fromarray(eight_bit(numpy.asarray(picture)))
 
 
 def _decoding(what: str) -> AbstractContextManager[None]:
