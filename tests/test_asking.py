@@ -16,16 +16,13 @@ from scripted import Gateway
 
 from segmind_jupyter.api.loop import wait_interruptibly
 from segmind_jupyter.content.prompt import gather
-from segmind_jupyter.errors import Interrupted, MaybeBilledError
+from segmind_jupyter.errors import Interrupted
 from segmind_jupyter.session import Session
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 
 KEY = "sk-live-0123456789abcdef"
 SLUG = "claude-4-sonnet"
-
-#: Long enough that no test sees its end.
-FOR_EVER_S = 3600.0
 
 QUICK = Behaviour(queue_s=0.05, work_s=0.05)
 
@@ -192,72 +189,7 @@ def test_a_reply_is_what_json_says(script):
     assert (done.stdout, done.stderr) == ("ContentError\nSettingsError\n", "")
 
 
-class TestScripts:
-    @pytest.mark.parametrize(
-        "end", ["", "os._exit(0)", "os.kill(os.getpid(), 9)"], ids=["ends", "exits", "is killed"]
-    )
-    def test_one_that_does_not_wait_loses_nothing(self, script, gateway, end):
-        """The id is in the journal before the program goes on; the next one takes the job up."""
-        first = script(f"""
-            import os
-            from segmind_jupyter import submit
-            print(submit('echo: done').request_id, flush=True)
-            {end}
-        """)
-        assert first.stderr == ""
-        second = script("""
-            from segmind_jupyter import resume
-            from segmind_jupyter.session import session
-            (entry,) = session().journal.entries()
-            print(entry.request_id, entry.model, resume(entry.request_id).wait(timeout=30))
-        """)
-        assert second.stderr == ""
-        assert second.stdout == f"{first.stdout.strip()} {SLUG} done\n"
-        assert posts(gateway) == [f"/v2/{SLUG}"]
-
-
-class TestCallbacks:
-    def test_one_may_read_the_reply_but_not_wait_for_another(self, script):
-        """On the thread that fetches the answers, waiting would hang; it says so instead."""
-        done = script("""
-            import queue
-            from segmind_jupyter import ask, resume, submit
-            told = queue.Queue()
-
-            def attempt(function, *args):
-                try:
-                    told.put(function(*args).text)
-                except Exception as error:
-                    told.put(f"{type(error).__name__} {'threading.Thread' in str(error)}")
-
-            def ended(job):
-                attempt(job.wait)
-                attempt(other.wait)
-                attempt(submit, 'Hi')
-                attempt(ask, 'Hi')
-                attempt(resume, 'a1')
-
-            other = submit('echo: other')
-            submit('echo: done').on_done(ended)
-            # Its end may come after the other's, whose wait is none then.
-            seen = [told.get(timeout=30) for _ in range(5)]
-            print(seen[0], *seen[2:], sep='; ')
-            assert seen[1] in {'other', 'SegmindError True'}
-        """)
-        refused = "; SegmindError True" * 3
-        assert (done.stdout, done.stderr) == (f"done{refused}\n", "")
-
-
 class TestService:
-    def test_a_job_that_is_followed_is_taken_up_as_itself(self, service, gateway):
-        """There is one handle, and one who polls."""
-        gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
-        job = submit(service)
-        assert service.resume(job.request_id) is job
-        assert service.pending == (job,)
-        job.cancel()
-        assert service.pending == ()
-
     def test_an_interrupt_while_it_is_sent_does_not_lose_the_id(self, service, gateway):
         """The POST comes to its end, though nobody waits for it: the message is true."""
         sent, given_up = threading.Event(), threading.Event()
@@ -281,17 +213,6 @@ class TestService:
         (entry,) = service.journal.entries()
         assert entry.pending
         assert len(posts(gateway)) == gateway.billed == 1
-
-    @pytest.mark.parametrize(
-        "trouble", [{"drop": "after_work"}, {"status": 504, "after_work": True}]
-    )
-    def test_a_submission_of_unknown_outcome_is_not_sent_again(self, service, gateway, trouble):
-        """It is counted as what may have been billed, and here it was."""
-        gateway.script("POST /v2/", **trouble)
-        with pytest.raises(MaybeBilledError):
-            submit(service)
-        assert len(posts(gateway)) == gateway.billed == 1
-        assert service.ledger.unknown == 1
 
 
 class TestTheVendorsSDK:

@@ -235,29 +235,6 @@ def test_a_free_connection_is_waited_for_as_long_as_the_call_may_take(bench):
     assert limits_s == [{"connect": 10.0, "read": 600.0, "write": 600.0, "pool": 600.0}]
 
 
-def test_a_get_is_repeated_until_it_succeeds_or_its_time_is_up(bench):
-    """A look-up is free: connection trouble and 5xx are sat out."""
-    found = httpx.Response(200, json={"credits": 1.5, "free-credits": 0.25})
-    for failure in (408, 429, 500, 502, 503, 504):
-        made = bench(httpx.Response(failure), httpx.ReadError("reset"), found)
-        credits = made.run(made.client.credits)
-        assert (credits.credits, credits.free_credits, credits.total) == (1.5, 0.25, 1.75)
-        assert len(made.server.requests) == 3
-    made = bench(httpx.Response(502))
-    with pytest.raises(ServerError):
-        made.run(made.client.credits, timeout_s=30)
-    assert sum(made.server.waits_s) <= 30
-    assert len(made.server.requests) > 3
-
-
-def test_odd_credits_are_an_error_not_a_crash(bench):
-    """What is not the documented object is said to be none."""
-    for body in ("", "[]", "{}", '{"credits": "x"}', '{"credits": null}', "<html>"):
-        made = bench(httpx.Response(200, text=body))
-        with pytest.raises(APIError):
-            made.run(made.client.credits)
-
-
 def test_a_401_is_tried_once_as_bearer_and_remembered(bench):
     """The form that worked goes first from then on."""
 

@@ -14,7 +14,7 @@ import pytest
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.loop import wait_interruptibly
 from segmind_jupyter.api.messages import Reply
-from segmind_jupyter.api.responses import Cancelled, Completed, Expired, Failed, Processing, Queued
+from segmind_jupyter.api.responses import Cancelled, Completed, Expired, Failed, Processing
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -61,21 +61,6 @@ class Wait:
 
 
 class TestBeforeItsEnd:
-    def test_it_is_queued_has_nothing_to_give_and_moves_from_state_to_state(self, job):
-        """Looking at it sends nothing; every change but the last is told, once each."""
-        assert (job.request_id, job.status, job.done()) == (ID, "QUEUED", False)
-        assert (job.reply, job.error) == (None, None)
-        assert repr(job) == f"<Job {ID} claude-4-sonnet QUEUED>"
-        told = []
-        job.on_change(lambda job: told.append(job.status))
-        for state in (Queued(), Processing(), Processing(), Queued()):
-            job.move(state)
-        assert not job.done()
-        complete(job)
-        job.move(Processing())
-        assert told == ["PROCESSING", "QUEUED"]
-        assert job.status == "COMPLETED"
-
     def test_time_runs_from_the_submission_and_stands_still_at_the_end(self):
         """On the wall clock, as it may lie in another kernel; never below zero."""
         assert Job(ID, submitted_at=time.time() - 3600).elapsed_s >= 3600
@@ -90,15 +75,6 @@ class TestBeforeItsEnd:
 
 
 class TestAtItsEnd:
-    def test_the_reply_is_there_for_whoever_asks(self, job):
-        """As often as they ask; only the first end counts."""
-        assert complete(job) is True
-        assert (job.status, job.done()) == ("COMPLETED", True)
-        assert job.reply is job.wait() is job.wait(timeout=0) is REPLY
-        assert job.error is None
-        assert (fail(job), job.cancel()) == (False, False)
-        assert job.wait() is REPLY
-
     def test_an_error_is_raised_wherever_the_reply_is_asked_for(self):
         """By `wait`, `reply` and `await`; whoever looks alone leaves it unraised."""
         for state, error in [
@@ -145,19 +121,6 @@ class TestWait:
                     job.wait(timeout)
             complete(job)
 
-    def test_it_waits_as_long_as_it_is_told_ten_minutes_if_it_is_not(self):
-        """As the vendor's SDK does; what has ended is not waited for, and nobody can cancel it."""
-        for timeout, waited in [((), 600.0), ((math.inf,), None), ((None,), None), ((2,), 2.0)]:
-            given, job = [], Job(ID)
-
-            def wait(future, timeout_s, given=given, job=job):
-                given.append((timeout_s, future.cancel()))
-                complete(job)
-
-            job._wait = wait
-            assert job.wait(*timeout) is job.wait(*timeout) is REPLY
-            assert given == [(waited, False)]
-
     def test_an_interrupt_ends_the_wait_and_not_the_job(self):
         """It is a KeyboardInterrupt, so that `except Exception` lets it pass."""
         job = Job(ID, wait=Wait(KeyboardInterrupt()))
@@ -171,18 +134,6 @@ class TestWait:
 
 
 class TestAwait:
-    def test_it_goes_with_the_tools_of_asyncio_while_another_thread_ends_it(self, job):
-        """`gather`, `wait_for`, `shield`, `ensure_future`; on any loop, again and again."""
-
-        async def main():
-            threading.Thread(target=complete, args=[job]).start()
-            four = asyncio.gather(
-                job, asyncio.wait_for(job, 30), asyncio.shield(job), asyncio.ensure_future(job)
-            )
-            return await four
-
-        assert asyncio.run(main()) == asyncio.run(main()) == [REPLY] * 4
-
     def test_cancelling_the_wait_leaves_the_job_alone(self, job):
         """Also by a time-out, and others who wait are not touched."""
 

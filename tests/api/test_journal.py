@@ -86,19 +86,6 @@ def start(code: str, *args: object) -> subprocess.Popen[str]:
 # What it remembers ----------------------------------------------------------------------------
 
 
-def test_jobs_are_listed_newest_first_without_their_replies(journal, bench):
-    """A job of unknown age stands where it was noted."""
-    journal.submitted(queued("old", submitted_at=NOW - 100))
-    journal.submitted(queued("new", submitted_at=NOW - 10))
-    bench.now = NOW - 50
-    journal.submitted(queued("elsewhere", submitted_at=None))
-    journal.ended("old", state="COMPLETED", raw=BODY)
-    listed = journal.entries()
-    assert [record.request_id for record in listed] == ["new", "elsewhere", "old"]
-    assert [(record.kept, record.raw) for record in listed] == [(n == 2, None) for n in range(3)]
-    assert [record.request_id for record in journal.entries(limit=2)] == ["new", "elsewhere"]
-
-
 def test_equal_work_is_found_answered_first_then_pending_and_not_where_it_came_to_nothing(journal):
     """What was answered need not be asked again; what is pending is waited for."""
     for state in ("FAILED", "EXPIRED"):
@@ -128,17 +115,6 @@ def test_accounts_of_a_job_are_joined_whatever_comes_first(journal, bench):
     known = journal.find("a")
     assert (known.state, known.raw, known.seconds, known.error) == ("COMPLETED", BODY, 2.0, None)
     assert (known.work, known.place, known.noted_at, known.submitted_at) == ("w", "here", NOW, NOW)
-
-
-def test_durations_of_one_model_at_one_place_newest_first(journal):
-    """Poll times are learned from them; a simulator's say nothing about the service."""
-    jobs = [("m", "o"), ("m", "o"), ("n", "o"), ("m", "simulator"), ("m", "o")]
-    for age_s, (model, origin) in enumerate(jobs):
-        name = f"{age_s}"
-        journal.submitted(queued(name, model=model, origin=origin, submitted_at=NOW - age_s))
-        journal.ended(name, state="COMPLETED", seconds=float(age_s) if age_s < 4 else None)
-    assert journal.durations("o", "m") == [0.0, 1.0]
-    assert journal.durations("o", "m", limit=1) == [0.0]
 
 
 def test_any_reply_comes_back_as_it_was(journal):

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from segmind_jupyter.api.loop import SLICE_S, BackgroundLoop, wait_interruptibly
+from segmind_jupyter.api.loop import BackgroundLoop, wait_interruptibly
 from segmind_jupyter.errors import SegmindError, ServerError
 
 
@@ -151,48 +151,6 @@ def test_a_call_from_its_own_loop_is_refused_and_not_hung(portal):
     assert portal.call(double, 2) == 4
 
 
-def test_work_can_be_started_on_its_own_loop(portal):
-    """A callback need not wait for it: its result and its error come with the future."""
-
-    async def fail() -> None:
-        raise ServerError("broken")
-
-    async def callback() -> list[Any]:
-        return [portal.start(double, 1), portal.start(fail)]
-
-    doubled, failed = portal.call(callback)
-    assert doubled.result(10) == 2
-    with pytest.raises(ServerError, match="broken"):
-        failed.result(10)
-    assert portal.call(double, 2) == 4
-
-
-@pytest.mark.parametrize(("starts", "stops"), [(True, False), (False, True)])
-def test_work_can_be_cancelled_on_any_thread(portal, starts, stops):
-    """What is shielded from that goes on, and then it ends."""
-    begun, shielded, over = threading.Event(), threading.Event(), threading.Event()
-
-    async def work() -> None:
-        begun.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(0)
-                shielded.set()
-            over.set()
-
-    async def there(function: Callable[..., Any], *args: Any) -> Any:
-        return function(*args)
-
-    future = portal.call(there, portal.start, work) if starts else portal.start(work)
-    assert begun.wait(10)
-    assert portal.call(there, future.cancel) if stops else future.cancel()
-    assert over.wait(10)
-    assert shielded.is_set()
-    assert concurrent.futures.wait([future], timeout=10).done == {future}
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_starts_its_own_loop(portal):
@@ -203,19 +161,6 @@ def test_a_forked_child_starts_its_own_loop(portal):
         os._exit(0 if portal.call(double, 3) == 6 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert portal.call(double, 4) == 8
-
-
-def test_it_returns_once_the_future_is_done_or_the_time_is_up():
-    """Nothing is raised: result and error stay there for whoever asks."""
-    future: Future[int] = Future()
-    for timeout_s in (0, -1, 0.01, 1.5 * SLICE_S):
-        wait_interruptibly(future, timeout_s)
-        assert not future.done()
-    thread = threading.Thread(target=future.set_exception, args=(ValueError("mine"),))
-    thread.start()
-    wait_interruptibly(future)
-    assert isinstance(future.exception(timeout=0), ValueError)
-    thread.join()
 
 
 def test_an_interrupt_ends_the_wait():

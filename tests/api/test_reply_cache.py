@@ -106,13 +106,6 @@ def test_an_equal_request_finds_it_and_no_other(place):
     assert place(call(params={"top_k": 4, "top_p": 0.5})).find() is not None
 
 
-def test_off_neither_reads_nor_keeps(place, journal):
-    """The file is not even made."""
-    place(cache="off").keep(reply())
-    assert place(cache="off").find() is None
-    assert not journal.path.exists()
-
-
 def test_only_gives_what_is_kept_and_refuses_what_is_not(place, journal):
     """The error names the file and says how to fill it."""
     with pytest.raises(NotCachedError, match="Run the cell once online") as caught:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
-import random
 from datetime import UTC, datetime, timedelta, timezone
-from statistics import mean
 
 import pytest
 from hypothesis import given
@@ -17,7 +14,6 @@ from segmind_jupyter.api.retry import (
     MIN_DELAY_S,
     History,
     Trouble,
-    backoff_s,
     may_be_billed,
     may_repeat,
     next_poll,
@@ -46,13 +42,6 @@ def test_what_may_have_been_billed_is_never_repeated():
         assert not may_be_billed("GET", failure)
     unknown = {failure for failure in STATUSES if may_be_billed("POST", failure)}
     assert unknown == {408, *range(500, 512), 599} - {501, 503, 505}
-
-
-def test_waits_double_up_to_the_cap():
-    """Without chance: 0.5, 1, 2, 4, 8, 8 seconds; chance halves them at most."""
-    waits = [backoff_s(n, luck=0.0) for n in range(1, 7)]
-    assert waits == [0.5, 1, 2, 4, 8, 8]
-    assert backoff_s(10_000, luck=1.0) == 4.0
 
 
 NOW = datetime(2026, 11, 27, 11, 59, 30, 250_000, tzinfo=UTC)
@@ -98,22 +87,6 @@ def watched(work_s: float, history: History) -> tuple[float, int]:
             history.add("m", now_s)
             return now_s - work_s, polls
     raise AssertionError
-
-
-def test_ends_are_noticed_about_as_soon_as_by_the_vendors_loop_with_fewer_polls():
-    """Which polls after 0, 1, 2, ... seconds; where nothing is known, where it is, and minutes."""
-    chance = random.Random(1)
-    for least_s, most_s, known_s, late_s, polls in [
-        (11.0, 24.0, [], 1.0, 0.9),
-        (11.0, 24.0, [12.0] * 20, 1.0, 0.9),
-        (1.0, 3.5, [], 0.6, 1.6),
-        (580.0, 620.0, [590.0] * 20, 35.0, 0.15),
-    ]:
-        history = History(lambda model, known_s=known_s: known_s)
-        works_s = [chance.uniform(least_s, most_s) for _ in range(200)]
-        told = [watched(work_s, history) for work_s in works_s]
-        assert mean(late for late, _ in told) < late_s
-        assert mean(n for _, n in told) < polls * mean(math.ceil(s) + 1 for s in works_s)
 
 
 def test_jobs_that_became_faster_are_found_out_and_then_known():

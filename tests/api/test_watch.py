@@ -36,21 +36,6 @@ KEY = "sk-live-0123456789abcdef"
 PAGE = "<!doctype html><title>Welcome to the hotel</title>"
 
 
-def test_a_job_is_followed_through_its_states_to_its_reply(world):
-    """One POST, then reads alone; the reply is handed over once and kept with its raw body."""
-    job = world.submit("echo: hello")
-    states = []
-    job.on_change(lambda job: states.append(job.status))
-    world.follow(job)
-    assert states == ["PROCESSING"]
-    assert (job.status, job.reply.text) == ("COMPLETED", "hello")
-    assert world.delivered == [(job.request_id, "hello")]
-    assert world.sent("POST") == [f"/v2/{MODEL}"]
-    entry = world.journal.find(job.request_id)
-    assert (entry.state, entry.origin, entry.model) == ("COMPLETED", world.ORIGIN, MODEL)
-    assert '"hello' in entry.raw
-
-
 def test_the_id_is_in_the_journal_before_the_first_poll(world):
     """Whenever the gateway hears of a job again, a reader of the file finds its id there."""
     known = []
@@ -65,25 +50,6 @@ def test_the_id_is_in_the_journal_before_the_first_poll(world):
     world.follow(world.submit())
     assert known
     assert all(known)
-
-
-def test_how_long_a_job_took_is_learned_also_for_the_next_kernel(world):
-    """It is the time of the poll that found its end; who knows it needs fewer polls."""
-    polls = []
-    for _ in range(5):
-        sent = len(world.requests)
-        world.follow(world.submit())
-        polls.append(len(world.requests) - sent)
-    took_s = world.journal.durations(world.ORIGIN, MODEL)
-    assert len(took_s) == 5
-    assert all(10.0 <= seconds < 12.0 for seconds in took_s)
-    soonest_s = world.watch.history.soonest_s(MODEL)
-    assert 9.0 < soonest_s < min(took_s)
-    world.start_kernel()
-    sent = len(world.requests)
-    world.follow(world.submit())
-    assert world.watch.history.soonest_s(MODEL) == soonest_s
-    assert len(world.requests) - sent < polls[0]
 
 
 class TestResuming:
@@ -106,18 +72,6 @@ class TestResuming:
         assert len(world.requests) == sent
         assert len(world.sent("POST")) == 2
         assert len(world.delivered) == 1
-
-    def test_an_id_from_elsewhere_is_taken_up_and_asked_for_at_once(self, world):
-        """The vendor's SDK sent it: the journal does not know it, it may have ended long ago."""
-        request_id = world.submit().request_id
-        world.loop.run(anyio.sleep(60))
-        world.path = world.path.with_name("another.sqlite3")
-        world.start_kernel()
-        job, before_s = world.resume(request_id), world.loop.time()
-        assert world.journal.find(request_id).pending
-        assert world.follow(job).reply.text == "hello"
-        assert world.loop.time() == before_s
-        assert len(world.sent("POST")) == 1
 
     def test_an_id_that_nobody_knows_ends_as_expired_at_the_first_look(self, world):
         """It is not of this journal, or was sent a minute ago: nothing is about to come."""
@@ -195,13 +149,6 @@ class TestNotFound:
         assert isinstance(job.error, JobExpired)
         assert world.journal.find(job.request_id).state == "EXPIRED"
 
-    def test_a_job_that_stays_unknown_has_expired(self, world):
-        """It was of another account, or the server lost it; it does not take minutes to say so."""
-        job = world.submit()
-        world.lasting(3600.0, status=404)
-        world.follow(job, at_most_s=60.0)
-        assert isinstance(job.error, JobExpired)
-
 
 def for_results(gateway: Gateway, *, times: int, **fault) -> None:
     """Script a fault for the next fetches of results; polls are left alone."""
@@ -219,15 +166,6 @@ def for_results(gateway: Gateway, *, times: int, **fault) -> None:
 
 class TestFailure:
     """A job that ends without a reply."""
-
-    def test_a_failed_job_ends_with_the_servers_words(self, world):
-        """FAILED comes under 422."""
-        job = world.follow(world.submit("fail: it was blocked"))
-        assert (job.status, job.status.detail) == ("FAILED", "it was blocked")
-        with pytest.raises(JobFailed, match="it was blocked"):
-            job.wait()
-        assert world.journal.find(job.request_id).state == "FAILED"
-        assert not world.delivered
 
     def test_a_failure_that_only_the_result_tells_of_is_one(self, world):
         """The poll said COMPLETED; the result knows better."""
@@ -303,15 +241,6 @@ def test_the_key_is_not_in_the_journal_however_a_job_ends(world, where, status, 
 
 class TestTrouble:
     """A way that fails, lies, or stays silent for minutes."""
-
-    def test_a_network_that_is_away_for_minutes_loses_nothing(self, world):
-        """And is asked a few times meanwhile, not hundreds."""
-        job = world.submit()
-        world.lasting(300.0, drop="before_work")
-        world.follow(job)
-        assert job.reply.text == "hello"
-        assert len(world.sent("GET")) < 40
-        assert world.loop.time() < 1000.0 + 300.0 + 60.0
 
     @pytest.mark.parametrize(
         ("status", "body"),

@@ -16,8 +16,7 @@ import PIL.Image
 import pytest
 
 from segmind_jupyter.content.convert import to_parts
-from segmind_jupyter.content.images.figures import drawing_scale
-from segmind_jupyter.content.parts import STANDARD, Image
+from segmind_jupyter.content.parts import Image
 from segmind_jupyter.errors import ContentError
 
 #: Where kaleido 1 finds a browser by itself.
@@ -39,12 +38,6 @@ def pixels(image: Image) -> np.ndarray:
 def share_near(image: Image, colour: tuple[int, int, int]) -> float:
     """How much of a picture has a colour, anti-aliasing left out."""
     return float((abs(pixels(image) - colour).max(axis=-1) < 8).mean())
-
-
-def test_a_small_chart_is_drawn_at_twice_its_size():
-    """Labels of a small chart read better; a large one keeps its tokens."""
-    sizes = {(300, 200): 2, (350, 350): 2, (700, 500): 1, (1000, 900): 1}
-    assert {size: drawing_scale(*size, limits=STANDARD) for size in sizes} == sizes
 
 
 def _init(self: object, *traces: dict, **layout: object) -> None:
@@ -184,14 +177,6 @@ class TestAltair:
         assert image.about == "altair Chart"
         assert 200 < image.width < 400
         assert 0 < share_near(image, (255, 0, 0)) < 0.1
-
-    def test_more_rows_than_altair_allows_are_drawn(self, alt):
-        """No row is sent, so the bound of notebooks does not matter; the user's settings stay."""
-        pandas = pytest.importorskip("pandas")
-        frame = pandas.DataFrame({"a": range(6_000)})
-        before = alt.data_transformers.active, dict(alt.data_transformers.options)
-        assert sent(alt.Chart(frame).mark_tick().encode(x="a")).tokens < 1_000
-        assert (alt.data_transformers.active, dict(alt.data_transformers.options)) == before
 
     @pytest.mark.parametrize("link", ["https://example.com/x.csv", "data/x.csv"])
     def test_data_behind_a_link_is_refused(self, alt, chart, link):

@@ -107,15 +107,6 @@ def test_a_job_is_queued_once(run, gateway):
     assert gateway.billed == 1
 
 
-def test_the_chat_widget_asks_always(run, gateway):
-    """Regenerating must give another reply."""
-    run(ON)
-    run("from segmind_jupyter import Chat; chat = Chat()")
-    run("chat.send('Hi').wait()")
-    assert run("chat.regenerate().wait().cached_at").result is None
-    assert gateway.billed == 2
-
-
 def test_ask_and_submit_follow_the_setting_and_take_their_own(run, online):
     """The same three words."""
     run("from segmind_jupyter import ask, submit")

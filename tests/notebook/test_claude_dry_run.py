@@ -10,7 +10,6 @@ import re
 import pytest
 
 from segmind_jupyter.errors import ContentError, SettingsError
-from segmind_jupyter.session import Request
 
 FIGURE = """
 from matplotlib.figure import Figure
@@ -33,15 +32,6 @@ def shown(shell):
 def no_key(monkeypatch):
     monkeypatch.delenv("SEGMIND_API_KEY", raising=False)
     monkeypatch.delenv("SEGMIND_BASE_URL", raising=False)
-
-
-def test_quiet_it_shows_nothing(run, no_key):
-    """The request is the value of the cell all the same."""
-    for cell in ("%claude --dry-run -q Hi", "%claude --dry-run Hi;"):
-        quiet = run(cell)
-        assert isinstance(quiet.result, Request)
-        assert quiet.displayed == []
-        assert "Nothing was sent" in run("_").shown
 
 
 def test_the_blocks_stand_in_order_with_their_sizes(run, shown, no_key):
@@ -110,12 +100,3 @@ def test_words_are_data_whole_on_the_page_and_cut_in_a_terminal(run, shown, no_k
     text, page = shown(run("%%claude --dry-run\n{words}").result)
     assert "x" * 5000 in page
     assert "… and 4,200 characters more" in text
-
-
-def test_the_request_of_a_reply_is_what_was_sent(run, online):
-    """Body and bytes are those that the server got."""
-    run(FIGURE)
-    request = run("%%claude -s 'Be brief.' -t 0.5\nWhat does {fig} show?").result.request
-    (post,) = online.posts
-    assert request.body == post.json
-    assert request.n_bytes == len(post.body)

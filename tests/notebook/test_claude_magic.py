@@ -55,16 +55,6 @@ def test_options_shape_the_request(run, online):
     }
 
 
-def test_a_quiet_cell_shows_nothing_and_loses_nothing(run, shell, online):
-    """A reply that was paid for is still in `_`, and whoever calls the magic gets it."""
-    done = run("%%claude -q\nHi")
-    assert (done.result, done.shown) == (None, "")
-    assert run("_.text").result == "A sunset."
-    assert shell.run_cell_magic("claude", "-q", "Hi").text == "A sunset."
-    done = run("get_ipython().run_cell_magic('claude', '-q', 'Hi').text")
-    assert done.result == "A sunset."
-
-
 def test_a_system_prompt_may_be_a_variable(run, online):
     """Its text; what is no text is refused, and what names nothing goes as typed."""
     run("rules, n = 'Be brief. ' * 3000, 3")
@@ -231,18 +221,6 @@ def test_help_is_the_manual(run, online):
             assert {*action.option_strings} & {*examples.split()}, action.dest
     assert "%segmind simulator off" in run("%segmind?").shown
     assert online.requests == []
-
-
-def test_a_comment_is_no_part_of_the_prompt(run, online):
-    """Above the cell or behind its options; and a cell without a body is a line."""
-    for cell in (
-        "# the cheap one\n\n%%claude -m claude-3-haiku\nHi",
-        "%%claude -m claude-3-haiku  # the cheap one\nHi",
-        "%%claude -m claude-3-haiku Hi",
-    ):
-        assert run(cell).error is None
-        assert online.posts[-1].path.endswith("haiku")
-        assert texts(online.posts[-1]) == ["Hi"]
 
 
 def test_what_cannot_be_read_or_sent_says_why(run, online):

@@ -107,27 +107,6 @@ def test_an_open_brace_offers_variables(tab, run):
         assert tab(cell) == [before + name + after for name in ("other", "fig", "df")]
 
 
-def test_names_are_narrowed_by_what_is_typed(tab, run):
-    """Values of cells, modules, functions and classes come on request alone; hidden ones never."""
-    run("import json\ndef loads(): pass\nclass Loader: pass\nlot = 1; dx = 2; _d = 3")
-    run("[1, 2]")
-    for typed, names in (
-        ("", ["dx", "lot"]),
-        ("l", ["lot"]),
-        ("loa", ["loads"]),
-        ("Lo", ["Loader"]),
-        ("js", ["json"]),
-        ("__n", []),
-        ("In", []),
-        ("_d", []),
-    ):
-        assert tab(f"%%claude\n{{{typed}|") == [f"%%claude\n{{{name}" for name in names]
-    assert "{_" in words(tab("%%claude\n{_|"))
-    run("\u00b5_m = {'k': 1}")  # the micro sign, which Python reads as a mu
-    assert words(tab("%%claude\n{\u00b5|")) == ["{\u03bc_m"]
-    assert words(tab("%%claude\n{\u00b5_m['|")) == ["{\u00b5_m['k']"]
-
-
 def test_columns_keys_and_what_an_object_holds_are_offered(tab, run):
     """Columns first; keys with what closes them, unless the editor has put that there."""
     run(

@@ -279,12 +279,6 @@ def test_it_keeps_within_its_room_and_keeps_what_matters(text_after):
     assert "n = 4000" in text
 
 
-def test_a_cell_that_was_not_stored_is_told_by_its_lines(shell, text_after):
-    """A front end can run code silently."""
-    shell.run_cell("1/0", store_history=False)
-    assert "-->    1 1/0" in text_after()
-
-
 WAYS = (
     ("def (", ["SyntaxError", "(the cell, line 1)", "def (", "^"]),
     ("if 1:\npass", ["IndentationError", "line 2"]),
@@ -325,12 +319,3 @@ def test_every_way_to_fail_is_told(text_after):
     for cell, pieces in WAYS:
         text = text_after(cell)
         assert [piece for piece in pieces if piece not in text] == [], cell
-
-
-def test_an_error_with_odd_parts_is_described_all_the_same(text_after):
-    """Anybody may raise anything, with a column of a thousand million."""
-    for cell in (
-        "error = ValueError('x')\nerror.__notes__ = 5\nraise error",
-        "raise SyntaxError('x', ('f.py', -5, 10**9, 'text', 1, 1))",
-    ):
-        assert ": x" in text_after(cell)[:1000]

@@ -43,25 +43,6 @@ def test_options_end_where_the_words_begin():
         assert parse(PARSER, line)[1] == rest
 
 
-def test_values_have_their_types():
-    """Numbers, JSON with its own quotes and spaces, names with keys, and repeated options."""
-    args, _ = parse(PARSER, "--max-tokens 5 -t 0.5 -i a -i b --param n=[1] --param s=x=y")
-    assert (args.max_tokens, args.temperature, args.include) == (5, 0.5, ["a", "b"])
-    assert args.param == [("n", [1]), ("s", "x=y")]
-    args, words = parse(
-        PARSER,
-        """-i df['a'] -i df["b c"] -i 'x y' --param stop_sequences=["END", "a b"] """
-        """--param=metadata={"user_id": "u1", "n": [1]} --param 'quoted={"a": 1}' What?""",
-    )
-    assert args.include == ["df['a']", 'df["b c"]', "x y"]
-    assert dict(args.param) == {
-        "stop_sequences": ["END", "a b"],
-        "metadata": {"user_id": "u1", "n": [1]},
-        "quoted": {"a": 1},
-    }
-    assert words == "What?"
-
-
 def test_what_cannot_be_meant_is_asked_about():
     """As nothing of it is sent, to type it right is all that is left to do."""
     for line, advice in (

@@ -108,14 +108,6 @@ def test_the_code_of_the_last_reply_costs_nothing(shell, run, online):
     assert len(online.posts) == 1
 
 
-def test_the_second_block_of_a_new_reply(shell, run, online):
-    """With a question, `--code` asks it."""
-    online.will_say(CODE)
-    run("%%claude --code 2\nHow?")
-    assert shell.rl_next_input == "b = 2"
-    assert len(online.posts) == 1
-
-
 def test_without_a_reply_there_is_no_code(run, online):
     """And nothing is asked for it."""
     assert "nothing to continue" in str(run("%claude --code").error)

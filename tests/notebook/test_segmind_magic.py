@@ -83,13 +83,6 @@ def test_what_cannot_work_is_a_problem_with_the_line_that_sets_it_right(
     assert "did you mean `claude-4-sonnet`?" in text("%segmind")
 
 
-def test_credits_are_asked_for(run, online):
-    """Bought and free ones, and their sum."""
-    online.will_answer(200, {"credits": 1.5, "free-credits": 0.25})
-    assert "1.7500 credits left (1.5000 bought, 0.2500 free)" in run("%segmind credits").shown
-    assert online.requests[0].path == "/v1/get-user-credits"
-
-
 def test_models_are_listed_with_the_default_marked(run):
     """Known slugs, and that others work."""
     run("%config ClaudeMagics.model = 'claude-9'")

@@ -71,19 +71,6 @@ def test_a_magic_in_a_function_sees_its_names(run, online):
     assert words(online) == "notebook"
 
 
-def test_under_time_and_in_a_script_that_is_run_it_shows_too(run, tmp_path, online):
-    """Once, and never what is assigned."""
-    (tmp_path / "s.ipy").write_text("%claude one\nr = %claude two\n")
-    for cell in (
-        "%time %claude one",
-        "%%time\n%claude one",
-        "%%time\n%claude one\nx = 1",
-        f"%run {tmp_path / 's.ipy'}",
-        "async def f():\n    %claude one\nawait f()",
-    ):
-        assert run(cell).shown.count("── claude") == 1, cell
-
-
 def test_the_object_of_json_stands_above_what_it_took(run, shell, online):
     """Everywhere; assigned, it shows nothing."""
     for cell in (

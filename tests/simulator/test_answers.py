@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 
 import jsonschema
 import pytest
@@ -45,23 +44,6 @@ def test_a_reply_tells_what_arrived(caller, image_block):
     )
 
 
-def test_echo_answers_with_the_rest_verbatim(caller, image_block):
-    """Less one blank, across an image, and before a schema; only where the last prompt begins."""
-    for prompt, reply in (
-        ("echo: **bold** <b>x</b>", "**bold** <b>x</b>"), ("echo:\n# Title\n", "# Title\n"),
-        ("echo:  two spaces", " two spaces"), ("\n echo:x", "x"), ("echo:", ""),
-        ("echo: lone \ud800 half", "lone \ud800 half"),
-    ):  # fmt: skip
-        assert caller.text(prompt) == reply
-    before, after = {"type": "text", "text": "echo: a "}, {"type": "text", "text": "b"}
-    assert caller.text([before, image_block(Image.new("1", (2, 2))), after]) == "a b"
-    form = {"type": "json_schema", "schema": {"const": 1}}
-    assert caller.text("echo: not JSON", response_format=form) == "not JSON"
-    assert caller.text("please echo: x").startswith("(simulated)")
-    messages = [{"role": "user", "content": "fail: x"}, {"role": "user", "content": "hello"}]
-    assert caller.post_body(json.dumps({"messages": messages}).encode()).status == 200
-
-
 def test_a_reply_is_cut_at_max_tokens_and_says_so(caller):
     """Text, stop reason and usage agree; one that ends on the limit is whole."""
     body = json.loads(caller.post("echo: " + "x" * 100, max_tokens=5).body)
@@ -69,19 +51,6 @@ def test_a_reply_is_cut_at_max_tokens_and_says_so(caller):
     assert (body["stop_reason"], body["usage"]["output_tokens"]) == ("max_tokens", 5)
     body = json.loads(caller.post("echo: " + "x" * 20, max_tokens=5).body)
     assert body["stop_reason"] == "end_turn"
-
-
-def test_text_and_images_cost_tokens(caller, image_block):
-    """More text never costs less; an image costs ceil(w/28) * ceil(h/28)."""
-
-    def tokens(*blocks: object) -> int:
-        return int(json.loads(caller.post(list(blocks)).body)["usage"]["input_tokens"])
-
-    costs = [tokens({"type": "text", "text": "x" * length}) for length in range(1, 40)]
-    assert costs == sorted(costs)
-    text = {"type": "text", "text": "hello"}
-    image = image_block(Image.new("1", (800, 400)))
-    assert tokens(text, image) - tokens(text) == math.ceil(800 / 28) * math.ceil(400 / 28)
 
 
 def test_a_talking_gateway_describes_figures(calling, image_block):

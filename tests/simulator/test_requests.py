@@ -154,11 +154,3 @@ def test_any_json_and_any_bytes_get_a_json_answer(body, version, garbage):
     """Bodies that are nearly right, and some that are nothing like it, get 200 or 400."""
     answered(json.dumps(body).encode(), version)
     assert "error" in answered(garbage)
-
-
-def test_any_depth_gets_a_json_answer():
-    """Nesting around the depth that Python can follow is answered or refused."""
-    form = {"type": "json_schema", "schema": {"const": "deep"}}
-    body = json.dumps({"messages": [USER], "response_format": form})
-    for depth in (*range(900, 1010), 50_000):
-        answered(body.replace('"deep"', "[" * depth + "]" * depth).encode())
