@@ -81,17 +81,16 @@ class TestTables:
         frame = pd.DataFrame({"n": [1], "word": ["a"], "unit price": [3], "_x": [4]})
         frame[7] = frame["1990"] = frame["# sold"] = "x"
         for template, message in (
-            ("{n} {wrod}", r"`\{wrod\}` names nothing.*are `\{item\}`, `\{n\}`, `\{word\}`"),
-            ("{n} {wrod}", r"mean `\{word\}`\? .*`\{\{wrod\}\}`"),
+            (
+                "{n} {wrod}",
+                r"`\{wrod\}` names nothing.*are `\{item\}`, .* mean `\{word\}`\? .*\{\{wr",
+            ),
             ("{unit price:.2f}", r"mean `\{item\['unit price'\]\}`"),
             ("{ n }", r"mean `\{n\}`"),
             ("{2 * n} {n * 2}", r"`\{n \* 2\}` names nothing.*mean `\{n\}`"),
             ("{_x}", r"mean `\{item\['_x'\]\}`"),
-            ("{itm}", r"mean `\{item\}`"),
             ("{item[n]}", r"`\{item\[n\]\}` names nothing"),
-            ("{context} {n}", r"let Python put it in: ask_each\(f\"\.\.\. \{context\}"),
             ("{7} {n}", r"`\{7\}` names nothing.*mean `\{item\[7\]\}`.*`\{\{7\}\}`"),
-            ("{1990} {n}", r"mean `\{item\['1990'\]\}`"),
             ("{# sold}", r"mean `\{item\['# sold'\]\}`"),
         ):
             with pytest.raises(ContentError, match=message):
@@ -102,21 +101,17 @@ class TestTables:
         for template, text in (
             ("{{wrod}} {n}", "{wrod} 1"),
             ("{{word}} {n}", "{word} 1"),
-            ("{{n * 2}} {n}", "{n * 2} 1"),
             ("{{{{n}}}} {n}", "{{{n}}} 1"),
             (r"\d{2} \d{{7}} {n}", r"\d{2} \d{7} 1"),
             (r'{"n": 1} \frac{1}{2} {color: red} {n}', r'{"n": 1} \frac{1}{2} {color: red} 1'),
-            (r"\text{hello} x_{word2} \frac{a}{b} {n}", r"\text{hello} x_{word2} \frac{a}{b} 1"),
         ):
             each = PromptTemplate(template, pd.DataFrame({"n": [1], "word": ["a"], 7: ["x"]}))
             assert texts(each) == [text]
 
     def test_columns_of_one_name_are_refused(self):
         """One of them would be lost without a word."""
-        frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
-        for template in ("{a}", "{item}"):
-            with pytest.raises(ContentError, match=r"Two columns are called 'a'.*Rename"):
-                PromptTemplate(template, frame)
+        with pytest.raises(ContentError, match=r"Two columns are called 'a'.*Rename"):
+            PromptTemplate("{item}", pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
     def test_later_changes_do_not_count(self):
         """The batch goes on in the background while the next cells run."""
@@ -136,15 +131,8 @@ class TestTables:
             ]  # fmt: skip
             assert "{'n': 1, 'x': 0.5, 'word': 'a'}" in texts(PromptTemplate("Look at:", table))[0]
             assert list(listed(table).keys) == [0, 1]
-
-    def test_an_array_of_arrow_gives_its_values(self):
-        """Not its scalars, whose text is about themselves."""
-        pyarrow = pytest.importorskip("pyarrow")
-        for values in (pyarrow.array(["a", None]), pyarrow.chunked_array([["a"], [None]])):
-            each = PromptTemplate("{item}", values)
-            assert each.prompt(0).blocks()[0]["text"] == "a"
-            with pytest.raises(ContentError, match="This item is missing"):
-                each.prompt(1)
+        arrow = pytest.importorskip("pyarrow").chunked_array([["a"], ["b"]])
+        assert texts(PromptTemplate("{item}", arrow)) == ["a", "b"]
 
 
 class TestFolders:
@@ -176,28 +164,23 @@ class TestFolders:
                 each.prompt(0)
             assert [block["type"] for block in each.prompt(1).blocks()] == ["text", "image"]
 
-    def test_a_folder_without_images_says_so(self, tmp_path: Path):
-        """And what to do."""
-        (tmp_path / "notes.txt").write_text("no image")
-        with pytest.raises(ContentError, match=r"holds no image files.*glob"):
-            listed(tmp_path)
 
-
-def test_one_thing_is_refused_with_what_to_do():
+def test_one_thing_is_refused_with_what_to_do(tmp_path: Path):
     """Rather than asked about letter by letter, or row of pixels by row of pixels."""
     for items, message in (
         ("one text", r"no folder 'one text'.* a text, .*goes in a list: \[text\]"),
-        ("x" * 5000, "There is no folder"),
-        ("nul\0", "There is no folder"),
-        (Path("no/such/folder"), "no folder 'no/such/folder'"),
+        ("nul\0" + "x" * 5000, "There is no folder"),
+        (tmp_path, r"holds no image files.*glob"),
         (b"bytes", r"This bytes is one item, not many. Put it in a list: \[item\]"),
         (None, "the items are None"),
-        (7, "This int is one item"),
         (np.zeros((32, 32, 3), np.uint8), "This ndarray is one item"),
         (PILImage.new("RGB", (9, 9)), "This Image is one item"),
     ):
         with pytest.raises(ContentError, match=message):
             listed(items)
+    for template in (["a"], " \n"):
+        with pytest.raises(ContentError, match="is no text"):
+            PromptTemplate(template, ["a"])
     blocks = PromptTemplate("Look:", np.zeros((2, 16, 16, 3), np.uint8)).prompt(1).blocks()
     assert [block["type"] for block in blocks] == ["text", "image"], "four dimensions are many"
 
@@ -207,17 +190,13 @@ class TestNames:
         """As typed it would be paid for many times; a variable is put in by Python."""
         with pytest.raises(ContentError, match=r"`\{context\}` names nothing.*ask_each\(f\""):
             PromptTemplate("Given {context}, is {item} ok?", ["a", "b"])
-        with pytest.raises(ContentError, match=r"mean `\{item\}`"):
-            PromptTemplate("{itm}", ["a"])
         code = "```js\n${x} {{ user }} {y}\n``` \\frac{x}{y} `{z}` of {item}"
         assert texts(PromptTemplate(code, ["a"])) == [code.replace("{item}", "a")]
-        each = PromptTemplate("{{context}} {item}", ["a"])
-        assert texts(each) == ["{context} a"]
 
     def test_names_of_pictures_and_tables_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, red_png: bytes
     ):
-        """In a list, a series, a column, a value of a dict; a `Path` is its file."""
+        """In a list, a series, a column, a value of a dict."""
         monkeypatch.chdir(tmp_path)
         Path("a.png").write_bytes(red_png)
         Path("b.csv").write_text("x\n1\n")
@@ -231,9 +210,6 @@ class TestNames:
                 with pytest.raises(ContentError, match=f"names of files .'{name}'.*{how}"):
                     PromptTemplate(template, items)
             PromptTemplate("{n}", pd.DataFrame({"photo": [name], "n": [1]}))  # is not sent
-        each = PromptTemplate("Look:", [Path("a.png"), Path("b.csv")])
-        assert [block["type"] for block in each.prompt(0).blocks()] == ["text", "image"]
-        assert "x" in each.prompt(1).blocks()[0]["text"]
 
 
 def test_what_holds_the_items_may_be_anything():
@@ -256,37 +232,28 @@ def test_what_holds_the_items_may_be_anything():
 def test_a_missing_value_reads_as_such_in_a_row_and_is_no_item_by_itself():
     """Of whichever kind; in a series, in a list and in a mapping nothing is asked about it."""
     for column in (
-        pd.Series([None], dtype=object),
-        pd.Series([float("nan")]),
-        pd.Series([np.float32("nan")], dtype=object),
+        pd.Series([None, np.float32("nan")], dtype=object),
         pd.Series([pd.NA], dtype="Int64"),
         pd.Series([pd.NaT], dtype="datetime64[ns]"),
     ):
-        assert texts(PromptTemplate("{x}!", pd.DataFrame({"x": column}))) == ["(missing)!"]
-        for items in (column, [column.iat[0]], {"x": column.iat[0]}):
-            for words in ("{item}!", "Caption this"):
-                with pytest.raises(ContentError, match="This item is missing"):
-                    PromptTemplate(words, items).prompt(0)
+        assert texts(PromptTemplate("{x}!", pd.DataFrame({"x": column}))) == ["(missing)!"] * len(
+            column
+        )
+        for items, words in (
+            (column, "{item}!"),
+            ([*column], "Look"),
+            ({"x": column.iat[0]}, "{item}"),
+        ):
+            with pytest.raises(ContentError, match="This item is missing"):
+                PromptTemplate(words, items).prompt(0)
 
 
 def test_a_frame_of_another_library_is_refused_in_one_sentence():
     """It would be iterated by its columns; a lazy one is never computed behind the user's back."""
-    lazy = pytest.importorskip("polars").LazyFrame({"x": [1]})
-    for frame in (lazy, *(type("Frame", (list,), {"columns": (), way: 0})() for way in WAYS)):
+    foreign = type("Frame", (list,), {"columns": (), "toPandas": 0})
+    for frame in (foreign(), pytest.importorskip("polars").LazyFrame({"x": [1]})):
         with pytest.raises(ContentError, match="make it a DataFrame of pandas or polars first"):
             listed(frame)
-    page = type("Page", (list,), {"columns": 2})
-    assert len(listed(page(["a", "b"]))) == 2
-
-
-WAYS = ("toPandas", "compute", "__dataframe__", "__arrow_c_stream__")
-
-
-def test_a_prompt_that_is_none_is_refused():
-    """At once, and for all items."""
-    for template in (["a"], " \n"):
-        with pytest.raises(ContentError, match="is no text"):
-            PromptTemplate(template, ["a"])
 
 
 @pytest.fixture

@@ -112,9 +112,8 @@ def test_types_are_those_that_were_asked_for_in_every_part(gateway, tmp_path):
     read = pd.read_parquet(folder)
     assert str(read["label"].dtype) == "category"
     assert read["label"].notna().all()
-    odd = ask_each("echo: [1, {x}]", [pd.DataFrame({"x": ['"a"'], "y": [[object(), 1]]})],
-                   to=tmp_path / "odd")  # fmt: skip
-    assert odd.rows == 1
+    odd = [pd.DataFrame({"x": ['"a"'], "y": [[object(), 1]]})]
+    assert ask_each("echo: [1, {x}]", odd, to=tmp_path / "odd").rows == 1
 
 
 def test_a_budget_and_an_error_end_it_where_it_stands(gateway, tmp_path):
