@@ -10,7 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -107,10 +107,6 @@ class Batch(Pending["Batch", str]):
         """What has ended so far, in the order of the items; neither waits nor raises."""
         return sorted(self._ended, key=lambda each: each.index)
 
-    def key(self, position: int) -> Any:
-        """Return how the item at a position is called (`Outcome.key`)."""
-        return self._each.items.keys[position]
-
     def wait(self, timeout: float | None = None) -> Batch:
         """Wait for the end, and return itself.
 
@@ -154,7 +150,9 @@ class Batch(Pending["Batch", str]):
             the keys of the mapping, the names of the files, or counts from 0. Displayed, its words
             are text alone: nothing in a reply is typeset.
         """
-        return self._frame(explode, joins=False)
+        from segmind_jupyter.batch.frame import reply_frame
+
+        return reply_frame(self.wait(), explode=explode, joins=False)
 
     def join(self, *, explode: bool = False) -> Any:
         """Return the table that was asked about, with the columns of `to_frame` beside its own.
@@ -162,13 +160,9 @@ class Batch(Pending["Batch", str]):
         A column that has the name of one of the table's is called ``reply_...``. Of items that are
         no table it is the same as `to_frame`.
         """
-        return self._frame(explode, joins=True)
-
-    def _frame(self, explode: bool, *, joins: bool) -> Any:
         from segmind_jupyter.batch.frame import reply_frame
 
-        items, ended, kind = self._each.items, self.wait().outcomes, self._plan.expected
-        return reply_frame(items, ended, kind, explode=explode, joins=joins)
+        return reply_frame(self.wait(), explode=explode, joins=True)
 
     def cancel(self) -> None:
         """Send nothing more. What is in flight is billed anyway, so its replies are still kept."""
@@ -261,9 +255,9 @@ class Batch(Pending["Batch", str]):
         **counts: Any,
     ) -> None:
         """Note what became of items, and tell of it."""
-        take = self._each.items.take
+        items = self._each.items
         with self._lock:
-            self._ended += [Outcome(n, self.key(n), reply, error, take) for n in positions]
+            self._ended += [Outcome(n, items.keys[n], reply, error, items.take) for n in positions]
             self._count(**counts)
             if len(self._ended) == len(self):
                 self._took_s = self._clock() - self._begun_s
@@ -367,9 +361,6 @@ class BatchComparison(dict[str, Batch]):
     >>> both.to_frame()["claude-4-sonnet"]  # doctest: +SKIP
     """
 
-    def __init__(self, batches: Sequence[Batch]) -> None:
-        super().__init__((batch.model, batch) for batch in batches)
-
     @property
     def errors(self) -> dict[tuple[str, int], SegmindError]:
         """The errors so far, by model and position."""
@@ -394,18 +385,15 @@ class BatchComparison(dict[str, Batch]):
         A column that is of no model has its name in the first level. Polars has no levels: there
         the columns are called ``claude-4-sonnet.reply``.
         """
-        return self._frame(joins=False)
+        from segmind_jupyter.batch.frame import side_by_side
+
+        return side_by_side(self.wait(), joins=False)
 
     def join(self) -> Any:
         """Return the table that was asked about, with the columns of `to_frame` beside its own."""
-        return self._frame(joins=True)
-
-    def _frame(self, *, joins: bool) -> Any:
         from segmind_jupyter.batch.frame import side_by_side
 
-        self.wait()
-        frames = {model: batch.to_frame() for model, batch in self.items()}
-        return side_by_side(frames, next(iter(self.values()))._each.items, joins=joins)
+        return side_by_side(self.wait(), joins=True)
 
 
 def named(key: object) -> str:

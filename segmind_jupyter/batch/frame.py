@@ -18,7 +18,7 @@ from segmind_jupyter.errors import ReplyError, shortened
 from segmind_jupyter.words import to_text
 
 if TYPE_CHECKING:
-    from segmind_jupyter.batch.batch import Outcome
+    from segmind_jupyter.batch.batch import Batch
     from segmind_jupyter.batch.items import Rows
     from segmind_jupyter.content.json_schema import Expected
 
@@ -42,15 +42,9 @@ class Column:
     inside: Callable[[list[Any]], list[Column]] | None = None
 
 
-def reply_frame(
-    items: Rows,
-    outcomes: Sequence[Outcome],
-    expected: Expected | None,
-    *,
-    explode: bool,
-    joins: bool,
-) -> Any:
+def reply_frame(batch: Batch, *, explode: bool, joins: bool) -> Any:
     """Make the frame: a row an item, or several of them, beside the table's own where it joins."""
+    items, outcomes, expected = batch._each.items, batch.outcomes, batch._plan.expected
     replies = [each.reply for each in outcomes]
     words = [None if each.error is None else str(each.error) for each in outcomes]
     if expected is None:
@@ -235,8 +229,10 @@ def _polars_frame(
     return sys.modules[__name__].ReplyPolarsFrame([*own, *made])
 
 
-def side_by_side(frames: Mapping[str, Any], items: Rows, *, joins: bool) -> Any:
+def side_by_side(batches: Mapping[str, Batch], *, joins: bool) -> Any:
     """Put what several models made of the same items beside one another."""
+    frames = {model: batch.to_frame() for model, batch in batches.items()}
+    items = next(iter(batches.values()))._each.items
     if is_kind(items.table, "polars", "DataFrame"):
         columns = items.table.get_columns() if joins else []
         for model, frame in frames.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import re
@@ -80,7 +79,8 @@ class PromptTemplate:
                 )
             if not self._paths:
                 return gather((self._words, item), limits=self._limits)
-            names = self.items.names(item)
+            # A column called `item` hides the row.
+            names = {ITEM: item} | {name: item[name] for name in self.items.columns if name in item}
             prompt = compose(self._template, names, limits=self._limits, is_template=True)
             # What a cell sends as typed is refused: nobody pays for a name in braces many times.
             if unread := self._paths - {sent.name for sent in prompt.sent}:
@@ -179,10 +179,6 @@ class Rows:
         """The labels that can stand in a prompt as names do."""
         return tuple(label for label in self.labels if isinstance(label, str))
 
-    def names(self, item: Any) -> dict[str, Any]:
-        """Return what the names of a prompt stand for; a column called `item` hides the row."""
-        return {ITEM: item, **{name: item[name] for name in self.columns if name in item}}
-
 
 def listed(items: Any) -> Rows:
     """Find the items in whatever holds them now.
@@ -218,14 +214,13 @@ def listed(items: Any) -> Rows:
         return _valued(list(items), list(items.values()), is_plain=False)
     if is_kind(items, "pyarrow", "Array", "ChunkedArray"):
         items = items.to_pylist()  # a scalar's text is about itself
-    values = None
-    # Not what is one thing that merely can be iterated.
-    if not isinstance(items, bytes | bytearray | memoryview) and not is_image_array(items):
-        with contextlib.suppress(TypeError):
-            values = iter(items)
-    if items is None:
-        raise ContentError("There is nothing to ask about: the items are None.")
-    if values is None:
+    # What merely can be iterated is one thing.
+    is_one = isinstance(items, bytes | bytearray | memoryview) or is_image_array(items)
+    try:
+        values = iter(() if is_one else items)
+    except TypeError:
+        is_one = True
+    if is_one:
         raise ContentError(
             f"This {type_name(items)} is one item, not many. Put it in a list: [item]; list(item) "
             "gives its parts, if it has any."

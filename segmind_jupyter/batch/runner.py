@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import inspect
 import logging
 import os
 from collections import Counter
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
     from segmind_jupyter.batch.partitions import PartitionedReplies
     from segmind_jupyter.batch.preview import BatchPreview
     from segmind_jupyter.content.json_schema import Expected
-
-#: The arguments that `ask` has not: one that is mistyped would go to the model.
-_OWN: Final = (
-    "dry_run", "items", "json", "max_in_flight", "on_error", "progress", "prompt", "resume",
-    "retry_misfits", "to",
-)  # fmt: skip
 
 #: Refusals of a submission that every other one would meet as well (WIRE.md, "Errors"): the key,
 #: the model or the account is at fault, or a limit lasts longer than the time-out.
@@ -169,7 +164,8 @@ def ask_each(
         expected = expected_of(json, params)
         plans = [
             Plan(
-                call=call_of((), one, params, own=_OWN),
+                # With its names, as one that is mistyped would go to the model.
+                call=call_of((), one, params, own=[*inspect.signature(ask_each).parameters]),
                 max_in_flight=max(max_in_flight // len(models), 1),
                 resumes=resume,
                 stops_at_error=on_error == "raise",
@@ -211,7 +207,7 @@ def ask_each(
         for batch in batches:
             batch.cancel()
         raise
-    return batches[0] if is_one else BatchComparison(batches)
+    return batches[0] if is_one else BatchComparison({b.model: b for b in batches})
 
 
 def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:

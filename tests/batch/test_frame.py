@@ -67,14 +67,16 @@ COMPLAINT = {
 def made(items: Any, answers: list[Any], kind: Any = None, **how: Any) -> Any:
     """The frame of a batch with these answers; an error is its item's."""
     shape = None if kind is None else expected(kind, None)
-    asked = None if shape is None else SimpleNamespace(expected=shape)
+    asked = SimpleNamespace(expected=shape)
     outcomes: list[Outcome] = []
     for n, answer in enumerate(answers):
         error = answer if isinstance(answer, SegmindError) else None
         text = answer if isinstance(answer, str) else json.dumps(None if error else answer)
         reply = Reply(text=text, usage=Usage(10, 5), cost=0.5, elapsed_s=2.0, request=asked)
         outcomes.append(Outcome(n, n, None if error else reply, error, len))
-    return reply_frame(listed(items), outcomes, shape, **{"explode": False, "joins": False, **how})
+    each, plan = SimpleNamespace(items=listed(items)), SimpleNamespace(expected=shape)
+    batch = SimpleNamespace(outcomes=outcomes, _each=each, _plan=plan)
+    return reply_frame(batch, **{"explode": False, "joins": False, **how})
 
 
 class TestColumns:

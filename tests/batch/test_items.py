@@ -172,7 +172,7 @@ def test_one_thing_is_refused_with_what_to_do(tmp_path: Path):
         ("nul\0" + "x" * 5000, "There is no folder"),
         (tmp_path, r"holds no image files.*glob"),
         (b"bytes", r"This bytes is one item, not many. Put it in a list: \[item\]"),
-        (None, "the items are None"),
+        (None, "This NoneType is one item"),
         (np.zeros((32, 32, 3), np.uint8), "This ndarray is one item"),
         (PILImage.new("RGB", (9, 9)), "This Image is one item"),
     ):

@@ -38,6 +38,7 @@ from segmind_jupyter.words import format_credits, one_line
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
     from segmind_jupyter.batch.batch import Batch, Outcome
+    from segmind_jupyter.errors import SegmindError
 
 #: The MIME type of a widget, and the version of the protocol that ipywidgets 7 and 8 share.
 _VIEW = "application/vnd.jupyter.widget-view+json"
@@ -281,18 +282,18 @@ class BatchView(Card["Batch"]):
         from segmind_jupyter.batch.batch import named
 
         batch, page, lines = self.work, self._head(), [str(self.work)]
-        errors = batch.errors
-        alike: dict[str, list[int]] = {}
-        for position, error in errors.items():
-            alike.setdefault(failure_text(error), []).append(position)
-        for words, (first, *others) in islice(alike.items(), _MAX_ERRORS):
-            where = named(batch.key(first)) + (f" and {len(others):,} more" if others else "")
-            page += failure_html(errors[first], where)
+        alike: dict[str, list[tuple[Any, SegmindError]]] = {}
+        for each in batch.outcomes:
+            if each.error is not None:
+                alike.setdefault(failure_text(each.error), []).append((each.key, each.error))
+        for words, ((key, error), *others) in islice(alike.items(), _MAX_ERRORS):
+            where = named(key) + (f" and {len(others):,} more" if others else "")
+            page += failure_html(error, where)
             lines.append(f"{one_line(where)}: {words}")
         page += self._answers(folds=True)
         names = [name for name, each in [*self._names.items()] if each is batch]
         if name := next((name for name in names if not name.startswith("_")), None):
-            more = f", `{name}.errors` all {len(errors):,} errors" if alike else ""
+            more = f", `{name}.errors` all {len(batch.errors):,} errors" if alike else ""
             lines.append(f"`{name}.to_frame()` has the replies as a table{more}.")
             page += div("footer", one_line_html(lines[-1]))
         return {"text/html": framed(page), "text/plain": "\n".join(lines)}, {}
