@@ -251,10 +251,9 @@ class TestErrors:
         for arguments, kind in (
             ({"max_in_flight": 0}, SettingsError), ({"max_in_flight": True}, SettingsError),
             ({"resume": "no"}, SettingsError), ({"on_error": "ignore"}, SettingsError),
-            ({"timeout": 0}, SettingsError), ({"max_inflight": 3}, SettingsError),
-            ({"model": "No Such"}, SettingsError), ({"prompt": "{context} {item}"}, ContentError),
+            ({"max_inflight": 3}, SettingsError), ({"prompt": "{context} {item}"}, ContentError),
             ({"items": "one text"}, ContentError), ({"json": "no type"}, ContentError),
-            ({"retry_misfits": -1}, SettingsError),
+            ({"model": "No Such"}, SettingsError), ({"retry_misfits": -1}, SettingsError),
         ):  # fmt: skip
             with pytest.raises(kind):
                 ask_each(**{"prompt": "{item}", "items": [1], **arguments})

@@ -237,9 +237,6 @@ class TestShield:
             assert html.startswith('<div class="mathjax_ignore tex2jax_ignore">')
         assert isinstance(frame, pd.DataFrame)
         assert 'class="mathjax_ignore' in frame.style._repr_html_()
-
-    def test_a_frame_of_polars_is_shielded_too(self):
-        """And what is cut from it."""
         polars = pytest.importorskip("polars")
         frame = made(polars.DataFrame({"x": ["a"]}), [FETCHES], joins=True)
         for part in (frame, frame.head(1), frame[:, ["reply"]], frame.clone()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import html
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -70,9 +70,8 @@ class LiveDisplay(Display):
 
     _live: outputs.LiveOutputs
 
-    def show(self, value: Any) -> None:
-        """Show it below the cell that runs."""
-        raise NotImplementedError
+    #: Shows it below the cell that runs.
+    show: Callable[[Any], None]
 
     def show_itself(self, value: Any) -> None:
         if getattr(self._shell, "kernel", None) is None:
