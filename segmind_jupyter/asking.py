@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from segmind_jupyter.comparison import Comparison, compare
@@ -84,14 +84,10 @@ def ask(
     >>> reply.text  # doctest: +SKIP
     """
     with ShortTracebacks():
-        chosen = {
-            "system": system,
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "timeout_s": timeout,
-            "cache": cache,
-        }
-        requests = _requests(contents, model, chosen, json, params)
+        requests = _requests(
+            contents, model, json, params, system=system, max_tokens=max_tokens,
+            temperature=temperature, timeout_s=timeout, cache=cache,
+        )  # fmt: skip
         return compare(requests) if isinstance(model, list | tuple) else session().ask(*requests)
 
 
@@ -145,14 +141,11 @@ def submit(
     >>> job.wait(timeout=600).text  # doctest: +SKIP
     """
     with ShortTracebacks():
-        chosen = {
-            "system": system,
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "timeout_s": timeout,
-            "cache": cache,
-        }
-        return session().submit(*_requests(contents, one_model(model), chosen, json, params))
+        (request,) = _requests(
+            contents, one_model(model), json, params, system=system, max_tokens=max_tokens,
+            temperature=temperature, timeout_s=timeout, cache=cache,
+        )  # fmt: skip
+        return session().submit(request)
 
 
 def resume(request_id: str) -> Job:
@@ -187,9 +180,9 @@ def resume(request_id: str) -> Job:
 def _requests(
     contents: Sequence[Any],
     model: str | Sequence[str] | None,
-    chosen: Mapping[str, Any],
     kind: Any,
     params: dict[str, Any],
+    **chosen: Any,
 ) -> list[Request]:
     """Put together what goes to each model: the same words and pixels to all of them."""
     each = session().options.replace(**chosen).each(model)

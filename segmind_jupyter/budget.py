@@ -152,12 +152,7 @@ class Reservation:
 
     def settle(self, outcome: Reply | BaseException | None) -> None:
         """Count what the call took: nothing where an error says so, the most if nobody knows."""
-        if isinstance(outcome, Reply):
-            self._budget.spend(self, outcome)
-        elif isinstance(outcome, SegmindError) and not isinstance(outcome, MaybeBilledError):
-            self._budget.release(self)
-        else:
-            self._budget.lose(self)
+        self._budget.settle(self, outcome)
 
 
 class Budget:
@@ -241,7 +236,7 @@ class Budget:
             self._point_out(_KERNEL, limit, spent + reserved + hold.cost)
             self._point_out(_DAY, limit_today, spent_today + hold.cost)
         except BaseException:
-            self.release(hold)
+            self.settle(hold, BudgetError())  # nothing was sent
             raise
         return hold
 
@@ -253,50 +248,42 @@ class Budget:
                 "or set aside. `%segmind usage` shows it."
             )
 
-    def spend(self, hold: Reservation, reply: Reply) -> None:
-        """Count an answered call, also one that was given up before."""
-        tokens, told, seconds = (  # a server may say anything
-            value if is_amount(value) else None
-            for value in (reply.usage.input_tokens, reply.cost, reply.elapsed_s)
-        )
-        cost = hold.cost if told is None else told
-        record = CallRecord(
-            at=self._clock(),
-            origin=hold.origin,
-            model=hold.model,
-            input_tokens=None if tokens is None else int(tokens),
-            cost=told,
-            seconds=seconds,
-            request_id=reply.request_id,
-        )
+    def settle(self, hold: Reservation, outcome: Reply | BaseException | None) -> None:
+        """As `Reservation.settle`; a reply counts also after its call was given up."""
+        state: Literal["lost", "settled"] = "lost"
+        cost, record = hold.most, None
+        if isinstance(outcome, Reply):
+            tokens, told, seconds = (  # a server may say anything
+                value if is_amount(value) else None
+                for value in (outcome.usage.input_tokens, outcome.cost, outcome.elapsed_s)
+            )
+            state, cost = "settled", hold.cost if told is None else told
+            record = CallRecord(
+                at=self._clock(),
+                origin=hold.origin,
+                model=hold.model,
+                input_tokens=None if tokens is None else int(tokens),
+                cost=told,
+                seconds=seconds,
+                request_id=outcome.request_id,
+            )
+        elif isinstance(outcome, SegmindError) and not isinstance(outcome, MaybeBilledError):
+            state, cost = "settled", 0.0
         with self._lock:
-            if hold.state == "settled":
+            if hold.state == "settled" or (hold.state == "lost" and record is None):
                 return
-            lost = hold.most if hold.state == "lost" else 0.0
-            self._spent[hold.origin] = self.spent(hold.origin) + cost - lost
-            self._open.pop(hold.key, None)
-            hold.state = "settled"
-            self._calls(hold.origin, hold.model).append(record)
-        self._journal().record_call(record, settles=hold.key)
-
-    def lose(self, hold: Reservation) -> None:
-        """Count a call whose outcome nobody knows at the most that was set aside for it."""
-        if self._closed(hold, "lost", hold.most):
-            self._journal().lost(hold.key, hold.origin, hold.most)
-
-    def release(self, hold: Reservation) -> None:
-        """Give back what was set aside: nothing was billed."""
-        if self._closed(hold, "settled", 0.0):
-            self._journal().unreserve(hold.key)
-
-    def _closed(self, hold: Reservation, state: Literal["lost", "settled"], cost: float) -> bool:
-        with self._lock:
-            if hold.state != "open":
-                return False
+            counted = hold.most if hold.state == "lost" else 0.0
+            self._spent[hold.origin] = self.spent(hold.origin) + cost - counted
             self._open.pop(hold.key, None)
             hold.state = state
-            self._spent[hold.origin] = self.spent(hold.origin) + cost
-        return True
+            if record is not None:
+                self._calls(hold.origin, hold.model).append(record)
+        if record is not None:
+            self._journal().record_call(record, settles=hold.key)
+        elif state == "lost":
+            self._journal().lost(hold.key, hold.origin, hold.most)
+        else:
+            self._journal().unreserve(hold.key)
 
 
 def amount_of(text: str, *, name: str) -> float:
