@@ -54,9 +54,7 @@ def report(error: BaseException, shell: Any, *, limits: Limits) -> Text:
     """Describe an error of a shell's cells."""
     cells = Cells(shell)
     written = _Report(error, cells)
-    # For the person who sees the numbers of the cells.
-    number = written.file and cells.number(written.file)
-    about = f"{class_name(error)} in {f'cell [{number}]' if number else 'the notebook'}"
+    about = f"{class_name(error)} in {written.where}"
     text = written.text(max_chars=limits.text_chars)
     return as_text(text, limits=limits, about=about, lines=True)
 
@@ -74,26 +72,22 @@ class _Report:
         self._telling = leaves or chain[::-1]
         self._frames = {id(each): frames_of(each, cells) for each in self._shown}
         users = {key: [f for f in frames if f.is_users] for key, frames in self._frames.items()}
-        # Cells are named in the order in which they come up, the last error first.
-        files = [frame.filename for frame in users[id(error)]] + _unread(error)
-        self.file = files[0] if files else None
-        for each in reversed(self._shown):
-            files += [*(frame.filename for frame in users[id(each)]), *_unread(each)]
-        self._names = cells.names(files)
+        files = [*(frame.filename for frame in users[id(error)]), *_unread(error)]
+        self._file = files[0] if files else None
+        self.where = cells.name(files[0]) if files else "the notebook"
         self._blank = _blanker(self._shown, [f for frames in users.values() for f in frames])
 
     def text(self, *, max_chars: int) -> str:
         """Put the sections together in at most about `max_chars` characters."""
-        where = self._names[self.file] if self.file else "the notebook"
         head = _head(self._message(self._error), max_chars=int(max_chars * _MESSAGE))
-        head += f"\n\nThis is the last error of the notebook, in {where}."
+        head += f"\n\nThis is the last error of the notebook, in {self.where}."
         failing = next(filter(None, (_innermost(self._frames[id(e)]) for e in self._telling)), None)
-        values = "" if failing is None else _values(failing, self._names, self._clean)
+        values = "" if failing is None else _values(failing, self._cells, self._clean)
         below = [_head(values, max_chars=int(max_chars * _VALUES))]
-        if self.file and self._cells.is_cell(self.file):
-            source = self._clean_source(self._cells.typed(self.file))
+        if self._file and self._cells.is_cell(self._file):
+            source = self._clean_source(self._cells.typed(self._file))
             shown = cut(source, max_chars=max(_LEAST_CHARS, int(max_chars * _SOURCE)))
-            below.append(f"Source of {where}:\n\n{fenced(shown, language='python')}")
+            below.append(f"Source of {self.where}:\n\n{fenced(shown, language='python')}")
         room = max_chars - len(head) - sum(map(len, below)) - _HEADINGS_CHARS
         traceback = self._traceback()
         if len(traceback) > max(0, room):  # the end is kept: there is the failing frame
@@ -107,7 +101,7 @@ class _Report:
         for each in self._shown:
             if frames := self._frames[id(each)]:
                 first_line = self._message(each).partition("\n")[0]
-                listed = _listed(frames, self._names, self._clean_source)
+                listed = _listed(frames, self._cells, self._clean_source)
                 blocks.append(f"{listed}\n{_head(first_line, max_chars=_WORDS_CHARS)}")
             elif each is not self._error:
                 words = _head(self._message(each), max_chars=_ALONE_CHARS)
@@ -118,7 +112,7 @@ class _Report:
         """Write an error as Python does, with its notes, and the line of an error of syntax."""
         kind, said = type(error), safe_str(str, error)
         if isinstance(error, SyntaxError) and (unread := _unread(error)):  # the cell, not its code
-            said = f"{error.msg} ({self._names[unread[0]]}, line {error.lineno})"
+            said = f"{error.msg} ({self._cells.name(unread[0])}, line {error.lineno})"
         is_plain = kind.__module__ in ("builtins", "__main__")
         name = kind.__qualname__ if is_plain else f"{kind.__module__}.{kind.__qualname__}"
         lines = [f"{name}: {said}" if said else name]
@@ -251,7 +245,7 @@ def _innermost(found: Iterable[Frame]) -> Frame | None:
     return next((frame for frame in reversed(list(found)) if frame.is_users), None)
 
 
-def _listed(found: list[Frame], names: dict[str, str], clean: Callable[[str], str]) -> str:
+def _listed(found: list[Frame], cells: Cells, clean: Callable[[str], str]) -> str:
     """Write frames, the user's with their lines; the middle of many is left out."""
     lines_of = cache(lambda source: clean(source).split("\n") if source else [])
     last, left_out = _innermost(found), len(found) - _OUTER - _INNER
@@ -260,8 +254,8 @@ def _listed(found: list[Frame], names: dict[str, str], clean: Callable[[str], st
         if n >= _OUTER and n < len(found) - _INNER:
             entries += [f"… {left_out:,} frames are left out here …"] if n == _OUTER else []
             continue
-        failing, label = frame.line, names.get(frame.filename) or short_path(frame.filename)
-        heading = f"{label}, line {failing}, in {frame.function}"
+        failing = frame.line
+        heading = f"{cells.name(frame.filename)}, line {failing}, in {frame.function}"
         if not frame.is_users:
             line = clean(linecache.getline(frame.filename, failing).strip())
             entries.append(f"{heading}: {line}"[:_LINE_CHARS])
@@ -277,11 +271,11 @@ def _listed(found: list[Frame], names: dict[str, str], clean: Callable[[str], st
     return "\n".join(entries)
 
 
-def _values(frame: Frame, names: dict[str, str], clean: Callable[[str], str]) -> str:
+def _values(frame: Frame, cells: Cells, clean: Callable[[str], str]) -> str:
     """Describe what the names of the failing lines stand for: ``row = {'a': 1}``."""
     named = [item for item in frame.named() if not issubclass(type(item[1]), ModuleType)]
     told = [f"{path} = {glimpse(value, name=path, clean=clean)}" for path, value in named]
-    label = names.get(frame.filename) or short_path(frame.filename)
+    label = cells.name(frame.filename)
     heading = f"Values on line {frame.line} of {label}, as they are now:"
     return "\n".join([heading, *list(dict.fromkeys(told))[:_MAX_NAMES]]) if told else ""
 
@@ -330,14 +324,12 @@ class Cells:
         self._numbers[f"<cell {number}>"] = number
         return f"<cell {number}>"
 
-    def names(self, filenames: Iterable[str]) -> dict[str, str]:
-        """Name cells and files for a request, which is to be the same whenever they are run."""
-        every = list(dict.fromkeys(filenames))
-        cells = {name: self.number(name) or name for name in every if self.is_cell(name)}
-        order = list(dict.fromkeys(cells.values()))
-        named = {cell: f"cell {chr(ord('A') + n)}" for n, cell in enumerate(order)}
-        named = named if len(order) > 1 else dict.fromkeys(order, "the cell")
-        return {name: named[cells[name]] if name in cells else short_path(name) for name in every}
+    def name(self, filename: str) -> str:
+        """Name a cell by its number, as the user sees it, and a file by a short path."""
+        if not self.is_cell(filename):
+            return short_path(filename)
+        number = self.number(filename)
+        return "the cell" if number is None else f"cell [{number}]"
 
 
 #: Where libraries lie: what is installed, Python's own, and this package.

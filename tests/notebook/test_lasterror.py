@@ -44,12 +44,12 @@ def test_the_message_the_lines_the_values_and_the_cell_are_sent(shell, run, text
     assert [word for word in ("run_code", "IPython", "\x1b") if word in text] == []
     number = shell.execution_count - 1
     assert text.startswith("KeyError: 'price'\n")
-    assert "in cell A.\n" in text
-    assert "cell A, line 2, in <module>" in text
-    assert "cell B, line 3, in <genexpr>" in text
+    assert f"in cell [{number}].\n" in text
+    assert f"cell [{number}], line 2, in <module>" in text
+    assert f"cell [{number - 1}], line 3, in <genexpr>" in text
     assert '-->    3     return sum(row["price"] for row in rows)' in text
     assert "row = {'cost': 3}" in text
-    assert "Source of cell A:" in text
+    assert f"Source of cell [{number}]:" in text
     assert 'orders = [{"cost": 3}]\ntotal(orders)\n```' in text
     item = last_error(shell)
     assert item.label == f"last error · KeyError in cell [{number}]"
@@ -204,13 +204,14 @@ def test_a_timed_cell_is_told_like_any_other(shell, text_after):
     """The line that failed by its number in the cell, with its arrow and its values."""
     cell = "%%time\n\ndef price(r, k):\n    return r[k]\nr = {'cost': 3}\nprice(r, 'b')"
     text = text_after(cell)
-    assert "the cell, line 6, in <module>\n       5 r = {'cost': 3}\n-->    6 price" in text
-    assert "the cell, line 4, in price\n" in text
+    number = shell.execution_count - 1
+    where = f"cell [{number}]"
+    assert f"{where}, line 6, in <module>\n       5 r = {{'cost': 3}}\n-->    6 price" in text
+    assert f"{where}, line 4, in price\n" in text
     assert "-->    4     return r[k]" in text
-    assert "Values on line 4 of the cell, as they are now:\nr = {'cost': 3}\nk = 'b'\n" in text
+    assert f"line 4 of {where}, as they are now:\nr = {{'cost': 3}}\nk = 'b'\n" in text
     assert f"```python\n{cell}\n```" in text
     assert [w for w in ("get_ipython", "<timed", "<magic", "IPython") if w in text] == []
-    number = shell.execution_count - 1
     assert last_error(shell).label == f"last error · KeyError in cell [{number}]"
 
 
@@ -280,7 +281,7 @@ def test_it_keeps_within_its_room_and_keeps_what_matters(text_after):
 
 
 WAYS = (
-    ("def (", ["SyntaxError", "(the cell, line 1)", "def (", "^"]),
+    ("def (", ["SyntaxError", ", line 1)", "def (", "^"]),
     ("if 1:\npass", ["IndentationError", "line 2"]),
     (
         "import asyncio\nasync def wait(n):\n    await asyncio.sleep(0)\n"
@@ -304,8 +305,8 @@ WAYS = (
         ["ValueError: odd"],
     ),
     ("def f(n): return f(n + 1)\nf(0)", ["RecursionError", " frames are left out here"]),
-    ("%%time\n{}['k']", ["KeyError: 'k'", "the cell, line 2, in <module>", "-->    2 {}['k']"]),
-    ("def f(\u00b5):\n    \u00b5 / 0\nf(3)", ["Values on line 2 of the cell", "\n\u03bc = 3"]),
+    ("%%time\n{}['k']", ["KeyError: 'k'", "], line 2, in <module>", "-->    2 {}['k']"]),
+    ("def f(\u00b5):\n    \u00b5 / 0\nf(3)", ["Values on line 2 of cell [", "\n\u03bc = 3"]),
     ("raise KeyboardInterrupt", ["KeyboardInterrupt"]),
     (
         "import pandas as pd\npd.DataFrame({'a': [1]})['b']",
