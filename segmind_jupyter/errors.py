@@ -142,6 +142,9 @@ class BudgetError(SegmindError):
 class APIConnectionError(SegmindError):
     """The server was never reached, so nothing was sent and nothing was billed."""
 
+    #: Whether another try may reach it.
+    may_pass: bool = True
+
 
 class APIError(SegmindError):
     """The server answered, and what it answered is no reply.

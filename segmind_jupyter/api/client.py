@@ -17,9 +17,8 @@ from segmind_jupyter.api.responses import (
     Response,
     State,
     checked_id,
-    error_for,
     expired,
-    is_terminal,
+    fields_of,
     maybe_billed,
     no_reply,
     read_result,
@@ -173,7 +172,7 @@ class SegmindClient:
                 answer.json(), headers=answer.headers, model=model, elapsed_s=took_s
             )
         except (ReplyError, ValueError) as error:
-            raise _unreadable(what, answer, error) from None
+            raise maybe_billed(what, f", but with no reply: {_why(error)}", answer) from None
         # Once more, as the parts of a text may hold the key together.
         return dataclasses.replace(reply, text=self._transport.scrubbed(reply.text))
 
@@ -200,7 +199,7 @@ class SegmindClient:
         try:
             return Ticket(read_submit(answer.json()), model)
         except (ReplyError, ValueError) as error:
-            raise _unreadable(what, answer, error) from None
+            raise maybe_billed(what, f", but with no reply: {_why(error)}", answer) from None
 
     async def _post(
         self,
@@ -290,7 +289,8 @@ class SegmindClient:
         except NotFoundError as error:
             raise expired(request_id, error.detail) from None
         except APIError as error:
-            if not is_terminal(error.body):
+            # FAILED comes with a 422. Only the gateway's own word counts: a proxy may say "failed".
+            if fields_of(error.body).get("status") not in ("COMPLETED", "FAILED"):
                 raise
             return Response(error.status or 0, {}, error.body or "", self._transport.scrubbed)
 
@@ -302,7 +302,7 @@ class SegmindClient:
             fields = answer.json()
             return Credits(float(fields["credits"]), float(fields.get("free-credits") or 0.0))
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise error_for(answer, what=f"GET {path}", look=True) from None
+            raise senseless(f"GET {path}", answer, "it names no credits") from None
 
     async def history(
         self, request_id: str | None = None, *, timeout_s: float = LOOKUP_TIMEOUT_S
@@ -331,7 +331,7 @@ class SegmindClient:
                 if row["request_id"]
             ]
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise error_for(answer, what=f"GET {path}", look=True) from None
+            raise senseless(f"GET {path}", answer, "it lists no requests") from None
 
     async def aclose(self) -> None:
         """Close the connections; the client may be used again afterwards."""
@@ -342,11 +342,6 @@ class SegmindClient:
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
-
-
-def _unreadable(what: str, answer: Response, error: Exception) -> APIError:
-    why = f"was answered {answer.status}, but with no reply: {_why(error)}"
-    return maybe_billed(what, why, answer)
 
 
 def _why(error: Exception) -> str:

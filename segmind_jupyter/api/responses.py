@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from segmind_jupyter.api.messages import Reply, parse_reply, shape_of
-from segmind_jupyter.api.retry import parse_wait
+from segmind_jupyter.api.retry import may_be_billed, parse_wait
 from segmind_jupyter.api.settings import model_info, nearest_model
 from segmind_jupyter.errors import (
     APIError,
@@ -50,6 +50,8 @@ MAX_ANSWER_BYTES: Final = 32_000_000
 
 #: Blanks the key out of a text.
 Scrub = Callable[[str], str]
+
+E = TypeVar("E", bound=APIError)
 
 
 class UnusableAnswer(Exception):
@@ -167,7 +169,7 @@ def detail_of(body: str) -> str | None:
     return plain(words) or None
 
 
-def _fields_of(body: str | None) -> dict[str, Any]:
+def fields_of(body: str | None) -> dict[str, Any]:
     """Return what an error's body holds, nothing if it is no JSON object."""
     try:
         fields = json.loads(body or "", parse_int=float)  # of any number of digits
@@ -178,7 +180,7 @@ def _fields_of(body: str | None) -> dict[str, Any]:
 
 def is_envelope(body: str | None) -> bool:
     """Return whether an error's body is of the gateway's form, and no page of somebody between."""
-    return not _fields_of(body).keys().isdisjoint(_DETAIL_KEYS)
+    return not fields_of(body).keys().isdisjoint(_DETAIL_KEYS)
 
 
 #: What a status means for a call (WIRE.md, "Errors"), and what to do then.
@@ -196,17 +198,14 @@ _BY_STATUS: Final[dict[int, tuple[type[APIError], str]]] = {
         PermissionDeniedError,
         "This key may not use the model. Choose another model with `-m`, or ask your team's owner.",
     ),
-    404: (NotFoundError, "Segmind knows no such model or address. See `%segmind models`."),
+    404: (NotFoundError, ""),
     406: (
         InsufficientCreditsError,
         "Not enough credits, or a spend limit or a value that Segmind does not accept (see its "
         "words). `%segmind credits` shows what is left; it was not billed.",
     ),
-    410: (
-        APIError,
-        "The model is retired: choose another with `-m` (`%segmind models` lists them).",
-    ),
     422: (BadRequestError, "Segmind cannot work with the request. Correct it and run it again."),
+    429: (RateLimitError, ""),
 }
 
 #: By the server's words alone a key that never came is told from one that is refused.
@@ -221,76 +220,90 @@ _REDIRECTED: Final = (
 )
 
 
+_LOOK_AGAIN: Final = (
+    "Segmind did not say. Nothing is lost: look again later, and check SEGMIND_BASE_URL and the "
+    "network's proxy if it stays so."
+)
+_TROUBLE: Final = "Segmind has trouble at the moment. Try again in a minute; it was not billed."
+
+
 def error_for(
-    answer: Response, *, what: str, model: str | None = None, look: bool = False
+    answer: Response, *, what: str, model: str | None = None, until: float | None = None
 ) -> APIError:
-    """Name the error that an HTTP answer stands for."""
+    """Name the error that an HTTP answer stands for; without a model it was a free look-up.
+
+    `until` is when the server takes requests again, where that is known.
+    """
     status = answer.status
-    kind, happened = _BY_STATUS.get(status, (APIError, ""))
-    if status == 401 and "header" in (answer.detail or "").lower():
-        happened = _NO_KEY_CAME
+    if model and may_be_billed("POST", status):
+        return maybe_billed(what, answer=answer)
+    kind, happened = _BY_STATUS.get(status, (ServerError if status >= 500 else APIError, ""))
+    if status == 401:
+        if "header" in (answer.detail or "").lower():
+            happened = _NO_KEY_CAME
     elif 300 <= status < 400:
         happened = _REDIRECTED
-    elif status >= 500:
-        kind = ServerError
-        happened = "Segmind has trouble at the moment. Try again in a minute; it was not billed."
-    if look and status != 401 and not 300 <= status < 400:
-        # A look-up is free, and nothing of it can be corrected.
-        happened = (
-            "Segmind did not say. Nothing is lost: look again later, and check "
-            "SEGMIND_BASE_URL and the network's proxy if it stays so."
-        )
-    elif status in {404, 410} and model:
+    elif status == 429:
+        happened = _until(until)
+    elif model is None:
+        happened = _LOOK_AGAIN
+    elif status in {404, 410}:
         near = nearest_model(model) if status == 404 else None
         retired = f"The model {model} is gone" if status == 410 else f"Segmind has no model {model}"
         hint = f" Did you mean `-m {near}`?" if near else ""
         note = model_info(model).note
         happened = f"{retired}{f' ({note})' if note else ''}.{hint} See `%segmind models`."
-    refused = "Segmind refused the request" if status >= 400 else "The answer makes no sense"
-    happened = happened or f"{refused}. Check the request and SEGMIND_BASE_URL."
-    return kind(f"{happened} {_answered(what, answer)}", **_as_fields(answer))
+    elif status >= 500:
+        happened = _TROUBLE
+    happened = happened or "Segmind refused the request. Check the request and SEGMIND_BASE_URL."
+    return _answered(kind, happened, what, answer)
 
 
-def limit_reached(
-    what: str, *, until: float | None, answer: Response | None = None
-) -> RateLimitError:
-    """Say until when Segmind takes no more requests, as far as it is known."""
-    moment = "later"
-    if until is not None:
-        moment = f"at {time.strftime('%H:%M:%S', time.localtime(until))}"
+def _answered(kind: type[E], happened: str, what: str, answer: Response, why: str = "") -> E:
+    """Make the error of an answer: path, status and the server's words come last."""
+    detail = answer.detail
+    words = f": {shortened(detail, scrub=answer.scrub)}" if detail else ""
+    return kind(
+        f"{happened} ({what} was answered {answer.status}{why}{words})",
+        status=answer.status,
+        detail=detail,
+        request_id=answer.request_id,
+        body=answer.text,
+    )
+
+
+def _until(moment: float | None) -> str:
+    when = "later" if moment is None else time.strftime("at %H:%M:%S", time.localtime(moment))
+    return (
+        f"The limit of requests is reached: Segmind takes the next one {when}. Run it again then, "
+        "or let it wait with a longer `--timeout`; nothing was billed."
+    )
+
+
+def limit_reached(what: str, *, until: float | None) -> RateLimitError:
+    """Say until when Segmind takes no more requests, where one was not sent for it."""
+    return RateLimitError(f"{_until(until)} ({what} was not sent.)", status=429)
+
+
+def maybe_billed(what: str, why: str = "", answer: Response | None = None) -> MaybeBilledError:
+    """Describe a POST whose outcome nobody here can know."""
+    told = ""
+    if answer is not None and answer.status >= 500:
+        told = " Segmind says that it does not charge what it answers with an error."
     happened = (
-        f"The limit of requests is reached: Segmind takes the next one {moment}. Run it again "
-        "then, or let it wait with a longer `--timeout`; nothing was billed."
+        "Nobody knows whether the request was carried out. It may have been billed, so it was not "
+        f"sent again.{told} `%segmind history` shows whether it was charged; run the cell again to "
+        "retry."
     )
     if answer is None:
-        return RateLimitError(f"{happened} ({what} was not sent.)", status=429)
-    return RateLimitError(f"{happened} {_answered(what, answer)}", **_as_fields(answer))
-
-
-def maybe_billed(what: str, why: str, answer: Response | None = None) -> MaybeBilledError:
-    """Describe a POST whose outcome nobody here can know."""
-    told = (
-        ""
-        if answer is None or answer.status < 500
-        else (" Segmind says that it does not charge what it answers with an error.")
-    )
-    detail = answer.detail if answer else None
-    words = f": {shortened(detail)}" if detail else ""
-    return MaybeBilledError(
-        f"Nobody knows whether the request was carried out. It may have been billed, so it was "
-        f"not sent again.{told} `%segmind history` shows whether it was charged; run the cell "
-        f"again to retry. ({what} {why}{words})",
-        **(_as_fields(answer) if answer else {}),
-    )
+        return MaybeBilledError(f"{happened} ({what} got no answer: {why})")
+    return _answered(MaybeBilledError, happened, what, answer, why)
 
 
 def senseless(what: str, answer: Response, why: str) -> APIError:
     """Describe a free look-up whose answer makes no sense."""
-    return APIError(
-        f"The answer makes no sense: {why}. Nothing is lost: look again later. "
-        f"{_answered(what, answer)}",
-        **_as_fields(answer),
-    )
+    happened = f"The answer makes no sense: {why}. Nothing is lost: look again later."
+    return _answered(APIError, happened, what, answer)
 
 
 def expired(request_id: str, detail: str | None = None) -> JobExpired:
@@ -317,21 +330,6 @@ def failed(request_id: str, detail: str | None) -> JobFailed:
         request_id=request_id,
         detail=detail,
     )
-
-
-def _answered(what: str, answer: Response) -> str:
-    """Return the last part of a message: path, status, and the server's words."""
-    words = f": {shortened(answer.detail, scrub=answer.scrub)}" if answer.detail else ""
-    return f"({what} was answered {answer.status}{words})"
-
-
-def _as_fields(answer: Response) -> dict[str, Any]:
-    return {
-        "status": answer.status,
-        "detail": answer.detail,
-        "request_id": answer.request_id,
-        "body": answer.text,
-    }
 
 
 # Jobs ---------------------------------------------------------------------------------------
@@ -428,15 +426,6 @@ def read_state(body: Any, *, request_id: str) -> State:
         return kind()
     error = body.get("error")  # of another form than text it is shown as its JSON
     return Failed(detail_of(json.dumps({"error": error})) if error else None)
-
-
-def is_terminal(body: str | None) -> bool:
-    """Return whether an error's body is an ended job's: FAILED comes with a 422, on both URLs.
-
-    Only the gateway's own word counts here: "failed" may be any proxy's.
-    """
-    word = _fields_of(body).get("status")
-    return isinstance(word, str) and word in {Completed(), Failed()}
 
 
 def is_of(request_id: str, body: Any) -> bool:

@@ -6,7 +6,6 @@ Only the limiter has a clock; the rest is pure.
 from __future__ import annotations
 
 import contextlib
-import enum
 import math
 import time
 from collections import deque
@@ -17,18 +16,6 @@ from typing import Final
 
 import anyio
 
-
-class Trouble(enum.Enum):
-    """A request that got no HTTP answer."""
-
-    NEVER_OPENED = "the connection never opened"
-    UNTRUSTED = "the server's certificate is not trusted, so nothing was sent"
-    NO_ANSWER = "the connection broke or timed out after the request may have been sent"
-
-
-#: What can go wrong with one attempt: no answer, or an answer with this status.
-Failure = Trouble | int
-
 #: Refused before any work was done, so sending again costs nothing.
 _POST_AGAIN: Final = frozenset({429, 503})
 
@@ -36,25 +23,18 @@ _POST_AGAIN: Final = frozenset({429, 503})
 _POST_REFUSED: Final = frozenset({501, 505})
 
 
-def may_repeat(method: str, failure: Failure) -> bool:
-    """Return whether a failed request may be sent again at all."""
-    if isinstance(failure, Trouble):
-        again = failure is Trouble.NO_ANSWER and method == "GET"
-        return again or failure is Trouble.NEVER_OPENED
+def may_repeat(method: str, status: int) -> bool:
+    """Return whether a request that was refused with `status` may be sent again at all."""
     if method == "GET":
-        return failure in {408, 429} or failure >= 500
-    return failure in _POST_AGAIN
+        return status in {408, 429} or status >= 500
+    return status in _POST_AGAIN
 
 
-def may_be_billed(method: str, failure: Failure) -> bool:
-    """Return whether a failed request may have been carried out, and billed, all the same."""
-    if method == "GET":
-        return False
-    if isinstance(failure, Trouble):
-        return failure is Trouble.NO_ANSWER
+def may_be_billed(method: str, status: int) -> bool:
+    """Return whether a refused request may have been carried out, and billed, all the same."""
     # Segmind documents 500, 502 and 504; a gateway in between has more (408, 520 to 529).
-    unknown = failure >= 500 and failure not in _POST_AGAIN | _POST_REFUSED
-    return unknown or failure == 408
+    unknown = status >= 500 and status not in _POST_AGAIN | _POST_REFUSED
+    return method == "POST" and (unknown or status == 408)
 
 
 #: Times a POST is sent whose connection never opened, or that was refused with 503.

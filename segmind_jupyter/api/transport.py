@@ -13,9 +13,8 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import anyio
@@ -32,12 +31,9 @@ from segmind_jupyter.api.responses import (
 )
 from segmind_jupyter.api.retry import (
     POST_ATTEMPTS,
-    Failure,
     LimitReached,
     RateLimiter,
-    Trouble,
     backoff_s,
-    may_be_billed,
     may_repeat,
 )
 from segmind_jupyter.api.settings import (
@@ -50,8 +46,9 @@ from segmind_jupyter.api.settings import (
 )
 from segmind_jupyter.errors import (
     APIConnectionError,
-    APIError,
+    MaybeBilledError,
     MissingKeyError,
+    SegmindError,
     SettingsError,
     shortened,
 )
@@ -77,16 +74,6 @@ _LOGGERS: Final = (
     "httpx",
     *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """One attempt that gave no usable answer."""
-
-    failure: Failure
-    reason: str = ""
-    advice: str = ""
-    answer: Response | None = None
 
 
 class Transport:
@@ -149,55 +136,55 @@ class Transport:
         attempt_s = limit_s if method == "POST" else min(limit_s, self.settings.timeout_s)
         http = self._open()
         deadline = self._clock() + limit_s if repeat else math.inf
-        failed: _Failed | None = None
+        failed: SegmindError | None = None
         for attempt in itertools.count(1):
             try:
                 queued_s = await self.limiter.acquire(
                     method, patience_s=deadline - self._clock(), urgent=urgent
                 )
             except LimitReached:
-                answer = failed.answer if failed else None
-                raise limit_reached(what, until=self.limiter.paused_until, answer=answer) from None
+                raise failed or limit_reached(what, until=self.limiter.paused_until) from None
             deadline += queued_s if timeout_s is None else 0.0
             sent_s = self._clock()
             if sent_s >= deadline:
-                if failed is None:
-                    raise limit_reached(what, until=None)
-                raise self._error(what, failed, method=method, model=model)
+                raise failed or limit_reached(what, until=None)
             if before_sending is not None:
                 await before_sending()
-            outcome = await self._attempt(
-                http, method, path, body, min(deadline - sent_s, attempt_s)
-            )
-            answer = outcome.answer if isinstance(outcome, _Failed) else outcome
-            self.limiter.record(
-                method,
-                answer.status if answer else None,
-                sent_s=sent_s,
-                wait_s=answer.wait_s if answer else None,
-            )
-            if isinstance(outcome, Response):
-                return outcome
-            failed = outcome
-            if failed.failure == 429:
-                continue  # the limiter knows when
+            answer = await self._attempt(http, what, body, min(deadline - sent_s, attempt_s))
+            if isinstance(answer, Response):
+                status = answer.status
+                self.limiter.record(method, status, sent_s=sent_s, wait_s=answer.wait_s)
+                if 200 <= status < 300:
+                    return answer
+                until = self.limiter.paused_until
+                failed = error_for(answer, what=what, model=model, until=until)
+                if status == 429:
+                    continue  # the limiter knows when
+                again = may_repeat(method, status)
+            else:
+                status, failed = 0, answer
+                again = isinstance(answer, APIConnectionError) and answer.may_pass
             delay_s = backoff_s(attempt, luck=self._jitter())
             # Nobody sits in front of a job while the server is busy.
-            endless = method == "GET" or (failed.failure == 503 and not urgent)
+            endless = method == "GET" or (status == 503 and not urgent)
             if not (
                 repeat
-                and may_repeat(method, failed.failure)
+                and again
                 and (endless or attempt < POST_ATTEMPTS)
                 and self._clock() + delay_s < deadline
             ):
-                raise self._error(what, failed, method=method, model=model)
+                raise failed
             await self._sleep(delay_s)
         raise AssertionError("unreachable: itertools.count has no end")
 
     async def _attempt(
-        self, http: httpx.AsyncClient, method: str, path: str, body: bytes | None, limit_s: float
-    ) -> Response | _Failed:
-        """Send a request once; in its other form too where the key is refused, which is free."""
+        self, http: httpx.AsyncClient, what: str, body: bytes | None, limit_s: float
+    ) -> Response | APIConnectionError | MaybeBilledError:
+        """Send a request once; in its other form too where the key is refused, which is free.
+
+        An error is returned, as in a traceback this frame would show the request with the key.
+        """
+        method, path = what.split(" ", 1)
         connect_s = min(CONNECT_TIMEOUT_S, limit_s)
         try:
             request = http.build_request(
@@ -234,8 +221,9 @@ class Transport:
         except _NEVER_OPENED as error:
             return self._unreached(error, connect_s)
         except (httpx.HTTPError, OSError, UnusableAnswer) as error:
-            return _Failed(Trouble.NO_ANSWER, self._reason(error, limit_s))
-        return answer if 200 <= answer.status < 300 else _Failed(answer.status, answer=answer)
+            reason = self._reason(error, limit_s)
+            return maybe_billed(what, reason) if method == "POST" else self._no_way(reason)
+        return answer
 
     def _open(self) -> httpx.AsyncClient:
         """Return the open connections; they keep no cookies and follow no redirect."""
@@ -290,36 +278,19 @@ class Transport:
     def _base_url(self) -> str:
         return "http://simulator" if self.settings.simulated else self.settings.base_url
 
-    def _error(
-        self, what: str, failed: _Failed, *, method: str, model: str | None
-    ) -> APIError | APIConnectionError:
-        answer = failed.answer
-        if may_be_billed(method, failed.failure):
-            why = f"was answered {answer.status}" if answer else f"got no answer: {failed.reason}"
-            return maybe_billed(what, why, answer)
-        if answer is None:
-            return APIConnectionError(
-                f"{self._base_url} was not reached ({failed.reason}), so nothing was sent. "
-                f"{failed.advice}"
-            )
-        if failed.failure == 429:
-            return limit_reached(what, until=self.limiter.paused_until, answer=answer)
-        return error_for(answer, what=what, model=model, look=method == "GET")
-
-    def _unreached(self, error: Exception, limit_s: float) -> _Failed:
+    def _unreached(self, error: Exception, limit_s: float) -> APIConnectionError:
         """Name what kept a connection from opening, and what mends it."""
         reason, host = self._reason(error, limit_s), urlsplit(self._base_url).hostname
         causes: list[BaseException] = [error]
         while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
             causes.append(cause)
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-            return _Failed(
-                Trouble.UNTRUSTED,
-                reason,
+            advice = (
                 f"The certificate that {host} shows is not trusted here, as behind a company's "
                 "proxy: set SSL_CERT_FILE to the company's certificates (a .pem file; your IT "
-                "has it) before the kernel starts.",
+                "has it) before the kernel starts."
             )
+            return self._no_way(reason, advice, may_pass=False)
         if self._transport is None and proxy_for(self._base_url):
             advice = (
                 "The way leads through the proxy that HTTPS_PROXY or ALL_PROXY names: check that, "
@@ -329,7 +300,11 @@ class Transport:
             advice = f"The name {host} is not known: check the network, a VPN and SEGMIND_BASE_URL."
         else:
             advice = "Check the network and SEGMIND_BASE_URL, then run it again."
-        return _Failed(Trouble.NEVER_OPENED, reason, advice)
+        return self._no_way(reason, advice)
+
+    def _no_way(self, reason: str, advice: str = "", **fields: Any) -> APIConnectionError:
+        told = f"{self._base_url} was not reached ({reason}), so nothing was sent. {advice}"
+        return APIConnectionError(told.rstrip(), **fields)
 
     def _reason(self, error: Exception, limit_s: float) -> str:
         """Say why a request failed; httpx's time-outs come with an empty message."""

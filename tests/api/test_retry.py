@@ -13,7 +13,6 @@ from segmind_jupyter.api.retry import (
     MAX_DELAY_S,
     MIN_DELAY_S,
     History,
-    Trouble,
     may_be_billed,
     may_repeat,
     next_poll,
@@ -24,20 +23,15 @@ STATUSES = [*range(300, 310), *range(400, 430), 451, *range(500, 512), 599]
 
 
 def test_the_table_of_what_is_sent_again():
-    """A POST only where it was refused before work or never left; a GET, which is free, always."""
+    """A POST only where it was refused before work; a GET, which is free, after any trouble."""
     for status in STATUSES:
         assert may_repeat("POST", status) is (status in {429, 503})
         assert may_repeat("GET", status) is (status in {408, 429} or status >= 500)
-    assert may_repeat("POST", Trouble.NEVER_OPENED)
-    assert not may_repeat("POST", Trouble.NO_ANSWER)
-    assert may_repeat("GET", Trouble.NEVER_OPENED)
-    assert may_repeat("GET", Trouble.NO_ANSWER)
-    assert not may_repeat("GET", Trouble.UNTRUSTED)
 
 
 def test_what_may_have_been_billed_is_never_repeated():
-    """The two answers exclude each other, for every failure of a POST; a GET starts no work."""
-    for failure in [*Trouble, *STATUSES]:
+    """The two answers exclude each other, for every refusal of a POST; a GET starts no work."""
+    for failure in STATUSES:
         assert not (may_repeat("POST", failure) and may_be_billed("POST", failure))
         assert not may_be_billed("GET", failure)
     unknown = {failure for failure in STATUSES if may_be_billed("POST", failure)}
