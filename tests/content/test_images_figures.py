@@ -69,8 +69,8 @@ def test_figure_keeps_its_shape_and_resolution():
 @pytest.mark.parametrize(
     ("inches", "dpi", "expected"),
     [
-        ((8, 4), 300, (1568, 784)), ((8, 4), 8_750, (1568, 784)), ((700, 350), 100, (1568, 784)),
-        ((1920, 1080), 100, (1456, 819)), ((70_000, 3), 1, (1568, 1)), ((40, 30), 100, (1270, 952)),
+        ((8, 4), 300, (1568, 784)), ((8, 4), 8_750, (1568, 784)),
+        ((1920, 1080), 100, (1456, 819)), ((40, 30), 100, (1270, 952)),
     ],
 )  # fmt: skip
 def test_large_figure_is_drawn_within_the_limits(inches, dpi, expected):

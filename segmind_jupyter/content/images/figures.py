@@ -35,10 +35,6 @@ from segmind_jupyter.content.parts import (
 from segmind_jupyter.content.text import as_text
 from segmind_jupyter.errors import ContentError, shortened
 
-#: Below this, text would be under 3 pixels high, and FreeType fails on fonts of half a pixel: a
-#: figure of 700 inches is drawn as if it had fewer, so that its text is larger.
-_LEAST_DPI: Final = 20.0
-
 
 def is_figure(obj: Any) -> bool:
     """Return whether `obj` is a figure, belongs to one as axes and bars do, or saves itself."""
@@ -105,14 +101,13 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
         dpi = float(root.dpi / root.canvas.device_pixel_ratio)  # a dense screen doubles it
         canvas: Any = FigureCanvasAgg(root)
         canvas.is_saving = lambda: True  # so that animated artists are drawn too
-        root_inches, root.dpi = _fitted(inches, dpi, limits)
-        root.set_size_inches(root_inches)
+        root.dpi = _fitted_dpi(inches, dpi, limits)
         outside = _outer_texts(canvas)
         canvas.draw()
         renderer = canvas.get_renderer()
         pixels = canvas.buffer_rgba()
         if (box := _box_with_outside(root, renderer, outside)) is not None:
-            _, dpi = _fitted((box.width, box.height), dpi, limits)
+            dpi = _fitted_dpi((box.width, box.height), dpi, limits)
             canvas.print_figure(
                 io.BytesIO(),
                 format="raw",
@@ -138,19 +133,14 @@ def _is_empty(figure: Any) -> bool:
     return is_bare and not any(drawn)
 
 
-def _fitted(
-    inches: tuple[float, ...], dpi: float, limits: Limits
-) -> tuple[tuple[float, ...], float]:
-    """Return inches and dpi as they are, or with the dpi lowered until it is within the limits."""
+def _fitted_dpi(inches: tuple[float, ...], dpi: float, limits: Limits) -> float:
+    """Return the dpi as it is, or lowered until a figure of that size is within the limits."""
     width, height = (max(1, int(side * dpi)) for side in inches)
     size = fitted_size(width, height, limits)
+    if size == (width, height):
+        return dpi
     # Agg cuts off fractions of a pixel, so aim at the middle of the last one.
-    sides = [px + 0.5 for px in size]
-    if size != (width, height):
-        dpi = min(px / side for px, side in zip(sides, inches, strict=True))
-    if dpi >= _LEAST_DPI:
-        return inches, dpi
-    return tuple(px / _LEAST_DPI for px in sides), _LEAST_DPI
+    return min((px + 0.5) / side for px, side in zip(size, inches, strict=True))
 
 
 def _outer_texts(canvas: Any) -> list[Any]:
@@ -217,8 +207,7 @@ def _kept_as_it_was(figure: Any) -> Iterator[None]:
             if hasattr(figure, "_original_dpi"):  # a new canvas overwrites it in older versions
                 undo.callback(setattr, figure, "_original_dpi", figure._original_dpi)
             undo.callback(figure.set_canvas, figure.canvas)
-            # Before the canvas: with the user's own in place, a new size or dpi resizes its window.
-            undo.callback(figure.set_size_inches, figure.get_size_inches())
+            # Before the canvas: with the user's own in place, a new dpi resizes its window.
             undo.callback(setattr, figure, "dpi", figure.dpi)
             yield
     finally:
