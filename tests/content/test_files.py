@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import codecs
-import io
 import pathlib
+import re
 import sys
 
-import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,10 +16,6 @@ from segmind_jupyter.content.parts import Limits
 from segmind_jupyter.errors import ContentError
 
 pd = pytest.importorskip("pandas")
-
-_FILE = io.BytesIO()
-PIL.Image.new("RGB", (60, 40), "red").save(_FILE, "PNG")
-PNG = base64.b64encode(_FILE.getvalue()).decode()
 
 
 @pytest.fixture
@@ -60,15 +54,12 @@ class TestDelimited:
             (["01234", "00501"], "2 distinct"),
             (["+4912345", "+4912346"], "2 distinct"),
             (["NA", "None", "NA"], "2 distinct: NA ×2, None ×1"),
-            (["null", "nan", "-"], "3 distinct"),
             (["12345678901234567", "", "12345678901234569"], "1 missing; 2 distinct"),
             (["1234567890123456", "1"], "2 distinct"),
-            (["12E4", "12E5"], "2 distinct"),
+            (["12E4", "0x10", "1_000"], "3 distinct"),
             (["1,5", "2,5"], "2 distinct"),
-            (["1_000", "0x10"], "2 distinct"),
             (["TRUE", "FALSE", "TRUE"], "2 distinct: TRUE ×2, FALSE ×1"),
-            (["NA", "1.5", "3"], "3 distinct"),
-            (["1\n2", "3"], "2 distinct"),
+            (["NA", "1.5", "1\n2"], "3 distinct"),
         ]:
             lines = "\n".join(f'{n},"{text}"' for n, text in enumerate(cells))
             part = sent(f"n,x\n{lines}\n")
@@ -81,27 +72,19 @@ class TestDelimited:
             (["123456789012345", "1"], "(int64): 1 to 123456789012345"),
             (["-1", "0", " 2"], "(int64): -1 to 2"),
             (["1.5", "-.5", "1e-05", "2.", "1.0E10"], "(float64): -0.5 to 10000000000"),
-            (["1.50", "12.00"], "(float64): 1.5 to 12"),
             (["", ""], "(float64): all 2 missing"),
             (["inf", "1"], "(float64): 1 to inf"),
         ]:
             lines = "\n".join(f"{n},{text}" for n, text in enumerate(cells))
             assert columns_of(sent(f"n,x\n{lines}\n"))[1].startswith(f"- x {facts}")
 
-    @pytest.mark.parametrize(
-        ("name", "separator"), [("a.csv", ","), ("a.CSV", ";"), ("a.csv", "|"), ("a.tsv", "\t")]
-    )
-    def test_the_delimiter_is_found(self, sent, name, separator):
-        """By the suffix or by the header."""
-        part = sent(f"a{separator}b\r\n1{separator}2\r\n", name)
-        assert columns_of(part) == ["- a (int64): always 1", "- b (int64): always 2"]
-        assert part.notes == ()
-
-    def test_a_delimiter_may_be_named_above_the_header(self, sent):
-        """As Excel has it; what it is told is no table's row."""
-        part = sent("sep=;\na;b\n1,5;2\n")
-        assert [line[:5] for line in columns_of(part)] == ["- a (", "- b ("]
-        assert part.text.endswith("1,5  2")
+    def test_the_delimiter_is_found(self, sent):
+        """By the suffix, by the header, or named above that, as Excel has it."""
+        for name, separator in (("a.csv", ","), ("a.CSV", ";"), ("a.csv", "|"), ("a.tsv", "\t")):
+            part = sent(f"a{separator}b\r\n1{separator}2\r\n", name)
+            assert columns_of(part) == ["- a (int64): always 1", "- b (int64): always 2"]
+            assert part.notes == ()
+        assert sent("sep=;\na;b\n1,5;2\n").text.endswith("1,5  2")
 
     @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
     def test_the_encoding_is_that_of_the_file(self, sent, encoding):
@@ -120,13 +103,11 @@ class TestDelimited:
         ]:
             part = sent(content)
             assert part.text == content
-            (note,) = part.notes
-            assert note.startswith("data.csv went as text, not as a table (")
-            assert why in note
+            assert re.match(rf"data\.csv went as text, not as a table \(.*{why}", part.notes[0])
 
     def test_large_files_are_read_in_part_and_say_so(self, sent, tmp_path):
         """So many rows and cells; the others are not looked at, and wide ones are refused."""
-        part = sent("n\n" + "\n".join(map(str, range(150_000))))
+        part = sent("n\n" + "\n".join(map(str, range(100_001))))
         assert part.text.startswith("data.csv: table, the first 100,000 of more rows (the others")
         assert "- n (int64): 0 to 99999" in part.text
         assert part.left_out == "the first 100,000 of more rows read"
@@ -134,8 +115,8 @@ class TestDelimited:
             file.truncate(100_000_001)
         with pytest.raises(ContentError, match=r"larger than 100 MB.*pd\.read_csv\(path, nrows"):
             to_parts(tmp_path / "data.csv")
-        wide = ",".join(map(str, range(100_000)))
-        with pytest.raises(ContentError, match=r"data\.csv has 100,000 columns; 5,000 are read"):
+        wide = ",".join(map(str, range(6_000)))
+        with pytest.raises(ContentError, match=r"data\.csv has 6,000 columns; 5,000 are read"):
             sent(f"{wide}\n{wide}\n")
 
     @given(content=st.text(st.sampled_from('ab1.,;"\n\t é')) | st.binary(max_size=80))
@@ -178,43 +159,35 @@ class TestTexts:
 
     def test_what_is_no_known_text_is_refused_with_advice(self, sent):
         """Nothing is guessed at; the message says how such a file can be named."""
+        advice = r"neither an image .* `pandas\.read_excel.*read_text\(encoding="
         for data in (
-            "Привет, мир".encode("cp1251"),
-            "こんにちは。日本語".encode("shift_jis"),
-            "words in thirty-two bits".encode("utf-32"),
-            b"words\x00words",
+            "Привет, мир".encode("cp1251"), "こんにちは。日本語".encode("shift_jis"),
+            "words in thirty-two bits".encode("utf-32"), b"words\x00words",
             b"abc\x01\xe9" + b"words " * 100,
             codecs.BOM_UTF16_LE + b"\x00\xd8a\x00",  # half a surrogate pair
-        ):
-            with pytest.raises(ContentError, match=r"neither an image .*read_text\(encoding="):
+        ):  # fmt: skip
+            with pytest.raises(ContentError, match=advice):
                 sent(data, "notes.txt")
-        with pytest.raises(ContentError, match=r"Open it with .*pandas\.read_excel"):
-            sent(b"\x93\x00\xff", "book.xlsx")
 
     def test_of_a_long_file_both_ends_go_and_the_rest_is_counted(self, sent):
         """As of the same text in a variable."""
         text = "".join(f"line {n} of the article\n" for n in range(2_500))[:60_189]
         part = sent(text, "article.md")
-        (same,) = to_parts(text)
-        assert part.text == same.text
-        assert len(part.text) <= 20_000
-        assert part.text.startswith("line 0 of")
-        assert part.text.endswith(text[-500:])
-        assert part.left_out == f"{len(part.text):,} of 60,189 characters"
+        assert part.text == to_parts(text)[0].text
+        assert (part.text[:500], part.text[-500:]) == (text[:500], text[-500:])
+        assert part.left_out == "20,000 of 60,189 characters"
         assert part.about == "file article.md, 60,189 bytes"
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
-def test_every_image_format_is_recognised_by_its_signature(red, file_format, tmp_path, picture_in):
+def test_every_image_format_is_recognised_by_its_signature(red, tmp_path, picture_in):
     """The name of a file does not matter."""
-    data = io.BytesIO()
-    red.save(data, file_format)
     file = tmp_path / "no-suffix"
-    file.write_bytes(data.getvalue())
-    for obj in (data.getvalue(), file):
-        red_value, *others = picture_in(to_parts(obj)[0]).getpixel((30, 20))
-        assert red_value > 240
-        assert max(others) < 15
+    for file_format in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"):
+        red.save(file, file_format)
+        for obj in (file.read_bytes(), file):
+            red_value, *others = picture_in(to_parts(obj)[0]).getpixel((30, 20))
+            assert red_value > 240
+            assert max(others) < 15
 
 
 def test_a_path_that_leads_to_no_content_is_refused(tmp_path):

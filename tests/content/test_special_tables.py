@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tracemalloc
+import re
 
 import numpy as np
 import pandas as pd
@@ -23,69 +23,45 @@ def text_of(obj, name=None, **limits):
     return part_of(obj, name, **limits).text
 
 
-class TestGeo:
-    """Outlines as types, bounds and a CRS; everything else as in any table."""
-
-    @pytest.fixture
-    def towns(self):
-        """Three towns with outlines, one of them unknown and one nowhere."""
-        geopandas, shapely = pytest.importorskip("geopandas"), pytest.importorskip("shapely")
-        outlines = [shapely.box(7, 50, 7.5, 50.5), None, shapely.Polygon()]
-        columns = {"name": ["Bonn", "Ur", "Nil"], "people": [330, 60, 0]}
-        return geopandas.GeoDataFrame(columns, geometry=outlines, crs=4326)
-
-    def test_outlines_are_summed_up_and_not_dumped(self, towns):
-        """As their types, with bounds and CRS; points are short, and stay; the frame does too."""
-        geopandas = pytest.importorskip("geopandas")
-        points = geopandas.points_from_xy([1, 2, 3], [1, 2, 3])
-        towns["centre"] = geopandas.GeoSeries(points, crs="EPSG:3857")
-        before = towns.copy()
-        part = part_of(towns, "towns")
-        assert part.text.splitlines()[:3] == [
-            "towns: GeoDataFrame, 3 rows × 4 columns",
-            "Geometry geometry: x 7 to 7.5, y 50 to 50.5; CRS WGS 84 (EPSG:4326), in degrees",
-            "Geometry centre: x 1 to 3, y 1 to 3; CRS WGS 84 / Pseudo-Mercator (EPSG:3857), "
-            "in metres",
-        ]
-        assert part.about == "GeoDataFrame 3×4"
-        assert "): 1 missing; 1 distinct: Polygon ×2\n" in part.text
-        assert "POINT (1 1)" in part.text
-        assert "POLYGON" not in part.text
-        assert towns.equals(before)
-        assert str(towns.dtypes["geometry"]) == "geometry"
-        outlines = part_of(towns.geometry, "outlines")
-        assert outlines.about == "GeoSeries 3"
-        assert outlines.text.startswith("outlines: GeoSeries, 3 values\nGeometry geometry: x 7 to")
-        assert "- n (int64)" in text_of(geopandas.GeoDataFrame({"n": [1]}))
-        empty = geopandas.GeoDataFrame({"n": []}, geometry=[])
-        assert "Geometry geometry: no CRS" in text_of(empty)
+def test_outlines_are_summed_up_and_not_dumped():
+    """As their types, with bounds and CRS; points are short, and stay; the frame does too."""
+    geopandas, shapely = pytest.importorskip("geopandas"), pytest.importorskip("shapely")
+    outlines = [shapely.box(7, 50, 7.5, 50.5), None, shapely.Polygon()]
+    points = geopandas.points_from_xy([1, 2, 3], [1, 2, 3])
+    columns = {"name": ["Bonn", "Ur", "Nil"], "centre": geopandas.GeoSeries(points, crs=3857)}
+    towns = geopandas.GeoDataFrame(columns, geometry=outlines, crs=4326)
+    before = towns.copy()
+    part = part_of(towns, "towns")
+    assert part.text.splitlines()[:3] == [
+        "towns: GeoDataFrame, 3 rows × 3 columns",
+        "Geometry centre: x 1 to 3, y 1 to 3; CRS WGS 84 / Pseudo-Mercator (EPSG:3857), in metres",
+        "Geometry geometry: x 7 to 7.5, y 50 to 50.5; CRS WGS 84 (EPSG:4326), in degrees",
+    ]
+    assert part.about == "GeoDataFrame 3×3"
+    assert "): 1 missing; 1 distinct: Polygon ×2\n" in part.text
+    assert "POINT (1 1)" in part.text
+    assert "POLYGON" not in part.text
+    assert towns.equals(before)
+    assert str(towns.dtypes["geometry"]) == "geometry"
+    text = text_of(towns.geometry, "outlines")
+    assert text.startswith("outlines: GeoSeries, 3 values\nGeometry geometry: x 7 to")
+    empty = geopandas.GeoDataFrame({"n": []}, geometry=[])
+    assert "Geometry geometry: no CRS" in text_of(empty)
 
 
-class TestSparse:
-    """SciPy's sparse arrays: what they hold, and that they stay sparse."""
-
-    def test_every_format_is_described_alike(self):
-        """Shape, type, density and range; a million by a million takes what it holds."""
-        sp = pytest.importorskip("scipy.sparse")
-        dense = np.zeros((200, 100))
-        dense[3, 7], dense[150, 2], dense[3, 2] = 1.5, -2, 4
-        for form in ("coo", "csr", "csc", "bsr", "dia", "dok", "lil"):
-            for kind in ("array", "matrix"):
-                part = part_of(getattr(sp, f"{form}_{kind}")(dense), "m")
-                assert part.text.startswith(f"m: {form}_{kind}, shape (200, 100), float64; ")
-                assert "\nmin -2, max 4" in part.text
-                assert part.left_out.startswith("none of ")
-        assert text_of(sp.csr_array((1_000, 1_000))).endswith("the others are zero")
-        places = ([0, 999_999], [5, 999_999])
-        matrix = sp.coo_array(([1.0, 2.0], places), shape=(10**6, 10**6)).tocsr()
-        tracemalloc.start()
-        try:
-            text = text_of(matrix)
-            _, peak_bytes = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert "2 values stored (2e-12 of all)" in text
-        assert peak_bytes < 20_000_000
+def test_sparse_arrays_of_every_format_are_described_alike():
+    """Shape, type, density and range; a million by a million stays sparse."""
+    sp = pytest.importorskip("scipy.sparse")
+    places = ([0, 999_999], [5, 999_999])
+    for form in ("coo", "csr", "dok"):
+        for kind in ("array", "matrix"):
+            made = getattr(sp, f"coo_{kind}")(([4.0, -2.0], places), shape=(10**6, 10**6))
+            part = part_of(made.asformat(form), "m")
+            assert part.text.startswith(f"m: {form}_{kind}, shape (1000000, 1000000), float64; ")
+            assert "; 2 values stored (2e-12 of all)" in part.text
+            assert "\nmin -2, max 4" in part.text
+            assert part.left_out.startswith("none of 2 values; `.toarray()`")
+    assert text_of(sp.csr_array((1_000, 1_000))).endswith("the others are zero")
 
 
 class TestXarray:
@@ -108,20 +84,16 @@ class TestXarray:
         )
 
     def test_an_array_is_told_by_its_axes_and_its_range_a_dataset_by_its_variables(self, air):
-        """As xarray writes coordinates and variables; names may be of any kind."""
-        xr = pytest.importorskip("xarray")
+        """As xarray writes coordinates and variables."""
         text = text_of(air[0], "t")
         assert text.startswith("t: DataArray air, lat 20 × lon 30, float64\nCoordinates:\n")
         assert "2024-01-01\nAttributes: {'units': 'K', 'long_name': 'temperature'}\n" in text
         assert "\nmin 0, max 599, mean 299.5\n" in text
         assert "6 of 600 NaN" in text_of(air[0].where(air[0] > 5.5))
-        part = part_of(air.to_dataset().assign_attrs(title="x" * 9_000), "ds")
+        part = part_of(air.to_dataset(), "ds")
         assert part.text.startswith("ds: <xarray.Dataset>")
         assert "    air      (time, lat, lon) float64 " in part.text
         assert part.about == "Dataset of 1 variable"
-        assert "title: " in part.text
-        assert len(part.text) <= 6_000
-        assert "1        (2) int64" in text_of(xr.Dataset({1: ((2,), [3])}))
 
     def test_neither_a_graph_nor_a_file_is_read(self, air, tmp_path):
         """What is not in memory stays where it is."""
@@ -161,10 +133,9 @@ class TestNetworks:
             "Edges: [('a', 'b', {'weight': 2}), ('b', 'c', {})]",
         ]
         assert part.about == "networkx DiGraph, 4 nodes, 2 edges"
-        for kind in ("Graph", "MultiGraph", "MultiDiGraph"):
-            graph = getattr(networkx, kind)([(1, 2)])
-            graph.add_node(1, club="x")
-            assert text_of(graph).endswith("Nodes: [(1, {'club': 'x'}), (2, {})]\nEdges: [(1, 2)]")
+        graph = networkx.MultiGraph([(1, 2)])
+        graph.add_node(1, club="x")
+        assert text_of(graph).endswith("Nodes: [(1, {'club': 'x'}), (2, {})]\nEdges: [(1, 2)]")
         assert text_of(networkx.Graph()) == "networkx Graph, 0 nodes, 0 edges, undirected"
 
     def test_a_large_network_is_listed_as_far_as_it_fits(self):
@@ -172,10 +143,9 @@ class TestNetworks:
         networkx = pytest.importorskip("networkx")
         part = part_of(networkx.cycle_graph(20_000))
         assert 4_000 < len(part.text) <= 6_000
-        nodes, edges = part.left_out.split(", ")[0], part.left_out.partition("nodes, ")[2]
-        assert int(nodes.split()[0]) > 200
-        assert int(edges.split()[0]) > 200
-        assert part.text.endswith(edges.replace("edges", "items") + " shown]")
+        nodes, edges = re.findall(r"(\d+) of 20,000 \w+", part.left_out)
+        assert min(int(nodes), int(edges)) > 200
+        assert part.text.endswith(f"{edges} of 20,000 items shown]")
         graph = networkx.Graph([(f"{n}" * 90, "x", {"note": "y" * 500}) for n in range(50)])
         for tokens in (20, 60, 300):
             assert len(text_of(graph, table_tokens=tokens)) <= 4 * tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.convert import to_parts
-from segmind_jupyter.content.parts import CHARS_PER_TOKEN, STANDARD, Limits
+from segmind_jupyter.content.parts import STANDARD, Limits
 from segmind_jupyter.content.tables import cell, ranged
 
 try:
@@ -84,13 +85,8 @@ def test_a_table_of_arrow_is_read_in_place():
     assert "- n (int64): 1 missing; 1 to 3, mean 2\n" in text
     assert "- x (double): 1 missing; 1 NaN; always 1.5\n" in text
     assert text.splitlines()[-1].split() == ["2", "3", "None", "None"]
-    for arrow, values, fact in [
-        (pa.int64(), [1, None, 3], "int64[pyarrow]): 1 missing; 1 to 3, mean 2"),
-        (pa.string(), ["a", "a", None], "1 missing; 1 distinct: a ×2"),
-        (pa.date32(), [datetime.date(2024, 1, 1), None], "1 missing; always 2024-01-01"),
-        (pa.bool_(), [True, False, True], "2 distinct: True ×2, False ×1"),
-    ]:  # as columns of pandas, which calls many of these objects
-        assert fact in text_of(pd.Series(values, dtype=pd.ArrowDtype(arrow)))
+    column = pd.Series([datetime.date(2024, 1, 1), None], dtype=pd.ArrowDtype(pa.date32()))
+    assert "1 missing; always 2024-01-01" in text_of(column)
 
 
 def test_a_long_frame_shows_its_ends_and_says_what_is_between(sales):
@@ -100,11 +96,9 @@ def test_a_long_frame_shows_its_ends_and_says_what_is_between(sales):
     assert rows[0] == "sales: DataFrame, 1,200 rows × 4 columns"
     assert rows[-1] == "[rows 11-1,190 of 1,200 not shown]"
     assert part.left_out == "20 of 1,200 rows"
-    (first,) = (row for row in rows if row.startswith("0 "))
-    assert first.split() == ["0", "2024-01-01", "Paris", "0", "0"]
+    labels = [row.split()[0] for row in rows[rows.index("Rows:") + 2 : -1]]
+    assert labels == [*map(str, range(10)), "…", *map(str, range(1_190, 1_200))]
     assert rows[-2].split() == ["1199", "2027-04-14", "Oslo", "149.875", "11990"]
-    assert "…" in rows
-    assert not any(row.startswith(("10 ", "1189 ")) for row in rows)
     assert "- score (float64): 3 missing; 0 to 149.875, mean 75.124" in part.text
     assert "- sold (int64): 0 to 11990, mean 5995" in part.text
     assert ": 2024-01-01 to 2027-04-14" in part.text
@@ -118,15 +112,12 @@ def test_every_type_of_pandas_is_described_by_what_it_offers():
         (pd.Series([np.nan, np.nan]), "float64): all 2 missing"),
         (pd.Series([True, False, True]), "bool): 2 distinct: True ×2, False ×1"),
         (pd.Series([1, None], dtype="Int64"), "Int64): 1 missing; always 1"),
-        (pd.Series([True, None], dtype="boolean"), "boolean): 1 missing; 1 distinct"),
         (pd.Series(["a", "b", "a"], dtype="category"), "category): 2 distinct: a ×2, b ×1"),
-        (pd.Series(pd.Categorical(["a"], ["a", "z"])), "category): 1 distinct"),
         (pd.Series(["x"] * 9 + list("abcd")), "5 distinct: x ×9, a ×1, b ×1, …"),
         (pd.Series(oslo), "Europe/Oslo]): always 2024-01-01 10:00:00+01:00"),
         (pd.Series(pd.to_timedelta([1, 2], unit="D")), "]): 1 days to 2 days"),
         (pd.Series(pd.period_range("2024-01", periods=2, freq="M")), "[M]): 2024-01 to 2024-02"),
         (pd.Series([np.inf, -np.inf, np.nan]), "float64): 1 missing; -inf to inf\n"),
-        (pd.Series([1 + 1j]), "complex128): 1 distinct"),
         (pd.Series([60_000] * 9 + [0], dtype="float16"), "float16): 0 to 60000"),
         (objects(datetime.date(2024, 1, 1), None), "object): 1 missing; holds date; always 2024-"),
         (objects(Decimal("1.5"), Decimal(2)), "object): holds Decimal; 1.5 to 2"),
@@ -142,19 +133,14 @@ def test_every_type_of_polars_is_described_by_what_it_offers():
     """Missing values, NaN apart from them, ranges, lengths and counts."""
     for values, dtype, fact in [
         ([1.5, float("nan"), None], None, "- s (Float64): 1 missing; 1 NaN; always 1.5"),
-        ([float("nan")], None, "(Float64): 1 NaN\n"),
         ([None, None], None, "(Null): all 2 missing"),
         ([True, None, True], None, "(Boolean): 1 missing; 1 distinct: True ×2"),
         (["b", "a", "b"], "Categorical", "(Categorical): 2 distinct: b ×2, a ×1"),
         ([datetime.date(2024, 1, 1), datetime.date(2024, 3, 1)], None, "2024-01-01 to 2024-03-01"),
-        ([datetime.datetime(2024, 1, 1, 10)], None, "always 2024-01-01 10:00:00"),
-        ([datetime.timedelta(hours=1)], None, "always 1:00:00"),
         ([Decimal("1.50"), Decimal(2)], None, "1.50 to 2.00, mean 1.75"),
         ([[1, 2], [3]], None, "(List(Int64)): length 1 to 2, mean 1.5"),
         ([{"a": 1}], None, "(Struct({'a': Int64}))\n"),
         ([object, 1], "Object", "(Object): holds type, int"),
-        (["x" * 50], None, "1 distinct; up to 50 characters"),
-        ([float("inf"), 1.0], None, "(Float64): 1 to inf"),
     ]:
         series = pl.Series("s", values, dtype=dtype and getattr(pl, dtype))
         assert fact in text_of(series), fact
@@ -186,18 +172,14 @@ def test_a_wide_frame_shows_the_outer_columns_and_names_the_others():
     """What is asked about may be one of them; the note says which are not described."""
     frame = pd.DataFrame(np.zeros((50, 120)), columns=[f"sensor_{n}" for n in range(120)])
     part = part_of(frame)
-    text = part.text
-    assert len(text) <= STANDARD.table_tokens * CHARS_PER_TOKEN
-    assert all(f"sensor_{n}" in text for n in range(120))
-    (named,) = (line for line in text.splitlines() if line.startswith("… sensor_"))
-    described = text.count("\n- sensor_")
-    assert named.count("sensor_") + described == 120
-    hidden, _, rest = text.rpartition("; ")[2].partition(" of 120 columns not shown (")
-    first, last = (int(n.replace(",", "")) for n in rest.rstrip(")]").split("-"))
-    assert int(hidden) == last - first + 1 == 120 - described
-    assert f"- sensor_{first - 2} (" in text
-    assert f"- sensor_{last} (" in text
-    assert part.left_out.endswith(f" of 50 rows, {described} of 120 columns")
+    assert part.tokens <= STANDARD.table_tokens
+    described = [int(n) for n in re.findall(r"^- sensor_(\d+) ", part.text, re.MULTILINE)]
+    (named,) = (line for line in part.text.splitlines() if line.startswith("… sensor_"))
+    hidden = [int(n) for n in re.findall(r"sensor_(\d+)", named)]
+    assert sorted(described + hidden) == list(range(120))
+    span = f"({hidden[0] + 1}-{hidden[-1] + 1})"
+    assert f"; {len(hidden)} of 120 columns not shown {span}" in part.text
+    assert part.left_out.endswith(f" of 50 rows, {len(described)} of 120 columns")
     wider = pd.DataFrame(np.zeros((50, 2_000)), columns=[f"sensor_{n}" for n in range(2_000)])
     assert "…\n- sensor_" in text_of(wider)
 
@@ -205,9 +187,8 @@ def test_a_wide_frame_shows_the_outer_columns_and_names_the_others():
 def test_long_cells_are_cut_and_said_to_be():
     """One long text does not push the rows out."""
     text = text_of(pd.DataFrame({"review": ["long " * 100] * 40, "n": range(40)}))
-    assert "long long long long long long long long…" in text
+    assert text.count("long long long long long long long long…") == 40
     assert text.endswith("cells ending in … are cut]")
-    assert len(text.splitlines()) > 40
     if pl:  # a million numbers in a cell: its row stays on its line
         text = text_of(pl.DataFrame({"l": [list(range(1_000_000))]}))
         assert "[0, 1, 2, 3, " in text
@@ -240,9 +221,10 @@ def test_cells_that_cannot_be_written_are_named():
     values = [Broken(), [1, 2], {"a": 1}, np.arange(3), b"x", None, pd.NaT, pd.NA, "y" * 10**6]
     values += [pd.DataFrame({"a": [1, 2]}), np.zeros((2, 2)), b"z" * 10**7, list(range(10**6))]
     text = text_of(pd.DataFrame({"cell": pd.Series(values, dtype=object)}))
-    for written in ("<Broken, whose repr raised ValueError>", "[1, 2]", "{'a': 1}", "NaT", "<NA>"):
-        assert written in text
-    for written in ("array([0, 1, 2])", "<DataFrame 2×1>", "<ndarray 2×2>", "b'x'"):
+    for written in (
+        "<Broken, whose repr raised ValueError>", "[1, 2]", "{'a': 1}", "NaT", "<NA>",
+        "array([0, 1, 2])", "<DataFrame 2×1>", "<ndarray 2×2>", "b'x'",
+    ):  # fmt: skip
         assert written in text
     text = text_of(pd.DataFrame({"x": [Hostile(), Hostile()]}))
     assert "- x (object)" in text
@@ -257,32 +239,24 @@ def test_labels_of_several_levels_stand_under_their_names():
     assert rows[3].split() == ["b", "1", "2"]
     columns = pd.MultiIndex.from_tuples([("score", "mean"), ("score", 2)], names=["what", "how"])
     text = text_of(pd.DataFrame([[1, 2]], columns=columns))
-    assert "Columns:\n- ('score', 'mean') (int64)" in text
-    assert "- ('score', 2) (int64): always 2" in text
+    assert "Columns:\n- ('score', 'mean') (int64): always 1\n- ('score', 2) (int64)" in text
 
 
-def test_a_series_is_a_table_of_one_column():
-    """With its own name, or without one."""
+def test_a_series_and_an_index_are_tables_of_one_column():
+    """With their own names, or without one; a subclass of a frame has its own too."""
     named = part_of(pd.Series([1, 2], name="price"), "s")
     assert "s: Series, 2 values\nColumns:\n- price (int64): 1 to 2, mean 1.5\nRows:" in named.text
     assert named.about == "Series 2"
-    assert "- values (int64)" in text_of(pd.Series([1]))
-    part = part_of(type("Cohort", (pd.DataFrame,), {})({"a": [1]}))  # a subclass has its own name
-    assert part.text.startswith("Cohort, 1 row")
-    assert part.about == "Cohort 1×1"
     if pl:
         text = text_of(pl.Series([1]), "s")
         assert text.startswith("s: Series, polars, 1 value\nColumns:\n- values (Int64): always 1")
-
-
-def test_an_index_is_a_table_of_its_labels():
-    """Of a long one both ends."""
     part = part_of(pd.Index(["a", "b"], name="k"), "i")
     assert part.text.startswith("i: Index, 2 values\nColumns:\n")
     assert part.text.endswith("Rows:\n   k\n0  a\n1  b")
-    assert part.about == "Index 2"
     assert part_of(pd.RangeIndex(10**6)).left_out == "20 of 1,000,000 rows"
     assert text_of(pd.MultiIndex.from_tuples([("a", 1)])).endswith("\n0  a  1")
+    part = part_of(type("Cohort", (pd.DataFrame,), {})({"a": [1]}))
+    assert part.text.startswith("Cohort, 1 row")
 
 
 def test_neither_options_nor_the_frame_matter(sales):
@@ -294,14 +268,12 @@ def test_neither_options_nor_the_frame_matter(sales):
 
 
 def test_long_columns_are_looked_at_in_fixed_places():
-    """Texts in so many rows, and the line says in how many; numbers in all of them."""
-    words, n_rows = ["a", "b", "c"] * 100_000, 300_000
+    """Texts in so many rows, and the line says in how many; others in all of them."""
     for library in filter(None, (pd, pl)):
-        text = text_of(library.DataFrame({"word": words}))
+        text = text_of(library.DataFrame({"word": ["a", "b", "c"] * 100_000}))
         assert "): in one of every 3 rows: 1 distinct: a ×100,000\n" in text
-    text = text_of(pd.Series(np.full(3_000_000, None, dtype=object)))
-    assert "(object): all 3,000,000 missing" in text
-    assert f"(int64): 0 to {n_rows - 1}" in text_of(pd.Series(range(n_rows)))
+    assert "(bool): 1 distinct: True ×300,000\n" in text_of(pd.Series([True] * 300_000))
+    assert "(int64): 0 to 299999" in text_of(pd.Series(range(300_000)))
 
 
 @needs_polars
@@ -312,7 +284,6 @@ def test_neither_pandas_nor_pyarrow_nor_numpy_is_needed():
         "import polars as pl\n"
         "from segmind_jupyter.content.convert import to_blocks\n"
         "frame = pl.DataFrame({'n': [1, 2], 'w': ['a', None], 'l': [[1], [2, 3]]})\n"
-        "for obj in (frame, frame['w']): to_blocks(obj)\n"
         "assert '1 to 2, mean 1.5' in to_blocks(frame)[0]['text']\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
