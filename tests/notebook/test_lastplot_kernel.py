@@ -50,30 +50,6 @@ def test_the_plot_above_is_sent_as_it_was_shown(kernel, recorder):
     assert "] · as shown · " in output.text
 
 
-def run_as(kernel: Any, cell_id: str, code: str) -> Any:
-    """Run a cell under the name that it has in its notebook, as front ends do."""
-    session = kernel.client.session
-    content = {
-        "code": code, "silent": False, "store_history": True, "user_expressions": {},
-        "allow_stdin": False, "stop_on_error": True,
-    }  # fmt: skip
-    message = session.msg("execute_request", content, metadata={"cellId": cell_id})
-    kernel.client.shell_channel.send(message)
-    output = kernel.collect(message["header"]["msg_id"])
-    assert output.status == "ok", output.text
-    return output
-
-
-def test_a_plotting_cell_that_runs_again_has_one_plot(kernel, recorder):
-    """Its old plot left the page."""
-    ok(kernel, INLINE)
-    other = run_as(kernel, "other", "plt.plot([3, 1]); plt.show()")
-    run_as(kernel, "cell", "plt.plot([1, 2]); plt.show()")
-    new = run_as(kernel, "cell", "plt.plot([1, 9]); plt.show()")
-    ok(kernel, "%%claude --plot 2\n?")
-    assert sent(recorder) == [*shown(other.data), *shown(new.data)]
-
-
 def test_a_figure_that_is_not_shown_yet_is_an_error_and_shown_it_is_sent(kernel, recorder):
     """In the cell that draws it; an older plot is not taken for it."""
     ok(kernel, INLINE, "plt.plot([5, 5]); plt.show()")
@@ -111,49 +87,48 @@ def test_a_plot_inside_an_output_widget_follows_its_slider(kernel, recorder):
     assert "plot of a widget" in output.text
 
 
-# Libraries that may not be there.
+# Libraries that may not be there: what draws, how, and the step after which there are pixels.
 
-
-PLOTLY = "import plotly.graph_objects as go\nfig = go.Figure(go.Scatter(y=[1, 3, 2]))"
-ALTAIR = (
-    "import altair as alt, pandas as pd\n"
-    "chart = alt.Chart(pd.DataFrame({'a': [1, 2]})).mark_bar().encode(x='a:Q')"
+ALTAIR = "chart = alt.Chart(pd.DataFrame({'a': [1, 2]})).mark_bar().encode(x='a:Q')"
+INTERACTIVE = (
+    (
+        "plotly",
+        "import plotly.graph_objects as go\nfig = go.Figure(go.Scatter(y=[1, 3, 2]))",
+        [f"fig.show({renderer})" for renderer in ("", "'notebook'", "'vscode'", "'iframe'")],
+        'fig.show("png")',
+    ),
+    (
+        "altair",
+        f"import altair as alt, pandas as pd\n{ALTAIR}",
+        [f"alt.renderers.enable('{name}')\nchart" for name in ("html", "mimetype", "svg")],
+        'alt.renderers.enable("png")',
+    ),
+    (
+        "bokeh",
+        "from bokeh.plotting import figure, output_notebook, show\noutput_notebook()",
+        ["p = figure(); p.line([1, 2], [1, 2]); show(p)"],
+        "get_screenshot_as_png",
+    ),
 )
 
 
-def test_an_interactive_plotly_figure_is_an_error_with_the_step_to_take(kernel, recorder, tmp_path):
-    """It has no pixels, however it is shown."""
-    pytest.importorskip("plotly")
-    ok(kernel, f"%cd -q {tmp_path}", PLOTLY)
-    for renderer in ("", "'notebook'", "'vscode'", "'iframe'"):
-        ok(kernel, f"fig.show({renderer})")
-        output = kernel.run("%%claude --plot\n?")
-        assert 'fig.show("png")' in output.text, renderer
-        kernel.settle()
-    assert recorder.posts == []
-
-
-def test_an_interactive_altair_chart_is_an_error_with_the_step_to_take(kernel, recorder):
-    """In each of its forms without pixels; after that step it is sent."""
-    pytest.importorskip("altair")
-    pytest.importorskip("vl_convert")
-    ok(kernel, ALTAIR)
-    for renderer in ("html", "mimetype", "svg"):
-        ok(kernel, f"alt.renderers.enable('{renderer}');", "chart")
-        output = kernel.run("%%claude --plot\n?")
-        assert 'alt.renderers.enable("png")' in output.text, renderer
-        kernel.settle()
-    ok(kernel, 'alt.renderers.enable("png");')
-    above = ok(kernel, "chart")
-    ok(kernel, "%%claude --plot\n?")
-    assert sent(recorder) == shown(above.data) != []
-
-
-def test_a_bokeh_plot_is_an_error_with_the_step_to_take(kernel):
-    """Loading bokeh is no plot yet."""
-    pytest.importorskip("bokeh")
-    ok(kernel, "from bokeh.plotting import figure, output_notebook, show", "output_notebook()")
+@pytest.mark.parametrize(("library", "begin", "shows", "step"), INTERACTIVE)
+def test_an_interactive_plot_is_an_error_with_the_step_to_take(
+    kernel, recorder, tmp_path, library, begin, shows, step
+):
+    """It has no pixels, however it is shown; after that step it is sent. Loading is no plot."""
+    pytest.importorskip(library)
+    if library == "altair":
+        pytest.importorskip("vl_convert")
+    ok(kernel, f"%cd -q {tmp_path}", begin)
     assert "No plot is there" in kernel.run("%%claude --plot\n?").text
     kernel.settle()
-    ok(kernel, "p = figure(); p.line([1, 2], [1, 2]); show(p)")
-    assert "get_screenshot_as_png" in kernel.run("%%claude --plot\n?").text
+    for code in shows:
+        ok(kernel, code)
+        assert step in kernel.run("%%claude --plot\n?").text, code
+        kernel.settle()
+    assert recorder.posts == []
+    if library == "altair":
+        above = ok(kernel, f"{step}\nchart")
+        ok(kernel, "%%claude --plot\n?")
+        assert sent(recorder) == shown(above.data) != []

@@ -23,7 +23,7 @@ from segmind_jupyter.notebook.live.outputs import (
     StatusLine,
     attempted,
 )
-from segmind_jupyter.notebook.plots.last_plot import MethodObserver
+from segmind_jupyter.notebook.plots.last_plot import observed
 from segmind_jupyter.session import Request, session
 from segmind_jupyter.words import one_line
 
@@ -49,7 +49,7 @@ class WaitDisplay:
         self._shown: list[Any] = []
         self._line: WaitLine
         self._place: OutputHandle | None = None
-        self._observers: list[MethodObserver] = []
+        self._observers: list[Callable[[], None]] = []
         #: Whether nothing stands below the line, and whether nothing does above it either.
         self._is_last = self._is_only = False
         self._is_over = False
@@ -174,7 +174,7 @@ class WaitDisplay:
             (publisher, "clear_output", self._forget),
         ):
             with contextlib.suppress(Exception):  # a stream may be anything
-                self._observers.append(MethodObserver(owner, method, hear))
+                self._observers.append(observed(owner, method, hear))
 
     def _hear(self, *_: object, update: bool = False, **__: object) -> None:
         # No lock is taken: whoever writes may hold one.
@@ -185,7 +185,7 @@ class WaitDisplay:
 
     def _close(self) -> None:
         while self._observers:
-            self._observers.pop().close()
+            self._observers.pop()()
 
 
 class WaitLine:

@@ -67,7 +67,6 @@ class VectorPlot:
 Picture = Pixels | VectorPlot
 
 _AS_PNG = 'run `%config InlineBackend.figure_formats = ["png"]`, run its cell again'
-_SAVED = "save the plot as a PNG, show it with `Image(path)`"
 
 #: What a library or a program writes.
 _KNOWN: Final = (
@@ -92,16 +91,6 @@ _KNOWN: Final = (
         "`pip install selenium`, show `bokeh.io.export.get_screenshot_as_png(plot)`",
         ("application/vnd.bokehjs_exec.",),
     ),
-    VectorPlot(
-        "a folium map",
-        "`pip install selenium`, show `IPython.display.Image(map._to_png())`",
-        ("folium-map",),
-    ),
-    VectorPlot(
-        "an animation of matplotlib",
-        "show one frame of it as a figure: `display(fig)`",
-        ('class="animation"',),
-    ),
     VectorPlot("an SVG of matplotlib", _AS_PNG, ("<dc:title>Matplotlib",)),
     VectorPlot("a PDF", _AS_PNG, ("application/pdf",)),
 )
@@ -111,19 +100,9 @@ _SVG: Final = VectorPlot(
     "`pip install cairosvg`, show `IPython.display.Image(cairosvg.svg2png(bytestring=svg))`",
 )
 
-#: HTML that is a picture, by the element that draws it, the one that says most about it first.
-_BY_ELEMENT: Final = {
-    "video": VectorPlot("a video", f"show one frame of it: {_SAVED}", is_page=True),
-    "iframe": VectorPlot("a page in a frame", _SAVED, is_page=True),
-    "canvas": VectorPlot("drawn by the page", _SAVED, is_page=True),
-    "svg": _SVG,
-    "img": VectorPlot(
-        "an image that the page fetches",
-        "show the file itself: `IPython.display.Image(path)`, or `Image(url, embed=True)`",
-    ),
-}
-
-_OPENING: Final = re.compile(rf"<({'|'.join(_BY_ELEMENT)})\b", re.IGNORECASE)
+#: The elements that HTML draws a picture with, the one that says most about it first.
+_ELEMENTS: Final = ("video", "iframe", "canvas", "svg", "img")
+_OPENING: Final = re.compile(rf"<({'|'.join(_ELEMENTS)})\b", re.IGNORECASE)
 
 #: What is no word of a page. What is cut off at the end belongs to it too.
 _NO_WORDS: Final = re.compile(
@@ -171,9 +150,10 @@ def _in_html(html: str) -> Picture | None:
         return None
     if len(" ".join(_NO_WORDS.sub(" ", head).split())) > _MAX_WORDS_CHARS:
         return None
-    element = next(tag for tag in _BY_ELEMENT if tag in found)
+    element = next(tag for tag in _ELEMENTS if tag in found)
     if element == "img" and len(re.findall(r"<img\b", html, re.IGNORECASE)) == 1:
         embedded = _EMBEDDED.search(html)
         if embedded:
             return Pixels(embedded[1])
-    return _BY_ELEMENT[element]
+    step = "save the plot, or one frame of it, as a PNG, show that with `Image(path)`"
+    return VectorPlot(f"HTML with <{element}>", step, is_page=element not in ("svg", "img"))

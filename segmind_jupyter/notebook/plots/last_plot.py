@@ -7,7 +7,6 @@ is a widget's own state (`ipywidgets.Image`). Loading imports no image or plotti
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 import threading
@@ -56,7 +55,8 @@ class LastPlots:
         #: The areas that their next output clears.
         self._to_clear: set[str] = set()
         self._lock = threading.Lock()
-        self._taps: list[MethodObserver] = []
+        #: What puts each method back, and whose it is.
+        self._taps: list[tuple[Any, Callable[[], None]]] = []
         #: Returns the object that was made ready for the page last, while that is there.
         self.formatted: Callable[[], Any] = lambda: None
         self._note_cell(None)
@@ -64,16 +64,16 @@ class LastPlots:
     def install(self) -> None:
         """Follow what is displayed from now on."""
         self._shell.events.register("pre_run_cell", self._begin_cell)
-        hook = self._shell.displayhook
-        self._taps.append(MethodObserver(hook, "write_format_data", self._published))
-        self._taps.append(MethodObserver(self._shell.display_formatter, "format", self._format))
+        self._tap(self._shell.displayhook, "write_format_data", self._published)
+        self._tap(self._shell.display_formatter, "format", self._format)
         self._tap_publisher()
 
     def remove(self) -> None:
         """Take back what `install` did to the shell."""
         self._shell.events.unregister("pre_run_cell", self._begin_cell)
         while self._taps:
-            self._taps.pop().close()
+            _, put_back = self._taps.pop()
+            put_back()
 
     @classmethod
     def of(cls, shell: Any) -> LastPlots | None:
@@ -95,12 +95,7 @@ class LastPlots:
 
     def last(self, count: int = 1) -> list[Shown]:
         """Return the pictures that cells displayed last, or say what is to be done."""
-        shown = self._shown[-count:]
-        if not 1 <= count <= MAX_PLOTS:
-            raise ContentError(
-                f"--plot {count}: the last {MAX_PLOTS} plots are kept, so give 1 to {MAX_PLOTS}. "
-                "Name others in braces: {fig}."
-            )
+        shown = self._shown
         if threading.get_ident() == self._cells_thread and _figure_waits():
             raise ContentError(
                 "This cell has drawn a figure that shows only when the cell has ended. Call "
@@ -112,21 +107,23 @@ class LastPlots:
                 "loaded, or it was cleared. Run the plotting cell again, or name the figure in "
                 "braces: {fig}."
             )
-        if len(shown) < count:
+        if not 1 <= count <= len(shown):
             raise ContentError(
-                f"--plot {count}: only {len(shown)} of the plots that cells displayed "
-                f"{'is' if len(shown) == 1 else 'are'} there. Ask for fewer, or run the other "
-                "plotting cells again."
+                f"--plot {count}: give 1 to {MAX_PLOTS}, of which only {len(shown)} are there now. "
+                "Run the other plotting cells again, or name figures in braces: {fig}."
             )
-        return shown
+        return shown[-count:]
+
+    def _tap(self, owner: Any, name: str, hear: Callable[..., object]) -> None:
+        self._taps.append((owner, observed(owner, name, hear)))
 
     def _tap_publisher(self) -> None:
         """Follow the shell's publisher: not one that captures, and none twice."""
         publisher = self._shell.display_pub
-        is_known = any(tap.owner is publisher for tap in self._taps)
+        is_known = any(owner is publisher for owner, _ in self._taps)
         if not (is_known or isinstance(publisher, CapturingDisplayPublisher)):
-            self._taps.append(MethodObserver(publisher, "publish", self._published))
-            self._taps.append(MethodObserver(publisher, "clear_output", self._cleared))
+            self._tap(publisher, "publish", self._published)
+            self._tap(publisher, "clear_output", self._cleared)
 
     def _begin_cell(self, info: Any = None) -> None:
         cell_id = getattr(info, "cell_id", None)
@@ -227,10 +224,14 @@ def _image(shown: Shown, limits: Limits) -> Image:
 def replaced(owner: Any, name: str, stand_in: Callable[..., Any]) -> Callable[[], None]:
     """Have a method called by another one, which is given it; returns what puts it back."""
     before, method = vars(owner).get(name), getattr(owner, name)
-    ours = functools.partial(stand_in, method)
-    setattr(owner, name, ours)
+    is_over = False
+
+    def ours(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs) if is_over else stand_in(method, *args, **kwargs)
 
     def put_back() -> None:
+        nonlocal is_over
+        is_over = True
         if vars(owner).get(name) is not ours:
             return  # somebody wrapped it since; it hands on
         if before is None:
@@ -238,31 +239,22 @@ def replaced(owner: Any, name: str, stand_in: Callable[..., Any]) -> Callable[[]
         else:
             setattr(owner, name, before)
 
+    setattr(owner, name, ours)
     return put_back
 
 
-class MethodObserver:
-    """Has something called with the arguments of each call of a method, after that has ended.
+def observed(owner: Any, name: str, hear: Callable[..., object]) -> Callable[[], None]:
+    """Call `hear(owner, ...)` after each call of a method that did not fail; `replaced` otherwise.
 
-    A call that fails is not heard. What fails in hearing is logged, and the caller never learns of
-    it. Others may wrap the same method before and after.
+    What fails in hearing is logged, and the caller never learns of it.
     """
 
-    def __init__(self, owner: Any, name: str, hear: Callable[..., object]) -> None:
-        self.owner = owner
-        self._hear: Callable[..., object] | None = hear
-        self._put_back = replaced(owner, name, self._call)
-
-    def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = method(*args, **kwargs)
-        if self._hear is not None:
-            try:
-                self._hear(self.owner, *args, **kwargs)
-            except Exception:  # noqa: BLE001 - an output must show, whatever we make of it
-                _log.debug("an output could not be looked at", exc_info=True)
+        try:
+            hear(owner, *args, **kwargs)
+        except Exception:  # noqa: BLE001 - an output must show, whatever we make of it
+            _log.debug("an output could not be looked at", exc_info=True)
         return result
 
-    def close(self) -> None:
-        """Hear no more; the method is as it was, unless somebody wrapped it since."""
-        self._hear = None
-        self._put_back()
+    return replaced(owner, name, call)
