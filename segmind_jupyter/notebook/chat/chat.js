@@ -11,7 +11,7 @@
  * @typedef {{id: string, label: string, about?: string, thumb?: string, file?: string, part?: number}} Chip
  * @typedef {{label: string, about: string, thumb: string}} Sent
  * @typedef {{
- *   id: string, after: string | null, ref?: string, text: string, sent: Sent[], stage: string,
+ *   id: string, at: number, ref?: string, text: string, sent: Sent[], stage: string,
  *   ended: boolean, elapsed_s: number, until?: string, html?: string, reply?: string, failed?: boolean,
  *   began_ms?: number,
  * }} Turn
@@ -39,8 +39,7 @@ export function reduce(state, message, now_ms = 0) {
     case "turn": {
       const turn = { ...message.turn, began_ms: now_ms - 1000 * message.turn.elapsed_s };
       const turns = state.turns.filter((known) => known.id !== turn.id);
-      const before = turns.findIndex((known) => known.id === turn.after);
-      turns.splice(turn.after === null ? 0 : before < 0 ? turns.length : before + 1, 0, turn);
+      turns.splice(turn.at, 0, turn);
       return { ...state, turns };
     }
     case "gone":
@@ -525,7 +524,7 @@ class View {
     const text = this.box.value;
     const chips = this.chips;
     this.store.sending.set(ref, {
-      id: `ref-${ref}`, after: null, ref, text, stage: "unheard", ended: false, elapsed_s: 0,
+      id: `ref-${ref}`, at: 0, ref, text, stage: "unheard", ended: false, elapsed_s: 0,
       sent: chips.map((chip) => ({ label: chip.label, about: chip.about ?? "", thumb: chip.thumb ?? "" })),
     });
     const instead = this.editing?.id;

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from segmind_jupyter.chat import Chat
 
-#: The headings of the file itself are of the levels 1 and 2.
-_DEEPER: Final = 2
-_DEEPEST: Final = 6
+#: The headings of the file itself.
+_OWN_HEADINGS: Final = ("h1", "h2")
 
 #: What is nested deeper, also in brackets, is written as typed: parsers take their time for it.
 _MAX_NESTING: Final = 100
@@ -122,19 +121,13 @@ def _escaped_chunk(text: str) -> str:
 
 
 def _deepened(lines: list[str]) -> list[str]:
-    """Return the lines with no heading that could be one of the file's own."""
+    """Return the lines with no heading of hashes that could be one of the file's own."""
     lines = list(lines)
     for parser in _parsers():
         for token in parser.parse("\n".join(lines)):
-            if token.type != "heading_open" or token.level or not token.map:
-                continue
-            begin, end = token.map
-            marks = "#" * min(int(token.tag[1:]) + _DEEPER, _DEEPEST)
-            if token.markup in "=-":  # underlined
-                words = " ".join(line.strip() for line in lines[begin : end - 1])
-                lines[begin:end] = [f"{marks} {words}", *[""] * (end - begin - 1)]
-            elif int(token.tag[1:]) <= _DEEPER:
-                lines[begin] = re.sub("#+", marks, lines[begin], count=1)
+            is_underlined = token.markup in "=-"
+            if token.tag in _OWN_HEADINGS and token.map and not (token.level or is_underlined):
+                lines[token.map[0]] = lines[token.map[0]].replace("#", "###", 1)
     return lines
 
 
@@ -149,7 +142,7 @@ def _is_settled(text: str) -> bool:
         for token in itertools.chain(own, *(token.children or () for token in own)):
             if token.type in {"html_block", "html_inline", "image"} or token.level >= _MAX_NESTING:
                 return False
-            if token.type == "heading_open" and not token.level and token.tag in {"h1", "h2"}:
+            if token.type == "heading_open" and not token.level and token.tag in _OWN_HEADINGS:
                 return False
             if token.type == "link_open":
                 links.append(str(token.attrs["href"]))

@@ -76,9 +76,8 @@ _CHUNK_BYTES: Final = 4_000_000
 #: Cells whose transcript is kept up to date. One that was run again does not say that it is gone.
 _MAX_CELLS: Final = 8
 
-#: Most variables that the page is told of, and files that wait for their message.
+#: Most variables that the page is told of.
 _MAX_NAMES: Final = 200
-_MAX_FILES: Final = 32
 
 #: Edge of a thumbnail's file: twice the pixels at which it is shown, for sharp screens.
 _THUMBNAIL_PX: Final = 80
@@ -160,15 +159,14 @@ class ChatPanel:
             until = time.strftime("%H:%M:%S", time.localtime(paused)) if paused else ""
             if gone := [turn for turn in self._known if turn not in turns]:
                 self._say("gone", ids=[self._known.pop(turn).id for turn in gone])
-            for turn, before in zip(turns, [None, *turns], strict=False):
+            for at, turn in enumerate(turns):
                 told = self._told(turn)
                 # What of a turn changes until its end.
                 standing = turn.over, turn.stage, turn.notes, "" if turn.over else until
                 if told.standing != standing:
                     told.standing, told.page = standing, transcript.page_of(turn)
-                    after = None if before is None else self._told(before).id
-                    told.message = {**_described(turn), "id": told.id, "ref": told.ref}
-                    told.message |= {"after": after, "until": until}
+                    place = {"id": told.id, "ref": told.ref, "at": at, "until": until}
+                    told.message = {**place, **_described(turn)}
                     self._say("turn", turn=told.message)
             kept = transcript.bundle([self._told(turn).page for turn in turns])
             if kept != self._kept:
@@ -184,11 +182,10 @@ class ChatPanel:
     def snapshot(self) -> dict[str, Any]:
         """Return the whole state, for a page that knows nothing."""
         with self._lock:
-            known = [(turn, self._known.get(turn)) for turn in self.chat.turns]
             turns = [
                 {**told.message, "elapsed_s": round(turn.elapsed_s, 1)}
-                for turn, told in known
-                if told and told.message
+                for turn in self.chat.turns
+                if (told := self._known.get(turn)) and told.message
             ]
             return {
                 **self._heading(),
@@ -309,7 +306,7 @@ class ChatPanel:
         attached = []
         for number, item in enumerate(turn.prompt.sent):
             if f"{{{item.name}}}" not in turn.text:
-                self._hold(key := f"{self._told(turn).id}.{number}", item)
+                self._attached[key := f"{self._told(turn).id}.{number}"] = item
                 attached.append({"id": key, "label": one_line(item.label or item.summary)})
         draft = {"id": self._told(turn).id, "text": turn.text, "attached": attached}
         self._say("draft", to=content.get("ref"), **draft)
@@ -349,14 +346,8 @@ class ChatPanel:
         except SegmindError as error:
             self._say("file", id=key, error=one_line(str(error)))
             return
-        self._hold(key, item)
-        self._say("file", id=key, about=one_line(item.summary))
-
-    def _hold(self, key: str, item: Attachment) -> None:
-        """Keep what a message may name, the newest ones."""
         self._attached[key] = item
-        while len(self._attached) > _MAX_FILES:
-            del self._attached[next(iter(self._attached))]
+        self._say("file", id=key, about=one_line(item.summary))
 
     def _attachment(self, key: str) -> Attachment:
         if key == "plot" and (plots := LastPlots.of(self._shell)):

@@ -7,10 +7,12 @@ The view hides it (`chat.css`); it shows where no view lives.
 from __future__ import annotations
 
 import html as escaping
+import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from segmind_jupyter.content.prompt import counted
 from segmind_jupyter.notebook.chat.export import escaped, inert
 from segmind_jupyter.notebook.display.reply import (
     failure_html,
@@ -96,10 +98,9 @@ def _objects(turn: Turn) -> Iterator[str]:
         yield " · ".join(filter(None, (item.label, item.summary)))
 
 
-#: Bytes that a transcript holds: of turns that are whole, and of older ones that are folded. It is
-#: sent whole with each turn that ends, so this bounds what a turn costs however long the talk is.
+#: Bytes of turns that are whole, and of all: a turn costs no more, however long the talk is.
 _WHOLE_BYTES: Final = 96_000
-_FOLDED_BYTES: Final = 64_000
+_MAX_BYTES: Final = 160_000
 
 #: Hides what JupyterLab shows in the place of a view that a reopened notebook does not have.
 _HIDES_DEAD_VIEW: Final = (
@@ -110,17 +111,19 @@ _HIDES_DEAD_VIEW: Final = (
 
 def bundle(pages: Sequence[tuple[str, str]]) -> Bundle:
     """Return the output of a talk, from the HTML and the text of each turn; oldest first."""
-    whole = len(pages) - _newest(pages, _WHOLE_BYTES)
-    older = whole - _newest(pages[:whole], _FOLDED_BYTES)
-    rest = ""
+    sizes = [*itertools.accumulate(len(page) + len(text) for page, text in reversed(pages))]
+    n_whole = max(sum(size <= _WHOLE_BYTES for size in sizes), 1)  # the last one in any case
+    n_kept = max(sum(size <= _MAX_BYTES for size in sizes), n_whole)
+    whole, older, left_out = pages[-n_whole:], pages[-n_kept:-n_whole], pages[:-n_kept]
+    about = "" if pages else EMPTY
+    if left_out:
+        turns = counted(len(left_out), "turn")
+        about = f"{turns} before this: `chat.to_markdown()` and Save have the whole talk."
+    inside = div("about", one_line_html(about))
     if older:
-        rest = f"{_turns(older)} before this: `chat.to_markdown()` and Save have the whole talk."
-    inside = div("about", one_line_html(rest if pages else EMPTY))
-    if older < whole:
-        before = "".join(page for page, _ in pages[older:whole])
-        inside += folded(f"{_turns(whole - older)} before", before)
-    inside += "".join(page for page, _ in pages[whole:])
-    words = "\n\n".join(filter(None, [rest, *(text for _, text in pages[older:])])) or EMPTY
+        inside += folded(f"{counted(len(older), 'turn')} before", "".join(p for p, _ in older))
+    inside += "".join(page for page, _ in whole)
+    words = "\n\n".join(filter(None, [about, *(text for _, text in (*older, *whole))]))
     kept = {"text/html": "", "text/plain": words}
     mark = f'<div class="segmind-kept segmind-kept-{mark_of(kept)}"></div>'
     return {**kept, "text/html": f"{mark}{_HIDES_DEAD_VIEW}{framed(inside)}"}
@@ -129,18 +132,3 @@ def bundle(pages: Sequence[tuple[str, str]]) -> Bundle:
 def mark_of(kept: Bundle) -> str:
     """Tell one transcript from another; the same talk has the same mark."""
     return f"{zlib.crc32(kept['text/plain'].encode()):08x}"
-
-
-def _newest(pages: Sequence[tuple[str, str]], max_bytes: int) -> int:
-    """Return how many of the newest turns fit, at least one if there is one."""
-    count = room = 0
-    for page, text in reversed(pages):
-        room += len(page) + len(text)
-        if count and room > max_bytes:
-            break
-        count += 1
-    return count
-
-
-def _turns(count: int) -> str:
-    return f"{count:,} turn{'s' * (count != 1)}"

@@ -5,19 +5,19 @@ import test from "node:test";
 import { duration, enterMeans, openBrace, parts, reduce } from "../../../segmind_jupyter/notebook/chat/chat.js";
 
 const EMPTY = { turns: [], notice: "", alarm: false, names: [], model: "claude-4-sonnet" };
-const turn = (id, after, fields = {}) => ({
-  id, after, text: id, sent: [], stage: "sent", ended: false, elapsed_s: 2, ...fields,
+const turn = (id, at, fields = {}) => ({
+  id, at, text: id, sent: [], stage: "sent", ended: false, elapsed_s: 2, ...fields,
 });
 const ids = (state) => state.turns.map((each) => each.id).join("");
 
 test("turns begin, move on in their places, and go", () => {
   let state = EMPTY;
-  state = reduce(state, { kind: "turn", turn: turn("a", null) }, 10_000);
-  state = reduce(state, { kind: "turn", turn: turn("c", "a") });
-  state = reduce(state, { kind: "turn", turn: turn("b", "a") });
+  state = reduce(state, { kind: "turn", turn: turn("a", 0) }, 10_000);
+  state = reduce(state, { kind: "turn", turn: turn("c", 1) });
+  state = reduce(state, { kind: "turn", turn: turn("b", 1) });
   assert.equal(ids(state), "abc");
   assert.equal(state.turns[0].began_ms, 8_000);
-  state = reduce(state, { kind: "turn", turn: turn("a", null, { ended: true, html: "<p>" }) });
+  state = reduce(state, { kind: "turn", turn: turn("a", 0, { ended: true, html: "<p>" }) });
   assert.equal(ids(state), "abc");
   assert.equal(state.turns[0].html, "<p>");
   state = reduce(state, { kind: "gone", ids: ["a", "c"] });
@@ -25,7 +25,7 @@ test("turns begin, move on in their places, and go", () => {
 });
 
 test("a state that was asked for begins anew", () => {
-  const state = reduce(EMPTY, { kind: "state", turns: [turn("a", null)], model: "claude-3-opus" }, 10_000);
+  const state = reduce(EMPTY, { kind: "state", turns: [turn("a", 0)], model: "claude-3-opus" }, 10_000);
   assert.deepEqual([ids(state), state.turns[0].began_ms, state.notice, state.model], ["a", 8_000, "", "claude-3-opus"]);
   assert.equal(reduce(state, { kind: "unheard of" }), state);
 });

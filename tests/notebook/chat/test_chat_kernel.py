@@ -10,8 +10,6 @@ from typing import Any
 import nbformat
 import pytest
 
-from segmind_jupyter import Chat
-
 VIEW = "application/vnd.jupyter.widget-view+json"
 LONG_S = 60
 
@@ -28,17 +26,6 @@ def test_a_chat_on_a_terminal_is_its_transcript(run, online):
     assert "A sunset." in shown
     assert "[<Chat with claude-4-sonnet, 1 turn>]" in run("[chat]").stdout
     assert "A sunset." in run("chat.close()\nchat").stdout
-
-
-def test_the_displays_are_taken_back(run, bare_shell):
-    """None is left after `%unload_ext`."""
-    run("from segmind_jupyter.chat import Chat; chat = Chat(mode='v1')\nchat")
-    formatter = bare_shell.display_formatter
-    assert Chat in formatter.formatters["text/plain"].type_printers
-    run("%unload_ext segmind_jupyter")
-    for each in (*formatter.formatters.values(), formatter.ipython_display_formatter):
-        assert Chat not in each.type_printers
-    run("%load_ext segmind_jupyter")
 
 
 # In a kernel.
@@ -189,24 +176,6 @@ def executed(sources: list[str], **hooks: Any) -> Any:
     return notebook
 
 
-@pytest.mark.kernel
-def test_an_executed_and_a_converted_notebook_hold_the_whole_transcript(start):
-    """Also of turns that came after the cell that shows the chat."""
-    from nbconvert import HTMLExporter
-
-    start()  # sets the environment
-    sources = ["%load_ext segmind_jupyter", f"{BEGIN}\nchat"]
-    sources += [f"chat.send('Message {number}').wait();" for number in range(11)]
-    notebook = executed(sources)
-    _, kept = notebook.cells[1].outputs
-    page, _ = HTMLExporter().from_notebook_node(notebook)
-    text = kept.data["text/plain"]
-    for number in range(11):
-        assert f"You: Message {number}\n" in text
-        assert f">Message {number}</div>" in page
-    assert text.count("A sunset.") == page.count("<p style") == 11
-
-
 BETWEEN = """\
 from multiprocessing.connection import Client
 def speak():
@@ -223,7 +192,12 @@ chat"""
 
 @pytest.mark.kernel
 def test_a_turn_that_ends_between_two_cells_is_in_the_executed_notebook(start):
-    """A program that runs a notebook hears nothing between cells, so the next one says it again."""
+    """A program that runs a notebook hears nothing between cells, so the next one says it again.
+
+    The converted page has it too, and what came after the cell that shows the chat.
+    """
+    from nbconvert import HTMLExporter
+
     start()  # sets the environment
     with Listener(("127.0.0.1", 0), authkey=b"test") as listener:
 
@@ -234,8 +208,11 @@ def test_a_turn_that_ends_between_two_cells_is_in_the_executed_notebook(start):
                     assert kernel.recv() == "done"
 
         shown = f"{BEGIN}\n{BETWEEN.format(address=listener.address)}"
-        sources = ["%load_ext segmind_jupyter", shown, "'the next cell'"]
+        sources = ["%load_ext segmind_jupyter", shown, "chat.send('Later').wait();"]
         notebook = executed(sources, on_cell_executed=after)
     _, kept = notebook.cells[1].outputs
-    assert "Between two cells" in kept.data["text/html"]
-    assert "A sunset." in kept.data["text/html"]
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    for words in ("Between two cells", "Later"):
+        assert f"You: {words}\n" in kept.data["text/plain"]
+        assert f">{words}</div>" in page
+    assert kept.data["text/plain"].count("A sunset.") == page.count("<p style") == 2

@@ -20,7 +20,7 @@ from PIL import Image
 from segmind_jupyter import Chat, Reply
 from segmind_jupyter.content.prompt import gather
 from segmind_jupyter.conversation import Turn
-from segmind_jupyter.notebook.chat.panel import ChatDisplay, ChatPanel, attachables
+from segmind_jupyter.notebook.chat.panel import ChatPanel, attachables
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
 # What ipywidgets 7 and 8.0 use of a later ipykernel and traitlets is not this package's affair.
@@ -106,11 +106,7 @@ class Page:
             if message["kind"] == "turn":
                 new = message["turn"]
                 turns = [turn for turn in turns if turn["id"] != new["id"]]
-                ids = [turn["id"] for turn in turns]
-                after = new["after"]
-                turns.insert(
-                    0 if after is None else ids.index(after) + 1 if after in ids else len(ids), new
-                )
+                turns.insert(new["at"], new)
         return turns
 
 
@@ -203,16 +199,6 @@ def test_an_error_ends_the_turn_and_says_that_the_words_go_back(page, online):
     assert len(online.posts[1].json["messages"]) == 1
 
 
-def test_stop_gives_the_turn_up(page, online):
-    """And what waits behind it."""
-    online.will_hang()
-    page.send("Hi")
-    assert online.asked.wait(LONG_S)
-    page.say("stop")
-    page.settle()
-    assert [turn["stage"] for turn in page.turns] == ["stopped"]
-
-
 def test_again_asks_once_more_and_a_second_click_nothing(page, online):
     """The old answer stays until the new one is there; then it is gone."""
     online.will_say("One.")
@@ -289,32 +275,20 @@ def test_save_and_clear(page, online, tmp_path, monkeypatch):
     assert page.last("head")["usage"].startswith("1 reply")
 
 
-def test_turns_from_code_and_from_cells_show_where_they_belong(page, online, names):
-    """In the order of the conversation; the page knows the mark of the file's transcript."""
-    names["talk"] = page.chat
-    page.ask("One")
-    page.chat.send("Two").wait()
-    page.settle()
-    assert [turn["text"] for turn in page.turns] == ["One", "Two"]
-    assert page.last("head")["variable"] == "talk"
-    kept = page.panel._kept["text/html"]
-    assert f"segmind-kept-{page.last('head')['kept']}" in kept
-    assert [turn["id"] for turn in page.turns] == [
-        turn["id"] for turn in page.panel.snapshot()["turns"]
-    ]
-
-
-def test_a_chat_is_shown_with_the_turns_that_it_has(open_page, online):
+def test_turns_from_code_show_where_they_belong_and_all_that_a_chat_has(open_page, online, names):
     """Also those that began while the page loaded its script: it asks for all once it can hear."""
-    chat = Chat(mode="v1")
+    names["talk"] = chat = Chat(mode="v1")
     chat.send("One").wait()
     page = open_page(chat)
-    shown = page.panel.widget.snapshot
-    for state in (page.state, shown):
+    for state in (page.state, page.panel.widget.snapshot):
         assert [turn["text"] for turn in state["turns"]] == ["One"]
         assert f"segmind-kept-{state['kept']}" in page.panel._kept["text/html"]
     page.ask("Two")
-    assert [turn["text"] for turn in page.turns] == ["One", "Two"]
+    chat.send("Three").wait()
+    page.settle()
+    assert [turn["text"] for turn in page.turns] == ["One", "Two", "Three"]
+    assert page.last("head")["variable"] == "talk"
+    assert f"segmind-kept-{page.last('head')['kept']}" in page.panel._kept["text/html"]
 
 
 def test_a_turn_costs_the_same_late_as_early(page):
@@ -331,8 +305,6 @@ def test_a_turn_costs_the_same_late_as_early(page):
     assert sum(costs[-50:]) < 1.2 * sum(costs[50:100])
     ended = [m["turn"]["id"] for m in page.of("turn") if m["turn"]["ended"]]
     assert len(ended) == len(set(ended)) == 200
-    kept = page.panel._kept
-    assert len(kept["text/html"]) + len(kept["text/plain"]) < 200_000
 
 
 def test_what_is_suggested_comes_from_the_notebook(open_page, names, run, online):
@@ -383,20 +355,6 @@ def test_the_javascript_has_one_door_for_html():
         assert door not in JS, door
     # A picture is the kernel's own thumbnail, or a file of this page's.
     assert re.findall(r"src: (\w+)", JS) == ["source"]
-
-
-def test_a_conversation_has_one_widget(shell, online):
-    """However often it is shown, by whichever chat of its name; the last one shown closes it."""
-    display = ChatDisplay(shell, LiveOutputs(shell))
-    first, second = (Chat(name="same", mode="v1") for _ in range(2))
-    with capture_output():
-        for chat in (first, second, second):
-            display.show(chat)
-    (panel,) = display._panels.values()
-    first.close()
-    assert list(display._panels.values()) == [panel]
-    second.close()
-    assert display._panels == {}
 
 
 def test_the_page_s_half_of_the_protocol():
