@@ -25,7 +25,6 @@ from segmind_jupyter.options import Options, call_of, checked_params
 from segmind_jupyter.session import Request, session
 
 if TYPE_CHECKING:
-    from segmind_jupyter.api.messages import Call
     from segmind_jupyter.content.json_schema import Expected
     from segmind_jupyter.content.prompt import Prompt
 
@@ -303,48 +302,50 @@ class Chat:
             model=self.conversation.model, system=self.conversation.system, **self._asked_for
         )
         messages, notes = self.conversation.request(turn)
-        shape = {} if turn.expected is None else {"response_format": turn.expected.response_format}
-        call = call_of(messages, options, {**self._params, **shape})
         turn.notes = (*turn.prompt.notes, *notes)
+        shape = {} if turn.expected is None else {"response_format": turn.expected.response_format}
+        request = Request.of(
+            dataclasses.replace(turn.prompt, notes=turn.notes),
+            call_of(messages, options, {**self._params, **shape}),
+            queued=self.mode != "v1",
+            expected=turn.expected,
+            cache=options.cache,
+            timeout_s=options.timeout_s,
+        )
         turn.move(Stage.SENT)
-        if turn.over:  # stopped
-            return
-        queued = self.mode != "v1"
-        reply = await self._fetch(turn, call, options, queued=queued)
-        noted = dataclasses.replace(turn.prompt, notes=turn.notes)
-        request = Request.of(noted, call, queued=queued, expected=turn.expected)
-        reply = dataclasses.replace(reply, request=request)
-        self.conversation.take(turn, reply, model=options.model)
+        if not turn.over:  # stopped
+            reply = await self._fetch(turn, request)
+            reply = dataclasses.replace(reply, request=request)
+            self.conversation.take(turn, reply, model=request.model)
 
-    async def _fetch(self, turn: Turn, call: Call, options: Options, *, queued: bool) -> Reply:
-        """Get the reply to a turn; nothing is sent where `options` let a kept one do."""
+    async def _fetch(self, turn: Turn, request: Request) -> Reply:
+        """Get the reply to a turn; nothing is sent where a kept one does."""
         from anyio import CancelScope
         from anyio.to_thread import run_sync  # the disk holds up no other job
 
         desk = session()
-        slot = None if options.cache == "off" else await run_sync(desk.slot, call, options.cache)
+        cache = await run_sync(desk.slot, request, request.cache)
         # Whoever asks again wants another answer, as long as anything may be sent.
-        if slot is not None and (turn.replacing is None or options.cache == "only"):
-            kept = await run_sync(slot.find)
+        if turn.replacing is None or request.cache == "only":
+            kept = await run_sync(cache.find)
             if kept is not None:
                 return kept
         try:
-            if queued:
+            if request.queued:
                 watch = desk.watch()
-                job = await watch.submit(call, request=turn.prompt, timeout_s=options.timeout_s)
+                job = await watch.submit(request, request=request, timeout_s=request.timeout_s)
             else:
-                reply = await desk.chat(call, options.timeout_s)
-                desk.ledger.add(reply, model=call.model)
+                reply = await desk.chat(request, request.timeout_s)
+                desk.ledger.add(reply, model=request.model)
         except asyncio.CancelledError:
             self._count_unknown()
             raise
-        if queued:
+        if request.queued:
             turn.queued_as(job)
             await watch.follow(job)
-            reply = job.wait(0)  # it has ended: gives the reply, or raises why there is none
-        if slot is not None:
-            with CancelScope(shield=True):  # paid for, whoever stops the turn meanwhile
-                await run_sync(slot.keep, reply)
+            return job.wait(0)  # it has ended: gives the reply, or raises why there is none
+        with CancelScope(shield=True):  # paid for, whoever stops the turn meanwhile
+            await run_sync(cache.keep, reply)
         return reply
 
     def _count_unknown(self) -> None:

@@ -15,18 +15,17 @@ import threading
 import time
 import unicodedata
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from segmind_jupyter.api.jobs import WAIT_S, Pending, tell
-from segmind_jupyter.api.loop import Waiter, checked_patience, wait_interruptibly
+from segmind_jupyter.api.jobs import Pending, tell
+from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Block, Ledger, Message, Reply, Usage, user_message
 from segmind_jupyter.errors import (
     ContentError,
-    Interrupted,
     JobCancelled,
-    JobTimeout,
     SegmindError,
     SettingsError,
     shortened,
@@ -51,6 +50,10 @@ MAX_IMAGES: Final = 20
 
 #: Of the 32 MB that a request may hold, the rest is for words and parameters.
 _MAX_IMAGE_BYTES: Final = 20_000_000
+
+
+#: Cells whose conversations `-c` looks through for the last that has a reply.
+_MAX_CELLS: Final = 20
 
 
 class Stage(StrEnum):
@@ -146,30 +149,14 @@ class Turn(Pending[Reply, Stage]):
         """Unix time of its end, or now."""
         return self._ended_at or time.time()
 
-    def wait(self, timeout: float | None = WAIT_S) -> Reply:
-        """Wait for the reply as `Job.wait` does; the turn goes on either way."""
-        timeout = checked_patience(timeout)
-        try:
-            ended = self._wait_for_end(timeout)
-        except KeyboardInterrupt:
-            words = "Stopped waiting; the turn goes on. `turn.stop()` gives it up."
-            raise Interrupted(words) from None
-        if not ended:
-            raise JobTimeout(
-                f"The turn was still {self.stage} after {timeout:g} s. It goes on: wait again.",
-                request_id=self.job.request_id if self.job else None,
-            )
-        return self._result()
-
     def stop(self) -> bool:
         """Give it up; `False` if it had ended. A model that has begun may still be billed."""
-        request_id = self.job.request_id if self.job else None
         why = "The turn was stopped before it was sent."
         if self._state is not Stage.WAITING:
             why = "The turn was stopped. If the model had begun, it may still be billed."
-        if request_id:
-            why = f"{why[:-1]}; `%segmind resume {request_id}` fetches its reply."
-        if not self._finish(Stage.STOPPED, None, JobCancelled(why, request_id=request_id)):
+        if self.request_id:
+            why = f"{why[:-1]}; `%segmind resume {self.request_id}` fetches its reply."
+        if not self._finish(Stage.STOPPED, None, JobCancelled(why, request_id=self.request_id)):
             return False
         self._cancel()
         return True
@@ -188,7 +175,7 @@ class Turn(Pending[Reply, Stage]):
 
     def queued_as(self, job: Job) -> None:
         """Note the job that it became, and move on with it."""
-        self.job = job
+        self.job, self.request_id = job, job.request_id
         self.move(Stage.QUEUED)
 
         def follow(job: Job) -> None:
@@ -267,10 +254,6 @@ class CellTurn(Turn):
     ) -> None:
         super().__init__(prompt)
         self.conversation, self.model, self.system = conversation, model, system
-
-    def stop(self) -> bool:
-        """Give it up; `False` also where the cell waits for it, which Interrupt stops."""
-        return self.job is not None and super().stop()
 
     def settle(self) -> None:
         """Take in what its job has brought; a failed one leaves no trace."""
@@ -496,8 +479,8 @@ class ConversationRegistry:
 
     def __init__(self) -> None:
         self._named: dict[str, Conversation] = {}
-        #: Of the cells that were taken: the last one answered, and what came after it.
-        self._of_cells: list[Conversation] = []
+        #: Those of the newest cells, the last one at the end; one whose job fails is passed over.
+        self._of_cells: deque[Conversation] = deque(maxlen=_MAX_CELLS)
         self._lock = threading.Lock()
 
     def named(self, name: str) -> Conversation:
@@ -521,8 +504,8 @@ class ConversationRegistry:
     def last(self) -> Conversation:
         """Return the conversation of the last cell that was answered, or is still to be."""
         with self._lock:
-            newest_first = self._of_cells[::-1]
-        for conversation in newest_first:
+            of_cells = list(self._of_cells)
+        for conversation in reversed(of_cells):
             if conversation.under_way() or conversation.turns:
                 return conversation
         raise ContentError(
@@ -548,23 +531,10 @@ class ConversationRegistry:
         turn.notes = (*prompt.notes, *notes)
         return dataclasses.replace(prompt, notes=turn.notes), messages, turn
 
-    @contextlib.contextmanager
-    def asking(self, turn: CellTurn | None) -> Iterator[None]:
-        """Let what begins in the conversation meanwhile wait for the reply to a cell."""
-        if turn is None:
-            yield
-            return
-        turn.move(Stage.SENT)
-        turn.conversation.begin(turn)
-        try:
-            yield
-        finally:
-            if not turn.over:
-                turn.conversation.drop(turn)
-
     def answered(self, turn: CellTurn | None, reply: Reply) -> None:
         """Take what a cell said, and its reply, into the conversation."""
         if turn is not None:
+            turn.conversation.begin(turn)
             self._accept(turn)
             turn.conversation.take(turn, reply, model=turn.model)
 
@@ -581,7 +551,7 @@ class ConversationRegistry:
         """Let `-c` continue it, with what it was sent with, unless it comes to nothing."""
         conversation = turn.conversation
         conversation.model, conversation.system = turn.model, turn.system
-        with self._lock:  # nothing from before the last one answered can be the last one again
-            others = [known for known in self._of_cells if known is not conversation]
-            answered = [n for n, known in enumerate(others) if known.turns]
-            self._of_cells = [*others[answered[-1] if answered else 0 :], conversation]
+        with self._lock:
+            if conversation in self._of_cells:
+                self._of_cells.remove(conversation)
+            self._of_cells.append(conversation)

@@ -241,10 +241,9 @@ class Session:
 
         Nothing is sent where a kept reply does.
         """
-        with self.conversations.asking(request.turn):
-            (answer,) = self.answers([dataclasses.replace(request, turn=None)])
-            assert not isinstance(answer, SegmindError)  # noqa: S101 - it would have been raised
-            self.conversations.answered(request.turn, answer)
+        (answer,) = self.answers([dataclasses.replace(request, turn=None)])
+        assert not isinstance(answer, SegmindError)  # noqa: S101 - it would have been raised
+        self.conversations.answered(request.turn, answer)
         return answer
 
     def answers(self, requests: Sequence[Request]) -> list[Reply | SegmindError]:

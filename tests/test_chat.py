@@ -306,36 +306,7 @@ def test_closing_the_service_ends_every_turn(online, chat):
     assert sent(online.posts[-1]) == [user("Three")]
 
 
-def test_a_closed_chat_hears_no_more(online, chat):
-    """What goes on in it is stopped."""
-    heard: list[Chat] = []
-    chat.on_change(heard.append)
-    online.will_hang()
-    turn = chat.send("Hi")
-    assert online.asked.wait(60)
-    chat.close()
-    assert turn.stage is Stage.STOPPED
-    count = len(heard)
-    chat.send("Hi").wait()
-    assert len(heard) == count
-
-
 # Once more.
-
-
-def test_a_regenerated_answer_replaces_the_old_one(online, chat):
-    """The same request goes out; until the new answer is there, the old one holds."""
-    chat.send("One").wait()
-    old = chat.send("Two", Image.new("RGB", (40, 30)))
-    old.wait()
-    online.will_hang()
-    new = chat.regenerate()
-    assert online.asked.wait(60)
-    assert chat.turns[-2:] == (old, new)
-    online.release.set()
-    new.wait()
-    assert online.posts[1].body == online.posts[2].body
-    assert chat.turns[1:] == (new,) == chat.conversation.turns[1:]
 
 
 def test_what_was_asked_again_in_vain_keeps_its_answer_and_is_taken_back_with_it(online, chat):
@@ -422,34 +393,25 @@ def test_chats_of_one_name_are_one_conversation(online):
     assert Chat(name="other").turns == Chat().turns == ()
 
 
-def test_what_a_cell_says_is_a_turn_and_others_wait_for_it(online):
-    """A cell may run while Send is pressed, and refuses to wait itself; it cannot be stopped."""
+def test_a_cell_refuses_to_go_on_where_a_turn_is_under_way(online, chat):
+    """What it says is a turn once it is answered; what failed leaves none."""
     online.will_hang()
-    chat = Chat(name="review", mode="v1")
-    heard: list[int] = []
-    chat.on_change(lambda chat: heard.append(len(chat.turns)))
+    turn = chat.send("One")
+    assert online.asked.wait(60)
 
     def ask_in_a_cell(words: str) -> None:
         session().ask(session().request(gather([words]), conversation=chat.conversation))
 
-    cell = threading.Thread(target=ask_in_a_cell, args=("One",))
-    cell.start()
-    assert online.asked.wait(60)
-    (of_cell,) = chat.turns
-    turn = chat.send("Two")
     with pytest.raises(ContentError, match="waits for a reply"):
-        ask_in_a_cell("Three")
-    assert (of_cell.stage, of_cell.stop(), turn.done()) == (Stage.SENT, False, False)
+        ask_in_a_cell("Two")
     online.release.set()
     turn.wait()
-    cell.join()
-    assert sent(online.posts[-1]) == [user("One"), model(), user("Two")]
-    assert chat.turns == (of_cell, turn)
-    assert heard[0] == 1
+    ask_in_a_cell("Three")
+    assert sent(online.posts[-1]) == [user("One"), model(), user("Three")]
     online.will_answer(400, {"error": "malformed"})
     with pytest.raises(BadRequestError):
         ask_in_a_cell("Four")
-    assert chat.turns == (of_cell, turn)
+    assert [turn.text for turn in chat.turns] == ["One", "Three"]
 
 
 def test_a_kept_chat_goes_on_in_the_next_kernel(online, restart):
@@ -494,21 +456,6 @@ def test_a_chat_is_read_again_from_its_json(online, chat):
     for text in ("", "[]", "{}", '{"model": null, "system": null, "turns": [1]}'):
         with pytest.raises(ContentError, match="not what"):
             Chat.from_json(text)
-
-
-def test_a_turn_and_a_chat_read_well(online):
-    """What was said, and how it stands."""
-    chat = Chat(name="x", mode="v1")
-    chat.send("Which").wait()
-    assert repr(chat) == f"<Chat 'x' with {SLUG}, 1 turn>"
-    online.will_answer(400, {"error": "malformed"})
-    failed = chat.send("long " * 40)
-    with pytest.raises(BadRequestError):
-        failed.wait()
-    assert repr(failed).startswith("<Turn failed (BadRequestError): 'long long")
-    assert len(repr(failed)) < 110
-    turn = Turn(gather([Image.new("RGB", (40, 30)), 0.5]))
-    assert repr(turn) == "<Turn waiting: 'PIL RGB 40×30, text, ≈1 token'>"
 
 
 # Scripts.

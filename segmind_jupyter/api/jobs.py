@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 class Pending(Generic[R, S]):
     """Something that ends once, with an outcome or an error, and has a state until then."""
 
+    #: The id of its job, once it is one.
+    request_id: str | None = None
+
     def __init__(self, state: S, *, wait: Waiter = wait_interruptibly) -> None:
         self._state = state
         self._wait = wait
@@ -83,6 +86,34 @@ class Pending(Generic[R, S]):
         """Call `callback(self)` at every change but the last, as `on_done` does."""
         with self._lock:
             self._watchers.append(callback)
+
+    def wait(self, timeout: float | None = WAIT_S) -> R:
+        """Wait for the reply for `timeout` seconds, `None` for ever; it goes on either way.
+
+        Raises
+        ------
+        JobTimeout
+            The time is up; it also is a `TimeoutError`.
+        JobFailed, JobExpired, JobCancelled, SegmindError
+            It ended without a reply, or the service could not be asked.
+        Interrupted
+            The user interrupted the wait.
+        """
+        timeout = checked_patience(timeout)
+        name = f"Job {self.request_id}" if self.request_id else "The turn"
+        try:
+            has_ended = self._wait_for_end(timeout)
+        except KeyboardInterrupt:
+            words = f"Stopped waiting. {name} goes on; `%segmind wait` waits again."
+            raise Interrupted(words) from None
+        if not has_ended:
+            later = f", or look later with `%segmind resume {self.request_id}`"
+            raise JobTimeout(
+                f"{name} was still {self._state} after {timeout:g} s. It goes on: wait again"
+                f"{later if self.request_id else ''}.",
+                request_id=self.request_id,
+            )
+        return self._result()
 
     def _wait_for_end(self, timeout_s: float | None) -> bool:
         """Wait, and return whether it has ended."""
@@ -165,7 +196,8 @@ class Job(Pending[Reply, State]):
         wait: Waiter = wait_interruptibly,
     ) -> None:
         super().__init__(Queued(), wait=wait)
-        self.request_id, self.model, self.origin = request_id, model, origin
+        self.request_id: str = request_id
+        self.model, self.origin = model, origin
         self.submitted_at, self.request = submitted_at, request
         self._since = time.time() if submitted_at is None else submitted_at
 
@@ -192,34 +224,6 @@ class Job(Pending[Reply, State]):
         if self._outcome is not None and self._outcome.elapsed_s is not None:
             return self._outcome.elapsed_s
         return max(0.0, (self._ended_at or time.time()) - self._since)
-
-    def wait(self, timeout: float | None = WAIT_S) -> Reply:
-        """Wait for the reply for `timeout` seconds, `None` for ever; the job goes on either way.
-
-        Raises
-        ------
-        JobTimeout
-            The time is up; it also is a `TimeoutError`.
-        JobFailed, JobExpired, JobCancelled, SegmindError
-            The job ended without a reply, or the service could not be asked.
-        Interrupted
-            The user interrupted the wait.
-        """
-        timeout = checked_patience(timeout)
-        try:
-            has_ended = self._wait_for_end(timeout)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"Stopped waiting for job {self.request_id}; it goes on. `%segmind wait` waits "
-                "again."
-            ) from None
-        if not has_ended:
-            raise JobTimeout(
-                f"Job {self.request_id} was still {self.status} after {timeout:g} s. It goes on: "
-                f"wait again, or look later with `%segmind resume {self.request_id}`.",
-                request_id=self.request_id,
-            )
-        return self._result()
 
     def cancel(self) -> bool:
         """Stop watching it; `False` if it had ended.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,15 @@ def test_a_line_that_cannot_be_read_says_why(run, online):
 
 
 # `%segmind chat`.
+
+
+def test_a_turn_under_way_stands_among_the_jobs(run, gateway):
+    """With its words."""
+    gateway.behaviour = Behaviour(queue_s=FOR_EVER_S)
+    queued, turn = threading.Event(), Chat().send("Which colour?")
+    turn.on_change(lambda turn: turn.job and queued.set())
+    assert turn.job or queued.wait(60)
+    assert "Which colour?" in run("%segmind jobs").shown
 
 
 def test_what_has_a_name_is_listed(run, online):
