@@ -255,7 +255,8 @@ class SegmindClient:
     ) -> Reply | State:
         """Read a result, as it was fetched or as the journal kept it, with the key blanked out."""
         try:
-            body = Response(200, {}, raw, self._transport.scrubbed).json()
+            scrub = self._transport.scrubbed
+            body = Response(200, {}, scrub(raw), scrub).json()
         except ValueError:
             raise ReplyError("it is no JSON") from None
         read = read_result(body, request_id=request_id, model=model, elapsed_s=elapsed_s)

@@ -43,23 +43,13 @@ def stored_key() -> tuple[Secret | None, str]:
     if not has_keyring():
         return None, "default"
     reading, until_s = _reading()
+    key = None
     try:
-        key = reading.result(max(0.0, until_s - time.monotonic()))
-    except TimeoutError:
-        raise SettingsError(
-            "No API key: the keyring has not answered, as it may wait for its password. Unlock it "
-            "and run `%segmind`, or run `%segmind key` to type the key in."
-        ) from None
-    if key is not None:
-        return key, "the keyring"
-    _reading.cache_clear()  # another kernel may save one
-    return None, "default"
-
-
-def look_again() -> None:
-    """Forget what the keyring answered, unless it has not answered yet."""
-    if _reading.cache_info().currsize and _reading()[0].done():
-        _reading.cache_clear()
+        key = _answer(reading, until_s)
+    finally:
+        if key is None and reading.done():
+            _reading.cache_clear()  # it may be unlocked, or another kernel save one
+    return key, "default" if key is None else "the keyring"
 
 
 def has_keyring() -> bool:
@@ -129,14 +119,19 @@ def _reading() -> tuple[Future[Secret | None], float]:
 
 def _written(change: Callable[[Any], T]) -> T:
     try:
-        return _asked(change).result(_WRITE_S)
-    except TimeoutError:
-        raise SettingsError(
-            f"The keyring has not answered within {_WRITE_S:.0f} s, as it may wait for its "
-            "password. Unlock it and try again."
-        ) from None
+        return _answer(_asked(change), time.monotonic() + _WRITE_S)
     finally:
         _reading.cache_clear()
+
+
+def _answer(future: Future[T], until_s: float) -> T:
+    try:
+        return future.result(max(0.0, until_s - time.monotonic()))
+    except TimeoutError:
+        raise SettingsError(
+            "No API key: the keyring has not answered, as it may wait for its password. Unlock it "
+            "and try again, or run `%segmind key` to type the key in."
+        ) from None
 
 
 def _asked(ask: Callable[[Any], T]) -> Future[T]:
@@ -152,7 +147,7 @@ def _asked(ask: Callable[[Any], T]) -> Future[T]:
             future.set_exception(error)
         except Exception as error:  # noqa: BLE001 - each backend has its own
             why = f"the keyring cannot be used ({type(error).__name__})"
-            told = f"No API key: {why}. Unlock it and run `%segmind`, or set {KEY_NAME} instead."
+            told = f"No API key: {why}. Unlock it and try again, or set {KEY_NAME} instead."
             future.set_exception(SettingsError(told))
 
     threading.Thread(target=answer, name="segmind-keyring", daemon=True).start()

@@ -24,11 +24,13 @@ _BACKSLASHES = r"\\{1,15}"
 
 
 #: What shows nowhere, and would hide a key until it is dropped: control sequences and characters,
-#: those that reorder, and those without width.
+#: those that reorder, and those without width; or any character that JSON escapes.
 _INVISIBLE: Final = (
     r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 )
-_HIDING: Final = rf"(?:\x1b\[[0-?]{{0,20}}[@-~]|[{_INVISIBLE}]){{0,8}}"
+_SEQUENCE: Final = rf"(?:\x1b|{_BACKSLASHES}u001[bB])\[[0-?]{{0,20}}[@-~]"
+_ESCAPED: Final = rf"{_BACKSLASHES}(?:u[0-9a-fA-F]{{4}}|[bf])"
+_HIDING: Final = rf"(?:{_SEQUENCE}|[{_INVISIBLE}]|{_ESCAPED}){{0,8}}"
 _HIDDEN: Final = re.compile(f"[{_INVISIBLE}]")
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from segmind_jupyter._version import __version__
-from segmind_jupyter.api.keys import look_again
 from segmind_jupyter.api.settings import (
     DEFAULT_BASE_URL,
     DEFAULT_MODEL,
@@ -49,7 +48,6 @@ def status(shell: Any) -> dict[str, str]:
 
 
 def connection(shell: Any) -> Findings:
-    look_again()
     try:
         settings = session().settings()
     except SettingsError as error:

@@ -350,6 +350,7 @@ QUOTING = [
     json.dumps({"error": f"bad key {KEY}"}).encode("utf-16"),
     f"<title>{KEY}</title>".encode(),
     f"bad \x1b[0m{KEY[:5]}\x00{KEY[5:]}".encode(),
+    *(json.dumps({"error": odd.join(KEY)}).encode() for odd in ("\u202e", "\b", "\x1b[0m")),
     json.dumps(
         {"content": [{"type": "text", "text": KEY[:9]}, {"type": "text", "text": KEY[9:]}]}
     ).encode(),
@@ -483,7 +484,7 @@ def test_no_answer_takes_more_room_than_its_bound(recorder, status):
             chat_at(recorder.url)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 120_000_000
+        assert peak < 200_000_000
     assert len(recorder.posts) == 5
     assert {request.headers["accept-encoding"] for request in recorder.posts} == {"gzip"}
 
@@ -495,7 +496,7 @@ def test_a_packed_reply_is_read_and_a_damaged_one_is_said_to_be(recorder):
     assert chat_at(recorder.url).text == "Hi"
     recorder.answers.clear()
     recorder.will_answer(200, b"no gzip at all", content_encoding="gzip")
-    with pytest.raises(MaybeBilledError, match="damaged"):
+    with pytest.raises(MaybeBilledError, match="decompress"):
         chat_at(recorder.url)
 
 
