@@ -52,8 +52,9 @@ _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 
-#: Directional embeddings, overrides and isolates, which make a line read otherwise than it is.
-_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+#: Directional embeddings, overrides and isolates ("Trojan source", CVE-2021-42574). The plain
+#: marks LRM, RLM and ALM stay: Hebrew and Arabic need them, and they reorder nothing.
+REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(text: str) -> str:
@@ -221,7 +222,7 @@ def shortened(detail: str, *, scrub: Callable[[str], str] = str) -> str:
 
     What `scrub` blanks out is blanked before the cut, which could leave half of a key.
     """
-    line = scrub(" ".join(_REORDERING.sub("", plain(detail)).split()))
+    line = scrub(" ".join(REORDERING.sub("", plain(detail)).split()))
     if len(line) <= _MAX_DETAIL_CHARS:
         return line
     return line[: _MAX_DETAIL_CHARS - 1] + "…"

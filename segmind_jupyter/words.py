@@ -9,7 +9,7 @@ import datetime
 import re
 from collections.abc import Iterable, Sequence
 
-from segmind_jupyter.errors import plain
+from segmind_jupyter.errors import REORDERING, plain
 
 _MINUTE_S, _HOUR_S = 60, 3600
 
@@ -21,10 +21,6 @@ _LEAST_CREDITS = 0.0001
 
 #: Every spelling of a line's end, including Unicode's line and paragraph separators.
 _LINE_END = re.compile("\r\n?|[\u2028\u2029]")
-
-#: Directional embeddings, overrides and isolates ("Trojan source", CVE-2021-42574). The plain
-#: marks LRM, RLM and ALM stay: Hebrew and Arabic need them, and they reorder nothing.
-_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 #: Characters without a glyph that can split a word or carry hidden text: soft hyphen, joiners
 #: other than ZWJ/ZWNJ (emoji and Persian need those), fillers, deprecated format characters,
@@ -44,7 +40,7 @@ def to_text(text: str) -> str:
     lines = _LINE_END.sub("\n", encodable(text)).split("\n")
     # Line by line, so that an unterminated sequence takes no more than its own line with it.
     safe = "\n".join(plain(line) for line in lines)
-    return _BIDI.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", _INVISIBLE.sub("", safe))
+    return REORDERING.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", _INVISIBLE.sub("", safe))
 
 
 def encodable(text: str) -> str:

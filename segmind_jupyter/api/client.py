@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -168,13 +167,15 @@ class SegmindClient:
         )  # fmt: skip
         took_s = self._clock() - started
         try:
-            reply = parse_reply(
-                answer.json(), headers=answer.headers, model=model, elapsed_s=took_s
+            return parse_reply(
+                answer.json(),
+                headers=answer.headers,
+                model=model,
+                elapsed_s=took_s,
+                scrub=answer.scrub,
             )
-        except (ReplyError, ValueError) as error:
-            raise maybe_billed(what, f", but with no reply: {_why(error)}", answer) from None
-        # Once more, as the parts of a text may hold the key together.
-        return dataclasses.replace(reply, text=self._transport.scrubbed(reply.text))
+        except ReplyError as error:
+            raise maybe_billed(what, f", but with no reply: {error}", answer) from None
 
     async def submit_chat(
         self,
@@ -198,8 +199,8 @@ class SegmindClient:
         )  # fmt: skip
         try:
             return Ticket(read_submit(answer.json()), model)
-        except (ReplyError, ValueError) as error:
-            raise maybe_billed(what, f", but with no reply: {_why(error)}", answer) from None
+        except ReplyError as error:
+            raise maybe_billed(what, f", but with no reply: {error}", answer) from None
 
     async def _post(
         self,
@@ -229,8 +230,8 @@ class SegmindClient:
         answer = await self._look(path, request_id, timeout_s, repeat=repeat)
         try:
             return read_state(answer.json(), request_id=request_id)
-        except (ReplyError, ValueError) as error:
-            raise senseless(f"GET {path}", answer, _why(error)) from None
+        except ReplyError as error:
+            raise senseless(f"GET {path}", answer, str(error)) from None
 
     async def result(
         self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, model: str | None = None
@@ -254,16 +255,11 @@ class SegmindClient:
         elapsed_s: float | None = None,
     ) -> Reply | State:
         """Read a result, as it was fetched or as the journal kept it, with the key blanked out."""
-        try:
-            scrub = self._transport.scrubbed
-            body = Response(200, {}, scrub(raw), scrub).json()
-        except ValueError:
-            raise ReplyError("it is no JSON") from None
-        read = read_result(body, request_id=request_id, model=model, elapsed_s=elapsed_s)
-        if isinstance(read, State):
-            return read
-        # Once more, as the parts of a text may hold the key together.
-        return dataclasses.replace(read, text=self._transport.scrubbed(read.text))
+        scrub = self._transport.scrubbed
+        body = Response(200, {}, scrub(raw), scrub).json()
+        return read_result(
+            body, request_id=request_id, model=model, elapsed_s=elapsed_s, scrub=scrub
+        )
 
     async def fetch(
         self,
@@ -279,7 +275,7 @@ class SegmindClient:
         try:
             return answer.text, self.read(answer.text, request_id=request_id, model=model)
         except ReplyError as error:
-            raise senseless(f"GET {path}", answer, _why(error)) from None
+            raise senseless(f"GET {path}", answer, str(error)) from None
 
     async def _look(
         self, path: str, request_id: str, timeout_s: float, *, repeat: bool
@@ -302,7 +298,7 @@ class SegmindClient:
         try:
             fields = answer.json()
             return Credits(float(fields["credits"]), float(fields.get("free-credits") or 0.0))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ReplyError, ValueError, TypeError, KeyError, AttributeError):
             raise senseless(f"GET {path}", answer, "it names no credits") from None
 
     async def history(
@@ -331,7 +327,7 @@ class SegmindClient:
                 for row in rows
                 if row["request_id"]
             ]
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ReplyError, ValueError, TypeError, KeyError, AttributeError):
             raise senseless(f"GET {path}", answer, "it lists no requests") from None
 
     async def aclose(self) -> None:
@@ -343,11 +339,3 @@ class SegmindClient:
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
-
-
-def _why(error: Exception) -> str:
-    """Return the reason as the second half of a sentence."""
-    if not isinstance(error, ReplyError):
-        return "it is no JSON"
-    why = str(error).rstrip(".")
-    return why[:1].lower() + why[1:]

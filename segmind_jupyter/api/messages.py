@@ -281,10 +281,15 @@ def parse_reply(
     body: Any,
     *,
     headers: Mapping[str, str] | None = None,
+    request_id: str | None = None,
     model: str | None = None,
     elapsed_s: float | None = None,
+    scrub: Callable[[str], str] = str,
 ) -> Reply:
-    """Read the model's JSON, by itself (v1) or in a result (v2)."""
+    """Read the model's JSON, by itself (v1) or in a result (v2).
+
+    The text is blanked out once more by `scrub`, as its parts may hold the key together.
+    """
     headers = headers or {}
     metrics: Any = {}
     if isinstance(body, dict) and "output" in body:  # a result of v2: the model's own JSON
@@ -298,7 +303,7 @@ def parse_reply(
     metrics = metrics if isinstance(metrics, dict) else {}
     text = find_text(body)
     if text is None:
-        raise ReplyError(f"The answer holds no reply text ({shape_of(body)}).")
+        raise ReplyError(f"the answer holds no reply text ({shape_of(body)})")
     answer = body if isinstance(body, dict) else {}
     counts = answer["usage"] if isinstance(answer.get("usage"), dict) else {}
 
@@ -307,7 +312,7 @@ def parse_reply(
         return int(number) if number is not None and 0 <= number <= _MAX_TOKENS else None
 
     return Reply(
-        text=text,
+        text=scrub(text),
         usage=Usage(**{each.name: count(each.name) for each in fields(Usage)}),
         stop_reason=_string(answer.get("stop_reason")),
         model=_string(answer.get("model")) or model,
@@ -317,7 +322,7 @@ def parse_reply(
             headers.get("x-remaining-credits", metrics.get("remaining_credits"))
         ),
         elapsed_s=elapsed_s,
-        request_id=shortened(headers.get("x-request-id", "")) or None,
+        request_id=request_id or shortened(headers.get("x-request-id", "")) or None,
         answered_at=time.time(),
         raw=body,
     )

@@ -7,7 +7,6 @@ are data, come last. Nothing is sent here.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import re
@@ -90,12 +89,12 @@ class Response:
         return self.scrub(words)[:_MAX_DETAIL_CHARS] if words else None
 
     def json(self) -> Any:
-        """Parse the body."""
+        """Parse the body; `ReplyError` where it is no JSON."""
         try:
             # Python refuses to convert integers of thousands of digits.
             return json.loads(self.text, parse_int=lambda n: int(n) if len(n) < 100 else math.inf)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        except (ValueError, RecursionError):
+            raise ReplyError("it is no JSON") from None
 
 
 async def read(response: httpx.Response, *, scrub: Scrub) -> Response:
@@ -135,12 +134,7 @@ def detail_of(body: str) -> str | None:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        # The title of a page, or else its text. No pattern here looks ahead for its end.
-        page = body[:_MAX_PAGE_CHARS]
-        lower = page.lower()
-        start = lower.find(">", lower.find("<title")) + 1 if "<title" in lower else 0
-        end = lower.find("</title", start) if start else -1
-        words = page[start:end] if end >= 0 else re.sub(r"<[^<>]*>", " ", page)
+        words = re.sub(r"<[^<>]*>", " ", body[:_MAX_PAGE_CHARS])  # it may be a page
         return plain(" ".join(words.split())) or None
     while isinstance(value, dict):
         known = [value[key] for key in _DETAIL_KEYS if value.get(key)]
@@ -385,8 +379,6 @@ def checked_id(request_id: str) -> str:
 def read_submit(body: Any) -> str:
     """Find the id in the answer to a submit."""
     request_id = body.get("request_id") if isinstance(body, dict) else None
-    if type(request_id) is int:
-        request_id = str(request_id)
     try:
         return checked_id(request_id or "")
     except SettingsError:
@@ -419,7 +411,12 @@ def is_of(request_id: str, body: Any) -> bool:
 
 
 def read_result(
-    body: Any, *, request_id: str, model: str | None = None, elapsed_s: float | None = None
+    body: Any,
+    *,
+    request_id: str,
+    model: str | None = None,
+    elapsed_s: float | None = None,
+    scrub: Scrub = str,
 ) -> Reply | State:
     """Read the body of a result."""
     if not isinstance(body, dict):
@@ -434,8 +431,7 @@ def read_result(
         told = body["metrics"].get("inference_time")
         is_number = isinstance(told, int | float) and not isinstance(told, bool)
         elapsed_s = float(told) if is_number and 0 <= told <= _MAX_INFERENCE_S else None
-    reply = parse_reply(body, model=model, elapsed_s=elapsed_s)
-    return dataclasses.replace(reply, request_id=request_id)
+    return parse_reply(body, request_id=request_id, model=model, elapsed_s=elapsed_s, scrub=scrub)
 
 
 def no_reply(state: State, request_id: str) -> JobError:

@@ -46,8 +46,8 @@ def backoff_s(attempt: int, *, luck: float, base_s: float = 0.5, cap_s: float = 
     return min(cap_s, base_s * 2.0 ** min(attempt - 1, 32)) * (1 - luck / 2)
 
 
-#: A number from here on is a Unix time, and from there on one in milliseconds.
-_UNIX_S, _UNIX_MS = 1e9, 1e11
+#: A number from here on is a Unix time.
+_UNIX_S: Final = 1e9
 
 #: No server means a moment further away than this; a date beyond it is nonsense.
 _DAY_S: Final = 86_400.0
@@ -62,12 +62,11 @@ def parse_wait(value: str | None, *, now: datetime) -> float | None:
     seconds = math.nan
     try:
         number = float(text)
-        unix_s = number / 1000 if number >= _UNIX_MS else number
-        seconds = unix_s - now.timestamp() if unix_s >= _UNIX_S else number
+        seconds = number - now.timestamp() if number >= _UNIX_S else number
     except ValueError:
         for parse in (datetime.fromisoformat, parsedate_to_datetime):  # ISO 8601, RFC 9110
             try:
-                then = parse(text.removesuffix("UTC").removesuffix("GMT").strip())
+                then = parse(text)
                 then = then if then.tzinfo else then.replace(tzinfo=UTC)
                 seconds = (then - now).total_seconds()
                 break
