@@ -132,8 +132,7 @@ def describe(
         else:
             name = sys._getframe(1).f_code.co_filename
             source = "" if os.path.exists(name) else "".join(linecache.getlines(name))  # a cell's
-            reply = asked(figure, languages, source, data, how)
-            found = told(reply, languages, data=data, figure=figure)
+            found = asked(figure, languages, source, data, how)
     for show in tuple(session().description_shows):
         show(found)
     return found
@@ -161,7 +160,7 @@ def asked(
     *,
     dry: bool = False,
 ) -> Any:
-    """Ask for the words of a figure; `dry`, return what would be sent."""
+    """Ask for the description of a figure; `dry`, return what would be sent."""
     params = dict(how)
     names = ("model", "system", "max_tokens", "temperature", "cache")
     chosen = {name: params.pop(name, None) for name in names}
@@ -175,7 +174,9 @@ def asked(
             "figure itself."
         )
     request = session().request(prompt, options, params, expected=expected)
-    return session().preview(request) if dry else session().ask(request)
+    if dry:
+        return session().preview(request)
+    return told(session().ask(request), languages, data=data, figure=figure)
 
 
 def task(languages: Sequence[str]) -> str:

@@ -151,9 +151,8 @@ class AltTexts:
         names = ("system", "max_tokens", "temperature", "timeout", "cache")
         how = {name: getattr(self._args, name) for name in names}
         how |= {"model": next(iter(self._args.model), None), **dict(self._args.param)}
-        dry = bool(self._args.dry_run)
-        reply = described.asked(picture, self._languages, self._source, data, how, dry=dry)
-        return reply if dry else told(reply, self._languages, data=data, figure=picture)
+        about = (self._languages, self._source, data, how)
+        return described.asked(picture, *about, dry=self._args.dry_run)
 
     def begin(self, source: str) -> None:
         """Show the figures of the running cell with their words, in place of the plain output."""

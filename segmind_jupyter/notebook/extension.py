@@ -28,8 +28,8 @@ from segmind_jupyter.session import session
 _DISPLAYS: Final = {
     "segmind_jupyter.api.messages.Reply": "display.reply.ReplyDisplay",
     "segmind_jupyter.comparison.Comparison": "display.reply.ComparisonDisplay",
-    "segmind_jupyter.session.Request": "display.request.RequestDisplay",
-    "segmind_jupyter.batch.preview.BatchPreview": "display.request.PreviewDisplay",
+    "segmind_jupyter.session.Request": "display.reply.RequestDisplay",
+    "segmind_jupyter.batch.preview.BatchPreview": "display.reply.PreviewDisplay",
     "segmind_jupyter.described.Description": "alt_text.DescriptionDisplay",
     "segmind_jupyter.api.jobs.Job": "live.cards.JobDisplay",
     "segmind_jupyter.batch.batch.Batch": "live.cards.BatchDisplay",

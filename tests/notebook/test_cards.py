@@ -112,7 +112,7 @@ def test_a_batch_says_how_far_it_is_and_then_what_came_of_it(run):
     view = BatchView(batch, {"_": batch, "mine": batch})
     for bundle in (view.pending(), view.ended()[0]):
         assert "2 of 3 done, 1 failed" in bundle["text/plain"]
-        for words in ("width:66.7%", ">n</th>", 'alt="', "q: Three"):
+        for words in ("width:66.7%", ">n</td>", 'alt="', "q: Three"):
             assert words in bundle["text/html"], words
     assert "Item 0: JobFailed:" in bundle["text/plain"]
     assert "`mine.to_frame()` has the replies as a table" in bundle["text/plain"]

@@ -11,7 +11,7 @@ from segmind_jupyter import BudgetError
 from segmind_jupyter.api.database import CallRecord
 from segmind_jupyter.api.settings import Settings, of_history
 from segmind_jupyter.errors import MaybeBilledError, SettingsError
-from segmind_jupyter.notebook.display.request import preview_html
+from segmind_jupyter.notebook.display.reply import PreviewDisplay
 from segmind_jupyter.session import session
 
 FRAME = """
@@ -57,7 +57,7 @@ def test_the_dry_run_of_a_batch_tells_what_it_takes(gateway, run):
     again = run("%%claude --each df --json Guess --dry-run\nSay {word}.").shown
     assert "3 rows, 0 requests, 3 answered before" in again
     run("preview = %claude --each df --dry-run <b>{word}</b>")
-    assert "&lt;b&gt;one" in preview_html(run("preview").result)
+    assert "&lt;b&gt;one" in PreviewDisplay(None).html(run("preview").result)
     assert "3 rows" in run("print(preview)").stdout
 
 

@@ -36,8 +36,8 @@ from segmind_jupyter.notebook.display.reply import (
     reply_bundle,
     reply_html,
     reply_text,
+    request_html,
 )
-from segmind_jupyter.notebook.display.request import request_html
 from segmind_jupyter.notebook.display.sanitize import clean
 from segmind_jupyter.notebook.display.styles import framed
 from segmind_jupyter.notebook.display.tables import object_html

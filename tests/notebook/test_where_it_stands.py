@@ -82,7 +82,7 @@ def test_the_object_of_json_stands_above_what_it_took(run, shell, online):
         done = run(cell)
         (output,) = done.displayed
         assert output.data["text/plain"].startswith("{'n': 1}\n\n── claude"), cell
-        assert ">n</th>" in output.data["text/html"]
+        assert ">n</td>" in output.data["text/html"]
         assert output.metadata["segmind"]["model"] == "claude-4-sonnet"
         assert run("_").result == {"n": 1}
     online.will_say('{"n": 1}')

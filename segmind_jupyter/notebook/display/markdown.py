@@ -139,10 +139,6 @@ def _dress(state: StateCore) -> None:
             math = to_mathml(token.content, display=True)
             set_math = f'<div style="{ELEMENTS["scroll"]}">{math}</div>\n' if math else ""
             token.type, token.content = "html_block", set_math or _code(token.content)
-        elif token.tag == "table":  # a wide one scrolls
-            begin = f'<div style="{ELEMENTS["scroll"]}"><table style="{ELEMENTS["table"]}">\n'
-            token.content = begin if token.nesting > 0 else "</table></div>\n"
-            token.type = "html_block"
         elif token.tag in {"th", "td"} and token.nesting > 0:
             # markdown-it writes a column's alignment as a style of its own: "text-align:right".
             align = str(token.attrs.get("style", "text-align:left")).removeprefix("text-align:")

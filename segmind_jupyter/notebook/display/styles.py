@@ -57,7 +57,8 @@ ELEMENTS: Final = {
     "pre:wrapped": f"margin:.7em 0;{_WRAPPED};{_MONO};{_READ}",
     "pre code": f"{_MONO};font-size:1em;padding:0;background:none;color:inherit",
     **dict.fromkeys(("sub", "sup"), "font-size:.75em;line-height:0"),
-    "table": f"border-collapse:collapse;border:0;margin:0;width:auto;{_READ};table-layout:auto",
+    "table": f"display:block;overflow-x:auto;margin:.5em 0;border-collapse:collapse;border:0;"
+    f"{_READ}",
     "tr": "background:none",
     **{f"th {at}": f"text-align:{at};font-weight:600;{_CELL}" for at in _ALIGNED},
     **{f"td {at}": f"text-align:{at};{_CELL}" for at in _ALIGNED},
@@ -104,7 +105,6 @@ CODE: Final = {
 _AMBER = "#c98a1b"
 _BAR = "margin:.2em 0 .5em;padding:.3em .8em;border-left:3px solid"
 _PICTURE = f"border:1px solid {_LINE};border-radius:3px;background:#fff"
-_FACT = "text-align:left;border:0;vertical-align:top;line-height:1.7"
 
 #: Of the frame: the reply's own box and the footer. Only this package's templates use them.
 FRAME: Final = {
@@ -137,9 +137,6 @@ FRAME: Final = {
     "head": f"{_READ};line-height:1.5;overflow-wrap:anywhere",
     "about": f"{_BESIDE};line-height:1.5;color:{_QUIET};overflow-wrap:anywhere",
     "quiet": f"color:{_QUIET}",
-    # Of the status: a name and what it is.
-    "fact": f"{_FACT};font-weight:400;color:{_QUIET};padding:0 1.4em 0 0;white-space:nowrap",
-    "value": f"{_FACT};padding:0;overflow-wrap:anywhere",
     # Of a batch: how much of it is done, and what failed.
     "bar": f"display:flex;height:6px;margin:.3em 0 .5em;border-radius:3px;overflow:hidden;"
     f"background:{_LINE}",

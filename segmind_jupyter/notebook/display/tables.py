@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any, Final
 
-from segmind_jupyter.notebook.display.styles import ELEMENTS, FRAME, div, framed, one_line_html
+from segmind_jupyter.notebook.display.styles import ELEMENTS, div, framed, one_line_html
 from segmind_jupyter.words import aligned, one_line
 
 #: Most rows of a list of objects, and most characters of one value, that are shown.
@@ -50,12 +50,8 @@ def table_bundle(
 
 def facts_html(facts: Sequence[tuple[str, str]]) -> str:
     """Make a table of names and what they are; what stands in backquotes becomes code."""
-    rows = "".join(
-        f'<tr style="{ELEMENTS["tr"]}"><th style="{FRAME["fact"]}">{html.escape(name)}</th>'
-        f'<td style="{FRAME["value"]}">{one_line_html(what)}</td></tr>'
-        for name, what in facts
-    )
-    return f'<table style="{ELEMENTS["table"]}">{rows}</table>'
+    rows = [(name, Markup(one_line_html(what))) for name, what in facts]
+    return table_html([("", ""), *rows], left=(0, 1))
 
 
 def facts_bundle(facts: Sequence[tuple[str, str]]) -> dict[str, str]:
