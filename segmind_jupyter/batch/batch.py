@@ -94,8 +94,8 @@ class Batch(Pending["Batch", str]):
         """How far it has come."""
         with self._lock:
             took_s = self._clock() - self._begun_s if self._took_s is None else self._took_s
-            is_stopped = self._stopped is not None
-            return dataclasses.replace(self._progress, elapsed_s=took_s, stopped=is_stopped)
+            stopped = self._stopped is not None
+            return dataclasses.replace(self._progress, elapsed_s=took_s, stopped=stopped)
 
     @property
     def replies(self) -> list[Reply | None]:
@@ -220,12 +220,11 @@ class Batch(Pending["Batch", str]):
                 name: getattr(reply.usage, name) for name in ("input_tokens", "output_tokens")
             }
             counts["cost"] = reply.cost
-        self._note([position], reply=reply, **counts)
+        self._note([position], reply, **counts)
 
     def _add_error(self, position: int, error: SegmindError) -> None:
         """Note why an item that was taken up has no reply."""
-        failed = int(error is not self._stopped)
-        self._note([position], error=error, in_flight=-1, failed=failed)
+        self._note([position], error, in_flight=-1, failed=int(error is not self._stopped))
 
     def _stop(self, error: SegmindError) -> None:
         """Take up nothing more: what was not gets this error. Only the first call counts."""
@@ -233,7 +232,7 @@ class Batch(Pending["Batch", str]):
             if self._stopped or len(self._ended) == len(self):
                 return
             self._stopped = error
-        self._note(range(self._taken, len(self)), error=error)
+        self._note(range(self._taken, len(self)), error)
 
     def _abandon(self, error: SegmindError) -> None:
         """End everything that has not ended, since nobody is left to do it."""
@@ -246,16 +245,10 @@ class Batch(Pending["Batch", str]):
         sums = {name: (getattr(self._progress, name) or 0) + n for name, n in known.items()}
         self._progress = dataclasses.replace(self._progress, **sums)
 
-    def _note(
-        self,
-        positions: Iterable[int],
-        *,
-        reply: Reply | None = None,
-        error: SegmindError | None = None,
-        **counts: Any,
-    ) -> None:
+    def _note(self, positions: Iterable[int], what: Reply | SegmindError, **counts: Any) -> None:
         """Note what became of items, and tell of it."""
         items = self._each.items
+        reply, error = (what, None) if isinstance(what, Reply) else (None, what)
         with self._lock:
             self._ended += [Outcome(n, items.keys[n], reply, error, items.take) for n in positions]
             self._count(**counts)

@@ -189,9 +189,7 @@ def listed(items: Any) -> Rows:
     if is_kind(items, "pandas", "DataFrame"):
         frame = items.copy()
         columns = [frame.iloc[:, n] for n in range(frame.shape[1])]
-        return _table(
-            frame, frame.index, list(frame.columns), lambda n: [c.iat[n] for c in columns]
-        )
+        return _table(frame, frame.index, [*frame.columns], lambda n: [c.iat[n] for c in columns])
     if is_kind(items, "polars", "DataFrame"):
         frame = items.clone()  # it copies no cell
         return _table(frame, range(frame.height), frame.columns, frame.row)

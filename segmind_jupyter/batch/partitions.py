@@ -82,8 +82,8 @@ def ask_parts(
                 continue
         batch = begin(part.compute() if hasattr(part, "compute") else part).wait()
         if batch.progress.stopped:
-            errors = sorted(batch.errors.values(), key=lambda e: isinstance(e, JobCancelled))
-            error = copy.copy(errors[0])  # what stopped it, before those that were not sent
+            # What stopped it, before those that were not sent.
+            error = copy.copy(min(batch.errors.values(), key=lambda e: isinstance(e, JobCancelled)))
             error.args = (f"{error} Done: {done}. Run it again to go on.",)
             raise error
         table = _table(pyarrow, batch.join())

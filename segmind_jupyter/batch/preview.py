@@ -55,14 +55,13 @@ class BatchPreview:
         money = "not known" if self.cost is None else f"≈{format_credits(self.cost)}"
         if self.high is not None:
             money += f", {format_credits(self.high)} if each is as dear as 1 in 10"
-        return "\n".join(
-            [
-                f"Nothing was sent. {', '.join(counts)}, ≈{self.tokens:,} tokens",
-                f"{money} ({self.basis})",
-                f"about {format_duration(self.seconds)} at {self.pace:g} requests a minute",
-                *(f"item {n}: {error}" for n, error in list(self.errors.items())[:_SHOWN]),
-            ]
-        )
+        lines = [
+            f"Nothing was sent. {', '.join(counts)}, ≈{self.tokens:,} tokens",
+            f"{money} ({self.basis})",
+            f"about {format_duration(self.seconds)} at {self.pace:g} requests a minute",
+        ]
+        lines += [f"item {n}: {error}" for n, error in list(self.errors.items())[:_SHOWN]]
+        return "\n".join(lines)
 
     __repr__ = __str__
 

@@ -384,12 +384,10 @@ class Run:
         if not is_noted:
             self._batch._add_error(position, error)
         status = error.status if isinstance(error, errors.APIError) else None
-        if was_sent:  # other refusals of a look are its job's own
-            is_everyones = isinstance(error, errors.AuthenticationError)
-        else:
-            is_everyones = isinstance(error, errors.SettingsError | errors.BudgetError) or (
-                status in _FOR_EVERY_ITEM
-            )
+        is_everyones = isinstance(error, errors.AuthenticationError)
+        if not was_sent:  # other refusals of a look are its job's own
+            is_everyones |= isinstance(error, errors.SettingsError | errors.BudgetError)
+            is_everyones |= status in _FOR_EVERY_ITEM
         if is_everyones and isinstance(error, errors.APIError):
             words = f" ({errors.shortened(error.detail)})" if error.detail else ""
             error = never_sent(f"another item was refused with {status}{words}")

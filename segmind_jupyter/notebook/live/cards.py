@@ -7,7 +7,7 @@ import html
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.errors import ReplyError
 from segmind_jupyter.notebook.display.markdown import body_html, is_terminal
@@ -62,8 +62,6 @@ _MAX_FOLDED_ROWS: Final = 200
 _MAX_REPLY_CHARS: Final = 1_500
 _MAX_ITEM_CHARS: Final = 120
 
-W = TypeVar("W", bound="Job | Batch")
-
 
 class LiveDisplay(Display):
     """How the values of a type show that change: in a kernel as widgets, elsewhere as text."""
@@ -99,13 +97,13 @@ class BatchDisplay(LiveDisplay):
             BatchView(value, self._shell.user_ns).show(self._live)
 
 
-class Card(abc.ABC, Generic[W]):
+class Card(abc.ABC):
     """How a job or a batch shows while it goes on, and once it has ended."""
 
     #: What the Stop button says about itself.
     stop_hint: str
 
-    def __init__(self, work: W) -> None:
+    def __init__(self, work: Any) -> None:
         self.work = work
         model = None if work.done() else work.model
         self._expected_s = session().expected_s(one_line(model)) if model else None
@@ -183,9 +181,10 @@ def close_all(widget: Any) -> None:
             each.close()
 
 
-class JobCard(Card["Job"]):
+class JobCard(Card):
     """The card of one job: state, time, model, id, and Stop."""
 
+    work: Job
     stop_hint = "Stop watching. Segmind cannot stop a job: it may still run, and be billed."
 
     def now(self) -> tuple[str, str, str, str]:
@@ -205,9 +204,10 @@ class JobCard(Card["Job"]):
         return ({}, {}) if reply is None else (reply_bundle(reply), provenance(reply))
 
 
-class BatchView(Card["Batch"]):
+class BatchView(Card):
     """The view of one batch: numbers, a bar, the replies as they come, and Stop."""
 
+    work: Batch
     stop_hint = "Send nothing more. What is in flight may be billed, so its replies are kept."
 
     def __init__(self, work: Batch, names: Mapping[str, Any]) -> None:

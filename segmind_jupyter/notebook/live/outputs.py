@@ -78,7 +78,7 @@ class OutputHandle:
 
     publish: Callable[..., object]
     holds: Bundle
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any]
     name: str = field(default_factory=lambda: f"segmind-{uuid.uuid4().hex}")
 
     def show(self, *, update: bool = True) -> None:
@@ -119,7 +119,7 @@ class LiveOutputs:
         self._shell.events.unregister("pre_run_cell", self._begin_cell)
         self._shell.events.unregister("post_run_cell", self._end_cell)
 
-    def put(self, bundle: Bundle, metadata: dict[str, Any] | None = None) -> OutputHandle:
+    def put(self, bundle: Bundle, metadata: Any = None) -> OutputHandle:
         """Show something below the running cell, which `replace` changes later."""
         place = OutputHandle(self._shell.display_pub.publish, bundle, metadata or {})
         with self.paused:
@@ -135,9 +135,7 @@ class LiveOutputs:
         else:
             self.replace(place, bundle, metadata)
 
-    def replace(
-        self, place: OutputHandle, bundle: Bundle, metadata: dict[str, Any] | None = None
-    ) -> None:
+    def replace(self, place: OutputHandle, bundle: Bundle, metadata: Any = None) -> None:
         """Show something else in its place, and again in the next cell where none runs."""
         with self.paused:
             place.holds, place.metadata = bundle, metadata or {}

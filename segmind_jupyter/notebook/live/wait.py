@@ -209,13 +209,11 @@ class WaitLine:
         self._facts.append(f"Interrupt {'sends nothing more' if is_batch else gives_up}")
 
     def status(self, seconds: float) -> StatusLine:
-        if isinstance(self._of, Request):
-            state = "asking"
-        elif hasattr(self._of, "progress"):
-            state = f"waiting, {self._of.progress}"
-        else:
-            state = str(getattr(self._of, "status", "waiting")).lower()
-            seconds = getattr(self._of, "elapsed_s", seconds)
+        state = "asking" if isinstance(self._of, Request) else "waiting"
+        state = str(getattr(self._of, "status", state)).lower()
+        if hasattr(self._of, "progress"):
+            state += f", {self._of.progress}"
+        seconds = getattr(self._of, "elapsed_s", seconds)
         return StatusLine(state, self._model, seconds, "works", self._expected_s)
 
     def text(self, seconds: float) -> str:
