@@ -404,34 +404,23 @@ class TestProgressOfABatch:
             assert trouble in caplog.text
 
     def test_an_interrupt_while_it_is_shown_stops_the_sending(self, slow: Gateway, jobs: Jobs):
-        """Nobody has a handle to stop it with; it is pending until its end."""
-
-        def interrupted(batch: Batch) -> None:
-            assert session().pending == (batch,)
-            raise KeyboardInterrupt
-
-        session().batch_shows.append(interrupted)
-        with pytest.raises(Interrupted, match="nothing more is sent"):
-            ask_each("{item}", list(range(50)), max_in_flight=2)
-        jobs.release()
-        until(lambda: session().pending == ())
-        assert slow.billed <= 2
-
-    def test_an_interrupt_at_a_later_model_stops_the_earlier_ones(self, slow: Gateway, jobs: Jobs):
-        """Nobody has a handle to stop those with either."""
+        """Nobody has a handle to stop it with, nor those of earlier models; all are pending."""
         begun: list[Batch] = []
 
         def interrupted(batch: Batch) -> None:
             begun.append(batch)
+            assert session().pending == tuple(begun)
             if len(begun) == 2:
                 raise KeyboardInterrupt
 
         session().batch_shows.append(interrupted)
+        models = ["claude-4-sonnet", "claude-3.5-sonnet"]
         with pytest.raises(Interrupted, match="nothing more is sent"):
-            ask_each("{item}", [1, 2, 3], model=["claude-4-sonnet", "claude-3.5-sonnet"])
+            ask_each("{item}", list(range(50)), model=models, max_in_flight=2)
         assert [batch.progress.stopped for batch in begun] == [True, True]
         jobs.release()
         until(lambda: session().pending == ())
+        assert slow.billed <= 2
 
 
 class TestPace:

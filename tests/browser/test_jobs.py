@@ -44,7 +44,7 @@ def replied(cell):
 
 
 def test_a_job_is_a_card_and_then_its_reply(notebook, lab, artifacts):
-    """State, time, model, id and Stop, also in the file; then the reply alone."""
+    """State, time, model, id and Stop; then the reply alone, also in the file."""
     card, page = notebook.cell(0), notebook.page
     for words in ("Processing", "1 min", "claude-4-sonnet", "2c7f8a10-5b1e-4d0e-0"):
         card.locator(".jp-OutputArea-output").get_by_text(words).wait_for()
@@ -57,11 +57,6 @@ def test_a_job_is_a_card_and_then_its_reply(notebook, lab, artifacts):
         arg=before.split()[-2] + " s",
     )
     assert page.evaluate("String(getSelection())").strip() == "2c7f8a10-5b1e-4d0e-0"
-    # What shows no widgets tells how to go on.
-    *_, output = notebook.save().cells[0].outputs
-    assert "%segmind resume 2c7f8a10-5b1e-4d0e-0" in output.data["text/html"]
-    assert "2c7f8a10-5b1e-4d0e-0" in output.data["text/plain"]
-    assert "processing" in str(output.data).lower()
     notebook.shoot(artifacts / "job pending")
     notebook.run_last("answer(0)")
     replied(card)
