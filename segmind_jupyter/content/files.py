@@ -213,9 +213,6 @@ _MAX_COLUMNS, _MAX_CELLS, _MAX_ROWS = 5_000, 2_000_000, 100_000
 #: What may stand between the cells, the likeliest first; so much of a header tells it.
 _DELIMITERS, _HEADER_CHARS = ",;\t|", 10_000
 
-#: The line by which Excel is told the delimiter.
-_SEPARATOR: Final = re.compile(r"sep=([,;\t|])\r?\n")
-
 #: A number that a float holds as it is written: no sign or zero in front, no more digits than it
 #: has. ``12E4`` is a name.
 _EXPONENT: Final = r"[eE][-+]?\d+"
@@ -229,11 +226,10 @@ def _delimited_part(file: Path, text: str, guess: str, *, limits: Limits) -> Tex
     """Summarize a CSV or TSV file as what it says; a `ValueError` says why it is no table."""
     import pandas
 
-    delimiter = _DELIMITED[file.suffix.lower()]
-    if hint := _SEPARATOR.match(text):
-        delimiter, text = hint[1], text[hint.end() :]
-    elif not delimiter:
-        delimiter = max(_DELIMITERS, key=text[:_HEADER_CHARS].partition("\n")[0].count)
+    if text.startswith("sep="):  # by this line Excel is told the delimiter
+        text = text.partition("\n")[2]
+    header = text[:_HEADER_CHARS].partition("\n")[0]
+    delimiter = _DELIMITED[file.suffix.lower()] or max(_DELIMITERS, key=header.count)
     width = pandas.read_csv(io.StringIO(text), sep=delimiter, nrows=0).shape[1]
     most = _most_rows(file, width)
     frame = pandas.read_csv(

@@ -443,9 +443,6 @@ def _near(root: str, namespace: Mapping[str, Any]) -> str | None:
     if root in namespace or root.startswith("_") or len(root) < 2:
         return None
     public = [known for known in namespace if not known.startswith("_")]
-    for known in public:
-        is_reordered = len(root) > 2 and sorted(known) == sorted(root)
-        if is_reordered or known.casefold() == root.casefold():
-            return known
+    same = [known for known in public if sorted(known.casefold()) == sorted(root.casefold())]
     cutoff = {2: 1.0, 3: 0.8}.get(len(root), 0.75)  # `id` is no `idx`
-    return next(iter(difflib.get_close_matches(root, public, n=1, cutoff=cutoff)), None)
+    return next(iter(same or difflib.get_close_matches(root, public, n=1, cutoff=cutoff)), None)

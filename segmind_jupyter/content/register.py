@@ -45,7 +45,7 @@ def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], A
     Raises
     ------
     TypeError
-        `kind` is no class, or it is `object` itself; or what is decorated is no function.
+        `kind` is no class, or it is `object` itself.
 
     Examples
     --------
@@ -59,8 +59,6 @@ def register(kind: type[_T]) -> Callable[[Callable[[_T], Any]], Callable[[_T], A
         raise TypeError(f"register() takes a class other than object, not {kind!r}.")
 
     def decorator(function: Callable[[_T], Any]) -> Callable[[_T], Any]:
-        if not callable(function):
-            raise TypeError(f"@register({kind.__name__}) decorates a function, not {function!r}.")
         _registry.register(kind, function)
         return function
 

@@ -368,8 +368,6 @@ def cell(value: Any, *, max_chars: int) -> str:
         return one_line(value, max_chars=max_chars) or "''"
     if kind is float:
         text = _float(value)
-    elif kind is complex:
-        text = f"{_float(value.real)}{'+' * (value.imag >= 0)}{_float(value.imag)}j"
     elif is_kind(value, "numpy", "datetime64", "timedelta64"):
         day, _, time = str(value).partition("T")
         time = time.rstrip("0").rstrip(".") if "." in time else time
