@@ -14,7 +14,7 @@ from segmind_jupyter.api.journal import Journal, ReplyCache, from_bytes, to_byte
 from segmind_jupyter.api.messages import Reply, parse_reply
 from segmind_jupyter.api.responses import read_result
 from segmind_jupyter.api.watch import Call
-from segmind_jupyter.errors import NotCachedError, ReplyError
+from segmind_jupyter.errors import NotCachedError
 
 NOW = 1_700_000_000.0
 ORIGIN = "https://api.segmind.com"
@@ -74,13 +74,6 @@ def test_any_reply_reads_back_equal():
                 assert from_bytes(to_bytes(fresh)) == fresh
 
 
-def test_whatever_is_no_kept_reply_is_refused():
-    """Damage of any kind is one error, so that it can count as a miss."""
-    for garbage in (b"", b"\xff", b"7", b"[]", b"{}", b'{"raw": 7}', b"[" * 100_000):
-        with pytest.raises(ReplyError):
-            from_bytes(garbage)
-
-
 def test_a_kept_reply_tells_when_it_was_kept(place):
     """It is equal to the one that came, and still a reply of then."""
     assert place().find() is None
@@ -106,15 +99,6 @@ def test_an_equal_request_finds_it_and_no_other(place):
     assert place(call(params={"top_k": 4, "top_p": 0.5})).find() is not None
 
 
-def test_only_gives_what_is_kept_and_refuses_what_is_not(place, journal):
-    """The error names the file and says how to fill it."""
-    with pytest.raises(NotCachedError, match="Run the cell once online") as caught:
-        place(cache="only").find()
-    assert str(journal.path) in str(caught.value)
-    place().keep(reply())
-    assert place(cache="only").find() == reply()
-
-
 def test_what_is_old_or_would_read_back_otherwise_is_not_kept(place):
     """A later run must not get another reply than this one."""
     for odd in [
@@ -127,32 +111,9 @@ def test_what_is_old_or_would_read_back_otherwise_is_not_kept(place):
         assert place().find() is None
 
 
-class Expecting:
-    """A request that asked for a number."""
-
-    expected = None
-
-    def __init__(self) -> None:
-        self.expected = self
-
-    def parse(self, text: str) -> int:
-        try:
-            return int(text)
-        except ValueError:
-            raise ReplyError("no number") from None
-
-
-def test_a_reply_of_another_shape_than_was_asked_for_is_not_kept(place):
-    """Whoever runs the cell again wants another try."""
-    for text, kept in (("seven", False), ("7", True)):
-        answer = parse_reply({"content": text})
-        place().keep(dataclasses.replace(answer, request=Expecting()))
-        assert (place().find() is not None) is kept
-
-
 def test_a_damaged_reply_is_none(place, journal):
     """It is asked for again, and replaced; where nothing may be sent, it is not there."""
-    for body in (b"", b"{", b"[]", b'{"raw": {}}', b'{"raw": null}'):
+    for body in (b"", b"\xff", b"7", b"[" * 100_000, b"[]", b'{"raw": 7}', b'{"raw": null}'):
         place().keep(reply())
         journal.keep_reply(place()._key, body)
         assert place().find() is None

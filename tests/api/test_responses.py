@@ -20,10 +20,8 @@ from segmind_jupyter.api.responses import (
     Queued,
     checked_id,
     read_result,
-    read_state,
-    read_submit,
 )
-from segmind_jupyter.errors import ReplyError, SettingsError
+from segmind_jupyter.errors import SettingsError
 
 ID = "2c7f0e5a-0d6b-4a3f-9c55-1f0a7f3f2b11"
 
@@ -94,43 +92,6 @@ class TestCheckedId:
         assert url.raw_path == b"/v2/requests/" + request_id.encode() + b"/status"
         assert url.path.split("/") == ["", "v2", "requests", request_id, "status"]
         assert (url.host, url.query, url.fragment) == ("api.segmind.com", b"", "")
-
-
-def test_the_answer_to_a_submit_holds_an_id():
-    """What holds none is told by its keys, as values may be long."""
-    assert read_submit({"request_id": ID, "status": "QUEUED", "poll_url": "x"}) == ID
-    for body, held in [
-        ({}, "keys: none"),
-        ({"status": "QUEUED", "id": ID}, "keys: id, status"),
-        *(
-            ({"request_id": odd}, "keys: request_id")
-            for odd in ("", None, "../x", True, 1.5, ["a"])
-        ),
-        ([ID], "a JSON list"),
-        (None, "a JSON NoneType"),
-        ({f"key{n}": n for n in range(10_000)}, "keys: key0"),
-    ]:
-        with pytest.raises(ReplyError, match="no usable request_id") as caught:
-            read_submit(body)
-        assert held in str(caught.value)
-        assert len(str(caught.value)) < 500
-
-
-class TestReadState:
-    def test_a_failure_keeps_the_servers_words(self):
-        """Of any form, without control characters."""
-        for error, detail in [
-            ("Validation error", "Validation error"),
-            ({"message": "blocked"}, "blocked"),
-            ({"detail": [{"msg": "bad"}]}, '[{"msg": "bad"}]'),
-            (["a", "b"], '["a", "b"]'),
-            (5, "5"),
-            ("\x1b[31mred\x1b[0m", "red"),
-            ("", None),
-            (None, None),
-            ({}, None),
-        ]:
-            assert read_state({"status": "FAILED", "error": error}, request_id=ID).detail == detail
 
 
 class TestReadResult:

@@ -13,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from segmind_jupyter.api.retry import MAX_PAUSE_S, LimitReached, RateLimiter
+from segmind_jupyter.api.retry import RateLimiter
 from segmind_jupyter.api.transport import proxy_for
 from segmind_jupyter.errors import (
     MaybeBilledError,
@@ -49,19 +49,6 @@ class TestRateLimiter:
         went_s, _ = virtual(main)
         assert min(went_s) == pytest.approx(30.0)
         assert max(went_s) < 35
-
-    def test_nobody_waits_longer_than_its_patience(self, virtual: Virtual):
-        """Who cannot wait so long hears at once; a pause of more than an hour is not believed."""
-
-        async def main() -> None:
-            limiter = RateLimiter(clock=anyio.current_time)
-            limiter.record("POST", 429, sent_s=0.0, wait_s=1e9)
-            assert limiter.pause_s == MAX_PAUSE_S
-            with pytest.raises(LimitReached):
-                await limiter.acquire("POST", patience_s=300.0)
-            assert anyio.current_time() == 0.0
-
-        virtual(main)
 
     def test_a_plan_that_grew_is_found_out(self, virtual: Virtual):
         """A low rate is doubled at times: it is soon no hindrance."""
@@ -134,8 +121,8 @@ class TestRefused:
 
     @pytest.mark.parametrize("method", ["chat", "submit_chat"])
     def test_a_limit_that_lasts_longer_says_until_when_at_once(self, bench, method):
-        """Nothing is waited for, and who asks again is told so without a request."""
-        made = bench(httpx.Response(429, headers={"retry-after": "3600"}))
+        """Nothing is waited for; more than an hour is not believed; who asks again is told so."""
+        made = bench(httpx.Response(429, headers={"retry-after": "80000"}))
         messages = [{"role": "user", "content": "Hello"}]
 
         async def twice() -> list[str]:

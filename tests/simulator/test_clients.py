@@ -1,68 +1,20 @@
-"""Real clients: `httpx.AsyncClient` in the same process, and the vendor's own SDK."""
+"""The vendor's own SDK, unchanged, as a client of the simulator."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 from segmind import InferenceFailed, InferenceTimeout, SegmindClient, SegmindError
 
 from segmind_jupyter.simulator.gateway import Gateway
-from segmind_jupyter.simulator.inprocess import SimulatorTransport
 from segmind_jupyter.simulator.protocol import Behaviour
 from segmind_jupyter.simulator.server import serve
 
 SLUG = "claude-4-sonnet"
 V1 = f"/v1/{SLUG}"
 HELLO = {"messages": [{"role": "user", "content": "echo: hello"}]}
-
-
-class Sleeper:
-    """Notes how long it was asked to sleep, and moves the clock instead of waiting."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.slept_s: list[float] = []
-        self._clock = clock
-
-    async def __call__(self, seconds: float) -> None:
-        self.slept_s.append(seconds)
-        self._clock.advance(seconds)
-
-
-def client_of(carrier: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    headers = {"x-api-key": "simulator"}
-    return httpx.AsyncClient(transport=carrier, base_url="http://simulator", headers=headers)
-
-
-@pytest.mark.anyio
-async def test_replies_come_after_the_models_time_and_jobs_by_their_urls(clock):
-    """A v1 call sleeps, at most the read time-out; a job is followed over the URLs it names."""
-    sleeper, states = Sleeper(clock), []
-    gateway = Gateway(Behaviour(latency_s=11, queue_s=1, work_s=1), clock=clock)
-    async with client_of(SimulatorTransport(gateway, sleep=sleeper)) as client:
-        answer = await client.post(V1, json=HELLO, timeout=30)
-        assert answer.json()["content"][0]["text"] == "hello"
-        assert answer.headers["x-simulated"] == "1"
-        with pytest.raises(httpx.ReadTimeout):
-            await client.post(V1, json=HELLO, timeout=7)
-        assert (sleeper.slept_s, gateway.billed) == ([11, 7], 2)
-        job = (await client.post(f"/v2/{SLUG}", json=HELLO)).json()
-        read = f"http://simulator/v2/requests/{job['request_id']}"
-        urls = job["poll_url"], job["status_url"], job["response_url"]
-        assert urls == (read, f"{read}/status", read)
-        for _ in range(3):
-            states.append((await client.get(job["status_url"])).json()["status"])
-            clock.advance(1)
-        result = (await client.get(job["response_url"])).json()
-    assert states == ["QUEUED", "PROCESSING", "COMPLETED"]
-    assert json.loads(result["output"])["content"][0]["text"] == "hello"
-
-
-# The vendor's SDK, unchanged
 
 
 def messages(*content: object) -> list[dict[str, Any]]:

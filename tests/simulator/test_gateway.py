@@ -135,18 +135,6 @@ def test_too_many_calls_are_429_until_the_window_has_passed(calling, clock):
     assert calling(rate_limit=0).post("a").status == 429
 
 
-def test_the_history_tells_what_was_charged(caller):
-    """Newest first, with the fields that the vendor's SDK names; and one by its id."""
-    caller.post("one")
-    caller.queue("fail: blocked")
-    caller.post("two", path="/v1/claude-opus-4.7")
-    newest, failed, oldest = content(caller.get(f"{HISTORY}?per_page=100"))["data"]
-    assert (newest["model_name"], newest["model_status"]) == ("claude-opus-4.7", "COMPLETED")
-    assert (failed["model_status"], failed["error"]) == ("FAILED", "blocked")
-    assert failed["credits_deduction"] == 0 < oldest["credits_deduction"]
-    assert content(caller.get(f"{HISTORY}/{oldest['request_id']}")) == oldest
-
-
 def test_the_pace_of_the_embedded_gateway_is_a_variable(monkeypatch):
     """A factor, or no wait at all; what is no factor leaves the pace."""
     seen = []
