@@ -23,12 +23,7 @@ from segmind_jupyter.api.journal import Journal, warn_user
 from segmind_jupyter.api.messages import Call, Reply
 from segmind_jupyter.api.settings import DEFAULT_MODEL, KNOWN_MODELS, model_info
 from segmind_jupyter.content.parts import Text, part_of
-from segmind_jupyter.errors import (
-    BudgetError,
-    MaybeBilledError,
-    SegmindError,
-    SettingsError,
-)
+from segmind_jupyter.errors import BudgetError, MaybeBilledError, SegmindError, SettingsError
 from segmind_jupyter.words import format_credits
 
 #: Calls of one model that estimates look back at, and the fewest of a size that tell more than a

@@ -13,12 +13,7 @@ from segmind_jupyter.api.journal import Journal
 from segmind_jupyter.api.messages import Call, Reply, Usage, user_message
 from segmind_jupyter.api.settings import DEFAULT_MODEL
 from segmind_jupyter.budget import Budget, Reservation, amount_of, estimate, quantile, tokens_of
-from segmind_jupyter.errors import (
-    APIConnectionError,
-    MaybeBilledError,
-    SegmindError,
-    SettingsError,
-)
+from segmind_jupyter.errors import APIConnectionError, MaybeBilledError, SegmindError, SettingsError
 from segmind_jupyter.session import session
 
 NOON = 1_767_268_800.0

@@ -16,13 +16,7 @@ from unicodedata import normalize
 from IPython.core.completer import Completion, provisionalcompleter
 
 from segmind_jupyter.api.settings import KNOWN_MODELS
-from segmind_jupyter.content.secrets import (
-    attributes_of,
-    class_name,
-    is_exactly,
-    kinds_of,
-    members,
-)
+from segmind_jupyter.content.secrets import attributes_of, class_name, is_exactly, kinds_of, members
 from segmind_jupyter.notebook.magics import ClaudeMagics
 from segmind_jupyter.notebook.namespace import is_shape, is_tool, sendable_names
 from segmind_jupyter.notebook.segmind_magic import subcommands

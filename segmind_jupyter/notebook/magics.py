@@ -22,12 +22,7 @@ from segmind_jupyter.errors import BudgetError, ReplyError, SettingsError
 from segmind_jupyter.notebook.config import ROWS, Defaults
 from segmind_jupyter.notebook.last_error import DEFAULT_QUESTION, last_error
 from segmind_jupyter.notebook.line import parse, type_at
-from segmind_jupyter.notebook.namespace import (
-    Use,
-    calling_frame,
-    names_at,
-    use_of_value,
-)
+from segmind_jupyter.notebook.namespace import Use, calling_frame, names_at, use_of_value
 from segmind_jupyter.options import smallest
 from segmind_jupyter.session import session
 from segmind_jupyter.words import to_text
@@ -291,12 +286,7 @@ class ClaudeMagics(Defaults):
             plots = LastPlots.of(self.shell)
             above += [] if plots is None else plots.sent(args.plot, limits=limits)
         return compose(
-            body,
-            names,
-            include=args.include,
-            raw=bool(args.raw),
-            attached=above,
-            limits=limits,
+            body, names, include=args.include, raw=bool(args.raw), attached=above, limits=limits
         )
 
     def _code_of_the_last(self, args: Namespace, frame: FrameType | None) -> Reply | None:

@@ -11,13 +11,7 @@ import httpx
 import pytest
 
 from segmind_jupyter.api.client import Ticket
-from segmind_jupyter.api.responses import (
-    Completed,
-    Processing,
-    Queued,
-    expired,
-    failed,
-)
+from segmind_jupyter.api.responses import Completed, Processing, Queued, expired, failed
 from segmind_jupyter.api.retry import RateLimiter
 from segmind_jupyter.errors import (
     APIConnectionError,

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmind_jupyter.api.messages import (
-    CodeBlock,
-    Ledger,
-    Reply,
-    Usage,
-    parse_reply,
-)
+from segmind_jupyter.api.messages import CodeBlock, Ledger, Reply, Usage, parse_reply
 from segmind_jupyter.errors import ReplyError
 
 ANTHROPIC = {

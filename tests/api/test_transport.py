@@ -15,11 +15,7 @@ import pytest
 
 from segmind_jupyter.api.retry import RateLimiter
 from segmind_jupyter.api.transport import proxy_for
-from segmind_jupyter.errors import (
-    MaybeBilledError,
-    RateLimitError,
-    SegmindError,
-)
+from segmind_jupyter.errors import MaybeBilledError, RateLimitError, SegmindError
 
 Virtual = Callable[..., tuple[Any, float]]
 

@@ -112,10 +112,7 @@ class Unreliable(RuleBasedStateMachine):
 
     @initialize(target=submitted, work_s=st.sampled_from([0.0, 0.7, 9.0, 90.0]), lies=st.booleans())
     def begin(self, work_s: float, lies: bool) -> Any:
-        self.world.set(
-            work_s=work_s,
-            result_life_s=1e9,
-        )
+        self.world.set(work_s=work_s, result_life_s=1e9)
         self.world.gateway.poll_host = "elsewhere.example" if lies else None
         return self.submit(faults=[], fails=False)
 

@@ -194,10 +194,7 @@ class Notebook:
             }""",
             timeout=timeout_s * 1000,
         )
-        self.page.wait_for_selector(
-            IDLE,
-            timeout=timeout_s * 1000,
-        )
+        self.page.wait_for_selector(IDLE, timeout=timeout_s * 1000)
 
     def run_last(self, source: str) -> None:
         """Type a cell below all others, and run it."""

@@ -112,10 +112,7 @@ def test_the_request_has_the_form_of_the_vendors_sdk():
             "schema": {
                 "title": "Point",
                 "type": "object",
-                "properties": {
-                    "x": {"type": "integer"},
-                    "y": {"type": "number", "default": 0.0},
-                },
+                "properties": {"x": {"type": "integer"}, "y": {"type": "number", "default": 0.0}},
                 "required": ["x", "y"],
             },
         },
