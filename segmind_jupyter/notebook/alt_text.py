@@ -27,6 +27,7 @@ from segmind_jupyter import described
 from segmind_jupyter.batch import ask_each
 from segmind_jupyter.budget import amount_of
 from segmind_jupyter.content.images.figures import figure_of
+from segmind_jupyter.content.register import as_bytes
 from segmind_jupyter.described import Description, checked_languages, told
 from segmind_jupyter.errors import ContentError, Interrupted, ReplyError, SegmindError
 from segmind_jupyter.notebook.display.reply import Display, provenance, usage_line
@@ -36,9 +37,6 @@ from segmind_jupyter.notebook.plots.last_plot import LastPlots, replaced
 from segmind_jupyter.session import session
 from segmind_jupyter.words import one_line, to_text
 
-#: What base64 is written in, with the lines that notebooks break it into.
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/=\s]+")
-
 #: What a transparent figure needs behind it, as JupyterLab has it in its other theme.
 _GROUNDS: Final = {"light": "#fff", "dark": "#111"}
 
@@ -46,14 +44,15 @@ _GROUNDS: Final = {"light": "#fff", "dark": "#111"}
 def figure_bundle(value: Description, picture: Pixels) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the data and the metadata of an output: the picture once, with its words."""
     data = picture.data
-    if isinstance(data, str) and picture.mime == "image/svg+xml":
-        data = data.encode("utf-8", "replace")
-    coded = data if isinstance(data, str) else base64.b64encode(data).decode("ascii")
-    if not _BASE64.fullmatch(coded):
-        raise ContentError("The picture is no base64, and cannot be shown.")
+    if isinstance(data, str):
+        is_svg = picture.mime == "image/svg+xml"
+        data = data.encode("utf-8", "replace") if is_svg else as_bytes(data)
+    coded = base64.b64encode(data).decode("ascii")
     about: Mapping[str, Any] = picture.metadata.get(picture.mime) or {}
-    facts = [f'src="data:{picture.mime};base64,{"".join(coded.split())}"']
-    facts.append(f'alt="{html.escape(one_line(value.alt))}"')
+    facts = [
+        f'src="data:{picture.mime};base64,{coded}"',
+        f'alt="{html.escape(one_line(value.alt))}"',
+    ]
     for side in ("width", "height"):  # of a dense screen, as the plain output has them
         if type(about.get(side)) in (int, float):
             facts.append(f'{side}="{about[side]:g}"')

@@ -15,8 +15,6 @@ import sys
 import time
 from collections.abc import Iterable
 from functools import cache
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from segmind_jupyter.notebook.display.math import add_math, to_mathml
@@ -253,18 +251,15 @@ def to_coloured(code: str, *, language: str, max_seconds: float = 0.5) -> str | 
         return None
     from pygments.lexers import get_lexer_by_name
 
-    deadline = time.monotonic() + max_seconds
-    styled: list[tuple[str | None, str]] = []
+    deadline, pieces = time.monotonic() + max_seconds, []
     for kind, text in get_lexer_by_name(lexer_name, stripnl=False).get_tokens(code):
         if time.monotonic() > deadline:
             return None
         # The nearest kind above has the style, as ``Keyword.Constant`` is a ``Keyword``.
         above = (".".join(kind[:depth]) for depth in range(len(kind), 0, -1))
-        styled.append((next((CODE[name] for name in above if name in CODE), None), text))
-    pieces = []
-    for style, group in groupby(styled, key=itemgetter(0)):
-        text = _escaped("".join(text for _, text in group))
-        pieces.append(f'<span style="{style}">{text}</span>' if style else text)
+        style = next((CODE[name] for name in above if name in CODE), None)
+        words = _escaped(text)
+        pieces.append(f'<span style="{style}">{words}</span>' if style else words)
     return "".join(pieces)
 
 

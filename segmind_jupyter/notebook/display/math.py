@@ -154,7 +154,7 @@ def _markup(element: Element, *, depth: int, within: str = "") -> Iterator[str]:
     """Write an element and what is in it, or refuse what is on no list."""
     tag, style = element.tag, None
     if tag == "menclose":
-        # Not in MathML Core: drawn by a style, so that a cancelled term looks cancelled.
+        # Not in MathML Core: a boxed term is drawn by a style, and no other kind is.
         tag, style = "mrow", MATH[element.get("notation", "")]
     elif tag == "mtd":
         style = MATH.get(f"{within} {element.get('columnalign', '')}".strip())

@@ -82,9 +82,9 @@ def _filtered(tag: str, name: str, value: str) -> str | None:
     match name:
         case "style":
             may_stay = value in ADMITTED
-        case "href":
+        case "href" | "title":
             may_stay = is_address(value)
-        case "title" | "rel":
+        case "rel":
             may_stay = tag == "a"
         case "target" | "encoding" | "role":
             may_stay = value == _ONLY_VALUES[name]

@@ -77,8 +77,6 @@ MATH: Final = {
     "aligned left": "text-align:left;padding-left:0;padding-right:0",
     "aligned right": "text-align:right;padding-left:0;padding-right:0",
     "box": "border:1px solid;padding:.15em .3em",
-    "updiagonalstrike": "background:linear-gradient(to top right,transparent 46%,"
-    "currentColor 48%,currentColor 52%,transparent 54%)",
 }
 
 
