@@ -15,6 +15,12 @@ from segmind_jupyter.api.responses import Completed
 from segmind_jupyter.notebook.live.cards import JobCard
 from segmind_jupyter.notebook.live.outputs import LiveOutputs
 
+#: As the oldest ipywidgets make their widgets outside of a kernel.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Deprecated in traitlets 4.1:DeprecationWarning"),
+]
+
 LONG_S = 60
 
 
