@@ -16,7 +16,7 @@ import time
 import unicodedata
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -256,13 +256,13 @@ class CellTurn(Turn):
         self.conversation, self.model, self.system = conversation, model, system
 
     def settle(self) -> None:
-        """Take in what its job has brought; a failed one leaves no trace."""
+        """Take in what its job has brought."""
         if self.job is None or not self.job.done():
             return
-        if self.job.error is None and self.job.reply is not None:
+        if self.job.error is not None:
+            self.fail(self.job.error)
+        elif self.job.reply is not None:
             self.conversation.take(self, self.job.reply, model=self.model)
-        elif not self.over:
-            self.conversation.drop(self)
 
 
 def to_json(told: object) -> str:
@@ -311,7 +311,7 @@ class Conversation:
     @property
     def messages(self) -> list[Message]:
         """What was asked and answered as it would be sent now, without the images left out."""
-        sent = self._sent_again(self.turns)
+        sent, _ = self._sent_again(self.turns)
         return [{**message, "content": [*message["content"]]} for message in sent]
 
     def request(self, turn: Turn) -> tuple[list[Message], tuple[str, ...]]:
@@ -320,30 +320,27 @@ class Conversation:
         A line of text stands in the place of each of them.
         """
         before = [each for each in self.turns if each is not turn.replacing]
-        surplus = self._surplus(before, turn.image_bytes)
+        sent, n_left_out = self._sent_again(before, turn.image_bytes)
         note = (
-            f"Older images no longer sent: {surplus} (the newest {self.max_images} go, within "
+            f"Older images no longer sent: {n_left_out} (the newest {self.max_images} go, within "
             f"{_MAX_IMAGE_BYTES // 1_000_000} MB). Attach again what you want to ask about."
         )
-        sent = self._sent_again(before, turn.image_bytes)
-        return [*sent, turn.message()], (note,) if surplus else ()
+        return [*sent, turn.message()], (note,) if n_left_out else ()
 
-    def _surplus(self, turns: Sequence[Turn], own: Sequence[int]) -> int:
-        """Count the oldest images of `turns` for which those of a new one leave no room."""
+    def _sent_again(
+        self, turns: Sequence[Turn], own: Sequence[int] = ()
+    ) -> tuple[list[Message], int]:
+        """Return the messages of turns, and how many of their images a new one's leave no room."""
         sizes = [size for turn in turns for size in turn.image_bytes]
-        n_images, n_bytes = len(own), sum(own)
-        for n_left, size in reversed(list(enumerate(sizes, 1))):
-            n_images, n_bytes = n_images + 1, n_bytes + size
-            if n_images > self.max_images or n_bytes > _MAX_IMAGE_BYTES:
-                return n_left
-        return 0
-
-    def _sent_again(self, turns: Sequence[Turn], own: Sequence[int] = ()) -> Iterator[Message]:
-        surplus = self._surplus(turns, own)
+        totals = itertools.accumulate([*own, *reversed(sizes)])  # the newest go first
+        n_fit = sum(total <= _MAX_IMAGE_BYTES for total in totals)
+        n_kept = max(0, min(n_fit, self.max_images) - len(own))
+        n_left_out = without = max(0, len(sizes) - n_kept)
+        messages: list[Message] = []
         for turn in turns:
-            yield turn.message(without=surplus)
-            yield turn.sent_back
-            surplus = max(0, surplus - len(turn.labels))
+            messages += turn.message(without=without), turn.sent_back
+            without = max(0, without - len(turn.labels))
+        return messages, n_left_out
 
     def under_way(self) -> list[Turn]:
         """Return the turns that have not ended, once all replies that have come are in.
@@ -384,12 +381,6 @@ class Conversation:
             if not turn.over and turn in self._turns:
                 self._keep(turn, reply)  # before those who wait for it go on
         turn.answer(reply)
-
-    def drop(self, turn: Turn) -> None:
-        """End and take out what comes to nothing and is to leave no trace."""
-        with self._lock:
-            self._turns = tuple(each for each in self.said if each is not turn)
-        turn.fail(SegmindError("The cell has no reply."))  # which is heard of
 
     def take_back(self, turn: Turn | None = None) -> Turn:
         """Take out a turn, the last one if none is given, with all that was said after it."""
@@ -531,27 +522,22 @@ class ConversationRegistry:
         turn.notes = (*prompt.notes, *notes)
         return dataclasses.replace(prompt, notes=turn.notes), messages, turn
 
-    def answered(self, turn: CellTurn | None, reply: Reply) -> None:
-        """Take what a cell said, and its reply, into the conversation."""
-        if turn is not None:
-            turn.conversation.begin(turn)
-            self._accept(turn)
-            turn.conversation.take(turn, reply, model=turn.model)
-
-    def queued(self, turn: CellTurn | None, job: Job) -> None:
-        """Do the same with a cell's job, once its reply has come."""
-        if turn is not None:
-            turn.queued_as(job)
-            turn.conversation.begin(turn)
-            self._accept(turn)
-            turn.answered_by(job.cancel)
-            job.on_done(lambda _: turn.settle())
-
-    def _accept(self, turn: CellTurn) -> None:
-        """Let `-c` continue it, with what it was sent with, unless it comes to nothing."""
+    def take(self, turn: CellTurn | None, came: Reply | Job) -> None:
+        """Take what a cell said into its conversation, with the reply, or once its job has one."""
+        if turn is None:
+            return
         conversation = turn.conversation
+        if not isinstance(came, Reply):
+            turn.queued_as(came)
+        conversation.begin(turn)
+        # `-c` continues it, with what it was sent with, unless it comes to nothing.
         conversation.model, conversation.system = turn.model, turn.system
         with self._lock:
             if conversation in self._of_cells:
                 self._of_cells.remove(conversation)
             self._of_cells.append(conversation)
+        if isinstance(came, Reply):
+            conversation.take(turn, came, model=turn.model)
+        else:
+            turn.answered_by(came.cancel)
+            came.on_done(lambda _: turn.settle())

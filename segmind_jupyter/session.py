@@ -243,7 +243,7 @@ class Session:
         """
         (answer,) = self.answers([dataclasses.replace(request, turn=None)])
         assert not isinstance(answer, SegmindError)  # noqa: S101 - it would have been raised
-        self.conversations.answered(request.turn, answer)
+        self.conversations.take(request.turn, answer)
         return answer
 
     def answers(self, requests: Sequence[Request]) -> list[Reply | SegmindError]:
@@ -360,7 +360,7 @@ class Session:
 
             with self._interruptible("if it had been queued, `%segmind jobs` lists it."):
                 job = self._call(queue)
-        self.conversations.queued(turn, job)
+        self.conversations.take(turn, job)
         return job
 
     def preview(self, request: Request) -> Request:

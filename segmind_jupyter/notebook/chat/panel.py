@@ -94,11 +94,10 @@ class ChatDisplay(LiveDisplay):
 
     def show(self, value: Chat) -> None:
         """Show its view; a conversation has one widget, however often it is shown."""
-        known = self._panels.get(value.conversation)
-        panel = known or ChatPanel(value, shell=self._shell, live=self._live)
-        if known is None or known.chat is not value:
-            panel.chat, self._panels[value.conversation] = value, panel
-            value.on_close(self._close)
+        panel = self._panels.get(value.conversation)
+        panel = panel or ChatPanel(value, shell=self._shell, live=self._live)
+        panel.chat, self._panels[value.conversation] = value, panel
+        value.on_close(self._close)
         panel.show()
 
     def text(self, value: Chat) -> str:
@@ -377,7 +376,7 @@ def _described(turn: Turn) -> dict[str, Any]:
         "elapsed_s": round(turn.elapsed_s, 1),
     }
     if turn.reply is not None or turn.error is not None:
-        described["html"] = framed(transcript.outcome_html(turn))
+        described["html"] = framed(transcript.outcome_of(turn)[0])
         described["reply"] = to_text(turn.reply.text) if turn.reply else ""
         # What was asked again has its old answer still: sent once more, it would be said twice.
         described["failed"] = turn.reply is None and turn.replacing is None

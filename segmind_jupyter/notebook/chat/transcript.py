@@ -69,22 +69,19 @@ def page_of(turn: Turn) -> tuple[str, str]:
     words = div("words", escaping.escape(to_text(turn.text)))
     mine = div("mine", div("said", words + div("objects", sent_html(turn.prompt.sent))))
     said = "\n".join([turn.text, *(f"[{line}]" for line in _objects(turn))]).strip()
-    answer = one_line(_unfinished(turn))
-    if turn.reply is not None:
-        answer = reply_text(turn.reply, sent=(), notes=turn.notes)
-    elif turn.error is not None:
-        answer = failure_text(turn.error)
+    page, answer = outcome_of(turn)
     you = "You: " + to_text(said).replace("\n", "\n     ")
-    return mine + div("theirs", outcome_html(turn)), f"{you}\n\n{answer}"
+    return mine + div("theirs", page), f"{you}\n\n{answer}"
 
 
-def outcome_html(turn: Turn) -> str:
-    """Show the reply, or why there is none."""
+def outcome_of(turn: Turn) -> tuple[str, str]:
+    """Show the reply, or why there is none, as HTML and as text."""
     if turn.reply is not None:
-        return reply_inside(turn.reply, sent=(), notes=turn.notes)
+        page = reply_inside(turn.reply, sent=(), notes=turn.notes)
+        return page, reply_text(turn.reply, sent=(), notes=turn.notes)
     if turn.error is not None:
-        return failure_html(turn.error)
-    return div("about", one_line_html(_unfinished(turn)))
+        return failure_html(turn.error), failure_text(turn.error)
+    return div("about", one_line_html(_unfinished(turn))), one_line(_unfinished(turn))
 
 
 def _unfinished(turn: Turn) -> str:

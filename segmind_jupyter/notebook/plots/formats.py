@@ -37,18 +37,15 @@ class Pixels:
 
     def _repr_claude_(self) -> Any:
         """Return it as it is sent; what cannot be is told in words."""
-        from segmind_jupyter.content.images.encode import image_from_bytes
-        from segmind_jupyter.content.images.figures import svg_part
-        from segmind_jupyter.content.parts import Image
-        from segmind_jupyter.content.register import as_bytes
+        from segmind_jupyter.content.parts import STANDARD, Image
+        from segmind_jupyter.content.register import best_form
         from segmind_jupyter.errors import ContentError
 
-        if self.mime != "image/svg+xml":
-            return image_from_bytes(as_bytes(self.data)).wire()
-        drawn = svg_part(str(self.data))
-        if not isinstance(drawn, Image):
-            raise ContentError(" ".join(drawn.notes))
-        return drawn.wire()
+        mime = self.mime if self.mime == "image/svg+xml" else "image/png"  # its bytes say which
+        part = best_form({mime: self.data}, limits=STANDARD)
+        if not isinstance(part, Image):
+            raise ContentError(" ".join(part.notes if part else ()))
+        return part.wire()
 
 
 @dataclass(frozen=True, slots=True)
