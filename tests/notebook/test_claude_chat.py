@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
-from scripted import Gateway
 
 from segmind_jupyter import Chat
 from segmind_jupyter.errors import BadRequestError, ContentError
 from segmind_jupyter.session import _only_session, session
 from segmind_jupyter.simulator.protocol import Behaviour
-from segmind_jupyter.simulator.server import serve
 
 #: Long enough that no test sees its end.
 FOR_EVER_S = 3600.0
-
-QUICK = Behaviour(queue_s=0.02, work_s=0.02)
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """The simulated gateway, which has jobs."""
-    gateway = Gateway(QUICK)
-    with serve(gateway) as url:
-        monkeypatch.setenv("SEGMIND_API_KEY", "sk-live-0123456789abcdef")
-        monkeypatch.setenv("SEGMIND_BASE_URL", url)
-        monkeypatch.setenv("SEGMIND_JUPYTER_STATE", str(tmp_path))
-        yield gateway
 
 
 def said(body: Any) -> list[str]:
@@ -63,19 +44,18 @@ def test_it_continues_the_last_exchange(run, online):
 
 def test_what_failed_leaves_no_trace(run, online):
     """Neither a continuation nor a cell of its own; with nothing before it, `-c` says so."""
-    for _ in range(2):
-        done = run("%%claude -c\nHi")
-        assert type(done.error) is ContentError
-        assert "nothing to continue" in done.shown
-        assert "Leave `-c` out" in done.shown
+
+    def fails(cell: str) -> None:
         online.will_answer(400, {"error": "malformed"})
-        assert run("%%claude\nHi").error
-    assert len(online.posts) == 2
+        assert type(run(cell).error) is BadRequestError
+
+    fails("%%claude\nHi")
+    done = run("%%claude -c\nHi")
+    assert type(done.error) is ContentError
+    assert "nothing to continue" in done.shown
     run("%%claude\nOne")
-    online.will_answer(400, {"error": "malformed"})
-    assert type(run("%%claude -c -m claude-3-haiku\nTwo").error) is BadRequestError
-    online.will_answer(400, {"error": "malformed"})
-    assert type(run("%%claude\nThree").error) is BadRequestError
+    fails("%%claude -c -m claude-3-haiku\nTwo")
+    fails("%%claude\nThree")
     run("%%claude -c\nFour")
     assert said(online.posts[-1].json) == ["One", "A sunset.", "Four"]
     assert online.posts[-1].path == "/v1/claude-4-sonnet"
