@@ -80,16 +80,6 @@ class SegmindError(_Short, Exception):
         super().__init__(message)
         vars(self).update(fields)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by name, as exceptions otherwise pickle what they were made of by position."""
-        return (_rebuild, (type(self), str(self), vars(self)))
-
-
-def _rebuild(kind: type[SegmindError], message: str, fields: dict[str, object]) -> SegmindError:
-    error = kind(message)
-    vars(error).update(fields)
-    return error
-
 
 class Interrupted(_Short, KeyboardInterrupt):
     """The user interrupted a wait. No `SegmindError`, so that ``except Exception`` lets it pass."""

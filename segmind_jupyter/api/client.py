@@ -13,13 +13,14 @@ import httpx
 
 from segmind_jupyter.api.messages import Message, Reply, encoded, parse_reply, request_body
 from segmind_jupyter.api.responses import (
+    Failed,
     Response,
     State,
     checked_id,
     expired,
+    failed,
     fields_of,
     maybe_billed,
-    no_reply,
     read_result,
     read_state,
     read_submit,
@@ -28,7 +29,7 @@ from segmind_jupyter.api.responses import (
 from segmind_jupyter.api.retry import RateLimiter
 from segmind_jupyter.api.settings import Secret, Settings, checked_slug, resolve
 from segmind_jupyter.api.transport import Transport
-from segmind_jupyter.errors import APIError, NotFoundError, ReplyError, SettingsError
+from segmind_jupyter.errors import APIError, JobTimeout, NotFoundError, ReplyError, SettingsError
 
 #: Time that a free look-up may take in all.
 LOOKUP_TIMEOUT_S: Final = 30.0
@@ -242,17 +243,16 @@ class SegmindClient:
         server's words, `JobTimeout` says that it has not ended yet; the rest as for `status`.
         """
         _, read = await self.fetch(request_id, timeout_s=timeout_s, model=model)
-        if isinstance(read, State):
-            raise no_reply(read, request_id)
-        return read
+        if isinstance(read, Reply):
+            return read
+        if isinstance(read, Failed):
+            raise failed(request_id, read.detail)
+        raise JobTimeout(
+            f"Job {request_id} is still {read}. Look again later.", request_id=request_id
+        )
 
     def read(
-        self,
-        raw: str,
-        *,
-        request_id: str,
-        model: str | None = None,
-        elapsed_s: float | None = None,
+        self, raw: str, *, request_id: str, model: str | None = None, elapsed_s: float | None = None
     ) -> Reply | State:
         """Read a result, as it was fetched or as the journal kept it, with the key blanked out."""
         scrub = self._transport.scrubbed

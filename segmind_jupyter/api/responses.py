@@ -28,7 +28,6 @@ from segmind_jupyter.errors import (
     JobError,
     JobExpired,
     JobFailed,
-    JobTimeout,
     MaybeBilledError,
     NotFoundError,
     PermissionDeniedError,
@@ -213,7 +212,7 @@ def error_for(
     `until` is when the server takes requests again, where that is known.
     """
     status = answer.status
-    if model and may_be_billed("POST", status):
+    if model and may_be_billed(status):
         return maybe_billed(what, answer=answer)
     kind, happened = _BY_STATUS.get(status, (ServerError if status >= 500 else APIError, ""))
     if status == 401:
@@ -387,9 +386,8 @@ def read_submit(body: Any) -> str:
 
 def read_state(body: Any, *, request_id: str) -> State:
     """Read where a job stands from the body of a poll or of a result."""
-    if not is_of(request_id, body):
-        raise ReplyError("it is another job's")
-    if not isinstance(body, dict) or not isinstance(word := body.get("status"), str):
+    body = _of(request_id, body)
+    if not isinstance(word := body.get("status"), str):
         raise ReplyError("the answer names no state")
     kind = _KNOWN.get(word.upper())
     if kind is None:
@@ -404,10 +402,13 @@ def read_state(body: Any, *, request_id: str) -> State:
     return Failed(detail_of(json.dumps({"error": error})) if error else None)
 
 
-def is_of(request_id: str, body: Any) -> bool:
-    """Return whether a body is this job's, or does not say whose it is."""
-    named = body.get("request_id") if isinstance(body, dict) else None
-    return named is None or str(named) == request_id
+def _of(request_id: str, body: Any) -> dict[str, Any]:
+    """Return a body that is this job's, or does not say whose it is."""
+    if not isinstance(body, dict):
+        raise ReplyError("it is no JSON object")
+    if str(body.get("request_id") or request_id) != request_id:
+        raise ReplyError("it is another job's")
+    return body
 
 
 def read_result(
@@ -419,10 +420,7 @@ def read_result(
     scrub: Scrub = str,
 ) -> Reply | State:
     """Read the body of a result."""
-    if not isinstance(body, dict):
-        raise ReplyError("that is no result")
-    if not is_of(request_id, body):
-        raise ReplyError("it is another job's")
+    body = _of(request_id, body)
     if isinstance(body.get("status"), str):
         state = read_state(body, request_id=request_id)
         if not isinstance(state, Completed):
@@ -432,12 +430,3 @@ def read_result(
         is_number = isinstance(told, int | float) and not isinstance(told, bool)
         elapsed_s = float(told) if is_number and 0 <= told <= _MAX_INFERENCE_S else None
     return parse_reply(body, request_id=request_id, model=model, elapsed_s=elapsed_s, scrub=scrub)
-
-
-def no_reply(state: State, request_id: str) -> JobError:
-    """Say why a job in this state has no reply to give."""
-    if isinstance(state, Failed):
-        return failed(request_id, state.detail)
-    return JobTimeout(
-        f"Job {request_id} is still {state}. Look again later.", request_id=request_id
-    )

@@ -30,11 +30,10 @@ def may_repeat(method: str, status: int) -> bool:
     return status in _POST_AGAIN
 
 
-def may_be_billed(method: str, status: int) -> bool:
-    """Return whether a refused request may have been carried out, and billed, all the same."""
+def may_be_billed(status: int) -> bool:
+    """Return whether a refused POST may have been carried out, and billed, all the same."""
     # Segmind documents 500, 502 and 504; a gateway in between has more (408, 520 to 529).
-    unknown = status >= 500 and status not in _POST_AGAIN | _POST_REFUSED
-    return method == "POST" and (unknown or status == 408)
+    return status == 408 or (status >= 500 and status not in _POST_AGAIN | _POST_REFUSED)
 
 
 #: Times a POST is sent whose connection never opened, or that was refused with 503.

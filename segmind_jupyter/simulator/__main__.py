@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
+import time
 from collections.abc import Sequence
 
 from segmind_jupyter.simulator.gateway import Gateway
@@ -18,8 +18,7 @@ Every reply is made up, and says so. Use it with:
   export SEGMIND_BASE_URL={url} SEGMIND_API_KEY=any
 """
 
-#: Seconds between looks at the stop signal: some systems do not let a signal end a longer wait.
-_LOOK_S = 0.5
+_DAY_S = 86_400
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,19 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="listen here (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="0: a free one (default: 8765)")
     options = parser.parse_args(argv)
-    stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, signal.default_int_handler)
     try:
         with serve(Gateway(demo_behaviour()), host=options.host, port=options.port) as url:
             sys.stdout.write(_USAGE.format(url=url))
             sys.stdout.flush()
-            while not stopped.wait(_LOOK_S):
-                pass
+            while True:
+                time.sleep(_DAY_S)
+    except KeyboardInterrupt:
+        return 0
     except (OSError, OverflowError) as error:
         sys.stderr.write(f"Cannot listen on {options.host}:{options.port}: {error}.\n")
         return 1
-    return 0
 
 
 if __name__ == "__main__":
