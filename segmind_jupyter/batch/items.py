@@ -63,7 +63,7 @@ class PromptTemplate:
             for item in map(self.items.take, range(min(len(self), _LOOKED_AT))):
                 for name in columns or [""]:
                     text = item.get(name) if name and isinstance(item, Mapping) else item
-                    refuse_file_names([text], name, are_listed=True)
+                    refuse_file_names([text], f"list(map(Path, {name or 'names'}))")
 
     def __len__(self) -> int:
         return len(self.items)

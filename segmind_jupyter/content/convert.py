@@ -154,7 +154,8 @@ def _expanded(obj: Any, scope: Scope) -> list[Part] | None:
     if container is not obj:
         return None
     if isinstance(obj, list | tuple | set | frozenset):  # a mapping's are settings
-        files.refuse_file_names(leaves, scope.label, are_listed=True)
+        names = scope.label or "names"
+        files.refuse_file_names(leaves, f"list(map(Path, {names}))")
     text, left_out = listed(obj, max_chars=scope.limits.text_chars)
     noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
     is_long = len(text) > _LINE_CHARS
@@ -251,27 +252,12 @@ def known_converter(obj: object) -> Converter | None:
 
 
 def size_of(obj: Any) -> str:
-    """Say how large a picture, a table or a container is; nothing of what has no size."""
-    row = _sized_row(obj)
-    if row is not None and row.describe:
-        with suppress(Exception):  # a half-made object, or a namesake of the class
-            return row.describe(obj)
-    # Values of these very types tell their length without running anybody's code.
-    kind: type = type(obj)
-    if kind not in (str, bytes, list, tuple, dict, set, frozenset):
-        return ""
-    noun = "character" if kind is str else "byte" if kind is bytes else "item"
-    return f"of {f'{len(obj):,}' if obj else 'no'} {noun}{'s' * (len(obj) != 1)}"
-
-
-def has_size(obj: object) -> bool:
-    """Return whether an object is a picture or a table of a known type."""
-    return _sized_row(obj) is not None
-
-
-def _sized_row(obj: object) -> Converter | None:
-    rows = (row for row in _CONVERTERS if row.describe)
-    return next((row for row in rows if is_kind(obj, row.package, *row.classes)), None)
+    """Say how large a picture or a table is; nothing of what is neither."""
+    for row in _CONVERTERS:
+        if row.describe and is_kind(obj, row.package, *row.classes):
+            with suppress(Exception):  # a half-made object, or a namesake of the class
+                return row.describe(obj)
+    return ""
 
 
 def _shape(obj: Any) -> str:
@@ -290,7 +276,7 @@ def _never(_obj: object) -> bool:
 def _plain(obj: object, *, limits: Limits, name: str | None) -> Text:
     text = plain_text(obj)
     if name and issubclass(type(obj), str):
-        files.refuse_file_names([text], name)
+        files.refuse_file_names([text], f"Path({name})")
     return as_text(text, limits=limits)
 
 

@@ -171,21 +171,13 @@ def is_file_name(text: object) -> bool:
         return False
 
 
-def refuse_file_names(texts: list[Any], name: str = "", *, are_listed: bool = False) -> None:
+def refuse_file_names(texts: list[Any], way: str) -> None:
     """Refuse names where the files were meant: nobody pays for a caption of ``'a.png'``."""
-    if not texts or not all(map(is_file_name, texts)):
-        return
-    quoted = shortened(repr(texts[0]))
-    if not are_listed:
+    if texts and all(map(is_file_name, texts)):
         raise ContentError(
-            f"It is the name of a file ({quoted}), not its content. `Path({name or quoted})` sends "
-            "the file of that name."
+            f"It is the name of a file ({shortened(repr(texts[0]))}), not its content. `{way}` "
+            "sends what such a file holds; to send names as words, join them to one text."
         )
-    raise ContentError(
-        f"It holds the names of files ({quoted}, …), not their content. "
-        f"`list(map(Path, {name or 'names'}))` sends the files; to send the names as words, join "
-        "them to one text."
-    )
 
 
 #: Controls that no text has: all but tab, line ends, form feed and escape.

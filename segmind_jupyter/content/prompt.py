@@ -149,25 +149,14 @@ def compose(
     include = list(include)
 
     def make(limits: Limits) -> Prompt:
-        first = [
-            _on_its_own(_item(path, value_at(path, namespace, option="-i"), limits))
-            for path in include
-        ]
+        values = {path: value_at(path, namespace, option="-i") for path in include}
+        first = [_item(path, value, limits, is_inline=False) for path, value in values.items()]
         if raw:
             return _noted((*attached, *first, body))
         words, notes = _read(body, namespace, limits, is_template=is_template)
         return _noted((*attached, *first, *words), notes)
 
     return _within_bounds(make, limits, "the prompt, or what it names, is empty. Write words")
-
-
-def _on_its_own(item: Attachment) -> Attachment:
-    """Keep the texts of what no sentence names apart from their neighbours."""
-    parts = (
-        dataclasses.replace(part, inline=False) if isinstance(part, Text) else part
-        for part in item.parts
-    )
-    return dataclasses.replace(item, parts=tuple(parts))
 
 
 def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
@@ -191,7 +180,7 @@ def gather(contents: Iterable[Any], *, limits: Limits = STANDARD) -> Prompt:
         return _noted(pieces, (note for text in words for note in _brace_notes(text)))
 
     for text in words:
-        refuse_file_names([text])
+        refuse_file_names([text], f"Path({shortened(repr(text))})")
     return _within_bounds(make, limits, 'pass words, as in `ask("What is this?", fig)`')
 
 
@@ -246,7 +235,9 @@ def _is_empty(value: Any) -> bool:
     return (is_table or is_kind(value, "polars", "DataFrame", "Series")) and 0 in value.shape
 
 
-def _item(name: str, value: Any, limits: Limits, *, is_template: bool = False) -> Attachment:
+def _item(
+    name: str, value: Any, limits: Limits, *, is_template: bool = False, is_inline: bool = True
+) -> Attachment:
     if value is None or (not is_template and _is_empty(value)):  # an item may well be empty
         what = f"`{name}`" if name else "What is to be sent"
         state, why = f"({type(value).__name__}) is empty", ""
@@ -260,6 +251,11 @@ def _item(name: str, value: Any, limits: Limits, *, is_template: bool = False) -
     from segmind_jupyter.content.convert import to_parts
 
     parts = tuple(to_parts(value, name=name or None, limits=limits))
+    if not is_inline:  # no sentence names it: its texts stand apart from their neighbours
+        parts = tuple(
+            dataclasses.replace(part, inline=False) if isinstance(part, Text) else part
+            for part in parts
+        )
     said = "" if isinstance(value, str) else "".join(getattr(part, "text", " ") for part in parts)
     if _BARE.fullmatch(said):
         called = f"`{name}`: all" if name else "All"

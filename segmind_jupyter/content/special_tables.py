@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from segmind_jupyter.content.images.arrays import about_array, statistics, summarize_array
@@ -39,25 +38,14 @@ def summarize_geo(table: Any, *, limits: Limits, name: str | None = None) -> Tex
     for n, dtype in enumerate(frame.dtypes):
         if str(dtype) == "geometry":
             column = frame.iloc[:, n]
-            facts = "; ".join(_geometry_facts(column))
-            lines.append(f"Geometry {column_name(frame.columns[n])}: {facts}")
+            left, bottom, right, top = (float(side) for side in column.total_bounds)
+            span = f"x {ranged(left, right)}, y {ranged(bottom, top)}, " if left == left else ""
+            crs = one_line(str(column.crs or "unknown"), max_chars=_CRS_CHARS)
+            lines.append(f"Geometry {column_name(frame.columns[n])}: {span}CRS {crs}")
             if not set(column.geom_type.dropna().unique()) <= {"Point"}:  # points are short
                 plain.isetitem(n, column.geom_type)
     about = f"{type_name(table)} {'×'.join(map(str, table.shape))}"
     return table_text(plain, heading="\n".join(lines), about=about, limits=limits)
-
-
-def _geometry_facts(column: Any) -> Iterator[str]:
-    left, bottom, right, top = (float(side) for side in column.total_bounds)
-    if not math.isnan(left):
-        yield f"x {ranged(left, right)}, y {ranged(bottom, top)}"
-    crs = column.crs
-    if crs is None:
-        yield "no CRS"
-        return
-    name, source = (one_line(str(said), max_chars=_CRS_CHARS) for said in (crs.name, crs.srs))
-    units = sorted({str(axis.unit_name) for axis in crs.axis_info})
-    yield f"CRS {name} ({source}){f', in {units[0]}s' if units else ''}"
 
 
 def summarize_sparse(matrix: Any, *, limits: Limits, name: str | None = None) -> Text:

@@ -73,17 +73,11 @@ def of_all(shown: int, total: int, noun: str) -> str:
 
 def cut(text: str, *, max_chars: int) -> str:
     """Cut `text` to `max_chars` characters, a note included; of a log, the end says how it went."""
-    total = len(text)
-    if total <= max_chars:
+    if len(text) <= max_chars:
         return text
-    note = ""
-    for _ in range(3):  # its numbers depend on its length
-        kept = max(0, max_chars - len(note) - 2)
-        tail = kept // 3
-        head, end = kept - tail, total - tail
-        note = f"[cut: characters {head + 1:,}-{end:,} of {total:,} not shown]"
-    shown = f"{text[:head]}\n{note}\n{text[end:]}"
-    return shown[: max(max_chars, len(note) + 2)].rstrip("\n")
+    note = f"\n[cut: the middle of {len(text):,} characters is not shown]\n"
+    kept = max(0, max_chars - len(note))
+    return f"{text[: kept - kept // 3]}{note}{text[len(text) - kept // 3 :]}".rstrip("\n")
 
 
 def one_line(text: str, *, max_chars: int) -> str:

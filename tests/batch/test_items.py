@@ -207,7 +207,7 @@ class TestNames:
                 ("{photo}", pd.DataFrame({"photo": [name]}), r"map\(Path, photo\)"),
                 ("{photo}", [{"photo": name}], r"map\(Path, photo\)"),
             ):
-                with pytest.raises(ContentError, match=f"names of files .'{name}'.*{how}"):
+                with pytest.raises(ContentError, match=f"name of a file .'{name}'.*{how}"):
                     PromptTemplate(template, items)
             PromptTemplate("{n}", pd.DataFrame({"photo": [name], "n": [1]}))  # is not sent
 

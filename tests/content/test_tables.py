@@ -300,8 +300,8 @@ def test_outlines_are_summed_up_and_not_dumped():
     part = part_of(towns, "towns")
     assert part.text.splitlines()[:3] == [
         "towns: GeoDataFrame, 3 rows × 3 columns",
-        "Geometry centre: x 1 to 3, y 1 to 3; CRS WGS 84 / Pseudo-Mercator (EPSG:3857), in metres",
-        "Geometry geometry: x 7 to 7.5, y 50 to 50.5; CRS WGS 84 (EPSG:4326), in degrees",
+        "Geometry centre: x 1 to 3, y 1 to 3, CRS EPSG:3857",
+        "Geometry geometry: x 7 to 7.5, y 50 to 50.5, CRS EPSG:4326",
     ]
     assert "): 1 missing; 1 distinct: Polygon ×2\n" in part.text
     assert ("POINT (1 1)" in part.text, "POLYGON" in part.text) == (True, False)
@@ -309,7 +309,7 @@ def test_outlines_are_summed_up_and_not_dumped():
     text = text_of(towns.geometry, "outlines")
     assert text.startswith("outlines: GeoSeries, 3 values\nGeometry geometry: x 7 to")
     empty = geopandas.GeoDataFrame({"n": []}, geometry=[])
-    assert "Geometry geometry: no CRS" in text_of(empty)
+    assert "Geometry geometry: CRS unknown" in text_of(empty)
 
 
 def test_sparse_arrays_of_every_format_are_described_alike():

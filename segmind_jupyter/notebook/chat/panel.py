@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.api.settings import KNOWN_MODELS, model_info
-from segmind_jupyter.content.convert import has_size, size_of, to_parts
+from segmind_jupyter.content.convert import size_of, to_parts
 from segmind_jupyter.content.parts import Limits, Text, is_kind, type_name
 from segmind_jupyter.content.prompt import Attachment, compose
 from segmind_jupyter.errors import ContentError, SegmindError
@@ -424,8 +424,9 @@ def attachables(names: Mapping[str, Any]) -> list[tuple[str, str]]:
         is_ours = str(type(value).__module__).startswith("segmind_jupyter.")
         if name.isidentifier() and name[0] != "_" and not (is_tool(value) or is_ours):
             # Anybody may define a class with a long name.
-            about = f"{one_line(type_name(value))[:_MAX_TYPE_CHARS]} {size_of(value)}".rstrip()
-            offered.append((not has_size(value), name, about))
+            size = size_of(value)
+            about = f"{one_line(type_name(value))[:_MAX_TYPE_CHARS]} {size}".rstrip()
+            offered.append((not size, name, about))
     return [(name, about) for _, name, about in sorted(offered, key=lambda offer: offer[0])]
 
 

@@ -387,11 +387,11 @@ def test_pictures_and_tables_come_first_and_tools_are_left_out():
         "df": pd.DataFrame({"a": range(120), "b": 1}), "only_by_name": kind(), "chat": Chat(),
     }  # fmt: skip
     assert attachables(values) == [
-        ("only_by_name", "DataFrame"),
         ("df", "DataFrame 120×2"),
         ("fig", "Figure 8×4 in"),
-        ("one", "dict of 1 item"),
-        ("nothing", "tuple of no items"),
-        ("numbers", "list of 3 items"),
-        ("text", "str of 3 characters"),
+        ("only_by_name", "DataFrame"),
+        ("one", "dict"),
+        ("nothing", "tuple"),
+        ("numbers", "list"),
+        ("text", "str"),
     ]
