@@ -137,24 +137,24 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
     def piece(match: re.Match[str]) -> str:
         inside, escaped = match["inside"], match["escaped"]
         is_kept = any(start <= match.start() < stop for start, stop in kept)
-        if inside and inside not in read and not is_kept and is_meant(inside.strip()):
-            near = nearest(inside.strip())
-            known = ", ".join(f"`{spelled(label)}`" for label in names.values())
-            example = f'ask_each(f"... {{{inside}}} ... {{{{item}}}}", ...)'
-            hint = (
-                f"Did you mean `{spelled(names[near])}`?"
-                if near
-                else f"If it is a variable of yours, let Python put it in: {example}."
+        if escaped:
+            has_root = root(escaped) in names
+            is_read = has_root and WHOLE_PATH.fullmatch(escaped)
+            is_kept = is_kept and not (has_root or escaped in names)
+            return (
+                match[0] if is_read or is_kept or not is_meant(escaped.strip()) else match[0][1:-1]
             )
-            raise ContentError(
-                f"`{{{inside}}}` names nothing; the names are {shortened(known)}. {hint} "
-                f"To send braces of your own, double them: `{{{{{inside}}}}}`."
-            )
-        is_known = escaped and (escaped in names or root(escaped) in names)
-        if not escaped or (is_kept and not is_known) or not is_meant(escaped.strip()):
+        if inside in read or is_kept or not is_meant(inside.strip()):
             return match[0]
-        is_read = WHOLE_PATH.fullmatch(escaped) and root(escaped) in names
-        return match[0] if is_read else f"{{{escaped}}}"
+        near = nearest(inside.strip())
+        example = f'ask_each(f"... {{{inside}}} ... {{{{item}}}}", ...)'
+        hint = f"If it is a variable of yours, let Python put it in: {example}."
+        hint = f"Did you mean `{spelled(names[near])}`?" if near else hint
+        known = ", ".join(f"`{spelled(label)}`" for label in names.values())
+        raise ContentError(
+            f"`{{{inside}}}` names nothing; the names are {shortened(known)}. {hint} "
+            f"To send braces of your own, double them: `{{{{{inside}}}}}`."
+        )
 
     return _BRACES.sub(piece, template)
 
