@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from segmind_jupyter.batch.items import PromptTemplate
     from segmind_jupyter.batch.runner import Plan
     from segmind_jupyter.content.parts import Image
-    from segmind_jupyter.content.prompt import Prompt
 
 
 class Batch(Pending["Batch", str]):
@@ -186,15 +185,6 @@ class Batch(Pending["Batch", str]):
             f"{progress.done:,} of {progress.total:,} done, and kept (`batch.outcomes`); run "
             f"{again} to go on where it stopped."
         )
-
-    def _picture(self, position: int, prompt: Prompt) -> None:
-        """Keep the first picture of an item in small."""
-        from segmind_jupyter.content.images.encode import thumbnail_png
-
-        images = [image for item in prompt.sent for image in item.images]
-        with contextlib.suppress(Exception):  # one that cannot be drawn is sent all the same
-            small = dataclasses.replace(images[0], data=thumbnail_png(images[0]))
-            self.pictures[position] = small
 
     def _take(self) -> int | None:
         """Take up the next item; `None` if there is none, or if nothing more is to be sent."""

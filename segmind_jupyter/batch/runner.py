@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import inspect
 import logging
@@ -21,6 +22,7 @@ from segmind_jupyter.api.messages import Call, Message, Reply, Usage, user_messa
 from segmind_jupyter.asking import ShortTracebacks, expected_of
 from segmind_jupyter.batch.batch import Batch, BatchComparison, never_sent
 from segmind_jupyter.batch.items import PromptTemplate
+from segmind_jupyter.content.images.encode import thumbnail_png
 from segmind_jupyter.content.parts import format_error
 from segmind_jupyter.options import call_of, smallest
 from segmind_jupyter.session import Session, session
@@ -325,7 +327,12 @@ class Run:
             self._batch._check_goes_on()
             prompt = self._each.prompt(position)
             if position < _PICTURED:
-                self._batch._picture(position, prompt)
+                images = [image for item in prompt.sent for image in item.images]
+                with contextlib.suppress(
+                    Exception
+                ):  # one that cannot be drawn is sent all the same
+                    small = dataclasses.replace(images[0], data=thumbnail_png(images[0]))
+                    self._batch.pictures[position] = small
             messages = [user_message(prompt.blocks()), *misfits]
             call = dataclasses.replace(self._plan.call, messages=messages)
             _ = call.digest  # worked out here, for the same reason
