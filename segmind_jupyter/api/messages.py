@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
 import threading
 import time
@@ -308,8 +307,8 @@ def parse_reply(
     counts = answer["usage"] if isinstance(answer.get("usage"), dict) else {}
 
     def count(name: str) -> int | None:
-        number = _number(counts.get(name))
-        return int(number) if number is not None and 0 <= number <= _MAX_TOKENS else None
+        number = _number(counts.get(name), _MAX_TOKENS)
+        return int(number) if number is not None and number >= 0 else None
 
     return Reply(
         text=scrub(text),
@@ -317,9 +316,10 @@ def parse_reply(
         stop_reason=_string(answer.get("stop_reason")),
         model=_string(answer.get("model")) or model,
         id=_string(answer.get("id")),
-        cost=_credits(headers.get("x-cost", metrics.get("cost"))),
-        remaining_credits=_credits(
-            headers.get("x-remaining-credits", metrics.get("remaining_credits"))
+        # What is left may be below nothing, as a team overdraws its account.
+        cost=_number(headers.get("x-cost", metrics.get("cost")), _MAX_CREDITS),
+        remaining_credits=_number(
+            headers.get("x-remaining-credits", metrics.get("remaining_credits")), _MAX_CREDITS
         ),
         elapsed_s=elapsed_s,
         request_id=request_id or shortened(headers.get("x-request-id", "")) or None,
@@ -357,20 +357,14 @@ def _string(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _credits(value: Any) -> float | None:
-    """Return an amount; what is left may be below nothing, as a team overdraws its account."""
-    amount = _number(value)
-    return amount if amount is not None and abs(amount) <= _MAX_CREDITS else None
-
-
-def _number(value: Any) -> float | None:
+def _number(value: Any, most: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= most else None
 
 
 def shape_of(body: Any) -> str:

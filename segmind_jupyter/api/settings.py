@@ -210,9 +210,6 @@ SIMULATOR: Final = "simulator"
 READ_TIMEOUT_S: Final = 300.0
 CONNECT_TIMEOUT_S: Final = 10.0
 
-#: Most requests of a client that can be under way at a time; others wait for a free connection.
-MAX_CONNECTIONS: Final = 100
-
 #: How the key travels; `auto` sends `x-api-key` and tries `Authorization: Bearer` after a 401.
 AuthForm = Literal["auto", "x-api-key", "bearer"]
 

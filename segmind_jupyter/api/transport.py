@@ -38,7 +38,6 @@ from segmind_jupyter.api.retry import (
 )
 from segmind_jupyter.api.settings import (
     CONNECT_TIMEOUT_S,
-    MAX_CONNECTIONS,
     AuthForm,
     Secret,
     Settings,
@@ -65,9 +64,6 @@ _NEVER_OPENED = (
     httpx.UnsupportedProtocol,
     ssl.SSLCertVerificationError,  # as it is in older releases
 )
-
-#: As httpx has it: how many connections stay open for the next request.
-_MAX_IDLE: Final = 20
 
 #: What logs the headers of answers (at DEBUG), which may quote the key; filters are not inherited.
 _LOGGERS: Final = (
@@ -231,7 +227,6 @@ class Transport:
             return self._http
         if self.settings.api_key is None and not self.settings.simulated:
             raise MissingKeyError(self.settings.trouble)
-        limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=_MAX_IDLE)
         # Plain http stays on this machine (`settings.origin`): a proxy would see the key, and
         # there is no certificate to check, while loading what checks one takes its time.
         encrypted, proxy = self._base_url.startswith("https:"), proxy_for(self._base_url)
@@ -242,7 +237,6 @@ class Transport:
             carrier = carrier or httpx.AsyncHTTPTransport(
                 verify=encrypted,
                 trust_env=encrypted,
-                limits=limits,
                 proxy=httpx.Proxy(proxy) if encrypted and proxy else None,
             )
         except (ImportError, ValueError, OSError, httpx.InvalidURL):
