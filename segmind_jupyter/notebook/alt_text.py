@@ -49,10 +49,8 @@ def figure_bundle(value: Description, picture: Pixels) -> tuple[dict[str, Any], 
         data = data.encode("utf-8", "replace") if is_svg else as_bytes(data)
     coded = base64.b64encode(data).decode("ascii")
     about: Mapping[str, Any] = picture.metadata.get(picture.mime) or {}
-    facts = [
-        f'src="data:{picture.mime};base64,{coded}"',
-        f'alt="{html.escape(one_line(value.alt))}"',
-    ]
+    facts = [f'src="data:{picture.mime};base64,{coded}"']
+    facts.append(f'alt="{html.escape(one_line(value.alt))}"')
     for side in ("width", "height"):  # of a dense screen, as the plain output has them
         if type(about.get(side)) in (int, float):
             facts.append(f'{side}="{about[side]:g}"')
@@ -62,7 +60,7 @@ def figure_bundle(value: Description, picture: Pixels) -> tuple[dict[str, Any], 
     captions = "".join(_folded(each) for each in (value, *value.others) if each.long)
     caption = f"<figcaption>{captions}</figcaption>" if captions else ""
     page = (
-        f'<figure class="mathjax_ignore tex2jax_ignore" style="{FRAME["figure"]}" '
+        f'<figure class="mathjax_ignore tex2jax_ignore" style="margin:0" '
         f'lang="{html.escape(value.language)}"><img {" ".join(facts)}>{caption}</figure>'
     )
     texts = {"alt": one_line(value.alt), **({"long": value.long} if value.long else {})}
@@ -346,19 +344,13 @@ def _like(before: Any, text: str) -> Any:
 
 
 def writer_of(path: Path, text: str, notebook: Any) -> Callable[[Any], str]:
-    """Return what writes a notebook as its file is written: its indent, line ends and escapes."""
+    """Return what writes a notebook as its file is written: its indent, order and line ends."""
     indented = re.match(r"\s*\{\r?\n([ \t]+)", text)
-    gap = " " if re.match(r'[^:]*":\s', text) else ""
+    indent = indented and indented[1]
     line_end, end = "\r\n" if "\r\n" in text else "\n", text[len(text.rstrip()) :]
 
     def write(in_order: bool, value: Any) -> str:
-        written = json.dumps(
-            value,
-            indent=indented and indented[1],
-            ensure_ascii=text.isascii() and "\\u" in text,
-            separators=("," if indented else f",{gap}", f":{gap}"),
-            sort_keys=in_order,
-        )
+        written = json.dumps(value, indent=indent, ensure_ascii=False, sort_keys=in_order)
         return written.replace("\n", line_end) + end
 
     for in_order in (True, False):  # of the alphabet: new keys stand in it then

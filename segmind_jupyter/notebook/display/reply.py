@@ -344,7 +344,7 @@ def request_html(request: Request) -> str:
     if request.earlier:
         earlier = ""
         for message in request.earlier:
-            earlier += div("block", f"<strong>{_escaped(message['role'])}</strong>")
+            earlier += div("head", f"<strong>{_escaped(message['role'])}</strong>")
             earlier += _read_html(_titled(map(part_of, message["content"])))
         pieces.append(folded(_escaped(_earlier(request)), earlier))
     pieces.append(_read_html(_titled(request.prompt.parts(), request.sent)))

@@ -123,9 +123,7 @@ FRAME: Final = {
     "thumbnail": f"display:block;margin:0;width:80px;height:48px;object-fit:contain;flex:none;"
     f"{_PICTURE}",
     "picture": f"display:block;margin:.3em 0 0;max-width:320px;max-height:200px;{_PICTURE}",
-    "figure": "margin:0",
     "long": f"{_READ};line-height:1.6;max-width:{MAX_WIDTH};overflow-wrap:anywhere",
-    "block": "margin:.7em 0 0",
     "verbatim": f"margin:.3em 0 0;{_BLOCK};{_MONO};{_WRAPPED};max-height:40em;overflow-y:auto",
     "caption": "min-width:0;overflow-wrap:anywhere",
     "summary": "cursor:pointer;margin-top:.4em",
