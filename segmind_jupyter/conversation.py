@@ -161,10 +161,6 @@ class Turn(Pending[Reply, Stage]):
         self._cancel()
         return True
 
-    def cancel(self) -> bool:
-        """Stop it, by the name that jobs and batches have for that."""
-        return self.stop()
-
     # What follows is for those who bring it to its end.
 
     def answered_by(self, cancel: Callable[[], object]) -> None:
@@ -246,6 +242,12 @@ class Turn(Pending[Reply, Stage]):
         return turn
 
 
+def _stand_in(label: str) -> Block:
+    name = f": {label}," if label else ""
+    text = f"[An image that was sent here before{name} is no longer attached.]"
+    return {"type": "text", "text": text}
+
+
 class CellTurn(Turn):
     """What a cell says; with its reply, the conversation goes on with its model and system."""
 
@@ -268,12 +270,6 @@ class CellTurn(Turn):
 def to_json(told: object) -> str:
     """Write what `Turn.to_dict` tells, images in base64."""
     return json.dumps(told, default=lambda data: base64.b64encode(data).decode())
-
-
-def _stand_in(label: str) -> Block:
-    name = f": {label}," if label else ""
-    text = f"[An image that was sent here before{name} is no longer attached.]"
-    return {"type": "text", "text": text}
 
 
 class Conversation:
@@ -489,14 +485,11 @@ class ConversationRegistry:
     @property
     def names(self) -> tuple[str, ...]:
         """Every name in use, in the order of the first uses."""
-        with self._lock:
-            return tuple(self._named)
+        return tuple(self._named)
 
     def last(self) -> Conversation:
         """Return the conversation of the last cell that was answered, or is still to be."""
-        with self._lock:
-            of_cells = list(self._of_cells)
-        for conversation in reversed(of_cells):
+        for conversation in reversed(list(self._of_cells)):
             if conversation.under_way() or conversation.turns:
                 return conversation
         raise ContentError(

@@ -99,7 +99,12 @@ def _without_tags(lines: list[str]) -> str:
     for words, numbers in itertools.groupby(range(len(lines)), key=is_words):
         chunk = "\n".join(lines[number] for number in numbers)
         changed += (_escaped_chunk(chunk) if words else chunk).split("\n")
-    return "\n".join(_deepened(changed))
+    for parser in _parsers():
+        for token in parser.parse("\n".join(changed)):
+            is_underlined = token.markup in "=-"
+            if token.tag in _OWN_HEADINGS and token.map and not (token.level or is_underlined):
+                changed[token.map[0]] = changed[token.map[0]].replace("#", "###", 1)
+    return "\n".join(changed)
 
 
 def _escaped_chunk(text: str) -> str:
@@ -118,17 +123,6 @@ def _escaped_chunk(text: str) -> str:
         return _INERT.get(match.lastgroup or "", match[0])
 
     return (_LIVE_ANYWHERE if is_cut else _LIVE_OR_CODE).sub(escape, text)
-
-
-def _deepened(lines: list[str]) -> list[str]:
-    """Return the lines with no heading of hashes that could be one of the file's own."""
-    lines = list(lines)
-    for parser in _parsers():
-        for token in parser.parse("\n".join(lines)):
-            is_underlined = token.markup in "=-"
-            if token.tag in _OWN_HEADINGS and token.map and not (token.level or is_underlined):
-                lines[token.map[0]] = lines[token.map[0]].replace("#", "###", 1)
-    return lines
 
 
 def _is_settled(text: str) -> bool:

@@ -251,12 +251,11 @@ class ChatPanel:
         for name, value in reversed(list(sendable_names(self._shell).items())):
             if any(is_kind(value, library, "DataFrame") for library in ("pandas", "polars")):
                 prompts.append({"text": f"What is in {{{name}}}?"})
-        prompts = [
-            *prompts[:3],
+        general = [
             {"text": "Suggest three questions that this notebook could answer."},
             {"text": "Write a docstring for a function that I paste here."},
         ]
-        return prompts[:4]
+        return [*prompts[:3], *general][:4]
 
     # What the page asks for.
 
@@ -264,7 +263,7 @@ class ChatPanel:
         """Do what a page asks, and show what goes wrong: a kernel's log is read by nobody."""
         kind = str(content.get("kind")) if isinstance(content, dict) else ""
         acts: dict[str, Callable[..., object]] = {
-            "send": self._send, "again": self._again, "edit": self._edit,
+            "send": self._send, "again": lambda *_: self.chat.regenerate(), "edit": self._edit,
             "stop": lambda *_: self.chat.stop(), "clear": lambda *_: self.chat.clear(),
             "save": self._save, "names": lambda *_: self._say("names", **self._names()),
             "state": self._tell_state,
@@ -295,10 +294,6 @@ class ChatPanel:
             if content.get("instead"):
                 self.chat.take_back(self._turn(content["instead"]))
             self._told(self.chat.say(prompt)).ref = str(content.get("ref", ""))
-
-    def _again(self, *_: Any) -> None:
-        if all(turn.over for turn in self.chat.turns):  # no second click
-            self.chat.regenerate()
 
     def _edit(self, content: dict[str, Any], _: Sequence[Any]) -> None:
         turn = self._turn(content.get("id"))
@@ -334,13 +329,10 @@ class ChatPanel:
         key, name = str(content["id"]), str(content["name"])
         data = self._parts.setdefault(key, bytearray())
         data.extend(buffers[0])
-        is_too_large = len(data) > _MAX_FILE_BYTES
-        if not is_too_large and content["part"] + 1 < content["parts"]:
+        if content["part"] + 1 < content["parts"]:
             return
         del self._parts[key]
         try:
-            if is_too_large:
-                raise ContentError(f"{name} is too large.")
             item = _of_file(name, bytes(data), limits=session().options.limits)
         except SegmindError as error:
             self._say("file", id=key, error=one_line(str(error)))

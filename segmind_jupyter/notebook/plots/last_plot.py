@@ -20,7 +20,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from segmind_jupyter.errors import ContentError
 
 if TYPE_CHECKING:
-    from segmind_jupyter.content.parts import Image, Limits
+    from segmind_jupyter.content.parts import Limits
     from segmind_jupyter.content.prompt import Attachment
     from segmind_jupyter.notebook.plots.formats import Picture
 
@@ -89,9 +89,24 @@ class LastPlots:
 
     def sent(self, count: int = 1, *, limits: Limits) -> list[Attachment]:
         """Make what is sent of the pictures that cells displayed last."""
+        from segmind_jupyter.content.images.encode import shown_image
         from segmind_jupyter.content.prompt import Attachment
+        from segmind_jupyter.content.register import as_bytes
+        from segmind_jupyter.notebook.plots.formats import VectorPlot
 
-        return [Attachment(shown.name, (_image(shown, limits),)) for shown in self.last(count)]
+        sent = []
+        for shown in self.last(count):
+            if isinstance(picture := shown.picture, VectorPlot):
+                raise ContentError(
+                    f"The {shown.name} is {picture.what}, which has no pixels to send. Do this: "
+                    f"{picture.step}; then ask again."
+                )
+            try:
+                image = shown_image(as_bytes(picture.data), limits=limits)
+            except ContentError as error:
+                raise ContentError(f"The {shown.name} cannot be sent: {error}") from error
+            sent.append(Attachment(shown.name, (image,)))
+        return sent
 
     def last(self, count: int = 1) -> list[Shown]:
         """Return the pictures that cells displayed last, or say what is to be done."""
@@ -202,23 +217,6 @@ def _figure_waits() -> bool:
     waiting = getattr(inline.show, "_to_draw", ())
     is_open = [manager.canvas.figure for manager in inline.Gcf.get_all_fig_managers()]
     return any(figure in is_open for figure in waiting)
-
-
-def _image(shown: Shown, limits: Limits) -> Image:
-    from segmind_jupyter.content.images.encode import shown_image
-    from segmind_jupyter.content.register import as_bytes
-    from segmind_jupyter.notebook.plots.formats import VectorPlot
-
-    name, picture = shown.name, shown.picture
-    if isinstance(picture, VectorPlot):
-        raise ContentError(
-            f"The {name} is {picture.what}, which has no pixels to send. Do this: "
-            f"{picture.step}; then ask again."
-        )
-    try:
-        return shown_image(as_bytes(picture.data), limits=limits)
-    except ContentError as error:
-        raise ContentError(f"The {name} cannot be sent: {error}") from error
 
 
 def replaced(owner: Any, name: str, stand_in: Callable[..., Any]) -> Callable[[], None]:

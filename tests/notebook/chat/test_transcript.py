@@ -67,8 +67,8 @@ def test_a_turn_shows_what_was_said_and_what_came_of_it(walk):
     assert page.count("data:image/png") == 1
 
 
-def test_an_error_shows_in_the_place_of_the_reply(walk):
-    """With its name and its words, in each form; and so does that there is nothing yet."""
+def test_what_there_is_instead_of_a_reply_shows_in_its_place(walk):
+    """An error, in each form; that nothing was said; and how to go on with a turn on its way."""
     chat = Told(failed("Hi", detail="Not enough credits."))
     assert "InsufficientCreditsError" in walk(transcript.html(chat))
     assert "InsufficientCreditsError: Not enough credits." in transcript.text(chat)
@@ -76,16 +76,10 @@ def test_an_error_shows_in_the_place_of_the_reply(walk):
     assert transcript.EMPTY in transcript.html(Told())
     assert transcript.text(Told()) == transcript.EMPTY
     assert transcript.markdown(Told(name="sales")) == f"# sales\n\n{transcript.EMPTY}\n"
-
-
-def test_a_turn_on_its_way_tells_how_to_go_on():
-    """By its job, where there is one; whether it is queued still, a file cannot know."""
     turn = asked("Hi")
     assert transcript.text(Told(turn)).endswith("There was no reply yet.")
     turn.queued_as(Job("2c7f-1", model="claude-4-sonnet"))
-    for kept in transcript.page_of(turn):
-        assert "%segmind resume 2c7f-1" in kept
-        assert "queued" not in kept.lower()
+    assert all("%segmind resume 2c7f-1" in kept for kept in transcript.page_of(turn))
 
 
 def test_names_stand_among_the_words_where_they_were_typed():
