@@ -234,12 +234,7 @@ _KEYWORDS: Final = frozenset(
 
 
 def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
-    """Return a dict that is a schema, without what OpenAI's parameter puts around it."""
-    inner = rules.get("json_schema", rules.get("schema"))
-    if rules.get("type") == "json_schema" and isinstance(inner, Mapping):
-        return _checked_schema(
-            {"type": "json_schema", **inner} if "schema" in inner else inner, label
-        )
+    """Return a dict that is a schema."""
     schema = dict(rules)
     trouble = ""
     if not _KEYWORDS & schema.keys():
