@@ -9,7 +9,7 @@ import datetime
 import enum
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -174,9 +174,7 @@ def _exploded(columns: list[Column]) -> tuple[list[Column], list[int]]:
     return spread, [n for n, _ in rows]
 
 
-def _pandas_frame(
-    columns: Sequence[Column], positions: list[int], items: Rows, *, joins: bool
-) -> Any:
+def _pandas_frame(columns: list[Column], positions: list[int], items: Rows, *, joins: bool) -> Any:
     import pandas
 
     index: Any = items.keys
@@ -210,9 +208,7 @@ def _own(items: Rows) -> Any:
     return items.table if hasattr(items.table, "iloc") else items.table.to_pandas()
 
 
-def _polars_frame(
-    columns: Sequence[Column], positions: list[int], items: Rows, *, joins: bool
-) -> Any:
+def _polars_frame(columns: list[Column], positions: list[int], items: Rows, *, joins: bool) -> Any:
     import polars
 
     def series(column: Column) -> Any:

@@ -56,9 +56,7 @@ def ask_parts(
         pyarrow = import_module("pyarrow")
         parquet = import_module("pyarrow.parquet")
     except ModuleNotFoundError:
-        raise SegmindError(
-            "`to=` writes Parquet, which needs pyarrow: `%pip install pyarrow`."
-        ) from None
+        raise SegmindError("`to=` writes Parquet by pyarrow: `%pip install pyarrow`.") from None
     question = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     done = PartitionedReplies(folder=Path(folder).expanduser())
     done.folder.mkdir(parents=True, exist_ok=True)
