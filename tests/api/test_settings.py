@@ -9,10 +9,8 @@ import pytest
 
 from segmind_jupyter.api.settings import (
     DEFAULT_BASE_URL,
-    KNOWN_MODELS,
     SIMULATOR,
     Secret,
-    model_info,
     origin,
     resolve,
 )
@@ -89,17 +87,6 @@ def test_a_missing_key_says_how_to_give_one():
     told = str(MissingKeyError())
     for way in ("%segmind key", "SEGMIND_API_KEY", "%dotenv", "%segmind simulator"):
         assert way in told
-
-
-def test_models_differ():
-    """The newest looks closer and takes no temperature; prices are the directory's."""
-    opus, sonnet = model_info("claude-opus-4.7"), model_info("claude-4-sonnet")
-    assert (opus.image_edge_px, opus.image_tokens) == (2576, 4784)
-    assert "temperature" in opus.refused_params
-    assert (sonnet.cost, sonnet.seconds) == (0.0214, 11)
-    assert (sonnet.image_edge_px, sonnet.image_tokens) == (1568, 1568)
-    retired = {slug for slug in KNOWN_MODELS if "retired" in model_info(slug).note}
-    assert retired == {"claude-3.7-sonnet", "claude-3-opus", "claude-3-haiku"}
 
 
 class TestSecret:
