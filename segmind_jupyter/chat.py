@@ -286,7 +286,7 @@ class Chat:
             await self._ask(turn)
         except SegmindError as error:
             if isinstance(error, MaybeBilledError):
-                self._count_unknown()
+                session().ledger.add_unknown()
             turn.fail(error)
         except Exception as error:  # noqa: BLE001 - a turn must end, whatever happens
             _log.exception("a turn of %r cannot be answered", self)
@@ -338,7 +338,7 @@ class Chat:
                 reply = await desk.chat(request, request.timeout_s)
                 desk.ledger.add(reply, model=request.model)
         except asyncio.CancelledError:
-            self._count_unknown()
+            desk.ledger.add_unknown()
             raise
         if request.queued:
             turn.queued_as(job)
@@ -347,10 +347,6 @@ class Chat:
         with CancelScope(shield=True):  # paid for, whoever stops the turn meanwhile
             await run_sync(cache.keep, reply)
         return reply
-
-    def _count_unknown(self) -> None:
-        self.conversation.ledger.add_unknown()
-        session().ledger.add_unknown()
 
 
 def _checked_mode(mode: Mode) -> Mode:
