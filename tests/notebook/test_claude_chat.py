@@ -193,27 +193,24 @@ def test_one_is_shown_as_it_is_read(run, online):
 
 
 def test_one_is_forgotten(run, online):
-    """What was said, and with which model; an open chat is empty, the bill is not."""
-    chat = Chat(name="review")
-    run("%%claude --chat review -m claude-3-haiku\nOne")
-    assert "forgotten" in run("%segmind chat review clear").shown
-    assert chat.turns == ()
-    assert "No conversation" in run("%segmind chat").shown
-    assert "Nothing was said yet" in run("%segmind chat review").shown
-    assert "claude-3-haiku" in run("%segmind usage").shown
-    assert "nothing to continue" in run("%%claude -c\nHi").shown
-    run("%%claude --chat review\nTwo")
-    assert said(online.posts[-1].json) == ["Two"]
-    assert online.posts[-1].path == "/v1/claude-4-sonnet"
+    """What was said, and with which model; an open chat is empty, the bill is not.
 
-
-def test_what_is_kept_is_listed_shown_and_forgotten(run, online):
-    """Also where this kernel has not spoken of it."""
+    Also one that is kept, of which this kernel has not spoken.
+    """
     run("%config ClaudeMagics.keep_chats = True")
-    run("%%claude --chat review\nOne")
+    run("%%claude --chat review -m claude-3-haiku\nOne")
     session().close()
     _only_session.cache_clear()
     assert "review" in run("%segmind chat").shown
     assert "One" in run("%segmind chat review").shown
-    run("%segmind chat review clear")
-    assert session().journal.kept_chats() == []
+    chat = Chat(name="review")
+    run("%%claude --chat review -m claude-3-haiku\nTwo")
+    assert "forgotten" in run("%segmind chat review clear").shown
+    assert (chat.turns, session().journal.kept_chats()) == ((), [])
+    assert "No conversation" in run("%segmind chat").shown
+    assert "Nothing was said yet" in run("%segmind chat review").shown
+    assert "claude-3-haiku" in run("%segmind usage").shown
+    assert "nothing to continue" in run("%%claude -c\nHi").shown
+    run("%%claude --chat review\nThree")
+    assert said(online.posts[-1].json) == ["Three"]
+    assert online.posts[-1].path == "/v1/claude-4-sonnet"

@@ -69,22 +69,6 @@ def test_a_chat_is_a_view_and_a_transcript(page):
 
 
 @pytest.mark.kernel
-def test_a_reply_appears_while_a_cell_keeps_the_kernel_busy(page, kernel, recorder, tmp_path):
-    """The cell ends only after the reply has reached the page."""
-    page("chat")
-    recorder.will_hang()
-    page("turn = chat.send('Hi')")
-    seen = tmp_path / "seen"
-    busy = kernel.send(f"while not os.path.exists({str(seen)!r}): time.sleep(0.01)")
-    assert recorder.asked.wait(LONG_S)
-    recorder.release.set()
-    while "A sunset." not in str(kernel.client.get_iopub_msg(timeout=LONG_S)["content"]):
-        pass
-    seen.touch()
-    assert kernel.collect(busy).status == "ok"
-
-
-@pytest.mark.kernel
 def test_a_pending_turn_sends_nothing_while_nothing_changes(page, kernel, recorder):
     """The page counts the seconds; a message of its own reaches the chat, bytes and all."""
     opened = page("chat").of("comm_open")
