@@ -185,18 +185,16 @@ class SegmindClient:
         *,
         instruction: str | None = None,
         timeout_s: float | None = None,
-        before_sending: Callable[[], Awaitable[object]] | None = None,
         **params: Any,
     ) -> Ticket:
         """Queue a conversation (v2), and give the id under which its reply is kept.
 
         As `chat`, but `timeout_s` is for the submission alone: while the gateway says that it has
-        too many requests, it is tried again until then. `before_sending` is awaited when the
-        request is about to go out, its turn having come; it may raise.
+        too many requests, it is tried again until then.
         """
         what, answer = await self._post(
             f"/v2/{checked_slug(model)}", messages, instruction, params,
-            timeout_s=timeout_s, model=model, before_sending=before_sending,
+            timeout_s=timeout_s, model=model,
         )  # fmt: skip
         try:
             return Ticket(read_submit(answer.json()), model)

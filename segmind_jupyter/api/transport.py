@@ -118,7 +118,6 @@ class Transport:
         model: str | None = None,
         urgent: bool = False,
         repeat: bool = True,
-        before_sending: Callable[[], Awaitable[object]] | None = None,
     ) -> Response:
         """Send a request as often as the retry table allows, until it is answered 2xx.
 
@@ -144,8 +143,6 @@ class Transport:
             sent_s = self._clock()
             if sent_s >= deadline:
                 raise failed or limit_reached(what, until=None)
-            if before_sending is not None:
-                await before_sending()
             answer = await self._attempt(http, what, body, min(deadline - sent_s, attempt_s))
             if isinstance(answer, Response):
                 status = answer.status

@@ -76,13 +76,6 @@ _CLOSING_S, _CLAIM_LOOK_S = 2.0, 0.5
 _log = logging.getLogger(__name__)
 
 
-class _Taken(Exception):
-    """What was to be sent is not ours to send."""
-
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
-
-
 class JobManager:
     """The jobs of one client, with one handle of each that has not ended."""
 
@@ -171,7 +164,7 @@ class JobManager:
     async def _submit(
         self, call: Call, request: Any, work: str | None, anew: bool, timeout_s: float | None
     ) -> Job | Claim:
-        """Claim a work when its turn has come, and send it; or return whose it is."""
+        """Claim a work, and send it; or return whose it is."""
         beating: asyncio.Task[None] | None = None
         hold: Any = None
 
@@ -180,27 +173,21 @@ class JobManager:
                 await self.sleep(BEAT_S)
                 await _noted(self.journal.beat, work)
 
-        async def claim() -> None:
-            nonlocal beating, hold
-            if work is not None and beating is None:
-                claim = await _threaded(self.journal.claim, work, anew=anew)
-                if claim.state != "ours":
-                    raise _Taken(claim)
-                beating = _spawn(beat(work), self._others)
-            if hold is None and self._reserve is not None:
-                hold = await _threaded(self._reserve, call, self.origin)
-
+        if work is not None:
+            claim = await _threaded(self.journal.claim, work, anew=anew)
+            if claim.state != "ours":
+                return claim
+            beating = _spawn(beat(work), self._others)
         try:
+            if self._reserve is not None:
+                hold = await _threaded(self._reserve, call, self.origin)
             ticket = await self.client.submit_chat(
                 call.model,
                 call.messages,
                 instruction=call.instruction,
                 timeout_s=timeout_s,
-                before_sending=claim,
                 **call.params,
             )
-        except _Taken as taken:
-            return taken.claim
         except BaseException as error:  # also where it may be billed: whoever asked is told
             if hold is not None:
                 hold.settle(error)
@@ -228,9 +215,8 @@ class JobManager:
 
     async def found(self, call: Call, nth: int) -> Job | None:
         """Find the job of an equal call in the journal: with its reply, or still to be followed."""
-        record = await _threaded(
-            self.journal.find_work, await _threaded(work_of, self.journal, call, nth, self.origin)
-        )
+        work = await _threaded(work_of, self.journal, call, nth, self.origin)
+        record = await _threaded(self.journal.find_work, work)
         return None if record is None else self._known(record)
 
     async def resume(self, request_id: str) -> Job:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import sqlite3
 import time
 
 import anyio
@@ -585,19 +583,3 @@ class TestClaiming:
         assert isinstance(error, SegmindError)
         assert world.follow(job).reply.text == "hello"
         assert len(world.sent("POST")) == 2
-
-    def test_what_waits_for_its_turn_is_not_claimed(self, world):
-        """Should its kernel die there, nothing was sent, and nothing is to be feared."""
-        world.gateway.script("POST", status=429, headers={"retry-after": "100"})
-
-        async def story():
-            async with anyio.create_task_group() as group:
-                for n in range(2):
-                    group.start_soon(functools.partial(world.watch.submit, world.call(), nth=n))
-                    await anyio.sleep(1.0)
-                sending = sqlite3.connect(world.path)
-                with contextlib.closing(sending):
-                    return sending.execute("SELECT count(*) FROM sends").fetchone()[0]
-
-        assert world.run(story()) == 1
-        assert len(world.sent("POST")) == 3
