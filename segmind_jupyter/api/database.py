@@ -64,8 +64,7 @@ def open_database(path: Path, *, busy_s: float) -> sqlite3.Connection:
     is_fixed = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
     if is_fixed:
         # SQLite must be told that nobody writes it: it otherwise wants to make what WAL shares.
-        how = "mode=ro" if files[1].exists() else "immutable=1"
-        db = _connect(f"{path.as_uri()}?{how}", busy_s)
+        db = _connect(f"{path.as_uri()}?immutable=1", busy_s)
     else:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -87,22 +86,7 @@ def open_database(path: Path, *, busy_s: float) -> sqlite3.Connection:
                     file.chmod(0o600)
         _make(db)
         db.execute("PRAGMA synchronous = NORMAL")
-        try:
-            # Readers and a writer then work at a time. Some network file systems take it and then
-            # fail, as they cannot map the index that WAL shares: hence the attempt to write.
-            db.execute("PRAGMA journal_mode = WAL")
-            with transaction(db):
-                return db
-        except sqlite3.OperationalError as error:
-            if is_lock(error):  # another kernel is opening the file
-                return db
-        db.close()
-        db = _connect(path, busy_s)
-        # One that has the file to itself needs no index.
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA journal_mode = DELETE")
-        db.execute("PRAGMA locking_mode = NORMAL")
-        _pragma(db, "user_version")  # the lock is let go at the next access
+        db.execute("PRAGMA journal_mode = WAL")  # readers and a writer then work at a time
         return db
     except BaseException:
         db.close()

@@ -219,8 +219,6 @@ class Journal:
 
         Where its holder died it is "lost" to all, as it may have been billed, but to who is `anew`.
         """
-        if not anew and (known := self.find_work(work)):
-            return Claim("known", known)
         now = self._clock()
 
         def change(db: sqlite3.Connection) -> Claim:
