@@ -379,13 +379,13 @@ class Session:
         found = self.budget.estimate(request.model, request.tokens, origin=origin)
         return dataclasses.replace(request, estimate=found)
 
-    def slot(self, call: Call, cache: Caching) -> ReplyCache:
+    def slot(self, call: Call, cache: Caching, origin: str | None = None) -> ReplyCache:
         """Find where the reply to a call may be kept; it takes neither a key nor a client."""
         from segmind_jupyter.api.journal import ReplyCache
 
         if cache == "off":
             return ReplyCache()
-        origin = self.settings().base_url
+        origin = origin or self.settings().base_url
         return ReplyCache.of(call, cache=cache, journal=self.journal, origin=origin)
 
     def resume(self, request_id: str) -> Job:
@@ -410,12 +410,9 @@ class Session:
         return job
 
     def _delivered(self, job: Job, reply: Reply) -> None:
-        from segmind_jupyter.api.journal import ReplyCache
-
         self.ledger.add(reply, model=job.model or reply.model or "unknown")
-        if isinstance(asked := job.request, Request):
-            place = ReplyCache.of(asked, cache=asked.cache, journal=self.journal, origin=job.origin)
-            place.keep(reply)
+        if isinstance(job.request, Request):
+            self.slot(job.request, job.request.cache, job.origin).keep(reply)
 
     @contextlib.contextmanager
     def _interruptible(self, how_to_look: str) -> Iterator[None]:
@@ -593,16 +590,9 @@ class Session:
     def alike(self) -> Session:
         """Return a new session under the same settings."""
         other = Session()
-        for name in (
-            "options",
-            "base_url",
-            "auth",
-            "unattended",
-            "footer",
-            "_api_key",
-            "_keeps_file",
-        ):
-            setattr(other, name, getattr(self, name))
+        other.options, other.base_url, other.auth = self.options, self.base_url, self.auth
+        other.unattended, other.footer = self.unattended, self.footer
+        other._api_key, other._keeps_file = self._api_key, self._keeps_file
         if self._budget is not None:
             other.budget.own_limit = self._budget.own_limit
         return other

@@ -155,10 +155,7 @@ def tell(callback: Callable[[Any], object], what: object) -> None:
     """Call it, and let nothing out: on the background loop even an exit would end every job."""
     try:
         callback(what)
-    except BaseException as error:
-        is_users = threading.current_thread() is threading.main_thread()
-        if isinstance(error, KeyboardInterrupt) and is_users:
-            raise
+    except BaseException:  # noqa: BLE001 - see above
         _log.exception("a callback of %r failed", what)
 
 

@@ -173,22 +173,6 @@ class TestOnDone:
                 assert record.exc_info[1] is trouble
         assert len(caplog.records) == 6
 
-    def test_an_interrupt_that_comes_meanwhile_is_the_users_on_the_main_thread_alone(self, caplog):
-        """There `cancel` may call back; nobody presses a key on another one."""
-
-        def interrupted(job):
-            raise KeyboardInterrupt
-
-        job, other = Job(ID), Job(ID)
-        for each in (job, other):
-            each.on_done(interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            job.cancel()
-        assert job.done()
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(complete, other).result() is True
-        assert len(caplog.records) == 1
-
 
 def test_cancelling_stops_the_watching_and_says_what_that_means():
     """The gateway cannot stop a job: it may be billed, and can be taken up again."""
