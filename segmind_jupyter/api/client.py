@@ -11,21 +11,9 @@ from typing import Any, Final
 import anyio
 import httpx
 
+from segmind_jupyter.api import responses
 from segmind_jupyter.api.messages import Message, Reply, encoded, parse_reply, request_body
-from segmind_jupyter.api.responses import (
-    Failed,
-    Response,
-    State,
-    checked_id,
-    expired,
-    failed,
-    fields_of,
-    maybe_billed,
-    read_result,
-    read_state,
-    read_submit,
-    senseless,
-)
+from segmind_jupyter.api.responses import Failed, Response, State, checked_id
 from segmind_jupyter.api.retry import RateLimiter
 from segmind_jupyter.api.settings import Secret, Settings, checked_slug, resolve
 from segmind_jupyter.api.transport import Transport
@@ -176,7 +164,7 @@ class SegmindClient:
                 scrub=answer.scrub,
             )
         except ReplyError as error:
-            raise maybe_billed(what, f", but with no reply: {error}", answer) from None
+            raise responses.maybe_billed(what, f", but with no reply: {error}", answer) from None
 
     async def submit_chat(
         self,
@@ -197,9 +185,9 @@ class SegmindClient:
             timeout_s=timeout_s, model=model,
         )  # fmt: skip
         try:
-            return Ticket(read_submit(answer.json()), model)
+            return Ticket(responses.read_submit(answer.json()), model)
         except ReplyError as error:
-            raise maybe_billed(what, f", but with no reply: {error}", answer) from None
+            raise responses.maybe_billed(what, f", but with no reply: {error}", answer) from None
 
     async def _post(
         self,
@@ -228,9 +216,9 @@ class SegmindClient:
         path = f"/v2/requests/{checked_id(request_id)}/status"
         answer = await self._look(path, request_id, timeout_s, repeat=repeat)
         try:
-            return read_state(answer.json(), request_id=request_id)
+            return responses.read_state(answer.json(), request_id=request_id)
         except ReplyError as error:
-            raise senseless(f"GET {path}", answer, str(error)) from None
+            raise responses.senseless(f"GET {path}", answer, str(error)) from None
 
     async def result(
         self, request_id: str, *, timeout_s: float = LOOKUP_TIMEOUT_S, model: str | None = None
@@ -244,7 +232,7 @@ class SegmindClient:
         if isinstance(read, Reply):
             return read
         if isinstance(read, Failed):
-            raise failed(request_id, read.detail)
+            raise responses.failed(request_id, read.detail)
         raise JobTimeout(
             f"Job {request_id} is still {read}. Look again later.", request_id=request_id
         )
@@ -255,7 +243,7 @@ class SegmindClient:
         """Read a result, as it was fetched or as the journal kept it, with the key blanked out."""
         scrub = self._transport.scrubbed
         body = Response(200, {}, scrub(raw), scrub).json()
-        return read_result(
+        return responses.read_result(
             body, request_id=request_id, model=model, elapsed_s=elapsed_s, scrub=scrub
         )
 
@@ -273,7 +261,7 @@ class SegmindClient:
         try:
             return answer.text, self.read(answer.text, request_id=request_id, model=model)
         except ReplyError as error:
-            raise senseless(f"GET {path}", answer, str(error)) from None
+            raise responses.senseless(f"GET {path}", answer, str(error)) from None
 
     async def _look(
         self, path: str, request_id: str, timeout_s: float, *, repeat: bool
@@ -282,10 +270,10 @@ class SegmindClient:
         try:
             return await self._transport.send("GET", path, timeout_s=timeout_s, repeat=repeat)
         except NotFoundError as error:
-            raise expired(request_id, error.detail) from None
+            raise responses.expired(request_id, error.detail) from None
         except APIError as error:
             # FAILED comes with a 422. Only the gateway's own word counts: a proxy may say "failed".
-            if fields_of(error.body).get("status") not in ("COMPLETED", "FAILED"):
+            if responses.fields_of(error.body).get("status") not in ("COMPLETED", "FAILED"):
                 raise
             return Response(error.status or 0, {}, error.body or "", self._transport.scrubbed)
 
@@ -297,7 +285,7 @@ class SegmindClient:
             fields = answer.json()
             return Credits(float(fields["credits"]), float(fields.get("free-credits") or 0.0))
         except (ReplyError, ValueError, TypeError, KeyError, AttributeError):
-            raise senseless(f"GET {path}", answer, "it names no credits") from None
+            raise responses.senseless(f"GET {path}", answer, "it names no credits") from None
 
     async def history(
         self, request_id: str | None = None, *, timeout_s: float = LOOKUP_TIMEOUT_S
@@ -326,7 +314,7 @@ class SegmindClient:
                 if row["request_id"]
             ]
         except (ReplyError, ValueError, TypeError, KeyError, AttributeError):
-            raise senseless(f"GET {path}", answer, "it lists no requests") from None
+            raise responses.senseless(f"GET {path}", answer, "it lists no requests") from None
 
     async def aclose(self) -> None:
         """Close the connections; the client may be used again afterwards."""

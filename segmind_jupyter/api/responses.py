@@ -17,27 +17,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from segmind_jupyter import errors
 from segmind_jupyter.api.messages import Reply, parse_reply, shape_of
 from segmind_jupyter.api.retry import may_be_billed, parse_wait
 from segmind_jupyter.api.settings import model_info, nearest_model
-from segmind_jupyter.errors import (
-    APIError,
-    AuthenticationError,
-    BadRequestError,
-    InsufficientCreditsError,
-    JobError,
-    JobExpired,
-    JobFailed,
-    MaybeBilledError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    ReplyError,
-    ServerError,
-    SettingsError,
-    plain,
-    shortened,
-)
+from segmind_jupyter.errors import plain, shortened
 
 if TYPE_CHECKING:
     import httpx
@@ -48,7 +32,7 @@ MAX_ANSWER_BYTES: Final = 32_000_000
 #: Blanks the key out of a text.
 Scrub = Callable[[str], str]
 
-E = TypeVar("E", bound=APIError)
+E = TypeVar("E", bound=errors.APIError)
 
 
 class UnusableAnswer(Exception):
@@ -93,7 +77,7 @@ class Response:
             # Python refuses to convert integers of thousands of digits.
             return json.loads(self.text, parse_int=lambda n: int(n) if len(n) < 100 else math.inf)
         except (ValueError, RecursionError):
-            raise ReplyError("it is no JSON") from None
+            raise errors.ReplyError("it is no JSON") from None
 
 
 async def read(response: httpx.Response, *, scrub: Scrub) -> Response:
@@ -161,28 +145,28 @@ def is_envelope(body: str | None) -> bool:
 
 
 #: What a status means for a call (WIRE.md, "Errors"), and what to do then.
-_BY_STATUS: Final[dict[int, tuple[type[APIError], str]]] = {
+_BY_STATUS: Final[dict[int, tuple[type[errors.APIError], str]]] = {
     400: (
-        BadRequestError,
+        errors.BadRequestError,
         "Segmind refused the request. Correct what it names below, and run it again; it was not "
         "billed.",
     ),
     401: (
-        AuthenticationError,
+        errors.AuthenticationError,
         "Segmind does not accept this API key. Run `%segmind key` to type in one that works.",
     ),
     403: (
-        PermissionDeniedError,
+        errors.PermissionDeniedError,
         "This key may not use the model. Choose another model with `-m`, or ask your team's owner.",
     ),
-    404: (NotFoundError, ""),
+    404: (errors.NotFoundError, ""),
     406: (
-        InsufficientCreditsError,
+        errors.InsufficientCreditsError,
         "Not enough credits, or a spend limit or a value that Segmind does not accept (see its "
         "words). `%segmind credits` shows what is left; it was not billed.",
     ),
-    422: (BadRequestError, "Segmind cannot work with the request. Correct it and run it again."),
-    429: (RateLimitError, ""),
+    422: (errors.BadRequestError, ""),
+    429: (errors.RateLimitError, ""),
 }
 
 #: By the server's words alone a key that never came is told from one that is refused.
@@ -206,7 +190,7 @@ _TROUBLE: Final = "Segmind has trouble at the moment. Try again in a minute; it 
 
 def error_for(
     answer: Response, *, what: str, model: str | None = None, until: float | None = None
-) -> APIError:
+) -> errors.APIError:
     """Name the error that an HTTP answer stands for; without a model it was a free look-up.
 
     `until` is when the server takes requests again, where that is known.
@@ -214,7 +198,8 @@ def error_for(
     status = answer.status
     if model and may_be_billed(status):
         return maybe_billed(what, answer=answer)
-    kind, happened = _BY_STATUS.get(status, (ServerError if status >= 500 else APIError, ""))
+    other = errors.ServerError if status >= 500 else errors.APIError
+    kind, happened = _BY_STATUS.get(status, (other, ""))
     if status == 401:
         if "header" in (answer.detail or "").lower():
             happened = _NO_KEY_CAME
@@ -257,12 +242,14 @@ def _until(moment: float | None) -> str:
     )
 
 
-def limit_reached(what: str, *, until: float | None) -> RateLimitError:
+def limit_reached(what: str, *, until: float | None) -> errors.RateLimitError:
     """Say until when Segmind takes no more requests, where one was not sent for it."""
-    return RateLimitError(f"{_until(until)} ({what} was not sent.)", status=429)
+    return errors.RateLimitError(f"{_until(until)} ({what} was not sent.)", status=429)
 
 
-def maybe_billed(what: str, why: str = "", answer: Response | None = None) -> MaybeBilledError:
+def maybe_billed(
+    what: str, why: str = "", answer: Response | None = None
+) -> errors.MaybeBilledError:
     """Describe a POST whose outcome nobody here can know."""
     told = ""
     if answer is not None and answer.status >= 500:
@@ -273,19 +260,19 @@ def maybe_billed(what: str, why: str = "", answer: Response | None = None) -> Ma
         "retry."
     )
     if answer is None:
-        return MaybeBilledError(f"{happened} ({what} got no answer: {why})")
-    return _answered(MaybeBilledError, happened, what, answer, why)
+        return errors.MaybeBilledError(f"{happened} ({what} got no answer: {why})")
+    return _answered(errors.MaybeBilledError, happened, what, answer, why)
 
 
-def senseless(what: str, answer: Response, why: str) -> APIError:
+def senseless(what: str, answer: Response, why: str) -> errors.APIError:
     """Describe a free look-up whose answer makes no sense."""
     happened = f"The answer makes no sense: {why}. Nothing is lost: look again later."
-    return _answered(APIError, happened, what, answer)
+    return _answered(errors.APIError, happened, what, answer)
 
 
-def expired(request_id: str, detail: str | None = None) -> JobExpired:
+def expired(request_id: str, detail: str | None = None) -> errors.JobExpired:
     """Describe a job that the server does not know."""
-    return JobExpired(
+    return errors.JobExpired(
         f"Job {request_id} is not known at Segmind, or no longer: a result is kept for one hour, "
         "and the id must be of this account. Its reply is lost and may have been billed; run it "
         "anew if you need it.",
@@ -294,14 +281,14 @@ def expired(request_id: str, detail: str | None = None) -> JobExpired:
     )
 
 
-def failed(request_id: str, detail: str | None) -> JobFailed:
+def failed(request_id: str, detail: str | None) -> errors.JobFailed:
     """Describe a job that ended as FAILED."""
     happened = f"Job {request_id} failed"
     if detail:
         happened += f": {shortened(detail)}"
     if not happened.endswith((".", "!", "?", "…")):
         happened += "."
-    return JobFailed(
+    return errors.JobFailed(
         f"{happened} It is not sent again by itself: correct what the server says, and run it "
         "anew.",
         request_id=request_id,
@@ -368,7 +355,7 @@ _KNOWN: Final[dict[str, type[State]]] = {
 def checked_id(request_id: str) -> str:
     """Return `request_id` if it can be part of a URL's path and of nothing else."""
     if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
-        raise SettingsError(
+        raise errors.SettingsError(
             f"{shortened(repr(request_id))} is no job id. `%segmind jobs` lists the ids that are "
             "known here."
         )
@@ -380,18 +367,18 @@ def read_submit(body: Any) -> str:
     request_id = body.get("request_id") if isinstance(body, dict) else None
     try:
         return checked_id(request_id or "")
-    except SettingsError:
-        raise ReplyError(f"it holds no usable request_id ({shape_of(body)})") from None
+    except errors.SettingsError:
+        raise errors.ReplyError(f"it holds no usable request_id ({shape_of(body)})") from None
 
 
 def read_state(body: Any, *, request_id: str) -> State:
     """Read where a job stands from the body of a poll or of a result."""
     body = _of(request_id, body)
     if not isinstance(word := body.get("status"), str):
-        raise ReplyError("the answer names no state")
+        raise errors.ReplyError("the answer names no state")
     kind = _KNOWN.get(word.upper())
     if kind is None:
-        raise JobError(
+        raise errors.JobError(
             f"Job {request_id} has a state that is not known here: {shortened(repr(word))}. "
             f"Look again later with `%segmind resume {request_id}`.",
             request_id=request_id,
@@ -405,9 +392,9 @@ def read_state(body: Any, *, request_id: str) -> State:
 def _of(request_id: str, body: Any) -> dict[str, Any]:
     """Return a body that is this job's, or does not say whose it is."""
     if not isinstance(body, dict):
-        raise ReplyError("it is no JSON object")
+        raise errors.ReplyError("it is no JSON object")
     if str(body.get("request_id") or request_id) != request_id:
-        raise ReplyError("it is another job's")
+        raise errors.ReplyError("it is another job's")
     return body
 
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
+from segmind_jupyter import errors
 from segmind_jupyter._version import __version__
 from segmind_jupyter.api.responses import (
     Response,
@@ -43,14 +44,7 @@ from segmind_jupyter.api.settings import (
     Settings,
     checked_seconds,
 )
-from segmind_jupyter.errors import (
-    APIConnectionError,
-    MaybeBilledError,
-    MissingKeyError,
-    SegmindError,
-    SettingsError,
-    shortened,
-)
+from segmind_jupyter.errors import shortened
 
 #: Bound late and by name, so that this room imports no room above it.
 _SIMULATOR_TRANSPORT: Final = "segmind_jupyter.simulator.inprocess:SimulatorTransport"
@@ -131,7 +125,7 @@ class Transport:
         attempt_s = limit_s if method == "POST" else min(limit_s, self.settings.timeout_s)
         http = self._open()
         deadline = self._clock() + limit_s if repeat else math.inf
-        failed: SegmindError | None = None
+        failed: errors.SegmindError | None = None
         for attempt in itertools.count(1):
             try:
                 queued_s = await self.limiter.acquire(
@@ -156,7 +150,7 @@ class Transport:
                 again = may_repeat(method, status)
             else:
                 status, failed = 0, answer
-                again = isinstance(answer, APIConnectionError) and answer.may_pass
+                again = isinstance(answer, errors.APIConnectionError) and answer.may_pass
             delay_s = backoff_s(attempt, luck=self._jitter())
             # Nobody sits in front of a job while the server is busy.
             endless = method == "GET" or (status == 503 and not urgent)
@@ -172,7 +166,7 @@ class Transport:
 
     async def _attempt(
         self, http: httpx.AsyncClient, what: str, body: bytes | None, limit_s: float
-    ) -> Response | APIConnectionError | MaybeBilledError:
+    ) -> Response | errors.APIConnectionError | errors.MaybeBilledError:
         """Send a request once; in its other form too where the key is refused, which is free.
 
         An error is returned, as in a traceback this frame would show the request with the key.
@@ -190,7 +184,7 @@ class Transport:
             )
         except (httpx.InvalidURL, ValueError):
             # Unquoted: a key may have been pasted in its place.
-            raise SettingsError(
+            raise errors.SettingsError(
                 "The base URL is no address. Set SEGMIND_BASE_URL to the service's, or unset it."
             ) from None
         secret = self.settings.api_key
@@ -223,7 +217,7 @@ class Transport:
         if self._http is not None:
             return self._http
         if self.settings.api_key is None and not self.settings.simulated:
-            raise MissingKeyError(self.settings.trouble)
+            raise errors.MissingKeyError(self.settings.trouble)
         # Plain http stays on this machine (`settings.origin`): a proxy would see the key, and
         # there is no certificate to check, while loading what checks one takes its time.
         encrypted, proxy = self._base_url.startswith("https:"), proxy_for(self._base_url)
@@ -238,7 +232,7 @@ class Transport:
             )
         except (ImportError, ValueError, OSError, httpx.InvalidURL):
             # Unquoted: the address of a proxy may hold a password.
-            raise SettingsError(
+            raise errors.SettingsError(
                 "The network settings of the environment cannot be used. Check HTTPS_PROXY, "
                 "ALL_PROXY (a SOCKS proxy needs `pip install 'httpx[socks]'`) and "
                 "SSL_CERT_FILE, or unset them."
@@ -269,7 +263,7 @@ class Transport:
     def _base_url(self) -> str:
         return "http://simulator" if self.settings.simulated else self.settings.base_url
 
-    def _unreached(self, error: Exception, limit_s: float) -> APIConnectionError:
+    def _unreached(self, error: Exception, limit_s: float) -> errors.APIConnectionError:
         """Name what kept a connection from opening, and what mends it."""
         reason, host = self._reason(error, limit_s), urlsplit(self._base_url).hostname
         causes: list[BaseException] = [error]
@@ -293,9 +287,9 @@ class Transport:
             advice = "Check the network and SEGMIND_BASE_URL, then run it again."
         return self._no_way(reason, advice)
 
-    def _no_way(self, reason: str, advice: str = "", **fields: Any) -> APIConnectionError:
+    def _no_way(self, reason: str, advice: str = "", **fields: Any) -> errors.APIConnectionError:
         told = f"{self._base_url} was not reached ({reason}), so nothing was sent. {advice}"
-        return APIConnectionError(told.rstrip(), **fields)
+        return errors.APIConnectionError(told.rstrip(), **fields)
 
     def _reason(self, error: Exception, limit_s: float) -> str:
         """Say why a request failed; httpx's time-outs come with an empty message."""

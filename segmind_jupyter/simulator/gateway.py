@@ -116,9 +116,6 @@ class Gateway:
             raise Refusal(429, "Too Many Requests")
         if not _SLUG.fullmatch(slug):
             raise Refusal(404, "Model not found")
-        content_type = request.header("content-type").partition(";")[0].strip().lower()
-        if content_type != "application/json":
-            raise Refusal(406, "Not acceptable: the content type must be application/json")
         if len(request.body) > MAX_REQUEST_BYTES:
             raise Refusal(413, f"Request too large: at most {MAX_REQUEST_BYTES} bytes")
         if trouble == "406" or self.credits <= 0:

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from segmind_jupyter.simulator.gateway import MAX_REQUEST_BYTES, Gateway
-from segmind_jupyter.simulator.protocol import Refusal, SimAnswer, SimRequest
+from segmind_jupyter.simulator.protocol import SimAnswer, SimRequest
 
 
 @contextmanager
@@ -73,11 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _exchange(self) -> None:
         told = self.headers.get("content-length", "0")
-        if self.headers.get("transfer-encoding") or not (told.isascii() and told.isdigit()):
-            self._send(Refusal(411, "Length required: send one Content-Length header").answer)
-            return
         # Of what is too long so much is read that the gateway refuses it.
-        length = min(int(told), MAX_REQUEST_BYTES + 1)
+        length = min(int(told) if told.isdecimal() else 0, MAX_REQUEST_BYTES + 1)
         body = self.rfile.read(length)
         if len(body) < length:  # the client left before its end
             return

@@ -93,15 +93,13 @@ def test_what_is_lost_is_a_transport_error(client, gateway, capfd):
     assert "no such key" in capfd.readouterr().err
 
 
-def test_a_body_that_is_too_long_or_of_no_known_length_is_refused(base_url, client, gateway):
+def test_a_body_that_is_too_long_or_breaks_off_is_refused(base_url, client, gateway):
     """Answered once; a client that leaves within its body is no request, and is let go."""
     headers = {"content-type": "application/json"}
     assert client.post(V1, content=b" " * 32_000_001, headers=headers).status_code == 413
     gateway.log.clear()
     post = b"POST /v1/claude-4-sonnet HTTP/1.1\r\n"
     for head, status in (
-        (post + b"Transfer-Encoding: chunked\r\n\r\n", b"411"),
-        (post + b"Content-Length: -1\r\n\r\n", b"411"),
         (b"BREW /v1/claude-4-sonnet HTTP/1.1\r\n\r\n", b"501"),
         (b"nonsense\r\n\r\n", b"400"),
         (post + b"Content-Length: 100\r\n\r\n{", None),
