@@ -104,19 +104,6 @@ PROGRAMS = {
             print(*set(pool.map(one, range(24))))
         assert len(session()._clients) == 1
     """,
-    "in a forked child, for its parent's job": """
-        import multiprocessing, warnings
-        from segmind_jupyter import ask, resume, submit
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking beside threads
-        def child():
-            assert resume(job.request_id).wait(timeout=30).text == 'done'
-            assert ask('echo: done').text == 'done'
-        job = submit('echo: done')
-        process = multiprocessing.get_context("fork").Process(target=child)
-        process.start(); process.join()
-        assert process.exitcode == 0
-        print(job.wait(timeout=30))
-    """,
 }
 
 

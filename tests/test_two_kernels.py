@@ -109,17 +109,6 @@ def test_a_job_is_pickled_as_its_id_and_comes_back_in_another_process(gateway, k
     assert posts(gateway) == 1
 
 
-def test_a_program_that_ended_leaves_no_claim(gateway, kernel):
-    """Neither where all went well, nor where items were refused: those are sent again."""
-    gateway.script("POST", status=400)
-    program = kernel("print(len(ask_each('echo: {item}', ['a', 'b']).wait().errors))")
-    go(program)
-    assert program.communicate(timeout=60) == ("1\n", "")
-    assert default_path().exists()
-    assert ask_each("echo: {item}", ["a", "b"]).wait().errors == {}
-    assert posts(gateway) == 3
-
-
 class Billing(Gateway):
     """Counts how often each body was taken, whatever its sender heard of that."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -187,13 +186,3 @@ def test_cancelling_stops_the_watching_and_says_what_that_means():
     assert (job.status, job.done()) == ("CANCELLED", True)
     assert "may still be billed" in str(error)
     assert f"`%segmind resume {ID}`" in str(error)
-
-
-def test_a_pickle_holds_the_id_and_the_model_alone():
-    """What was asked stays here, and the reply is in the journal."""
-    job = Job(ID, model="m", request={"prompt": "secret"})
-    complete(job)
-    data = pickle.dumps(job)
-    assert ID.encode() in data
-    assert b"secret" not in data
-    assert b"sunset" not in data

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from segmind_jupyter.api.loop import BackgroundLoop, wait_interruptibly
+from segmind_jupyter.api.loop import BackgroundLoop
 from segmind_jupyter.errors import SegmindError, ServerError
 
 
@@ -123,9 +123,8 @@ def test_an_interrupt_while_the_call_is_handed_over_cancels_too(portal, monkeypa
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("stops", [False, True])
-def test_one_whose_loop_died_starts_anew(portal, stops):
-    """An exit on the loop ends it; neither stopping it then nor a later call fails for that."""
+def test_one_whose_loop_died_starts_anew(portal):
+    """An exit on the loop ends it; a later call does not fail for that."""
     threads: list[threading.Thread] = []
 
     async def die() -> None:
@@ -135,8 +134,6 @@ def test_one_whose_loop_died_starts_anew(portal, stops):
     with pytest.raises(SystemExit):
         portal.call(die)
     threads[0].join()
-    if stops:
-        portal.stop()
     assert portal.call(double, 2) == 4
 
 
@@ -149,24 +146,3 @@ def test_a_call_from_its_own_loop_is_refused_and_not_hung(portal):
     with pytest.raises(SegmindError, match="cannot wait"):
         portal.call(callback)
     assert portal.call(double, 2) == 4
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_starts_its_own_loop(portal):
-    """The child has the parent's objects, but not its threads."""
-    assert portal.call(double, 1) == 2
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if portal.call(double, 3) == 6 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert portal.call(double, 4) == 8
-
-
-def test_an_interrupt_ends_the_wait():
-    """Though nothing else would."""
-    timer = threading.Timer(0, os.kill, (os.getpid(), signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the interrupt may come before the wait
-        timer.start()
-        wait_interruptibly(Future())
-    timer.join()

@@ -97,19 +97,6 @@ class TestInANotebook:
         assert kernel.run("print(good.reply.text)").text == "Fine.\n"
         assert kernel.run("%segmind wait").text == "Nothing is under way in this kernel."
 
-    def test_an_interrupted_wait_leaves_the_job_alone(self, loaded, gateway):
-        """It goes on, and waiting again gives the reply."""
-        kernel = loaded()
-        kernel.run("%%claude -j -q -o job\necho: Still here.")
-        waiting = kernel.send("print('now')\njob.wait()")
-        while kernel.client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
-            pass
-        kernel.manager.interrupt_kernel()
-        assert "goes on" in " ".join(kernel.collect(waiting).text.split())
-        kernel.settle()
-        assert kernel.run("print(job.wait().text)").text == "Still here.\n"
-        assert gateway.billed == 1
-
     def test_the_key_is_in_no_message_and_in_no_file(self, loaded, tmp_path):
         """Neither on the page nor in the journal; the prompt is not in the journal either."""
         kernel = loaded()
@@ -132,18 +119,6 @@ class TestWhereNobodyLooksOn:
         assert "no image" in shown(notebook.cells[-2])
         assert "<strong>file</strong>" in shown(notebook.cells[-1])
         assert "queued" not in shown(notebook.cells[-1])
-
-    def test_a_batch_and_a_job_show_once(self, gateway):
-        """Each where it began."""
-        notebook = executed(
-            "from segmind_jupyter import ask_each\n"
-            "batch = ask_each('echo: {item}', ['one', 'two'])",
-            "%%claude -j\necho: In the file.",
-        )
-        for cell, words in zip(notebook.cells[1:], ("2 of 2 done", "In the file."), strict=True):
-            (output,) = cell.outputs
-            assert words in output["data"]["text/html"]
-            assert words in output["data"]["text/plain"]
 
     def test_jobs_run_side_by_side_if_the_last_cell_waits(self, gateway):
         """With `wait_for_jobs = "never"`, no cell but `%segmind wait` does."""
