@@ -35,12 +35,6 @@ def png(picture: PIL.Image.Image, kind: str = "PNG", **options: Any) -> io.Bytes
     return file
 
 
-def figure() -> Figure:
-    drawn = Figure(figsize=(4, 3))
-    drawn.subplots().plot([1, 3, 2])
-    return drawn
-
-
 def frames(kind: str, count: int) -> io.BytesIO:
     pictures = [PIL.Image.new("RGB", (40, 30), (80 * n, 0, 0)) for n in range(count)]
     return png(pictures[0], kind, save_all=True, append_images=pictures[1:])
@@ -55,43 +49,31 @@ def output() -> ipywidgets.Output:
     return widget
 
 
-#: Objects of all kinds, by what is made in a folder.
+#: Objects of all kinds, by what is made of the files of a name.
 OBJECTS = {
-    "a figure": lambda _: figure(),
+    "a figure": lambda _: pd.Series([1, 3, 2]).plot(ax=Figure((4, 3)).subplots()).figure,
     "a photo": lambda _: PIL.Image.effect_noise((3000, 2000), 60),
     "a GIF": lambda _: PIL.Image.open(frames("GIF", 3)),
     "a TIFF in memory": lambda _: frames("TIFF", 4),
-    "bytes of a picture": lambda _: png(PIL.Image.new("RGB", (60, 40))).getvalue(),
     "an array of bytes": lambda _: np.zeros((400, 300, 3), "uint8"),
     "an array of numbers": lambda _: np.random.default_rng(0).normal(size=(300, 20)),
-    "a short frame": lambda _: pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}),
     "a long frame": lambda _: pd.DataFrame({"a": range(5_000), "b": np.arange(5_000) / 7}),
     "a series": lambda _: pd.Series(range(900), name="s"),
     "a long text": lambda _: "word " * 12_000,
-    "a short text": lambda _: "word",
     "a number": lambda _: 3,
     "names": lambda _: [f"name {n}" for n in range(5_000)],
     "one long entry": lambda _: {"log": "x" * 90_000, "score": 7},
     "a record": lambda _: Run("first", [0.1, 0.2]),
     "pictures": lambda _: [PIL.Image.new("RGB", (20 + n, 10)) for n in range(3)],
     "a picture and long words": lambda _: [PIL.Image.new("RGB", (9, 9)), *["x" * 300] * 200],
-    "a function": lambda _: sorted_names,
+    "a function": lambda _: numbers,
     "an error": lambda _: ValueError("wrong"),
-    "a text file": lambda folder: text_file(folder, "notes.txt", "line\n" * 9_000),
-    "a CSV file": lambda folder: text_file(folder, "a.csv", "a,b\n1,2\n" * 3),
+    "a text file": lambda file: file.with_suffix(".txt"),
+    "a CSV file": lambda file: file.with_suffix(".csv"),
     "a counter": lambda _: collections.Counter("abcab"),
     "an output widget": lambda _: output(),
     "an image widget": lambda _: ipywidgets.Image(value=png(PIL.Image.new("L", (7, 5))).getvalue()),
 }
-
-
-def sorted_names() -> list[str]:
-    return sorted(["b", "a"])
-
-
-def text_file(folder: Path, name: str, text: str) -> Path:
-    (folder / name).write_text(text)
-    return folder / name
 
 
 def numbers(pattern: str, text: str) -> list[tuple[int, ...]]:
@@ -148,7 +130,9 @@ def check(prompt: Prompt, *, whole: Any = None) -> None:
 def test_what_is_said_of_an_object_is_true_of_the_blocks(kind, tmp_path):
     """In a cell and from code, whole or cut."""
     with mpl.rc_context({"backend": "agg"}):
-        obj = OBJECTS[kind](tmp_path)
+        (tmp_path / "a.txt").write_text("line\n" * 9_000)
+        (tmp_path / "a.csv").write_text("a,b\n1,2\n" * 3)
+        obj = OBJECTS[kind](tmp_path / "a")
         whole = obj.read_text() if isinstance(obj, Path) else obj
         for limits in (Limits(), Limits(text_chars=1_000, table_tokens=200)):
             in_cell = compose("{x}", {"x": obj}, limits=limits)
