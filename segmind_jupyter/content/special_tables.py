@@ -60,7 +60,7 @@ def summarize_sparse(matrix: Any, *, limits: Limits, name: str | None = None) ->
     )
     lines = [titled(title, name), *statistics(matrix.tocoo().data)]
     lines += [f"[the {values} are not shown]"] if stored else []
-    left_out = f"none of {values}; `.toarray()` gives them" if stored else ""
+    left_out = f"none of {values} (a slice's `.toarray()` gives them)" if stored else ""
     return bounded("\n".join(lines), about=about_array(matrix), limits=limits, left_out=left_out)
 
 
