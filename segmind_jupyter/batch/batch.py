@@ -39,19 +39,12 @@ class Batch(Pending["Batch", str]):
     ...     print(outcome.key, outcome.error or outcome.text)
     """
 
-    def __init__(
-        self,
-        each: PromptTemplate,
-        plan: Plan,
-        *,
-        wait: Waiter = wait_interruptibly,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, each: PromptTemplate, plan: Plan, wait: Waiter = wait_interruptibly) -> None:
         super().__init__("", wait=wait)
         self._each, self._plan = each, plan
         #: What a view shows of the first items, in small: here, as figures bear no two threads.
         self.pictures: dict[int, Image] = {}
-        self._clock, self._begun_s = clock, clock()
+        self._begun_s = time.monotonic()
         self._took_s: float | None = None
         self._progress = Progress(total=len(each))
         #: What became of the items, in the order of their ends; how many were taken up.
@@ -92,7 +85,7 @@ class Batch(Pending["Batch", str]):
     def progress(self) -> Progress:
         """How far it has come."""
         with self._lock:
-            took_s = self._clock() - self._begun_s if self._took_s is None else self._took_s
+            took_s = time.monotonic() - self._begun_s if self._took_s is None else self._took_s
             stopped = self._stopped is not None
             return dataclasses.replace(self._progress, elapsed_s=took_s, stopped=stopped)
 
@@ -243,7 +236,7 @@ class Batch(Pending["Batch", str]):
             self._ended += [Outcome(n, items.keys[n], reply, error, items.take) for n in positions]
             self._count(**counts)
             if len(self._ended) == len(self):
-                self._took_s = self._clock() - self._begun_s
+                self._took_s = time.monotonic() - self._begun_s
             reached, self._next = self._next, concurrent.futures.Future()
         self._tell(reached)
 

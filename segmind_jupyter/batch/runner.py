@@ -214,7 +214,7 @@ def ask_each(
 
 def _begun(each: PromptTemplate, plan: Plan, desk: Session, *, shows: bool) -> Batch:
     """Start a batch on the background loop, and show it, if that can be done."""
-    batch = Batch(each, plan, wait=desk.waiter)
+    batch = Batch(each, plan, desk.waiter)
 
     def ended(run: concurrent.futures.Future[None]) -> None:
         """End what the run left over: its loop was closed, or it failed in a way of its own."""
