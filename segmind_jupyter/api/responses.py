@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from segmind_jupyter import errors
 from segmind_jupyter.api.messages import Reply, parse_reply, shape_of
 from segmind_jupyter.api.retry import may_be_billed, parse_wait
-from segmind_jupyter.api.settings import model_info, nearest_model
+from segmind_jupyter.api.settings import KNOWN_MODELS, model_info
 from segmind_jupyter.errors import plain, shortened
+from segmind_jupyter.words import did_you_mean
 
 if TYPE_CHECKING:
     import httpx
@@ -35,7 +36,7 @@ Scrub = Callable[[str], str]
 E = TypeVar("E", bound=errors.APIError)
 
 
-class UnusableAnswer(Exception):
+class UnusableAnswer(OSError):
     """An answer that goes on for ever, unpacks to gigabytes, or is packed in an unknown way."""
 
 
@@ -210,11 +211,12 @@ def error_for(
     elif model is None:
         happened = _LOOK_AGAIN
     elif status in {404, 410}:
-        near = nearest_model(model) if status == 404 else None
-        retired = f"The model {model} is gone" if status == 410 else f"Segmind has no model {model}"
-        hint = f" Did you mean `-m {near}`?" if near else ""
         note = model_info(model).note
-        happened = f"{retired}{f' ({note})' if note else ''}.{hint} See `%segmind models`."
+        happened = f"The model {model} is gone"
+        if status == 404:
+            known = [slug for slug in KNOWN_MODELS if slug != model]
+            happened = f"Segmind has no model {model}{did_you_mean(model, known)}"
+        happened += f"{f' ({note})' if note else ''}. See `%segmind models`."
     elif status >= 500:
         happened = _TROUBLE
     happened = happened or "Segmind refused the request. Check the request and SEGMIND_BASE_URL."
@@ -283,14 +285,10 @@ def expired(request_id: str, detail: str | None = None) -> errors.JobExpired:
 
 def failed(request_id: str, detail: str | None) -> errors.JobFailed:
     """Describe a job that ended as FAILED."""
-    happened = f"Job {request_id} failed"
-    if detail:
-        happened += f": {shortened(detail)}"
-    if not happened.endswith((".", "!", "?", "…")):
-        happened += "."
+    words = f": {shortened(detail)}" if detail else ""
     return errors.JobFailed(
-        f"{happened} It is not sent again by itself: correct what the server says, and run it "
-        "anew.",
+        f"Job {request_id} failed{words.rstrip('.')}. It is not sent again by itself: correct what "
+        "the server says, and run it anew.",
         request_id=request_id,
         detail=detail,
     )

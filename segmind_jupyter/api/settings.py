@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -187,12 +186,6 @@ def checked_slug(model: str) -> str:
             f"{DEFAULT_MODEL}. `%segmind models` lists those that are known."
         )
     return model
-
-
-def nearest_model(model: str) -> str | None:
-    """Return the known slug that `model` was probably meant to be, or `None`."""
-    matches = difflib.get_close_matches(model, KNOWN_MODELS, n=1)
-    return matches[0] if matches and matches[0] != model else None
 
 
 DEFAULT_BASE_URL: Final = "https://api.segmind.com"

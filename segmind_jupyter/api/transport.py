@@ -22,21 +22,8 @@ import httpx
 
 from segmind_jupyter import errors
 from segmind_jupyter._version import __version__
-from segmind_jupyter.api.responses import (
-    Response,
-    UnusableAnswer,
-    error_for,
-    limit_reached,
-    maybe_billed,
-    read,
-)
-from segmind_jupyter.api.retry import (
-    POST_ATTEMPTS,
-    LimitReached,
-    RateLimiter,
-    backoff_s,
-    may_repeat,
-)
+from segmind_jupyter.api import retry
+from segmind_jupyter.api.responses import Response, error_for, limit_reached, maybe_billed, read
 from segmind_jupyter.api.settings import (
     CONNECT_TIMEOUT_S,
     AuthForm,
@@ -74,7 +61,7 @@ class Transport:
         settings: Settings,
         *,
         transport: httpx.AsyncBaseTransport | None,
-        limiter: RateLimiter,
+        limiter: retry.RateLimiter,
         sleep: Callable[[float], Awaitable[None]],
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -131,7 +118,7 @@ class Transport:
                 queued_s = await self.limiter.acquire(
                     method, patience_s=deadline - self._clock(), urgent=urgent
                 )
-            except LimitReached:
+            except retry.LimitReached:
                 raise failed or limit_reached(what, until=self.limiter.paused_until) from None
             deadline += queued_s if timeout_s is None else 0.0
             sent_s = self._clock()
@@ -147,17 +134,17 @@ class Transport:
                 failed = error_for(answer, what=what, model=model, until=until)
                 if status == 429:
                     continue  # the limiter knows when
-                again = may_repeat(method, status)
+                again = retry.may_repeat(method, status)
             else:
                 status, failed = 0, answer
                 again = isinstance(answer, errors.APIConnectionError) and answer.may_pass
-            delay_s = backoff_s(attempt, luck=self._jitter())
+            delay_s = retry.backoff_s(attempt, luck=self._jitter())
             # Nobody sits in front of a job while the server is busy.
             endless = method == "GET" or (status == 503 and not urgent)
             if not (
                 repeat
                 and again
-                and (endless or attempt < POST_ATTEMPTS)
+                and (endless or attempt < retry.POST_ATTEMPTS)
                 and self._clock() + delay_s < deadline
             ):
                 raise failed
@@ -207,7 +194,7 @@ class Transport:
                         break
         except _NEVER_OPENED as error:
             return self._unreached(error, connect_s)
-        except (httpx.HTTPError, OSError, UnusableAnswer) as error:
+        except (httpx.HTTPError, OSError) as error:
             reason = self._reason(error, limit_s)
             return maybe_billed(what, reason) if method == "POST" else self._no_way(reason)
         return answer

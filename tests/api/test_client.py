@@ -189,7 +189,7 @@ def test_every_status_is_the_named_error_and_posts_as_the_table_says(bench):
 
 def test_an_unknown_model_suggests_the_nearest_known_one(bench):
     """A typing error in the slug is answered with the slug that was meant."""
-    with pytest.raises(NotFoundError, match="Did you mean `-m claude-4-sonnet`"):
+    with pytest.raises(NotFoundError, match="did you mean `claude-4-sonnet`"):
         bench(httpx.Response(404, json={"error": "Model not found"})).chat("claude-4-sonet")
 
 
