@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from segmind_jupyter.api.database import CallRecord, is_amount
+from segmind_jupyter.api.database import CallRecord
 from segmind_jupyter.api.journal import Journal, warn_user
 from segmind_jupyter.api.messages import Call, Reply
 from segmind_jupyter.api.settings import DEFAULT_MODEL, KNOWN_MODELS, model_info
@@ -91,17 +91,15 @@ def estimate(model: str, tokens: int, past: Iterable[CallRecord]) -> Estimate:
     info = model_info(model)
     dearest = max(model_info(slug).cost or 0.0 for slug in KNOWN_MODELS)
     times = max(1.0, tokens / _TOKENS_OF_A_MEAN_CALL)
-    unknown = (
-        f"Segmind's directory has no price of {model}, and you have too few calls of this size yet"
-    )
+    basis = "the mean of this model in Segmind's directory of August 2026"
+    if info.cost is None:
+        basis = f"Segmind's directory has no price of {model}, and your calls of this size are few"
     return Estimate(
         cost=None if info.cost is None else info.cost * times,
         high=None,
         most=_TIMES_THE_MEAN * (dearest if info.cost is None else info.cost) * times,
         seconds=info.seconds or model_info(DEFAULT_MODEL).seconds,
-        basis="the mean of this model in Segmind's directory of August 2026"
-        if info.cost is not None
-        else unknown,
+        basis=basis,
     )
 
 
@@ -249,7 +247,7 @@ class Budget:
         cost, record = hold.most, None
         if isinstance(outcome, Reply):
             tokens, told, seconds = (  # a server may say anything
-                value if is_amount(value) else None
+                value if isinstance(value, int | float) and 0 <= value < 2**53 else None
                 for value in (outcome.usage.input_tokens, outcome.cost, outcome.elapsed_s)
             )
             state, cost = "settled", hold.cost if told is None else told

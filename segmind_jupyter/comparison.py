@@ -25,13 +25,9 @@ class Column:
 
     def __str__(self) -> str:
         """Return the reply as text; an error by its kind alone where its words name the model."""
-        is_told = isinstance(self.answer, Reply) or not self.is_blind
-        return str(self.answer) if is_told else withheld(self.answer)
-
-
-def withheld(error: object) -> str:
-    """Name an error whose words would name the model."""
-    return f"{type(error).__name__}: `%claude --reveal` tells more."
+        if self.is_blind and isinstance(self.answer, SegmindError):
+            return f"{type(self.answer).__name__}: `%claude --reveal` tells more."
+        return str(self.answer)
 
 
 class Comparison(Mapping[str, Reply]):
@@ -67,14 +63,11 @@ class Comparison(Mapping[str, Reply]):
     def columns(self) -> list[Column]:
         """All answers in the order in which they show."""
         named = self._letters or {model: model for model in self._answers}
-        labels = {
-            label: label if self.blind or label == model else f"{label}: {model}"
-            for label, model in named.items()
-        }
-        return [
-            Column(labels[label], model, self._answers[model], self.blind)
-            for label, model in named.items()
-        ]
+        columns = []
+        for letter, model in named.items():
+            label = letter if self.blind or letter == model else f"{letter}: {model}"
+            columns.append(Column(label, model, self._answers[model], self.blind))
+        return columns
 
     def __getitem__(self, model: str) -> Reply:
         """Return the reply of a model; why there is none is raised."""

@@ -231,8 +231,3 @@ class CacheSize:
     count: int = 0
     n_bytes: int = 0
     oldest_at: float | None = None
-
-
-def is_amount(value: object) -> bool:
-    """Whether it can be a number of tokens, bytes, seconds or credits, or is unknown."""
-    return value is None or (isinstance(value, int | float) and 0 <= value < 2**53)

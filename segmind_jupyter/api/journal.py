@@ -507,6 +507,9 @@ def _text(text: str) -> str:
 #: What a reply has besides the model's own JSON: from the headers, the clock, or the request.
 _BESIDES: Final = ("model", "cost", "remaining_credits", "elapsed_s", "request_id")
 
+#: What writing or reading one raises that JSON cannot hold, or that is damaged.
+_NO_REPLY: Final = (ReplyError, ValueError, TypeError, KeyError, RecursionError)
+
 
 class ReplyCache:
     """The place of the reply to one request; without a journal nothing is ever kept.
@@ -533,7 +536,7 @@ class ReplyCache:
         if self._journal is None:
             return None
         if kept := self._journal.kept_reply(self._key):
-            with contextlib.suppress(ReplyError):
+            with contextlib.suppress(*_NO_REPLY):
                 return replace(from_bytes(kept[0]), cached_at=kept[1])
         if self._may_send:
             return None
@@ -554,28 +557,16 @@ class ReplyCache:
                 _ = reply.parsed
             except Exception:  # noqa: BLE001 - the shape is the user's class; ask again for it
                 return
-        with contextlib.suppress(ReplyError):
-            body = to_bytes(reply)
+        with contextlib.suppress(*_NO_REPLY):
+            besides = {name: getattr(reply, name) for name in _BESIDES}
+            body = json.dumps({"raw": reply.raw, **besides}, separators=(",", ":")).encode("ascii")
             if from_bytes(body) == reply:
                 self._journal.keep_reply(self._key, body)
 
 
-def to_bytes(reply: Reply) -> bytes:
-    """Write a reply as JSON: the model's own, and what came besides it."""
-    besides = {name: getattr(reply, name) for name in _BESIDES}
-    try:
-        return json.dumps({"raw": reply.raw, **besides}, separators=(",", ":")).encode("ascii")
-    except (TypeError, ValueError, RecursionError):
-        raise ReplyError("The reply is no JSON.") from None
-
-
 def from_bytes(body: bytes) -> Reply:
-    """Read a reply again, as if it had just come."""
-    try:
-        fields = json.loads(body)
-        besides, raw = {name: fields[name] for name in _BESIDES}, fields["raw"]
-        # What was an `output` is not to be taken apart a second time.
-        reply = parse_reply(raw if isinstance(raw, str) else {"output": raw})
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ReplyError("This is no kept reply.") from None
-    return replace(reply, **besides)
+    """Read a reply again, as if it had just come; what is none raises one of `_NO_REPLY`."""
+    fields = json.loads(body)
+    besides, raw = {name: fields[name] for name in _BESIDES}, fields["raw"]
+    # What was an `output` is not to be taken apart a second time.
+    return replace(parse_reply(raw if isinstance(raw, str) else {"output": raw}), **besides)

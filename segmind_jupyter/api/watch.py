@@ -368,7 +368,6 @@ class JobPoller:
         age_s = math.nan if job.submitted_at is None else time.time() - job.submitted_at
         #: Whether it was watched since its submission, so that its time is known. One that lies
         #: ahead was told by another machine's clock.
-        self._throughout = 0.0 <= age_s < 1.0
         self._is_young = 0.0 <= age_s < _YOUNG_S
         self._age_s = age_s if age_s > 0 else 0.0
         #: The age at which it was first seen to have completed.
@@ -390,7 +389,7 @@ class JobPoller:
                 luck = manager.jitter()
                 delay_s = backoff_s(self._troubles, luck=luck, base_s=0.25, cap_s=30.0)
             # Else the result is there; or the job is gone, or may have ended long ago.
-            is_followed = self._throughout or self._was_seen
+            is_followed = self._is_young or self._was_seen
             if is_followed and self._completed_s is None and self._missing_s is None:
                 soonest_s = manager.history.soonest_s(job.model or "")
                 delay_s = max(delay_s, next_poll(self._elapsed_s, soonest_s))
@@ -444,7 +443,7 @@ class JobPoller:
         )
         if isinstance(read, Reply):
             read, seconds = dataclasses.replace(read, request=job.request), None
-            if self._throughout:
+            if self._is_young:
                 seconds = completed_s
                 manager.history.add(job.model or "", seconds)
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
