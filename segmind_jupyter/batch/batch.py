@@ -343,12 +343,10 @@ class BatchComparison(dict[str, Batch]):
         return {(model, n): e for model, batch in self.items() for n, e in batch.errors.items()}
 
     def wait(self, timeout: float | None = None) -> BatchComparison:
-        """Wait for the end of all of them, as `Batch.wait` does, and return itself."""
-        timeout_s = checked_patience(timeout)
-        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        """Wait for the end of each of them, as `Batch.wait` does, and return itself."""
         try:
             for batch in self.values():
-                batch.wait(None if ends_s is None else max(ends_s - time.monotonic(), 0))
+                batch.wait(timeout)
         except Interrupted:
             for batch in self.values():
                 batch.cancel()

@@ -34,9 +34,7 @@ _BRACES: Final = re.compile(r"\{\{(?P<escaped>[^{}\n]+)\}\}|\{(?P<inside>[^{}\n]
 _ALIKE: Final = 0.7
 
 #: What tables of other libraries have beside columns; iterated, they give their columns' names.
-_OF_OTHER_TABLES: Final = (
-    "to_pandas", "toPandas", "collect", "compute", "df", "__dataframe__", "__arrow_c_stream__",
-)  # fmt: skip
+_OF_OTHER_TABLES: Final = ("to_pandas", "toPandas", "collect", "compute", "df", "__dataframe__")
 
 
 class PromptTemplate:
@@ -105,10 +103,7 @@ class Placeholder:
 
 
 def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -> str:
-    """Refuse names in braces that nothing here has; take the second braces from around the others.
-
-    Those around what can be read are left to `compose`. In code and in TeX unknown names are none.
-    """
+    """Refuse names in braces that nothing here has, but in code and TeX; unescape the others."""
     kept = [(start, stop) for start, stop, _ in as_typed(template)]
     names = {str(label): label for label in labels if isinstance(label, str | int)}
 

@@ -100,10 +100,7 @@ def preview(each: PromptTemplate, plans: Sequence[Plan], desk: Session) -> Batch
 def summed(
     requests: Iterable[Request | None], desk: Session, *, in_flight: int, scale: float = 1.0
 ) -> BatchPreview:
-    """Sum what requests take, each `scale` times; `None` is one that was answered before.
-
-    No more than the first are held.
-    """
+    """Sum what requests take, each `scale` times; `None` is one that was answered before."""
     first: list[Request] = []
     estimates: list[Estimate] = []
     tokens = kept = 0

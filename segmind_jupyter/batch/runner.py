@@ -316,11 +316,7 @@ class Run:
             self._fail(position, error, was_sent=job is not None, is_noted=bool(replies))
 
     async def _queued(self, position: int, misfits: Sequence[Message]) -> Job:
-        """Bring an item to Segmind, or find its job there.
-
-        What is encoded is held no longer than this takes. It is claimed in the journal first: no
-        batch of any kernel sends it again.
-        """
+        """Bring an item to Segmind, or find its job there; what is encoded is held no longer."""
 
         def make_call() -> Call:
             """Make the call beside the loop, as encoding an image takes a while."""

@@ -71,11 +71,9 @@ class StatusLine:
 
 @dataclass(eq=False)
 class OutputHandle:
-    """An output of a cell that can be replaced later.
+    """An output of a cell that can be replaced later."""
 
-    The publisher is the one that showed it: a later cell may capture what is published then.
-    """
-
+    #: Of the cell that showed it: a later one may capture what is published then.
     publish: Callable[..., object]
     holds: Bundle
     metadata: Mapping[str, Any]
@@ -144,10 +142,7 @@ class LiveOutputs:
             self._late[place] = None
 
     def draw_soon(self, drawing: Drawing, *, at_s: float = 0.0) -> None:
-        """Have something drawn, then each second for as long as it changes with time.
-
-        It is drawn on the thread of this, or where a cell ends; any thread may ask for it.
-        """
+        """Have it drawn, on the thread of this, then each second for as long as it changes."""
         with self._lock:
             self._times[drawing] = min(at_s, self._times.get(drawing, at_s))
             if self._thread is None:
@@ -183,11 +178,7 @@ class LiveOutputs:
             self._context.run(self._draw_until, time.monotonic())
 
     def _draw_until(self, moment_s: float) -> None:
-        """Draw all that is due by then.
-
-        One at a time: who looks at the end of a cell must not find something taken and not yet
-        drawn, and other threads get their turn between two.
-        """
+        """Draw all that is due by then, one at a time: other threads get their turn between two."""
         while True:
             with self.paused:
                 with self._lock:
@@ -204,10 +195,7 @@ class LiveOutputs:
                     place.show()
 
     def _end_cell(self, *_: object) -> None:
-        """Let the cell end with all that ended during it: a saved notebook may hear no more.
-
-        What is live is drawn whole: who waited for a job goes on before its callbacks are called.
-        """
+        """Draw all that is live: a saved notebook may hear no more of what ended in the cell."""
         with self.paused:
             with self._lock:
                 self._times = dict.fromkeys(self._times, 0.0)

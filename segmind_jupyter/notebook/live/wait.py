@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.display import display
 
 from segmind_jupyter.notebook.display.styles import div, framed
-from segmind_jupyter.notebook.live.outputs import (
-    TICK_S,
-    Bundle,
-    LiveOutputs,
-    OutputHandle,
-    StatusLine,
-    attempted,
-)
+from segmind_jupyter.notebook.live import outputs
 from segmind_jupyter.notebook.plots.last_plot import observed
 from segmind_jupyter.session import Request, session
 from segmind_jupyter.words import one_line
@@ -42,13 +35,13 @@ class WaitDisplay:
     asked for. Otherwise it is empty, and the next wait of the cell shows there.
     """
 
-    def __init__(self, shell: Any, live: LiveOutputs, policy: Callable[[], str]) -> None:
+    def __init__(self, shell: Any, live: outputs.LiveOutputs, policy: Callable[[], str]) -> None:
         self._shell, self._live, self._policy = shell, live, policy
         live.take = self.take
         #: What has shown itself in the running cell, as a batch does.
         self._shown: list[Any] = []
         self._line: WaitLine
-        self._place: OutputHandle | None = None
+        self._place: outputs.OutputHandle | None = None
         self._observers: list[Callable[[], None]] = []
         #: Whether nothing stands below the line, and whether nothing does above it either.
         self._is_last = self._is_only = False
@@ -87,7 +80,7 @@ class WaitDisplay:
 
     def draw(self, seconds: float) -> None:
         """Show the line, after so many seconds (`api.loop.WaitView`)."""
-        with attempted(), self._live.paused:
+        with outputs.attempted(), self._live.paused:
             self._is_over = False
             bundle = self._line.bundle(seconds)
             if self._place is not None:
@@ -101,11 +94,11 @@ class WaitDisplay:
         """Keep the place a moment for the reply; without one, leave nothing."""
         self._is_over = True
         if answered and self._is_last:
-            self._live.draw_soon(self._settle, at_s=time.monotonic() + TICK_S)
+            self._live.draw_soon(self._settle, at_s=time.monotonic() + outputs.TICK_S)
         else:
             self._empty()
 
-    def take(self) -> OutputHandle | None:
+    def take(self) -> outputs.OutputHandle | None:
         """Give away the place where the cell waited, if what is shown now can stand there."""
         with self._live.paused:
             if self._place is None or not (self._is_last and self._is_over):
@@ -154,7 +147,7 @@ class WaitDisplay:
         """Take the line away: wholly, where the cell has put out nothing else."""
         with self._live.paused:
             if self._place is not None and self._is_only:
-                with attempted():
+                with outputs.attempted():
                     self._shell.display_pub.clear_output()
                 self._forget()
             elif self._place is not None and self._place.holds:
@@ -208,19 +201,19 @@ class WaitLine:
         gives_up = "gives up" if is_call else "gives up the wait; the job goes on"
         self._facts.append(f"Interrupt {'sends nothing more' if is_batch else gives_up}")
 
-    def status(self, seconds: float) -> StatusLine:
+    def status(self, seconds: float) -> outputs.StatusLine:
         state = "asking" if isinstance(self._of, Request) else "waiting"
         state = str(getattr(self._of, "status", state)).lower()
         if hasattr(self._of, "progress"):
             state += f", {self._of.progress}"
         seconds = getattr(self._of, "elapsed_s", seconds)
-        return StatusLine(state, self._model, seconds, "works", self._expected_s)
+        return outputs.StatusLine(state, self._model, seconds, "works", self._expected_s)
 
     def text(self, seconds: float) -> str:
         facts = [self.status(seconds).text(), self._names, *self._facts]
         return " · ".join(filter(None, facts))
 
-    def bundle(self, seconds: float) -> Bundle:
+    def bundle(self, seconds: float) -> outputs.Bundle:
         page = framed(self.status(seconds).html() + self._below)
         return {"text/html": page, "text/plain": self.text(seconds)}
 
@@ -248,15 +241,12 @@ class _OnTerminal:
 
     def _write(self, words: str) -> None:
         # To the start of the line, which is cleared (ECMA-48's EL).
-        with attempted():
+        with outputs.attempted():
             print(f"\r\x1b[K{words}", end="", file=self._terminal, flush=True)
 
 
 def wait_until_done(work: Work) -> None:
-    """Wait until it has ended, and leave it alone if the wait is interrupted.
-
-    All does: a job that brings nothing for as long as a result lives is given up by its watch.
-    """
+    """Wait until it has ended, as all does, and leave it alone if the wait is interrupted."""
     end: concurrent.futures.Future[None] = concurrent.futures.Future()
     work.on_done(lambda _: end.set_result(None))
     session().waiter(end, of=work)
@@ -269,10 +259,6 @@ def show_ended(shell: Any, work: Work) -> None:
 
 
 def is_headless(shell: Any) -> bool:
-    """Return whether the cell that runs was sent by a program: one that answers no `input()`.
-
-    A front end with a person before it says with each cell that it can ask (the messaging
-    protocol's `allow_stdin`); nbclient, and with it nbconvert and papermill, says that it cannot.
-    """
+    """Return whether a program sent the cell: it answers no `input()` (`allow_stdin`)."""
     kernel = getattr(shell, "kernel", None)
     return kernel is not None and getattr(kernel, "_allow_stdin", True) is False
