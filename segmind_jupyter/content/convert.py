@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from segmind_jupyter.content import files, register, special_tables, tables
+from segmind_jupyter.content import files, register, special_tables, tables, text
 from segmind_jupyter.content.documents import pdf_page, pdf_parts
 from segmind_jupyter.content.images import figures
 from segmind_jupyter.content.images.arrays import array_part, is_large_array, jax_part, torch_part
@@ -36,21 +36,6 @@ from segmind_jupyter.content.parts import (
     special_method,
     type_name,
     without_addresses,
-)
-from segmind_jupyter.content.text import (
-    MAX_DEPTH,
-    as_text,
-    cut,
-    entries,
-    fenced,
-    is_container,
-    is_plain,
-    listed,
-    listing,
-    n_entries,
-    of_all,
-    plain_text,
-    source_code,
 )
 from segmind_jupyter.errors import ContentError
 from segmind_jupyter.words import encodable
@@ -132,8 +117,8 @@ def _converted(obj: Any, scope: Scope) -> list[Part]:
         # Its repr, or its `str` where only that says more than the type's name.
         kind: Any = type(obj)
         says_more = kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__
-        text = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)
-        return [as_text(text, limits=scope.limits, noun=type_name(obj), lines="\n" in text)]
+        said = without_addresses(safe_str(str, obj)) if says_more else safe_repr(obj)
+        return [text.as_text(said, limits=scope.limits, noun=type_name(obj), lines="\n" in said)]
     found = converter.convert(obj, limits=scope.limits, name=scope.title)
     return found if isinstance(found, list) else [found]
 
@@ -156,10 +141,10 @@ def _expanded(obj: Any, scope: Scope) -> list[Part] | None:
     if isinstance(obj, list | tuple | set | frozenset):  # a mapping's are settings
         names = scope.label or "names"
         files.refuse_file_names(leaves, f"list(map(Path, {names}))")
-    text, left_out = listed(obj, max_chars=scope.limits.text_chars)
-    noun = f"{type_name(obj)} of {n_entries(obj):,} items,"
-    is_long = len(text) > _LINE_CHARS
-    whole = as_text(text, limits=scope.limits, noun=noun, lines=is_long or "\n" in text)
+    said, left_out = text.listed(obj, max_chars=scope.limits.text_chars)
+    noun = f"{type_name(obj)} of {text.n_entries(obj):,} items,"
+    is_long = len(said) > _LINE_CHARS
+    whole = text.as_text(said, limits=scope.limits, noun=noun, lines=is_long or "\n" in said)
     return [replace(whole, left_out=left_out)]
 
 
@@ -170,7 +155,7 @@ def _opened(obj: Any) -> Any:
         return obj.tolist() if is_open else None
     # The bars of a plot are a tuple, and a user's own list may have a form.
     has_form = register.has_own_form(obj) or is_figure(obj) or register.has_display(obj)
-    return obj if is_container(obj) and not has_form else None
+    return obj if text.is_container(obj) and not has_form else None
 
 
 def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
@@ -179,8 +164,8 @@ def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
     def walk(obj: Any, around: tuple[int, ...]) -> Iterator[tuple[Any, bool]]:
         container = _opened(obj)
         yield obj, container is None
-        if container is not None and id(obj) not in around and len(around) < MAX_DEPTH:
-            for _, value in entries(container):
+        if container is not None and id(obj) not in around and len(around) < text.MAX_DEPTH:
+            for _, value in text.entries(container):
                 yield from walk(value, (*around, id(obj)))
 
     # A value takes three characters at least: what comes after so many is not shown.
@@ -190,7 +175,7 @@ def _first_leaves(obj: Any, limits: Limits) -> list[Any]:
 
 def _root_figure(obj: Any) -> Any:
     """Follow ``.figure`` from axes to their figure, and from a part of a figure to the whole."""
-    for _ in range(MAX_DEPTH):
+    for _ in range(text.MAX_DEPTH):
         obj = getattr(obj, "figure", obj)
     return obj
 
@@ -206,16 +191,16 @@ def _is_rich(leaf: Any) -> bool:
 def _entry_parts(container: Any, scope: Scope, *, are_files: bool) -> list[Part]:
     """Make the pieces of each entry. What text an entry leaves over, the later ones may use."""
     parts: list[Part] = []
-    left, total = scope.limits.text_chars, n_entries(container)
-    for number, (step, value) in enumerate(entries(container)):
+    left, total = scope.limits.text_chars, text.n_entries(container)
+    for number, (step, value) in enumerate(text.entries(container)):
         if left <= 0:
             shown = f"{number:,} of {total:,} items"
             return [*parts, Text(f"[{shown} shown]", inline=False, left_out=shown)]
         share = max(left // max(1, total - number), 200)  # however many there are
         inner = scope.inside(container, step, text_chars=share)
-        is_open = id(value) in inner.around or len(inner.around) >= MAX_DEPTH
+        is_open = id(value) in inner.around or len(inner.around) >= text.MAX_DEPTH
         if is_open or not (are_files or any(map(_is_rich, _first_leaves(value, inner.limits)))):
-            line = f"{inner.label}: {listing(value, max_chars=share)}"
+            line = f"{inner.label}: {text.listing(value, max_chars=share)}"
             entry: list[Part] = [Text(encodable(line), inline=False)]
         else:
             entry = _parts(value, inner)
@@ -274,10 +259,10 @@ def _never(_obj: object) -> bool:
 
 
 def _plain(obj: object, *, limits: Limits, name: str | None) -> Text:
-    text = plain_text(obj)
+    said = text.plain_text(obj)
     if name and issubclass(type(obj), str):
-        files.refuse_file_names([text], f"Path({name})")
-    return as_text(text, limits=limits)
+        files.refuse_file_names([said], f"Path({name})")
+    return text.as_text(said, limits=limits)
 
 
 def _is_path(obj: object) -> bool:
@@ -303,7 +288,7 @@ def _file_part(file: Any, *, limits: Limits) -> Part | list[Part]:
     held = file.read()
     file.seek(position)
     if isinstance(held, str):
-        return as_text(held, limits=limits, lines="\n" in held)
+        return text.as_text(held, limits=limits, lines="\n" in held)
     return files.bytes_part(held, limits=limits)
 
 
@@ -319,7 +304,8 @@ def _notebook_image(image: Any, *, limits: Limits) -> Part | list[Part]:
 
 
 def _notebook_text(shown: Any, *, limits: Limits) -> Text:
-    return as_text(plain_text(shown.data), limits=limits, noun=type_name(shown), lines=True)
+    said = text.plain_text(shown.data)
+    return text.as_text(said, limits=limits, noun=type_name(shown), lines=True)
 
 
 def _widget_output(widget: Any, *, limits: Limits) -> list[Part]:
@@ -329,8 +315,8 @@ def _widget_output(widget: Any, *, limits: Limits) -> list[Part]:
         if "data" in output:
             part = register.best_form(output["data"], limits=limits)
         else:  # a stream, or an error
-            text = output.get("text") or f"{output.get('ename')}: {output.get('evalue')}"
-            part = as_text(str(text), limits=limits, lines=True)
+            said = output.get("text") or f"{output.get('ename')}: {output.get('evalue')}"
+            part = text.as_text(str(said), limits=limits, lines=True)
         parts += [part] if part else []
     if not parts:
         raise ContentError("The Output shows nothing. Name it when something is in it.")
@@ -345,18 +331,14 @@ def _widget(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
     return to_parts(held, name=name, limits=limits)
 
 
-def _refuse_sound(obj: Any, *, limits: Limits) -> Part:
-    raise ContentError(f"Claude reads no {type_name(obj).lower()}. Send pictures of it, or text.")
-
-
 def _code(obj: Any, *, limits: Limits) -> Text:
-    source = source_code(obj)
+    source = text.source_code(obj)
     if source is None:
-        return as_text(safe_repr(obj), limits=limits)
+        return text.as_text(safe_repr(obj), limits=limits)
     about = f"source of {obj.__name__}, {len(source.splitlines()):,} lines"
-    code = cut(encodable(source), max_chars=limits.text_chars - 40)  # room for the fence
-    left_out = of_all(len(code), len(source), "character") if len(code) < len(source) else ""
-    fence = fenced(code, language="python")
+    code = text.cut(encodable(source), max_chars=limits.text_chars - 40)  # room for the fence
+    left_out = text.of_all(len(code), len(source), "character") if len(code) < len(source) else ""
+    fence = text.fenced(code, language="python")
     return Text(fence, about=about, inline=False, left_out=left_out)
 
 
@@ -367,7 +349,7 @@ _Row = Converter
 #: Asked from the top: pandas before figures, since a column may be called "figure"; figures
 #: before anything that is opened, since the bars of a plot are a tuple.
 _CONVERTERS: Final = (
-    _Row("", (), _plain, is_rich=_never, matches=is_plain),
+    _Row("", (), _plain, is_rich=_never, matches=text.is_plain),
     _Row("geopandas", ("GeoDataFrame", "GeoSeries"), special_tables.summarize_geo, _shape),
     _Row("pandas", ("DataFrame", "Series", "Index"), tables.summarize_table, _shape),
     _Row("polars", ("DataFrame", "Series"), tables.summarize_table, _shape),
@@ -382,9 +364,7 @@ _CONVERTERS: Final = (
     _Row("pypdfium2", ("PdfPage",), _unnamed(pdf_page)),
     _Row("numpy", ("ndarray",), array_part, _shape, is_rich=is_large_array),
     _Row("IPython", ("Image",), _unnamed(_notebook_image)),
-    _Row("IPython", ("Audio", "Video"), _unnamed(_refuse_sound)),
     _Row("IPython", ("TextDisplayObject",), _unnamed(_notebook_text)),
-    _Row("ipywidgets", ("Audio", "Video"), _unnamed(_refuse_sound)),
     _Row("ipywidgets", ("Output",), _unnamed(_widget_output)),
     _Row("ipywidgets", ("Box", "ValueWidget"), _widget),
     _Row("plotly", ("BaseFigure",), _unnamed(figures.encode_plotly)),

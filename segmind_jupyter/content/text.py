@@ -161,12 +161,11 @@ def _in_order(obj: Any) -> Iterable[Any]:
     """Sort a set, whose own order differs from one kernel to the next; others keep theirs."""
     if not issubclass(type(obj), set | frozenset):
         return obj  # type: ignore[no-any-return]
+    has_sets = any(issubclass(type(value), Set) for value in obj)  # these compare as subsets
     try:
-        if not any(issubclass(type(value), Set) for value in obj):  # these compare as subsets
-            return sorted(obj)
-    except Exception:  # noqa: BLE001, S110 - mixed types, or a foreign comparison that raises
-        pass
-    return sorted(obj, key=_short)
+        return sorted(obj, key=_short if has_sets else None)
+    except Exception:  # noqa: BLE001 - mixed types, or a foreign comparison that raises
+        return sorted(obj, key=_short)
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,7 @@ import PIL.ImageSequence
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from IPython.display import Audio
 
 from segmind_jupyter.content.parts import Image, Limits, Text
 from segmind_jupyter.content.prompt import Attachment, Prompt, compose, described, gather
@@ -165,7 +166,8 @@ def test_what_says_nothing_of_itself_is_refused_or_pointed_out():
     assert compose("Sum up {x}", {"x": []}, is_template=True).blocks()
     grouped = pd.DataFrame({"a": [1]}).groupby("a")
     generator = (n for n in "ab")
-    for says_nothing in (generator, iter([1]), map(int, "1"), object(), threading.Lock(), grouped):
+    audio = Audio(data=b"RIFF", rate=8000)
+    for says_nothing in (generator, iter([1]), object(), threading.Lock(), grouped, audio):
         with pytest.raises(ContentError, match=r"`x`: all that it says of itself is <.*list\(x\)"):
             compose("Sum up {x}", {"x": says_nothing})
     assert compose("Sum up {x}", {"x": "<b>"}).blocks()
