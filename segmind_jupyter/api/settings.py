@@ -201,7 +201,6 @@ SIMULATOR: Final = "simulator"
 
 #: A call takes 11 s to 24 s on average (the vendor's model pages), and a long one minutes.
 READ_TIMEOUT_S: Final = 300.0
-CONNECT_TIMEOUT_S: Final = 10.0
 
 #: How the key travels; `auto` sends `x-api-key` and tries `Authorization: Bearer` after a 401.
 AuthForm = Literal["auto", "x-api-key", "bearer"]

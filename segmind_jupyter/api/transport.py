@@ -24,17 +24,13 @@ from segmind_jupyter import errors
 from segmind_jupyter._version import __version__
 from segmind_jupyter.api import retry
 from segmind_jupyter.api.responses import Response, error_for, limit_reached, maybe_billed, read
-from segmind_jupyter.api.settings import (
-    CONNECT_TIMEOUT_S,
-    AuthForm,
-    Secret,
-    Settings,
-    checked_seconds,
-)
+from segmind_jupyter.api.settings import AuthForm, Secret, Settings, checked_seconds
 from segmind_jupyter.errors import shortened
 
 #: Bound late and by name, so that this room imports no room above it.
 _SIMULATOR_TRANSPORT: Final = "segmind_jupyter.simulator.inprocess:SimulatorTransport"
+
+_CONNECT_S: Final = 10.0
 
 #: Errors that say that not one byte of the request was sent.
 _NEVER_OPENED = (
@@ -159,7 +155,7 @@ class Transport:
         An error is returned, as in a traceback this frame would show the request with the key.
         """
         method, path = what.split(" ", 1)
-        connect_s = min(CONNECT_TIMEOUT_S, limit_s)
+        connect_s = min(_CONNECT_S, limit_s)
         try:
             request = http.build_request(
                 method,

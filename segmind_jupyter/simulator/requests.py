@@ -243,8 +243,6 @@ def _named(image: Image.Image) -> tuple[list[str], int, int]:
     """Return the name of each pixel's colour, how many shades there are, and the row's length."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16-bit grey: convert() would clip where it should scale
-        image = image.convert("I").point(lambda value: value * (1 / 257) + 0.0).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -277,22 +275,18 @@ def _courses(names: list[str], width: int, hues: list[str]) -> tuple[tuple[str, 
     for hue in hues[:6]:
         columns = [[y for y in range(height) if names[y * width + x] == hue] for x in range(width)]
         heights = [1 - sum(found) / len(found) / height for found in columns if found]
-        if len(heights) >= width / 8:
-            courses.append((hue, _course(heights)))
+        if len(heights) < width / 8:
+            continue
+        third = max(1, len(heights) // 3)
+        thirds = heights[:third], heights[third:-third] or heights, heights[-third:]
+        first, middle, last = (sum(part) / len(part) for part in thirds)
+        if middle > max(first, last) + 0.05:
+            course = "rises, then falls"
+        elif middle < min(first, last) - 0.05:
+            course = "falls, then rises"
+        elif abs(last - first) < 0.05:
+            course = "stays level"
+        else:
+            course = f"{'rises' if last > first else 'falls'} from left to right"
+        courses.append((hue, course))
     return tuple(courses)
-
-
-def _course(heights: list[float]) -> str:
-    """Describe a row of heights (0 at the bottom of the picture, 1 at its top)."""
-    third = max(1, len(heights) // 3)
-    first, middle, last = (
-        sum(part) / len(part)
-        for part in (heights[:third], heights[third:-third] or heights, heights[-third:])
-    )
-    if middle > max(first, last) + 0.05:
-        return "rises, then falls"
-    if middle < min(first, last) - 0.05:
-        return "falls, then rises"
-    if abs(last - first) < 0.05:
-        return "stays level"
-    return "rises from left to right" if last > first else "falls from left to right"
