@@ -279,10 +279,8 @@ def _outputs(n: int, cell: Any, source: str, above: str) -> Iterator[Figure]:
         if is_plain(picture, data):
             figure.picture, figure.source, figure.above = picture, source, above
             figure.has_words |= bool(picture.metadata.get(picture.mime, {}).get("alt"))
-        elif isinstance(picture, VectorPlot):
-            figure.trouble = f"{picture.what}, without pixels. In its cell: {picture.step}."
         else:
-            figure.trouble = "a picture in HTML of its cell's own: write its alt there."
+            figure.trouble = "no picture of its own: show it as a PNG, or write its alt there."
         yield figure
 
 
@@ -322,9 +320,8 @@ def add_words(notebook: Any, told_of: Sequence[tuple[Figure, Description]], how:
             mine = cell["metadata"].setdefault("mystnb", {})
             mine.setdefault("image", {})["alt"] = " ".join(texts)
         else:
-            quoted = [json.dumps(alt, ensure_ascii=False) for alt in texts]
-            listed = "".join(f"\n#|   - {alt}" for alt in quoted)
-            option = f"#| fig-alt:{f' {quoted[0]}' if len(quoted) == 1 else listed}\n"
+            alt: Any = texts[0] if len(texts) == 1 else texts
+            option = f"#| fig-alt: {json.dumps(alt, ensure_ascii=False)}\n"
             cell["source"] = _like(cell["source"], option + _joined(cell["source"]))
 
 
