@@ -60,11 +60,6 @@ class Estimate:
     seconds: float | None
     basis: str
 
-    @property
-    def cost_or_most(self) -> float:
-        """What is counted on."""
-        return self.most if self.cost is None else self.cost
-
     def __str__(self) -> str:
         if self.cost is None:
             return f"credits not known ({self.basis})"
@@ -138,7 +133,7 @@ class Reservation:
 
     def __init__(self, budget: Budget, call: Call, found: Estimate, *, origin: str):
         self.model, self.origin = call.model, origin
-        self.cost, self.most = found.cost_or_most, found.most
+        self.cost, self.most = found.most if found.cost is None else found.cost, found.most
         self.key = secrets.token_hex(8)
         self.state: Literal["open", "lost", "settled"] = "open"
         self._budget = budget

@@ -222,12 +222,3 @@ class CallRecord:
     cost: float | None = None
     seconds: float | None = None
     request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSize:
-    """How many replies are cached, how long they are together, since when the oldest is."""
-
-    count: int = 0
-    n_bytes: int = 0
-    oldest_at: float | None = None

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from segmind_jupyter.api.database import (
-    CacheSize,
     CallRecord,
     Claim,
     JobRecord,
@@ -355,10 +354,10 @@ class Journal:
         rows = self._rows("SELECT body, kept_at FROM replies WHERE key = ?", key)
         return (rows[0][0], rows[0][1]) if rows else None
 
-    def kept_replies(self) -> CacheSize:
-        """Count the replies that are cached."""
+    def kept_replies(self) -> tuple[int, int, float | None]:
+        """Return how many replies are cached, their bytes, and since when the oldest is."""
         (row,) = self._rows("SELECT count(*), coalesce(sum(n_bytes), 0), min(kept_at) FROM replies")
-        return CacheSize(*row)
+        return row[0], row[1], row[2]
 
     def clear_replies(self) -> int | None:
         """Forget all cached replies, but no job; `None` where the file cannot be changed."""

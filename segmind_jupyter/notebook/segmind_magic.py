@@ -389,11 +389,10 @@ def cache(rest: Sequence[str]) -> str | Shown:
         return f"{'1 reply is' if count == 1 else f'{count:,} replies are'} forgotten; jobs stay."
     if rest:
         raise UsageError("It is `%segmind cache` or `%segmind cache clear`")
-    held = journal.kept_replies()
+    count, n_bytes, oldest_at = journal.kept_replies()
     kept = "none"
-    if held.oldest_at is not None:
-        oldest = format_time(held.oldest_at)
-        kept = f"{held.count:,} ({readable_bytes(held.n_bytes)}), the oldest of {oldest}"
+    if oldest_at is not None:
+        kept = f"{count:,} ({readable_bytes(n_bytes)}), the oldest of {format_time(oldest_at)}"
     file = str(journal.path or "none: they end with this kernel (ClaudeMagics.journal)")
     mode = _MODES[session().options.cache]
     return Shown(facts_bundle([("replies", kept), ("file", file), ("mode", mode)]))

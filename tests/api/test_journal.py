@@ -204,7 +204,7 @@ def test_beyond_the_bound_the_oldest_reply_goes(bench):
         journal.keep_reply(name, b"0123456789")
         bench.now += 1
     assert [name for name in "abcd" if journal.kept_reply(name)] == ["b", "c", "d"]
-    assert dataclasses.astuple(journal.kept_replies()) == (3, 30, NOW + 1)
+    assert journal.kept_replies() == (3, 30, NOW + 1)
     bench.close()
     before = bench.path.read_bytes()
     assert bench.open().kept_reply("b") == (b"0123456789", NOW + 1)
@@ -377,7 +377,7 @@ def test_processes_that_make_and_write_files_at_the_same_moment_lose_nothing(tmp
         names = {record.request_id for record in made.entries()}
         assert names == {f"{k}-{m}" for k in ("one", "two") for m in range(n, 100, 20)}
         assert all(made.find(name).raw == f"reply {name}" for name in names)
-        assert made.kept_replies().count == 10
+        assert made.kept_replies()[0] == 10
         made.close()
 
 
