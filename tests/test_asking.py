@@ -157,25 +157,6 @@ def test_a_forked_child_begins_with_a_session_of_its_own(recorder, script):
     assert len(recorder.posts) == 4
 
 
-def test_a_reply_is_what_json_says(script):
-    """Of `ask` and of `submit`; a type that is none is refused before anything is sent."""
-    done = script(
-        """
-        from typing import Literal
-        from segmind_jupyter import ContentError, SettingsError, ask, submit
-        assert ask("Is it?", json=Literal["yes", "no"]).parsed in ("yes", "no")
-        assert submit("Is it?", json=list[int]).wait(60).parsed
-        for wrong in ({"json": "yes"}, {"json": int, "response_format": {}}):
-            try:
-                ask("Is it?", **wrong)
-            except (ContentError, SettingsError) as error:
-                print(type(error).__name__)
-        """,
-        base_url="simulator",
-    )
-    assert (done.stdout, done.stderr) == ("ContentError\nSettingsError\n", "")
-
-
 class TestService:
     def test_an_interrupt_while_it_is_sent_does_not_lose_the_id(self, service, gateway):
         """The POST comes to its end, though nobody waits for it: the message is true."""

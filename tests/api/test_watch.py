@@ -165,15 +165,6 @@ def for_results(gateway: Gateway, *, times: int, **fault) -> None:
 class TestFailure:
     """A job that ends without a reply."""
 
-    def test_a_failure_that_only_the_result_tells_of_is_one(self, world):
-        """The poll said COMPLETED; the result knows better."""
-        job = world.submit("fail: too late")
-        world.gateway.script("GET", body={"status": "COMPLETED"}, status=200)
-        world.loop.run(anyio.sleep(20))
-        world.follow(job)
-        assert isinstance(job.error, JobFailed)
-        assert world.journal.find(job.request_id).state == "FAILED"
-
     def test_an_unknown_state_ends_the_watch_but_not_the_job(self, world):
         """Waiting on would be waiting for ever; the job can be taken up when more is known."""
         job = world.submit()
@@ -518,16 +509,6 @@ class TestClaiming:
         first = world.watch
         world.start_kernel()
         return first, world.watch
-
-    def test_the_second_waits_and_has_the_job_of_the_first(self, world):
-        """However long its POST takes; the reply is then read from the journal."""
-        world.gateway.script("POST", delay_s=120.0)
-        one, other = self.submitted_by(world, *self.two_kernels(world), timeout_s=300.0)
-        assert one.request_id == other.request_id
-        assert world.follow(one).reply.text == "hello"
-        (again,) = self.submitted_by(world, world.watch)
-        assert again.reply.text == "hello"
-        assert len(world.sent("POST")) == 1
 
     def test_two_kernels_that_follow_one_job_fetch_and_count_it_once(self, world):
         """The other reads what the first has put into the journal."""
