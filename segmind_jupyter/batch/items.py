@@ -176,11 +176,7 @@ class Rows:
 
 
 def listed(items: Any) -> Rows:
-    """Find the items in whatever holds them now.
-
-    Later changes of a list, a mapping, a series or a table do not count; those of an item itself
-    (a dict, a figure, a file) do until it is taken.
-    """
+    """Find the items in whatever holds them now; what one of them holds is read as it is taken."""
     if is_kind(items, "pandas", "DataFrame"):
         frame = items.copy()
         columns = [frame.iloc[:, n] for n in range(frame.shape[1])]
@@ -253,10 +249,7 @@ def _cell(value: Any) -> Any:
 
 
 def _images(path: str | os.PathLike[Any]) -> dict[str, Path]:
-    """Find the image files of a folder by how they begin or end; hidden ones are left out.
-
-    One that is an image by its name alone is broken, and so an error of its own, not left out.
-    """
+    """Find a folder's image files by how they begin, or by their names, as broken ones are."""
     folder = os.path.expanduser(os.fsdecode(path))
     if not os.path.isdir(folder):  # unlike Path.is_dir, it bears any text
         raise ContentError(

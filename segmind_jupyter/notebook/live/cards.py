@@ -111,10 +111,9 @@ class Card(abc.ABC):
 
     @abc.abstractmethod
     def now(self) -> tuple[str, str, str, str]:
-        """Return as HTML how it stands, and what stands below that and seldom changes.
+        """Return how it stands, and what below that seldom changes, so that it can be selected.
 
-        Whoever selects words there keeps them so while the line above goes on. Then what to know
-        where nothing can change, and all of it as one line of text.
+        Both are HTML; then what to know where nothing can change, and all of it as a line of text.
         """
 
     @abc.abstractmethod

@@ -123,11 +123,9 @@ class WaitDisplay:
             self._watch()
 
     def _end_cell(self, result: Any = None) -> None:
-        """Where nobody looks on, end with the replies of the jobs that are under way.
+        """Where nobody looks on, end with the replies of the jobs: later they are in no file.
 
-        nbconvert and papermill keep what cells showed while they ran, and stop the kernel after
-        the last one: a reply that comes later is in no file. What failed is raised by the next
-        `%segmind wait`: here it would be no cell's failure.
+        What failed is raised by the next `%segmind wait`: here it would be no cell's failure.
         """
         policy = self._policy()
         if policy == "always" or (policy == "headless" and is_headless(self._shell)):
