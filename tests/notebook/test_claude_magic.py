@@ -272,7 +272,7 @@ def test_an_error_is_one_message_in_every_xmode_and_never_the_key(run, online, c
         online.will_answer(404, {"error": f"no such model for {KEY}"})
         done = run("%%claude -m claude-4-sonet\nHi")
         assert type(done.error) is NotFoundError
-        assert "Did you mean `-m claude-4-sonnet`" in " ".join(done.shown.split())
+        assert "did you mean `claude-4-sonnet`" in " ".join(done.shown.split())
         assert all(len(line) <= 89 for line in done.shown.splitlines())
         assert len(done.shown.strip().splitlines()) <= 5
         assert KEY not in done.shown + caplog.text
