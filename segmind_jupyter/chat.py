@@ -326,10 +326,9 @@ class Chat:
         desk = session()
         cache = await run_sync(desk.slot, request, request.cache)
         # Whoever asks again wants another answer, as long as anything may be sent.
-        if turn.replacing is None or request.cache == "only":
-            kept = await run_sync(cache.find)
-            if kept is not None:
-                return kept
+        is_again = turn.replacing is not None and request.cache != "only"
+        if not is_again and (kept := await run_sync(cache.find)):
+            return kept
         try:
             if request.queued:
                 watch = desk.watch()

@@ -215,11 +215,10 @@ class ChatPanel:
 
     def _heading(self) -> dict[str, Any]:
         chat, usage, names = self.chat, self.chat.usage, sendable_names(self._shell)
-        took: list[str] = []
-        if usage.calls:
-            took = [f"{usage.calls:,} {'reply' if usage.calls == 1 else 'replies'}"]
-            took.append(f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out")
-            took += [f"{usage.cost:,.4f} credits"] if usage.cost is not None else []
+        n_replies = f"{usage.calls:,} {'reply' if usage.calls == 1 else 'replies'}"
+        tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
+        cost = "" if usage.cost is None else f"{usage.cost:,.4f} credits"
+        took = filter(None, (n_replies, tokens, cost)) if usage.calls else ()
         return {
             "name": one_line(chat.name),
             "variable": next(reversed([n for n, v in names.items() if v is chat]), "chat"),
