@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -103,11 +102,6 @@ class Request(Call):
     def blocks(self) -> list[Block]:
         """Return the content blocks of the prompt, in order, as they go over the wire."""
         return self.prompt.blocks()
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the body, in bytes."""
-        return len(json.dumps(self.body, separators=(",", ":")))
 
     @property
     def tokens(self) -> int:

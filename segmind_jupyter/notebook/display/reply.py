@@ -395,7 +395,7 @@ def _head(request: Request) -> Iterator[str]:
     else:
         yield f"Nothing was sent. This would be: {where}"
     blocks = counted(len(request.prompt.parts()), "block")
-    size = readable_bytes(request.n_bytes)
+    size = readable_bytes(len(json.dumps(request.body, separators=(",", ":"))))
     yield f"{blocks} · {estimated_tokens(request.tokens)} · request of {size}"
     if request.estimate is not None and request.kept_at is None and not request.is_withheld:
         yield str(request.estimate)
