@@ -86,7 +86,22 @@ def open_database(path: Path, *, busy_s: float) -> sqlite3.Connection:
                     file.chmod(0o600)
         _make(db)
         db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA journal_mode = WAL")  # readers and a writer then work at a time
+        try:
+            # Readers and a writer then work at a time. Some network file systems take it and then
+            # fail, as they cannot map the index that WAL shares: hence the attempt to write.
+            db.execute("PRAGMA journal_mode = WAL")
+            with transaction(db):
+                return db
+        except sqlite3.OperationalError as error:
+            if is_lock(error):  # another kernel is opening the file
+                return db
+        db.close()
+        db = _connect(path, busy_s)
+        # One that has the file to itself needs no index.
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA locking_mode = NORMAL")
+        _pragma(db, "user_version")  # the lock is let go at the next access
         return db
     except BaseException:
         db.close()

@@ -560,6 +560,19 @@ def test_a_file_deleted_under_a_running_kernel_is_made_again(bench):
     assert bench.warned == []
 
 
+def test_where_the_log_of_sqlite_cannot_be_shared_the_rollback_journal_does(bench):
+    """As on some network file systems: here the shared index cannot be made."""
+    bench.path.parent.mkdir()
+    bench.path.with_name("jobs.sqlite3-shm").mkdir()
+    journal = bench.open()
+    journal.ended("a", state="COMPLETED", raw=BODY)
+    assert journal.claim("w").state == "ours"
+    assert bench.warned == []
+    journal.close()
+    assert outside(bench.path, "PRAGMA journal_mode") == [("delete",)]
+    assert bench.open().find("a").raw == BODY
+
+
 def test_a_warning_is_logged_where_it_would_raise(bench, caplog):
     """It comes from a thread, mostly, where nobody could catch it."""
     bench.path.parent.write_text("in the way")
