@@ -149,9 +149,9 @@ class JobManager:
             if sent.state == "lost":
                 at = time.strftime("%Y-%m-%d %H:%M", time.localtime(sent.at))
                 raise MaybeBilledError(
-                    f"This was sent at {at}, and no answer with an id came: the connection broke, "
-                    "say, or its kernel died. It may have been billed, so it was not sent again. "
-                    "`%segmind history` shows whether it was; `ask_each` of it alone with "
+                    f"This was to be sent at {at}, and no answer with an id came: the connection "
+                    "broke, say, or its kernel died. It may have been billed, so it was not sent "
+                    "again. `%segmind history` shows whether it was; `ask_each` of it alone with "
                     "`resume=False` asks again."
                 )
             if sent.job is None:
