@@ -187,9 +187,9 @@ def flattened(picture: Picture, *, size: tuple[int, int]) -> Picture:
     # What Pillow raises on EXIF that it cannot read; a warning where the user made these errors.
     with suppress(OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, Warning):
         flat.getexif()[_ORIENTATION] = picture.getexif()[_ORIENTATION]
-    upright = ImageOps.exif_transpose(flat)
-    upright.info = {}
-    return upright
+    ImageOps.exif_transpose(flat, in_place=True)
+    flat.info = {}
+    return flat
 
 
 def _averageable(picture: Picture) -> Picture:
@@ -207,13 +207,13 @@ def _averageable(picture: Picture) -> Picture:
 
 def _in_srgb(picture: Picture, profile: bytes | None) -> Picture:
     """Convert from a colour profile; one that is broken or meant for other channels is ignored."""
-    with suppress(Exception):  # Pillow may lack LittleCMS, whose errors are of many kinds
-        from PIL import ImageCms
+    if profile:
+        with suppress(Exception):  # Pillow may lack LittleCMS, whose errors are of many kinds
+            from PIL import ImageCms
 
-        srgb = ImageCms.createProfile("sRGB")
-        own = io.BytesIO(profile or b"")
-        if profile and (made := ImageCms.profileToProfile(picture, own, srgb, outputMode="RGB")):
-            return made
+            own, srgb = io.BytesIO(profile), ImageCms.createProfile("sRGB")
+            if made := ImageCms.profileToProfile(picture, own, srgb, outputMode="RGB"):
+                return made
     return picture.convert("RGB") if picture.mode == "CMYK" else picture
 
 
