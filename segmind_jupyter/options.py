@@ -122,7 +122,7 @@ class Options:
     def each(self, model: Any) -> list[Options]:
         """Return a copy for each of several models, or for the one."""
         if not isinstance(model, list | tuple):
-            return [self.replace(model=model)]
+            return [self if model is None else self.replace(model=model)]
         if not model or len({*map(checked_slug, model)}) < len(model):
             raise SettingsError(f"model={_brief(model)}: name each model once, and at least one.")
         return [self.replace(model=slug) for slug in model]

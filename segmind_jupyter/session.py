@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from segmind_jupyter.api.loop import BackgroundLoop, wait_in_sight, wait_interruptibly
 from segmind_jupyter.api.messages import Block, Call, Ledger, Message, encoded
-from segmind_jupyter.api.settings import Secret, Settings, model_info, of_history, resolve
+from segmind_jupyter.api.settings import KEY_NAME, Secret, Settings, model_info, of_history, resolve
 from segmind_jupyter.errors import (
     Interrupted,
     JobCancelled,
@@ -112,6 +112,8 @@ class Request(Call):
 
     def noting(self, *notes: str) -> Request:
         """Return a copy that points out more."""
+        if not notes:
+            return self
         prompt = dataclasses.replace(self.prompt, notes=(*self.notes, *notes))
         return dataclasses.replace(self, prompt=prompt)
 
@@ -251,7 +253,9 @@ class Session:
         sent = [request for request, reply in zip(requests, kept, strict=True) if reply is None]
         came: Iterator[Reply | SegmindError] = iter(())
         if sent:
-            shown = dataclasses.replace(sent[0], model=", ".join(each.model for each in sent))
+            shown = sent[0]
+            if len(sent) > 1:
+                shown = dataclasses.replace(shown, model=", ".join(each.model for each in sent))
             wait = functools.partial(self.waiter, of=shown)
             with self._interruptible("`%segmind history` shows whether it was charged."):
                 came = iter(self._call(self._chat_all, sent, not any(kept), wait=wait))
@@ -272,17 +276,18 @@ class Session:
 
         async def answer(request: Request, hold: Reservation) -> Reply | SegmindError:
             try:
-                return await self.chat(request, request.timeout_s, hold)
+                return await self._send(client, request, request.timeout_s, hold)
             except SegmindError as error:
                 if isinstance(error, MaybeBilledError):
                     self.ledger.add_unknown()
                 error.__context__ = None
                 return error.with_traceback(None)
 
+        client = self.client()
         holds: list[Reservation] = []
         try:
             for request in requests:
-                holds.append(self._reserved(request))
+                holds.append(self.budget.reserve(request, client.settings.base_url))
             if len(requests) == 1:
                 answers = [await answer(requests[0], holds[0])]
             else:
@@ -303,13 +308,17 @@ class Session:
             raise worst
         return answers
 
-    async def chat(
-        self, call: Call, timeout_s: float | None = None, hold: Reservation | None = None
-    ) -> Reply:
+    async def chat(self, call: Call, timeout_s: float | None = None) -> Reply:
         """Send a call and wait for its reply (v1); on the background loop alone."""
-        hold = hold or self._reserved(call)
+        client = self.client()
+        hold = self.budget.reserve(call, client.settings.base_url)
+        return await self._send(client, call, timeout_s, hold)
+
+    async def _send(
+        self, client: SegmindClient, call: Call, timeout_s: float | None, hold: Reservation
+    ) -> Reply:
         try:
-            reply = await self.client().chat(
+            reply = await client.chat(
                 call.model,
                 call.messages,
                 instruction=call.instruction,
@@ -321,9 +330,6 @@ class Session:
             raise
         hold.settle(reply)
         return reply
-
-    def _reserved(self, call: Call) -> Reservation:
-        return self.budget.reserve(call, self.client().settings.base_url)
 
     def submit(self, request: Request) -> Job:
         """Queue a request as a job, which is followed in the background from then on."""
@@ -464,8 +470,9 @@ class Session:
 
     def _look_for_key(self) -> None:
         """Look here, as Colab tells its secrets to the main thread alone; the loop looks again."""
-        with contextlib.suppress(SegmindError):
-            self.settings()
+        if self._api_key is None and not os.environ.get(KEY_NAME, "").strip():
+            with contextlib.suppress(SegmindError):
+                self.settings()
 
     def waiter(
         self,

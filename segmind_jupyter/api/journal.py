@@ -7,7 +7,6 @@ goes out. No key of the API is written, and a prompt only in a chat that is to b
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import logging
@@ -20,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from segmind_jupyter.api.database import (
     CallRecord,
@@ -194,7 +193,7 @@ class Journal:
 
     def find_work(self, work: str) -> JobRecord | None:
         """Find a job that answers this work, or else one that is to."""
-        return self._run(lambda db: _job_of(db, work), "DEFERRED")
+        return self._run(lambda db: _job_of(db, work), is_write=False)
 
     def durations(self, origin: str, model: str, *, limit: int = 20) -> list[float]:
         """List how many seconds the jobs of a model took, newest first."""
@@ -257,12 +256,11 @@ class Journal:
 
     def record_call(self, call: CallRecord, *, settles: str | None = None) -> None:
         """Remember what a call took, in place of what was set aside."""
-        row = dataclasses.astuple(
-            replace(call, request_id=call.request_id and _text(call.request_id))
-        )
+        request_id = call.request_id and _text(call.request_id)
+        row = (call.at, call.origin, call.model, call.input_tokens, call.cost, call.seconds)
 
         def change(db: sqlite3.Connection) -> None:
-            db.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            db.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, request_id))
             db.execute("DELETE FROM reserved WHERE id = ?", (settles,))
 
         self._run(change)
@@ -300,7 +298,7 @@ class Journal:
 
     def spent(self, origin: str, *, since: float) -> float:
         """Sum what the calls to an origin took since then, and what is set aside for others."""
-        return self._run(lambda db: _spent(db, origin, since), "DEFERRED")
+        return self._run(lambda db: _spent(db, origin, since), is_write=False)
 
     def reserve(
         self, key: str, origin: str, *, cost: float, most: float, since: float
@@ -401,7 +399,7 @@ class Journal:
             self.close()
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        return self._run(lambda db: db.execute(query, values).fetchall(), "DEFERRED")
+        return self._run(lambda db: db.execute(query, values).fetchall(), is_write=False)
 
     def _do(self, change: str, *values: object) -> int:
         return self._run(lambda db: db.execute(change, values).rowcount)
@@ -415,15 +413,18 @@ class Journal:
     def _run(
         self,
         work: Callable[[sqlite3.Connection], T],
-        kind: Literal["DEFERRED", "IMMEDIATE"] = "IMMEDIATE",
+        *,
+        is_write: bool = True,
     ) -> T:
-        """Do it in one transaction, in the file or in its place."""
+        """Do it, changes in one transaction, in the file or in its place."""
         with _at_work:
             until_s = time.monotonic() + self._busy_s
             while True:
                 try:
-                    with transaction(self._opened(), kind) as db:
-                        if kind == "IMMEDIATE" and not self._is_pruned:
+                    if not is_write:
+                        return work(self._opened())
+                    with transaction(self._opened()) as db:
+                        if not self._is_pruned:
                             self._is_pruned, now = True, self._clock()
                             for forget in _FORGET:
                                 db.execute(forget, (now - MAX_AGE_S,))

@@ -177,17 +177,15 @@ class Transport:
             # httpx bounds each read; the scope bounds an answer that drips in for ever.
             with anyio.fail_after(limit_s + 0.25):
                 for form in self._forms:
-                    for name in ("x-api-key", "authorization"):
-                        request.headers.pop(name, None)
+                    name = "authorization" if form == "bearer" else form
+                    before = "Bearer " if form == "bearer" else ""
                     # The one place where the key is unwrapped.
-                    if form == "bearer":
-                        request.headers["authorization"] = f"Bearer {secret.reveal()}"
-                    else:
-                        request.headers["x-api-key"] = secret.reveal()
+                    request.headers[name] = before + secret.reveal()
                     answer = await read(await http.send(request, stream=True), scrub=self.scrubbed)
                     if answer.status != 401:
                         self._forms = (form, *(f for f in self._forms if f != form))
                         break
+                    del request.headers[name]
         except _NEVER_OPENED as error:
             return self._unreached(error, connect_s)
         except (httpx.HTTPError, OSError) as error:
