@@ -93,9 +93,7 @@ def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
     settings = home / "app-settings"
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(OVERRIDES))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     token = secrets.token_hex(8)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SEGMIND")},
@@ -125,6 +123,15 @@ def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
     finally:
         server.terminate()
         server.wait(30)
+
+
+def free_port() -> int:
+    """Find a port below those that the system hands out: a kernel may be given one of these."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until_up(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
