@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -158,6 +159,7 @@ def test_jobs_are_listed_with_what_is_known_of_them(run, gateway):
         assert words in row
     for words in ("echo: &lt;b&gt;One.", ">job<", f">{request_id[:8]}<", "127.0.0.1", "○"):
         assert words in shown["text/html"], words
+    assert re.search(r';white-space:nowrap">\d+ s<', shown["text/html"])  # on a narrow page too
     run("job.wait()")
     assert "completed, reply kept" in run("%segmind jobs").shown
     run("%%claude -j -q -o job\necho: Two.")

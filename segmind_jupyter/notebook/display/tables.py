@@ -30,7 +30,9 @@ def table_html(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> 
         if tag == "td" or any(cells):
             line = ""
             for n, cell in enumerate(cells):
-                style = ELEMENTS[f"{tag} left" if n in left else f"{tag} right"]
+                style = ELEMENTS[f"{tag} left"]
+                if n not in left:  # a number and its unit stay on one line
+                    style = f"{ELEMENTS[f'{tag} right']};white-space:nowrap"
                 inside = cell if isinstance(cell, Markup) else html.escape(one_line(cell))
                 line += f'<{tag} style="{style}">{inside}</{tag}>'
             lines.append(f'<tr style="{ELEMENTS["tr"]}">{line}</tr>')
