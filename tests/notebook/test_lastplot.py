@@ -157,6 +157,8 @@ def test_what_was_cleared_is_gone(notebook):
     assert notebook.sent() == [RED]
     notebook.run("display(picture('blue')); clear_output(wait=True); display('done')")
     assert notebook.sent() == [RED]
+    notebook.run("display(picture('green')); clear_output(wait=True)")  # nothing came: it stays
+    assert notebook.sent() == [GREEN]
 
 
 def test_a_cell_that_runs_again_takes_its_old_plots_away(notebook):

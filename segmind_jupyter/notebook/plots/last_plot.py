@@ -52,6 +52,8 @@ class LastPlots:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._shown: list[Shown] = []
+        #: The areas that their next output clears.
+        self._to_clear: set[str] = set()
         self._lock = threading.Lock()
         #: What puts each method back, and whose it is.
         self._taps: list[tuple[Any, Callable[[], None]]] = []
@@ -176,6 +178,9 @@ class LastPlots:
                     if shown.display_id == display_id:
                         name, area, cell_id = shown.name, shown.area, shown.cell_id
                 self._drop(lambda shown: shown.display_id == display_id)
+            elif area in self._to_clear:
+                self._to_clear.discard(area)
+                self._drop(lambda shown: shown.area == area)
             if picture is not None:
                 new = Shown(picture, name, area, cell_id, display_id)
                 self._shown = [*self._shown, new][-MAX_PLOTS:]
@@ -184,10 +189,13 @@ class LastPlots:
         self.formatted = lambda: None
         self.formatted = weakref.ref(value)  # what bears none is no figure: this raises, unheard
 
-    def _cleared(self, publisher: Any, *_: Any, **__: Any) -> None:
+    def _cleared(self, publisher: Any, wait: bool = False) -> None:
         area = self._place(publisher)[1]
         with self._lock:
-            self._drop(lambda shown: shown.area == area)
+            if wait:
+                self._to_clear.add(area)
+            else:
+                self._drop(lambda shown: shown.area == area)
 
     def _drop(self, gone: Callable[[Shown], bool]) -> None:
         self._shown = [shown for shown in self._shown if not gone(shown)]
