@@ -6,6 +6,7 @@ known types, and IPython's display methods. What none of them knows goes as its 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmind_jupyter.content import files, register, special_tables, tables, text
-from segmind_jupyter.content.documents import pdf_page, pdf_parts
+from segmind_jupyter.content.documents import notebook_parts, pdf_page, pdf_parts
 from segmind_jupyter.content.images import figures
 from segmind_jupyter.content.images.arrays import array_part, is_large_array, jax_part, torch_part
 from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
@@ -279,8 +280,9 @@ def _is_file(obj: Any) -> bool:
 
 def _file_part(file: Any, *, limits: Limits) -> Part | list[Part]:
     """Read an open file, or bytes in memory, from the beginning; its position stays."""
-    if isinstance(name := getattr(file, "name", None), str) and os.path.isfile(name):
-        return files.path_part(Path(name), limits=limits)
+    raw = getattr(file, "buffer", file)  # of a text; bytes in memory may have a name too
+    if is_kind(getattr(raw, "raw", raw), "_io", "FileIO") and isinstance(file.name, str):
+        return files.path_part(Path(file.name), limits=limits)
     if not file.seekable():
         raise ContentError("What it holds can be read once. Name what its .read() gives.")
     position = file.tell()
@@ -290,6 +292,10 @@ def _file_part(file: Any, *, limits: Limits) -> Part | list[Part]:
     if isinstance(held, str):
         return text.as_text(held, limits=limits, lines="\n" in held)
     return files.bytes_part(held, limits=limits)
+
+
+def _notebook(notebook: Any, *, limits: Limits, name: str | None) -> list[Part]:
+    return notebook_parts(json.dumps(notebook).encode(), name=name or "it", limits=limits)
 
 
 def _notebook_image(image: Any, *, limits: Limits) -> Part | list[Part]:
@@ -324,7 +330,7 @@ def _widget_output(widget: Any, *, limits: Limits) -> list[Part]:
 
 
 def _widget(widget: Any, *, limits: Limits, name: str | None) -> list[Part]:
-    """Send what is in a box, the files of an upload, or the value of any other widget."""
+    """Send what is in a box, the files of an upload, or what a label or a picture shows."""
     held = widget.children if is_kind(widget, "ipywidgets", "Box") else widget.value
     if is_kind(widget, "ipywidgets", "FileUpload"):
         held = {file["name"]: bytes(file["content"]) for file in held}
@@ -363,10 +369,12 @@ _CONVERTERS: Final = (
     _Row("pypdfium2", ("PdfDocument",), pdf_parts),
     _Row("pypdfium2", ("PdfPage",), _unnamed(pdf_page)),
     _Row("numpy", ("ndarray",), array_part, _shape, is_rich=is_large_array),
+    _Row("", (), _notebook, matches=text.is_notebook),
     _Row("IPython", ("Image",), _unnamed(_notebook_image)),
     _Row("IPython", ("TextDisplayObject",), _unnamed(_notebook_text)),
     _Row("ipywidgets", ("Output",), _unnamed(_widget_output)),
-    _Row("ipywidgets", ("Box", "ValueWidget"), _widget),
+    # Of the others their own text: it has options and names, and no password.
+    _Row("ipywidgets", ("Box", "FileUpload", "Label", "Image", "Audio", "Video"), _widget),
     _Row("plotly", ("BaseFigure",), _unnamed(figures.encode_plotly)),
     _Row("altair", ("TopLevelMixin", "JupyterChart"), _unnamed(figures.encode_altair)),
     _Row("bokeh", ("UIElement", "LayoutDOM"), _unnamed(figures.encode_bokeh)),

@@ -142,7 +142,7 @@ def notebook_parts(data: bytes, *, name: str, limits: Limits) -> list[Part]:
     for number, kind, text in read:
         words = cut(text, max_chars=_OUTPUT_CHARS) if kind == "output" else text
         if words != text and not said:
-            said.append(f"outputs up to {_OUTPUT_CHARS:,} characters")
+            said.append(f"outputs up to {_OUTPUT_CHARS:,} characters each")
         if kind != "picture" and len(words) > room:
             shown.append((number, kind, cut(words, max_chars=max(0, room))))
             shown.append((number, kind, f"[cells {number}-{len(cells)} of {len(cells)} are cut]"))

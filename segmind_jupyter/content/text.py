@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import datetime
 import inspect
@@ -10,6 +11,7 @@ import re
 import textwrap
 from collections import ChainMap, UserDict, UserList, UserString, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -108,11 +110,18 @@ _KEY_CHARS: Final = 200
 _NOTES_CHARS: Final = 120
 
 
+def is_notebook(obj: Any) -> bool:
+    """Return whether `obj` is what `nbformat.read` gives."""
+    return is_kind(obj, "nbformat", "NotebookNode") and "cells" in obj
+
+
 def is_container(obj: object) -> bool:
     """Return whether `obj` is read by its entries."""
     kind = type(obj)
     if issubclass(kind, _CONTAINERS):
-        return not is_kind(obj, "scipy", "_spbase", "spmatrix")  # a dok matrix is a dict too
+        # A dok matrix is a dict too, and so is a notebook that was read.
+        is_known = is_kind(obj, "scipy", "_spbase", "spmatrix") or is_notebook(obj)
+        return not is_known
     if kind.__repr__ is object.__repr__:
         return issubclass(kind, Mapping | Sequence | Set)
     return _is_record(kind)
@@ -248,14 +257,13 @@ def source_code(obj: Callable[..., Any]) -> str | None:
 
 
 def _class_in_cell(kind: type) -> str | None:
-    """Find a class of a notebook, whose module has no file, above one of its methods."""
-    begin = re.compile(rf"\s*class {kind.__name__}\b")
+    """Find a class of a notebook, whose module has no file, by the cell of one of its methods."""
     for method in filter(inspect.isfunction, vars(kind).values()):
         lines = linecache.getlines(method.__code__.co_filename)
-        above = range(min(method.__code__.co_firstlineno, len(lines)))
-        first = next((n for n in reversed(above) if begin.match(lines[n])), None)
-        if first is not None:
-            while first and lines[first - 1].lstrip().startswith("@"):
-                first -= 1
-            return textwrap.dedent("".join(inspect.getblock(lines[first:])))
+        with suppress(SyntaxError):  # not Python: the method was compiled from something else
+            for node in ast.walk(ast.parse("".join(lines))):
+                if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
+                    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                    if first <= method.__code__.co_firstlineno <= (node.end_lineno or first):
+                        return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
     return None

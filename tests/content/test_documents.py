@@ -7,6 +7,7 @@ import io
 import json
 import sys
 
+import nbformat
 import PIL.Image
 import pytest
 
@@ -117,7 +118,7 @@ class TestNotebook:
         data = {"image/png": png(colour), "text/plain": "<Figure>"}
         return {"output_type": "display_data", "data": data}
 
-    def test_cells_stand_in_order_with_their_outputs(self, sent, picture_in):
+    def test_cells_stand_in_order_with_their_outputs(self, sent, picture_in, tmp_path):
         """Text of streams, results and errors; a picture in its place; nothing in base64."""
         stream = {"output_type": "stream", "text": ["hello ", "\x1b[31mred\x1b[0m\n"]}
         table = {"text/html": "<b>", "text/plain": ["   a\n", "0  1"]}
@@ -150,6 +151,8 @@ class TestNotebook:
         assert picture_in(parts[2]).getpixel((9, 9)) == (0, 255, 0)
         assert picture_in(parts[5]).getpixel((9, 9)) == (0, 0, 255)
         assert (parts[0].left_out, parts[0].notes) == ("", ())
+        read = nbformat.from_dict(json.loads((tmp_path / "n.ipynb").read_text()))
+        assert to_parts(read, name="read")[1:] == parts[1:]
 
     def test_the_last_eight_pictures_go(self, sent, picture_in):
         """And it is said that there are more."""
@@ -167,7 +170,7 @@ class TestNotebook:
         text = "\n".join(part.text for part in parts)
         assert len(text) <= 20_000
         assert text.count("step_") == 12 * 20
-        assert parts[0].left_out == "outputs up to 1,000 characters"
+        assert parts[0].left_out == "outputs up to 1,000 characters each"
         parts = sent(*cells, text_chars=2_000)
         assert sum(len(part.text) for part in parts) <= 2_100
         assert parts[-1].text.endswith("-12 of 12 are cut]")
