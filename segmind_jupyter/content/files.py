@@ -218,10 +218,11 @@ def _delimited_part(file: Path, text: str, guess: str, *, limits: Limits) -> Tex
     """Summarize a CSV or TSV file as what it says; a `ValueError` says why it is no table."""
     import pandas
 
-    if text.startswith("sep="):  # by this line Excel is told the delimiter
-        text = text.partition("\n")[2]
+    hint = re.match(r"sep=([,;\t|])\r?\n", text)  # by this line Excel is told the delimiter
+    text = text[hint.end() :] if hint else text
     header = text[:_HEADER_CHARS].partition("\n")[0]
     delimiter = _DELIMITED[file.suffix.lower()] or max(_DELIMITERS, key=header.count)
+    delimiter = hint[1] if hint else delimiter
     width = pandas.read_csv(io.StringIO(text), sep=delimiter, nrows=0).shape[1]
     most = _most_rows(file, width)
     frame = pandas.read_csv(
@@ -254,6 +255,9 @@ def _typed(column: Any) -> Any:
     present = column.dropna().str.strip(" ")
     if not present.str.fullmatch(_NUMBER).all():
         return column
+    decimals = present.str.extract(r"\.(\d+)$", expand=False).dropna()
+    if decimals.str.fullmatch(r"\d+0").any() and decimals.str.len().nunique() > 1:
+        return column  # versions: 1.9 is older than 1.10
     return pandas.to_numeric(column.astype(object))
 
 

@@ -74,6 +74,8 @@ class TestDelimited:
             (["1.5", "-.5", "1e-05", "2.", "1.0E10"], "(float64): -0.5 to 10000000000"),
             (["", ""], "(float64): all 2 missing"),
             (["inf", "1"], "(float64): 1 to inf"),
+            (["0.25", "10.0", "3"], "(float64): 0.25 to 10"),
+            (["1.9", "1.10"], "(str"),  # versions
         ]:
             lines = "\n".join(f"{n},{text}" for n, text in enumerate(cells))
             assert columns_of(sent(f"n,x\n{lines}\n"))[1].startswith(f"- x {facts}")
@@ -85,6 +87,9 @@ class TestDelimited:
             assert columns_of(part) == ["- a (int64): always 1", "- b (int64): always 2"]
             assert part.notes == ()
         assert sent("sep=;\na;b\n1,5;2\n").text.endswith("1,5  2")
+        names = sent('sep=;\nlast, first;n\n"a, b";1\n')
+        assert columns_of(names)[1] == "- n (int64): always 1"
+        assert columns_of(sent("sep=x,b\n1,2\n"))[0].startswith("- sep=x ")
 
     def test_the_encoding_is_that_of_the_file(self, sent):
         """Spreadsheets write all of these; a guess is said to be one."""
