@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import sys
 import unicodedata
@@ -297,7 +298,9 @@ _CODE: Final = re.compile(
 )
 
 #: TeX: the braces behind a command, which may have many, or behind a subscript or a superscript.
-_GROUP: Final = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\}"
+_GROUP: Final = functools.reduce(
+    lambda inner, _: rf"\{{(?:[^{{}}]|{inner})*+\}}", range(7), r"\{[^{}]*+\}"
+)
 _TEX: Final = re.compile(
     rf"(?P<command>\\[A-Za-z]+\*?)(?:\[[^\[\]\n]{{0,200}}\]|{_GROUP})+|(?P<script>[_^]){_GROUP}"
 )
@@ -439,6 +442,7 @@ def _near(root: str, namespace: Mapping[str, Any]) -> str | None:
     if root in namespace or root.startswith("_") or len(root) < 2:
         return None
     public = [known for known in namespace if not known.startswith("_")]
-    same = [known for known in public if sorted(known.casefold()) == sorted(root.casefold())]
+    mixed = sorted if len(root) > 2 else list  # `ts` is no `st`
+    same = [known for known in public if mixed(known.casefold()) == mixed(root.casefold())]
     cutoff = {2: 1.0, 3: 0.8}.get(len(root), 0.75)  # `id` is no `idx`
     return next(iter(same or difflib.get_close_matches(root, public, n=1, cutoff=cutoff)), None)

@@ -71,8 +71,9 @@ def test_braces_that_resemble_no_name_go_as_typed_and_are_pointed_out():
         ("{thing.inner.__dict__['deep']}", "leading underscore"),
         ("{_9}", "no cell has given a value of the name `_9`"),
         ("{ n }", "without spaces around"),
+        ("{ts}", "no variable has the name `ts`"),  # no slip for `st`
     ):
-        prompt = compose(f"See {body}", NAMESPACE)
+        prompt = compose(f"See {body}", {**NAMESPACE, "st": 1})
         assert text_of(prompt) == f"See {body}"
         (note,) = prompt.notes
         assert why in note
@@ -110,6 +111,7 @@ AS_TYPED = [
     r"\frac{n}{n} \sqrt{n} \sqrt[3]{n} \text{it is {n}}",
     r"$\sum_{n}^{n} x_{n} \mathbb{n}$",
     "x^{n}",
+    r"\frac{\sqrt{\frac{a}{\sqrt{n}}}}{n}",
 ]
 
 
