@@ -67,7 +67,9 @@ def summarize_sparse(matrix: Any, *, limits: Limits, name: str | None = None) ->
 def summarize_dataset(dataset: Any, *, limits: Limits, name: str | None = None) -> Text:
     """Write a ``xarray.Dataset`` as it writes itself, which reads no file and computes nothing."""
     about = f"Dataset of {plural(len(dataset.data_vars), 'variable')}"
-    return bounded(titled(repr(dataset), name), about=about, limits=limits)
+    with sys.modules["xarray"].set_options(display_max_rows=10_000):  # the bound here says so
+        said = repr(dataset)
+    return bounded(titled(said, name), about=about, limits=limits)
 
 
 def summarize_data_array(array: Any, *, limits: Limits, name: str | None = None) -> Text:

@@ -268,7 +268,8 @@ def described(series: Any, *, name: str) -> str:
             has_few = isinstance(kind, nw.Boolean | nw.Categorical | nw.Enum)  # and hashes fast
             step = 1 if has_few else max(1, -(-len(column) // _SAMPLED_ROWS))
             values = column.gather_every(step).drop_nulls().to_list()
-            types = [name for name, _ in Counter(map(type_name, values)).most_common(_NAMED_TYPES)]
+            types = [name for name, _ in Counter(map(type_name, values)).most_common()]
+            types[_NAMED_TYPES:] = ["…"] * (len(types) > _NAMED_TYPES)
             is_mixed = _dtype(series).lower() == "object" and types not in ([], ["str"])
             found = [f"holds {', '.join(types)}" if is_mixed else "", *_facts_of(values)]
             said = "; ".join(filter(None, found))

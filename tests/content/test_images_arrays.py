@@ -176,6 +176,16 @@ def test_a_note_says_how_an_array_went_and_how_to_have_the_other():
     assert to_parts(np.eye(3), name="x")[0].notes == ()
 
 
+def test_a_large_picture_keeps_the_pixels_that_are_sent(picture_in):
+    """What is fine and sharp in an array is as in the same picture of bytes."""
+    pixels = np.kron(RANDOM.integers(0, 2, (680, 1_000, 1)), np.ones((2, 2, 3))).astype("uint8")
+    exact, drawn = (
+        np.asarray(picture_in(image_from_array(array)), float)
+        for array in (pixels * 255, pixels.astype("float32"))
+    )
+    assert abs(exact - drawn).mean() < 1
+
+
 def only(obj):
     """The one part of an object that the user calls x."""
     (part,) = to_parts(obj, name="x")

@@ -122,6 +122,7 @@ def test_every_type_of_pandas_is_described_by_what_it_offers():
         (objects(datetime.date(2024, 1, 1), None), "object): 1 missing; holds date; always 2024-"),
         (objects(Decimal("1.5"), Decimal(2)), "object): holds Decimal; 1.5 to 2"),
         (objects(1, "a", 2.5, "a", None), "1 missing; holds str, int, float; 3 distinct: a ×2"),
+        (objects(1, "a", 2.5, b"", (), "a"), "holds str, int, float, bytes, …"),
         (objects([1], [2]), "object): holds list\n"),
         (pd.Series(["x" * 50, "y"]), "2 distinct; up to 50 characters"),
     ]:
@@ -347,6 +348,8 @@ def test_an_array_is_told_by_its_axes_and_its_range_a_dataset_by_its_variables(a
     assert part.text.startswith("ds: <xarray.Dataset>")
     assert "    air      (time, lat, lon) float64 " in part.text
     assert part.about == "Dataset of 1 variable"
+    many = air.to_dataset().assign({f"copy{n}": air for n in range(40)})
+    assert "    copy20   (time, lat, lon) float64 " in text_of(many)
 
 
 def test_neither_a_graph_nor_a_file_is_read(air, tmp_path):

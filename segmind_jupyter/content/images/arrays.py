@@ -151,6 +151,7 @@ def image_from_array(array: Any, *, limits: Limits = STANDARD, about: str = "") 
     size = fitted_size(width, height, limits)
     is_bytes = pixels.dtype == "uint8" and not hasattr(pixels, "filled")
     step = math.ceil(math.sqrt(pixels.size / (_DRAWN_BYTES if is_bytes else _DRAWN_VALUES)))
+    step = min(step, max(1, width // size[0]))  # what is sent has its own pixels
     drawn = pixels[::step, ::step]
     drawn = sys.modules["numpy"].ascontiguousarray(drawn) if is_bytes else eight_bit(drawn)
     picture = PIL.Image.fromarray(drawn)
