@@ -245,6 +245,8 @@ def _checked_schema(rules: Mapping[Any, Any], label: str) -> Schema:
             json.dumps(schema)
             for reference in _references(schema):
                 _target(reference, schema)
+                if not (_is_object(schema) or reference.startswith(("#/$defs/", "#/definitions/"))):
+                    raise ValueError(f"{reference} is moved on the way: put it into `$defs`")
         except Exception as error:  # noqa: BLE001 - what is wrong is in the words of a library
             trouble = _misfit(error)
     if trouble:

@@ -107,7 +107,8 @@ def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Pa
         case {"type": "image", "source": {"type": "base64", "data": str(data)}}:
             return [image_from_bytes(as_bytes(data), limits=scope.limits)]  # so that it fits
     if value is None or isinstance(value, Mapping | Generator | Coroutine | AsyncGenerator):
-        getattr(value, "close", bool)()  # else Python warns that a coroutine was never awaited
+        if isinstance(value, Generator | Coroutine):
+            value.close()  # else Python warns that a coroutine was never awaited
         raise ContentError(
             f"{title} returned a {type_name(value)}, which is no form. Return text, an image, a "
             'content block ({"type": "text", "text": ...}), or a list of such.'

@@ -289,6 +289,7 @@ def test_what_is_no_schema_is_refused_with_advice():
         ({"type": "object", "properties": [1]}, r"at `\$\.properties`"),
         ({"type": "string", "default": {1, 2}}, "is no JSON schema"),
         ({"$ref": "#/$defs/Missing"}, "leads to nothing"),
+        ({"type": "array", "items": {"$ref": "#"}}, r"put it into `\$defs`"),
         ({"type": "json_schema", "json_schema": {"schema": SCHEMA}}, r"at `\$\.type`"),
         ({"type": "object", "not": {"$ref": "https://example.com/s.json"}}, "nothing is fetched"),
         (Point(1), "a value of type `Point`"),

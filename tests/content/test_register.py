@@ -84,6 +84,9 @@ def test_what_is_no_form_is_refused():
     for form in ({"type": "video"}, {"text": "x"}, {}, [None], pieces, awaited()):
         with pytest.raises(ContentError, match=r"Own\._repr_claude_\(\) returned a \w+, which is"):
             to_parts(claude(form))
+    opened = type("Shelf", (dict,), {"close": lambda shelf: pytest.fail("closed")})()
+    with pytest.raises(ContentError, match="returned a Shelf"):
+        to_parts(claude(opened))
     kind = type("Point", (), {})
     register(kind)(lambda point: None)
     with pytest.raises(ContentError, match="returned a NoneType"):
