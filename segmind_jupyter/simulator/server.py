@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Turns bytes into a `SimRequest`, and a `SimAnswer` into bytes."""
 
     server_version = "segmind-simulator"
-    timeout = 60  # seconds without a byte, after which a connection is closed
+    timeout = 5  # seconds without a byte, after which a connection is closed
     wbufsize = -1  # head and body leave in one packet
     server: _Server
 
