@@ -142,6 +142,7 @@ class JobManager:
                 await asyncio.wait([submitting])
             except asyncio.CancelledError:
                 asyncio.get_running_loop().call_later(_UNATTENDED_S, submitting.cancel)
+                submitting.add_done_callback(self._follow_sent)
                 raise
             sent = submitting.result()
             if isinstance(sent, Job):
@@ -160,6 +161,11 @@ class JobManager:
                 return job
             else:
                 anew = True  # what was kept is of no use
+
+    def _follow_sent(self, sent: asyncio.Task[Job | Claim]) -> None:
+        """Follow a job although nobody waits for its id any more: its reply is paid for."""
+        if not (sent.cancelled() or sent.exception()) and isinstance(job := sent.result(), Job):
+            self.start(job)
 
     async def _submit(
         self, call: Call, request: Any, work: str | None, anew: bool, timeout_s: float | None

@@ -349,7 +349,7 @@ class TestStopping:
 
         assert world.run(story()) == pytest.approx(1.0)
         (entry,) = world.journal.entries()
-        assert entry.pending
+        assert (entry.state, entry.kept) == ("COMPLETED", True)  # it was paid for
         assert world.gateway.billed == 1
 
     def test_what_nobody_waits_for_is_not_sent_much_later(self, world):
