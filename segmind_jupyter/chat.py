@@ -50,7 +50,8 @@ class Chat:
     name
         What it is called in `%segmind chat`, and by `%%claude --chat NAME`. Chats of one name are
         one conversation: a new one shows all that was said, what it is given here holds for all,
-        and what one of them stops or clears is stopped or cleared.
+        and what one of them stops or clears is stopped or cleared. What a cell asks joins it
+        with its reply.
     mode
         ``"auto"`` (v2 jobs, so that long answers survive), ``"v1"`` or ``"v2"``.
     images

@@ -248,8 +248,7 @@ class Session:
         All that their budget refuses is refused before any of them is sent; where none is answered,
         that is raised.
         """
-        caches = [self.slot(request, request.cache) for request in requests]
-        kept = [cache.find() for cache in caches]
+        kept = [self.slot(request, request.cache).find() for request in requests]
         sent = [request for request, reply in zip(requests, kept, strict=True) if reply is None]
         came: Iterator[Reply | SegmindError] = iter(())
         if sent:
@@ -259,14 +258,10 @@ class Session:
             wait = functools.partial(self.waiter, of=shown)
             with self._interruptible("`%segmind history` shows whether it was charged."):
                 came = iter(self._call(self._chat_all, sent, not any(kept), wait=wait))
-        answers = [reply or next(came) for reply in kept]
-        for n, (request, answer) in enumerate(zip(requests, answers, strict=True)):
-            if not isinstance(answer, SegmindError):
-                if answer.cached_at is None:
-                    self.ledger.add(answer, model=request.model)
-                answers[n] = answer = dataclasses.replace(answer, request=request)
-                caches[n].keep(answer)
-        return answers
+        return [
+            next(came) if reply is None else dataclasses.replace(reply, request=request)
+            for request, reply in zip(requests, kept, strict=True)
+        ]
 
     async def _chat_all(
         self, requests: Sequence[Request], raises: bool
@@ -274,9 +269,17 @@ class Session:
         """Send requests at once, if what all may take fits the budget; it may raise if all fail."""
         import asyncio
 
+        from anyio.to_thread import run_sync
+
         async def answer(request: Request, hold: Reservation) -> Reply | SegmindError:
             try:
-                return await self._send(client, request, request.timeout_s, hold)
+                reply = await self._send(client, request, request.timeout_s, hold)
+                # At once: an interrupt ends the wait for the others, and this one is paid for.
+                self.ledger.add(reply, model=request.model)
+                reply = dataclasses.replace(reply, request=request)
+                if request.cache != "off":  # the disk holds up no other
+                    await run_sync(self.slot(request, request.cache).keep, reply)
+                return reply
             except SegmindError as error:
                 if isinstance(error, MaybeBilledError):
                     self.ledger.add_unknown()
@@ -482,6 +485,11 @@ class Session:
         of: object = None,
     ) -> None:
         """Wait for something of the background loop (`api.loop.Waiter`), in sight of the user."""
+        if self in _inherited:
+            raise SegmindError(
+                "This goes on in the process that this one was forked from. `resume(ID)` takes a "
+                "job up here; run a batch again."
+            )
         self._loop.check_may_wait()
         of = of or next((work for work in self.pending if work.awaits(future)), None)
         in_main = threading.current_thread() is threading.main_thread()

@@ -132,7 +132,8 @@ def test_a_forked_child_begins_with_a_session_of_its_own(recorder, script):
     """What was set holds there too; threads, connections, jobs and what was counted stay behind."""
     code = """
     import multiprocessing, os, warnings
-    from segmind_jupyter import ask
+    from concurrent.futures import Future
+    from segmind_jupyter import SegmindError, ask
     from segmind_jupyter.session import session
     warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking beside threads
     parent = session()
@@ -145,6 +146,12 @@ def test_a_forked_child_begins_with_a_session_of_its_own(recorder, script):
         assert session().journal.path is None
         assert (session().pending, list(session().ledger.calls)) == ((), [])
         assert ask('Hi').request.model == "claude-3-haiku"
+        try:
+            parent.waiter(Future())
+        except SegmindError as error:
+            assert "was forked from" in str(error)
+        else:
+            raise AssertionError("it waits for what goes on elsewhere")
         grandchild = multiprocessing.get_context("fork").Process(target=ask, args=('Hi',))
         grandchild.start(); grandchild.join()
         assert grandchild.exitcode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_both_are_asked_at_once_and_answer_by_name(gateway):
     assert {model: reply.text for model, reply in both.items()} == dict.fromkeys(BOTH, "hello")
     assert [reply.request.model for reply in both.values()] == BOTH
     assert sorted(posts(gateway)) == sorted(f"/v1/{model}" for model in BOTH)
-    assert list(session().ledger.by_model()) == BOTH
+    assert sorted(session().ledger.by_model()) == sorted(BOTH)
     assert session().budget.spent(session().settings().base_url) == pytest.approx(
         sum(reply.cost for reply in both.values())
     )
@@ -80,6 +81,30 @@ def test_what_cannot_work_is_refused_before_any_is_asked(gateway):
         ask("Hi", model=BOTH)
     assert session().budget.reserved(session().settings().base_url) == 0
     assert posts(gateway) == []
+
+
+def test_an_interrupt_loses_no_reply_that_has_come(gateway):
+    """It is counted, and kept where replies are kept."""
+
+    given_up = threading.Event()
+
+    def held(body: Any) -> Any:
+        given_up.wait(60)
+        return body
+
+    def interrupted(future: Any, timeout_s: float | None = None) -> None:
+        while not session().journal.kept_replies()[0]:
+            time.sleep(0.01)
+        session().wait_with(None)
+        raise KeyboardInterrupt
+
+    gateway.script(f"POST /v1/{OTHER}", change=held)
+    session().wait_with(interrupted)
+    with pytest.raises(Interrupted, match="may still be billed"):
+        ask("echo: hello", model=BOTH, cache="on")
+    given_up.set()
+    assert [call.model for call in session().ledger.calls] == [ONE]
+    assert ask("echo: hello", model=ONE, cache="only").text == "hello"
 
 
 def test_an_interrupt_gives_both_up(gateway):
