@@ -63,8 +63,10 @@ def open_database(path: Path, *, busy_s: float) -> sqlite3.Connection:
             raise NotOurs(f"{file.name} is a symbolic link")
     is_fixed = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
     if is_fixed:
-        # SQLite must be told that nobody writes it: it otherwise wants to make what WAL shares.
-        db = _connect(f"{path.as_uri()}?immutable=1", busy_s)
+        # Where nobody has it open, SQLite must be told so: it otherwise wants to make what WAL
+        # shares. Somebody else may write it meanwhile.
+        how = "mode=ro" if files[1].exists() else "immutable=1"
+        db = _connect(f"{path.as_uri()}?{how}", busy_s)
     else:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):

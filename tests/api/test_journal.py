@@ -280,6 +280,20 @@ def test_a_read_only_checkout_gives_its_replies_and_warns_once_of_what_it_does_n
     assert journal.clear_replies() is None
 
 
+@needs_posix
+def test_whoever_may_only_read_sees_what_another_kernel_writes(bench, frozen):
+    """Also what is not in the file itself yet, and what has left that place since."""
+    owner = bench.open()
+    owner.keep_reply("k", b"{}")
+    frozen()
+    reader = bench.open()
+    assert reader.kept_reply("k") == (b"{}", NOW)
+    owner.keep_reply("l", b"[]" * 10_000)
+    owner._tidy("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert reader.kept_reply("l") is not None
+    assert bench.warned == []
+
+
 # Where it is ----------------------------------------------------------------------------------
 
 
