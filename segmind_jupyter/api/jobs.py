@@ -155,7 +155,11 @@ def tell(callback: Callable[[Any], object], what: object) -> None:
     """Call it, and let nothing out: on the background loop even an exit would end every job."""
     try:
         callback(what)
-    except BaseException:  # noqa: BLE001 - see above
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and (
+            threading.current_thread() is threading.main_thread()
+        ):
+            raise  # it is meant for the cell
         _log.exception("a callback of %r failed", what)
 
 

@@ -172,6 +172,17 @@ class TestOnDone:
                 assert record.exc_info[1] is trouble
         assert len(caplog.records) == 6
 
+    def test_an_interrupt_is_the_cells(self):
+        """In a callback that the cell runs itself, as of a job that has ended."""
+        job = Job(ID)
+        complete(job)
+
+        def interrupted(job):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            job.on_done(interrupted)
+
 
 def test_cancelling_stops_the_watching_and_says_what_that_means():
     """The gateway cannot stop a job: it may be billed, and can be taken up again."""
