@@ -211,11 +211,7 @@ class Batch(Pending["Batch", str]):
 
     def _stop(self, error: SegmindError) -> None:
         """Take up nothing more: what was not gets this error. Only the first call counts."""
-        with self._lock:
-            if self._stopped or len(self._ended) == len(self):
-                return
-            self._stopped = error
-        self._note(range(self._taken, len(self)), error)
+        self._note((), error, stops=True)
 
     def _abandon(self, error: SegmindError) -> None:
         """End everything that has not ended, since nobody is left to do it."""
@@ -228,11 +224,22 @@ class Batch(Pending["Batch", str]):
         sums = {name: (getattr(self._progress, name) or 0) + n for name, n in known.items()}
         self._progress = dataclasses.replace(self._progress, **sums)
 
-    def _note(self, positions: Iterable[int], what: Reply | SegmindError, **counts: Any) -> None:
-        """Note what became of items, and tell of it."""
+    def _note(
+        self,
+        positions: Iterable[int],
+        what: Reply | SegmindError,
+        *,
+        stops: bool = False,
+        **counts: Any,
+    ) -> None:
+        """Note what became of items, or of all that were not taken up, and tell of it."""
         items = self._each.items
         reply, error = (what, None) if isinstance(what, Reply) else (None, what)
         with self._lock:
+            if stops:
+                if self._stopped or len(self._ended) == len(self):
+                    return
+                self._stopped, positions = error, range(self._taken, len(self))
             self._ended += [Outcome(n, items.keys[n], reply, error, items.take) for n in positions]
             self._count(**counts)
             if len(self._ended) == len(self):
