@@ -61,11 +61,12 @@ def parse_wait(value: str | None, *, now: datetime) -> float | None:
     seconds = math.nan
     try:
         number = float(text)
+        number = number / 1000 if number >= 1000 * _UNIX_S else number  # milliseconds
         seconds = number - now.timestamp() if number >= _UNIX_S else number
     except ValueError:
         for parse in (datetime.fromisoformat, parsedate_to_datetime):  # ISO 8601, RFC 9110
             try:
-                then = parse(text)
+                then = parse(text.removesuffix("UTC").strip())
                 then = then if then.tzinfo else then.replace(tzinfo=UTC)
                 seconds = (then - now).total_seconds()
                 break

@@ -47,6 +47,7 @@ def test_a_moment_to_go_on_is_read_in_every_plausible_form():
     for told in [
         *(" 89.75 ", str(int(unix)), f"{unix:.1f}", "2026-11-27T12:01:00Z", "2026-11-27T12:01:00"),
         *("2026-11-27 12:01:00.000000", "2026-11-27T14:01:00+02:00"),
+        *("2026-11-27 12:01:00 UTC", str(int(unix * 1000))),
         *("Fri, 27 Nov 2026 12:01:00 GMT", "Fri, 27 Nov 2026 12:01:00 -0000"),
     ]:
         for now in (NOW, NOW.astimezone(timezone(timedelta(hours=5)))):
