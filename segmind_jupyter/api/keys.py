@@ -119,18 +119,20 @@ def _reading() -> tuple[Future[Secret | None], float]:
 
 def _written(change: Callable[[Any], T]) -> T:
     try:
-        return _answer(_asked(change), time.monotonic() + _WRITE_S)
+        return _answer(_asked(change), time.monotonic() + _WRITE_S, "The keyring has not answered")
     finally:
         _reading.cache_clear()
 
 
-def _answer(future: Future[T], until_s: float) -> T:
+def _answer(
+    future: Future[T], until_s: float, said: str = "No API key: the keyring has not answered"
+) -> T:
     try:
         return future.result(max(0.0, until_s - time.monotonic()))
     except TimeoutError:
         raise SettingsError(
-            "No API key: the keyring has not answered, as it may wait for its password. Unlock it "
-            "and try again, or run `%segmind key` to type the key in."
+            f"{said}, as it may wait for its password. Unlock it and try again; `%segmind key` "
+            "alone sets a key for this kernel."
         ) from None
 
 

@@ -61,7 +61,8 @@ class PromptTemplate:
             for item in map(self.items.take, range(min(len(self), _LOOKED_AT))):
                 for name in columns or [""]:
                     text = item.get(name) if name and isinstance(item, Mapping) else item
-                    refuse_file_names([text], f"list(map(Path, {name or 'names'}))")
+                    way = f"Path(row[{name!r}])" if name else "list(map(Path, names))"
+                    refuse_file_names([text], way)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -209,6 +210,8 @@ def listed(items: Any) -> Rows:
         values = iter(() if is_one else items)
     except TypeError:
         is_one = True
+    if items is None:
+        raise ContentError("The items are None. Look where they come from: a `return` is missing?")
     if is_one:
         raise ContentError(
             f"This {type_name(items)} is one item, not many. Put it in a list: [item]; list(item) "

@@ -172,7 +172,7 @@ def test_one_thing_is_refused_with_what_to_do(tmp_path: Path):
         ("nul\0" + "x" * 5000, "There is no folder"),
         (tmp_path, r"holds no image files.*glob"),
         (b"bytes", r"This bytes is one item, not many. Put it in a list: \[item\]"),
-        (None, "This NoneType is one item"),
+        (None, "The items are None"),
         (np.zeros((32, 32, 3), np.uint8), "This ndarray is one item"),
         (PILImage.new("RGB", (9, 9)), "This Image is one item"),
     ):
@@ -204,8 +204,8 @@ class TestNames:
             for template, items, how in (
                 ("Caption {item}", ["words", name], r"map\(Path, names\)"),
                 ("Caption", pd.Series([name]), r"map\(Path, names\)"),
-                ("{photo}", pd.DataFrame({"photo": [name]}), r"map\(Path, photo\)"),
-                ("{photo}", [{"photo": name}], r"map\(Path, photo\)"),
+                ("{photo}", pd.DataFrame({"photo": [name]}), r"Path\(row\['photo'\]\)"),
+                ("{photo}", [{"photo": name}], r"Path\(row\['photo'\]\)"),
             ):
                 with pytest.raises(ContentError, match=f"name of a file .'{name}'.*{how}"):
                     PromptTemplate(template, items)

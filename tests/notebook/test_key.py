@@ -157,7 +157,7 @@ def test_a_keyring_that_does_not_answer_holds_nobody_up(run, memory, monkeypatch
     monkeypatch.setattr(keys, "_READ_S", 0.01)
     monkeypatch.setattr(keys, "_WRITE_S", 0.01)
     assert "the keyring has not answered" in run("%%claude\nHi").shown
-    assert "the keyring has not answered" in run("%segmind key --save").shown
+    assert "The keyring has not answered" in str(run("%segmind key --save").error)
     reading, _ = keys._reading()
     memory.unlocked.set()
     reading.result(60)
