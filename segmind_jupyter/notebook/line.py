@@ -45,18 +45,16 @@ def parse(
     line: str,
     *,
     names: Mapping[str, Any] = MappingProxyType({}),
-    cell: bool = False,
 ) -> tuple[argparse.Namespace, str]:
     """Split a line into the options that it begins with, and the words as they were typed.
 
-    Where words may be meant for an option, nothing is sent: it is asked about. In a `cell`, a
-    comment behind the options is none of the words. `names` are those that a type behind
-    ``--json`` may have.
+    Where words may be meant for an option, nothing is sent: it is asked about. A comment behind
+    the options is none of the words. `names` are those that a type behind ``--json`` may have.
     """
     parser.allow_abbrev = False
     actions = parser._option_string_actions
     argv, words, ended = _options(line.strip(), actions, names)
-    if cell and re.match(r"#(\s|$)", words):
+    if re.match(r"#(\s|$)", words):
         words = ""
     if not ended:
         _check_words(words, actions)
@@ -126,6 +124,8 @@ def _takes_value(action: Any, rest: str, names: Mapping[str, Any]) -> bool:
     try:
         word, behind = _word(rest, raw=True)
     except UsageError:  # the apostrophe of a question
+        if rest[0] in _CURLY:
+            raise
         return False
     if action.dest == "json":
         return is_type_name(word, behind.strip(), names)

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import re
 import textwrap
+import unicodedata
 import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -120,7 +121,7 @@ class ClaudeMagics(Defaults):
             return shell.run_line_magic("pinfo", "%claude")
         frame = calling_frame()
         names = names_at(shell, frame)
-        args, words = parse(self.claude.parser, line, names=names, cell=cell is not None)
+        args, words = parse(self.claude.parser, line, names=names)
         if args.reveal or args.best is not None:
             return _reveal(args, words, cell, frame)
         if args.alt and cell and cell.strip():  # called as a function: the cell is read below
@@ -162,7 +163,7 @@ class ClaudeMagics(Defaults):
 
     def begin_alt(self, line: str) -> None:
         """Describe what the code below `%%claude --alt` shows; `as_claude_cell` puts this there."""
-        args, words = parse(self.claude.parser, line, cell=True)
+        args, words = parse(self.claude.parser, line)
         shell: Any = self.shell
         typed = shell.history_manager.input_hist_raw[-1]
         self._alt_texts(args, words).begin(typed.partition("%%claude")[2].partition("\n")[2])
@@ -411,16 +412,16 @@ def _system(args: Namespace, names: Mapping[str, Any]) -> str | None:
     text: str | None = args.system
     if not text or args.raw or text[0] + text[-1] != "{}":
         return text
-    path = text[1:-1]
-    if path in names:
-        value = names[path]
-        if isinstance(value, str) and value.strip():
-            return str(value)
-        raise UsageError(f"`-s {text}`: `{path}` ({type(value).__name__}) is no text")
-    near = difflib.get_close_matches(path, names, n=1) if path.isidentifier() else []
-    if near:
-        raise UsageError(f"`-s {text}`: no variable has that name. Did you mean `{near[0]}`?")
-    return text
+    from segmind_jupyter.content.prompt import WHOLE_PATH, value_at
+
+    path = unicodedata.normalize("NFKC", text[1:-1])
+    is_alien = path.isidentifier() and not difflib.get_close_matches(path, names, n=1)
+    if is_alien or not WHOLE_PATH.fullmatch(path):
+        return text
+    value = value_at(path, names, option="-s")
+    if isinstance(value, str) and value.strip():
+        return str(value)
+    raise UsageError(f"`-s {text}`: `{path}` ({type(value).__name__}) is no text")
 
 
 # The Python of a reply

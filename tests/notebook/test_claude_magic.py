@@ -58,17 +58,26 @@ def test_options_shape_the_request(run, online):
 def test_a_system_prompt_may_be_a_variable(run, online):
     """Its text; what is no text is refused, and what names nothing goes as typed."""
     run("rules, n = 'Be brief. ' * 3000, 3")
+    run("from types import SimpleNamespace as S\nhow = {'μ': S(text='Be kind.')}")
     for system, sent in (
         ("{rules}", "Be brief. " * 3000),
         ("{rules} --raw", "{rules}"),
         ("'Be {n} {zz}'", "Be {n} {zz}"),
         ("{nothing_alike}", "{nothing_alike}"),
+        ("\"{how['µ'].text}\"", "Be kind."),
     ):
         run(f"%%claude -s {system}\nHi")
         assert online.posts[-1].json["instruction"] == sent
     assert "`n` (int) is no text" in str(run("%%claude -s {n}\nHi").error)
     assert "Did you mean `rules`" in str(run("%%claude -s {rulez}\nHi").error)
-    assert len(online.posts) == 4
+    assert len(online.posts) == 5
+    for line in (
+        "%%claude -m x  # the cheap one",
+        "%%claude -c # go on",
+        "%claude --json “dict” x",
+    ):
+        assert run(line).error is not None
+    assert len(online.posts) == 5
 
 
 def test_a_mistyped_conversation_is_pointed_out_and_what_went_before_is_counted(run, online):

@@ -72,11 +72,10 @@ def test_what_cannot_be_meant_is_asked_about():
         assert advice in str(failure.value)
 
 
-def test_a_comment_behind_the_options_of_a_cell_is_dropped():
-    """Of a line magic it may be the question."""
-    assert parse(PARSER, "-m x  # the cheap one", cell=True)[1] == ""
-    assert parse(PARSER, "-m x #1 of the list", cell=True)[1] == "#1 of the list"
-    assert parse(PARSER, "# a heading?")[1] == "# a heading?"
+def test_a_comment_behind_the_options_is_dropped():
+    """In a line too, which a cell without a body is."""
+    assert parse(PARSER, "-m x  # the cheap one")[1] == ""
+    assert parse(PARSER, "-m x #1 of the list")[1] == "#1 of the list"
 
 
 @pytest.fixture
