@@ -120,11 +120,13 @@ class TestBeyondTheFigure:
 
     def test_an_empty_figure_is_refused_and_the_way_is_named(self):
         """`plt.gcf()` after a cell has shown its figure makes a new one, all white."""
-        for figure in (plt.figure(), Figure(), plt.subplots()[0]):
+        for figure in (plt.subplots(2, 2)[0], plt.figure(), Figure(), plt.subplots()[0]):
             with pytest.raises(ContentError, match=r"is empty.*`--plot` sends the plot"):
                 encode_figure(figure)
         figure.text(0.5, 0.5, "words")
         assert encode_figure(figure)
+        (labelled := plt.figure()).add_subplot(xlabel="year")
+        assert encode_figure(labelled)
 
 
 class TestOrigin:

@@ -126,11 +126,12 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
 
 
 def _is_empty(figure: Any) -> bool:
-    """Return whether nothing is in it but its own background, or one axes without anything."""
+    """Return whether nothing is in it but its own background, or axes without anything."""
     axes = figure.axes
-    is_bare = len(figure.get_children()) == 1 + len(axes) < 3
-    drawn = (each._children or each.child_axes or each.get_title() for each in axes)
-    return is_bare and not any(drawn)
+    is_bare = len(figure.get_children()) == 1 + len(axes)
+    words = (each.get_title() + each.get_xlabel() + each.get_ylabel() for each in axes)
+    drawn = (each._children or each.child_axes or each.get_legend() for each in axes)
+    return is_bare and not any((*drawn, *words))
 
 
 def _fitted_dpi(inches: tuple[float, ...], dpi: float, limits: Limits) -> float:
