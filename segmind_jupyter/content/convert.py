@@ -7,7 +7,6 @@ known types, and IPython's display methods. What none of them knows goes as its 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -134,7 +133,7 @@ def _expanded(obj: Any, scope: Scope) -> list[Part] | None:
         roots = {id(root): root for root in map(_root_figure, leaves)}
         if len(roots) == 1:
             return [encode_figure(roots.popitem()[1], limits=scope.limits)]
-    are_files = bool(leaves) and all(map(_is_file, leaves))
+    are_files = bool(leaves) and all(map(_is_path, leaves))
     if are_files or any(map(_is_rich, leaves)):
         return _entry_parts(container, scope.inside(obj), are_files=are_files)
     if container is not obj:
@@ -194,6 +193,8 @@ def _entry_parts(container: Any, scope: Scope, *, are_files: bool) -> list[Part]
     parts: list[Part] = []
     left, total = scope.limits.text_chars, text.n_entries(container)
     for number, (step, value) in enumerate(text.entries(container)):
+        if value is None and isinstance(container, list):  # one that was not found, or not read
+            raise ContentError(f"{scope.label or 'It'}{step} is None. Leave it out, or mend it.")
         if left <= 0:
             shown = f"{number:,} of {total:,} items"
             return [*parts, Text(f"[{shown} shown]", inline=False, left_out=shown)]
@@ -268,14 +269,6 @@ def _plain(obj: object, *, limits: Limits, name: str | None) -> Text:
 
 def _is_path(obj: object) -> bool:
     return special_method(obj, "__fspath__") is not None
-
-
-def _is_file(obj: Any) -> bool:
-    """Return whether a path leads to a file."""
-    try:
-        return _is_path(obj) and Path(os.fsdecode(obj)).expanduser().is_file()
-    except Exception:  # noqa: BLE001 - no such user, or a foreign __fspath__
-        return False
 
 
 def _file_part(file: Any, *, limits: Limits) -> Part | list[Part]:

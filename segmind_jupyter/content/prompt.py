@@ -239,19 +239,22 @@ def _is_empty(value: Any) -> bool:
 def _item(
     name: str, value: Any, limits: Limits, *, is_template: bool = False, is_inline: bool = True
 ) -> Attachment:
-    if value is None or (not is_template and _is_empty(value)):  # an item may well be empty
-        what = f"`{name}`" if name else "What is to be sent"
-        state, why = f"({type(value).__name__}) is empty", ""
-        if value is None:
-            state, why = "is None", " (`cv2.imread` gives None for a path that is not there)"
+    what = f"`{name}`" if name else "What is to be sent"
+    if value is None:
         raise ContentError(
-            f"{what} {state}: there is nothing to send. Look where it comes from{why}, or say it "
-            "in words."
+            f"{what} is None: there is nothing to send. Look where it comes from (`cv2.imread` "
+            "gives None for a path that is not there), or say it in words."
         )
     # Here, as many a prompt names no object: what converts them is a fifth of a first cell's time.
     from segmind_jupyter.content.convert import to_parts
 
-    parts = tuple(to_parts(value, name=name or None, limits=limits))
+    parts = () if _is_empty(value) else tuple(to_parts(value, name=name or None, limits=limits))
+    is_said = isinstance(value, str) or any(getattr(part, "text", " ") for part in parts)
+    if not (is_said or is_template):  # an item may well be empty
+        raise ContentError(
+            f"{what} ({type(value).__name__}) is empty: there is nothing to send. Look where it "
+            "comes from, or say it in words."
+        )
     if not is_inline:  # no sentence names it: its texts stand apart from their neighbours
         parts = tuple(
             dataclasses.replace(part, inline=False) if isinstance(part, Text) else part
@@ -279,7 +282,7 @@ _BRACED: Final = re.compile(
 )
 
 #: What an object without a repr of its own says, a generator or a lock, say.
-_BARE: Final = re.compile(r"<(?:\w+ )?[\w.<>]+ (?:object|generator)\b[^\n]*>|<[\w.]+>")
+_BARE: Final = re.compile(r"<(?:\w+ )?[\w.<>]+ (?:object|generator)\b[^\n]*>|<[\w.]+>|<module .*>")
 
 #: IPython's names for the values that cells gave: ``_``, ``__``, ``___`` and ``_3``.
 _OUTPUT: Final = re.compile(r"_{1,3}|_\d+")
@@ -290,8 +293,8 @@ _NAME: Final = re.compile(r"[^\W\d_]\w*")
 
 #: Code: a fence to its end (or that of the prompt), a span within a paragraph, a JS template.
 _CODE: Final = re.compile(
-    r"^ {0,3}(?P<fence>`{3,}|~{3,})(?P<language>[^\n`]*)\n(?P<block>(?:.*\n)*?)"
-    r"(?: {0,3}(?P=fence)[`~]*[ \t]*$|.*\Z)"
+    r"^[ \t]*(?P<fence>`{3,}|~{3,})(?P<language>[^\n`]*)\n(?P<block>(?:.*\n)*?)"
+    r"(?:[ \t]*(?P=fence)[`~]*[ \t]*$|.*\Z)"
     r"|(?<!`)(?P<ticks>`+)(?!`)(?P<span>(?:[^\n]|\n(?!\s*\n))+?)(?<!`)(?P=ticks)(?!`)"
     r"|\$(?=\{)(?P<template>\{[^{}\n]*\})",
     re.MULTILINE,
@@ -362,7 +365,8 @@ def _read(
     for match in _NEARLY.finditer(body):  # an f-string would work it out; nothing is evaluated
         inside = match["inside"]
         is_known = any(name in namespace for name in _NAME.findall(inside))
-        if is_known and not WHOLE_PATH.fullmatch(inside):
+        in_words = not any(start <= match.start() < stop for start, stop, _ in kept)
+        if is_known and in_words and not WHOLE_PATH.fullmatch(inside):
             unread[inside] = (
                 "only names, attributes and keys are read, without spaces around. Assign it to a "
                 "variable first."

@@ -111,8 +111,8 @@ _NOTES_CHARS: Final = 120
 
 
 def is_notebook(obj: Any) -> bool:
-    """Return whether `obj` is what `nbformat.read` gives."""
-    return is_kind(obj, "nbformat", "NotebookNode") and "cells" in obj
+    """Return whether `obj` is what `nbformat.read` or `json.load` gives of a notebook."""
+    return issubclass(type(obj), dict) and "cells" in obj and "nbformat" in obj
 
 
 def is_container(obj: object) -> bool:

@@ -263,6 +263,11 @@ def test_a_list_of_paths_is_read_as_each_would_be(red_png, tmp_path):
     labels, table = [f"files[{n}]:" for n in range(3)], parts[1].text
     assert texts(parts) == [labels[0], table, labels[1], "words", labels[2], "IMAGE"]
     assert "a.csv: table, 1 row" in table
+    with pytest.raises(ContentError, match=r"There is no file .*nope\.csv"):
+        to_parts([*paths, tmp_path / "nope.csv"])
+    picture = ipywidgets.Image(value=red_png)
+    with pytest.raises(ContentError, match=r"images\[1\] is None\."):
+        to_parts([picture, None], name="images")
     (part,) = to_parts({"log": paths[1], "n": 3}, name="config")
     assert "words" not in part.text
     assert "b.txt" in part.text

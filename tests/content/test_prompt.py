@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from types import SimpleNamespace
@@ -112,6 +113,8 @@ AS_TYPED = [
     r"$\sum_{n}^{n} x_{n} \mathbb{n}$",
     "x^{n}",
     r"\frac{\sqrt{\frac{a}{\sqrt{n}}}}{n}",
+    "- a\n  - b\n      ```python\n      f'{n}'\n\n      f'{n}'\n      ```",
+    "```\nf'{n}' f'{n:.2f} {n + 1}'\n```",
 ]
 
 
@@ -160,7 +163,8 @@ def test_none_is_refused():
 
 def test_what_says_nothing_of_itself_is_refused_or_pointed_out():
     """A generator's repr would be billed, or an empty table; an empty text leaves a gap."""
-    for empty in ([], {}, (), set(), np.zeros((0, 3)), pd.DataFrame({"a": []}), pd.Series([])):
+    tables = np.zeros((0, 3)), pd.DataFrame({"a": []}), pd.Series([])
+    for empty in ([], {}, (), set(), *tables, b"", io.BytesIO()):
         with pytest.raises(ContentError, match=r"^`x` \(\w+\) is empty: .* comes from, or say it"):
             compose("Sum up {x}", {"x": empty})
     with pytest.raises(ContentError, match=r"^What is to be sent \(list\) is empty"):
@@ -169,7 +173,7 @@ def test_what_says_nothing_of_itself_is_refused_or_pointed_out():
     grouped = pd.DataFrame({"a": [1]}).groupby("a")
     generator = (n for n in "ab")
     audio = Audio(data=b"RIFF", rate=8000)
-    for says_nothing in (generator, iter([1]), object(), threading.Lock(), grouped, audio):
+    for says_nothing in (generator, iter([1]), object(), threading.Lock(), grouped, audio, np):
         with pytest.raises(ContentError, match=r"`x`: all that it says of itself is <.*list\(x\)"):
             compose("Sum up {x}", {"x": says_nothing})
     assert compose("Sum up {x}", {"x": "<b>"}).blocks()
