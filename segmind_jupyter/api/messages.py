@@ -183,7 +183,7 @@ class Reply:
     @property
     def notice(self) -> str | None:
         """What is wrong with the answer, in a sentence with the way out; `None` if it is whole."""
-        blank = not self.text.strip()
+        blank = not to_text(self.text).strip()
         so_far = "before a word came" if blank else "and the answer ends there"
         if self.refused:
             came = "Nothing came." if blank else "What came before that may be incomplete."

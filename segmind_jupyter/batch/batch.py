@@ -137,10 +137,10 @@ class Batch(Pending["Batch", str]):
         pandas.DataFrame or polars.DataFrame
             Of polars where the items are a frame of polars. ``item`` where they are a list or a
             series; ``reply`` (its text) or, where `json=` said what it must be, a column a field;
-            ``error`` (its message), ``tokens`` (in and out), ``cost`` (in Segmind credits),
-            ``seconds``; missing where there is none. The index is that of the table or the series,
-            the keys of the mapping, the names of the files, or counts from 0. Displayed, its words
-            are text alone: nothing in a reply is typeset.
+            ``error`` (its message, or why the reply is not whole), ``tokens`` (in and out),
+            ``cost`` (in Segmind credits), ``seconds``; missing where there is none. The index is
+            that of the table or the series, the keys of the mapping, the names of the files, or
+            counts from 0. Displayed, its words are text alone: nothing in a reply is typeset.
         """
         from segmind_jupyter.batch.frame import reply_frame
 

@@ -57,6 +57,9 @@ def reply_frame(batch: Batch, *, explode: bool, joins: bool) -> Any:
             except ReplyError as error:  # the reply itself is kept
                 words[position] = str(error).replace("`error.reply`", "`batch.replies`")
         found = _fields(expected, parsed, nested=explode)
+    # Declined, empty or cut: what was billed is not to look whole.
+    notices = [reply.notice if reply else None for reply in replies]
+    words = [said or notice for said, notice in zip(words, notices, strict=True)]
     positions = list(range(len(replies)))
     if explode:
         found, positions = _exploded(found)

@@ -92,6 +92,7 @@ class TestColumns:
         ]  # fmt: skip
         assert frame.loc[1, ["reply", "tokens", "cost", "seconds"]].isna().all()
         assert (frame.loc[0, "error"] is pd.NA, frame.loc[1, "error"]) == (True, "blocked")
+        assert "without a word" in made(["a"], [""]).loc[0, "error"]  # it was billed
 
     def test_each_field_is_a_column_with_its_dtype(self):
         """Missing in a row that failed, or whose reply does not fit; that one says so."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from segmind_jupyter.api.messages import Reply, Usage
 from segmind_jupyter.comparison import Comparison
 from segmind_jupyter.content.prompt import gather
@@ -109,3 +111,8 @@ def test_nothing_of_a_hostile_reply_is_live(shell):
         for live in ("<img", "<script", "<b>"):
             assert live not in page
         assert page.count("<div") == page.count("</div>")
+        cut = dataclasses.replace(reply, stop_reason="max_tokens")
+        comparison = Comparison({"a": cut, "b": cut}, blind=blind)
+        display = ComparisonDisplay(shell)
+        for side in (display.html(comparison), display.text(comparison)):
+            assert side.count("was reached, and the answer ends there") == 2

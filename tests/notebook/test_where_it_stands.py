@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -85,6 +86,9 @@ def test_the_object_of_json_stands_above_what_it_took(run, shell, online):
         assert ">n</td>" in output.data["text/html"]
         assert output.metadata["segmind"]["model"] == "claude-4-sonnet"
         assert run("_").result == {"n": 1}
+    online.will_say('{"n": 1}', stop_reason="max_tokens")
+    shown = run("%claude --json how?").displayed[0].data
+    assert all("`max_tokens` was reached" in re.sub("<.?code.*?>", "`", s) for s in shown.values())
     online.will_say('{"n": 1}')
     assert run("r = %claude --json how?").shown == ""
     assert shell.user_ns["r"] == {"n": 1}

@@ -92,8 +92,9 @@ def provenance(reply: Reply) -> dict[str, Any]:
 
 def object_bundle(value: Any, reply: Reply) -> dict[str, str]:
     """Return both sides of an object that `--json` gave, with what it took below it."""
-    page = framed(object_html(value) + footer_html(reply), is_news=True)
-    words = filter(None, (to_text(pretty(value)), footer_text(reply)))
+    notice = div("cut", one_line_html(reply.notice or ""))
+    page = framed(object_html(value) + notice + footer_html(reply), is_news=True)
+    words = filter(None, (to_text(pretty(value)), reply.notice, footer_text(reply)))
     return {"text/html": page, "text/plain": "\n\n".join(words)}
 
 
@@ -308,7 +309,8 @@ def _sides(column: Column) -> tuple[str, str]:
         return failure_html(answer), failure_text(answer)
     if column.is_blind:
         notice = div("cut", one_line_html(answer.notice or ""))
-        return body_html(str(answer.text)) + notice, set_apart(str(answer))
+        words = filter(None, (set_apart(answer.text), answer.notice))
+        return body_html(str(answer.text)) + notice, "\n\n".join(words)
     return reply_inside(answer, sent=(), notes=()), reply_text(answer, sent=(), notes=())
 
 
