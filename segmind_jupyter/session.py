@@ -31,7 +31,6 @@ from segmind_jupyter.errors import (
 from segmind_jupyter.options import Options, call_of
 
 if TYPE_CHECKING:
-    import asyncio
     import concurrent.futures
 
     from segmind_jupyter.api.client import Charge, Credits, SegmindClient
@@ -143,7 +142,7 @@ class Session:
         self._failed: list[Work] = []
         # The loop's thread alone changes these: no lock is needed. By loop, as connections of one
         # that died are of no use to the next; by journal, as what began under it ends there.
-        self._clients: dict[tuple[asyncio.AbstractEventLoop, Settings], SegmindClient] = {}
+        self._clients: dict[tuple[object, ...], SegmindClient] = {}
         self._watches: dict[tuple[SegmindClient, Journal], JobManager] = {}
         self._loop = BackgroundLoop()
         self._api_key: Secret | None = None
@@ -510,10 +509,12 @@ class Session:
         import asyncio
 
         from segmind_jupyter.api.client import SegmindClient
+        from segmind_jupyter.api.transport import NETWORK_NAMES
 
-        key = asyncio.get_running_loop(), self.settings()
+        settings = self.settings()
+        key = asyncio.get_running_loop(), settings, *map(os.environ.get, NETWORK_NAMES)
         if key not in self._clients:
-            self._clients[key] = SegmindClient(settings=key[1])
+            self._clients[key] = SegmindClient(settings=settings)
         return self._clients[key]
 
     def watch(self) -> JobManager:
@@ -589,7 +590,7 @@ class Session:
         import asyncio
 
         here = asyncio.get_running_loop()
-        live = [client for (loop, _), client in self._clients.items() if loop is here]
+        live = [client for (loop, *_), client in self._clients.items() if loop is here]
         watches = [watch for (client, _), watch in self._watches.items() if client in live]
         self._clients, self._watches = {}, {}
         await asyncio.gather(*(watch.close() for watch in watches))

@@ -189,6 +189,17 @@ class TestService:
         assert entry.pending
         assert len(posts(gateway)) == gateway.billed == 1
 
+    def test_a_network_that_is_set_up_anew_is_used(self, service, monkeypatch):
+        """As an error advises; a client keeps what held when its connections opened."""
+
+        async def client():
+            return service.client()
+
+        before = service._call(client)
+        assert service._call(client) is before
+        monkeypatch.setenv("SSL_CERT_FILE", "/company.pem")
+        assert service._call(client) is not before
+
 
 class TestTheVendorsSDK:
     @pytest.fixture

@@ -279,6 +279,13 @@ class Transport:
         return shortened(str(error), scrub=self.scrubbed) or type(error).__name__
 
 
+#: What says how the network is reached; read when the first connection opens.
+NETWORK_NAMES: Final = (
+    "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
+
+
 def proxy_for(base_url: str) -> str | None:
     """Return the address of the proxy that the environment names for https, unless NO_PROXY does.
 
