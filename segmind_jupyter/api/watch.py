@@ -30,6 +30,7 @@ from segmind_jupyter.api.responses import (
     Completed,
     Expired,
     Failed,
+    Processing,
     Queued,
     State,
     checked_id,
@@ -431,6 +432,7 @@ class JobPoller:
                 await manager.end(job, state)
             elif isinstance(state, Completed):
                 self._completed_s = self._elapsed_s
+                job.move(Processing())  # until its result has been read
             else:
                 job.move(state)
         if self._completed_s is not None:

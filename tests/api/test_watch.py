@@ -45,9 +45,12 @@ def test_the_id_is_in_the_journal_before_the_first_poll(world):
             with_another.close()
 
     world.on_request = look
-    world.follow(world.submit())
+    job, states = world.submit(), []
+    job.on_change(lambda job: states.append(job.status))
+    world.follow(job)
     assert known
     assert all(known)
+    assert states[-1] == "PROCESSING"  # until the reply is there
 
 
 class TestResuming:
