@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import threading
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -71,9 +72,9 @@ class PromptTemplate:
         """Make the prompt for the item at `position`, its images encoded, one at a time."""
         with self._lock:
             item = self.items.take(position)
-            if item is _MISSING:
+            if item is _MISSING or (isinstance(item, str) and not item.strip()):
                 raise ContentError(
-                    "This item is missing (None, or NaN): there is nothing to ask about. Look "
+                    "This item is missing (None, NaN, blank): there is nothing to ask about. Look "
                     "where it comes from; `cv2.imread` gives None for a path that is not there."
                 )
             if not self._paths:
@@ -127,7 +128,8 @@ def _unescaped(template: str, labels: Sequence[Any], *, read: Collection[str]) -
 
     def spelled(label: str | int) -> str:
         """Spell what reads a label: `compose` reads no spaces and no leading underscores."""
-        is_name = isinstance(label, str) and _NAME.fullmatch(label) and not label.startswith("_")
+        name = unicodedata.normalize("NFKC", str(label))  # as names are read
+        is_name = label == name and _NAME.fullmatch(name) and not name.startswith("_")
         return f"{{{label}}}" if is_name else f"{{item[{label!r}]}}"
 
     def piece(match: re.Match[str]) -> str:

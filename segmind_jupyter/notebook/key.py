@@ -46,7 +46,7 @@ def change_key(shell: Any, rest: Sequence[str]) -> str:
     sys.stdout.write(f"A key is made at {MADE_AT}\n")
     try:
         key = Secret(getpass.getpass("Segmind API key: "))
-    except StdinNotImplementedError:
+    except (StdinNotImplementedError, EOFError):
         raise SettingsError(
             "This front end cannot ask for a key. Set SEGMIND_API_KEY before the kernel starts."
         ) from None

@@ -445,7 +445,7 @@ def put_code(shell: Any, reply: Reply, nth: int = 1) -> str | None:
             "Python block."
         )
     if nth > len(blocks):
-        return f"No cell was added: the reply has {len(blocks)} Python block(s), so no {nth}th."
+        return f"No cell was added: the reply has {len(blocks)} Python block(s): no block {nth}."
     code = blocks[nth - 1]
     if code in (cell.strip() for cell in shell.history_manager.input_hist_raw):
         return "No cell was added: this code was run in this session before."

@@ -243,6 +243,7 @@ def test_a_missing_value_reads_as_such_in_a_row_and_is_no_item_by_itself():
             (column, "{item}!"),
             ([*column], "Look"),
             ({"x": column.iat[0]}, "{item}"),
+            ([" "], "{item}!"),
         ):
             with pytest.raises(ContentError, match="This item is missing"):
                 PromptTemplate(words, items).prompt(0)

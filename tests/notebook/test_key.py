@@ -115,6 +115,7 @@ def test_a_key_that_is_not_typed_in_changes_nothing(run, memory, monkeypatch):
     """Nobody is there to type, the question is interrupted, or the key stands on the line."""
     for error, said in (
         (StdinNotImplementedError("no stdin"), "SEGMIND_API_KEY"),
+        (EOFError(), "SEGMIND_API_KEY"),
         (KeyboardInterrupt(), "Nothing was changed"),
     ):
         monkeypatch.setattr("getpass.getpass", Mock(side_effect=error))
