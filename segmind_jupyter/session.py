@@ -247,13 +247,12 @@ class Session:
         All that their budget refuses is refused before any of them is sent; where none is answered,
         that is raised.
         """
-        kept = [self.slot(request, request.cache).find() for request in requests]
-        sent = [request for request, reply in zip(requests, kept, strict=True) if reply is None]
+        calls = [(request, self.slot(request, request.cache)) for request in requests]
+        kept = [cache.find() for _, cache in calls]
+        sent = [call for call, reply in zip(calls, kept, strict=True) if reply is None]
         came: Iterator[Reply | SegmindError] = iter(())
         if sent:
-            shown = sent[0]
-            if len(sent) > 1:
-                shown = dataclasses.replace(shown, model=", ".join(each.model for each in sent))
+            shown = dataclasses.replace(sent[0][0], model=", ".join(r.model for r, _ in sent))
             wait = functools.partial(self.waiter, of=shown)
             with self._interruptible("`%segmind history` shows whether it was charged."):
                 came = iter(self._call(self._chat_all, sent, not any(kept), wait=wait))
@@ -263,21 +262,24 @@ class Session:
         ]
 
     async def _chat_all(
-        self, requests: Sequence[Request], raises: bool
+        self, calls: Sequence[tuple[Request, ReplyCache]], raises: bool
     ) -> list[Reply | SegmindError]:
         """Send requests at once, if what all may take fits the budget; it may raise if all fail."""
         import asyncio
 
         from anyio.to_thread import run_sync
 
-        async def answer(request: Request, hold: Reservation) -> Reply | SegmindError:
+        async def answer(
+            call: tuple[Request, ReplyCache], hold: Reservation
+        ) -> Reply | SegmindError:
+            request, cache = call
             try:
                 reply = await self._send(client, request, request.timeout_s, hold)
                 # At once: an interrupt ends the wait for the others, and this one is paid for.
                 self.ledger.add(reply, model=request.model)
                 reply = dataclasses.replace(reply, request=request)
                 if request.cache != "off":  # the disk holds up no other
-                    await run_sync(self.slot(request, request.cache).keep, reply)
+                    await run_sync(cache.keep, reply)
                 return reply
             except SegmindError as error:
                 if isinstance(error, MaybeBilledError):
@@ -288,12 +290,12 @@ class Session:
         client = self.client()
         holds: list[Reservation] = []
         try:
-            for request in requests:
+            for request, _ in calls:
                 holds.append(self.budget.reserve(request, client.settings.base_url))
-            if len(requests) == 1:
-                answers = [await answer(requests[0], holds[0])]
+            if len(calls) == 1:
+                answers = [await answer(calls[0], holds[0])]
             else:
-                answers = await asyncio.gather(*map(answer, requests, holds))
+                answers = await asyncio.gather(*map(answer, calls, holds))
         except SegmindError as error:  # one of them does not fit: nothing was sent
             for hold in holds:
                 hold.settle(error)
@@ -305,8 +307,8 @@ class Session:
         if raises and len(errors) == len(answers):
             worst = next((e for e in errors if isinstance(e, MaybeBilledError)), errors[0])
             if len(errors) > 1:
-                told = zip(requests, errors, strict=True)
-                worst.args = (" ".join(f"{request.model}: {why}" for request, why in told),)
+                told = zip(calls, errors, strict=True)
+                worst.args = (" ".join(f"{call[0].model}: {why}" for call, why in told),)
             raise worst
         return answers
 
