@@ -54,9 +54,8 @@ def parse(
     parser.allow_abbrev = False
     actions = parser._option_string_actions
     argv, words, ended = _options(line.strip(), actions, names)
-    if re.match(r"#(\s|$)", words):
-        words = ""
     if not ended:
+        words = "" if re.match(r"#(\s|$)", words) else words
         _check_words(words, actions)
     try:
         return parser.parse_args(argv), words

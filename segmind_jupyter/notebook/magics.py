@@ -414,8 +414,9 @@ def _system(args: Namespace, names: Mapping[str, Any]) -> str | None:
         return text
     from segmind_jupyter.content.prompt import WHOLE_PATH, value_at
 
-    path = unicodedata.normalize("NFKC", text[1:-1])
-    is_alien = path.isidentifier() and not difflib.get_close_matches(path, names, n=1)
+    path = text[1:-1]
+    name = unicodedata.normalize("NFKC", path)  # as Python reads it; a key stays as it is
+    is_alien = path.isidentifier() and not difflib.get_close_matches(name, names, n=1)
     if is_alien or not WHOLE_PATH.fullmatch(path):
         return text
     value = value_at(path, names, option="-s")

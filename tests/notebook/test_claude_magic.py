@@ -58,13 +58,13 @@ def test_options_shape_the_request(run, online):
 def test_a_system_prompt_may_be_a_variable(run, online):
     """Its text; what is no text is refused, and what names nothing goes as typed."""
     run("rules, n = 'Be brief. ' * 3000, 3")
-    run("from types import SimpleNamespace as S\nhow = {'μ': S(text='Be kind.')}")
+    run("from types import SimpleNamespace as S\nµ = {'µ': S(text='Be kind.')}")
     for system, sent in (
         ("{rules}", "Be brief. " * 3000),
         ("{rules} --raw", "{rules}"),
         ("'Be {n} {zz}'", "Be {n} {zz}"),
         ("{nothing_alike}", "{nothing_alike}"),
-        ("\"{how['µ'].text}\"", "Be kind."),
+        ("\"{µ['µ'].text}\"", "Be kind."),
     ):
         run(f"%%claude -s {system}\nHi")
         assert online.posts[-1].json["instruction"] == sent

@@ -76,6 +76,7 @@ def test_a_comment_behind_the_options_is_dropped():
     """In a line too, which a cell without a body is."""
     assert parse(PARSER, "-m x  # the cheap one")[1] == ""
     assert parse(PARSER, "-m x #1 of the list")[1] == "#1 of the list"
+    assert parse(PARSER, "-- # a heading?")[1] == "# a heading?"
 
 
 @pytest.fixture
