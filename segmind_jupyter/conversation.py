@@ -30,7 +30,7 @@ from segmind_jupyter.errors import (
     SettingsError,
     shortened,
 )
-from segmind_jupyter.words import encodable, one_line
+from segmind_jupyter.words import encodable, one_line, to_text
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.jobs import Job
@@ -205,7 +205,7 @@ class Turn(Pending[Reply, Stage]):
         # A server may refuse half a surrogate pair, and with it the whole conversation from
         # then on.
         text = encodable(self.reply.text if self.reply else "")
-        block = {"type": "text", "text": text if text.strip() else _NO_TEXT}
+        block = {"type": "text", "text": text if to_text(text).strip() else _NO_TEXT}
         return {"role": "assistant", "content": [block]}
 
     def to_dict(self, reply: Reply) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def images_of(*turns: Turn) -> list[int]:
 class TestTurns:
     def test_a_reply_goes_back_as_text_that_can_be_sent(self):
         """Never blank, without half a surrogate pair, whatever its JSON held."""
-        for reply, sent in (("", "(no text)"), (" \n", "(no text)"), ("a\ud83d 😀", "a\ufffd 😀")):
+        blank = dict.fromkeys(("", " \n", "\u200b\u2060"), "(no text)")
+        for reply, sent in (*blank.items(), ("a\ud83d 😀", "a\ufffd 😀")):
             conversation = Conversation()
             turn = say(conversation, "one", reply=reply)
             assert said(conversation.messages) == ["one", sent]
