@@ -289,11 +289,7 @@ def _reader(axis: Any) -> Callable[[Any], Any]:
     if "Date" in type_name(axis.get_major_formatter()):
         dates: Any = sys.modules["matplotlib.dates"]
         return lambda value: f"{dates.num2date(value):%Y-%m-%d %H:%M}".removesuffix(" 00:00")
-    return _rounded
-
-
-def _rounded(value: Any) -> float:
-    return float(f"{float(value):.5g}")
+    return lambda value: float(f"{float(value):.5g}")
 
 
 def _label(artist: Any) -> str:

@@ -21,16 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from segmind_jupyter.api.database import (
-    CallRecord,
-    Claim,
-    JobRecord,
-    NotOurs,
-    in_memory,
-    is_lock,
-    open_database,
-    transaction,
-)
+from segmind_jupyter.api import database
 from segmind_jupyter.api.messages import Call, Reply, parse_reply
 from segmind_jupyter.errors import NotCachedError, ReplyError, SettingsError
 
@@ -129,7 +120,7 @@ class Journal:
 
     # Jobs --------------------------------------------------------------------------------------
 
-    def submitted(self, record: JobRecord) -> None:
+    def submitted(self, record: database.JobRecord) -> None:
         """Note a job, which ends the claim of its work. A known one gains what it lacks."""
         row = (
             record.request_id, record.origin, record.model, record.submitted_at, self._clock(),
@@ -181,17 +172,17 @@ class Journal:
 
         self._run(change)
 
-    def find(self, request_id: str) -> JobRecord | None:
+    def find(self, request_id: str) -> database.JobRecord | None:
         """Find a job, with its reply."""
         rows = self._rows(f"SELECT {_WHOLE} FROM jobs WHERE request_id = ?", request_id)  # noqa: S608
         return _record(rows[0]) if rows else None
 
-    def entries(self, *, limit: int = 50) -> list[JobRecord]:
+    def entries(self, *, limit: int = 50) -> list[database.JobRecord]:
         """List the newest jobs first, without their replies."""
         rows = self._rows(f"SELECT {_LISTED} FROM jobs {_NEWEST_FIRST} LIMIT ?", limit)  # noqa: S608
         return [_record(row) for row in rows]
 
-    def find_work(self, work: str) -> JobRecord | None:
+    def find_work(self, work: str) -> database.JobRecord | None:
         """Find a job that answers this work, or else one that is to."""
         return self._run(lambda db: _job_of(db, work), is_write=False)
 
@@ -212,21 +203,21 @@ class Journal:
             self._salt = self._rows("SELECT value FROM meta WHERE name = 'salt'")[0][0]
         return hashlib.blake2b(data, key=self._salt, digest_size=16).hexdigest()
 
-    def claim(self, work: str, *, anew: bool = False) -> Claim:
+    def claim(self, work: str, *, anew: bool = False) -> database.Claim:
         """Claim a work, in one step with looking whether it was sent; `anew` does not look.
 
         Where its holder died it is "lost" to all, as it may have been billed, but to who is `anew`.
         """
         now = self._clock()
 
-        def change(db: sqlite3.Connection) -> Claim:
+        def change(db: sqlite3.Connection) -> database.Claim:
             if not anew:
                 if known := _job_of(db, work):
-                    return Claim("known", known)
+                    return database.Claim("known", known)
                 sending = db.execute("SELECT * FROM sends WHERE work = ?", (work,)).fetchone()
                 if sending is not None:
                     lives = abs(now - sending["beat_at"]) < LEASE_S
-                    return Claim("theirs" if lives else "lost", at=sending["at"])
+                    return database.Claim("theirs" if lives else "lost", at=sending["at"])
             if self._is_lost:
                 raise SettingsError(
                     f"The journal of jobs {self.path} cannot be written, so this was not sent: "
@@ -235,7 +226,7 @@ class Journal:
                 )
             row = (work, self._holder, now, now)
             db.execute("REPLACE INTO sends (work, holder, at, beat_at) VALUES (?, ?, ?, ?)", row)
-            return Claim("ours")
+            return database.Claim("ours")
 
         return self._run(change)
 
@@ -254,7 +245,7 @@ class Journal:
 
     # Calls -------------------------------------------------------------------------------------
 
-    def record_call(self, call: CallRecord, *, settles: str | None = None) -> None:
+    def record_call(self, call: database.CallRecord, *, settles: str | None = None) -> None:
         """Remember what a call took, in place of what was set aside."""
         request_id = call.request_id and _text(call.request_id)
         row = (call.at, call.origin, call.model, call.input_tokens, call.cost, call.seconds)
@@ -267,14 +258,14 @@ class Journal:
 
     def calls(
         self, origin: str, *, model: str | None = None, since: float = 0.0, limit: int = 20_000
-    ) -> list[CallRecord]:
+    ) -> list[database.CallRecord]:
         """List the newest calls that are remembered, oldest first."""
         query = (
             "SELECT * FROM calls WHERE origin = ? AND coalesce(model = ?, 1) AND at >= ? "
             "ORDER BY at DESC, rowid DESC LIMIT ?"
         )
         rows = self._rows(query, origin, model, since, limit)
-        return [CallRecord(**dict(row)) for row in reversed(rows)]
+        return [database.CallRecord(**dict(row)) for row in reversed(rows)]
 
     def keep_verdict(self, key: str, *, best: str, models: Iterable[str]) -> None:
         """Keep which of several models the user found best; the last word on it counts."""
@@ -406,16 +397,11 @@ class Journal:
 
     def _tidy(self, *statements: str) -> None:
         """Run them beside any transaction; where the file is in use, it is done another time."""
-        with _at_work, contextlib.suppress(sqlite3.Error, OSError, NotOurs):
+        with _at_work, contextlib.suppress(sqlite3.Error, OSError, database.NotOurs):
             for statement in statements:
                 self._opened().execute(statement)
 
-    def _run(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        *,
-        is_write: bool = True,
-    ) -> T:
+    def _run(self, work: Callable[[sqlite3.Connection], T], *, is_write: bool = True) -> T:
         """Do it, changes in one transaction, in the file or in its place."""
         with _at_work:
             until_s = time.monotonic() + self._busy_s
@@ -423,36 +409,36 @@ class Journal:
                 try:
                     if not is_write:
                         return work(self._opened())
-                    with transaction(self._opened()) as db:
+                    with database.transaction(self._opened()) as db:
                         if not self._is_pruned:
                             self._is_pruned, now = True, self._clock()
                             for forget in _FORGET:
                                 db.execute(forget, (now - MAX_AGE_S,))
                         return work(db)
-                except (sqlite3.Error, OSError, NotOurs) as error:
+                except (sqlite3.Error, OSError, database.NotOurs) as error:
                     if self.path is None or self._is_lost:
                         raise
-                    if not is_lock(error) or time.monotonic() >= until_s:
+                    if not database.is_lock(error) or time.monotonic() >= until_s:
                         self._fall_back(self.path, error)
 
     def _opened(self) -> sqlite3.Connection:
         if self.path is None:
-            self._db = self._db or in_memory()
+            self._db = self._db or database.in_memory()
         elif not self._is_lost and (self._db is None or not self.path.exists()):
             self.close()  # somebody deleted it: what follows would go into a nameless one
-            self._db = open_database(self.path, busy_s=min(self._busy_s, _SLICE_S))
+            self._db = database.open_database(self.path, busy_s=min(self._busy_s, _SLICE_S))
         assert self._db is not None  # noqa: S101
         return self._db
 
     def _fall_back(self, path: Path, error: Exception) -> None:
         """Let memory take the place of the file, and say so."""
-        memory = in_memory(self._db)
+        memory = database.in_memory(self._db)
         self.close()
         self._db, self._is_lost = memory, True
         if isinstance(error, OSError):
             reason = f"{error.strerror or error}: {error.filename or path}"
         else:
-            reason = "another program has locked it" if is_lock(error) else str(error)
+            reason = "another program has locked it" if database.is_lock(error) else str(error)
         self._warn(
             f"The journal of jobs {path} cannot be used ({reason}): jobs go on, but what is new, "
             "a day's budget too, is in this kernel's memory alone, and what other kernels send is "
@@ -469,14 +455,14 @@ _WHOLE: Final = f"{_LISTED}, raw"
 _NEWEST_FIRST: Final = "ORDER BY coalesce(submitted_at, noted_at) DESC, request_id DESC"
 
 
-def _record(row: sqlite3.Row) -> JobRecord:
+def _record(row: sqlite3.Row) -> database.JobRecord:
     fields: dict[str, Any] = dict(row)
     raw = fields.pop("raw", None)
     fields["kept"] = bool(fields["kept"])
-    return JobRecord(raw=raw and raw.decode("utf-8", "surrogatepass"), **fields)
+    return database.JobRecord(raw=raw and raw.decode("utf-8", "surrogatepass"), **fields)
 
 
-def _job_of(db: sqlite3.Connection, work: str) -> JobRecord | None:
+def _job_of(db: sqlite3.Connection, work: str) -> database.JobRecord | None:
     """Find the job that answers a work, or else is to."""
     row = db.execute(
         f"SELECT {_WHOLE} FROM jobs WHERE work = ? AND (state = 'QUEUED' OR "  # noqa: S608

@@ -20,34 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 import anyio.to_thread
 
+from segmind_jupyter import errors
+from segmind_jupyter.api import responses
 from segmind_jupyter.api.database import Claim, JobRecord
 from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.journal import BEAT_S, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply
-from segmind_jupyter.api.responses import (
-    Cancelled,
-    Completed,
-    Expired,
-    Failed,
-    Processing,
-    Queued,
-    State,
-    checked_id,
-    failed,
-    is_envelope,
-)
 from segmind_jupyter.api.retry import History, backoff_s, may_repeat, next_poll
-from segmind_jupyter.errors import (
-    APIConnectionError,
-    APIError,
-    JobError,
-    JobExpired,
-    JobTimeout,
-    MaybeBilledError,
-    ReplyError,
-    SegmindError,
-)
 
 if TYPE_CHECKING:
     from segmind_jupyter.api.client import SegmindClient
@@ -150,7 +130,7 @@ class JobManager:
                 return sent
             if sent.state == "lost":
                 at = time.strftime("%Y-%m-%d %H:%M", time.localtime(sent.at))
-                raise MaybeBilledError(
+                raise errors.MaybeBilledError(
                     f"This was to be sent at {at}, and no answer with an id came: the connection "
                     "broke, say, or its kernel died. It may have been billed, so it was not sent "
                     "again. `%segmind history` shows whether it was; `ask_each` of it alone with "
@@ -198,10 +178,12 @@ class JobManager:
         except BaseException as error:  # also where it may be billed: whoever asked is told
             if hold is not None:
                 hold.settle(error)
-            if isinstance(error, SegmindError) and beating is not None:
+            if isinstance(error, errors.SegmindError) and beating is not None:
                 # What a server answered with an error is not charged; where no answer came, or
                 # one without an id, no later run may send it again by itself.
-                is_unknown = isinstance(error, MaybeBilledError) and (error.status or 0) < 400
+                is_unknown = (
+                    isinstance(error, errors.MaybeBilledError) and (error.status or 0) < 400
+                )
                 await _noted(self.journal.lose if is_unknown else self.journal.release, work)
             raise
         finally:
@@ -228,14 +210,14 @@ class JobManager:
 
     async def resume(self, request_id: str) -> Job:
         """Take a job up again by its id, without sending it."""
-        record = await _threaded(self.journal.find, checked_id(request_id))
+        record = await _threaded(self.journal.find, responses.checked_id(request_id))
         if record is None:
             job = self._job(request_id, None)
             await self._note(job)
         else:
             job = self._kept(record)
             if not job.done() and record.origin != self.origin:
-                raise JobError(
+                raise errors.JobError(
                     f"Job {request_id} was sent to {record.origin}, and calls now go to "
                     f"{self.origin}. Go back there (`%segmind status`) to fetch its reply.",
                     request_id=request_id,
@@ -277,17 +259,17 @@ class JobManager:
         again = f"`%segmind resume {job.request_id}` takes it up again."
         try:
             await JobPoller(self, job).run()
-        except JobExpired as error:
-            await _noted(self.journal.ended, job.request_id, state=str(Expired()))
-            job.finish(Expired(), error=error)
-        except SegmindError as error:
-            if isinstance(error, APIError):
+        except errors.JobExpired as error:
+            await _noted(self.journal.ended, job.request_id, state=str(responses.Expired()))
+            job.finish(responses.Expired(), error=error)
+        except errors.SegmindError as error:
+            if isinstance(error, errors.APIError):
                 error.args = (f"{error} The job itself goes on: {again}",)
-            job.finish(Cancelled(), error=error)
+            job.finish(responses.Cancelled(), error=error)
         except Exception as error:  # noqa: BLE001 - a job must end, whatever happens
             _log.exception("job %s cannot be followed", job.request_id)
             why = f"Job {job.request_id} cannot be watched ({type(error).__name__}). {again}"
-            job.finish(Cancelled(), error=JobError(why, request_id=job.request_id))
+            job.finish(responses.Cancelled(), error=errors.JobError(why, request_id=job.request_id))
         finally:
             # Nobody watches it from here on; nothing happens if it has ended.
             job.cancel()
@@ -296,13 +278,15 @@ class JobManager:
     async def end(
         self,
         job: Job,
-        read: Reply | Failed,
+        read: Reply | responses.Failed,
         *,
         raw: str | None = None,
         seconds: float | None = None,
     ) -> None:
         """End a job, whatever else is cancelled meanwhile: note it, count it, hand it over."""
-        state, error = (Completed(), None) if isinstance(read, Reply) else (read, read.detail)
+        state, error = (
+            (responses.Completed(), None) if isinstance(read, Reply) else (read, read.detail)
+        )
         end = {"state": str(state), "raw": raw, "seconds": seconds, "error": error}
         await _noted(self.journal.ended, job.request_id, **end)
         if job.done():  # if it was cancelled, whoever resumes it finds the reply kept
@@ -312,11 +296,15 @@ class JobManager:
             await _noted(self.delivered, job, read)
         hand_over(job, read)
 
-    def settle(self, job: Job, read: Reply | State | None) -> None:
+    def settle(self, job: Job, read: Reply | responses.State | None) -> None:
         """Settle what is set aside for a job; `None`: it goes on, whatever it takes."""
         hold = self.holds.get(job.request_id)
         if hold is not None:
-            hold.settle(failed(job.request_id, read.detail) if isinstance(read, Failed) else read)
+            hold.settle(
+                responses.failed(job.request_id, read.detail)
+                if isinstance(read, responses.Failed)
+                else read
+            )
             if read is not None:
                 del self.holds[job.request_id]
 
@@ -326,7 +314,8 @@ class JobManager:
     async def _note(self, job: Job, *, work: str | None = None) -> None:
         record = JobRecord(
             request_id=job.request_id, origin=self.origin, model=job.model,
-            submitted_at=job.submitted_at, state=str(Queued()), work=work, place=self._place,
+            submitted_at=job.submitted_at, state=str(responses.Queued()), work=work,
+            place=self._place,
         )  # fmt: skip
         await _noted(self.journal.submitted, record)
 
@@ -341,13 +330,13 @@ class JobManager:
         """Make the handle of a job that the journal knows; a result without a reply is no end."""
         job = self._job(record.request_id, record.model, submitted_at=record.submitted_at)
         if record.raw is not None:
-            with contextlib.suppress(ReplyError, JobError):
+            with contextlib.suppress(errors.ReplyError, errors.JobError):
                 hand_over(job, self.read(job, record.raw, record.seconds))
-        elif record.state == Failed():
-            hand_over(job, Failed(record.error))
+        elif record.state == responses.Failed():
+            hand_over(job, responses.Failed(record.error))
         return job
 
-    def read(self, job: Job, raw: str, seconds: float | None = None) -> Reply | State:
+    def read(self, job: Job, raw: str, seconds: float | None = None) -> Reply | responses.State:
         """Read a result."""
         read = self.client.read(raw, request_id=job.request_id, model=job.model, elapsed_s=seconds)
         return dataclasses.replace(read, request=job.request) if isinstance(read, Reply) else read
@@ -358,12 +347,12 @@ def work_of(journal: Journal, call: Call, nth: int, origin: str) -> str:
     return journal.fingerprint(b"%s %d %s" % (call.digest, nth, origin.encode()))
 
 
-def hand_over(job: Job, read: Reply | State) -> None:
+def hand_over(job: Job, read: Reply | responses.State) -> None:
     """End a job with what its result says; a state before the end changes nothing."""
     if isinstance(read, Reply):
-        job.finish(Completed(), reply=read)
-    elif isinstance(read, Failed):
-        job.finish(read, error=failed(job.request_id, read.detail))
+        job.finish(responses.Completed(), reply=read)
+    elif isinstance(read, responses.Failed):
+        job.finish(read, error=responses.failed(job.request_id, read.detail))
 
 
 class JobPoller:
@@ -406,10 +395,10 @@ class JobPoller:
             try:
                 await self._look()
                 self._troubles, self._senseless, self._missing_s = 0, 0, None
-            except (APIError, APIConnectionError, JobExpired) as error:
+            except (errors.APIError, errors.APIConnectionError, errors.JobExpired) as error:
                 self._bear(error)
             if not job.done() and manager.clock() - self._begun >= manager.give_up_s:
-                raise JobTimeout(
+                raise errors.JobTimeout(
                     f"Job {job.request_id} was still {job.status} when it had been watched for "
                     f"{manager.give_up_s / 60:.0f} min, and is watched no longer. "
                     f"`%segmind resume {job.request_id}` takes it up again.",
@@ -428,11 +417,11 @@ class JobPoller:
                 job.request_id, timeout_s=_POLL_TIMEOUT_S, repeat=False
             )
             self._was_seen = True
-            if isinstance(state, Failed):
+            if isinstance(state, responses.Failed):
                 await manager.end(job, state)
-            elif isinstance(state, Completed):
+            elif isinstance(state, responses.Completed):
                 self._completed_s = self._elapsed_s
-                job.move(Processing())  # until its result has been read
+                job.move(responses.Processing())  # until its result has been read
             else:
                 job.move(state)
         if self._completed_s is not None:
@@ -456,25 +445,25 @@ class JobPoller:
                 manager.history.add(job.model or "", seconds)
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
             await manager.end(job, read, raw=raw, seconds=seconds)
-        elif isinstance(read, Failed):
+        elif isinstance(read, responses.Failed):
             await manager.end(job, read)
         else:  # after all: the poll said otherwise
             self._completed_s = None
 
-    def _bear(self, error: APIError | APIConnectionError | JobExpired) -> None:
+    def _bear(self, error: errors.APIError | errors.APIConnectionError | errors.JobExpired) -> None:
         """Go on after trouble that may pass; raise what will not."""
         self._troubles += 1
-        if isinstance(error, JobExpired):
+        if isinstance(error, errors.JobExpired):
             age_s = self._elapsed_s
             self._missing_s = age_s if self._missing_s is None else self._missing_s
             may_pass = self._is_young or self._was_seen
             if age_s > LIFE_S or not may_pass or age_s - self._missing_s > _GONE_S:
                 raise error
-        elif isinstance(error, APIError) and not may_repeat("GET", error.status or 0):
+        elif isinstance(error, errors.APIError) and not may_repeat("GET", error.status or 0):
             # It may be of somebody on the way (a hotel's network, a proxy): it comes as if it were
             # the answer, by a redirect, or as a refusal in a form of its own.
             self._senseless += 1
-            is_from_between = (error.status or 0) < 400 or not is_envelope(error.body)
+            is_from_between = (error.status or 0) < 400 or not responses.is_envelope(error.body)
             if not is_from_between or self._senseless > _MAX_SENSELESS:
                 raise error
 

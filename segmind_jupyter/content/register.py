@@ -7,17 +7,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapp
 from functools import singledispatch
 from typing import Any, Final, TypeVar
 
+from segmind_jupyter.content import parts
 from segmind_jupyter.content.images.encode import image_from_bytes
 from segmind_jupyter.content.images.figures import svg_part
-from segmind_jupyter.content.parts import (
-    Convert,
-    Limits,
-    Part,
-    Scope,
-    naming_failures,
-    special_method,
-    type_name,
-)
+from segmind_jupyter.content.parts import Limits, Part
 from segmind_jupyter.content.text import MAX_DEPTH, as_text
 from segmind_jupyter.errors import ContentError
 
@@ -78,26 +71,26 @@ def _registered(obj: object) -> Callable[[Any], Any] | None:
 
 def has_own_form(obj: object) -> bool:
     """Return whether a function is registered for `obj`, or its type has ``_repr_claude_``."""
-    return bool(_registered(obj) or special_method(obj, _METHOD))
+    return bool(_registered(obj) or parts.special_method(obj, _METHOD))
 
 
-def own_parts(obj: Any, scope: Scope, convert: Convert) -> list[Part] | None:
+def own_parts(obj: Any, scope: parts.Scope, convert: parts.Convert) -> list[Part] | None:
     """Make the pieces that the user wants for `obj`, or nothing if that was left to us."""
     if not has_own_form(obj):
         return None
     function = _registered(obj)
-    name = type_name(obj)
+    name = parts.type_name(obj)
     title = f"The function registered for {name}" if function else f"{name}.{_METHOD}()"
     if id(obj) in scope.around or len(scope.around) >= MAX_DEPTH:
         raise ContentError(f"{title} leads back to such an object. Return text or an image.")
-    with naming_failures(f"{title} failed", _ADVICE):
+    with parts.naming_failures(f"{title} failed", _ADVICE):
         value = function(obj) if function else _displayed(obj, _METHOD)
     if value is None and function is None:
         return None
     return _accepted(value, scope.inside(obj), convert, title)
 
 
-def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Part]:
+def _accepted(value: Any, scope: parts.Scope, convert: parts.Convert, title: str) -> list[Part]:
     """Read a form: text, a content block, any object, or a list of such."""
     if type(value) in (list, tuple):
         return [part for item in value for part in _accepted(item, scope, convert, title)]
@@ -110,8 +103,8 @@ def _accepted(value: Any, scope: Scope, convert: Convert, title: str) -> list[Pa
         if isinstance(value, Generator | Coroutine):
             value.close()  # else Python warns that a coroutine was never awaited
         raise ContentError(
-            f"{title} returned a {type_name(value)}, which is no form. Return text, an image, a "
-            'content block ({"type": "text", "text": ...}), or a list of such.'
+            f"{title} returned a {parts.type_name(value)}, which is no form. Return text, an "
+            'image, a content block ({"type": "text", "text": ...}), or a list of such.'
         )
     return convert(value, scope)
 
@@ -131,7 +124,7 @@ _BUNDLED: Final = ("image/png", "image/jpeg", "text/markdown", "image/svg+xml", 
 
 def has_display(obj: object) -> bool:
     """Return whether the type of `obj` defines one of the display methods that are read here."""
-    return any(special_method(obj, name) for name in _DISPLAYS)
+    return any(parts.special_method(obj, name) for name in _DISPLAYS)
 
 
 def displayed_part(obj: Any, *, limits: Limits) -> Part | None:
@@ -151,7 +144,7 @@ def best_form(bundle: Mapping[str, Any], *, limits: Limits, of: Any = None) -> P
     mime = next((known for known in _BUNDLED if bundle.get(known)), None)
     if mime is None:
         return None
-    data, about = bundle[mime], type_name(of) if of is not None else ""
+    data, about = bundle[mime], parts.type_name(of) if of is not None else ""
     if mime in ("image/png", "image/jpeg"):
         return image_from_bytes(as_bytes(data), limits=limits, about=about)
     text = "".join(data) if isinstance(data, list) else str(data)
@@ -162,8 +155,8 @@ def best_form(bundle: Mapping[str, Any], *, limits: Limits, of: Any = None) -> P
 
 def _displayed(obj: Any, name: str, **options: Any) -> Any:
     """Call a display method; `None` where there is none or it declines, as IPython has it."""
-    method = special_method(obj, name)
-    with naming_failures(f"{type_name(obj)}.{name}() failed", _ADVICE):
+    method = parts.special_method(obj, name)
+    with parts.naming_failures(f"{parts.type_name(obj)}.{name}() failed", _ADVICE):
         try:
             return None if method is None else method(**options)
         except NotImplementedError:

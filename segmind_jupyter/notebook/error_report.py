@@ -12,20 +12,8 @@ from types import FrameType, ModuleType
 from typing import Any, Final
 from unicodedata import normalize
 
+from segmind_jupyter.content import secrets
 from segmind_jupyter.content.parts import Limits, Text, safe_str, without_addresses
-from segmind_jupyter.content.secrets import (
-    HIDDEN,
-    Blanker,
-    attributes_of,
-    class_name,
-    glimpse,
-    hides,
-    is_secret,
-    scrubbed,
-    scrubbed_source,
-    secrets_in,
-    secrets_of_source,
-)
 from segmind_jupyter.content.text import as_text, cut, fenced
 from segmind_jupyter.errors import SettingsError, plain
 from segmind_jupyter.session import session
@@ -54,7 +42,7 @@ def report(error: BaseException, shell: Any, *, limits: Limits) -> Text:
     """Describe an error of a shell's cells."""
     cells = Cells(shell)
     written = _Report(error, cells)
-    about = f"{class_name(error)} in {written.where}"
+    about = f"{secrets.class_name(error)} in {written.where}"
     text = written.text(max_chars=limits.text_chars)
     return as_text(text, limits=limits, about=about, lines=True)
 
@@ -125,19 +113,19 @@ class _Report:
         text = "\n".join(lines)
         words = plain(text[:_MESSAGE_CHARS])
         frame = _innermost(self._frames[id(error)])
-        if frame and any(is_secret(path, value) for path, value in frame.named()):
+        if frame and any(secrets.is_secret(path, value) for path, value in frame.named()):
             # What it quotes may be made of the secret: a slice, an encoding.
             code = self._clean_source(frame.source)
-            words = _QUOTED.sub(lambda q: q[0] if q[1] in code else f"'{HIDDEN}'", words)
+            words = _QUOTED.sub(lambda q: q[0] if q[1] in code else f"'{secrets.HIDDEN}'", words)
         words = self._clean(words)
         # Half a secret, where the rest was not read, is not found.
         return words if len(text) <= _MESSAGE_CHARS else f"{words[:-_EDGE_CHARS]} …"
 
     def _clean(self, text: str) -> str:
-        return self._blank(scrubbed(without_addresses(text)), parts=True)
+        return self._blank(secrets.scrubbed(without_addresses(text)), parts=True)
 
     def _clean_source(self, source: str) -> str:
-        return self._blank(scrubbed_source(without_addresses(source)))
+        return self._blank(secrets.scrubbed_source(without_addresses(source)))
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -164,10 +152,14 @@ def _blanker(errors: list[BaseException], users: list[Frame]) -> Callable[..., s
     """Return what blanks out the key in use, the environment's secrets and those of the code."""
     scopes = [scope for f in users[::-1] for scope in (f.frame.f_locals, f.frame.f_globals)]
     scopes += [{"": BaseException.args.__get__(error)} for error in errors]  # type: ignore[attr-defined]
-    found = secrets_in(*{id(scope): scope for scope in scopes}.values())
-    found = found.union(*(secrets_of_source(source) for source in {f.source for f in users}))
-    variables = [name for name in os.environ.keys() - _FOLDERS if hides(name, os.environ[name])]
-    blank = Blanker(found.union(map(os.environ.__getitem__, variables)))
+    found = secrets.secrets_in(*{id(scope): scope for scope in scopes}.values())
+    found = found.union(
+        *(secrets.secrets_of_source(source) for source in {f.source for f in users})
+    )
+    variables = [
+        name for name in os.environ.keys() - _FOLDERS if secrets.hides(name, os.environ[name])
+    ]
+    blank = secrets.Blanker(found.union(map(os.environ.__getitem__, variables)))
     try:
         key = session().settings().api_key
     except SettingsError:  # settings that cannot work are no matter of this cell's
@@ -204,7 +196,7 @@ class Frame:
                     break
                 so_far += f".{step}" if so_far else step
                 yield so_far, held[step]
-                held = attributes_of(held[step])
+                held = secrets.attributes_of(held[step])
 
 
 #: Comments, and texts that are no f-strings; names, with what is reached from them.
@@ -274,7 +266,7 @@ def _listed(found: list[Frame], cells: Cells, clean: Callable[[str], str]) -> st
 def _values(frame: Frame, cells: Cells, clean: Callable[[str], str]) -> str:
     """Describe what the names of the failing lines stand for: ``row = {'a': 1}``."""
     named = [item for item in frame.named() if not issubclass(type(item[1]), ModuleType)]
-    told = [f"{path} = {glimpse(value, name=path, clean=clean)}" for path, value in named]
+    told = [f"{path} = {secrets.glimpse(value, name=path, clean=clean)}" for path, value in named]
     label = cells.name(frame.filename)
     heading = f"Values on line {frame.line} of {label}, as they are now:"
     return "\n".join([heading, *list(dict.fromkeys(told))[:_MAX_NAMES]]) if told else ""

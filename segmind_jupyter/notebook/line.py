@@ -41,10 +41,7 @@ _DASHED: Final = re.compile(r"(?:^|\s)(?P<typed>[‐‑‒–—―−]{1,2}(?P<
 
 
 def parse(
-    parser: MagicArgumentParser,
-    line: str,
-    *,
-    names: Mapping[str, Any] = MappingProxyType({}),
+    parser: MagicArgumentParser, line: str, *, names: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[argparse.Namespace, str]:
     """Split a line into the options that it begins with, and the words as they were typed.
 

@@ -439,7 +439,11 @@ def put_code(shell: Any, reply: Reply, nth: int = 1) -> str | None:
     for it each time; the only one that they would replace is the running cell, with the prompt in
     it. So code that was run in this session already is not put once more.
     """
-    blocks = _python_blocks(reply)
+    found = reply.code_blocks
+    is_named = any(block.language for block in found) or len(found) > 1
+    named = [b.code for b in found if not is_named or _PYTHON.fullmatch(b.language.strip("{.}"))]
+    # As a person would type them, without characters that hide.
+    blocks = [code for code in (textwrap.dedent(to_text(each)).strip() for each in named) if code]
     if not blocks:
         return (
             "No cell was added: the reply has no Python block. Ask for the code in one fenced "
@@ -452,11 +456,3 @@ def put_code(shell: Any, reply: Reply, nth: int = 1) -> str | None:
         return "No cell was added: this code was run in this session before."
     shell.set_next_input(code)
     return None
-
-
-def _python_blocks(reply: Reply) -> list[str]:
-    """Return the blocks as a person would type them, without characters that hide."""
-    blocks = reply.code_blocks
-    is_named = any(block.language for block in blocks) or len(blocks) > 1
-    named = [b.code for b in blocks if not is_named or _PYTHON.fullmatch(b.language.strip("{.}"))]
-    return [code for code in (textwrap.dedent(to_text(each)).strip() for each in named) if code]

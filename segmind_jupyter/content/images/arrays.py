@@ -12,17 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from segmind_jupyter.content import parts
 from segmind_jupyter.content.images.encode import eight_bit, fitted_image, fitted_size
-from segmind_jupyter.content.parts import (
-    CHARS_PER_TOKEN,
-    STANDARD,
-    Image,
-    Limits,
-    Part,
-    Text,
-    is_kind,
-    type_name,
-)
+from segmind_jupyter.content.parts import STANDARD, Image, Limits, Part, Text
 from segmind_jupyter.content.tables import cell
 from segmind_jupyter.content.text import as_text, listed, listing, literal, of_all
 from segmind_jupyter.errors import ContentError
@@ -192,7 +184,7 @@ def summarize_array(
     about: str | None = None,
 ) -> Text:
     """Summarize an array that is no picture."""
-    max_chars = limits.table_tokens * CHARS_PER_TOKEN
+    max_chars = limits.table_tokens * parts.CHARS_PER_TOKEN
     heading = f"{f'{name}: ' if name else ''}{title or array_title(array)}"
     head = "\n".join(filter(None, (heading, "; ".join(statistics(array)))))
     values, left_out = _written(array, max_chars - len(head) - 1)
@@ -204,13 +196,13 @@ def summarize_array(
 
 def array_title(array: Any) -> str:
     """Say what an array is, at its head: ``"ndarray, shape (64, 64), float64"``."""
-    return f"{type_name(array)}, shape {array.shape}, {array.dtype}"
+    return f"{parts.type_name(array)}, shape {array.shape}, {array.dtype}"
 
 
 def about_array(array: Any, kind: str = "", dtype: str = "") -> str:
     """Say what an array is, for the footer: ``"ndarray 64×64 float64"``."""
     shape = "×".join(map(str, array.shape)) or "scalar"
-    return f"{kind or type_name(array)} {shape} {dtype or array.dtype}"
+    return f"{kind or parts.type_name(array)} {shape} {dtype or array.dtype}"
 
 
 def statistics(array: Any) -> Iterator[str]:
@@ -219,7 +211,7 @@ def statistics(array: Any) -> Iterator[str]:
     if not array.size or array.size > _READ_ELEMENTS or array.dtype.kind not in "biuf":
         return
     values = numpy.asarray(array)
-    if is_kind(array, "numpy", "MaskedArray"):
+    if parts.is_kind(array, "numpy", "MaskedArray"):
         values = array.compressed()
         yield f"{array.size - values.size:,} of {array.size:,} masked"
     if values.dtype.kind == "b":
@@ -274,7 +266,7 @@ def torch_part(tensor: Any, *, limits: Limits = STANDARD, name: str | None = Non
         array = values.numpy()
     except TypeError:  # of a type that NumPy does not have: bfloat16, say
         array = values.float().numpy()
-    title = f"{type_name(tensor)}, shape {tuple(tensor.shape)}, {dtype}"
+    title = f"{parts.type_name(tensor)}, shape {tuple(tensor.shape)}, {dtype}"
     title += f", on {tensor.device}" if tensor.device.type != "cpu" else ""
     title += ", requires grad" if tensor.requires_grad else ""
     about = about_array(tensor, dtype=dtype)

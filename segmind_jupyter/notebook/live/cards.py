@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from segmind_jupyter.errors import ReplyError
+from segmind_jupyter.notebook.display import styles
 from segmind_jupyter.notebook.display.markdown import body_html, is_terminal
 from segmind_jupyter.notebook.display.reply import (
     Display,
@@ -21,15 +22,7 @@ from segmind_jupyter.notebook.display.reply import (
     reply_text,
     thumbnail_html,
 )
-from segmind_jupyter.notebook.display.styles import (
-    ELEMENTS,
-    FRAME,
-    MAX_WIDTH,
-    div,
-    folded,
-    framed,
-    one_line_html,
-)
+from segmind_jupyter.notebook.display.styles import FRAME, div, framed, one_line_html
 from segmind_jupyter.notebook.display.tables import Markup, object_html, table_html
 from segmind_jupyter.notebook.live import outputs
 from segmind_jupyter.session import session
@@ -50,7 +43,7 @@ _LAYOUT = {
     "border": "1px solid rgba(128,128,128,.35)",
     "justify_content": "space-between",
     "margin": "2px 20px 2px 0",  # what JupyterLab leaves beside HTML
-    "max_width": MAX_WIDTH,
+    "max_width": styles.MAX_WIDTH,
     "padding": "6px 8px 6px 12px",
 }
 
@@ -247,7 +240,7 @@ class BatchView(Card):
         page = table_html([("item", "reply", "credits"), *opened], left=(0, 1))
         if others:
             table = table_html([(), *others], left=(0, 1))
-            page += folded(f"{len(others):,} more replies", table)
+            page += styles.folded(f"{len(others):,} more replies", table)
         more = self.work.progress.done - len(rows)
         return page + (div("about", f"and {more:,} more replies") if more > 0 else "")
 
@@ -266,7 +259,7 @@ class BatchView(Card):
             caption = f"<div>{html.escape(item)}</div>"
             shown = thumbnail + (caption if isinstance(outcome.key, str) or not thumbnail else "")
             text = reply.text[:_MAX_REPLY_CHARS] + "…" * (len(reply.text) > _MAX_REPLY_CHARS)
-            words = body_html(text).replace(ELEMENTS["p"], ELEMENTS["p close"])
+            words = body_html(text).replace(styles.ELEMENTS["p"], styles.ELEMENTS["p close"])
             try:
                 inside = object_html(reply.parsed) if reply.request else words
             except ReplyError as error:
