@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -246,8 +247,30 @@ def test_the_content_decides_between_png_and_jpeg():
     in_other_modes = (grain().convert(mode) for mode in ("RGB", "L", "RGBA"))
     for picture in (photo(), photo(grain=0), *in_other_modes):
         assert encode_image(picture).media_type == "image/jpeg"
-    sent = PIL.Image.open(io.BytesIO(encode_image(sketch()).data))
-    assert sent.tobytes() == sketch().tobytes()
+
+
+@pytest.mark.parametrize("numpy_is_there", [True, False])
+def test_a_png_holds_the_very_pixels(monkeypatch, numpy_is_there):
+    """Of few colours by a palette, which takes NumPy, of many by differences or as they are."""
+    if not numpy_is_there:
+        monkeypatch.setitem(sys.modules, "numpy", None)
+    random = np.random.default_rng(4)
+    few = random.integers(0, 256, (256, 3), dtype="uint8")
+    slope = np.add.outer(np.arange(300), np.arange(400))
+    for pixels, mode in (
+        (few[:1][None], "P"),
+        (few[random.integers(0, 256, (60, 90))].repeat(4, axis=1), "P"),
+        (few[random.integers(0, 256, (300, 400)) * (slope % 9 == 0)], "P"),
+        (np.dstack([slope // 4, slope // 5, slope // 6]).astype("uint8"), "RGB"),
+        (random.integers(0, 256, (300, 400, 3), dtype="uint8") * (slope > 500)[..., None], "RGB"),
+        (random.integers(0, 256, (1, 400, 3), dtype="uint8").repeat(3, axis=1), "RGB"),
+        (random.integers(0, 256, (400, 1, 3), dtype="uint8").repeat(3, axis=0), "RGB"),
+    ):
+        image = encode_image(PIL.Image.fromarray(pixels))
+        with PIL.Image.open(io.BytesIO(image.data)) as sent:
+            assert sent.mode == (mode if numpy_is_there else "RGB")
+            assert np.array_equal(np.asarray(sent.convert("RGB")), pixels)
+        assert is_bare(image.data)
 
 
 def test_thumbnail_is_a_small_png_of_the_same_shape():

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import struct
+import zlib
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -70,8 +71,9 @@ def image_from_bytes(data: bytes, *, limits: Limits = STANDARD, about: str = "")
 def thumbnail_png(image: Image, *, max_px: int = 96) -> bytes:
     """Make a small PNG of an image that was encoded here."""
     with _opened(image.data, what="The image") as picture:
-        picture.thumbnail((max_px, max_px))
-        return _saved(picture, "PNG")
+        small = _averageable(picture)  # a palette cannot be averaged
+        small.thumbnail((max_px, max_px))
+        return _saved(small, "PNG")
 
 
 def shown_image(data: bytes, *, limits: Limits = STANDARD) -> Image:
@@ -128,20 +130,86 @@ def fitted_size(width: int, height: int, limits: Limits = STANDARD) -> tuple[int
 def fitted_image(picture: Picture, *, size: tuple[int, int], about: str) -> Image:
     """Scale a picture down to `size`, and encode it so that it is within the bound."""
     picture = flattened(picture, size=size)
-    # The fastest level of zlib's at which no plot is larger than `savefig` makes it.
-    attempts: list[tuple[str, dict[str, int]]] = [("PNG", {"compress_level": 4})]
-    attempts = attempts * is_drawing(picture) + [("JPEG", {"quality": n}) for n in (85, 70, 50)]
-    for kind, how in attempts:
-        data = _saved(picture, kind, **how)
-        if len(data) <= _MAX_BYTES:
+    kind, data = "png", _png(picture) if is_drawing(picture) else b""
+    for quality in (85, 70, 50):
+        if 0 < len(data) <= _MAX_BYTES:
             break
-    return Image(data, f"image/{kind.lower()}", *picture.size, about)
+        kind, data = "jpeg", _saved(picture, "JPEG", quality=quality)
+    return Image(data, f"image/{kind}", *picture.size, about)
 
 
 def _saved(picture: Picture, kind: str, **options: int) -> bytes:
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
+
+
+def _png(picture: Picture) -> bytes:
+    """Write a PNG; one in colours in two thirds of Pillow's time, and smaller than `savefig`'s.
+
+    Pillow tries five filters on every row. A palette where it is enough, or else one filter for all
+    rows, made all but 3 of 60 kinds of plots smaller than `savefig` does, those up to 6 % larger.
+    """
+    from PIL.PngImagePlugin import putchunk
+
+    if picture.mode == "L":
+        return _saved(picture, "PNG", compress_level=4)
+    pixels, palette = _indexed(picture)
+    by, level = (2, 3) if palette else _best_filter(pixels)
+    header = *picture.size, 8, 3 if palette else 2, 0, 0, 0
+    file = io.BytesIO()
+    file.write(b"\x89PNG\r\n\x1a\n")
+    putchunk(file, b"IHDR", struct.pack(">2I5B", *header))
+    if palette:
+        putchunk(file, b"PLTE", palette)
+    putchunk(file, b"IDAT", zlib.compress(_png_rows(pixels, by), level))
+    putchunk(file, b"IEND")
+    return file.getvalue()
+
+
+def _best_filter(picture: Picture) -> tuple[int, int]:
+    """Choose a filter, and a level for zlib, by a few bands: none where that is nearly as small."""
+    width, height = picture.size
+    bands = [picture.crop((0, top, width, min(top + 17, height))) for top in range(0, height, 128)]
+    plain, steps = (
+        len(zlib.compress(b"".join(_png_rows(band, by)[1 + 3 * width :] for band in bands), level))
+        for by, level in ((0, 3), (2, 5))
+    )
+    return (0, 3) if plain < 1.1 * steps else (2, 5)
+
+
+def _png_rows(picture: Picture, by: int) -> bytes:
+    """Return the rows of a PNG, each behind its filter: 0 is none, 2 takes the row above off it."""
+    import PIL.Image
+    from PIL import ImageChops
+
+    if by == 2:
+        above = PIL.Image.new(picture.mode, picture.size)
+        above.paste(picture, (0, 1))
+        picture = ImageChops.subtract_modulo(picture, above)
+    pixels, pitch = picture.tobytes(), picture.width * len(picture.mode)
+    return b"".join(bytes([by]) + pixels[at : at + pitch] for at in range(0, len(pixels), pitch))
+
+
+def _indexed(picture: Picture) -> tuple[Picture, bytes]:
+    """Return the numbers of an RGB picture's colours, and these; as it is if they are over 256."""
+    import PIL.Image
+
+    size = picture.width, -(-picture.height // 8)
+    if not picture.resize(size, 0).getcolors(256):  # some rows tell, nearly always
+        return picture, b""
+    try:
+        import numpy
+    except ImportError:
+        return picture, b""
+    pixels = numpy.frombuffer(picture.tobytes("raw", "RGBX"), "uint32")
+    ends = numpy.append(numpy.flatnonzero(pixels[1:] != pixels[:-1]), pixels.size - 1)
+    colours, numbers = numpy.unique(pixels[ends], return_inverse=True)
+    if colours.size > 256:
+        return picture, b""
+    numbers = numbers.astype("uint8").repeat(numpy.diff(ends, prepend=-1))
+    triples = colours.view("uint8").reshape(-1, 4)[:, :3]
+    return PIL.Image.frombytes("L", picture.size, numbers.tobytes()), triples.tobytes()
 
 
 #: Share of neighbouring pixels of one grey above which a picture is a drawing. Measured, at the
@@ -176,8 +244,11 @@ def flattened(picture: Picture, *, size: tuple[int, int]) -> Picture:
 
     picture.load()
     flat = _averageable(picture)
-    # Whole factors are averaged away first: half the time, at an SSIM of 0.997.
-    flat = flat.resize(size, PIL.Image.Resampling.LANCZOS, reducing_gap=1.5)
+    if flat.mode == "RGBA" and flat.getchannel("A").getextrema()[0] == 255:
+        flat = flat.convert("RGB")
+    if flat is picture or flat.size != size:
+        # Whole factors are averaged away first: half the time, at an SSIM of 0.997.
+        flat = flat.resize(size, PIL.Image.Resampling.LANCZOS, reducing_gap=1.5)
     if flat.mode == "RGBA":
         paper = PIL.Image.new("RGB", flat.size, "white")
         paper.paste(flat, mask=flat.getchannel("A"))

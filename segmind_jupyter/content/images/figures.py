@@ -21,17 +21,9 @@ from dataclasses import replace
 from typing import Any, Final
 from xml.etree.ElementTree import XMLPullParser
 
+from segmind_jupyter.content import parts
 from segmind_jupyter.content.images.encode import encode_image, fitted_size, image_from_bytes
-from segmind_jupyter.content.parts import (
-    STANDARD,
-    Image,
-    Limits,
-    Text,
-    format_error,
-    is_kind,
-    naming_failures,
-    type_name,
-)
+from segmind_jupyter.content.parts import STANDARD, Image, Limits, Text
 from segmind_jupyter.content.text import as_text
 from segmind_jupyter.errors import ContentError, shortened
 
@@ -46,9 +38,11 @@ def encode_figure(obj: Any, *, limits: Limits = STANDARD, about: str = "") -> Im
     figure = figure_of(obj)
     if figure is not None:
         return _drawn(figure, limits, about)
-    about = about or type_name(obj)
+    about = about or parts.type_name(obj)
     if not callable(getattr(type(obj), "savefig", None)):
-        raise ContentError(f"A {type_name(obj)} has no figure to draw. Name the figure itself.")
+        raise ContentError(
+            f"A {parts.type_name(obj)} has no figure to draw. Name the figure itself."
+        )
     file = io.BytesIO()
     with _naming_failures(about):
         obj.savefig(file, format="png")
@@ -79,7 +73,7 @@ def figure_of(obj: Any) -> Any:
 
 def _naming_failures(what: str) -> AbstractContextManager[None]:
     advice = "Correct it if that names a fault of it, or save it as a PNG and name the file."
-    return naming_failures(f"{what} could not be drawn", advice)
+    return parts.naming_failures(f"{what} could not be drawn", advice)
 
 
 def _drawn(figure: Any, limits: Limits, about: str) -> Image:
@@ -118,10 +112,7 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
                 edgecolor=root.get_edgecolor(),
             )
             pixels = canvas.renderer.buffer_rgba()
-        pixels = sys.modules["numpy"].asarray(pixels)
-        picture = PIL.Image.fromarray(pixels)
-        if pixels[..., 3].min() == 255:
-            picture = picture.convert("RGB")
+        picture = PIL.Image.fromarray(sys.modules["numpy"].asarray(pixels))
         return encode_image(picture, limits=limits, about=about)
 
 
@@ -147,13 +138,17 @@ def _fitted_dpi(inches: tuple[float, ...], dpi: float, limits: Limits) -> float:
 def _outer_texts(canvas: Any) -> list[Any]:
     """Collect, while a canvas draws, the texts that may reach beyond it."""
     renderer, found = canvas.get_renderer(), []
-    draw_text, size = renderer.draw_text, (renderer.width, renderer.height)
+    draw_text = renderer.draw_text
 
-    def watched(gc: Any, x: float, y: float, s: str, prop: Any, *args: Any, **how: Any) -> None:
-        reach = renderer.points_to_pixels(prop.get_size_in_points()) * (len(s) + 1)
-        if not all(reach <= at <= side - reach for at, side in zip((x, y), size, strict=True)):
+    def watched(gc: Any, x: float, y: float, s: str, prop: Any, angle: float, **how: Any) -> None:
+        em = renderer.points_to_pixels(prop.get_size_in_points())
+        long = em * (len(s) + 1)
+        # A level line without TeX goes to the right; its height is known.
+        around = (long, long, long) if angle or how.get("ismath") else (em / 2, 1.5 * em, em / 2)
+        left, above, below = around
+        if not (left <= x <= renderer.width - long and above <= y <= renderer.height - below):
             found.append(how.get("mtext"))
-        draw_text(gc, x, y, s, prop, *args, **how)
+        draw_text(gc, x, y, s, prop, angle, **how)
 
     renderer.draw_text = watched
     return found
@@ -242,8 +237,8 @@ def _renderer(module: str, *, what: str, install: str, calls: str = "") -> Any:
             raise ImportError(f"it is too old and has no {calls}")
     except ImportError as error:
         raise ContentError(
-            f"{what}: to draw it takes {module}, which cannot be imported ({format_error(error)}). "
-            f"Run `%pip install {install}`, then this again."
+            f"{what}: to draw it takes {module}, which cannot be imported "
+            f"({parts.format_error(error)}). Run `%pip install {install}`, then this again."
         ) from error
     return getattr(found, calls) if calls else found
 
@@ -299,7 +294,7 @@ def encode_plotly(figure: Any, *, limits: Limits = STANDARD) -> Image:
         try:  # without MathJax, which it would load
             data = _run_apart(calc_fig(spec, opts=options, kopts={"mathjax": False}))
         except Exception as error:
-            if not is_kind(
+            if not parts.is_kind(
                 error, "choreographer", "ChromeNotFoundError", "BrowserFailedError",
                 "BrowserClosedError",
             ):  # fmt: skip
@@ -342,9 +337,9 @@ _ROWS: Final = frozenset({"datasets", "values"})
 
 def encode_altair(chart: Any, *, limits: Limits = STANDARD) -> Image:
     """Draw an altair chart with the theme that is enabled, of however many rows it has."""
-    if is_kind(chart, "altair", "JupyterChart"):
+    if parts.is_kind(chart, "altair", "JupyterChart"):
         chart = chart.chart
-    about = f"altair {type_name(chart)}"
+    about = f"altair {parts.type_name(chart)}"
     altair = sys.modules["altair"]
     advice = (
         "Load that first and make the chart of it, or save the chart as a PNG and name the file."
@@ -427,7 +422,7 @@ def svg_part(svg: str, *, limits: Limits = STANDARD, about: str = "SVG") -> Imag
                 data = bytes(draw(module, svg, scale))
                 return image_from_bytes(data, limits=limits, about=about)
             except Exception as error:  # noqa: BLE001 - a mistake in the SVG, of many kinds
-                reason = shortened(format_error(error).partition(" Stack backtrace")[0])
+                reason = shortened(parts.format_error(error).partition(" Stack backtrace")[0])
                 why = f"{name} does not draw it ({reason})"
                 break
     part = as_text(svg, limits=limits, noun=about, lines=True)
@@ -439,9 +434,9 @@ _BOKEH_FETCHED: Final = ("TileSource", "ImageURL")
 
 def encode_bokeh(plot: Any, *, limits: Limits = STANDARD) -> Image:
     """Let bokeh export a plot; it keeps the browser that it starts until the kernel ends."""
-    about = f"bokeh {type_name(plot)}"
-    models = (each for each in plot.references() if is_kind(each, "bokeh", *_BOKEH_FETCHED))
-    remote = sorted({f"{type_name(each)} pictures" for each in models})
+    about = f"bokeh {parts.type_name(plot)}"
+    models = (each for each in plot.references() if parts.is_kind(each, "bokeh", *_BOKEH_FETCHED))
+    remote = sorted({f"{parts.type_name(each)} pictures" for each in models})
     advice = "Save it with the disk in its toolbar, and name the file."
     _refuse_fetching(about, remote, advice)
     _renderer("selenium", what=about, install="selenium")
@@ -450,6 +445,6 @@ def encode_bokeh(plot: Any, *, limits: Limits = STANDARD) -> Image:
         "(as root also `%env BOKEH_IN_DOCKER=1`); or save it with the disk in its toolbar, and "
         "name the file."
     )
-    with naming_failures(f"{about} could not be drawn", how):
+    with parts.naming_failures(f"{about} could not be drawn", how):
         picture = importlib.import_module("bokeh.io.export").get_screenshot_as_png(plot)
     return encode_image(picture, limits=limits, about=about)
