@@ -10,17 +10,11 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
+from segmind_jupyter import errors
 from segmind_jupyter.api.messages import Message, Reply, Totals
 from segmind_jupyter.api.settings import checked_slug
 from segmind_jupyter.asking import ShortTracebacks, expected_of
 from segmind_jupyter.conversation import MAX_IMAGES, Conversation, Stage, Turn, to_json
-from segmind_jupyter.errors import (
-    ContentError,
-    MaybeBilledError,
-    SegmindError,
-    SettingsError,
-    shortened,
-)
 from segmind_jupyter.options import Options, call_of, checked_params
 from segmind_jupyter.session import Request, session
 
@@ -91,9 +85,9 @@ class Chat:
         self.mode: Mode = _checked_mode(mode)
         self.prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
         if images is not None and (type(images) is not int or images < 0):
-            raise SettingsError(
-                f"images={shortened(repr(images))}: give how many of the newest images go again, "
-                f"such as {MAX_IMAGES}."
+            raise errors.SettingsError(
+                f"images={errors.shortened(repr(images))}: give how many of the newest images go "
+                f"again, such as {MAX_IMAGES}."
             )
         slug = None if model is None else checked_slug(model)
         self._asked_for: dict[str, Any] = {
@@ -114,7 +108,7 @@ class Chat:
         if slug is not None:
             self.model = slug
         if keep and not self.name:
-            raise SettingsError(
+            raise errors.SettingsError(
                 'What has no name cannot be found again. Give one: Chat(name="review", keep=True).'
             )
         if self.name and (session().keeps_chats if keep is None else keep):
@@ -263,7 +257,7 @@ class Chat:
             for turn in told["turns"]:
                 chat.conversation.restore(turn)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ContentError(
+            raise errors.ContentError(
                 f"This is not what `chat.to_json()` gives ({type(error).__name__})."
             ) from None
         chat.conversation.changed()
@@ -285,15 +279,15 @@ class Chat:
             for earlier in before:
                 await earlier.settled()
             await self._ask(turn)
-        except SegmindError as error:
-            if isinstance(error, MaybeBilledError):
+        except errors.SegmindError as error:
+            if isinstance(error, errors.MaybeBilledError):
                 session().ledger.add_unknown()
             turn.fail(error)
         except Exception as error:  # noqa: BLE001 - a turn must end, whatever happens
             _log.exception("a turn of %r cannot be answered", self)
-            why = f"{type(error).__name__}: {shortened(str(error))}"
+            why = f"{type(error).__name__}: {errors.shortened(str(error))}"
             words = f"The turn cannot be answered ({why}). Say it again, or set mode='v1'."
-            turn.fail(SegmindError(words))
+            turn.fail(errors.SegmindError(words))
         finally:
             turn.stop()  # where the loop ends with it; nothing happens if it has ended
 
@@ -351,5 +345,5 @@ class Chat:
 
 def _checked_mode(mode: Mode) -> Mode:
     if mode not in get_args(Mode):
-        raise SettingsError(f"mode={mode!r}: give {', '.join(get_args(Mode))}.")
+        raise errors.SettingsError(f"mode={mode!r}: give {', '.join(get_args(Mode))}.")
     return mode

@@ -17,14 +17,8 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics
 from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, observe, validate
 
+from segmind_jupyter.api import settings
 from segmind_jupyter.api.loop import Waiter, slices, wait_interruptibly
-from segmind_jupyter.api.settings import (
-    DEFAULT_MODEL,
-    READ_TIMEOUT_S,
-    AuthForm,
-    Caching,
-    checked_seconds,
-)
 from segmind_jupyter.content.parts import PATCH_PX, STANDARD, Limits
 from segmind_jupyter.errors import SettingsError, shortened
 from segmind_jupyter.options import CHECKS, Options, checked_count
@@ -93,7 +87,7 @@ ROWS: Final = (
         help="another model: any Claude model's slug at Segmind (`%%segmind models` lists some); "
              "of several, each with a `-m`, all are asked at once, and stand side by side",
         example=("-m claude-3.5-sonnet", "another model, for this cell"),
-        trait=Unicode(DEFAULT_MODEL, help="Model of a call that names none with -m.")),
+        trait=Unicode(settings.DEFAULT_MODEL, help="Model of a call that names none with -m.")),
     _row("system", "-s", "--system", metavar="TEXT",
         help="system prompt; `-s {name}` takes that of a variable",
         example=('-s "Answer in French."', "a system prompt"),
@@ -166,11 +160,11 @@ ROWS: Final = (
     _row("timeout", "--timeout", metavar="S", type=_number,
         help="seconds to wait (of a job: to submit it), 300 if not set",
         example=("--timeout 60", "wait a minute at most"),
-        trait=Float(READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.")),
+        trait=Float(settings.READ_TIMEOUT_S, min=0.1, help="Seconds to wait for an answer.")),
     _row("cache", "--cache", action="store_const", const="on",
         help="use the kept reply to the same request, or keep the one that comes",
         example=("--cache", "ask once: run again, it costs nothing"),
-        trait=Enum(get_args(Caching), "off",
+        trait=Enum(get_args(settings.Caching), "off",
             help="Kept replies to equal requests: 'on' uses them, and keeps what is new; 'only' "
                  "uses them and sends nothing, without a key or a network; 'off' does neither. "
                  "`ask_each` looks into its journal instead.")),
@@ -197,7 +191,7 @@ ROWS: Final = (
         trait=Int(STANDARD.text_chars, min=100,
             help="Characters of a named text; what is longer is cut.")),
     _row("auth",
-        trait=Enum(get_args(AuthForm), "auto", help="Form in which the key is sent.")),
+        trait=Enum(get_args(settings.AuthForm), "auto", help="Form in which the key is sent.")),
     _row("keep_loop_alive",
         trait=Bool(False,
             help="Let your asyncio tasks run while a cell waits for a reply. True patches the "
@@ -266,7 +260,7 @@ class Defaults(Magics):
     def _can_work(self, proposal: Any) -> Any:
         """Refuse what traits let through: `True` as a number, and what is not finite."""
         name = proposal.trait.name
-        check = checked_seconds if name == "timeout" else CHECKS[name]
+        check = settings.checked_seconds if name == "timeout" else CHECKS[name]
         try:
             if proposal.value is not None:
                 check(proposal.value)

@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from segmind_jupyter.content.prompt import counted
 from segmind_jupyter.notebook.chat.export import escaped, inert
-from segmind_jupyter.notebook.display.reply import (
-    failure_html,
-    failure_text,
-    reply_inside,
-    reply_text,
-    sent_html,
-    usage_line,
-)
+from segmind_jupyter.notebook.display import reply
 from segmind_jupyter.notebook.display.styles import div, folded, framed, one_line_html
 from segmind_jupyter.words import one_line, to_text
 
@@ -57,7 +50,7 @@ def markdown(chat: Chat) -> str:
         objects = "\n".join(f"- {escaped(line)}" for line in _objects(turn))
         pieces += ["## You", inert(turn.text, quoted=True) if turn.text else "", objects]
         if turn.reply is not None:
-            took = usage_line(turn.reply)
+            took = reply.usage_line(turn.reply)
             pieces += ["## Claude", inert(turn.reply.text), f"*{escaped(took)}*" if took else ""]
         else:
             pieces.append(f"*{escaped(str(turn.error or _unfinished(turn)))}*")
@@ -67,7 +60,7 @@ def markdown(chat: Chat) -> str:
 def page_of(turn: Turn) -> tuple[str, str]:
     """Show what was said and what came of it, as HTML and as text; else how to go on."""
     words = div("words", escaping.escape(to_text(turn.text)))
-    mine = div("mine", div("said", words + div("objects", sent_html(turn.prompt.sent))))
+    mine = div("mine", div("said", words + div("objects", reply.sent_html(turn.prompt.sent))))
     said = "\n".join([turn.text, *(f"[{line}]" for line in _objects(turn))]).strip()
     page, answer = outcome_of(turn)
     you = "You: " + to_text(said).replace("\n", "\n     ")
@@ -77,10 +70,10 @@ def page_of(turn: Turn) -> tuple[str, str]:
 def outcome_of(turn: Turn) -> tuple[str, str]:
     """Show the reply, or why there is none, as HTML and as text."""
     if turn.reply is not None:
-        page = reply_inside(turn.reply, sent=(), notes=turn.notes)
-        return page, reply_text(turn.reply, sent=(), notes=turn.notes)
+        page = reply.reply_inside(turn.reply, sent=(), notes=turn.notes)
+        return page, reply.reply_text(turn.reply, sent=(), notes=turn.notes)
     if turn.error is not None:
-        return failure_html(turn.error), failure_text(turn.error)
+        return reply.failure_html(turn.error), reply.failure_text(turn.error)
     return div("about", one_line_html(_unfinished(turn))), one_line(_unfinished(turn))
 
 
