@@ -109,6 +109,18 @@ class TestBeyondTheFigure:
         assert lime[: image.height - 400].sum() > 100
         assert np.array_equal(pixels[-400:, :790][200:], whole[200:, :790])
 
+    def test_a_legend_beside_the_axes_is_drawn_once(self, monkeypatch):
+        """How large the picture is to be is known before it is drawn; a hidden one adds nothing."""
+        figure = line()
+        axes, drawn = figure.axes[0], []
+        legend = axes.legend(["blue"], bbox_to_anchor=(1.05, 1), loc="upper left")
+        curve, draw = axes.lines[0], axes.lines[0].draw
+        monkeypatch.setattr(curve, "draw", lambda renderer: (drawn.append(curve), draw(renderer)))
+        assert encode_figure(figure).width > 800
+        assert drawn == [curve]
+        legend.set_visible(False)
+        assert size(encode_figure(figure)) == (800, 400)
+
     def test_a_figure_within_itself_keeps_its_size(self):
         """Also where a text lies near the edge, or outside by a hair."""
         for layout in (None, "constrained"):

@@ -96,11 +96,14 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
         canvas: Any = FigureCanvasAgg(root)
         canvas.is_saving = lambda: True  # so that animated artists are drawn too
         root.dpi = _fitted_dpi(inches, dpi, limits)
-        outside = _outer_texts(canvas)
-        canvas.draw()
         renderer = canvas.get_renderer()
-        pixels = canvas.buffer_rgba()
-        if (box := _box_with_outside(root, renderer, outside)) is not None:
+        box = _box_with_outside(root, renderer, _placed_legends(root))
+        if box is None:
+            outside = _outer_texts(canvas)
+            canvas.draw()
+            pixels = canvas.buffer_rgba()
+            box = _box_with_outside(root, renderer, outside)
+        if box is not None:
             dpi = _fitted_dpi((box.width, box.height), dpi, limits)
             canvas.print_figure(
                 io.BytesIO(),
@@ -135,6 +138,14 @@ def _fitted_dpi(inches: tuple[float, ...], dpi: float, limits: Limits) -> float:
     return min((px + 0.5) / side for px, side in zip(size, inches, strict=True))
 
 
+def _placed_legends(figure: Any) -> list[Any]:
+    """Find the legends that may stand beside their axes, and that no layout is going to move."""
+    found = (*figure.legends, *(each.get_legend() for each in figure.axes if each.get_visible()))
+    shown = (each for each in found if each is not None and each.get_visible())
+    placed = [each for each in shown if each.get_bbox_to_anchor() is not each.parent.bbox]
+    return placed if figure.get_layout_engine() is None else []
+
+
 def _outer_texts(canvas: Any) -> list[Any]:
     """Collect, while a canvas draws, the texts that may reach beyond it."""
     renderer, found = canvas.get_renderer(), []
@@ -155,7 +166,7 @@ def _outer_texts(canvas: Any) -> list[Any]:
 
 
 def _box_with_outside(figure: Any, renderer: Any, texts: list[Any]) -> Any:
-    """Return the box of a figure and of what reaches beyond it, in inches, or `None`."""
+    """Return the box of a figure with all that reaches beyond it if `texts` do, in inches."""
     from matplotlib.transforms import Bbox
 
     own = figure.bbox.extents.copy()
