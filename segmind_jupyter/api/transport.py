@@ -5,6 +5,7 @@ Knows HTTP, and nothing of what is asked.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import math
@@ -13,7 +14,6 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import Awaitable, Callable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -43,10 +43,21 @@ _NEVER_OPENED = (
 )
 
 #: What logs the headers of answers (at DEBUG), which may quote the key; filters are not inherited.
-_LOGGERS: Final = (
-    "httpx",
-    *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
+_LOGGERS: Final = tuple(
+    f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")
 )
+
+#: What every request says besides its key. `responses.read` unpacks gzip, bounded.
+_HEADERS: Final = {
+    "accept": "*/*",
+    "accept-encoding": "gzip",
+    "connection": "keep-alive",
+    "user-agent": f"segmind-jupyter/{__version__}",
+}
+
+
+#: Most requests go where the last one went, and reading an address takes as long as the rest.
+_url = functools.lru_cache(maxsize=16)(httpx.URL)
 
 
 class Transport:
@@ -66,7 +77,7 @@ class Transport:
         self.limiter = limiter
         self._transport = transport
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
-        self._http: httpx.AsyncClient | None = None
+        self._carrier: httpx.AsyncBaseTransport | None = None
         # The vendor's SDK sends `x-api-key`, its older pages show the bearer form. What worked
         # goes first from then on.
         self._forms: tuple[AuthForm, ...] = ("x-api-key", "bearer")
@@ -75,9 +86,9 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the connections; this may be used again afterwards."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        carrier, self._carrier = self._carrier, None
+        if carrier is not None:
+            await carrier.aclose()
             for name in _LOGGERS:
                 logging.getLogger(name).removeFilter(self._blank_key)
 
@@ -106,7 +117,7 @@ class Transport:
         limit_s = self.settings.timeout_s if timeout_s is None else checked_seconds(timeout_s)
         # A POST is waited for as long as the caller says; a look can be sent again.
         attempt_s = limit_s if method == "POST" else min(limit_s, self.settings.timeout_s)
-        http = self._open()
+        carrier = self._open()
         deadline = self._clock() + limit_s if repeat else math.inf
         failed: errors.SegmindError | None = None
         for attempt in itertools.count(1):
@@ -120,7 +131,7 @@ class Transport:
             sent_s = self._clock()
             if sent_s >= deadline:
                 raise failed or limit_reached(what, until=None)
-            answer = await self._attempt(http, what, body, min(deadline - sent_s, attempt_s))
+            answer = await self._attempt(carrier, what, body, min(deadline - sent_s, attempt_s))
             if isinstance(answer, Response):
                 status = answer.status
                 self.limiter.record(method, status, sent_s=sent_s, wait_s=answer.wait_s)
@@ -148,7 +159,7 @@ class Transport:
         raise AssertionError("unreachable: itertools.count has no end")
 
     async def _attempt(
-        self, http: httpx.AsyncClient, what: str, body: bytes | None, limit_s: float
+        self, carrier: httpx.AsyncBaseTransport, what: str, body: bytes | None, limit_s: float
     ) -> Response | errors.APIConnectionError | errors.MaybeBilledError:
         """Send a request once; in its other form too where the key is refused, which is free.
 
@@ -157,13 +168,13 @@ class Transport:
         method, path = what.split(" ", 1)
         connect_s = min(_CONNECT_S, limit_s)
         try:
-            request = http.build_request(
+            request = httpx.Request(
                 method,
-                f"{self._base_url}{path}",
+                _url(f"{self._base_url}{path}"),
                 content=body,
-                headers={} if body is None else {"content-type": "application/json"},
+                headers=_HEADERS | ({"content-type": "application/json"} if body else {}),
                 # A free connection is waited for as long as the call may take: others may be slow.
-                timeout=httpx.Timeout(limit_s, connect=connect_s),
+                extensions={"timeout": httpx.Timeout(limit_s, connect=connect_s).as_dict()},
             )
         except (httpx.InvalidURL, ValueError):
             # Unquoted: a key may have been pasted in its place.
@@ -181,7 +192,8 @@ class Transport:
                     before = "Bearer " if form == "bearer" else ""
                     # The one place where the key is unwrapped.
                     request.headers[name] = before + secret.reveal()
-                    answer = await read(await http.send(request, stream=True), scrub=self.scrubbed)
+                    response = await carrier.handle_async_request(request)
+                    answer = await read(response, scrub=self.scrubbed)
                     if answer.status != 401:
                         self._forms = (form, *(f for f in self._forms if f != form))
                         break
@@ -193,10 +205,14 @@ class Transport:
             return maybe_billed(what, reason) if method == "POST" else self._no_way(reason)
         return answer
 
-    def _open(self) -> httpx.AsyncClient:
-        """Return the open connections; they keep no cookies and follow no redirect."""
-        if self._http is not None:
-            return self._http
+    def _open(self) -> httpx.AsyncBaseTransport:
+        """Return the open connections.
+
+        An `httpx.AsyncClient` around them would cost a third more, and do what must not be done:
+        keep cookies, and carry the key to where a redirect leads.
+        """
+        if self._carrier is not None:
+            return self._carrier
         if self.settings.api_key is None and not self.settings.simulated:
             raise errors.MissingKeyError(self.settings.trouble)
         # Plain http stays on this machine (`settings.origin`): a proxy would see the key, and
@@ -218,19 +234,10 @@ class Transport:
                 "ALL_PROXY (a SOCKS proxy needs `pip install 'httpx[socks]'`) and "
                 "SSL_CERT_FILE, or unset them."
             ) from None
-        self._http = httpx.AsyncClient(
-            transport=carrier,
-            headers={
-                "user-agent": f"segmind-jupyter/{__version__}",
-                "accept-encoding": "gzip",  # what `responses.read` decodes, bounded
-            },
-            follow_redirects=False,  # httpx would carry x-api-key to another origin
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            trust_env=False,
-        )
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(self._blank_key)
-        return self._http
+        self._carrier = carrier
+        return carrier
 
     def _blank_key(self, record: logging.LogRecord) -> bool:
         """Blank the key out of what the HTTP library logs."""

@@ -400,7 +400,7 @@ def test_certificates_are_loaded_and_checked_where_there_are_any():
         ("https://api.segmind.com", ssl.CERT_REQUIRED),
     ]:
         connections = SegmindClient(KEY, base_url=base_url)._transport._open()
-        context = connections._transport._pool._ssl_context
+        context = connections._pool._ssl_context
         assert context.verify_mode == mode
         assert bool(context.get_ca_certs()) == context.check_hostname == (mode != ssl.CERT_NONE)
 
