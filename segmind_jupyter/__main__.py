@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
 _NAME = "quickstart.ipynb"
 
@@ -32,15 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     alt.add_argument("--language", default="en", metavar="TAG", help="de, pt-BR, or de,fr")
     alt.add_argument("--model", metavar="SLUG", help="another model")
-    alt.set_defaults(run=_describe)
+    # Imported when it is asked for: a demo is written without what draws and asks.
+    alt.set_defaults(run=lambda args: resolve_name("segmind_jupyter.notebook.alt_text:run")(args))
     args = parser.parse_args(argv)
     return int(args.run(args))
-
-
-def _describe(args: argparse.Namespace) -> int:
-    from segmind_jupyter.notebook.alt_text import run
-
-    return run(args)
 
 
 def _write_demo(_: argparse.Namespace) -> int:
