@@ -11,16 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from segmind_jupyter.content import parts
 from segmind_jupyter.content.images.encode import encode_image, image_from_bytes
-from segmind_jupyter.content.parts import (
-    STANDARD,
-    Image,
-    Limits,
-    Part,
-    Text,
-    is_kind,
-    naming_failures,
-)
+from segmind_jupyter.content.parts import STANDARD, Image, Limits, Part, Text
 from segmind_jupyter.content.tables import plural
 from segmind_jupyter.content.text import cut, fenced
 from segmind_jupyter.errors import ContentError
@@ -81,7 +74,7 @@ def pdf_page(page: Any, *, limits: Limits = STANDARD) -> Image:
 
 
 def _opened(source: Any, name: str) -> Any:
-    if is_kind(source, "pypdfium2", "PdfDocument"):
+    if parts.is_kind(source, "pypdfium2", "PdfDocument"):
         return source
     try:
         import pypdfium2
@@ -91,7 +84,7 @@ def _opened(source: Any, name: str) -> Any:
             "`pip install pypdfium2` and try again."
         ) from None
     advice = "If it has a password, name `pypdfium2.PdfDocument(path, password=...)`."
-    with naming_failures(f"{name} cannot be opened as a PDF", advice):
+    with parts.naming_failures(f"{name} cannot be opened as a PDF", advice):
         document = pypdfium2.PdfDocument(source)
         document.init_forms()  # else what was filled in is not drawn
     return document
@@ -151,18 +144,18 @@ def notebook_parts(data: bytes, *, name: str, limits: Limits) -> list[Part]:
         room -= len(words) + 1 if kind != "picture" else 0
         shown.append((number, kind, words))
     last = [n for n, (_, kind, _) in enumerate(shown) if kind == "picture"][-_MAX_PICTURES:]
-    parts: list[Part] = []
+    found: list[Part] = []
     for n, (number, kind, text) in enumerate(shown):
         picture = _picture(text, f"cell {number}", limits) if n in last else None
         words = "[picture, not sent]" if kind == "picture" else encodable(text)
-        parts.append(picture or Text(words, inline=False))
+        found.append(picture or Text(words, inline=False))
     n_pictures = sum(kind == "picture" for _, kind, _ in read)
-    n_sent = sum(isinstance(part, Image) for part in parts)
+    n_sent = sum(isinstance(part, Image) for part in found)
     if n_sent < n_pictures:
         which = "the last " if n_sent == len(last) and len(shown) == len(read) else ""
         said.append(f"{which}{n_sent} of {n_pictures} pictures")
     about = f"notebook {name}, {size}"
-    return [Text(head, about=about, inline=False, left_out=", ".join(said)), *parts]
+    return [Text(head, about=about, inline=False, left_out=", ".join(said)), *found]
 
 
 def _pieces(number: int, cell: Mapping[str, Any], language: str) -> Iterator[_Piece]:

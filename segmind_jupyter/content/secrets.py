@@ -9,17 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, repeat
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    GetSetDescriptorType,
-    MemberDescriptorType,
-    MethodType,
-    ModuleType,
-)
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -53,7 +46,7 @@ def attributes_of(value: object) -> dict[str, Any]:
     """Return what an object keeps in its own dict, unless a property stands there instead."""
     slots = (members(kind).get("__dict__") for kind in kinds_of(value))
     slot: Any = next((slot for slot in slots if slot is not None), None)
-    if type(slot) not in (GetSetDescriptorType, MemberDescriptorType):
+    if type(slot) not in (types.GetSetDescriptorType, types.MemberDescriptorType):
         return {}
     found = slot.__get__(value)
     return dict(list(dict.items(found))) if issubclass(type(found), dict) else {}
@@ -274,7 +267,7 @@ _PEM: Final = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----\s*\Z")
 _COLLECTIONS: Final = (list, tuple, set, frozenset)
 
 #: What holds nothing that could be looked into.
-_CLOSED: Final = (str, bytes, bytearray, int, float, complex, type(None), ModuleType)
+_CLOSED: Final = (str, bytes, bytearray, int, float, complex, type(None), types.ModuleType)
 
 _Entry = tuple[str, Any]
 
@@ -367,7 +360,7 @@ def _slots(value: object) -> Iterator[_Entry]:
     """Return the attributes that an object keeps in slots."""
     for kind in kinds_of(value):
         for name, slot in members(kind).items():
-            if type(slot) is MemberDescriptorType and not name.startswith("__"):
+            if type(slot) is types.MemberDescriptorType and not name.startswith("__"):
                 with contextlib.suppress(AttributeError):  # nothing is in it
                     yield name, slot.__get__(value)
 
@@ -462,11 +455,11 @@ def _described(value: Any, clean: Callable[[str], str], depth: int) -> str:
         return f"{name} of {len(b''.join([value])):,}"
     if issubclass(kind, dict | list | tuple | set | frozenset):
         return _contained(value, clean, depth)
-    if kind is ModuleType:
+    if kind is types.ModuleType:
         return f"module {attributes_of(value).get('__name__')}"
     if issubclass(kind, type):
         return f"class {type.__dict__['__name__'].__get__(value)}"
-    if kind in (FunctionType, BuiltinFunctionType, MethodType):
+    if kind in (types.FunctionType, types.BuiltinFunctionType, types.MethodType):
         return f"function {value.__name__}"
     with contextlib.suppress(Exception):  # a half-made table; its type is told at least
         if any(is_exactly(value, package, *names) for package, names in _SHAPED.items()):
