@@ -131,6 +131,9 @@ class Transport:
             sent_s = self._clock()
             if sent_s >= deadline:
                 raise failed or limit_reached(what, until=None)
+            if carrier is not self._carrier:  # nor would its log be watched any more
+                told = "The connections were closed meanwhile, so it was not sent. Run it again."
+                raise errors.APIConnectionError(told) from failed
             answer = await self._attempt(carrier, what, body, min(deadline - sent_s, attempt_s))
             if isinstance(answer, Response):
                 status = answer.status

@@ -498,6 +498,23 @@ def test_no_cookie_is_kept(bench):
     assert not [request for request in made.server.requests if "cookie" in request.headers]
 
 
+def test_nothing_is_sent_once_the_client_is_closed():
+    """Nor by a call that waits for its next attempt: its log would be watched by nobody."""
+    posts = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        posts.append(request)
+        return httpx.Response(503)
+
+    async def sleep(delay_s: float) -> None:
+        await client.aclose()
+
+    client = SegmindClient(KEY, transport=httpx.MockTransport(answer), sleep=sleep)
+    with pytest.raises(APIConnectionError, match="closed meanwhile, so it was not sent"):
+        anyio.run(client.chat, "claude-4-sonnet", HELLO)
+    assert len(posts) == 1
+
+
 def test_the_two_kinds_of_401_are_told_apart(bench):
     """A key that never came is not mended by a new key."""
     for words, advice in [
