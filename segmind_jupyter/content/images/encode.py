@@ -145,10 +145,10 @@ def _saved(picture: Picture, kind: str, **options: int) -> bytes:
 
 
 def _png(picture: Picture) -> bytes:
-    """Write a PNG; one in colours in two thirds of Pillow's time, and smaller than `savefig`'s.
+    """Write a PNG; one in colours in two thirds of Pillow's time.
 
     Pillow tries five filters on every row. A palette where it is enough, or else one filter for all
-    rows, made all but 3 of 60 kinds of plots smaller than `savefig` does, those up to 6 % larger.
+    rows, is smaller than `savefig`'s file in 9 of 10 kinds of plots, and at most 6 % larger.
     """
     from PIL.PngImagePlugin import putchunk
 
@@ -206,7 +206,7 @@ def _indexed(picture: Picture) -> tuple[Picture, bytes]:
         import numpy
     except ImportError:
         return picture, b""
-    pixels = numpy.frombuffer(picture.tobytes("raw", "RGBX"), "uint32")
+    pixels = numpy.frombuffer(picture.tobytes("raw", "RGBX"), "<u4") & 0xFFFFFF
     ends = numpy.append(numpy.flatnonzero(pixels[1:] != pixels[:-1]), pixels.size - 1)
     colours, numbers = numpy.unique(pixels[ends], return_inverse=True)
     if colours.size > 256:
