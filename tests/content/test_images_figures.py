@@ -13,8 +13,11 @@ import numpy as np
 import PIL.Image
 import pytest
 from matplotlib.animation import FuncAnimation
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from segmind_jupyter.content.images.figures import encode_figure, is_figure
 from segmind_jupyter.content.parts import Image, Limits
@@ -120,6 +123,35 @@ class TestBeyondTheFigure:
         assert drawn == [curve]
         legend.set_visible(False)
         assert size(encode_figure(figure)) == (800, 400)
+
+    def test_a_legend_beside_is_measured_where_it_will_be(self):
+        """Axes that keep an aspect move when they are drawn; a hidden part adds nothing."""
+        figure = Figure(figsize=(6, 6))
+        axes = figure.add_subplot(projection="3d")
+        axes.scatter([1, 2], [1, 2], [1, 2], label="points of a line")
+        axes.legend(bbox_to_anchor=(1.15, 1), loc="upper right")
+        first = encode_figure(figure)
+        FigureCanvasAgg(figure).draw()
+        assert encode_figure(figure) == first
+        figure = Figure(figsize=(8, 4))
+        for part in figure.subfigures(1, 2):
+            part.add_subplot().plot([1, 2], label="line")
+        part.axes[0].legend(bbox_to_anchor=(1.05, 1), loc="upper left")
+        assert encode_figure(figure).width > 800
+        part.set_visible(False)
+        assert size(encode_figure(figure)) == (800, 400)
+
+    def test_an_artist_of_ones_own_may_draw_text_as_the_renderer_takes_it(self):
+        """With what says that it is TeX by its place."""
+
+        class Words(Artist):
+            def draw(self, renderer):
+                properties = FontProperties(size=10)
+                renderer.draw_text(renderer.new_gc(), 50, 20, "words", properties, 0, False)
+
+        figure = line()
+        figure.add_artist(Words())
+        assert encode_figure(figure).data != encode_figure(line()).data
 
     def test_a_figure_within_itself_keeps_its_size(self):
         """Also where a text lies near the edge, or outside by a hair."""

@@ -140,10 +140,15 @@ def _fitted_dpi(inches: tuple[float, ...], dpi: float, limits: Limits) -> float:
 
 def _placed_legends(figure: Any) -> list[Any]:
     """Find the legends that may stand beside their axes, and that no layout is going to move."""
+    if figure.get_layout_engine() is not None or figure.subfigs:
+        return []
     found = (*figure.legends, *(each.get_legend() for each in figure.axes if each.get_visible()))
     shown = (each for each in found if each is not None and each.get_visible())
     placed = [each for each in shown if each.get_bbox_to_anchor() is not each.parent.bbox]
-    return placed if figure.get_layout_engine() is None else []
+    for axes in figure.axes if placed else ():  # as drawing begins, too
+        locator = axes.get_axes_locator()
+        axes.apply_aspect(locator(axes, None) if locator else None)
+    return placed
 
 
 def _outer_texts(canvas: Any) -> list[Any]:
@@ -151,15 +156,18 @@ def _outer_texts(canvas: Any) -> list[Any]:
     renderer, found = canvas.get_renderer(), []
     draw_text = renderer.draw_text
 
-    def watched(gc: Any, x: float, y: float, s: str, prop: Any, angle: float, **how: Any) -> None:
+    def watched(
+        gc: Any, x: float, y: float, s: str, prop: Any, angle: float,
+        ismath: Any = False, mtext: Any = None,
+    ) -> None:  # fmt: skip
         em = renderer.points_to_pixels(prop.get_size_in_points())
         long = em * (len(s) + 1)
         # A level line without TeX goes to the right; its height is known.
-        around = (long, long, long) if angle or how.get("ismath") else (em / 2, 1.5 * em, em / 2)
+        around = (long, long, long) if angle or ismath else (em / 2, 1.5 * em, em / 2)
         left, above, below = around
         if not (left <= x <= renderer.width - long and above <= y <= renderer.height - below):
-            found.append(how.get("mtext"))
-        draw_text(gc, x, y, s, prop, angle, **how)
+            found.append(mtext)
+        draw_text(gc, x, y, s, prop, angle, ismath=ismath, mtext=mtext)
 
     renderer.draw_text = watched
     return found
