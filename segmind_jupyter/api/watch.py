@@ -27,6 +27,7 @@ from segmind_jupyter.api.jobs import Job
 from segmind_jupyter.api.journal import BEAT_S, Journal
 from segmind_jupyter.api.loop import Waiter, wait_interruptibly
 from segmind_jupyter.api.messages import Call, Reply
+from segmind_jupyter.api.responses import Completed, Failed, State, failed
 from segmind_jupyter.api.retry import History, backoff_s, may_repeat, next_poll
 
 if TYPE_CHECKING:
@@ -278,15 +279,13 @@ class JobManager:
     async def end(
         self,
         job: Job,
-        read: Reply | responses.Failed,
+        read: Reply | Failed,
         *,
         raw: str | None = None,
         seconds: float | None = None,
     ) -> None:
         """End a job, whatever else is cancelled meanwhile: note it, count it, hand it over."""
-        state, error = (
-            (responses.Completed(), None) if isinstance(read, Reply) else (read, read.detail)
-        )
+        state, error = (Completed(), None) if isinstance(read, Reply) else (read, read.detail)
         end = {"state": str(state), "raw": raw, "seconds": seconds, "error": error}
         await _noted(self.journal.ended, job.request_id, **end)
         if job.done():  # if it was cancelled, whoever resumes it finds the reply kept
@@ -296,15 +295,11 @@ class JobManager:
             await _noted(self.delivered, job, read)
         hand_over(job, read)
 
-    def settle(self, job: Job, read: Reply | responses.State | None) -> None:
+    def settle(self, job: Job, read: Reply | State | None) -> None:
         """Settle what is set aside for a job; `None`: it goes on, whatever it takes."""
         hold = self.holds.get(job.request_id)
         if hold is not None:
-            hold.settle(
-                responses.failed(job.request_id, read.detail)
-                if isinstance(read, responses.Failed)
-                else read
-            )
+            hold.settle(failed(job.request_id, read.detail) if isinstance(read, Failed) else read)
             if read is not None:
                 del self.holds[job.request_id]
 
@@ -332,11 +327,11 @@ class JobManager:
         if record.raw is not None:
             with contextlib.suppress(errors.ReplyError, errors.JobError):
                 hand_over(job, self.read(job, record.raw, record.seconds))
-        elif record.state == responses.Failed():
-            hand_over(job, responses.Failed(record.error))
+        elif record.state == Failed():
+            hand_over(job, Failed(record.error))
         return job
 
-    def read(self, job: Job, raw: str, seconds: float | None = None) -> Reply | responses.State:
+    def read(self, job: Job, raw: str, seconds: float | None = None) -> Reply | State:
         """Read a result."""
         read = self.client.read(raw, request_id=job.request_id, model=job.model, elapsed_s=seconds)
         return dataclasses.replace(read, request=job.request) if isinstance(read, Reply) else read
@@ -347,12 +342,12 @@ def work_of(journal: Journal, call: Call, nth: int, origin: str) -> str:
     return journal.fingerprint(b"%s %d %s" % (call.digest, nth, origin.encode()))
 
 
-def hand_over(job: Job, read: Reply | responses.State) -> None:
+def hand_over(job: Job, read: Reply | State) -> None:
     """End a job with what its result says; a state before the end changes nothing."""
     if isinstance(read, Reply):
-        job.finish(responses.Completed(), reply=read)
-    elif isinstance(read, responses.Failed):
-        job.finish(read, error=responses.failed(job.request_id, read.detail))
+        job.finish(Completed(), reply=read)
+    elif isinstance(read, Failed):
+        job.finish(read, error=failed(job.request_id, read.detail))
 
 
 class JobPoller:
@@ -417,9 +412,9 @@ class JobPoller:
                 job.request_id, timeout_s=_POLL_TIMEOUT_S, repeat=False
             )
             self._was_seen = True
-            if isinstance(state, responses.Failed):
+            if isinstance(state, Failed):
                 await manager.end(job, state)
-            elif isinstance(state, responses.Completed):
+            elif isinstance(state, Completed):
                 self._completed_s = self._elapsed_s
                 job.move(responses.Processing())  # until its result has been read
             else:
@@ -445,7 +440,7 @@ class JobPoller:
                 manager.history.add(job.model or "", seconds)
                 read = dataclasses.replace(read, elapsed_s=job.elapsed_s)
             await manager.end(job, read, raw=raw, seconds=seconds)
-        elif isinstance(read, responses.Failed):
+        elif isinstance(read, Failed):
             await manager.end(job, read)
         else:  # after all: the poll said otherwise
             self._completed_s = None
