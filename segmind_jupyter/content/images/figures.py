@@ -99,7 +99,7 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
         renderer = canvas.get_renderer()
         box = _box_with_outside(root, renderer, _placed_legends(root))
         if box is None:
-            outside = _outer_texts(canvas)
+            outside = _outer_texts(renderer)
             canvas.draw()
             pixels = canvas.buffer_rgba()
             box = _box_with_outside(root, renderer, outside)
@@ -151,10 +151,9 @@ def _placed_legends(figure: Any) -> list[Any]:
     return placed
 
 
-def _outer_texts(canvas: Any) -> list[Any]:
-    """Collect, while a canvas draws, the texts that may reach beyond it."""
-    renderer, found = canvas.get_renderer(), []
-    draw_text = renderer.draw_text
+def _outer_texts(renderer: Any) -> list[Any]:
+    """Collect, while a renderer draws, the texts that may reach beyond its picture."""
+    found, draw_text = [], renderer.draw_text
 
     def watched(
         gc: Any, x: float, y: float, s: str, prop: Any, angle: float,
