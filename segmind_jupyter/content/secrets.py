@@ -102,7 +102,8 @@ def hides(name: str, value: object = None) -> bool:
     words = [word.lower() for word in _WORDS.findall(name)]
     if _SURE_INSIDE.search("".join(words)) or words[-1:] == ["pass"]:
         return True
-    if _HARMLESS.isdisjoint(words):
+    # Of `row.token` the second part says what it is, of `next_token` both words.
+    if _HARMLESS.isdisjoint(word.lower() for word in _WORDS.findall(name.rpartition(".")[2])):
         is_compound_key = len(words) > 1 and words[-1] == "key"
         if is_compound_key or not _SURE.isdisjoint(words):
             return True

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from segmind_jupyter.content.secrets import (
@@ -375,6 +375,7 @@ shapes = st.sampled_from(
 
 
 @given(shapes, secret_names, names, values)
+@example("{name}.{secret} = {value}", "pwd", "n", "000000")
 def test_no_literal_of_a_secrets_name_is_ever_left(shape, secret, name, value):
     """Whatever the value, the statement, and whether it is Python at all."""
     source = shape.format(secret=secret, name=name, value=repr(value))
