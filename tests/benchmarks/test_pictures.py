@@ -132,4 +132,4 @@ def test_a_figure_costs_little_more_than_its_drawing(tell):
     assert max(size for *_, size in costs.values()) <= 1
     alone = [cost for kind, cost in costs.items() if kind != "legend"]
     assert statistics.median(of_saved for _, of_saved, _ in alone) < 1.2
-    assert statistics.median(of_drawing for of_drawing, *_ in alone) < 1.5
+    assert statistics.median(of_drawing for of_drawing, *_ in alone) < 1.35

@@ -20,6 +20,7 @@ from PIL import Image as PILImage
 from PIL import ImageCms, ImageDraw, PngImagePlugin
 
 from segmind_jupyter.content.images.encode import (
+    encode_drawing,
     encode_image,
     fitted_size,
     image_from_bytes,
@@ -27,7 +28,7 @@ from segmind_jupyter.content.images.encode import (
     shown_image,
     thumbnail_png,
 )
-from segmind_jupyter.content.parts import Image, Limits
+from segmind_jupyter.content.parts import STANDARD, Image, Limits
 from segmind_jupyter.errors import ContentError
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3, (0,) * 3
@@ -271,6 +272,26 @@ def test_a_png_holds_the_very_pixels(monkeypatch, numpy_is_there):
             assert sent.mode == (mode if numpy_is_there else "RGB")
             assert np.array_equal(np.asarray(sent.convert("RGB")), pixels)
         assert is_bare(image.data)
+
+
+def test_what_a_renderer_drew_goes_as_any_picture():
+    """As it is, or on white where it is clear, smaller where it is large, a photo as a JPEG."""
+    plain, noisy = (np.array(picture.convert("RGBA")) for picture in (sketch(), grain()))
+    clear, large = plain.copy(), Limits(image_edge_px=4_000, image_tokens=20_000)
+    clear[:90, :, 3] = 90
+    heavy = np.tile(noisy, (2, 2, 1))
+    heavy[::4] = heavy[0, 0]  # most rows that are looked at are of one colour
+    for pixels, limits, kind in (
+        (plain, STANDARD, "png"),
+        (clear, STANDARD, "png"),
+        (plain, Limits(image_edge_px=500), "png"),
+        (plain[:, :1].copy(), STANDARD, "png"),
+        (noisy, STANDARD, "jpeg"),
+        (heavy, large, "jpeg"),
+    ):
+        drawn = encode_drawing(pixels, limits=limits, about="it")
+        assert drawn.media_type == f"image/{kind}"
+        assert drawn == encode_image(PIL.Image.fromarray(pixels), limits=limits, about="it")
 
 
 def test_thumbnail_is_a_small_png_of_the_same_shape():

@@ -22,7 +22,7 @@ from typing import Any, Final
 from xml.etree.ElementTree import XMLPullParser
 
 from segmind_jupyter.content import parts
-from segmind_jupyter.content.images.encode import encode_image, fitted_size, image_from_bytes
+from segmind_jupyter.content.images import encode
 from segmind_jupyter.content.parts import STANDARD, Image, Limits, Text
 from segmind_jupyter.content.text import as_text
 from segmind_jupyter.errors import ContentError, shortened
@@ -46,7 +46,7 @@ def encode_figure(obj: Any, *, limits: Limits = STANDARD, about: str = "") -> Im
     file = io.BytesIO()
     with _naming_failures(about):
         obj.savefig(file, format="png")
-    return image_from_bytes(file.getvalue(), limits=limits, about=about)
+    return encode.image_from_bytes(file.getvalue(), limits=limits, about=about)
 
 
 def figure_of(obj: Any) -> Any:
@@ -78,7 +78,6 @@ def _naming_failures(what: str) -> AbstractContextManager[None]:
 
 def _drawn(figure: Any, limits: Limits, about: str) -> Image:
     """Draw with Agg, whatever the figure's own backend is, and encode what was drawn."""
-    import PIL.Image
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     root = figure.canvas.figure
@@ -115,8 +114,8 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
                 edgecolor=root.get_edgecolor(),
             )
             pixels = canvas.renderer.buffer_rgba()
-        picture = PIL.Image.fromarray(sys.modules["numpy"].asarray(pixels))
-        return encode_image(picture, limits=limits, about=about)
+        pixels = sys.modules["numpy"].asarray(pixels)
+        return encode.encode_drawing(pixels, limits=limits, about=about)
 
 
 def _is_empty(figure: Any) -> bool:
@@ -131,7 +130,7 @@ def _is_empty(figure: Any) -> bool:
 def _fitted_dpi(inches: tuple[float, ...], dpi: float, limits: Limits) -> float:
     """Return the dpi as it is, or lowered until a figure of that size is within the limits."""
     width, height = (max(1, int(side * dpi)) for side in inches)
-    size = fitted_size(width, height, limits)
+    size = encode.fitted_size(width, height, limits)
     if size == (width, height):
         return dpi
     # Agg cuts off fractions of a pixel, so aim at the middle of the last one.
@@ -244,7 +243,7 @@ def drawing_scale(width_px: float, height_px: float, *, limits: Limits) -> float
     """Return 2 where that costs few tokens, as small labels read better then, else 1."""
     size = max(1, round(2 * width_px)), max(1, round(2 * height_px))
     few = replace(limits, image_tokens=min(_DOUBLED_TOKENS, limits.image_tokens))
-    return 2.0 if fitted_size(*size, few) == size else 1.0
+    return 2.0 if encode.fitted_size(*size, few) == size else 1.0
 
 
 def _renderer(module: str, *, what: str, install: str, calls: str = "") -> Any:
@@ -324,7 +323,7 @@ def encode_plotly(figure: Any, *, limits: Limits = STANDARD) -> Image:
             ) from error
         if not data.startswith(b"\x89PNG"):  # the browser gives an empty one of what it cannot hold
             raise ValueError(f"no picture of {size['width']:g}×{size['height']:g} px came out")
-    return image_from_bytes(data, limits=limits, about=about)
+    return encode.image_from_bytes(data, limits=limits, about=about)
 
 
 def _run_apart(drawing: Coroutine[Any, Any, bytes]) -> bytes:
@@ -377,7 +376,7 @@ def encode_altair(chart: Any, *, limits: Limits = STANDARD) -> Image:
         size = _SIZE.match(svg)
         scale = drawing_scale(float(size[1]), float(size[2]), limits=limits) if size else 1.0
         png = vl_convert.svg_to_png(svg, scale=scale)
-    return image_from_bytes(png, limits=limits, about=about)
+    return encode.image_from_bytes(png, limits=limits, about=about)
 
 
 #: What draws an SVG, the best first: vl-convert and resvg-py hold resvg, which needs no other
@@ -438,7 +437,7 @@ def svg_part(svg: str, *, limits: Limits = STANDARD, about: str = "SVG") -> Imag
                     raise ValueError("it has {:,.0f} by {:,.0f} pixels".format(*size))
                 scale = drawing_scale(*size, limits=limits)
                 data = bytes(draw(module, svg, scale))
-                return image_from_bytes(data, limits=limits, about=about)
+                return encode.image_from_bytes(data, limits=limits, about=about)
             except Exception as error:  # noqa: BLE001 - a mistake in the SVG, of many kinds
                 reason = shortened(parts.format_error(error).partition(" Stack backtrace")[0])
                 why = f"{name} does not draw it ({reason})"
@@ -465,4 +464,4 @@ def encode_bokeh(plot: Any, *, limits: Limits = STANDARD) -> Image:
     )
     with parts.naming_failures(f"{about} could not be drawn", how):
         picture = importlib.import_module("bokeh.io.export").get_screenshot_as_png(plot)
-    return encode_image(picture, limits=limits, about=about)
+    return encode.encode_image(picture, limits=limits, about=about)
