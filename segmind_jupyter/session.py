@@ -232,10 +232,7 @@ class Session:
         return request.noting(*options.left_out())
 
     def ask(self, request: Request) -> Reply:
-        """Send a request and wait for the reply; an interrupt cancels it.
-
-        Nothing is sent where a kept reply does.
-        """
+        """Send a request, unless a kept reply does, and wait for it; an interrupt cancels it."""
         (answer,) = self.answers([dataclasses.replace(request, turn=None)])
         assert not isinstance(answer, SegmindError)  # noqa: S101 - it would have been raised
         self.conversations.take(request.turn, answer)

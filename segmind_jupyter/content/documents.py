@@ -116,10 +116,7 @@ _Piece = tuple[int, str, str]
 
 
 def notebook_parts(data: bytes, *, name: str, limits: Limits) -> list[Part]:
-    """Return the cells of a notebook in order; nothing if the bytes are none.
-
-    Source, text outputs, and pictures as pictures, but nothing in base64.
-    """
+    """Return a notebook's cells in order: source, texts, pictures; nothing if it is none."""
     try:
         document = json.loads(data)
         cells = document["cells"]

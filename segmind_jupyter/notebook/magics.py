@@ -375,10 +375,7 @@ def _check(args: Namespace) -> None:
 
 
 def _conversation(args: Namespace) -> tuple[Conversation, list[str]]:
-    """Return what the cell continues, with what there is to say of that.
-
-    It is a new one where the cell stands alone, for a later `-c`.
-    """
+    """Return what the cell continues, or what a later `-c` may, with what there is to say of it."""
     if args.goes_on:
         conversation = session().conversations.last()
         return conversation, _went_before(conversation)

@@ -186,10 +186,7 @@ def _link_attributes(href: str) -> dict[str, str | int | float]:
 
 
 def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Make a `code_block` token of a table whose cells hold not all its text.
-
-    A bar in code makes a cell too many, which GFM drops.
-    """
+    """Make a `code_block` of a table that loses text: a bar in code makes a cell too many."""
     from markdown_it.rules_block.table import escapedSplit, table
 
     first = len(state.tokens)
