@@ -100,7 +100,6 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
         if box is None:
             outside = _outer_texts(renderer)
             canvas.draw()
-            pixels = canvas.buffer_rgba()
             box = _box_with_outside(root, renderer, outside)
         if box is not None:
             dpi = _fitted_dpi((box.width, box.height), dpi, limits)
@@ -113,8 +112,7 @@ def _drawn(figure: Any, limits: Limits, about: str) -> Image:
                 facecolor=root.get_facecolor(),
                 edgecolor=root.get_edgecolor(),
             )
-            pixels = canvas.renderer.buffer_rgba()
-        pixels = sys.modules["numpy"].asarray(pixels)
+        pixels = sys.modules["numpy"].asarray(canvas.renderer.buffer_rgba())
         return encode.encode_drawing(pixels, limits=limits, about=about)
 
 
