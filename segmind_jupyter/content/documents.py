@@ -116,7 +116,7 @@ _Piece = tuple[int, str, str]
 
 
 def notebook_parts(data: bytes, *, name: str, limits: Limits) -> list[Part]:
-    """Return a notebook's cells in order: source, texts, pictures; nothing if it is none."""
+    """Return a notebook's cells: source, texts, pictures, no base64; nothing if it is none."""
     try:
         document = json.loads(data)
         cells = document["cells"]

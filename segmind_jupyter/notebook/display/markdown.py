@@ -186,7 +186,7 @@ def _link_attributes(href: str) -> dict[str, str | int | float]:
 
 
 def _whole_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Make a `code_block` of a table that loses text: a bar in code makes a cell too many."""
+    """Make a `code_block` of a table that loses text: GFM drops a cell that a bar in code makes."""
     from markdown_it.rules_block.table import escapedSplit, table
 
     first = len(state.tokens)

@@ -58,7 +58,7 @@ _BLOCK = re.compile(
 
 
 def add_math(md: MarkdownIt) -> None:
-    """Teach a parser `math_inline` and `math_block`, whose `content` is the LaTeX alone."""
+    """Teach a parser `math_inline` and `math_block`: LaTeX as `content`, and `meta["display"]`."""
     md.inline.ruler.before("escape", "math_inline", _inline)
     ended = ["paragraph", "reference", "blockquote", "list"]  # as by a fence
     md.block.ruler.before("fence", "math_block", _block, {"alt": ended})
