@@ -195,7 +195,9 @@ class Unreliable(RuleBasedStateMachine):
         kept = [entry.request_id for entry in self.world.journal.entries() if entry.answered]
         for request_id in kept:
             assert self.world.resume(request_id).reply.text == self.told[request_id]
-        asked_for = "".join(request.url.path for request in self.world.requests[sent:])
+        meanwhile = self.world.requests[sent:]
+        assert all(request.method == "GET" for request in meanwhile)
+        asked_for = "".join(request.url.path for request in meanwhile)
         assert not any(request_id in asked_for for request_id in kept)
 
     def teardown(self) -> None:
